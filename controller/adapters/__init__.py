@@ -1,0 +1,1 @@
+"""What talks to the world: one file per technology."""
