@@ -1,0 +1,181 @@
+"""decide(): how many workers should run, and why. Pure: the same inputs give the same decision.
+
+The rules, top to bottom; each leaves the decision as it is or limits it *with a reason*. Order is policy.
+
+1. A count outside min..max is corrected at once; nothing below applies.
+2. (A pause or a manual override will stand here.)
+3. The tier of the depth recommends.
+4. (Sparing busy workers will stand here.)
+5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
+   the whole window, no way down (the HPA's rule, with its history kept across restarts).
+6. Cooldowns: up counts from the last scale-up, down from the last scale in either direction. A memory that begins only
+   now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
+7. (The rate limit will stand here.)
+8. Steps: at most max_step workers more or fewer at once.
+9. min and max have the last word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from controller.model import Because, Decision, Direction, History, Observation, QueueDepth, Reason, jobs, workers
+from controller.policy import WorkerPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What every rule may look at."""
+
+    policy: WorkerPolicy
+    observed: Observation
+    history: History
+    now: float
+
+
+Rule = Callable[[Situation, Decision], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule's turn, for people who ask why: what it is called, what it answered, and whether it said something."""
+
+    rule: str
+    desired: int
+    because: Because | None
+
+
+def decide(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Decision:
+    """The decision after every rule; `now` is in the journal's time."""
+    *_, (decision, _) = _turns(Situation(policy, observed, history, now))
+    return decision
+
+
+def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
+    """Each rule's turn, in order, as decide() takes them."""
+    steps: list[Step] = []
+    said = 0
+    for decision, rule in _turns(Situation(policy, observed, history, now)):
+        because = decision.because[-1] if len(decision.because) > said else None
+        said = len(decision.because)
+        steps.append(Step(rule, decision.desired, because))
+    return tuple(steps)
+
+
+def recommend(policy: WorkerPolicy, queue: QueueDepth) -> int:
+    """What the tier of the depth says, before any limit."""
+    return policy.wanted_at(queue.depth)
+
+
+def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
+    """Seconds until a scale-up and a scale-down are open again, each at least 0."""
+    up = 0.0 if history.last_up is None else _left(history.last_up, policy.scale_up.cooldown, now)
+    return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
+
+
+def _turns(situation: Situation) -> Iterator[tuple[Decision, str]]:
+    correction = _correct(situation)
+    yield correction, "1 within min..max"
+    if correction.changes_something:
+        return
+    decision = _recommended(situation)
+    yield decision, "3 tier of the depth"
+    for name, rule in _RULES:
+        decision = rule(situation, decision)
+        yield decision, name
+
+
+def _correct(situation: Situation) -> Decision:
+    policy, current = situation.policy, situation.observed.replicas.configured
+    recommended = recommend(policy, situation.observed.queue)
+    start = Decision(current, recommended, current, ())
+    if current < policy.min_replicas:
+        words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
+        return _limit(start, policy.min_replicas, Reason.BELOW_MINIMUM, words)
+    if current > policy.max_replicas:
+        words = f"{workers(current)} where max_replicas is {policy.max_replicas}"
+        return _limit(start, policy.max_replicas, Reason.ABOVE_MAXIMUM, words)
+    return start
+
+
+def _recommended(situation: Situation) -> Decision:
+    current, queue = situation.observed.replicas.configured, situation.observed.queue
+    wanted = recommend(situation.policy, queue)
+    parts = f" ({queue.pending} pending, {queue.processing} processing)" if queue.depth else ""
+    words = f"{jobs(queue.depth)}{parts} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
+    return Decision(current, wanted, wanted, (Because(Reason.TIER, words),))
+
+
+def _stabilize(situation: Situation, decision: Decision) -> Decision:
+    window = situation.policy.scale_down.stabilization_window
+    if decision.direction is not Direction.DOWN or not window:
+        return decision
+    history, now = situation.history, situation.now
+    unbroken = now if history.unbroken_since is None else history.unbroken_since
+    if unbroken > now - window:
+        words = f"scale-down waits {_wait(unbroken + window - now)} more until the window is known"
+        return _limit(decision, decision.current, Reason.MEMORY_TOO_SHORT, words)
+    highest = max((past.replicas for past in history.recommendations if past.at >= now - window), default=0)
+    if highest <= decision.desired:
+        return decision
+    words = f"{workers(highest)} wanted within the last {_wait(window)}"
+    return _limit(decision, min(highest, decision.current), Reason.STABILIZATION_WINDOW, words)
+
+
+def _cool_down(situation: Situation, decision: Decision) -> Decision:
+    up, down = cooldowns_left(situation.policy, situation.history, situation.now)
+    if decision.direction is Direction.UP and up > 0:
+        words = f"scale-up cools down for {_wait(up)} more"
+        return _limit(decision, decision.current, Reason.SCALE_UP_COOLDOWN, words)
+    if decision.direction is Direction.DOWN and down > 0:
+        words = f"scale-down cools down for {_wait(down)} more"
+        return _limit(decision, decision.current, Reason.SCALE_DOWN_COOLDOWN, words)
+    return decision
+
+
+def _last_scale(history: History, now: float) -> float:
+    began = now if history.since is None else history.since
+    return max(at for at in (history.last_up, history.last_down, began) if at is not None)
+
+
+def _left(since: float, cooldown: float, now: float) -> float:
+    # A stamp from the future (a clock that was set back) must not hold for longer than one cooldown.
+    return min(cooldown, max(0.0, since + cooldown - now))
+
+
+def _one_step(situation: Situation, decision: Decision) -> Decision:
+    up, down = situation.policy.scale_up.max_step, situation.policy.scale_down.max_step
+    highest = decision.current + up if up is not None else None
+    lowest = decision.current - down if down is not None else None
+    if highest is not None and decision.desired > highest:
+        return _limit(decision, highest, Reason.SCALE_UP_STEP, f"at most {up} more at once")
+    if lowest is not None and decision.desired < lowest:
+        return _limit(decision, lowest, Reason.SCALE_DOWN_STEP, f"at most {down} fewer at once")
+    return decision
+
+
+def _last_word(situation: Situation, decision: Decision) -> Decision:
+    policy = situation.policy
+    if decision.desired < policy.min_replicas:
+        return _limit(decision, policy.min_replicas, Reason.MINIMUM, f"min_replicas is {policy.min_replicas}")
+    if decision.desired > policy.max_replicas:
+        return _limit(decision, policy.max_replicas, Reason.MAXIMUM, f"max_replicas is {policy.max_replicas}")
+    return decision
+
+
+_RULES: tuple[tuple[str, Rule], ...] = (
+    ("5 stabilization window", _stabilize),
+    ("6 cooldown", _cool_down),
+    ("8 step limit", _one_step),
+    ("9 min and max", _last_word),
+)
+
+
+def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Decision:
+    return replace(decision, desired=desired, because=(*decision.because, Because(reason, words)))
+
+
+def _wait(seconds: float) -> str:
+    return f"{math.ceil(seconds)} s"

@@ -1,0 +1,238 @@
+"""The domain's frozen values. Nothing here reads a clock, a file or a socket.
+
+Units: times are seconds since the epoch as floats, by the journal's clock; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    UP = "up"
+    DOWN = "down"
+    NONE = "none"
+
+    @classmethod
+    def between(cls, before: int, after: int) -> Direction:
+        if after > before:
+            return cls.UP
+        return cls.DOWN if after < before else cls.NONE
+
+
+class Reason(StrEnum):
+    """Why a worker service has the size it has: the same words in log, /status, README and tests."""
+
+    TIER = "Tier"
+    BELOW_MINIMUM = "BelowMinimum"
+    ABOVE_MAXIMUM = "AboveMaximum"
+    STABILIZATION_WINDOW = "StabilizationWindow"
+    MEMORY_TOO_SHORT = "MemoryTooShort"
+    SCALE_UP_COOLDOWN = "ScaleUpCooldown"
+    SCALE_DOWN_COOLDOWN = "ScaleDownCooldown"
+    SCALE_UP_STEP = "ScaleUpStep"
+    SCALE_DOWN_STEP = "ScaleDownStep"
+    MINIMUM = "Minimum"
+    MAXIMUM = "Maximum"
+    INTENT_OPEN = "IntentOpen"
+    NOT_HONOURED = "NotHonoured"
+    DRY_RUN = "DryRun"
+    STANDBY = "Standby"
+    LEASE_LOST = "LeaseLost"
+    QUEUE_UNAVAILABLE = "QueueUnavailable"
+    PLATFORM_UNAVAILABLE = "PlatformUnavailable"
+    JOURNAL_UNAVAILABLE = "JournalUnavailable"
+    SCALE_FAILED = "ScaleFailed"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    TIMED_OUT = "TimedOut"
+    CRASHED = "Crashed"
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES: Mapping[Reason, str] = {
+    Reason.TIER: "The tier that holds the queue's depth wants this many workers.",
+    Reason.BELOW_MINIMUM: "Fewer workers than min_replicas were found; corrected at once, whatever the cooldowns say.",
+    Reason.ABOVE_MAXIMUM: "More workers than max_replicas were found; corrected at once, whatever the cooldowns say.",
+    Reason.STABILIZATION_WINDOW: "More workers were wanted a moment ago; going down waits for the window to pass.",
+    Reason.MEMORY_TOO_SHORT: "What was wanted over the whole window is not known yet; going down waits until it is.",
+    Reason.SCALE_UP_COOLDOWN: "The last scale-up was too recent to add more workers.",
+    Reason.SCALE_DOWN_COOLDOWN: "The last scale, in either direction, was too recent to take workers away.",
+    Reason.SCALE_UP_STEP: "scale_up.max_step allows only so many more workers at once.",
+    Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
+    Reason.MINIMUM: "min_replicas has the last word.",
+    Reason.MAXIMUM: "max_replicas has the last word.",
+    Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
+    Reason.NOT_HONOURED: "Railway accepted a change and did not make it within the landing bound.",
+    Reason.DRY_RUN: "Dry run: this is what would have been done.",
+    Reason.STANDBY: "Another replica of the controller leads.",
+    Reason.LEASE_LOST: "The lease went to another replica before the change was written down; nothing was sent.",
+    Reason.QUEUE_UNAVAILABLE: "The queue could not be read; the count stays as it is.",
+    Reason.PLATFORM_UNAVAILABLE: "Railway could not be read; the count stays as it is.",
+    Reason.JOURNAL_UNAVAILABLE: "Redis could not be read or written; nothing is done that cannot be remembered.",
+    Reason.SCALE_FAILED: "Railway refused the change, or it could not be sent; nothing was changed.",
+    Reason.OUTCOME_UNKNOWN: "The change was sent and the answer was lost; the next readings tell what became of it.",
+    Reason.TIMED_OUT: "The cycle took too long and was given up.",
+    Reason.CRASHED: "A bug: the traceback is in the log, the count stays as it is, the next cycle tries again.",
+}
+
+
+class ServiceState(StrEnum):
+    """What a service's newest deployment is doing, told apart as Railway's own fields need it."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    STOPPED = "stopped"
+    SLEEPING = "sleeping"
+    CRASHED = "crashed"
+    REMOVED = "removed"
+    FAILED = "failed"
+    NEVER_DEPLOYED = "never deployed"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """One reading of a queue: jobs that may be claimed now, jobs being worked on, the wait of the oldest ready job."""
+
+    pending: int
+    processing: int
+    oldest_age_s: float | None = None
+
+    @property
+    def depth(self) -> int:
+        return self.pending + self.processing
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """One reading of a worker service.
+
+    configured: what the platform was last asked for; 0 when its deployment is stopped, gone or was never made.
+    running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
+    regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
+    """
+
+    configured: int
+    running: int
+    alive: int
+    state: ServiceState
+    regions: Mapping[str, int] = field(default_factory=dict)
+    deployment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    queue: QueueDepth
+    replicas: Replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A change that was written down before it was asked for, and of which nobody knows yet what became."""
+
+    id: str
+    epoch: int
+    before: int
+    after: int
+    at: float
+    accepted: bool = False
+
+    @property
+    def direction(self) -> Direction:
+        return Direction.between(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    at: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the journal remembers of one worker.
+
+    since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
+    without a gap (None: not at all). count: the number of replicas last agreed with the platform, if any.
+    """
+
+    last_up: float | None = None
+    last_down: float | None = None
+    since: float | None = None
+    unbroken_since: float | None = None
+    recommendations: tuple[Recommendation, ...] = ()
+    intent: Intent | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """One reason with its words, such as (ScaleDownCooldown, "scale-down cools down for 74 s more")."""
+
+    reason: Reason
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What should run, and why.
+
+    `current` is the configured count: counting workers that start as missing would double every burst.
+    """
+
+    current: int
+    recommended: int
+    desired: int
+    because: tuple[Because, ...]
+
+    @property
+    def direction(self) -> Direction:
+        return Direction.between(self.current, self.desired)
+
+    @property
+    def changes_something(self) -> bool:
+        return self.desired != self.current
+
+    @property
+    def reason(self) -> Reason:
+        """The last rule that had something to say: the one that binds."""
+        return self.because[-1].reason
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return tuple(because.reason for because in self.because)
+
+    @property
+    def sentence(self) -> str:
+        words = ", ".join(because.words for because in self.because)
+        if self.changes_something:
+            return f"{words}: {self.current} → {self.desired}"
+        return f"hold at {self.current}: {words}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to act: one holder at a time, a higher epoch with each takeover."""
+
+    holder: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateUsage:
+    """Requests that all workers together counted in the current minute, and how many they may."""
+
+    used: int
+    limit: int
+
+
+def workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

@@ -1,0 +1,438 @@
+"""What the user wishes: the policy's models, and load_policy(), which refuses or accepts and never adjusts.
+
+Durations are floats in seconds. The numbers of a policy are whole: depths in jobs, replicas in workers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from controller.policy_text import ConfigurationError, Document, Path, read
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_S = 31 * 24 * 3600.0
+_A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+
+
+def _duration(value: object) -> float:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError("duration", "is not a duration; write 500ms, 30s, 2m or 1h")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_S:
+        raise PydanticCustomError("duration", "is longer than a month; write 500ms, 30s, 2m or 1h")
+    return seconds
+
+
+def _whole(value: object) -> object:
+    # Without this, pydantic reads `replicas: yes` as 1.
+    if isinstance(value, bool):
+        raise PydanticCustomError("whole", "must be a whole number")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value or any(character.isspace() or ord(character) < 32 for character in value):
+        raise PydanticCustomError("word", "must be a word without spaces")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$|\$\{", "examples": ["500ms", "30s", "2m"]}),
+]
+Count = Annotated[
+    int,
+    BeforeValidator(_whole),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _A_VARIABLE]}),
+]
+Positive = Annotated[
+    int,
+    BeforeValidator(_whole),
+    Field(ge=1),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _A_VARIABLE]}),
+]
+Word = Annotated[str, AfterValidator(_not_blank)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=127)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    mends: ClassVar[Mapping[str, str]] = {}
+    """What to say of keys that people write by mistake."""
+
+
+class Tier(_Part):
+    """`replicas` workers for a depth of at most `up_to` jobs; without `up_to`, for any depth beyond."""
+
+    mends = {
+        "from": "a tier begins where the one before it ends, so that there can be no gap; keep only up_to",
+        "to": "write up_to",
+        "workers": "write replicas",
+    }
+    up_to: Count | None = None
+    replicas: Count
+
+
+class Columns(_Part):
+    """The column names; where scheduled_for is unset, a column scheduled_for or run_at is used if there is one."""
+
+    status: Identifier = "status"
+    scheduled_for: Identifier | None = None
+    created_at: Identifier | None = None
+
+
+class Statuses(_Part):
+    """Which values of the status column count as waiting, and which as being worked on."""
+
+    pending: tuple[str, ...] = Field(default=("pending",), min_length=1)
+    processing: tuple[str, ...] = Field(default=("processing",), min_length=1)
+
+
+class Queue(_Part):
+    """Where the jobs are. table: its name, with its schema where it needs one (`jobs.generation_job`)."""
+
+    table: Identifier
+    columns: Columns = Columns()
+    statuses: Statuses = Statuses()
+    wake_on: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+
+
+class ScaleUp(_Part):
+    """cooldown counts from the last scale-up; max_step is the most workers added at once."""
+
+    cooldown: Duration = 30.0
+    max_step: Positive | None = None
+
+
+class ScaleDown(_Part):
+    """cooldown counts from the last scale in either direction; max_step is the most workers taken at once.
+
+    stabilization_window: going down only to the highest recommendation of that long.
+    """
+
+    cooldown: Duration = 120.0
+    max_step: Positive | None = None
+    stabilization_window: Duration = 0.0
+
+
+class RateLimitKeys(_Part):
+    """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
+
+    usage: Word = "worker:rpm:<window>"
+    rpm_limit: Word = "worker:config:rpm_limit"
+    max_workers: Word = "worker:config:max_workers"
+    per_worker_rpm: Word = "worker:config:per_worker_rpm"
+
+    @field_validator("usage")
+    @classmethod
+    def _has_a_window(cls, usage: str) -> str:
+        if "<window>" not in usage:
+            raise PydanticCustomError("window", "must hold <window>, as in worker:rpm:<window>")
+        return usage
+
+
+class RateLimit(_Part):
+    """Requests a minute that all workers together may make."""
+
+    rpm: Positive
+    keys: RateLimitKeys = RateLimitKeys()
+
+
+class WorkerPolicy(_Part):
+    """One worker service: its queue, how many workers each depth wants, and how fast the count may change."""
+
+    mends = {
+        "min": "write min_replicas",
+        "max": "write max_replicas",
+        "cooldown": "write scale_up: {cooldown: …} and scale_down: {cooldown: …}",
+    }
+    service: Word
+    queue: Queue
+    # The order matters: each validator below looks at the fields above it.
+    max_replicas: Count
+    min_replicas: Count = 0
+    tiers: tuple[Tier, ...]
+    scale_up: ScaleUp = ScaleUp()
+    scale_down: ScaleDown = ScaleDown()
+    rate_limit: RateLimit | None = None
+
+    @field_validator("min_replicas")
+    @classmethod
+    def _at_most_max(cls, minimum: int, info: ValidationInfo) -> int:
+        maximum = info.data.get("max_replicas")
+        if maximum is not None and minimum > maximum:
+            raise PydanticCustomError(
+                "min_over_max", "{text}", {"text": f"is {minimum}, more than max_replicas, which is {maximum}"}
+            )
+        return minimum
+
+    @field_validator("tiers")
+    @classmethod
+    def _in_order(cls, tiers: tuple[Tier, ...], info: ValidationInfo) -> tuple[Tier, ...]:
+        problems = list(_tier_problems(tiers, info.data.get("max_replicas")))
+        if problems:
+            raise PydanticCustomError("tiers", "out of order", {"problems": problems})
+        return tiers
+
+    def wanted_at(self, depth: int) -> int:
+        """The replicas of the first tier whose up_to holds the depth."""
+        return next(tier.replicas for tier in self.tiers if tier.up_to is None or depth <= tier.up_to)
+
+
+class Policy(_Part):
+    """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys."""
+
+    interval: Duration = 10.0
+    workers: dict[Name, WorkerPolicy] = Field(min_length=1)
+
+    @field_validator("interval")
+    @classmethod
+    def _not_busy(cls, interval: float) -> float:
+        if interval < 0.1:
+            raise PydanticCustomError("interval", "is shorter than 100ms; every reading costs a Railway request")
+        return interval
+
+
+def _tier_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
+    if not tiers:
+        yield (), "is empty; the least is one tier without up_to: `- replicas: 1`"
+        return
+    if tiers[-1].up_to is not None:
+        yield (
+            (len(tiers) - 1, "up_to"),
+            f"leaves depth {tiers[-1].up_to + 1} and more without a tier; the last tier must be open, without up_to",
+        )
+    for index, tier in enumerate(tiers[:-1]):
+        if tier.up_to is None:
+            yield (index,), "has no up_to, so that the tiers after it can never be reached; only the last tier is open"
+    yield from _order_problems(tiers)
+    yield from _falling_problems(tiers, maximum)
+
+
+def _order_problems(tiers: tuple[Tier, ...]) -> Iterator[tuple[Path, str]]:
+    bounded = [(index, tier.up_to) for index, tier in enumerate(tiers) if tier.up_to is not None]
+    for (before, lower), (index, upper) in itertools.pairwise(bounded):
+        if upper <= lower:
+            yield (
+                (index, "up_to"),
+                f"overlaps: {upper} is not above {lower}, where tiers[{before}] ends; list the tiers by rising up_to",
+            )
+
+
+def _falling_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
+    """More jobs must not mean fewer workers. Above max_replicas all counts are the same to us, so that is no fall."""
+
+    def capped(tier: Tier) -> int:
+        return tier.replicas if maximum is None else min(tier.replicas, maximum)
+
+    for index, (lower, upper) in enumerate(itertools.pairwise(tiers)):
+        if capped(upper) < capped(lower):
+            yield (
+                (index + 1, "replicas"),
+                f"falls from {lower.replicas} to {upper.replicas}: more jobs must not mean fewer workers",
+            )
+
+
+def load_policy(text: str, environment: Mapping[str, str], *, name: str = "policy.yaml") -> tuple[Policy, Document]:
+    """The policy, and the document that tells where each of its values comes from.
+
+    Raises:
+        ConfigurationError: with everything that is wrong, each with its place.
+    """
+    document = read(text, environment, name=name)
+    policy: Policy | None = None
+    try:
+        policy = Policy.model_validate(document.data)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            _record(document, details)
+    for path, problem in _shared_between_workers(document.data, policy):
+        document.refuse(path, problem)
+    if document.problems or policy is None:
+        raise ConfigurationError(document.problems)
+    return policy, document
+
+
+def _record(document: Document, details: ErrorDetails) -> None:
+    path = tuple(part for part in details["loc"] if part != "[key]")
+    if document.is_broken(path):
+        return  # it is wrong because its variable is not set, and that has been said
+    inner: Iterable[tuple[Path, str]] = details.get("ctx", {}).get("problems") or [
+        ((), _words(document, path, details))
+    ]
+    for below, text in inner:
+        document.refuse((*path, *below), f"{text}{_variables(document, (*path, *below))}")
+
+
+_WORDS: Mapping[str, str] = {
+    "missing": "is missing",
+    "too_short": "is empty",
+    "int_parsing": "must be a whole number, not {shown}",
+    "int_type": "must be a whole number, not {shown}",
+    "int_from_float": "must be a whole number, not {shown}",
+    "whole": "must be a whole number, not {shown}",
+    "greater_than_equal": "must be at least {ge}, not {shown}",
+    "string_pattern_mismatch": "a worker's name may have letters, digits, '-', '_' and '.' only, at most 63",
+    "string_type": "must be a text, not {shown}; put it in quotes",
+    "string_too_short": "is empty",
+    "dict_type": "must be a mapping (`key: value` lines below it), not {shown}",
+    "model_type": "must be a mapping (`key: value` lines below it), not {shown}",
+    "tuple_type": "must be a list (`- …` lines below it), not {shown}",
+    "duration": "{shown} {msg}",
+    "interval": "{shown} {msg}",
+    "word": "{shown} {msg}",
+    "window": "{shown} {msg}",
+}
+
+
+def _words(document: Document, path: Path, details: ErrorDetails) -> str:
+    if details["type"] == "extra_forbidden":
+        return _unknown_key(path)
+    shown = _shown(document, path, details["input"])
+    words = _WORDS.get(details["type"], "{msg}")
+    return words.format(shown=shown, msg=details["msg"], ge=details.get("ctx", {}).get("ge"))
+
+
+def _shown(document: Document, path: Path, value: object) -> str:
+    origin = document.origin(path)
+    if origin is not None and origin.holds_a_secret:
+        return str(origin.expression)
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else repr(value)[:80]
+
+
+def _variables(document: Document, path: Path) -> str:
+    origin = document.origin(path)
+    if origin is None or not origin.variables:
+        return ""
+    return f" ({', '.join(str(variable) for variable in origin.variables)})"
+
+
+def _unknown_key(path: Path) -> str:
+    key, part = str(path[-1]), _part_at(path[:-1])
+    if part is None:
+        return "is not known"
+    if key in part.mends:
+        return f"is not a key: {part.mends[key]}"
+    known = list(part.model_fields)
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"is not a key; {f'did you mean {near[0]}?' if near else 'known here are ' + ', '.join(known)}"
+
+
+def _part_at(path: Path) -> type[_Part] | None:
+    """Which model stands at a path, for the names of its keys."""
+    by_shape: dict[tuple[str, ...], type[_Part]] = {
+        (): Policy,
+        ("*",): WorkerPolicy,
+        ("*", "tiers", "*"): Tier,
+        ("*", "queue"): Queue,
+        ("*", "queue", "columns"): Columns,
+        ("*", "queue", "statuses"): Statuses,
+        ("*", "scale_up"): ScaleUp,
+        ("*", "scale_down"): ScaleDown,
+        ("*", "rate_limit"): RateLimit,
+        ("*", "rate_limit", "keys"): RateLimitKeys,
+    }
+    if not path:
+        return Policy
+    shape = ("*", *("*" if isinstance(part, int) else part for part in path[2:]))
+    return by_shape.get(shape) if path[0] == "workers" and len(path) > 1 else None
+
+
+def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
+    """Two workers on one service would pull it to and fro; two budgets under one key would overwrite each other."""
+    entries = data.get("workers") if isinstance(data, dict) else None
+    if not isinstance(entries, dict):
+        return
+    seen: dict[str, str] = {}
+    for name, worker in entries.items():
+        service = worker.get("service") if isinstance(worker, dict) else None
+        if not isinstance(service, str) or not service:
+            continue
+        if service in seen:
+            yield (
+                ("workers", name, "service"),
+                f"is the service of workers.{seen[service]} too; one service has one policy",
+            )
+        seen.setdefault(service, name)
+    if policy is not None:
+        yield from _shared_keys(policy)
+
+
+def _shared_keys(policy: Policy) -> Iterator[tuple[Path, str]]:
+    limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
+    counted = Counter(limit.keys.per_worker_rpm for limit in limits.values())
+    for name, limit in limits.items():
+        if counted[limit.keys.per_worker_rpm] > 1:
+            yield (
+                ("workers", name, "rate_limit"),
+                f"publishes to {limit.keys.per_worker_rpm} as another worker does; give each its own rate_limit.keys",
+            )
+
+
+def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, str]]:
+    """Every value in force: its path, the value as text, and where it comes from."""
+
+    def walk(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
+        if isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                yield from walk(getattr(value, name), (*path, name))
+        elif isinstance(value, dict):
+            for name, child in value.items():
+                yield from walk(child, (*path, name))
+        elif isinstance(value, tuple) and any(isinstance(child, BaseModel) for child in value):
+            for index, child in enumerate(value):
+                yield from walk(child, (*path, index))
+        elif value is not None:
+            origin = document.origin(path)
+            yield path, _as_text(value), str(origin) if origin else "built in"
+
+    yield from walk(policy, ())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, float):
+        return duration_text(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def duration_text(seconds: float) -> str:
+    """`90s` rather than 90.0: the shortest way to write a duration that the policy would read back as the same."""
+    for unit in ("h", "m", "s"):
+        whole = seconds / _SECONDS[unit]
+        if seconds and whole == int(whole):
+            return f"{int(whole)}{unit}"
+    return f"{seconds * 1000:g}ms" if seconds else "0s"
+
+
+def json_schema() -> dict[str, Any]:
+    """The policy's JSON Schema, for editors."""
+    schema = Policy.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "worker-autoscaler policy"
+    return schema
