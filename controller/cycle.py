@@ -1,0 +1,113 @@
+"""The account that a pass over one worker service gives of itself, and its one log line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from controller.model import Because, Decision, Direction, QueueDepth, RateUsage, Reason, Replicas
+
+
+class Outcome(StrEnum):
+    STANDBY = "standby"
+    HELD = "held"
+    APPLIED = "applied"
+    FAILED = "failed"
+    FENCED = "fenced"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Cooldowns:
+    """Seconds until each direction is open again, and when the count last changed (seconds since the epoch)."""
+
+    up: float
+    down: float
+    last_up: float | None
+    last_down: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One pass: what was seen, what was decided and why, and how it ended. What was not read is None, never 0."""
+
+    at: float
+    worker: str
+    outcome: Outcome
+    because: tuple[Because, ...]
+    message: str
+    max_workers: int
+    epoch: int | None = None
+    queue: QueueDepth | None = None
+    replicas: Replicas | None = None
+    decision: Decision | None = None
+    rate: RateUsage | None = None
+    cooldowns: Cooldowns | None = None
+    took_s: float = 0.0
+
+    @property
+    def reason(self) -> Reason:
+        return self.because[-1].reason
+
+    def line(self) -> dict[str, Any]:
+        """The log line: what a person or a program reads when they wonder why it did (or did not) scale."""
+        queue, replicas, decision, rate = self.queue, self.replicas, self.decision, self.rate
+        return {
+            "at": iso(self.at),
+            "event": "reconcile",
+            "worker": self.worker,
+            "outcome": self.outcome.value,
+            "epoch": self.epoch,
+            "pending": queue.pending if queue else None,
+            "processing": queue.processing if queue else None,
+            "depth": queue.depth if queue else None,
+            "oldest_age_s": round(queue.oldest_age_s, 1) if queue and queue.oldest_age_s is not None else None,
+            "configured": replicas.configured if replicas else None,
+            "running": replicas.running if replicas else None,
+            "recommended": decision.recommended if decision else None,
+            "desired": decision.desired if decision else None,
+            "direction": (decision.direction if decision else Direction.NONE).value,
+            "reason": self.reason.value,
+            "reasons": [because.reason.value for because in self.because],
+            "rpm_used": rate.used if rate else None,
+            "rpm_limit": rate.limit if rate else None,
+            "took_ms": round(self.took_s * 1000),
+            "message": self.message,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The line with what /status adds to it; this is also what a standby is told."""
+        cooldowns = self.cooldowns
+        return {
+            **self.line(),
+            "state": self.replicas.state.value if self.replicas else None,
+            "max_workers": self.max_workers,
+            "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,
+            "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
+            "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
+            "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
+        }
+
+
+def iso(at: float) -> str:
+    """In the form 2026-11-23T22:31:07.123Z."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_text(line: Mapping[str, Any]) -> str:
+    """A log line for a terminal: the sentence, with the figures that carry it."""
+    at = str(line["at"])[11:19]
+    if line["event"] != "reconcile":
+        rest = " ".join(f"{key}={value}" for key, value in line.items() if key not in {"at", "event", "message"})
+        return " ".join(part for part in (at, f"{line['event']:<10}", line.get("message", ""), rest) if part)
+    configured, running, desired = (
+        "?" if line[key] is None else line[key] for key in ("configured", "running", "desired")
+    )
+    depth = "?" if line["depth"] is None else line["depth"]
+    return (
+        f"{at} {line['outcome']:<10} {line['worker']}  depth {depth}  configured {configured}  running {running}"
+        f"  desired {desired}  {line['message']}"
+    )

@@ -1,0 +1,52 @@
+"""Writes the log: one JSON object, or one line of text, per event. No secret passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TextIO
+
+from controller.cycle import as_text, iso
+from controller.ports import Clock
+
+MASK = "•••"
+
+
+class Log:
+    """Every event of the controller goes through here. `secrets` are masked wherever they turn up.
+
+    Cycles go to `stream`, and so do all other events unless `events` names another place for them.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        form: Literal["json", "text"],
+        clock: Clock,
+        secrets: Iterable[str] = (),
+        events: TextIO | None = None,
+    ) -> None:
+        self._stream = stream
+        self._events = events or stream
+        self._form = form
+        self._clock = clock
+        # The longest first: an address is masked whole before the password inside it is.
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def event(self, event: str, /, **fields: Any) -> None:
+        """One event besides the cycles, such as started, lease_acquired or external_change."""
+        self._write({"at": iso(self._clock.wall()), "event": event, **fields}, self._events)
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """One cycle's line."""
+        self._write(line, self._stream)
+
+    def _write(self, line: Mapping[str, Any], stream: TextIO) -> None:
+        text = json.dumps(line, ensure_ascii=False) if self._form == "json" else as_text(line)
+        print(self.masked(text), file=stream, flush=True)
+
+    def masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text

@@ -1,0 +1,291 @@
+"""One pass over one worker service: look, remember, decide, write it down, do it, confirm.
+
+1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
+2. Remember: note the recommendation, recall the history.
+3. Close what is open: an intent that is not yet visible holds everything else until it is, or until LANDING_BOUND_S.
+4. Notice what nobody here did: a count that changed by other hands starts the cooldowns.
+5. Decide.
+6. Write the intent down, atomic with "the lease is still ours". Only then ask the platform, for an absolute number.
+7. Confirm with what the platform shows. An answer of true is not a fact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.cycle import Cooldowns, Cycle, Outcome
+from controller.decide import cooldowns_left, decide, recommend
+from controller.model import (
+    Because,
+    Decision,
+    Direction,
+    Intent,
+    Lease,
+    Observation,
+    QueueDepth,
+    RateUsage,
+    Reason,
+    Replicas,
+    workers,
+)
+from controller.policy import WorkerPolicy
+from controller.ports import (
+    Clock,
+    Journal,
+    Keep,
+    LeaseLost,
+    NotSent,
+    Platform,
+    Queue,
+    RateLimit,
+    Recalled,
+    Receipt,
+    Refused,
+    Report,
+    Settled,
+    Source,
+    Unavailable,
+)
+
+LANDING_BOUND_S = 60.0
+"""How long a change that was asked for may stay invisible before it is called not honoured. Railway's slowest known way
+to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a request for most of a minute."""
+
+_REASONS = {
+    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
+    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
+    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports that a reconciler looks at and acts through."""
+
+    queue: Queue
+    platform: Platform
+    journal: Journal
+    rate_limit: RateLimit
+    clock: Clock
+    report: Report
+
+
+@dataclass
+class _Account:
+    """What a pass has found so far; closed into a Cycle whichever way the pass ends."""
+
+    worker: str
+    policy: WorkerPolicy
+    clock: Clock
+    lease: Lease | None
+    queue: QueueDepth | None = None
+    replicas: Replicas | None = None
+    decision: Decision | None = None
+    rate: RateUsage | None = None
+    cooldowns: Cooldowns | None = None
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.monotonic()
+
+    def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
+        reasons = because or (self.decision.because if self.decision else ())
+        return Cycle(
+            at=self.clock.wall(),
+            worker=self.worker,
+            outcome=outcome,
+            because=reasons,
+            message=message or ", ".join(reason.words for reason in reasons),
+            max_workers=self.policy.max_replicas,
+            epoch=self.lease.epoch if self.lease else None,
+            queue=self.queue,
+            replicas=self.replicas,
+            decision=self.decision,
+            rate=self.rate,
+            cooldowns=self.cooldowns,
+            took_s=self.clock.monotonic() - self.started,
+        )
+
+
+class Reconciler:
+    """Keeps one worker service at the count that its policy wants."""
+
+    def __init__(self, worker: str, policy: WorkerPolicy, interval: float, world: World) -> None:
+        self.worker = worker
+        self.policy = policy
+        self._world = world
+        # A cycle that is a little late must not break the chain of recommendations; three missing ones must.
+        self._keep = Keep(window=policy.scale_down.stabilization_window, gap=3 * interval + 1)
+
+    async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+        """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
+        account = _Account(self.worker, self.policy, self._world.clock, lease)
+        try:
+            return await self._pass(account, reading, lease)
+        except LeaseLost as lost:
+            return account.close(Outcome.FENCED, Because(Reason.LEASE_LOST, str(lost)))
+        except Unavailable as unavailable:
+            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
+
+    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, Recalled | None]:
+        """Looks and decides as reconcile() would right now, and writes nothing anywhere."""
+        account = _Account(self.worker, self.policy, self._world.clock, None)
+        try:
+            observed = await self._look(account, reading)
+            recalled = await self._world.journal.recall(self.worker)
+            await self._read_usage(account)
+        except Unavailable as unavailable:
+            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
+        self._decide(account, observed, recalled)
+        intent = recalled.history.intent
+        if intent is not None and observed.replicas.configured != intent.after:
+            because = (*_decision(account).because, _still_open(intent, recalled.now))
+            return account.close(Outcome.HELD, *because, message=f"hold: {because[-1].words}"), recalled
+        return account.close(Outcome.HELD, message=_decision(account).sentence), recalled
+
+    async def _pass(self, account: _Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+        observed = await self._look(account, reading)
+        if lease is None:
+            raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
+        recalled = await self._remember(observed, lease)
+        await self._read_usage(account)
+        if recalled.history.intent is not None:
+            still_open, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
+            if still_open is not None:
+                self._decide(account, observed, recalled)
+                account.decision = _held(_decision(account))
+                return account.close(Outcome.HELD, still_open, message=f"hold: {still_open.words}")
+        recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
+        self._decide(account, observed, recalled)
+        if not _decision(account).changes_something:
+            await self._share(observed.replicas.configured, observed.replicas)
+            return account.close(Outcome.HELD, message=_decision(account).sentence)
+        return await self._act(account, observed, lease)
+
+    async def _look(self, account: _Account, reading: Replicas | Unavailable) -> Observation:
+        if isinstance(reading, Replicas):
+            account.replicas = reading
+        account.queue = await self._world.queue.depth(self.policy.queue)
+        if isinstance(reading, Unavailable):
+            raise reading
+        return Observation(account.queue, reading)
+
+    async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
+        recommended = recommend(self.policy, observed.queue)
+        configured = observed.replicas.configured
+        return await self._world.journal.remember(self.worker, recommended, configured, self._keep, lease)
+
+    def _decide(self, account: _Account, observed: Observation, recalled: Recalled) -> None:
+        history, now = recalled
+        account.decision = decide(self.policy, observed, history, now)
+        account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
+
+    async def _close_intent(
+        self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
+    ) -> tuple[Because | None, Recalled]:
+        """Settles the open intent by what the platform shows; returns what to say while it must stay open."""
+        if replicas.configured == intent.after:
+            return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
+        if recalled.now - intent.at < LANDING_BOUND_S:
+            return _still_open(intent, recalled.now), recalled
+        asked = "accepted" if intent.accepted else "asked for"
+        self._world.report(
+            "not_honoured",
+            worker=self.worker,
+            epoch=lease.epoch,
+            reason=Reason.NOT_HONOURED.value,
+            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
+            f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
+        )
+        return None, await self._settle(intent, Settled.NOT_HONOURED, replicas.configured, lease)
+
+    async def _settle(self, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
+        return await self._world.journal.settle(self.worker, intent, outcome, count, lease)
+
+    async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
+        known = recalled.history.count
+        if known is None or known == replicas.configured:
+            return recalled
+        self._world.report(
+            "external_change",
+            worker=self.worker,
+            epoch=lease.epoch,
+            before=known,
+            after=replicas.configured,
+            state=replicas.state.value,
+            message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
+        )
+        direction = Direction.between(known, replicas.configured)
+        return await self._world.journal.charge(self.worker, direction, replicas.configured, lease)
+
+    async def _act(self, account: _Account, observed: Observation, lease: Lease) -> Cycle:
+        decision, replicas = _decision(account), observed.replicas
+        await self._share(max(decision.desired, decision.current), replicas)
+        intent = await self._world.journal.record_intent(self.worker, decision, lease)
+        try:
+            receipt = await self._world.platform.scale(self.policy.service, decision.desired, replicas)
+        except NotSent as failed:
+            outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
+            await self._settle(intent, outcome, replicas.configured, lease)
+            because = Because(Reason.SCALE_FAILED, f"{decision.sentence}, but {failed}")
+            return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
+        except Unavailable as unknown:
+            because = Because(
+                Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
+            )
+            return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
+        if receipt is Receipt.DRY_RUN:
+            because = Because(Reason.DRY_RUN, f"dry run, would scale: {decision.sentence}")
+            return account.close(Outcome.HELD, *decision.because, because, message=because.words)
+        await self._world.journal.accept(self.worker, intent, lease)
+        return await self._confirm(account, intent, lease)
+
+    async def _confirm(self, account: _Account, intent: Intent, lease: Lease) -> Cycle:
+        decision = _decision(account)
+        shown = await self._read_back()
+        if shown is not None and shown.configured == intent.after:
+            account.replicas = shown
+            await self._settle(intent, Settled.APPLIED, shown.configured, lease)
+        message = decision.sentence
+        if shown is None or shown.configured != intent.after:
+            message += " (accepted, and not visible yet)"
+        return account.close(Outcome.APPLIED, message=message)
+
+    async def _read_back(self) -> Replicas | None:
+        try:
+            shown = (await self._world.platform.observe([self.policy.service]))[self.policy.service]
+        except Unavailable:
+            return None  # the next cycle reads it
+        return shown if isinstance(shown, Replicas) else None
+
+    async def _read_usage(self, account: _Account) -> None:
+        limit = self.policy.rate_limit
+        if limit is not None:
+            account.rate = RateUsage(await self._world.rate_limit.used(limit), limit.rpm)
+
+    async def _share(self, count: int, replicas: Replicas) -> None:
+        """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.
+
+        So a scale-up publishes the smaller share before it asks, and a scale-down the larger one only after the
+        instances are gone.
+        """
+        limit = self.policy.rate_limit
+        if limit is not None:
+            among = max(count, replicas.configured, replicas.alive)
+            await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
+
+
+def _still_open(intent: Intent, now: float) -> Because:
+    words = (
+        f"{intent.before} → {intent.after} was asked for {max(0.0, now - intent.at):.0f} s ago and is not visible yet"
+    )
+    return Because(Reason.INTENT_OPEN, words)
+
+
+def _held(decision: Decision) -> Decision:
+    return Decision(decision.current, decision.recommended, decision.current, decision.because)
+
+
+def _decision(account: _Account) -> Decision:
+    assert account.decision is not None
+    return account.decision

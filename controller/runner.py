@@ -1,0 +1,148 @@
+"""The loop: while we lead, one tick per interval; woken early when the queue says so; stopped in good order.
+
+The only place that meets what nobody foresaw: one broad `except`, which turns a bug in one worker's cycle into a logged
+`crashed` and leaves the other workers and the next cycle alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Mapping, Sequence
+
+from controller.board import Board
+from controller.cycle import Cycle, Outcome
+from controller.leading import Leadership
+from controller.log import Log
+from controller.model import Because, Lease, Reason, Replicas
+from controller.policy import Policy
+from controller.ports import LeaseLost, Source, Unavailable
+from controller.reconciler import Reconciler, World
+
+LONGEST_CYCLE_S = 90.0
+"""Every call below has its own, shorter deadline; this one ends what slipped through all of them."""
+WAKE_MIN_INTERVAL_S = 1.0
+
+Readings = Mapping[str, Replicas | Unavailable]
+
+
+class Runner:
+    """Drives one reconciler per worker of the policy."""
+
+    def __init__(self, policy: Policy, world: World, leadership: Leadership, board: Board, log: Log) -> None:
+        self._policy = policy
+        self._world = world
+        self._leadership = leadership
+        self._board = board
+        self._log = log
+        self._reconcilers = [
+            Reconciler(name, worker, policy.interval, world) for name, worker in policy.workers.items()
+        ]
+        self._stopping = False
+        self._nudge = asyncio.Event()
+        self._woken = False
+
+    async def run(self) -> None:
+        """Turns until stop(); a cycle that has begun is finished."""
+        while not self._stopping:
+            started = self._world.clock.monotonic()
+            self._leadership.changed.clear()
+            lease = self._leadership.lease
+            if lease is not None:
+                await self.tick(lease)
+            elif self._leadership.trouble is not None:
+                await self._without_redis()
+            self._board.turned()
+            await self._wait_from(started)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._nudge.set()
+
+    def wake(self) -> None:
+        """A job arrived: the next cycle need not wait for its interval."""
+        if self._leadership.lease is not None and not self._woken:
+            self._woken = True
+            self._nudge.set()
+
+    async def tick(self, lease: Lease | None) -> list[Cycle]:
+        """One pass over every worker: one reading of the platform for all, then each by itself."""
+        looking = asyncio.create_task(self._observe())
+        cycles = await asyncio.gather(*(self._guarded(reconciler, looking, lease) for reconciler in self._reconcilers))
+        for cycle in cycles:
+            self._board.put(cycle)
+            self._log.line(cycle.line())
+        if lease is not None:
+            await self._publish(lease)
+        return cycles
+
+    async def _observe(self) -> Readings:
+        services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
+        try:
+            return await self._world.platform.observe(services)
+        except Unavailable as unavailable:
+            return dict.fromkeys(services, unavailable)
+
+    async def _guarded(self, reconciler: Reconciler, looking: asyncio.Task[Readings], lease: Lease | None) -> Cycle:
+        try:
+            async with asyncio.timeout(LONGEST_CYCLE_S):
+                readings = await asyncio.shield(looking)
+                return await reconciler.reconcile(readings[reconciler.policy.service], lease)
+        except TimeoutError:
+            because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
+            return self._ended(reconciler, Outcome.FAILED, because, lease)
+        except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
+            self._log.event("crashed", worker=reconciler.worker, message=repr(bug), traceback=traceback.format_exc())
+            because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
+            return self._ended(reconciler, Outcome.CRASHED, because, lease)
+
+    def _ended(self, reconciler: Reconciler, outcome: Outcome, because: Because, lease: Lease | None) -> Cycle:
+        return Cycle(
+            at=self._world.clock.wall(),
+            worker=reconciler.worker,
+            outcome=outcome,
+            because=(because,),
+            message=because.words,
+            max_workers=reconciler.policy.max_replicas,
+            epoch=lease.epoch if lease else None,
+        )
+
+    async def _publish(self, lease: Lease) -> None:
+        try:
+            await self._world.journal.publish(self._board.to_publish(), lease)
+        except (Unavailable, LeaseLost):
+            return  # the cycle's own line and the leadership task say what is wrong
+
+    async def _without_redis(self) -> None:
+        """Whoever led goes on looking, so that people see the queue; whoever did not only says that it cannot know."""
+        if self._leadership.has_led:
+            await self.tick(None)
+            return
+        trouble = self._leadership.trouble or Unavailable(Source.JOURNAL, "cannot be reached")
+        because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+        for reconciler in self._reconcilers:
+            cycle = self._ended(reconciler, Outcome.FAILED, because, None)
+            self._board.put(cycle)
+            self._log.line(cycle.line())
+
+    async def _wait_from(self, started: float) -> None:
+        """Until the next interval, a wake-up, a change of role, or the end."""
+        changed = asyncio.create_task(self._leadership.changed.wait())
+        nudged = asyncio.create_task(self._nudge.wait())
+        try:
+            left = started + self._policy.interval - self._world.clock.monotonic()
+            await asyncio.wait({changed, nudged}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            nudged.cancel()
+        if self._woken and not self._stopping:
+            await self._after_wake(started)
+
+    async def _after_wake(self, started: float) -> None:
+        """A burst of notifications is one reason to look, not hundreds."""
+        rest = started + WAKE_MIN_INTERVAL_S - self._world.clock.monotonic()
+        if rest > 0:
+            await asyncio.sleep(rest)
+        self._woken = False
+        self._nudge.clear()
+        self._log.event("woken", message="a job arrived")

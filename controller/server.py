@@ -1,0 +1,236 @@
+"""HTTP: /health, /metrics and /status show the last cycles. Answering calls nothing and decides nothing."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from controller.board import Board
+from controller.cycle import Outcome, iso
+from controller.leading import Leadership
+from controller.policy import Policy
+from controller.policy_text import ConfigurationError, Problem
+
+_TROUBLED = {Outcome.FAILED.value, Outcome.CRASHED.value, Outcome.FENCED.value}
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the server shows: the board, the role, and the policy in force."""
+
+    board: Board
+    leadership: Leadership
+    policy: Policy
+    dry_run: bool = False
+
+
+def application(shown: Shown) -> web.Application:
+    async def health(_: web.Request) -> web.Response:
+        body = health_body(shown)
+        return web.json_response(body, status=503 if body["status"] == "unhealthy" else 200)
+
+    async def metrics(request: web.Request) -> web.Response:
+        if prefers_text(request.headers.get("Accept", "")):
+            return web.Response(text=prometheus_text(shown), headers={"Content-Type": PROMETHEUS})
+        return web.json_response(metrics_body(shown))
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(status_body(shown))
+
+    app = web.Application()
+    app.add_routes([web.get("/health", health), web.get("/metrics", metrics), web.get("/status", status)])
+    return app
+
+
+def listening_socket(port: int) -> socket.socket:
+    """On every address, IPv6 and IPv4 both: Railway's older private networks are IPv6 only.
+
+    Raises:
+        ConfigurationError: the port is taken, or may not be had.
+    """
+    families = [socket.AF_INET6, socket.AF_INET] if socket.has_dualstack_ipv6() else [socket.AF_INET]
+    for family in families:
+        host = "::" if family is socket.AF_INET6 else "0.0.0.0"  # noqa: S104  # a service's port is for its network
+        try:
+            return socket.create_server(
+                (host, port), family=family, dualstack_ipv6=family is socket.AF_INET6, reuse_port=False
+            )
+        except OSError as error:
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} and family is socket.AF_INET6:
+                continue  # IPv6 is compiled in and switched off
+            taken = "is in use by another process" if error.errno == errno.EADDRINUSE else f"({error.strerror})"
+            raise ConfigurationError(
+                [Problem("PORT", f"{port} cannot be listened on: it {taken}; set PORT to a free one")]
+            ) from None
+    raise AssertionError("the last family either answers or raises")
+
+
+def health_body(shown: Shown) -> dict[str, Any]:
+    return {
+        "status": health_status(shown),
+        "workers": _sum(shown, "running"),
+        "maxWorkers": _max_workers(shown),
+        "queueDepth": _sum(shown, "depth"),
+        "rpmUsage": _rpm_used(shown),
+        "rpmLimit": _rpm_limit(shown),
+    }
+
+
+def health_status(shown: Shown) -> str:
+    """unhealthy: the loop stands still. degraded: a dependency fails, or the numbers are old or not there yet."""
+    board, names = shown.board, shown.policy.workers
+    if board.stands_still:
+        return "unhealthy"
+    troubled = any(board.status[name]["outcome"] in _TROUBLED for name in names if name in board.status)
+    old = any(board.is_old(name) for name in names)
+    return "degraded" if troubled or old or shown.leadership.trouble is not None else "healthy"
+
+
+def metrics_body(shown: Shown) -> dict[str, Any]:
+    return {
+        "workers_current": _sum(shown, "running"),
+        "workers_max": _max_workers(shown),
+        "queue_pending": _sum(shown, "pending"),
+        "queue_processing": _sum(shown, "processing"),
+        "rpm_used": _rpm_used(shown),
+        "rpm_limit": _rpm_limit(shown),
+    }
+
+
+def status_body(shown: Shown) -> dict[str, Any]:
+    board, leadership, lease = shown.board, shown.leadership, shown.leadership.lease
+    return {
+        "status": health_status(shown),
+        "role": role(shown),
+        "epoch": lease.epoch if lease else None,
+        "holder": leadership.holder,
+        "dry_run": shown.dry_run,
+        "trouble": str(leadership.trouble) if leadership.trouble else None,
+        "trouble_since": iso(leadership.trouble_since) if leadership.trouble_since else None,
+        "workers": {
+            name: {**board.status[name], "age_s": round(board.age(name) or 0.0, 1)} if name in board.status else None
+            for name in shown.policy.workers
+        },
+        "policy": shown.policy.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def role(shown: Shown) -> str:
+    if shown.leadership.lease is not None:
+        return "leader"
+    return "unknown" if shown.leadership.trouble is not None else "standby"
+
+
+def _sum(shown: Shown, key: str) -> int | None:
+    """Over the workers; None while any of them was not read yet: a sum of a part would be a wrong number."""
+    values: list[int | None] = [shown.board.status.get(name, {}).get(key) for name in shown.policy.workers]
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _rpm_used(shown: Shown) -> int | None:
+    limited = [name for name, worker in shown.policy.workers.items() if worker.rate_limit]
+    known = [used for name in limited if (used := shown.board.status.get(name, {}).get("rpm_used")) is not None]
+    return sum(known) if len(known) == len(limited) else None
+
+
+def _max_workers(shown: Shown) -> int:
+    return sum(worker.max_replicas for worker in shown.policy.workers.values())
+
+
+def _rpm_limit(shown: Shown) -> int:
+    return sum(worker.rate_limit.rpm for worker in shown.policy.workers.values() if worker.rate_limit)
+
+
+def prefers_text(accept: str) -> bool:
+    """Whether the Accept header asks for text before JSON, as Prometheus' does. No header, or */*, is JSON."""
+    qualities = {"json": 0.0, "text": 0.0, "any": 0.0}
+    kinds = {"application/json": "json", "text/plain": "text", "application/openmetrics-text": "text", "*/*": "any"}
+    for part in accept.split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        kind = kinds.get(media)
+        if kind is not None:
+            qualities[kind] = max(qualities[kind], _quality(parameters))
+    return qualities["text"] > max(qualities["json"], qualities["any"])
+
+
+def _quality(parameters: Iterable[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+METRICS: Mapping[str, tuple[str, str]] = {
+    "autoscaler_replicas_configured": ("gauge", "Replicas that the platform was last asked for."),
+    "autoscaler_replicas_running": ("gauge", "Replicas that run."),
+    "autoscaler_replicas_recommended": ("gauge", "Replicas that the tier of the depth says."),
+    "autoscaler_replicas_desired": ("gauge", "Replicas that are wanted after every rule."),
+    "autoscaler_replicas_max": ("gauge", "max_replicas of the policy."),
+    "autoscaler_queue_pending_jobs": ("gauge", "Jobs that may be claimed now."),
+    "autoscaler_queue_processing_jobs": ("gauge", "Jobs that are being worked on."),
+    "autoscaler_queue_oldest_age_seconds": ("gauge", "How long the oldest ready job has waited."),
+    "autoscaler_rpm_used": ("gauge", "Requests that the workers counted in this minute."),
+    "autoscaler_rpm_limit": ("gauge", "Requests a minute that all workers together may make."),
+    "autoscaler_observation_age_seconds": ("gauge", "Age of the numbers above."),
+    "autoscaler_cycles_total": ("counter", "Cycles of this replica, by outcome."),
+    "autoscaler_scales_total": ("counter", "Changes of the count that this replica applied, by direction."),
+    "autoscaler_is_leader": ("gauge", "1 where this replica leads."),
+    "autoscaler_lease_epoch": ("gauge", "Epoch of the lease that this replica holds."),
+}
+"""Name, type and help of every metric of the Prometheus text."""
+
+_FROM_STATUS = {
+    "autoscaler_replicas_configured": "configured",
+    "autoscaler_replicas_running": "running",
+    "autoscaler_replicas_recommended": "recommended",
+    "autoscaler_replicas_desired": "desired",
+    "autoscaler_replicas_max": "max_workers",
+    "autoscaler_queue_pending_jobs": "pending",
+    "autoscaler_queue_processing_jobs": "processing",
+    "autoscaler_queue_oldest_age_seconds": "oldest_age_s",
+    "autoscaler_rpm_used": "rpm_used",
+    "autoscaler_rpm_limit": "rpm_limit",
+}
+
+
+def prometheus_text(shown: Shown) -> str:
+    """The text format 0.0.4. A figure that was never read has no sample: absent is not 0."""
+    samples = _samples(shown)
+    lines: list[str] = []
+    for name, (kind, help_text) in METRICS.items():
+        found = samples.get(name, [])
+        if found:
+            lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
+            lines += [f"{name}{labels} {value:g}" for labels, value in found]
+    return "\n".join(lines) + "\n"
+
+
+def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
+    board, lease = shown.board, shown.leadership.lease
+    samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", 1.0 if lease else 0.0)]}
+    if lease is not None:
+        samples["autoscaler_lease_epoch"] = [("", float(lease.epoch))]
+    for worker, status in board.status.items():
+        for name, key in _FROM_STATUS.items():
+            if status.get(key) is not None:
+                samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(status[key])))
+        age = board.age(worker)
+        if age is not None:
+            samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))
+    for (worker, outcome), count in sorted(board.outcomes.items()):
+        label = f'{{worker="{worker}",outcome="{outcome}"}}'
+        samples.setdefault("autoscaler_cycles_total", []).append((label, float(count)))
+    for (worker, direction), count in sorted(board.scales.items()):
+        label = f'{{worker="{worker}",direction="{direction}"}}'
+        samples.setdefault("autoscaler_scales_total", []).append((label, float(count)))
+    return samples
