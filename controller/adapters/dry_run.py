@@ -1,0 +1,101 @@
+"""A dry run: the same eyes, other hands. It looks at the real world, decides, says what it would do, writes nowhere.
+
+It leads by its own word, so that it takes no lease from a controller that really runs; its decisions count from that
+controller's history, so that it says what the real one would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from controller.model import Decision, Direction, History, Intent, Lease, Recommendation, Replicas
+from controller.policy import RateLimit as RateLimitPolicy
+from controller.ports import Journal, Keep, Platform, RateLimit, Recalled, Receipt, Settled, Unavailable
+
+
+class DryRunPlatform:
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        return await self._platform.observe(services)
+
+    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
+        del service, replicas, observed
+        return Receipt.DRY_RUN
+
+
+class DryRunJournal:
+    """Recalls what the real journal knows; remembers recommendations in memory only."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._noted: dict[str, list[Recommendation]] = {}
+
+    async def recall(self, worker: str) -> Recalled:
+        return await self._journal.recall(worker)
+
+    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+        del count, lease
+        history, now = await self._journal.recall(worker)
+        noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window]
+        self._noted[worker] = [*noted, Recommendation(now, recommended)]
+        return Recalled(self._with_notes(worker, history), now)
+
+    def _with_notes(self, worker: str, history: History) -> History:
+        noted = tuple(self._noted[worker])
+        since = min(at for at in (history.unbroken_since, noted[0].at) if at is not None)
+        # The real controller's open intent and agreed count are for it to settle, not for us.
+        return replace(
+            history,
+            recommendations=(*history.recommendations, *noted),
+            unbroken_since=since,
+            since=since if history.since is None else history.since,
+            intent=None,
+            count=None,
+        )
+
+    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
+        return Intent(f"dry-run-{worker}", lease.epoch, decision.current, decision.desired, 0.0)
+
+    async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
+        del worker, intent, lease
+
+    async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
+        del intent, outcome, count, lease
+        return await self._journal.recall(worker)
+
+    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
+        del direction, count, lease
+        return await self._journal.recall(worker)
+
+    async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
+        del lines, lease
+
+    async def published(self) -> Mapping[str, str]:
+        return await self._journal.published()
+
+
+class DryRunLeases:
+    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
+        del ttl, seen_epoch
+        return Lease(f"dry-run:{holder}", 0)
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        del lease, ttl
+        return True
+
+    async def release(self, lease: Lease) -> None:
+        del lease
+
+
+class DryRunRateLimit:
+    def __init__(self, rate_limit: RateLimit) -> None:
+        self._rate_limit = rate_limit
+
+    async def used(self, limit: RateLimitPolicy) -> int:
+        return await self._rate_limit.used(limit)
+
+    async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
+        del limit, max_workers, replicas

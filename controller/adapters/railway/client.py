@@ -1,0 +1,164 @@
+"""GraphQL over HTTP as Railway speaks it: an answer of 200 with `errors` is an error, 429 says how long to wait.
+
+Reads are retried, a few times and only here. Mutations are sent once: what became of one whose answer was lost is for
+the next reading to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from controller.adapters.railway import operations
+from controller.ports import Clock, NotSent, Refused, Source, Unavailable
+from controller.settings import RailwayToken
+
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+_LONGEST_WAIT_S = 5.0
+"""A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
+_WAIT_WITHOUT_HEADER_S = 30.0
+_AUTH = ("not authorized", "project token not found", "unauthorized")
+
+
+class _Passing(Unavailable):
+    """A fault that may be gone in a moment: worth a second try, where a second try is harmless."""
+
+
+class RailwayClient:
+    """Sends one operation at a time by name, and turns every way to fail into the ports' errors."""
+
+    def __init__(self, url: str, token: RailwayToken, clock: Clock) -> None:
+        value = token.value.get_secret_value()
+        auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, headers={"User-Agent": _user_agent(), **auth})
+        self._url = url
+        self._token = token
+        self._clock = clock
+        self._not_before = 0.0
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def query(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """The operation's `data`.
+
+        Raises:
+            Unavailable: after a few tries.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_Passing),
+            stop=stop_after_attempt(3),
+            wait=wait_random_exponential(multiplier=0.3, max=2.0),
+            retry_error_callback=_give_up,
+        )
+        return await retrying(self._send, operation, variables)
+
+    async def mutate(self, operation: str, variables: dict[str, Any]) -> Any:
+        """The mutation's answer, sent once.
+
+        Raises:
+            NotSent, Refused: certainly nothing happened.
+            Unavailable: nobody knows.
+        """
+        (answer,) = (await self._send(operation, variables)).values()
+        if answer is False or answer is None:
+            raise Refused(Source.PLATFORM, f"{operation} answered {answer}")
+        return answer
+
+    async def _send(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        await self._wait_my_turn()
+        body = {"query": operations.ALL[operation], "operationName": operation, "variables": variables}
+        try:
+            response = await self._http.post(self._url, json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise _NotConnected(Source.PLATFORM, f"cannot be reached ({type(error).__name__})") from None
+        except httpx.TimeoutException:
+            raise _Passing(Source.PLATFORM, f"did not answer {operation} within {TIMEOUT.read:g} s") from None
+        except httpx.HTTPError as error:
+            raise _Passing(Source.PLATFORM, f"broke off its answer to {operation} ({type(error).__name__})") from None
+        return self._data(operation, response)
+
+    async def _wait_my_turn(self) -> None:
+        left = self._not_before - self._clock.monotonic()
+        if left > _LONGEST_WAIT_S:
+            raise NotSent(Source.PLATFORM, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s more")
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def _data(self, operation: str, response: httpx.Response) -> dict[str, Any]:
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            wait = _retry_after(response)
+            self._not_before = self._clock.monotonic() + wait
+            raise _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
+        body = _json(response)
+        if body is not None and body.get("errors"):
+            raise self._refused(operation, body["errors"])
+        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise Refused(Source.PLATFORM, self._auth_words(f"HTTP {response.status_code}"))
+        if response.status_code != httpx.codes.OK:
+            raise _Passing(Source.PLATFORM, f"answered {operation} with HTTP {response.status_code}")
+        data = None if body is None else body.get("data")
+        if not isinstance(data, dict):
+            raise _Passing(Source.PLATFORM, f"answered {operation} without data")
+        return data
+
+    def _refused(self, operation: str, found: Any) -> Unavailable:
+        first = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+        message = str(first.get("message") or "an error without a message")[:200]
+        trace = f" (traceId {first['traceId']})" if first.get("traceId") else ""
+        if any(words in message.lower() for words in _AUTH):
+            return Refused(Source.PLATFORM, self._auth_words(message))
+        if message == "Problem processing request":
+            return _Problem(Source.PLATFORM, f"could not process {operation}: {message}{trace}")
+        return Refused(Source.PLATFORM, f"refused {operation}: {message}{trace}")
+
+    def _auth_words(self, message: str) -> str:
+        variable = self._token.variable
+        if self._token.kind == "account" and "project token" in message.lower():
+            return f"says {message!r}: {variable} holds a project token; put it into RAILWAY_TOKEN instead"
+        return (
+            f"says {message!r}: look at {variable} (valid? of this workspace and project?), RAILWAY_PROJECT_ID and "
+            "RAILWAY_ENVIRONMENT_ID"
+        )
+
+
+class _NotConnected(NotSent, _Passing):
+    """No byte of the request left."""
+
+
+class _TooMany(NotSent, _Passing):
+    """Turned away unread, so that a second try is harmless once the wait is over."""
+
+
+class _Problem(Refused, _Passing):
+    """Railway's word for a failure of its own; intermittent, so that reading again may help."""
+
+
+def _give_up(state: RetryCallState) -> Any:
+    assert state.outcome is not None
+    return state.outcome.result()  # raises the last fault as it was
+
+
+def _json(response: httpx.Response) -> dict[str, Any] | None:
+    """The body, where it is a JSON object; Railway's edge answers in HTML when it has troubles of its own."""
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _retry_after(response: httpx.Response) -> float:
+    text = response.headers.get("retry-after", "")
+    return min(3600.0, float(text)) if text.isdigit() else _WAIT_WITHOUT_HEADER_S
+
+
+def _user_agent() -> str:
+    try:
+        return f"worker-autoscaler/{version('worker-autoscaler')}"
+    except PackageNotFoundError:
+        return "worker-autoscaler"

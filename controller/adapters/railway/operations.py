@@ -1,0 +1,74 @@
+"""Every document that is ever sent to Railway. A test validates them against the schema."""
+
+ENVIRONMENT_STATE = """
+query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int, $after: String) {
+  environment(id: $environmentId, projectId: $projectId) {
+    id
+    name
+    serviceInstances(first: $first, after: $after) {
+      edges {
+        node {
+          serviceId
+          serviceName
+          numReplicas
+          region
+          cronSchedule
+          latestDeployment { id status deploymentStopped meta instances { id status } }
+          activeDeployments { id status deploymentStopped meta instances { id status } }
+        }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+"""
+
+ENVIRONMENT_CONFIG = """
+query EnvironmentConfig($environmentId: String!, $projectId: String!) {
+  environment(id: $environmentId, projectId: $projectId) {
+    id
+    config(decryptVariables: false)
+  }
+}
+"""
+
+PAST_DEPLOYMENTS = """
+query PastDeployments($input: DeploymentListInput!, $first: Int) {
+  deployments(input: $input, first: $first) { edges { node { id status } } }
+}
+"""
+
+SERVICE_INSTANCE_UPDATE = """
+mutation ServiceInstanceUpdate($serviceId: String!, $environmentId: String!, $input: ServiceInstanceUpdateInput!) {
+  serviceInstanceUpdate(serviceId: $serviceId, environmentId: $environmentId, input: $input)
+}
+"""
+
+SERVICE_INSTANCE_DEPLOY = """
+mutation ServiceInstanceDeployV2($serviceId: String!, $environmentId: String!) {
+  serviceInstanceDeployV2(serviceId: $serviceId, environmentId: $environmentId)
+}
+"""
+
+DEPLOYMENT_STOP = """
+mutation DeploymentStop($id: String!) {
+  deploymentStop(id: $id)
+}
+"""
+
+DEPLOYMENT_RESTART = """
+mutation DeploymentRestart($id: String!) {
+  deploymentRestart(id: $id)
+}
+"""
+
+ALL = {
+    "EnvironmentState": ENVIRONMENT_STATE,
+    "EnvironmentConfig": ENVIRONMENT_CONFIG,
+    "PastDeployments": PAST_DEPLOYMENTS,
+    "ServiceInstanceUpdate": SERVICE_INSTANCE_UPDATE,
+    "ServiceInstanceDeployV2": SERVICE_INSTANCE_DEPLOY,
+    "DeploymentStop": DEPLOYMENT_STOP,
+    "DeploymentRestart": DEPLOYMENT_RESTART,
+}
+"""By operation name."""

@@ -1,0 +1,178 @@
+"""What Railway's answers mean: from a service instance's JSON to Replicas. Pure.
+
+Which deployment speaks for the service, what it is doing, and how many replicas were last asked for; the order of the
+questions matters, since a stopped deployment still says SUCCESS and a starting one already says that it has stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controller.model import Replicas, ServiceState
+
+_STARTING = frozenset({"INITIALIZING", "QUEUED", "WAITING", "NEEDS_APPROVAL", "BUILDING", "DEPLOYING"})
+_STATES = {
+    "CRASHED": ServiceState.CRASHED,
+    "SLEEPING": ServiceState.SLEEPING,
+    "REMOVING": ServiceState.REMOVED,
+    "REMOVED": ServiceState.REMOVED,
+    "FAILED": ServiceState.FAILED,
+    "SKIPPED": ServiceState.FAILED,
+}
+_GONE = frozenset({"REMOVED", "EXITED", "STOPPED", "SKIPPED"})
+_AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
+
+Regions = dict[str, int]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Instance(_Answer):
+    id: str
+    status: str
+
+
+class Deployment(_Answer):
+    id: str
+    status: str
+    deploymentStopped: bool  # noqa: N815  # Railway's name
+    meta: dict[str, Any] | None = None
+    instances: list[Instance] = Field(default_factory=list)
+
+
+class ServiceInstance(_Answer):
+    """The fields of Railway's ServiceInstance that decide something here, by their own names."""
+
+    serviceId: str  # noqa: N815  # Railway's name
+    serviceName: str  # noqa: N815  # Railway's name
+    numReplicas: int | None = None  # noqa: N815  # Railway's name
+    region: str | None = None
+    cronSchedule: str | None = None  # noqa: N815  # Railway's name
+    latestDeployment: Deployment | None = None  # noqa: N815  # Railway's name
+    activeDeployments: list[Deployment] = Field(default_factory=list)  # noqa: N815  # Railway's name
+
+
+def speaker(instance: ServiceInstance) -> Deployment | None:
+    """The deployment that tells what the service was asked for: the newest, unless it came to nothing.
+
+    A deployment that failed, was skipped, crashed or was removed leaves an older one serving, if there is one.
+    """
+    latest = instance.latestDeployment
+    serving = next((one for one in instance.activeDeployments if one.status == "SUCCESS"), None)
+    if latest is None:
+        return serving
+    if latest.status == "SUCCESS" or latest.status in _STARTING or latest.status == "SLEEPING":
+        return latest
+    return serving or latest
+
+
+def state_of(deployment: Deployment | None) -> ServiceState:
+    """Without any deployment: never deployed, or removed; only the list of past deployments tells these two apart."""
+    if deployment is None:
+        return ServiceState.NEVER_DEPLOYED
+    if deployment.status in _STARTING:
+        return ServiceState.STARTING  # deploymentStopped is true here, and means nothing yet
+    if deployment.status == "SUCCESS":
+        return ServiceState.STOPPED if deployment.deploymentStopped else ServiceState.RUNNING
+    if deployment.status not in _STATES:
+        raise ValueError(f"the deployment's status {deployment.status!r} is not known here")
+    return _STATES[deployment.status]
+
+
+def regions_in_meta(deployment: Deployment | None) -> Regions | None:
+    """The map that the deployment was made with, and that a deployless scale keeps up to date."""
+    return _regions(_deploy_part(deployment).get("multiRegionConfig"))
+
+
+def regions_in_config(config: Any, service: str) -> Regions | None:
+    """The map in the environment's config."""
+    part = config
+    for key in ("services", service, "deploy"):
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return _regions(part.get("multiRegionConfig")) if isinstance(part, Mapping) else None
+
+
+def regions_of_old(instance: ServiceInstance, deployment: Deployment | None) -> Regions:
+    """Services from before the map: one region with a flat count, which reads null until it is first set."""
+    deploy = _deploy_part(deployment)
+    count = deploy.get("numReplicas") if isinstance(deploy.get("numReplicas"), int) else instance.numReplicas
+    region = deploy.get("region") or instance.region or ""
+    return {str(region): 1 if count is None else _checked(count)}
+
+
+def live(deployment: Deployment | None) -> int:
+    """Instances that stand for a configured replica, whether they run yet or not."""
+    if deployment is None:
+        return 0
+    return sum(instance.status not in _GONE and instance.status != "REMOVING" for instance in deployment.instances)
+
+
+def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions) -> Replicas:
+    """Puts the reading together."""
+    deployment = speaker(instance)
+    instances = _instances(instance)
+    stopped = state in _AT_REST
+    return Replicas(
+        configured=0 if stopped else sum(regions.values()),
+        running=0 if stopped else sum(one.status == "RUNNING" for one in instances),
+        alive=sum(one.status not in _GONE for one in instances),
+        state=state,
+        regions=regions,
+        deployment=deployment.id if deployment else None,
+    )
+
+
+def spread(total: int, regions: Mapping[str, int]) -> dict[str, dict[str, int] | None]:
+    """The full map for `total` replicas: in proportion to the present one, by largest remainders.
+
+    A region that is left with none is an explicit null, since Railway refuses a count of 0 and may keep a region that
+    is not named.
+    """
+    present = sum(regions.values())
+    weights = regions if present else dict.fromkeys(regions, 1)
+    exact = {region: total * weight / sum(weights.values()) for region, weight in weights.items()}
+    counts = {region: int(share) for region, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda region: (counts[region] - exact[region], region))
+    for region in by_remainder[: total - sum(counts.values())]:
+        counts[region] += 1
+    return {region: {"numReplicas": count} if count else None for region, count in counts.items()}
+
+
+def _instances(instance: ServiceInstance) -> Sequence[Instance]:
+    """Of all deployments that may still have some, each once: a new deployment overlaps with the old one."""
+    deployments = {one.id: one for one in instance.activeDeployments}
+    if instance.latestDeployment is not None:
+        deployments[instance.latestDeployment.id] = instance.latestDeployment
+    return [one for deployment in deployments.values() for one in deployment.instances]
+
+
+def _deploy_part(deployment: Deployment | None) -> Mapping[str, Any]:
+    part: Any = deployment.meta if deployment else None
+    for key in ("serviceManifest", "deploy"):
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _regions(value: Any) -> Regions | None:
+    if not isinstance(value, Mapping):
+        return None
+    regions: Regions = {}
+    for region, entry in value.items():
+        if entry is None:
+            continue
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"the region {region!r} has no count")
+        count = entry.get("numReplicas")
+        regions[str(region)] = 1 if count is None else _checked(count)
+    return regions or None
+
+
+def _checked(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ValueError(f"{count!r} is not a number of replicas")
+    return count

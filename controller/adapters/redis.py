@@ -1,0 +1,253 @@
+"""Redis: the lease, the journal and the rate-limit contract with the workers.
+
+All keys of ours stand under one prefix with one hash tag, so that a script touches one slot of a Redis Cluster:
+
+    {<prefix>:<environment>}:lease              the holder, with a time to live
+    {<prefix>:<environment>}:epoch              a counter that only rises
+    {<prefix>:<environment>}:worker:<name>      a hash: stamps, the open intent, the agreed count
+    {<prefix>:<environment>}:past:<name>        a sorted set: recommendations within the stabilization window
+    {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from controller.adapters import redis_scripts as scripts
+from controller.model import Decision, Direction, History, Intent, Lease, Recommendation
+from controller.policy import RateLimit as RateLimitPolicy
+from controller.ports import Clock, Keep, LeaseLost, Recalled, Settled, Source, Unavailable
+
+TIMEOUT_S = 2.0
+"""Below the lease's life by far: three attempts to renew must fit into it."""
+_CYCLES_KEPT_MS = 24 * 3600 * 1000
+
+T = TypeVar("T")
+
+
+def connect(url: str) -> Redis:
+    """A client that never retries by itself: a command sent twice would be done twice."""
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        client_name="worker-autoscaler",
+    )
+
+
+async def _ask(answer: Awaitable[T]) -> T:
+    """The answer, or Unavailable with what a person can do about it."""
+    try:
+        return await answer
+    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise Unavailable(Source.JOURNAL, f"refuses the user or password of REDIS_URL ({_brief(error)})") from None
+    except BusyLoadingError:
+        raise Unavailable(Source.JOURNAL, "is loading its data; it will answer when that is done") from None
+    except OutOfMemoryError:
+        raise Unavailable(Source.JOURNAL, "is out of memory; raise maxmemory, or empty it of other things") from None
+    except ReadOnlyError:
+        raise Unavailable(Source.JOURNAL, "is a read-only replica; REDIS_URL must name the primary") from None
+    except RedisTimeoutError:
+        raise Unavailable(Source.JOURNAL, f"did not answer within {TIMEOUT_S:g} s") from None
+    except RedisConnectionError:
+        raise Unavailable(Source.JOURNAL, "cannot be reached at the address in REDIS_URL; is it running?") from None
+    except (ResponseError, RedisError) as error:
+        raise Unavailable(Source.JOURNAL, f"answered with an error: {_brief(error)}") from None
+    except OSError as error:
+        raise Unavailable(Source.JOURNAL, f"cannot be reached ({_brief(error)})") from None
+
+
+def _brief(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:160]
+
+
+class Keys:
+    """The names of our keys."""
+
+    def __init__(self, prefix: str, environment: str) -> None:
+        self._tag = f"{{{prefix}:{environment}}}"
+        self.lease = f"{self._tag}:lease"
+        self.epoch = f"{self._tag}:epoch"
+        self.cycles = f"{self._tag}:cycles"
+
+    def worker(self, name: str) -> str:
+        return f"{self._tag}:worker:{name}"
+
+    def past(self, name: str) -> str:
+        return f"{self._tag}:past:{name}"
+
+
+class RedisLeases:
+    """SET NX PX with an owner check, and an epoch by INCR. The time to live is in Redis only."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._keys = keys
+        self._acquire = redis.register_script(scripts.ACQUIRE)
+        self._renew = redis.register_script(scripts.RENEW)
+        self._release = redis.register_script(scripts.RELEASE)
+
+    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
+        keys = [self._keys.lease, self._keys.epoch]
+        epoch = int(await _ask(self._acquire(keys=keys, args=[holder, _ms(ttl), seen_epoch])))
+        return Lease(holder, epoch) if epoch else None
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        return bool(await _ask(self._renew(keys=[self._keys.lease], args=[lease.holder, _ms(ttl)])))
+
+    async def release(self, lease: Lease) -> None:
+        await _ask(self._release(keys=[self._keys.lease], args=[lease.holder]))
+
+
+class RedisJournal:
+    """What survives a restart. Every write is one script that checks the lease first."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._scripts = {
+            name: redis.register_script(getattr(scripts, name))
+            for name in ("RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE", "PUBLISH")
+        }
+
+    async def recall(self, worker: str) -> Recalled:
+        return _recalled(await self._run("RECALL", worker, []))
+
+    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+        args: list[str | int] = [
+            lease.holder,
+            recommended,
+            count,
+            _ms(keep.window),
+            _ms(keep.gap),
+            uuid.uuid4().hex[:8],
+        ]
+        return _recalled(await self._run("REMEMBER", worker, args))
+
+    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
+        ident = uuid.uuid4().hex
+        args: list[str | int] = [lease.holder, ident, lease.epoch, decision.current, decision.desired]
+        answer = await self._run("RECORD_INTENT", worker, [*args, decision.direction.value])
+        return Intent(ident, lease.epoch, decision.current, decision.desired, _seconds(answer[1]))
+
+    async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
+        await self._run("ACCEPT", worker, [lease.holder, intent.id, intent.direction.value])
+
+    async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
+        args: list[str | int] = [lease.holder, intent.id, intent.direction.value, outcome.value, count]
+        return _recalled(await self._run("SETTLE", worker, args))
+
+    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
+        return _recalled(await self._run("CHARGE", worker, [lease.holder, direction.value, count]))
+
+    async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
+        pairs = [text for pair in lines.items() for text in pair]
+        args: list[str | int] = [lease.holder, _CYCLES_KEPT_MS, *pairs]
+        _refuse_lost(await _ask(self._scripts["PUBLISH"](keys=[self._keys.lease, self._keys.cycles], args=args)))
+
+    async def published(self) -> Mapping[str, str]:
+        return await _ask(cast("Awaitable[dict[str, str]]", self._redis.hgetall(self._keys.cycles)))
+
+    async def _run(self, name: str, worker: str, args: Sequence[str | int]) -> list[Any]:
+        keys = [self._keys.lease, self._keys.worker(worker), self._keys.past(worker)]
+        return _refuse_lost(await _ask(self._scripts[name](keys=keys, args=args)))
+
+
+class RedisRateLimit:
+    """The keys shared with the workers, in their names as the policy gives them; they carry no prefix of ours."""
+
+    def __init__(self, redis: Redis, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def used(self, limit: RateLimitPolicy) -> int:
+        """The count under the minute's start in epoch *seconds*, as the workers write it."""
+        window = int(self._clock.wall() // 60 * 60)
+        key = limit.keys.usage.replace("<window>", str(window))
+        value = await _ask(cast("Awaitable[str | None]", self._redis.get(key)))
+        try:
+            return int(value or 0)
+        except ValueError:
+            raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR") from None
+
+    async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
+        """All three in one MSET, so that no worker reads one of them old and another new."""
+        share = limit.rpm // replicas if replicas else limit.rpm
+        values = {
+            limit.keys.rpm_limit: str(limit.rpm),
+            limit.keys.max_workers: str(max_workers),
+            limit.keys.per_worker_rpm: str(share),
+        }
+        await _ask(self._redis.mset(values))
+
+
+def _refuse_lost(answer: list[Any]) -> list[Any]:
+    if answer[0] == scripts.LOST:
+        raise LeaseLost("another replica holds the lease, or it ran out; nothing was written and nothing is sent")
+    return answer
+
+
+def _recalled(answer: list[Any]) -> Recalled:
+    _, now, flat, past = answer
+    fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
+    history = History(
+        last_up=_stamp(fields, "last_up"),
+        last_down=_stamp(fields, "last_down"),
+        since=_stamp(fields, "since"),
+        unbroken_since=_stamp(fields, "unbroken_since"),
+        recommendations=tuple(_recommendation(member) for member in past),
+        intent=_intent(fields),
+        count=int(fields["count"]) if "count" in fields else None,
+    )
+    return Recalled(history, _seconds(now))
+
+
+def _intent(fields: Mapping[str, str]) -> Intent | None:
+    if not fields.get("intent"):
+        return None
+    return Intent(
+        id=fields["intent"],
+        epoch=int(fields["intent_epoch"]),
+        before=int(fields["intent_before"]),
+        after=int(fields["intent_after"]),
+        at=_seconds(fields["intent_at"]),
+        accepted=fields.get("intent_accepted") == "1",
+    )
+
+
+def _recommendation(member: str) -> Recommendation:
+    at, replicas, _ = member.split(":")
+    return Recommendation(_seconds(at), int(replicas))
+
+
+def _stamp(fields: Mapping[str, str], name: str) -> float | None:
+    return _seconds(fields[name]) if fields.get(name) else None
+
+
+def _seconds(milliseconds: str) -> float:
+    return int(milliseconds) / 1000
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
