@@ -1,0 +1,299 @@
+"""The command line. Every command says what it touches; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from controller.policy_text import ConfigurationError
+
+_ENVIRONMENT = """\
+environment:
+  RAILWAY_API_TOKEN          account or workspace token; or RAILWAY_TOKEN, a project token (one of the two)
+  RAILWAY_PROJECT_ID         project
+  RAILWAY_ENVIRONMENT_ID     environment
+  RAILWAY_WORKER_SERVICE_ID  the service to scale (named by the shipped policy)
+  DATABASE_URL               the queue's PostgreSQL
+  REDIS_URL                  Redis: lease, journal, rate limit
+  PORT                       of the HTTP server, default 8080
+  LOG_FORMAT                 json or text, default text on a terminal and json elsewhere
+  AUTOSCALER_POLICY          the policy's file, default policy.yaml
+  LEASE_TTL_MS               how long a lease lasts unrenewed, default 15000
+  REDIS_KEY_PREFIX           of our own keys, default autoscaler
+  RAILWAY_API_URL            another endpoint, such as the one of `autoscaler fake-railway`
+  and whatever ${NAMES} the policy uses; the shipped one: MAX_WORKERS, MIN_WORKERS, GLOBAL_RPM_LIMIT, POLL_INTERVAL_MS,
+  SCALE_UP_COOLDOWN_MS, SCALE_DOWN_COOLDOWN_MS
+"""
+
+_FAKE_EXAMPLES = """\
+The first lines on stdout are the `export NAME=value` lines that point a controller at it:
+
+  eval "$(autoscaler fake-railway --port 4000 | head -n 5 & )"     # or copy them
+
+Besides the API at /graphql/v2 it answers:
+
+  GET  /mutations      every mutation as JSON: when, by whom, with what effect
+  GET  /state          the services, deployments and instances as JSON
+  POST /faults         scripts a fault for the next matching requests, one object or a list:
+                       curl -d '{"fault": "429", "retry_after": 2, "times": 1, "on": "query"}' localhost:4000/faults
+                       faults: 429, cloudflare (the 1015 page), 502, problem ("Problem processing request"), hang, lost
+                       (applied, the answer lost), not_honoured (true, and nothing happens), null, plan_clamp, slow,
+                       not_authorized; "on" is any, query, mutation, or an operation's name
+  GET  /faults         what is still to come;  DELETE /faults clears it
+  POST /services/ID    changes a service as a person in the dashboard would: {"replicas": 3}, {"stopped": true} …
+
+touches: nothing but the port it listens on.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The `autoscaler` command. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.command(parsed)
+    except ConfigurationError as error:
+        code = _refuse(error)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _refuse(error: ConfigurationError) -> int:
+    count = len(error.problems)
+    print(
+        f"autoscaler: {'one thing is' if count == 1 else f'{count} things are'} wrong; nothing was changed:",
+        file=sys.stderr,
+    )
+    for problem in error.problems:
+        print(f"  {problem}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="autoscaler",
+        description="Watches a PostgreSQL job queue and keeps the right number of Railway worker replicas running.",
+        epilog=_ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"autoscaler {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_controller_commands(commands)
+    _add_check(commands)
+    _add_demo_commands(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> Any:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_controller_commands(commands: Any) -> None:
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "run the controller until it is told to stop",
+        "touches: reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the\n"
+        "rate-limit keys in Redis; listens on PORT. With --dry-run it only reads.\n\n" + _ENVIRONMENT,
+    )
+    once = _command(
+        commands,
+        "once",
+        _once,
+        "one cycle, for cron: exit 0 where it applied or held, 1 where it failed",
+        "touches: what `run` touches, once, and only while no running controller holds the lease.\n\n" + _ENVIRONMENT,
+    )
+    explain = _command(
+        commands,
+        "explain",
+        _explain,
+        "observe and decide right now, print each rule's turn, change nothing",
+        "touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n" + _ENVIRONMENT,
+    )
+    for parser in (run, once, explain):
+        parser.add_argument("--policy", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s")
+    for parser in (run, once):
+        parser.add_argument("--dry-run", action="store_true", help="decide and say so; change nothing, use no cooldown")
+    for parser in (once, explain):
+        parser.add_argument("--json", action="store_true", help="one JSON object per worker, with the log line's keys")
+
+
+def _add_check(commands: Any) -> None:
+    check = _command(
+        commands,
+        "check",
+        _check,
+        "validate a policy offline, print what is in force and where each value comes from",
+        "touches: nothing; it reads the file and the environment. Exit 0 valid, 2 not.",
+    )
+    check.add_argument(
+        "file", nargs="?", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s"
+    )
+    check.add_argument("--json", action="store_true", help="the same as one JSON object")
+    check.add_argument("--schema", action="store_true", help="print the policy's JSON Schema, for editors, and end")
+
+
+def _add_demo_commands(commands: Any) -> None:
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "watch a burst of jobs scale real workers up and down, on this machine alone",
+        "touches: a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway,\n"
+        "the controller and up to 5 workers, and leaves nothing behind. Needs: pip install 'worker-autoscaler[demo]'",
+    )
+    demo.add_argument("--seconds", type=_seconds, default=None, metavar="N", help="end after N seconds at the latest")
+    demo.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
+    fake = _command(
+        commands, "fake-railway", _fake_railway, "serve the fake Railway alone, for integration tests", _FAKE_EXAMPLES
+    )
+    fake.add_argument("--port", type=_port, required=True, metavar="N", help="to listen on (0: any free one)")
+    fake.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on, default %(default)s")
+    fake.add_argument("--replicas", type=_replicas, default=0, metavar="N", help="that run at the start; 0 is stopped")
+    fake.add_argument("--exec", default=None, metavar="CMD", help="start each replica as a process, with this command")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+
+    asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
+    return 0
+
+
+def _once(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+
+    configuration = configure(parsed.policy, os.environ)
+    return asyncio.run(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+    from controller.cycle import Outcome  # noqa: PLC0415  # as above
+    from controller.explanation import as_lines  # noqa: PLC0415  # as above
+
+    explanations = asyncio.run(app.explain(configure(parsed.policy, os.environ)))
+    for explanation in explanations:
+        if parsed.json:
+            print(json.dumps({**explanation.cycle.line(), "event": "explain"}, ensure_ascii=False))
+        else:
+            print("\n".join(as_lines(explanation.cycle, explanation.steps)))
+    return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy import effective, json_schema  # noqa: PLC0415  # as above
+    from controller.policy_text import dotted  # noqa: PLC0415  # as above
+
+    if parsed.schema:
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    try:
+        policy, document = read_policy(parsed.file, os.environ)
+    except ConfigurationError as error:
+        if parsed.json:
+            problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
+            print(json.dumps({"valid": False, "problems": problems}, ensure_ascii=False))
+            return 2
+        raise
+    rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
+    if parsed.json:
+        values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
+        print(json.dumps({"valid": True, "values": values}, ensure_ascii=False))
+        return 0
+    _print_table([("VALUE OF", "IS", "FROM"), *rows])
+    print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
+    return 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    try:
+        from controller.demo.show import demo  # noqa: PLC0415  # it needs the extra
+    except ModuleNotFoundError as error:
+        return _needs_extra("demo", error)
+    code: int = demo(seconds=parsed.seconds, keep=parsed.keep)
+    return code
+
+
+def _fake_railway(parsed: argparse.Namespace) -> int:
+    try:
+        from controller.demo.fake_railway.cli import serve  # noqa: PLC0415  # it needs the extra
+    except ModuleNotFoundError as error:
+        return _needs_extra("fake", error)
+    try:
+        asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
+    except OSError as error:
+        print(
+            f"autoscaler: port {parsed.port} cannot be listened on ({error.strerror}); choose another", file=sys.stderr
+        )
+        return 2
+    return 0
+
+
+def _needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+    if error.name is not None and error.name.startswith("controller"):
+        raise error
+    print(
+        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _policy_path() -> Path:
+    return Path(os.environ.get("AUTOSCALER_POLICY") or "policy.yaml")
+
+
+def _whole(text: str, allowed: Iterable[int], what: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) not in allowed:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    return _whole(text, range(65536), "a port, 0 to 65535")
+
+
+def _replicas(text: str) -> int:
+    return _whole(text, range(51), "a number of replicas, 0 to 50")
+
+
+def _seconds(text: str) -> int:
+    return _whole(text, range(1, 86_401), "a number of seconds, 1 to 86400")
+
+
+def _version() -> str:
+    try:
+        return version("worker-autoscaler")
+    except PackageNotFoundError:
+        return "(not installed)"

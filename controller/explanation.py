@@ -1,0 +1,44 @@
+"""What `autoscaler explain` prints: what was seen, each rule's turn, and what comes of it, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from controller.cycle import Cycle
+from controller.decide import Step
+from controller.model import jobs
+
+
+def as_lines(cycle: Cycle, steps: Sequence[Step]) -> Iterator[str]:
+    yield cycle.worker
+    yield from _seen(cycle)
+    if steps:
+        yield ""
+        yield from _turns(steps)
+    yield ""
+    yield f"  → {cycle.message}"
+    yield ""
+
+
+def _seen(cycle: Cycle) -> Iterator[str]:
+    queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
+    if queue is not None:
+        age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
+        yield f"  queue      {jobs(queue.depth)}: {queue.pending} pending, {queue.processing} processing{age}"
+    if replicas is not None:
+        yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
+    if cooldowns is not None:
+        yield f"  cooldowns  {_left('scale-up', cooldowns.up)}, {_left('scale-down', cooldowns.down)}"
+    if rate is not None:
+        yield f"  rate       {rate.used} of {rate.limit} requests used in this minute"
+
+
+def _left(name: str, seconds: float) -> str:
+    return f"{name} in {seconds:.0f} s" if seconds > 0 else f"{name} open"
+
+
+def _turns(steps: Sequence[Step]) -> Iterator[str]:
+    yield "  rule                     wants"
+    for step in steps:
+        said = step.because.words if step.because else "nothing to object"
+        yield f"  {step.rule:<24} {step.desired:>5}  {said}"
