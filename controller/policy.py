@@ -427,7 +427,7 @@ def duration_text(seconds: float) -> str:
         whole = seconds / _SECONDS[unit]
         if seconds and whole == int(whole):
             return f"{int(whole)}{unit}"
-    return f"{seconds * 1000:g}ms" if seconds else "0s"
+    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
 
 
 def json_schema() -> dict[str, Any]:

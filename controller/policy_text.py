@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -119,6 +119,7 @@ class _Reader:
         self._loader = loader
         self._environment = environment
         self._open: set[int] = set()
+        self._flat: set[int] = set()
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self._document.origins[path] = Origin(node.start_mark.line + 1)
@@ -141,22 +142,26 @@ class _Reader:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        if id(node) not in self._flat:
+            self._refuse_repeated_keys(node, path)
+            self._flat.add(id(node))
+            self._loader.flatten_mapping(node)  # puts what `<<:` brings in front, so that own keys override it
         values: dict[str, Any] = {}
-        self._loader.flatten_mapping(node)
         for key_node, child in node.value:
-            key = str(key_node.value)
-            here = (*path, key)
-            if key in values:
-                self._document.refuse(
-                    here, f"stands here a second time (line {key_node.start_mark.line + 1}); keep one"
-                )
-                continue
-            values[key] = self.value(child, here)
-            if isinstance(child, yaml.ScalarNode | yaml.CollectionNode):
-                origin = self._document.origins[here]
-                line = key_node.start_mark.line + 1
-                self._document.origins[here] = Origin(line, origin.expression, origin.variables)
+            here = (*path, str(key_node.value))
+            values[str(key_node.value)] = self.value(child, here)
+            origin = self._document.origins[here]
+            self._document.origins[here] = replace(origin, line=key_node.start_mark.line + 1)
         return values
+
+    def _refuse_repeated_keys(self, node: yaml.MappingNode, path: Path) -> None:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen and key != "<<":
+                line = key_node.start_mark.line + 1
+                self._document.refuse((*path, key), f"stands here a second time (line {line}); keep one")
+            seen.add(key)
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         if node.tag == "tag:yaml.org,2002:str" and "$" in node.value:

@@ -244,7 +244,6 @@ class Reconciler:
         decision = _decision(account)
         shown = await self._read_back()
         if shown is not None and shown.configured == intent.after:
-            account.replicas = shown
             await self._settle(intent, Settled.APPLIED, shown.configured, lease)
         message = decision.sentence
         if shown is None or shown.configured != intent.after:

@@ -145,4 +145,4 @@ class Runner:
             await asyncio.sleep(rest)
         self._woken = False
         self._nudge.clear()
-        self._log.event("woken", message="a job arrived")
+        self._log.event("woken", message="the queue notified; looking now instead of at the next interval")

@@ -1,0 +1,231 @@
+"""`autoscaler demo`: the real loop, scaling real workers up and down before your eyes.
+
+A real PostgreSQL and a real Redis in a temporary folder, the fake Railway whose replicas are real worker processes, a
+burst of jobs, and the controller that `autoscaler run` runs, as a process of its own with the shipped policy. Only its
+interval and its cooldowns are shortened, through its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from controller.demo import server_host
+from controller.demo.fake_railway import CommandLauncher, FakeRailway, Timings
+from controller.demo.jobs import create_queue, enqueue, summary
+from controller.demo.screen import Screen, screen
+from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
+
+WAVES = ((3.0, 8), (3.0, 18), (3.0, 30), (3.0, 40), (3.0, 70))
+"""The burst: seconds since the wave before, and jobs. Each wave reaches a higher tier."""
+JOB_S = 1.5
+LONGEST_S = 180.0
+"""A demo that is not over by then has failed."""
+
+_SHORTENED = {
+    "POLL_INTERVAL_MS": "1000",
+    "SCALE_UP_COOLDOWN_MS": "2000",
+    "SCALE_DOWN_COOLDOWN_MS": "3000",
+    "GLOBAL_RPM_LIMIT": "6000",
+    "LEASE_TTL_MS": "3000",
+}
+_FROM_OUTSIDE = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKERS", "AUTOSCALER_POLICY")
+"""What a person may have set for a real deployment, and what must not leak into the demo."""
+
+
+def demo(*, seconds: float | None, keep: bool) -> int:
+    """Runs the demo; the exit code is 0 where every job was done, or the time that was given was up."""
+    try:
+        return asyncio.run(_demo(seconds, keep))
+    except (MissingExtra, ServerError) as error:
+        print(f"autoscaler: {error}", file=sys.stderr)
+        return 2 if isinstance(error, MissingExtra) else 1
+
+
+@dataclass
+class _Seen:
+    """What the summary tells, collected from the controller's log."""
+
+    started: float = field(default_factory=time.monotonic)
+    peak: int = 0
+    actions: int = 0
+    last: Mapping[str, Any] | None = None
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        self.last = line
+        self.peak = max(self.peak, line["running"] or 0)
+        self.actions += line["outcome"] == "applied"
+
+    @property
+    def at_rest(self) -> bool:
+        last = self.last
+        return last is not None and last["depth"] == 0 and last["configured"] == 0 and last["running"] == 0
+
+    @property
+    def at_s(self) -> float:
+        return time.monotonic() - self.started
+
+
+async def _demo(seconds: float | None, keep: bool) -> int:  # noqa: FBT001  # the flag of the command line
+    told = _told_to_stop()
+    with screen() as shown:
+        shown.say("starting a PostgreSQL, a Redis and a fake Railway …")
+        with start_servers() as servers:
+            async with _stage(servers) as stage, _controller(stage) as controller:
+                shown.say("the controller runs with the shipped policy, its interval and cooldowns shortened")
+                if keep:
+                    shown.say(_how_to_look(stage))
+                seen = _Seen()
+                play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
+                limit = seconds if seconds is not None else None if keep else LONGEST_S
+                await asyncio.wait({play, told}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                finished = play.done()
+                if finished:
+                    await play
+                else:
+                    play.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await play
+                shown.say(await _closing_summary(stage, seen, finished=finished))
+    if told.done():
+        return 130
+    return 0 if finished or seconds is not None else 1
+
+
+def _told_to_stop() -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not told.done():
+            told.set_result(None)
+
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(name, tell)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    servers: Servers
+    fake: FakeRailway
+    queue: psycopg.AsyncConnection[Any]
+    environment: dict[str, str]
+
+
+@asynccontextmanager
+async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
+    """Everything but the controller: the queue's table, and the fake Railway with one stopped worker service."""
+    urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
+    worker = CommandLauncher(
+        [sys.executable, "-m", "controller.demo.worker"],
+        env={**urls, "WORKER_CONCURRENCY": "2", "WORKER_LIFELINE": "stdin"},
+        quiet=True,
+    )
+    async with AsyncExitStack() as stack:
+        queue = await stack.enter_async_context(
+            await psycopg.AsyncConnection.connect(servers.database_url, autocommit=True)
+        )
+        await create_queue(queue)
+        fake = await stack.enter_async_context(
+            FakeRailway.create(0, deploy={"drainingSeconds": 5}, launcher=worker, timings=Timings().scaled(0.3))
+        )
+        inherited = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
+        environment = {**inherited, **urls, **fake.environment_variables(), **_SHORTENED}
+        yield _Stage(servers, fake, queue, environment)
+
+
+@asynccontextmanager
+async def _controller(stage: _Stage) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`autoscaler run` as a process of its own, which the kernel ends should this one be killed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
+        env={**stage.environment, "LOG_FORMAT": "json", "PORT": "0"},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=server_host.dying_with_us(signal.SIGKILL),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _policy() -> Path:
+    """The shipped policy: beside this file where it is installed, at the root of a checkout."""
+    here = Path(__file__).parent
+    return next(path for path in (here / "policy.yaml", here.parents[1] / "policy.yaml") if path.is_file())
+
+
+async def _play(
+    stage: _Stage, controller: asyncio.subprocess.Process, seen: _Seen, shown: Screen, *, keep: bool
+) -> None:
+    """Feeds the burst and shows the controller's lines, until all is worked off and nothing runs any more."""
+    feeding = asyncio.create_task(_feed(stage, seen, shown))
+    try:
+        assert controller.stdout is not None
+        async for text in controller.stdout:
+            line = _reconcile_line(text)
+            if line is None:
+                continue
+            seen.note(line)
+            shown.cycle(seen.at_s, line)
+            if feeding.done() and seen.at_rest and not keep:
+                await feeding
+                return
+        raise ServerError(f"the controller ended by itself, with exit code {await controller.wait()}")
+    finally:
+        feeding.cancel()
+
+
+def _reconcile_line(text: bytes) -> dict[str, Any] | None:
+    try:
+        line: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return line if line.get("event") == "reconcile" else None
+
+
+async def _feed(stage: _Stage, seen: _Seen, shown: Screen) -> None:
+    for pause, jobs in WAVES:
+        await asyncio.sleep(pause)
+        await enqueue(stage.queue, jobs, duration_s=JOB_S)
+        shown.say(f"{seen.at_s:5.1f} s  {jobs} jobs come in")
+
+
+async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str:
+    done = await summary(stage.queue)
+    left = "" if finished else f" ({done.pending + done.processing} left when the time was up)"
+    return (
+        f"\n{done.completed} jobs done{left}, at most {seen.peak} workers, {seen.actions} scale actions, "
+        f"worst wait {done.worst_wait_s:.1f} s, in {seen.at_s:.0f} s"
+    )
+
+
+def _how_to_look(stage: _Stage) -> str:
+    names = ("DATABASE_URL", "REDIS_URL", "RAILWAY_API_URL", "RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID")
+    more = ("RAILWAY_ENVIRONMENT_ID", "RAILWAY_WORKER_SERVICE_ID")
+    exports = "\n".join(f"  export {name}={stage.environment[name]}" for name in (*names, *more))
+    return (
+        f"it stays up until Ctrl-C; look around from another terminal:\n{exports}\n"
+        f"  autoscaler explain;  curl {stage.fake.base_url}/mutations;  psql $DATABASE_URL"
+    )

@@ -1,0 +1,275 @@
+"""The table is the specification; the properties hold on every day anybody can think of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.decide import decide, recommend, trail
+from controller.model import (
+    Decision,
+    Direction,
+    History,
+    Observation,
+    QueueDepth,
+    Reason,
+    Recommendation,
+    Replicas,
+    ServiceState,
+)
+from controller.policy import WorkerPolicy
+
+NOW = 1_000_000.0
+LONG_AGO = NOW - 86_400
+SHIPPED = {
+    "service": "svc",
+    "queue": {"table": "generation_job"},
+    "tiers": [
+        {"up_to": 0, "replicas": 0},
+        {"up_to": 10, "replicas": 1},
+        {"up_to": 30, "replicas": 2},
+        {"up_to": 60, "replicas": 3},
+        {"up_to": 100, "replicas": 4},
+        {"replicas": 5},
+    ],
+    "max_replicas": 5,
+}
+
+
+def policy(**changes: object) -> WorkerPolicy:
+    return WorkerPolicy.model_validate({**SHIPPED, **changes})
+
+
+def observed(depth: int, configured: int, *, processing: int = 0, running: int | None = None) -> Observation:
+    return Observation(
+        QueueDepth(depth - processing, processing),
+        Replicas(configured, configured if running is None else running, configured, ServiceState.RUNNING),
+    )
+
+
+def history(
+    *, up: float | None = None, down: float | None = None, since: float | None = LONG_AGO, unbroken: float | None = None
+) -> History:
+    """Stamps as seconds before NOW."""
+    return History(
+        last_up=None if up is None else NOW - up,
+        last_down=None if down is None else NOW - down,
+        since=since,
+        unbroken_since=unbroken,
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "replicas"),
+    [(0, 0), (1, 1), (10, 1), (11, 2), (30, 2), (31, 3), (60, 3), (61, 4), (100, 4), (101, 5), (1000, 5)],
+)
+def test_each_depth_wants_the_workers_of_its_tier(depth: int, replicas: int) -> None:
+    assert recommend(policy(), QueueDepth(depth, 0)) == replicas
+
+
+@dataclass(frozen=True)
+class Case:
+    title: str
+    depth: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+UP, DOWN, TIER = Reason.SCALE_UP_COOLDOWN, Reason.SCALE_DOWN_COOLDOWN, Reason.TIER
+WINDOW = {"scale_down": {"cooldown": "0s", "stabilization_window": "60s"}}
+PAST = History(
+    since=LONG_AGO,
+    unbroken_since=NOW - 60,
+    recommendations=(Recommendation(NOW - 61, 5), Recommendation(NOW - 60, 3), Recommendation(NOW, 1)),
+)
+
+TABLE = [
+    Case("an idle queue needs nobody", 0, 0, 0, [TIER]),
+    Case("the first job wakes the first worker", 1, 0, 1, [TIER]),
+    Case("a burst goes up in one step", 1000, 0, 5, [TIER]),
+    Case("a count that is right is left alone", 15, 2, 2, [TIER]),
+    Case("up waits for the cooldown of the last scale-up", 15, 1, 1, [TIER, UP], history(up=29)),
+    Case("up is open when its cooldown is over", 15, 1, 2, [TIER], history(up=30)),
+    Case("up does not care about the last scale-down", 15, 1, 2, [TIER], history(down=1)),
+    Case("down waits for the last scale-down", 0, 2, 2, [TIER, DOWN], history(down=119)),
+    Case("down waits for the last scale-up too", 0, 2, 2, [TIER, DOWN], history(up=119, down=500)),
+    Case("down is open when both are long past", 0, 2, 0, [TIER], history(up=120, down=120)),
+    Case("with no history at all up is allowed at once", 15, 0, 2, [TIER], history(since=None)),
+    Case("with no history at all down waits one cooldown", 0, 2, 2, [TIER, DOWN], history(since=None)),
+    Case("a memory that began just now makes down wait", 0, 2, 2, [TIER, DOWN], history(since=NOW - 60)),
+    Case("a stamp from the future holds for one cooldown at most", 15, 1, 1, [TIER, UP], history(up=-500)),
+    Case("fewer than min is corrected at once", 0, 0, 1, [Reason.BELOW_MINIMUM], history(up=1), {"min_replicas": 1}),
+    Case("more than max is corrected at once", 1000, 9, 5, [Reason.ABOVE_MAXIMUM], history(up=1, down=1)),
+    Case("an idle queue keeps min", 0, 2, 1, [TIER, Reason.MINIMUM], history(), {"min_replicas": 1}),
+    Case("max has the last word over the tiers", 1000, 0, 3, [TIER, Reason.MAXIMUM], history(), {"max_replicas": 3}),
+    Case("a step up is limited", 1000, 0, 2, [TIER, Reason.SCALE_UP_STEP], history(), {"scale_up": {"max_step": 2}}),
+    Case("a step down is limited", 0, 5, 4, [TIER, Reason.SCALE_DOWN_STEP], history(), {"scale_down": {"max_step": 1}}),
+    Case("the window keeps what was wanted in it", 1, 5, 3, [TIER, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Case("the window never adds workers", 1, 2, 2, [TIER, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Case("the window does not slow the way up", 101, 1, 5, [TIER], PAST, WINDOW),
+    Case(
+        "without a memory of the whole window there is no way down",
+        0,
+        3,
+        3,
+        [TIER, Reason.MEMORY_TOO_SHORT],
+        history(unbroken=NOW - 59),
+        WINDOW,
+    ),
+    Case("without any memory neither", 0, 3, 3, [TIER, Reason.MEMORY_TOO_SHORT], history(), WINDOW),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.title)
+def test_the_table(case: Case) -> None:
+    decision = decide(policy(**case.policy), observed(case.depth, case.configured), case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_not_ordered_twice() -> None:
+    decision = decide(policy(), observed(1000, 5, running=0), history(), NOW)
+    assert not decision.changes_something
+
+
+@pytest.mark.parametrize(
+    ("decision", "sentence"),
+    [
+        (
+            decide(policy(), observed(15, 1, processing=5), history(), NOW),
+            "15 jobs (10 pending, 5 processing) want 2 workers: 1 → 2",
+        ),
+        (
+            decide(policy(), observed(8, 3), history(down=46), NOW),
+            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 74 s more",
+        ),
+        (decide(policy(), observed(0, 0), history(), NOW), "hold at 0: 0 jobs want 0 workers"),
+        (
+            decide(policy(min_replicas=2), observed(0, 1), history(), NOW),
+            "1 worker where min_replicas is 2: 1 → 2",
+        ),
+    ],
+    ids=["a change", "a wait", "nothing to do", "a correction"],
+)
+def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
+    assert decision.sentence == sentence
+
+
+def test_the_trail_ends_where_the_decision_does_and_shows_what_each_rule_said() -> None:
+    arguments = (policy(max_replicas=3), observed(1000, 1), history(up=5), NOW)
+    steps = trail(*arguments)
+    assert steps[-1].desired == decide(*arguments).desired
+    assert [(step.rule, step.desired) for step in steps if step.because] == [
+        ("3 tier of the depth", 5),
+        ("6 cooldown", 1),
+    ]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_sentence_for_people(reason: Reason) -> None:
+    assert reason.sentence.endswith(".")
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> WorkerPolicy:
+    bounds = sorted(draw(st.sets(st.integers(0, 200), max_size=5)))
+    counts = sorted(draw(st.lists(st.integers(0, 8), min_size=len(bounds) + 1, max_size=len(bounds) + 1)))
+    tiers: list[dict[str, int]] = [
+        {"up_to": up_to, "replicas": count} for up_to, count in zip(bounds, counts, strict=False)
+    ]
+    maximum = draw(st.integers(0, 8))
+    steps = st.one_of(st.none(), st.integers(1, 3))
+    return policy(
+        tiers=[*tiers, {"replicas": counts[-1]}],
+        max_replicas=maximum,
+        min_replicas=draw(st.integers(0, maximum)),
+        scale_up={"cooldown": f"{draw(st.integers(0, 300))}s", "max_step": draw(steps)},
+        scale_down={
+            "cooldown": f"{draw(st.integers(0, 600))}s",
+            "max_step": draw(steps),
+            "stabilization_window": f"{draw(st.sampled_from([0, 0, 60, 300]))}s",
+        },
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(policies(), st.integers(0, 2**32))
+def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
+    """A day in one-minute cycles: bursts, lulls, lost readings, restarts of nothing but the process."""
+    dice = Random(seed)
+    interval, count, now = 60.0, dice.randint(0, 10), NOW
+    past = History(since=None)
+    depth = 0
+    for _ in range(1440):
+        now += interval
+        depth = _next_depth(depth, dice)
+        if dice.random() < 0.02:
+            continue  # a lost reading: nothing is recorded and nothing is decided
+        past = _remembered(past, policy, depth, now, 3 * interval)
+        decision = decide(policy, observed(depth, count), past, now)
+        _check(policy, decision, past, now)
+        if decision.direction is Direction.UP:
+            past = _stamped(past, last_up=now)
+        elif decision.direction is Direction.DOWN:
+            past = _stamped(past, last_down=now)
+        count = decision.desired
+
+
+def _next_depth(depth: int, dice: Random) -> int:
+    if dice.random() < 0.02:
+        return dice.choice([0, 0, 1, dice.randint(0, 500)])
+    return max(0, depth + dice.randint(-6, 5))
+
+
+def _remembered(past: History, policy: WorkerPolicy, depth: int, now: float, gap: float) -> History:
+    window = policy.scale_down.stabilization_window
+    kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
+    broken = not kept or now - kept[-1].at > gap
+    return History(
+        past.last_up,
+        past.last_down,
+        past.since if past.since is not None else now,
+        now if broken else past.unbroken_since,
+        (*kept, Recommendation(now, recommend(policy, QueueDepth(depth, 0)))),
+    )
+
+
+def _stamped(past: History, *, last_up: float | None = None, last_down: float | None = None) -> History:
+    up, down = last_up or past.last_up, last_down or past.last_down
+    return History(up, down, past.since, past.unbroken_since, past.recommendations)
+
+
+def _check(policy: WorkerPolicy, decision: Decision, past: History, now: float) -> None:
+    assert policy.min_replicas <= decision.desired <= policy.max_replicas
+    assert decision.reasons
+    out_of_range = not policy.min_replicas <= decision.current <= policy.max_replicas
+    if not decision.changes_something or out_of_range:
+        return
+    ups = [at for at in (past.last_up,) if at is not None]
+    downs = [at for at in (past.last_up, past.last_down, past.since) if at is not None]
+    if decision.direction is Direction.UP:
+        assert all(now - at >= policy.scale_up.cooldown for at in ups)
+        assert decision.desired <= max(decision.recommended, policy.min_replicas)
+    else:
+        assert all(now - at >= policy.scale_down.cooldown for at in downs)
+        window = policy.scale_down.stabilization_window
+        wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
+        assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), st.integers(-100, 900))
+def test_the_same_inputs_give_the_same_decision(
+    policy: WorkerPolicy, depth: int, count: int, up: int, down: int
+) -> None:
+    past = history(up=up, down=down)
+    assert decide(policy, observed(depth, count), past, NOW) == decide(policy, observed(depth, count), past, NOW)

@@ -1,0 +1,237 @@
+"""A policy is refused or accepted, never adjusted; what is refused is named with its place and the mend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.policy import duration_text, effective, json_schema, load_policy
+from controller.policy_text import ConfigurationError, dotted
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = (ROOT / "policy.yaml").read_text()
+SERVICE = {"RAILWAY_WORKER_SERVICE_ID": "svc"}
+
+
+def refused(text: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_policy(dedent(text), {**SERVICE, **environment})
+    return [str(problem) for problem in refusal.value.problems]
+
+
+def worker(changes: str = "", *, tiers: str = "[{replicas: 1}]", maximum: str = "5") -> str:
+    return f"""\
+        workers:
+          a:
+            service: svc
+            queue: {{table: job}}
+            tiers: {tiers}
+            max_replicas: {maximum}
+            {changes}
+        """
+
+
+def test_the_shipped_policy_says_what_the_requirements_say() -> None:
+    policy, _ = load_policy(SHIPPED, SERVICE)
+    worker = policy.workers["generation-worker"]
+    wanted = [worker.wanted_at(depth) for depth in (0, 1, 10, 11, 30, 31, 60, 61, 100, 101, 1000)]
+    assert wanted == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert (policy.interval, worker.min_replicas, worker.max_replicas) == (10, 0, 5)
+    assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (30, 120)
+    assert worker.scale_down.stabilization_window == 0
+    assert worker.rate_limit is not None
+    assert worker.rate_limit.rpm == 60
+
+
+def test_every_variable_of_the_requirements_works_with_the_shipped_policy() -> None:
+    numbers = {
+        "MAX_WORKERS": "9",
+        "MIN_WORKERS": "2",
+        "GLOBAL_RPM_LIMIT": "120",
+        "POLL_INTERVAL_MS": "2500",
+        "SCALE_DOWN_COOLDOWN_MS": "90000",
+        "SCALE_UP_COOLDOWN_MS": "500",
+    }
+    policy, _ = load_policy(SHIPPED, {**SERVICE, **numbers})
+    worker = policy.workers["generation-worker"]
+    assert (policy.interval, worker.min_replicas, worker.max_replicas, worker.wanted_at(101)) == (2.5, 2, 9, 9)
+    assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (0.5, 90)
+    assert worker.rate_limit is not None
+    assert worker.rate_limit.rpm == 120
+
+
+@pytest.mark.parametrize("maximum", ["0", "1", "3", "5", "20"])
+def test_a_smaller_maximum_than_the_tiers_name_is_no_fall_of_replicas(maximum: str) -> None:
+    policy, _ = load_policy(SHIPPED, {**SERVICE, "MAX_WORKERS": maximum})
+    assert policy.workers["generation-worker"].max_replicas == int(maximum)
+
+
+def test_an_empty_variable_counts_as_unset_as_in_compose_files() -> None:
+    policy, _ = load_policy(SHIPPED, {**SERVICE, "MAX_WORKERS": ""})
+    assert policy.workers["generation-worker"].max_replicas == 5
+
+
+def test_a_variable_s_value_cannot_become_structure() -> None:
+    policy, _ = load_policy(SHIPPED.replace("generation_job", "${TABLE}"), {**SERVICE, "TABLE": "a: [b]"})
+    assert policy.workers["generation-worker"].queue.table == "a: [b]"
+
+
+def test_two_dollars_are_one() -> None:
+    policy, _ = load_policy(SHIPPED.replace("table: generation_job", "table: a$$b"), SERVICE)
+    assert policy.workers["generation-worker"].queue.table == "a$b"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (worker("colour: red"), "policy.yaml:7: workers.a.colour: is not a key; known here are service, queue"),
+        (worker("min_replica: 1"), "policy.yaml:7: workers.a.min_replica: is not a key; did you mean min_replicas?"),
+        (worker("min_replicas: 6"), "policy.yaml:7: workers.a.min_replicas: is 6, more than max_replicas, which is 5"),
+        (worker("scale_up: {cooldown: 30}"), "workers.a.scale_up.cooldown: 30 is not a duration; write 500ms, 30s"),
+        (worker("scale_up: {cooldown: -5s}"), "'-5s' is not a duration"),
+        (worker("scale_up: {cooldown: 5 parsecs}"), "'5 parsecs' is not a duration"),
+        (worker("scale_up: {max_step: 0}"), "workers.a.scale_up.max_step: must be at least 1, not 0"),
+        (worker("min_replicas: -1"), "workers.a.min_replicas: must be at least 0, not -1"),
+        (worker("min_replicas: yes"), "workers.a.min_replicas: must be a whole number, not True"),
+        (worker("min_replicas: 1.5"), "workers.a.min_replicas: must be a whole number, not 1.5"),
+        (worker("rate_limit: {rpm: 60, keys: {usage: a}}"), "rate_limit.keys.usage: 'a' must hold <window>"),
+        (worker("service: other"), "workers.a.service: stands here a second time (line 7); keep one"),
+        (worker(tiers="[]"), "workers.a.tiers: is empty"),
+        (worker(tiers="5"), "workers.a.tiers: must be a list"),
+        (worker(tiers="[{up_to: 5, replicas: 1}]"), "workers.a.tiers[0].up_to: leaves depth 6 and more without a tier"),
+        (
+            worker(tiers="[{replicas: 1}, {replicas: 2}]"),
+            "workers.a.tiers[0]: has no up_to, so that the tiers after it",
+        ),
+        (
+            worker(tiers="[{up_to: 5, replicas: 1}, {up_to: 5, replicas: 2}, {replicas: 3}]"),
+            "workers.a.tiers[1].up_to: overlaps: 5 is not above 5, where tiers[0] ends",
+        ),
+        (
+            worker(tiers="[{up_to: 9, replicas: 1}, {up_to: 5, replicas: 2}, {replicas: 3}]"),
+            "workers.a.tiers[1].up_to: overlaps: 5 is not above 9",
+        ),
+        (
+            worker(tiers="[{up_to: 5, replicas: 3}, {replicas: 2}]"),
+            "workers.a.tiers[1].replicas: falls from 3 to 2: more jobs must not mean fewer workers",
+        ),
+        (
+            worker(tiers="[{from: 1, up_to: 5, replicas: 3}, {replicas: 2}]"),
+            "workers.a.tiers[0].from: is not a key: a tier begins where the one before it ends",
+        ),
+        (worker(maximum="${NOPE}"), "workers.a.max_replicas: NOPE is not set and has no default; set NOPE, or write"),
+        (worker(maximum="${NO-PE}"), "'${NO-PE}' is not understood; write ${NAME} or ${NAME:-default}"),
+        (worker(maximum="many"), "workers.a.max_replicas: must be a whole number, not 'many'"),
+        ("interval: 1ms\n" + dedent(worker()), "policy.yaml:1: interval: '1ms' is shorter than 100ms"),
+        ("interval: 10s\n", "policy.yaml:1: workers: is missing"),
+        ("workers: {}\n", "policy.yaml:1: workers: is empty"),
+        ("workers: {a b: {}}\n", "a worker's name may have letters, digits"),
+        ("workers:\n  a: [1\n", "policy.yaml:3:1: is not YAML: "),
+        ("a: b: c\n", "policy.yaml:1:5: is not YAML: mapping values are not allowed here"),
+        ("a: !!python/object:os.system {}\n", "policy.yaml:1: a: is not a key"),
+        ("- 1\n", "policy.yaml: is not a policy"),
+        ("", "policy.yaml: is not a policy"),
+        ("a: 1\n---\nb: 2\n", "is not YAML"),
+        ("a: &x [*x]\n", "a[0]: refers to itself"),
+        ("a: \x00\n", "is not YAML"),
+    ],
+)
+def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem: str) -> None:
+    problems = refused(text)
+    assert any(problem in one for one in problems), problems
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    text = worker("scale_up: {cooldown: 5x}", tiers="[{up_to: 5, replicas: 1}]", maximum="many")
+    assert len(refused(text)) == 3
+
+
+def test_two_workers_on_one_service_are_refused() -> None:
+    text = (
+        dedent(worker())
+        + "  b:\n    service: svc\n    queue: {table: t}\n    tiers: [{replicas: 1}]\n    max_replicas: 1\n"
+    )
+    assert "workers.b.service: is the service of workers.a too" in "\n".join(refused(text))
+
+
+def test_two_workers_that_would_overwrite_each_other_s_share_are_refused() -> None:
+    limit = "rate_limit: {rpm: 10}"
+    second = dedent(worker(limit)).replace("  a:", "  b:").replace("svc", "other").removeprefix("workers:\n")
+    assert "give each its own rate_limit.keys" in "\n".join(refused(dedent(worker(limit)) + second))
+
+
+def test_a_bad_variable_is_named_with_its_value() -> None:
+    (problem,) = refused(SHIPPED, POLL_INTERVAL_MS="soon")
+    assert "interval: 'soonms' is not a duration" in problem
+    assert "(POLL_INTERVAL_MS is 'soon')" in problem
+
+
+def test_a_secret_that_strays_into_a_policy_is_not_printed() -> None:
+    text = SHIPPED.replace("${MIN_WORKERS:-0}", "${DATABASE_URL}")
+    assert "hunter2" not in "\n".join(refused(text, DATABASE_URL="postgres://u:hunter2@h/d"))
+
+
+def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
+    text = dedent("""\
+        workers:
+          a: &base
+            service: a
+            queue: {table: t}
+            tiers: &tiers [{up_to: 0, replicas: 0}, {replicas: 1}]
+            max_replicas: 1
+          b:
+            <<: *base
+            service: b
+            tiers: *tiers
+        """)
+    policy, _ = load_policy(text, {})
+    assert policy.workers["b"].queue.table == "t"
+    bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
+    )
+    assert "holds more than" in refused(bomb)[0]
+
+
+def test_each_value_tells_where_it_comes_from() -> None:
+    policy, document = load_policy(SHIPPED, {**SERVICE, "MAX_WORKERS": "7"})
+    rows = {dotted(path): (value, origin) for path, value, origin in effective(policy, document)}
+    line = next(number for number, text in enumerate(SHIPPED.splitlines(), 1) if "max_replicas:" in text)
+    assert rows["workers.generation-worker.max_replicas"] == ("7", f"line {line}, MAX_WORKERS is '7'")
+    assert rows["interval"][1].endswith("POLL_INTERVAL_MS is not set, its default is '10000'")
+    assert rows["workers.generation-worker.scale_down.stabilization_window"] == ("0s", "built in")
+
+
+@given(st.integers(0, 10**8))
+def test_a_duration_is_written_as_it_would_be_read(milliseconds: int) -> None:
+    written = duration_text(milliseconds / 1000)
+    policy, _ = load_policy(dedent(worker(f"scale_up: {{cooldown: {written}}}")), {})
+    assert policy.workers["a"].scale_up.cooldown == pytest.approx(milliseconds / 1000)
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>'\"\n ${}01#%@`,?", max_size=200))
+def test_rubbish_is_refused_and_never_crashes(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load_policy(text, {})
+
+
+_NODES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+)
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.sampled_from(["service", "queue", "tiers", "max_replicas", "scale_up"]), _NODES))
+def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        load_policy(json.dumps({"workers": {"a": entries}}), {})
+
+
+def test_the_schema_for_editors_is_up_to_date() -> None:
+    assert json.loads((ROOT / "controller" / "policy.schema.json").read_text()) == json_schema()
