@@ -2,14 +2,18 @@
 
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
+from redis.asyncio import Redis
 
+from controller.demo.fake_railway import FakeRailway, Timings
+from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers, start_servers
+from tests.scene import Scene
 
 _numbers = itertools.cycle(range(1, 16))
 
@@ -66,3 +70,16 @@ def _create_database(admin: psycopg.Connection, on: Servers) -> str:
     name = f"test_{secrets.token_hex(4)}"
     admin.execute(f"CREATE DATABASE {name}".encode())
     return urlsplit(on.database_url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture
+async def scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
+    """The queue of the shipped policy, empty, and one worker service, deployed and stopped."""
+    async with (
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as queue,
+        FakeRailway.create(0, timings=Timings().scaled(0.01)) as fake,
+        Redis.from_url(redis_url, decode_responses=True) as client,
+    ):
+        await create_queue(queue)
+        environment = {**fake.environment_variables(), "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        yield Scene(fake, queue, client, environment)

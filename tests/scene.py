@@ -1,0 +1,121 @@
+"""A whole controller in this process, on a real queue, a real Redis and the fake Railway, driven one tick at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from redis.asyncio import Redis
+
+from controller.app import Controller, opened
+from controller.configuration import configure
+from controller.cycle import Cycle, Outcome
+from controller.demo.fake_railway import FakeRailway
+from controller.model import Lease, Reason
+
+POLICY = Path(__file__).parents[1] / "policy.yaml"
+WORKER = "generation-worker"
+
+
+@dataclass
+class Scene:
+    """`redis` sees all keys; `log` holds every line that the controllers of this scene wrote."""
+
+    fake: FakeRailway
+    queue: psycopg.AsyncConnection[Any]
+    redis: Redis
+    environment: dict[str, str]
+    policy: Path = POLICY
+    text: io.StringIO = field(default_factory=io.StringIO)
+
+    @asynccontextmanager
+    async def controller(
+        self, environment: Mapping[str, str] | None = None, *, dry_run: bool = False
+    ) -> AsyncIterator[Driven]:
+        """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
+        configuration = configure(self.policy, {**self.environment, **(environment or {})})
+        async with opened(
+            configuration, dry_run=dry_run, stream=self.text, events=self.text, form="json"
+        ) as controller:
+            await controller.leadership.turn()
+            try:
+                yield Driven(controller)
+            finally:
+                await controller.leadership._release()
+
+    async def jobs(self, pending: int, *, processing: int = 0, table: str = "generation_job") -> None:
+        """The queue holds exactly these jobs from now on."""
+        name = psycopg.sql.Identifier(table)
+        await self.queue.execute(psycopg.sql.SQL("TRUNCATE {}").format(name))
+        for status, count in (("pending", pending), ("processing", processing)):
+            await self.queue.execute(
+                psycopg.sql.SQL("INSERT INTO {} (status) SELECT {} FROM generate_series(1, %s)").format(
+                    name, psycopg.sql.Literal(status)
+                ),
+                (count,),
+            )
+
+    async def let_time_pass(self, seconds: float) -> None:
+        """Moves every stamp that the journal holds into the past, as if so much time had gone by."""
+        key = await self.journal_key()
+        for name, value in (await self.redis.hgetall(key)).items():  # type: ignore[misc]  # redis' types say maybe-awaitable
+            if name.startswith(("last_up", "last_down")) or name in {"since", "intent_at", "unbroken_since"}:
+                await self.redis.hset(key, name, str(int(value) - round(seconds * 1000)))  # type: ignore[misc]  # as above
+
+    async def journal_key(self, worker: str = WORKER) -> str:
+        return f"{{autoscaler:{self.environment['RAILWAY_ENVIRONMENT_ID']}}}:worker:{worker}"
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.getvalue().splitlines()]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.log if line["event"] == name]
+
+    @property
+    def sent(self) -> list[str]:
+        """The mutations that reached the fake, by the field that they called."""
+        return [mutation["mutation"] for mutation in self.fake.mutations]
+
+    @property
+    def asked_for(self) -> list[Any]:
+        """The replica counts that were asked for, in order, in whichever form."""
+        inputs = [m["variables"]["input"] for m in self.fake.mutations if m["mutation"] == "serviceInstanceUpdate"]
+        return [
+            sum(entry["numReplicas"] for entry in one["multiRegionConfig"].values() if entry)
+            if "multiRegionConfig" in one
+            else one["numReplicas"]
+            for one in inputs
+        ]
+
+
+@dataclass
+class Driven:
+    """A controller, with the crank in the test's hand."""
+
+    controller: Controller
+
+    @property
+    def lease(self) -> Lease:
+        assert self.controller.leadership.lease is not None, "this replica does not lead"
+        return self.controller.leadership.lease
+
+    async def tick(self) -> Cycle:
+        (cycle,) = await self.controller.runner.tick(self.lease)
+        return cycle
+
+    async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
+        """Ticks until a cycle ends so, or fails the test after 5 s."""
+        async with asyncio.timeout(5):
+            while True:
+                cycle = await self.tick()
+                if (cycle.outcome, cycle.reason) == (outcome, reason):
+                    return cycle
+                await asyncio.sleep(0.02)

@@ -1,0 +1,352 @@
+"""One tick at a time, with everything real but Railway: what is sent, what is not, and what the log says of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from controller.cycle import Outcome
+from controller.demo.fake_railway import FakeRailway, NoProcesses, Place, Timings
+from controller.demo.fake_railway.processes import SimulatedProcess
+from controller.model import Reason, ServiceState
+from tests.scene import WORKER, Driven, Scene
+
+SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
+
+
+async def settled(scene: Scene, configured: int) -> None:
+    """Until the fake shows this many running, or fails the test."""
+    for _ in range(500):
+        if scene.fake.worker.running == configured:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{scene.fake.worker.running} run after 5 s, not {configured}")
+
+
+@pytest.fixture
+async def driven(scene: Scene) -> AsyncIterator[Driven]:
+    async with scene.controller() as controller:
+        yield controller
+
+
+async def test_a_first_start_on_an_empty_redis_scales_up_in_its_first_cycle(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(10, processing=5)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.TIER)
+    assert scene.asked_for == [2]
+    await settled(scene, 2)
+
+
+@pytest.mark.parametrize(
+    ("depth", "replicas"),
+    [(0, 0), (1, 1), (10, 1), (11, 2), (30, 2), (31, 3), (60, 3), (61, 4), (100, 4), (101, 5), (1000, 5)],
+)
+async def test_the_depth_of_a_real_table_becomes_replicas(
+    scene: Scene, driven: Driven, depth: int, replicas: int
+) -> None:
+    await scene.jobs(depth - depth // 3, processing=depth // 3)
+    cycle = await driven.tick()
+    assert cycle.decision is not None
+    assert cycle.decision.desired == replicas
+    await settled(scene, replicas)
+
+
+async def test_an_emptied_queue_goes_to_zero_by_a_stop_and_comes_back_by_a_restart(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await driven.tick()
+        await settled(scene, 2)
+        await scene.jobs(0)
+        await driven.tick()
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        await settled(scene, 0)
+        await scene.jobs(5)
+        await driven.tick()
+        await settled(scene, 1)
+    assert scene.sent == [
+        *("serviceInstanceUpdate", "deploymentRestart"),
+        "deploymentStop",
+        *("serviceInstanceUpdate", "deploymentRestart"),
+    ]
+    assert 0 not in scene.asked_for
+
+
+async def test_a_thousand_idle_cycles_send_nothing(scene: Scene, driven: Driven) -> None:
+    for _ in range(1000):
+        assert (await driven.tick()).outcome is Outcome.HELD
+    assert scene.sent == []
+
+
+async def test_a_restart_in_the_middle_of_a_cooldown_changes_nothing(scene: Scene) -> None:
+    await scene.jobs(20)
+    async with scene.controller() as first:
+        await first.tick()
+        await settled(scene, 2)
+    await scene.jobs(200)
+    async with scene.controller() as second:
+        await second.tick()
+        cycle = await second.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_UP_COOLDOWN)
+        await scene.let_time_pass(30)
+        assert (await second.tick()).outcome is Outcome.APPLIED
+    assert scene.asked_for == [2, 5]
+
+
+async def test_going_down_waits_for_the_last_scale_up(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(20)
+    await driven.tick()
+    await settled(scene, 2)
+    await scene.jobs(1)
+    await scene.let_time_pass(115)
+    assert (await driven.tick()).reason is Reason.SCALE_DOWN_COOLDOWN
+    await scene.let_time_pass(10)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert scene.asked_for == [2, 1]
+
+
+async def test_a_count_outside_the_limits_is_corrected_at_once(scene: Scene) -> None:
+    async with scene.controller() as driven:
+        await scene.jobs(20)
+        await driven.tick()
+        await settled(scene, 2)
+        await driven.tick()
+    async with scene.controller({"MAX_WORKERS": "1"}) as driven:
+        cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.ABOVE_MAXIMUM)
+    assert scene.asked_for == [2, 1]
+
+
+@pytest.mark.parametrize("fault", ["502", "cloudflare", "problem", "null", "not_authorized"])
+async def test_a_reading_of_railway_that_fails_changes_nothing(scene: Scene, driven: Driven, fault: str) -> None:
+    scene.fake.inject(fault, times=99, on="query", retry_after=60)
+    await scene.jobs(500)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.PLATFORM_UNAVAILABLE)
+    assert cycle.queue is not None
+    assert cycle.line()["configured"] is None
+    assert scene.sent == []
+
+
+async def test_a_passing_fault_of_a_reading_is_tried_again(scene: Scene, driven: Driven) -> None:
+    scene.fake.inject("502", times=2, on="query")
+    await scene.jobs(5)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+
+
+async def test_a_queue_that_cannot_be_read_is_not_an_empty_queue(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await driven.tick()
+        await settled(scene, 2)
+        await driven.tick()
+        sent = list(scene.sent)
+        await scene.queue.execute("ALTER TABLE generation_job RENAME TO elsewhere")
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.QUEUE_UNAVAILABLE)
+        assert cycle.line()["depth"] is None
+        await scene.queue.execute("ALTER TABLE elsewhere RENAME TO generation_job")
+        assert (await driven.tick()).outcome is Outcome.HELD
+    assert scene.sent == sent
+
+
+async def test_an_answer_that_was_lost_is_not_asked_again_and_the_next_reading_tells(scene: Scene) -> None:
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        scene.fake.inject("lost", on="mutation")
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.OUTCOME_UNKNOWN)
+        await settled(scene, 2)
+        assert (await driven.tick()).outcome is Outcome.HELD
+    assert scene.asked_for == [2]
+
+
+async def test_a_true_that_is_not_honoured_is_reported_and_not_sent_in_a_loop(scene: Scene) -> None:
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        scene.fake.inject("not_honoured", on="mutation")
+        assert (await driven.tick()).message.endswith("1 → 2 (accepted, and not visible yet)")
+        for _ in range(5):
+            assert (await driven.tick()).reason is Reason.INTENT_OPEN
+        assert scene.asked_for == [2]
+        await scene.let_time_pass(61)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert scene.asked_for == [2, 2]
+    (event,) = scene.events("not_honoured")
+    assert "1 → 2 was accepted" in event["message"]
+
+
+async def test_a_refused_change_names_the_variable_and_waits_a_cooldown_before_it_is_asked_again(
+    scene: Scene, driven: Driven
+) -> None:
+    await scene.jobs(5)
+    scene.fake.inject("not_authorized", on="mutation", times=2)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.SCALE_FAILED)
+    assert "RAILWAY_API_TOKEN" in cycle.message
+    assert (await driven.tick()).reason is Reason.SCALE_UP_COOLDOWN
+
+
+async def test_a_change_that_was_turned_away_by_429_costs_no_cooldown(scene: Scene) -> None:
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    async with scene.controller() as driven:
+        await scene.jobs(20)
+        scene.fake.inject("429", on="mutation", retry_after=1)
+        assert (await driven.tick()).reason is Reason.SCALE_FAILED
+        assert (await driven.tick()).outcome is Outcome.APPLIED  # after the second that Railway asked for
+    assert scene.asked_for[-1] == 2
+
+
+async def test_a_change_by_other_hands_is_noticed_and_starts_the_cooldowns(scene: Scene, driven: Driven) -> None:
+    await driven.tick()
+    await scene.let_time_pass(500)
+    scene.fake.by_hand(replicas=4)
+    await settled(scene, 4)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_DOWN_COOLDOWN)
+    (event,) = scene.events("external_change")
+    assert (event["before"], event["after"]) == (0, 4)
+    await driven.tick()
+    assert len(scene.events("external_change")) == 1
+
+
+async def test_nothing_is_sent_once_the_lease_is_somebody_else_s(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(20)
+    key = (await scene.journal_key()).replace(f"worker:{WORKER}", "lease")
+    await scene.redis.set(key, "another", px=15000)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FENCED, Reason.LEASE_LOST)
+    assert scene.sent == []
+
+
+async def test_a_restart_that_is_refused_becomes_a_new_deployment(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(5)
+    scene.fake.inject("problem", on="deploymentRestart")
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert scene.sent[-2:] == ["deploymentRestart", "serviceInstanceDeployV2"]
+    await settled(scene, 1)
+
+
+async def test_a_dry_run_says_what_it_would_do_and_leaves_no_trace(scene: Scene) -> None:
+    await scene.jobs(20)
+    async with scene.controller(dry_run=True) as driven:
+        cycle = await driven.tick()
+        await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.DRY_RUN)
+    assert "would scale: 20 jobs (20 pending, 0 processing) want 2 workers: 0 → 2" in cycle.message
+    assert scene.sent == []
+    assert await scene.redis.keys("*") == []
+
+
+async def test_a_dry_run_beside_a_running_controller_counts_from_its_cooldowns(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(20)
+    await driven.tick()
+    await settled(scene, 2)
+    await scene.jobs(200)
+    async with scene.controller(dry_run=True) as dry:
+        assert (await dry.tick()).reason is Reason.SCALE_UP_COOLDOWN
+
+
+async def test_a_service_that_was_never_deployed_fails_with_what_to_do(scene: Scene, driven: Driven) -> None:
+    scene.fake.by_hand(never_deployed=True)
+    await scene.jobs(5)
+    cycle = await driven.tick()
+    assert cycle.outcome is Outcome.FAILED
+    assert "service worker was never deployed; deploy it once" in cycle.message
+    assert scene.sent == []
+
+
+async def test_a_service_that_is_not_there_fails_with_the_ids_that_are(scene: Scene) -> None:
+    await scene.jobs(5)
+    async with scene.controller({"RAILWAY_WORKER_SERVICE_ID": "nope"}) as driven:
+        cycle = await driven.tick()
+    assert cycle.outcome is Outcome.FAILED
+    assert f"worker is {scene.fake.worker.id}" in cycle.message
+    assert scene.sent == []
+
+
+async def test_a_sleeping_service_is_woken_by_a_new_deployment(scene: Scene, driven: Driven) -> None:
+    scene.fake.by_hand(sleeping=True)
+    await scene.jobs(20)
+    cycle = await driven.tick()
+    assert cycle.replicas is not None
+    assert (cycle.replicas.state, cycle.replicas.configured) == (ServiceState.SLEEPING, 0)
+    assert scene.sent[-1] == "serviceInstanceDeployV2"
+    await settled(scene, 2)
+
+
+async def test_the_log_line_has_exactly_the_keys_that_people_were_promised(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(10, processing=5)
+    await driven.tick()
+    (line,) = scene.events("reconcile")
+    took = line.pop("took_ms")
+    assert took >= 0
+    assert line.pop("at").endswith("Z")
+    assert line.pop("oldest_age_s") >= 0
+    assert line.pop("message").startswith("15 jobs (10 pending, 5 processing) want 2 workers: 0 → 2")
+    assert line == {
+        "event": "reconcile",
+        "worker": WORKER,
+        "outcome": "applied",
+        "epoch": 1,
+        "pending": 10,
+        "processing": 5,
+        "depth": 15,
+        "configured": 0,
+        "running": 0,
+        "recommended": 2,
+        "desired": 2,
+        "direction": "up",
+        "reason": "Tier",
+        "reasons": ["Tier"],
+        "rpm_used": 0,
+        "rpm_limit": 60,
+    }
+
+
+class ShareWatch(NoProcesses):
+    """Notes, whenever an instance starts, what its share says; its instances take their time to end."""
+
+    def __init__(self) -> None:
+        super().__init__(stubborn=True)
+        self.read: list[int] = []
+        self.share: Callable[[], int] = lambda: 0
+
+    async def start(self, place: Place) -> SimulatedProcess:
+        self.read.append(self.share())
+        return await super().start(place)
+
+
+async def test_shares_never_add_up_to_more_than_the_limit(scene: Scene, redis_url: str) -> None:
+    """Each reading of the share, at any moment, times the instances that may use it, stays within the limit."""
+    import redis
+
+    launcher = ShareWatch()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        launcher.share = lambda: int(str(client.get("worker:config:per_worker_rpm")))
+        async with FakeRailway.create(
+            0, launcher=launcher, timings=Timings().scaled(0.01), deploy={"drainingSeconds": 60}
+        ) as fake:
+            drawn = Scene(fake, scene.queue, scene.redis, {**scene.environment, **fake.environment_variables()})
+            async with drawn.controller(SHORT) as driven:
+                for depth, share in ((0, 60), (20, 30), (200, 12)):
+                    await drawn.jobs(depth)
+                    await driven.tick()
+                    assert launcher.share() == share  # before the first new instance could read it
+                    await driven.tick_until(Outcome.HELD, Reason.TIER)
+                await settled(drawn, 5)
+                await drawn.jobs(40)
+                await driven.tick()
+                await driven.tick_until(Outcome.HELD, Reason.TIER)
+                assert launcher.share() == 12  # three are configured, and five still drain
+                while (await driven.tick()).replicas.alive > 3:  # type: ignore[union-attr]  # it was read
+                    assert launcher.share() == 12
+                assert launcher.share() == 20
+    assert launcher.read == [30, 30, 12, 12, 12]
+    assert [await scene.redis.get(f"worker:config:{name}") for name in ("rpm_limit", "max_workers")] == ["60", "5"]
