@@ -174,7 +174,7 @@ def _database_problems(url: str) -> Iterator[str]:
     except ProgrammingError:
         yield f"is not a PostgreSQL address; write {example} (encode special characters of the password as %40 …)"
         return
-    for port in str(info.get("port") or "5432").split(","):
+    for port in filter(None, str(info.get("port") or "").split(",")):
         if not port.isdigit() or not 1 <= int(port) <= 65535:
             yield f"names a port that is none; write {example}"
 

@@ -65,9 +65,9 @@ class Scene:
     async def let_time_pass(self, seconds: float) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by."""
         key = await self.journal_key()
-        for name, value in (await self.redis.hgetall(key)).items():  # type: ignore[misc]  # redis' types say maybe-awaitable
-            if name.startswith(("last_up", "last_down")) or name in {"since", "intent_at", "unbroken_since"}:
-                await self.redis.hset(key, name, str(int(value) - round(seconds * 1000)))  # type: ignore[misc]  # as above
+        for name in ("last_up", "last_down", "since", "unbroken_since", "intent_at"):
+            if await self.redis.hexists(key, name):
+                await self.redis.hincrby(key, name, -round(seconds * 1000))
 
     async def journal_key(self, worker: str = WORKER) -> str:
         return f"{{autoscaler:{self.environment['RAILWAY_ENVIRONMENT_ID']}}}:worker:{worker}"

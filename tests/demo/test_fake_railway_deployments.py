@@ -26,8 +26,10 @@ from tests.demo.fake_railway_client import (
 async def test_a_stop_is_reported_late_and_says_success_all_along() -> None:
     async with railway(1, timings=VISIBLE) as (_, client):
         before = await client.latest()
+        asked = asyncio.get_running_loop().time()
         assert await client.data(STOP, id=before["id"]) is True
         seen = await seen_until(client.summary, ("SUCCESS", True, ["EXITED"]))
+        assert asyncio.get_running_loop().time() - asked >= VISIBLE.stopping
         assert seen == [("SUCCESS", False, ["RUNNING"]), ("SUCCESS", True, ["EXITED"])]
         after = await client.state()
         assert after["activeDeployments"][0]["id"] == before["id"]
@@ -58,6 +60,15 @@ async def test_a_stopped_service_stores_a_count_and_a_restart_starts_as_many() -
         await client.data(RESTART, id=(await client.latest())["id"])
         await until(client.statuses, ["RUNNING"] * 3)
         assert fake.worker.configured == 3
+
+
+async def test_a_restart_goes_by_meta_and_not_by_what_is_stored() -> None:
+    async with railway(0, switches=Switches(meta_in_place=False)) as (_, client):
+        await client.scale(3)
+        await client.data(RESTART, id=(await client.latest())["id"])
+        await until(client.running, 1)
+        await asyncio.sleep(QUICK.restarting + 0.05)
+        assert await client.running() == 1
 
 
 async def test_a_restart_takes_down_what_meta_no_longer_wants() -> None:

@@ -1,0 +1,72 @@
+"""What the fake was asked: every mutation, whatever became of it, and the latest requests."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+KEPT_REQUESTS = 200
+
+
+@dataclass
+class Mutation:
+    """One root field of one request. The names are those of the JSON at /mutations."""
+
+    n: int
+    at: str
+    at_s: float
+    operation: str | None
+    mutation: str
+    caller: str
+    variables: dict[str, Any]
+    effect: str = "none"
+    service: str | None = None
+    from_: int | None = None
+    to: int | None = None
+    deployment: str | None = None
+    applied: bool = False
+    """It was carried out as asked."""
+    answered: bool = False
+    """An answer went out, if only an error."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {key.rstrip("_"): value for key, value in asdict(self).items()}
+
+
+@dataclass
+class Record:
+    mutations: list[Mutation] = field(default_factory=list)
+    by_hand: list[dict[str, Any]] = field(default_factory=list)
+    """What somebody did in the dashboard: no mutation of the API's."""
+    total: int = 0
+    by_operation: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[int] = field(default_factory=Counter)
+    latest: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
+
+    def request(self, operation: str | None) -> None:
+        self.total += 1
+        self.by_operation[operation or "(no operationName)"] += 1
+        self.latest.append({"operationName": operation, "at": iso(datetime.now(UTC))})
+
+    def mutation(self, operation: str | None, mutation: str, caller: str, variables: dict[str, Any]) -> Mutation:
+        now = datetime.now(UTC)
+        entry = Mutation(len(self.mutations) + 1, iso(now), now.timestamp(), operation, mutation, caller, variables)
+        self.mutations.append(entry)
+        return entry
+
+    def hand(self, service: str, change: dict[str, Any]) -> None:
+        self.by_hand.append({"at": iso(datetime.now(UTC)), "service": service, "change": change})
+
+    def requests_as_json(self) -> dict[str, Any]:
+        return {
+            "total": self.total,
+            "by_operation": dict(self.by_operation),
+            "by_status": {str(status): count for status, count in self.by_status.items()},
+            "latest": list(self.latest),
+        }
+
+
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,207 @@
+"""The client against the fake over real HTTP: what it sends, how long it waits, what its errors say."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+import pytest
+from graphql import OperationDefinitionNode, build_schema, parse, validate
+
+from controller.adapters.clock import SystemClock
+from controller.adapters.railway import RailwayPlatform, operations
+from controller.adapters.railway.client import RailwayClient
+from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
+from controller.model import Replicas, ServiceState
+from controller.ports import NotSent, Refused, Unavailable
+from controller.settings import load_settings
+
+TIMINGS = Timings().scaled(0.01)
+
+
+@asynccontextmanager
+async def platform(fake: FakeRailway, token: TokenKind = "account", **changes: str) -> AsyncIterator[RailwayPlatform]:
+    elsewhere = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
+    settings = load_settings({**fake.environment_variables(token), **elsewhere, **changes})
+    client = RailwayClient(settings.railway_api_url, settings.railway_token, SystemClock())
+    yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
+    await client.close()
+
+
+async def read(platform: RailwayPlatform, fake: FakeRailway) -> Replicas:
+    service = fake.worker.id
+    reading = (await platform.observe([service]))[service]
+    assert isinstance(reading, Replicas), reading
+    return reading
+
+
+async def read_until(platform: RailwayPlatform, fake: FakeRailway, state: ServiceState, configured: int) -> Replicas:
+    async with asyncio.timeout(5):
+        while True:
+            seen = await read(platform, fake)
+            if (seen.state, seen.configured, seen.running) == (state, configured, configured):
+                return seen
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", operations.ALL)
+def test_every_operation_validates_and_is_sent_under_its_own_name(name: str) -> None:
+    schema = build_schema((files("controller.demo.fake_railway") / "schema.graphql").read_text())
+    document = parse(operations.ALL[name])
+    assert validate(schema, document) == []
+    (definition,) = document.definitions
+    assert isinstance(definition, OperationDefinitionNode)
+    assert definition.name is not None
+    assert definition.name.value == name
+
+
+@pytest.mark.parametrize("token", ["account", "workspace", "project"])
+async def test_every_kind_of_token_can_read_and_scale(token: TokenKind) -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake, token) as railway:
+        await railway.scale(fake.worker.id, 3, await read(railway, fake))
+        await read_until(railway, fake, ServiceState.RUNNING, 3)
+
+
+async def test_the_full_map_of_regions_is_sent_and_zero_never_is() -> None:
+    regions = {"us-west2": {"numReplicas": 2}, "europe-west4-drams3a": {"numReplicas": 1}}
+    async with (
+        FakeRailway.create(2, timings=TIMINGS, deploy={"multiRegionConfig": regions}) as fake,
+        platform(fake) as railway,
+    ):
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 3)
+        await railway.scale(fake.worker.id, 6, seen)
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 6)
+        await railway.scale(fake.worker.id, 1, seen)
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 1)
+        await railway.scale(fake.worker.id, 0, seen)
+        await read_until(railway, fake, ServiceState.STOPPED, 0)
+    sent = [mutation["variables"].get("input") for mutation in fake.mutations]
+    assert sent[0] == {
+        "multiRegionConfig": {"us-west2": {"numReplicas": 4}, "europe-west4-drams3a": {"numReplicas": 2}}
+    }
+    assert sent[1] == {"multiRegionConfig": {"us-west2": {"numReplicas": 1}, "europe-west4-drams3a": None}}
+    assert fake.mutations[2]["mutation"] == "deploymentStop"
+
+
+async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_back_by_a_new_one() -> None:
+    async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        await railway._client.mutate("DeploymentStop", {"id": seen.deployment})
+        await railway._client._http.post(
+            fake.url, json={"query": f'mutation {{ deploymentRemove(id: "{seen.deployment}") }}'}
+        )
+        seen = await read_until(railway, fake, ServiceState.REMOVED, 0)
+        await railway.scale(fake.worker.id, 2, seen)
+        await read_until(railway, fake, ServiceState.RUNNING, 2)
+    assert fake.mutations[-1]["mutation"] == "serviceInstanceDeployV2"
+
+
+async def test_a_change_that_is_not_written_into_the_deployment_is_found_in_the_environment_s_config() -> None:
+    switches = Switches(meta_in_place=False)
+    async with FakeRailway.create(1, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await railway.scale(fake.worker.id, 4, await read(railway, fake))
+        await read_until(railway, fake, ServiceState.RUNNING, 4)
+        await railway.scale(fake.worker.id, 2, await read(railway, fake))
+        await read_until(railway, fake, ServiceState.RUNNING, 2)
+
+
+async def test_services_are_found_on_whatever_page_they_are() -> None:
+    fake = FakeRailway(timings=TIMINGS)
+    names = [f"service-{number}" for number in range(120)]
+    services = [fake.add_service(name, 1) for name in names]
+    async with fake, platform(fake, RAILWAY_WORKER_SERVICE_ID="x") as railway:
+        last = services[-1].id
+        assert isinstance((await railway.observe([last]))[last], Replicas)
+
+
+async def test_a_service_that_is_not_there_leaves_the_others_readable() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        readings = await railway.observe([fake.worker.id, "nope"])
+        assert isinstance(readings[fake.worker.id], Replicas)
+        assert "there is no service nope in this environment" in str(readings["nope"])
+
+
+async def test_429_is_waited_for_as_long_as_it_says() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        fake.inject("429", retry_after=1, on="query")
+        started = time.monotonic()
+        await read(railway, fake)
+        assert time.monotonic() - started >= 1
+
+
+async def test_a_long_429_is_not_waited_for_and_nothing_is_sent_meanwhile() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.inject("429", retry_after=600, on="query")
+        with pytest.raises(Unavailable, match="429"):
+            await railway.observe([fake.worker.id])
+        with pytest.raises(NotSent, match="Retry-After"):
+            await railway.scale(fake.worker.id, 3, seen)
+    assert fake.mutations == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("502", "HTTP 502"),
+        ("cloudflare", "HTTP 429"),
+        ("problem", "Problem processing request"),
+        ("null", "without data"),
+        ("not_authorized", "look at RAILWAY_API_TOKEN"),
+    ],
+)
+async def test_a_reading_that_fails_says_how(fault: str, words: str) -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        fake.inject(fault, times=9, retry_after=60)
+        with pytest.raises(Unavailable, match=words):
+            await railway.observe([fake.worker.id])
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("not_authorized", Refused), ("problem", Refused), ("429", NotSent), ("502", Unavailable), ("lost", Unavailable)],
+)
+async def test_a_mutation_is_sent_once_whatever_becomes_of_it(fault: str, kind: type[Unavailable]) -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.inject(fault, on="mutation", retry_after=60)
+        with pytest.raises(Unavailable) as error:
+            await railway.scale(fake.worker.id, 3, seen)
+        assert type(error.value) is kind or isinstance(error.value, kind)
+        assert isinstance(error.value, NotSent) == issubclass(kind, NotSent)
+        assert len(fake.mutations) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RAILWAY_API_TOKEN": "wrong"}, "look at RAILWAY_API_TOKEN"),
+        ({"RAILWAY_API_TOKEN": "fake-project-token"}, "holds a project token; put it into RAILWAY_TOKEN"),
+        ({"RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "wrong"}, "look at RAILWAY_TOKEN"),
+        ({"RAILWAY_ENVIRONMENT_ID": "wrong"}, "RAILWAY_ENVIRONMENT_ID"),
+    ],
+)
+async def test_a_wrong_credential_or_id_names_the_variable_to_look_at(changes: dict[str, str], words: str) -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake, "account", **changes) as railway:
+        with pytest.raises(Refused, match=words) as error:
+            await railway.observe([fake.worker.id])
+        assert "fake-project-token" not in str(error.value)
+
+
+async def test_a_railway_that_cannot_be_reached_is_unavailable_and_a_change_certainly_not_sent() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+    async with platform(fake, RAILWAY_API_URL="http://127.0.0.1:9/") as railway:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await railway.observe([fake.worker.id])
+        with pytest.raises(NotSent):
+            await railway.scale(fake.worker.id, 3, seen)
+
+
+async def test_a_cron_service_is_refused() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        fake.by_hand(cronSchedule="0 * * * *")
+        assert "is a cron service" in str((await railway.observe([fake.worker.id]))[fake.worker.id])

@@ -1,0 +1,139 @@
+"""What Railway's answers mean, as a table: which state, how many configured, how many running."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.adapters.railway import reading
+from controller.adapters.railway.reading import ServiceInstance
+from controller.model import ServiceState
+
+
+def deployment(
+    status: str, *instances: str, stopped: bool = False, regions: Any = None, ident: str = "d1", deploy: Any = None
+) -> dict[str, Any]:
+    return {
+        "id": ident,
+        "status": status,
+        "deploymentStopped": stopped,
+        "instances": [{"id": str(number), "status": one} for number, one in enumerate(instances)],
+        "meta": {"serviceManifest": {"deploy": deploy or {"multiRegionConfig": regions or {"us": {"numReplicas": 3}}}}},
+    }
+
+
+def instance(latest: Any, *active: Any, **more: Any) -> ServiceInstance:
+    fields = {"serviceId": "s", "serviceName": "worker", "latestDeployment": latest, "activeDeployments": list(active)}
+    return ServiceInstance.model_validate({**fields, **more})
+
+
+RUNNING = deployment("SUCCESS", "RUNNING", "RUNNING", "RUNNING")
+OLD = deployment("SUCCESS", "RUNNING", ident="d0")
+
+
+@pytest.mark.parametrize(
+    ("what", "state", "configured", "running"),
+    [
+        (instance(None), ServiceState.NEVER_DEPLOYED, 0, 0),
+        (instance(RUNNING, RUNNING), ServiceState.RUNNING, 3, 3),
+        (instance(deployment("SUCCESS", "RUNNING", "CREATED", "INITIALIZING")), ServiceState.RUNNING, 3, 1),
+        (instance(deployment("SUCCESS", "EXITED", stopped=True)), ServiceState.STOPPED, 0, 0),
+        (instance(deployment("DEPLOYING", "INITIALIZING", stopped=True)), ServiceState.STARTING, 3, 0),
+        (instance(deployment("BUILDING", stopped=True), OLD), ServiceState.STARTING, 3, 1),
+        (instance(deployment("SLEEPING", "RUNNING", stopped=True)), ServiceState.SLEEPING, 0, 0),
+        (instance(deployment("CRASHED", "CRASHED", "RUNNING")), ServiceState.CRASHED, 3, 1),
+        (instance(deployment("REMOVED", "REMOVED", stopped=True)), ServiceState.REMOVED, 0, 0),
+        (instance(deployment("FAILED"), OLD), ServiceState.RUNNING, 3, 1),
+        (instance(deployment("SKIPPED"), OLD), ServiceState.RUNNING, 3, 1),
+        (instance(deployment("FAILED")), ServiceState.FAILED, 3, 0),
+        (instance(RUNNING, RUNNING, OLD), ServiceState.RUNNING, 3, 4),
+    ],
+    ids=[
+        *("never deployed", "running", "some still starting", "stopped though it says SUCCESS"),
+        *("starting though it says stopped", "a new one is built while the old one serves", "sleeping"),
+        *("crashed in part", "removed", "a failed deploy leaves the old one", "a skipped deploy too"),
+        *("failed with nothing left", "old and new overlap"),
+    ],
+)
+def test_the_table(what: ServiceInstance, state: ServiceState, configured: int, running: int) -> None:
+    speaker = reading.speaker(what)
+    assert reading.state_of(speaker) is state
+    replicas = reading.replicas(what, state, reading.regions_in_meta(speaker) or {})
+    assert (replicas.configured, replicas.running) == (configured, running)
+
+
+def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configured() -> None:
+    what = instance(deployment("SUCCESS", "RUNNING", "REMOVING", "REMOVED", "EXITED"))
+    assert reading.live(what.latestDeployment) == 1
+    assert reading.replicas(what, ServiceState.RUNNING, {"us": 1}).alive == 2
+
+
+@pytest.mark.parametrize(
+    ("regions", "counts"),
+    [
+        ({"us": {"numReplicas": 2}, "eu": {"numReplicas": 1}}, {"us": 2, "eu": 1}),
+        ({"us": {"numReplicas": 2}, "eu": None}, {"us": 2}),
+        ({"us": {"numReplicas": None}}, {"us": 1}),
+        ({"us": {}}, {"us": 1}),
+        ({}, None),
+        (None, None),
+        ("us", None),
+    ],
+)
+def test_the_map_of_regions(regions: Any, counts: dict[str, int] | None) -> None:
+    config = {"services": {"s": {"deploy": {"multiRegionConfig": regions}}}}
+    assert reading.regions_in_config(config, "s") == counts
+
+
+@pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1]])
+def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
+    with pytest.raises(ValueError, match="not a number of replicas"):
+        reading.regions_in_config(
+            {"services": {"s": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": count}}}}}}, "s"
+        )
+
+
+@pytest.mark.parametrize(
+    ("what", "regions"),
+    [
+        (instance(deployment("SUCCESS", deploy={"region": "us", "numReplicas": 4})), {"us": 4}),
+        (instance(deployment("SUCCESS", deploy={"region": "us"}), numReplicas=2), {"us": 2}),
+        (instance(deployment("SUCCESS", deploy={"x": 1}), numReplicas=2, region="eu"), {"eu": 2}),
+        (instance(deployment("SUCCESS", deploy={"x": 1})), {"": 1}),
+    ],
+    ids=["both in the meta", "the flat count", "the service's own region", "nothing at all"],
+)
+def test_services_from_before_the_map(what: ServiceInstance, regions: dict[str, int]) -> None:
+    assert reading.regions_of_old(what, what.latestDeployment) == regions
+
+
+def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="'DREAMING' is not known here"):
+        reading.state_of(instance(deployment("DREAMING")).latestDeployment)
+
+
+@pytest.mark.parametrize(
+    ("total", "regions", "spread"),
+    [
+        (3, {"us": 1}, {"us": 3}),
+        (6, {"us": 2, "eu": 1}, {"us": 4, "eu": 2}),
+        (5, {"us": 2, "eu": 2}, {"eu": 3, "us": 2}),
+        (1, {"us": 2, "eu": 1}, {"us": 1, "eu": None}),
+        (4, {"us": 0, "eu": 0}, {"us": 2, "eu": 2}),
+    ],
+)
+def test_a_total_is_spread_in_proportion(total: int, regions: dict[str, int], spread: dict[str, int | None]) -> None:
+    found = {region: entry and entry["numReplicas"] for region, entry in reading.spread(total, regions).items()}
+    assert found == spread
+
+
+@given(st.integers(1, 50), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 20), min_size=1))
+def test_a_spread_names_every_region_adds_up_and_never_asks_for_zero(total: int, regions: dict[str, int]) -> None:
+    spread = reading.spread(total, regions)
+    assert spread.keys() == regions.keys()
+    counts = [entry["numReplicas"] for entry in spread.values() if entry is not None]
+    assert sum(counts) == total
+    assert all(count >= 1 for count in counts)

@@ -1,0 +1,256 @@
+"""The journal, the lease and the shares on a real Redis: what is written, what is refused, what survives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from controller.adapters.clock import SystemClock
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
+from controller.demo.servers import Servers
+from controller.model import Because, Decision, Direction, History, Lease, Reason
+from controller.policy import RateLimit
+from controller.ports import Keep, LeaseLost, Settled, Unavailable
+
+KEYS = Keys("autoscaler", "env")
+KEEP = Keep(window=60, gap=30)
+UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
+STRANGER = Lease("somebody else", 1)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def leases(redis: Redis) -> RedisLeases:
+    return RedisLeases(redis, KEYS)
+
+
+@pytest.fixture
+def journal(redis: Redis) -> RedisJournal:
+    return RedisJournal(redis, KEYS)
+
+
+@pytest.fixture
+async def lease(leases: RedisLeases) -> Lease:
+    lease = await leases.acquire("me", 60, 0)
+    assert lease is not None
+    return lease
+
+
+async def test_only_one_holder_gets_the_lease(leases: RedisLeases, lease: Lease) -> None:
+    assert await leases.acquire("you", 60, 0) is None
+
+
+async def test_an_acquire_whose_answer_was_lost_gets_the_same_epoch_again(leases: RedisLeases, lease: Lease) -> None:
+    assert await leases.acquire("me", 60, 0) == lease
+
+
+async def test_each_takeover_raises_the_epoch(leases: RedisLeases, lease: Lease) -> None:
+    await leases.release(lease)
+    taken = await leases.acquire("you", 60, 0)
+    assert taken is not None
+    assert taken.epoch == lease.epoch + 1
+
+
+async def test_the_epoch_rises_even_over_an_emptied_redis(redis: Redis, leases: RedisLeases) -> None:
+    await redis.flushdb()
+    lease = await leases.acquire("me", 60, seen_epoch=41)
+    assert lease == Lease("me", 42)
+
+
+async def test_a_renewal_never_brings_a_lost_lease_back(redis: Redis, leases: RedisLeases, lease: Lease) -> None:
+    await redis.delete(KEYS.lease)
+    assert not await leases.renew(lease, 60)
+    assert await redis.exists(KEYS.lease) == 0
+
+
+async def test_a_release_of_somebody_else_s_lease_does_nothing(leases: RedisLeases, lease: Lease) -> None:
+    await leases.release(STRANGER)
+    assert await leases.renew(lease, 60)
+
+
+async def test_a_lease_that_would_last_for_ever_is_given_an_end(
+    redis: Redis, leases: RedisLeases, lease: Lease
+) -> None:
+    await redis.persist(KEYS.lease)
+    assert await leases.acquire("you", 5, 0) is None
+    assert 0 < await redis.pttl(KEYS.lease) <= 5000
+
+
+async def test_an_empty_journal_knows_nothing_and_reading_it_leaves_it_empty(
+    redis: Redis, journal: RedisJournal
+) -> None:
+    history, now = await journal.recall("w")
+    assert history == History()
+    assert now > 1_700_000_000
+    assert await redis.keys("*") == []
+
+
+async def test_remembering_notes_the_recommendation_and_when_the_memory_began(
+    journal: RedisJournal, lease: Lease
+) -> None:
+    first, now = await journal.remember("w", 3, 1, KEEP, lease)
+    second, _ = await journal.remember("w", 5, 9, KEEP, lease)
+    assert first.since == first.unbroken_since == now
+    assert (second.since, second.unbroken_since, second.count) == (now, now, 1)
+    assert [one.replicas for one in second.recommendations] == [3, 5]
+
+
+async def test_a_silence_breaks_the_chain_of_recommendations(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
+    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    await redis.hincrby(KEYS.worker("w"), "recommended_at", -31_000)
+    history, later = await journal.remember("w", 3, 1, KEEP, lease)
+    assert (history.since, history.unbroken_since) == (now, later)
+
+
+async def test_recommendations_older_than_the_window_are_forgotten(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    await redis.zadd(KEYS.past("w"), {"1:9:old": now * 1000 - 91_000, "2:8:kept": now * 1000 - 60_000})
+    history, _ = await journal.remember("w", 4, 1, KEEP, lease)
+    assert [one.replicas for one in history.recommendations] == [8, 3, 4]
+
+
+async def test_without_a_window_no_recommendation_is_kept(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
+    await journal.remember("w", 3, 1, Keep(0, 30), lease)
+    assert await redis.exists(KEYS.past("w")) == 0
+
+
+async def test_an_intent_starts_its_cooldown_and_stays_open_until_it_is_settled(
+    journal: RedisJournal, lease: Lease
+) -> None:
+    intent = await journal.record_intent("w", UP, lease)
+    history, _ = await journal.recall("w")
+    assert history.intent == intent
+    assert history.last_up == intent.at
+    assert history.last_down is None
+    await journal.accept("w", intent, lease)
+    accepted = (await journal.recall("w")).history.intent
+    assert accepted is not None
+    assert accepted.accepted
+    history, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
+    assert (history.intent, history.count) == (None, 3)
+    assert history.last_up is not None
+
+
+async def test_what_was_never_sent_gives_its_cooldown_back(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
+    intent = await journal.record_intent("w", UP, lease)
+    history, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
+    assert history.last_up is None
+    await redis.hset(KEYS.worker("w"), "last_up", "1700000000000")
+    intent = await journal.record_intent("w", UP, lease)
+    history, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
+    assert history.last_up == 1_700_000_000
+
+
+async def test_what_was_refused_keeps_its_cooldown(journal: RedisJournal, lease: Lease) -> None:
+    intent = await journal.record_intent("w", UP, lease)
+    history, _ = await journal.settle("w", intent, Settled.REFUSED, 1, lease)
+    assert history.last_up is not None
+    assert history.intent is None
+
+
+async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJournal, lease: Lease) -> None:
+    old = await journal.record_intent("w", UP, lease)
+    await journal.settle("w", old, Settled.APPLIED, 3, lease)
+    new = await journal.record_intent("w", UP, lease)
+    history, _ = await journal.settle("w", old, Settled.NEVER_SENT, 1, lease)
+    assert history.intent == new
+
+
+async def test_a_change_by_other_hands_starts_the_cooldown_of_its_direction(
+    journal: RedisJournal, lease: Lease
+) -> None:
+    history, now = await journal.charge("w", Direction.DOWN, 2, lease)
+    assert (history.last_up, history.last_down, history.count) == (None, now, 2)
+
+
+async def test_whoever_does_not_hold_the_lease_writes_nothing(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    intent = await journal.record_intent("w", UP, lease)
+    before = await redis.hgetall(KEYS.worker("w"))
+    writes = [
+        journal.remember("w", 1, 1, KEEP, STRANGER),
+        journal.record_intent("w", UP, STRANGER),
+        journal.accept("w", intent, STRANGER),
+        journal.settle("w", intent, Settled.APPLIED, 3, STRANGER),
+        journal.charge("w", Direction.UP, 3, STRANGER),
+        journal.publish({"w": "{}"}, STRANGER),
+    ]
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            await write
+    assert await redis.hgetall(KEYS.worker("w")) == before
+    assert await journal.published() == {}
+
+
+async def test_what_is_published_replaces_what_was(journal: RedisJournal, lease: Lease) -> None:
+    await journal.publish({"a": "1", "b": "2"}, lease)
+    await journal.publish({"b": "3"}, lease)
+    assert await journal.published() == {"b": "3"}
+
+
+async def test_all_keys_of_ours_share_one_hash_tag(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
+    await journal.remember("w", 1, 1, KEEP, lease)
+    await journal.publish({"w": "{}"}, lease)
+    names = await redis.keys("*")
+    assert len(names) == 5
+    assert all(str(name).startswith("{autoscaler:env}:") for name in names)
+
+
+async def test_the_usage_is_read_from_the_minute_in_epoch_seconds(redis: Redis) -> None:
+    class HalfPast:
+        def wall(self) -> float:
+            return 1_700_000_099.5
+
+        def monotonic(self) -> float:
+            return 0.0
+
+    await redis.set("worker:rpm:1700000040", "17")
+    assert await RedisRateLimit(redis, HalfPast()).used(RateLimit(rpm=60)) == 17
+
+
+@pytest.mark.parametrize(("replicas", "share"), [(0, 60), (1, 60), (2, 30), (7, 8), (61, 0)])
+async def test_the_share_is_the_limit_over_the_replicas(redis: Redis, replicas: int, share: int) -> None:
+    await RedisRateLimit(redis, SystemClock()).share(RateLimit(rpm=60), 5, replicas)
+    assert await redis.get("worker:config:per_worker_rpm") == str(share)
+
+
+async def test_a_usage_that_is_no_number_is_unavailable(redis: Redis) -> None:
+    rate_limit = RateLimit.model_validate({"rpm": 60, "keys": {"usage": "odd<window>"}})
+    clock = SystemClock()
+    await redis.set(f"odd{int(clock.wall() // 60 * 60)}", "many")
+    with pytest.raises(Unavailable, match="holds no number"):
+        await RedisRateLimit(redis, clock).used(rate_limit)
+
+
+async def test_a_redis_that_is_away_is_unavailable_and_comes_back(stoppable_servers: Servers) -> None:
+    async with connect(stoppable_servers.redis_url) as client:
+        journal = RedisJournal(client, KEYS)
+        await journal.recall("w")
+        stoppable_servers.stop_redis()
+        with pytest.raises(Unavailable, match="address in REDIS_URL; is it running"):
+            await journal.recall("w")
+        stoppable_servers.start_redis()
+        await journal.recall("w")
+
+
+async def test_a_wrong_password_is_named_and_not_shown(stoppable_servers: Servers) -> None:
+    async with connect(stoppable_servers.redis_url) as client:
+        await client.config_set("requirepass", "right")
+    url = stoppable_servers.redis_url.replace("redis://", "redis://:hunter2@")
+    async with connect(url) as client:
+        with pytest.raises(Unavailable) as error:
+            await RedisJournal(client, KEYS).recall("w")
+    async with connect(url.replace("hunter2", "right")) as client:
+        await client.config_set("requirepass", "")
+    assert "refuses the user or password of REDIS_URL" in str(error.value)
+    assert "hunter2" not in str(error.value)

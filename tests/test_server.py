@@ -1,0 +1,255 @@
+"""What people and programs read over HTTP: one moment, exact keys, and never a call to anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+
+from controller.board import Board
+from controller.cycle import Cooldowns, Cycle, Outcome
+from controller.leading import Leadership
+from controller.model import Because, Decision, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
+from controller.policy import Policy
+from controller.policy_text import ConfigurationError
+from controller.server import (
+    Shown,
+    application,
+    health_body,
+    listening_socket,
+    metrics_body,
+    prefers_text,
+    prometheus_text,
+)
+
+POLICY = Policy.model_validate(
+    {
+        "workers": {
+            "w": {
+                "service": "s",
+                "queue": {"table": "t"},
+                "tiers": [{"replicas": 2}],
+                "max_replicas": 5,
+                "rate_limit": {"rpm": 60},
+            }
+        }
+    }
+)
+
+
+@dataclass
+class HandClock:
+    now: float = 1_700_000_000.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def silent(event: str, /, **fields: object) -> None:
+    """Nobody listens."""
+
+
+class NoLeases:
+    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
+        return None
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        return False
+
+    async def release(self, lease: Lease) -> None:
+        return None
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def shown(clock: HandClock) -> Shown:
+    leadership = Leadership(NoLeases(), clock, ttl=15, replica="a", report=silent)
+    return Shown(Board(clock, POLICY.interval), leadership, POLICY)
+
+
+def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
+    tier = Because(Reason.TIER, "15 jobs want 2 workers")
+    return Cycle(
+        at=1_700_000_000.0,
+        worker="w",
+        outcome=outcome,
+        because=(tier,),
+        message="hold at 2",
+        max_workers=5,
+        epoch=7,
+        queue=QueueDepth(10, 5, 3.2) if read else None,
+        replicas=Replicas(2, 2, 2, ServiceState.RUNNING) if read else None,
+        decision=Decision(2, 2, 2, (tier,)) if read else None,
+        rate=RateUsage(30, 60) if read else None,
+        cooldowns=Cooldowns(0, 74, 1_699_999_000.0, None) if read else None,
+    )
+
+
+def test_health_and_metrics_show_one_moment_under_the_promised_keys(shown: Shown) -> None:
+    shown.board.put(cycle())
+    assert health_body(shown) == {
+        "status": "healthy",
+        "workers": 2,
+        "maxWorkers": 5,
+        "queueDepth": 15,
+        "rpmUsage": 30,
+        "rpmLimit": 60,
+    }
+    assert metrics_body(shown) == {
+        "workers_current": 2,
+        "workers_max": 5,
+        "queue_pending": 10,
+        "queue_processing": 5,
+        "rpm_used": 30,
+        "rpm_limit": 60,
+    }
+
+
+def test_what_was_never_read_is_null_and_not_zero(shown: Shown) -> None:
+    body = health_body(shown)
+    assert (body["status"], body["workers"], body["queueDepth"]) == ("degraded", None, None)
+
+
+def test_a_failed_reading_keeps_the_last_figures_and_turns_health_degraded(shown: Shown) -> None:
+    shown.board.put(cycle())
+    shown.board.put(cycle(Outcome.FAILED, read=False))
+    body = health_body(shown)
+    assert (body["status"], body["workers"], body["queueDepth"]) == ("degraded", 2, 15)
+
+
+def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy(
+    shown: Shown, clock: HandClock
+) -> None:
+    shown.board.put(cycle())
+    shown.board.turned()
+    clock.now += 36
+    assert health_body(shown)["status"] == "degraded"
+    clock.now += 60
+    assert health_body(shown)["status"] == "unhealthy"
+
+
+def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandClock) -> None:
+    leader = Board(clock, 10)
+    leader.put(cycle())
+    shown.board.take_over(leader.to_publish())
+    assert health_body(shown)["queueDepth"] == 15
+    clock.now += 100
+    assert health_body(shown)["status"] == "degraded"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"at": 1}', '{"at": "x", "status": {}}', '{"at": 1, "status": 5}'])
+def test_what_cannot_be_read_as_published_is_passed_over(shown: Shown, text: str) -> None:
+    shown.board.take_over({"w": text})
+    assert health_body(shown)["queueDepth"] is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "text"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False),
+        ("text/plain", True),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", True),
+        ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", True),
+        ("application/json, text/plain;q=0.9", False),
+        ("application/json, text/plain, */*", False),
+        ("text/plain;q=broken", False),
+    ],
+)
+def test_the_accept_header_chooses_as_it_does_at_prometheus(accept: str, text: bool) -> None:  # noqa: FBT001  # a table
+    assert prefers_text(accept) is text
+
+
+def test_the_prometheus_text_has_every_figure_and_leaves_out_what_was_not_read(shown: Shown) -> None:
+    assert "autoscaler_queue_pending_jobs" not in prometheus_text(shown)
+    shown.board.put(cycle())
+    text = prometheus_text(shown)
+    for line in (
+        'autoscaler_queue_pending_jobs{worker="w"} 10',
+        'autoscaler_replicas_running{worker="w"} 2',
+        'autoscaler_cycles_total{worker="w",outcome="held"} 1',
+        "autoscaler_is_leader 0",
+        "# TYPE autoscaler_cycles_total counter",
+    ):
+        assert line in text.splitlines()
+
+
+@asynccontextmanager
+async def served(shown: Shown) -> AsyncIterator[int]:
+    runner = web.AppRunner(application(shown), access_log=None)
+    await runner.setup()
+    listener = listening_socket(0)
+    await web.SockSite(runner, listener).start()
+    yield listener.getsockname()[1]
+    await runner.cleanup()
+
+
+async def get(url: str, **headers: str) -> tuple[int, str, str]:
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(url, headers=headers)
+    return answer.status_code, answer.headers["content-type"], answer.text
+
+
+async def test_it_answers_on_ipv6_and_on_ipv4(shown: Shown) -> None:
+    shown.board.put(cycle())
+    async with served(shown) as port:
+        for host in ("127.0.0.1", "[::1]"):
+            status, _, text = await get(f"http://{host}:{port}/health")
+            assert (status, json.loads(text)["status"]) == (200, "healthy")
+
+
+async def test_metrics_answers_in_json_and_in_text(shown: Shown) -> None:
+    shown.board.put(cycle())
+    async with served(shown) as port:
+        assert json.loads((await get(f"http://127.0.0.1:{port}/metrics"))[2]) == metrics_body(shown)
+        _, kind, text = await get(f"http://127.0.0.1:{port}/metrics", Accept="text/plain;version=0.0.4")
+        assert kind.startswith("text/plain; version=0.0.4")
+        assert "# HELP" in text
+
+
+async def test_an_unhealthy_loop_answers_503(shown: Shown, clock: HandClock) -> None:
+    shown.board.turned()
+    clock.now += 1000
+    async with served(shown) as port:
+        assert (await get(f"http://127.0.0.1:{port}/health"))[0] == 503
+
+
+async def test_status_has_the_role_the_reasons_the_cooldowns_and_the_policy(shown: Shown) -> None:
+    shown.board.put(cycle())
+    async with served(shown) as port:
+        body: dict[str, Any] = json.loads((await get(f"http://127.0.0.1:{port}/status"))[2])
+    assert body["role"] == "standby"
+    assert body["workers"]["w"]["reasons"] == ["Tier"]
+    assert body["workers"]["w"]["scale_down_cooldown_left_s"] == 74
+    assert body["policy"]["workers"]["w"]["max_replicas"] == 5
+
+
+def test_a_port_that_is_taken_is_one_clear_message() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"PORT: {port} cannot be listened on: it is in use"):
+            listening_socket(port)
+
+
+async def test_a_hundred_requests_at_once_are_answered(shown: Shown) -> None:
+    shown.board.put(cycle())
+    async with served(shown) as port, httpx.AsyncClient() as client:
+        answers = await asyncio.gather(*(client.get(f"http://127.0.0.1:{port}/health") for _ in range(100)))
+    assert {answer.status_code for answer in answers} == {200}

@@ -1,0 +1,105 @@
+"""The environment: everything that is wrong is named at once, and no secret with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.policy_text import ConfigurationError
+from controller.settings import load_settings
+
+RIGHT = {
+    "RAILWAY_API_TOKEN": "t0ken-of-the-account",
+    "RAILWAY_PROJECT_ID": "project",
+    "RAILWAY_ENVIRONMENT_ID": "environment",
+    "DATABASE_URL": "postgresql://user:hunter2@db.internal:5432/jobs",
+    "REDIS_URL": "redis://:swordfish@redis.internal:6379/0",
+}
+
+
+def refused(**changes: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings({**RIGHT, **changes})
+    return [str(problem) for problem in refusal.value.problems]
+
+
+def test_the_defaults() -> None:
+    settings = load_settings(RIGHT)
+    assert settings.railway_api_url.startswith("https://backboard.railway.com/graphql/v2?")
+    assert (settings.port, settings.lease_ttl, settings.key_prefix, settings.log_format) == (
+        8080,
+        15,
+        "autoscaler",
+        None,
+    )
+
+
+def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        load_settings({})
+    named = {problem.place for problem in refusal.value.problems}
+    assert named == RIGHT.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RAILWAY_TOKEN": "another"}, "are both set; keep one"),
+        ({"RAILWAY_API_TOKEN": ""}, "RAILWAY_API_TOKEN: is not set; set it to"),
+        ({"RAILWAY_API_TOKEN": "two words"}, "RAILWAY_API_TOKEN: is not a token"),
+        ({"RAILWAY_API_TOKEN": "a\nb"}, "RAILWAY_API_TOKEN: is not a token"),
+        ({"RAILWAY_PROJECT_ID": "a b"}, "RAILWAY_PROJECT_ID: is not an id"),
+        ({"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: must be a PostgreSQL address"),
+        ({"DATABASE_URL": "hunter2"}, "DATABASE_URL: is not a PostgreSQL address"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: must be a PostgreSQL address"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: must be a PostgreSQL address"),
+        ({"DATABASE_URL": "postgresql://u:hun%ter2@h/d"}, "DATABASE_URL: is not a PostgreSQL address"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h/d?colour=red"}, "DATABASE_URL: is not a PostgreSQL address"),
+        ({"REDIS_URL": "http://h"}, "REDIS_URL: must be a Redis address"),
+        ({"REDIS_URL": "redis://"}, "REDIS_URL: must be a Redis address"),
+        ({"REDIS_URL": "redis://:hunter2@h:x"}, "REDIS_URL: must be a Redis address"),
+        ({"REDIS_URL": "redis://:hunter2@h/zero"}, "REDIS_URL: must end in a database number"),
+        ({"PORT": "http"}, "PORT: must be a port, 1 to 65535"),
+        ({"PORT": "70000"}, "PORT: must be a port"),
+        ({"PORT": "-1"}, "PORT: must be a port"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be json or text, not 'xml'"),
+        ({"LEASE_TTL_MS": "10"}, "LEASE_TTL_MS: must be milliseconds, 1000 to 600000"),
+        ({"REDIS_KEY_PREFIX": "{x}"}, "REDIS_KEY_PREFIX: may have letters"),
+        ({"RAILWAY_API_URL": "backboard"}, "RAILWAY_API_URL: must be an http:// or https:// address"),
+    ],
+)
+def test_what_is_malformed_is_named_without_its_value(changes: dict[str, str], words: str) -> None:
+    problems = "\n".join(refused(**changes))
+    assert words in problems
+    assert "hunter2" not in problems
+
+
+def test_a_project_token_is_accepted_in_its_own_variable() -> None:
+    settings = load_settings({**RIGHT, "RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "p"})
+    assert (settings.railway_token.kind, settings.railway_token.variable) == ("project", "RAILWAY_TOKEN")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://h/d", "postgresql:///d?host=/run/pg", "host=h dbname=d", "postgresql://a,b/d"]
+)
+def test_every_form_of_a_postgres_address_is_accepted(url: str) -> None:
+    assert load_settings({**RIGHT, "DATABASE_URL": url}).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://user:pw@h:6380/3", "redis://[::1]:6379"])
+def test_every_form_of_a_redis_address_is_accepted(url: str) -> None:
+    assert load_settings({**RIGHT, "REDIS_URL": url}).redis_url.get_secret_value() == url
+
+
+def test_a_query_string_is_kept_and_added_where_there_is_none() -> None:
+    def url(text: str) -> str:
+        return load_settings({**RIGHT, "RAILWAY_API_URL": text}).railway_api_url
+
+    assert url("http://x/graphql?a=b") == "http://x/graphql?a=b"
+    assert url("http://x/graphql") == "http://x/graphql?source=worker-autoscaler"
+
+
+def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:
+    settings = load_settings(RIGHT)
+    shown = f"{settings!r} {settings}"
+    assert not any(secret in shown for secret in ("t0ken", "hunter2", "swordfish"))
+    assert {"t0ken-of-the-account", "hunter2", "swordfish"} <= set(settings.secrets)
