@@ -1,0 +1,147 @@
+"""`autoscaler run` as a process: what it refuses, the main job, two replicas, restarts, and what it never prints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+import httpx
+
+from tests.processes import QUICK, autoscaler, running
+from tests.scene import Scene
+
+# --- run: what it refuses to start with ---
+
+
+async def test_everything_that_is_wrong_with_environment_and_policy_is_one_message() -> None:
+    ran = await autoscaler(
+        "run", environment={"MAX_WORKERS": "many", "PORT": "x", "DATABASE_URL": "postgres://u:hunter2@h:x/"}
+    )
+    assert ran.code == 2
+    names = (
+        "RAILWAY_API_TOKEN",
+        "RAILWAY_PROJECT_ID",
+        "RAILWAY_WORKER_SERVICE_ID",
+        "REDIS_URL",
+        "DATABASE_URL",
+        "PORT",
+    )
+    for name in (*names, "MAX_WORKERS is 'many'"):
+        assert name in ran.err
+    assert "hunter2" not in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_a_port_in_use_is_one_message(scene: Scene) -> None:
+    async with running(scene, **QUICK) as first:
+        port = (await first.until(event="started"))["port"]
+        ran = await autoscaler("run", environment={**scene.environment, "PORT": str(port)})
+    assert ran.code == 2
+    assert f"PORT: {port} cannot be listened on: it is in use by another process; set PORT to a free one" in ran.err
+
+
+# --- run: the main job ---
+
+
+async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -> None:
+    await scene.jobs(10, processing=5)
+    async with running(scene, **QUICK) as controller:
+        await controller.until(event="reconcile", outcome="applied", desired=2)
+        await controller.until(event="reconcile", configured=2, running=2)
+        port = (await controller.until(event="started"))["port"]
+        async with httpx.AsyncClient() as client:
+            health = (await client.get(f"http://127.0.0.1:{port}/health")).json()
+            status = (await client.get(f"http://[::1]:{port}/status")).json()
+        promised = {"status": "healthy", "workers": 2, "maxWorkers": 5, "queueDepth": 15, "rpmUsage": 0, "rpmLimit": 60}
+        assert health == promised
+        assert (status["role"], status["epoch"]) == ("leader", 1)
+        controller.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(controller.process.wait(), 5) == 0
+        await controller.until(event="lease_released")
+        await controller.until(event="stopped")
+
+
+async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Scene) -> None:
+    async with running(scene, POLL_INTERVAL_MS="600000") as controller:
+        await controller.until(event="woken")  # it looks once when it begins to listen
+        await asyncio.sleep(1.1)
+        await scene.queue.execute("INSERT INTO generation_job DEFAULT VALUES")
+        line = await controller.until(event="reconcile", depth=1)
+        assert (line["outcome"], line["desired"]) == ("applied", 1)
+
+
+async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_takes_over(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with running(scene, **QUICK) as first:
+        await first.until(event="reconcile", configured=2)
+        async with running(scene, **QUICK) as second:
+            port = (await second.until(event="started"))["port"]
+            async with asyncio.timeout(5), httpx.AsyncClient() as client:
+                while (health := (await client.get(f"http://127.0.0.1:{port}/health")).json())["queueDepth"] != 15:  # noqa: ASYNC110  # another process has no event to wait for
+                    await asyncio.sleep(0.05)
+                status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
+            assert (health["workers"], status["role"]) == (2, "standby")
+            assert not [line for line in second.lines if line["event"] == "reconcile"]
+            first.process.kill()
+            await second.until(event="lease_acquired", epoch=2)
+            await second.until(event="reconcile", epoch=2)
+    assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart"]
+
+
+async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with running(scene, **QUICK) as first:
+        await first.until(event="reconcile", configured=2)
+        first.process.kill()
+    await scene.jobs(500)
+    async with running(scene, **QUICK) as second:
+        line = await second.until(event="reconcile", depth=500)
+        assert (line["outcome"], line["reason"]) == ("held", "ScaleUpCooldown")
+    assert scene.asked_for == [2]
+
+
+async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
+    """PostgreSQL, Redis and Railway at addresses where nobody answers: it starts, says so, and holds."""
+    nowhere = {
+        "DATABASE_URL": ("postgresql://127.0.0.1:9/d", "QueueUnavailable"),
+        "REDIS_URL": ("redis://127.0.0.1:9/0", "JournalUnavailable"),
+        "RAILWAY_API_URL": ("http://127.0.0.1:9/graphql/v2", "PlatformUnavailable"),
+    }
+    await scene.jobs(15)
+    for name, (address, reason) in nowhere.items():
+        async with running(scene, **QUICK, **{name: address}) as controller:
+            line = await controller.until(event="reconcile", outcome="failed", reason=reason)
+            port = (await controller.until(event="started"))["port"]
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{port}/health")
+            assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+            assert line["message"].startswith("hold: ")
+    assert scene.sent == []
+
+
+async def test_a_dry_run_takes_no_lease_and_changes_nothing(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with running(scene, "--dry-run", **QUICK) as controller:
+        line = await controller.until(event="reconcile", reason="DryRun")
+        assert "would scale" in line["message"]
+    assert scene.sent == []
+    assert await scene.redis.keys("*") == []
+
+
+async def test_no_secret_is_ever_printed(scene: Scene) -> None:
+    """Neither by a run that fails in every way it can, nor by what its server shows."""
+    secrets = {
+        "RAILWAY_API_TOKEN": "t0ken-of-somebody",
+        "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/d",
+        "REDIS_URL": scene.environment["REDIS_URL"].replace("redis://", "redis://u:swordfish@"),
+    }
+    async with running(scene, **QUICK, **secrets) as controller:
+        await controller.until(event="reconcile", outcome="failed")
+        port = (await controller.until(event="started"))["port"]
+        async with httpx.AsyncClient() as client:
+            pages = [
+                (await client.get(f"http://127.0.0.1:{port}/{page}")).text for page in ("health", "metrics", "status")
+            ]
+    everything = json.dumps(controller.lines) + "".join(pages)
+    assert not [secret for secret in ("t0ken", "hunter2", "swordfish") if secret in everything]
