@@ -125,7 +125,7 @@ async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> Non
     assert "Traceback" not in ran.err
 
 
-# --- fake-railway -----------------------------------------------------------------------------------------------------------
+# --- fake-railway ---
 
 
 async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene) -> None:
