@@ -1,6 +1,9 @@
 """The job queue that the shipped policy reads, and the ways in which deployments are known to differ from it."""
 
+import argparse
+import asyncio
 import json
+import os
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -145,3 +148,21 @@ async def summary(conn: AsyncConnection, table: str = "generation_job") -> Summa
 
 def _on(table: str, statement: LiteralString) -> Composed:
     return SQL(statement).format(table=Identifier(table))
+
+
+async def _main() -> None:
+    """`python -m controller.demo.jobs`: for trying things by hand, and for compose.yaml."""
+    parser = argparse.ArgumentParser(description="Creates the demo's queue in DATABASE_URL, and feeds it.")
+    parser.add_argument("--create", action="store_true", help="create the table generation_job, unless it is there")
+    parser.add_argument("--enqueue", type=int, default=0, metavar="N", help="add N jobs")
+    parser.add_argument("--duration", type=float, default=2.0, metavar="S", help="seconds that each takes")
+    wanted = parser.parse_args()
+    async with await AsyncConnection.connect(os.environ["DATABASE_URL"]) as conn:
+        there = await (await conn.execute("SELECT to_regclass('generation_job')")).fetchone()
+        if wanted.create and there == (None,):
+            await create_queue(conn)
+        await enqueue(conn, wanted.enqueue, duration_s=wanted.duration)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -45,7 +45,8 @@ class PlainScreen:
             return
         self._last = now
         figures = f"depth {_figure(line, 'depth')}  configured {_figure(line, 'configured')}"
-        print(f"{at_s:5.1f} s  {figures}  running {_figure(line, 'running')}  {line['message']}", flush=True)
+        running = _figure(line, "running")
+        print(f"{at_s:5.1f} s  {figures}  running {running}  {line['reason']}: {line['message']}", flush=True)
 
     def say(self, words: str) -> None:
         print(words, flush=True)
@@ -110,11 +111,12 @@ class LiveScreen:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("time", "depth", "configured", "running", "desired"):
             table.add_column(name, justify="right", style="bold" if name == "desired" else "")
-        table.add_column("decision and reason", overflow="ellipsis", no_wrap=True)
+        table.add_column("reason")
+        table.add_column("decision", overflow="ellipsis", no_wrap=True)
         for at_s, line in self._rows:
             figures = (_figure(line, key) for key in ("depth", "configured", "running", "desired"))
             style = {"applied": "bold green", "failed": "red", "crashed": "red"}.get(line["outcome"], "")
-            table.add_row(f"{at_s:.0f} s", *figures, Text(str(line["message"]), style=style))
+            table.add_row(f"{at_s:.0f} s", *figures, str(line["reason"]), Text(str(line["message"]), style=style))
         return table
 
 

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -80,13 +81,25 @@ def start_servers(*, redis_options: Sequence[str] = IN_MEMORY) -> Iterator[Serve
         ServerError: One of them did not start; the message holds its last words.
     """
     programs = [str(find_postgres()), str(find_redis())]
-    folder = Path(tempfile.gettempdir()).resolve() / f"autoscaler-{secrets.token_hex(4)}"
+    folder = _temporary() / f"autoscaler-{secrets.token_hex(4)}"
     owner = _Owner(folder, [*programs, "--", *redis_options])
     try:
         urls = owner.listen()
         yield Servers(database_url=urls["database_url"], redis_url=urls["redis_url"], folder=folder, _owner=owner)
     finally:
         owner.close()
+
+
+def _temporary() -> Path:
+    """The system's temporary folder; as root, one that the unprivileged user of the servers can reach too."""
+    candidates = [Path(place).resolve() for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]  # noqa: S108 - a folder with a random name in it
+    if os.geteuid() != 0:
+        return candidates[0]
+    return next((place for place in candidates if _open_to_all(place)), candidates[0])
+
+
+def _open_to_all(place: Path) -> bool:
+    return place.is_dir() and all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents))
 
 
 def find_postgres() -> Path:

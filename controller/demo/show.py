@@ -80,28 +80,34 @@ class _Seen:
 
 async def _demo(seconds: float | None, keep: bool) -> int:  # noqa: FBT001  # the flag of the command line
     told = _told_to_stop()
-    with screen() as shown:
-        shown.say("starting a PostgreSQL, a Redis and a fake Railway …")
-        with start_servers() as servers:
-            async with _stage(servers) as stage, _controller(stage) as controller:
-                shown.say("the controller runs with the shipped policy, its interval and cooldowns shortened")
-                if keep:
-                    shown.say(_how_to_look(stage))
-                seen = _Seen()
+    with start_servers() as servers:
+        async with _stage(servers) as stage, _controller(stage) as controller:
+            print(
+                "a PostgreSQL, a Redis and a fake Railway run; the controller runs with the shipped policy, shortened"
+            )
+            if keep:
+                print(_how_to_look(stage))
+            seen = _Seen()
+            limit = seconds if seconds is not None else None if keep else LONGEST_S
+            with screen() as shown:
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
-                limit = seconds if seconds is not None else None if keep else LONGEST_S
                 await asyncio.wait({play, told}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-                finished = play.done()
-                if finished:
-                    await play
-                else:
-                    play.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await play
-                shown.say(await _closing_summary(stage, seen, finished=finished))
+            finished = await _ended(play)
+            print(await _closing_summary(stage, seen, finished=finished))
     if told.done():
         return 130
     return 0 if finished or seconds is not None else 1
+
+
+async def _ended(play: asyncio.Task[None]) -> bool:
+    """Whether the play came to its end by itself; what went wrong with it is raised here."""
+    if play.done():
+        await play
+        return True
+    play.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await play
+    return False
 
 
 def _told_to_stop() -> asyncio.Future[None]:

@@ -1,0 +1,86 @@
+"""The demo as a person runs it, in a pipe; and what is left of it, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+@asynccontextmanager
+async def demo(tmp_path: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller", "demo", *arguments),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """Open to all, since PostgreSQL runs as another user where the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="d"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+async def nothing_is_left(children: list[psutil.Process], folder: Path) -> None:
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 15)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    async with asyncio.timeout(10):
+        while os.listdir(folder):  # noqa: ASYNC110, PTH208  # another process empties it
+            await asyncio.sleep(0.1)
+
+
+async def line_with(process: asyncio.subprocess.Process, words: str) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        async for text in process.stdout:
+            if words in text.decode():
+                return text.decode()
+    raise AssertionError(f"the demo ended without saying {words!r}")
+
+
+async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path) -> None:
+    async with demo(short_tmp, "--seconds", "9") as process:
+        await line_with(process, "want 1 worker: 0 → 1")
+        children = family(process)
+        assert len(children) > 4
+        summary = await line_with(process, "jobs done")
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert re.match(
+        r"\d+ jobs done \(\d+ left when the time was up\), at most [1-5] workers, \d+ scale actions", summary
+    )
+    await nothing_is_left(children, short_tmp)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: signal.Signals) -> None:
+    async with demo(short_tmp) as process:
+        await line_with(process, "0 → 1")
+        children = family(process)
+        process.send_signal(ending)
+        await asyncio.wait_for(process.wait(), 20)
+    await nothing_is_left(children, short_tmp)
