@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.cycle import Cycle, Outcome
-from controller.model import Direction
 from controller.ports import Clock
 
 
@@ -62,6 +61,12 @@ class Board:
         self._last_turn = self.clock.monotonic()
 
     @property
+    def somebody_is_at_zero(self) -> bool:
+        """Whether a worker service was read well and had no replicas."""
+        well = {Outcome.HELD.value, Outcome.APPLIED.value}
+        return any(status["outcome"] in well and status["configured"] == 0 for status in self.status.values())
+
+    @property
     def stands_still(self) -> bool:
         """The loop itself has stopped turning: the one thing that only a restart can mend."""
         if self._last_turn is None:
@@ -79,6 +84,3 @@ class Board:
     @property
     def _patience(self) -> float:
         return 3 * self.interval + 5
-
-    def actions(self, worker: str, direction: Direction) -> int:
-        return self.scales[worker, direction.value]

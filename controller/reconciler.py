@@ -26,6 +26,7 @@ from controller.model import (
     RateUsage,
     Reason,
     Replicas,
+    ServiceState,
     workers,
 )
 from controller.policy import WorkerPolicy
@@ -159,7 +160,7 @@ class Reconciler:
         self._decide(account, observed, recalled)
         if not _decision(account).changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
-            return account.close(Outcome.HELD, message=_decision(account).sentence)
+            return account.close(Outcome.HELD, message=f"{_decision(account).sentence}{_health(observed.replicas)}")
         return await self._act(account, observed, lease)
 
     async def _look(self, account: _Account, reading: Replicas | Unavailable) -> Observation:
@@ -237,18 +238,21 @@ class Reconciler:
         if receipt is Receipt.DRY_RUN:
             because = Because(Reason.DRY_RUN, f"dry run, would scale: {decision.sentence}")
             return account.close(Outcome.HELD, *decision.because, because, message=because.words)
-        await self._world.journal.accept(self.worker, intent, lease)
-        return await self._confirm(account, intent, lease)
+        try:
+            seen = await self._confirm(intent, lease)
+        except (Unavailable, LeaseLost) as error:
+            # The intent is in the journal: whoever leads next finds it open, and the platform tells what became of it.
+            seen = f" (accepted, and could not be written down: {error})"
+        return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
 
-    async def _confirm(self, account: _Account, intent: Intent, lease: Lease) -> Cycle:
-        decision = _decision(account)
+    async def _confirm(self, intent: Intent, lease: Lease) -> str:
+        """Notes that the platform accepted, and that it is done where it already shows. What there is to add in words."""
+        await self._world.journal.accept(self.worker, intent, lease)
         shown = await self._read_back()
-        if shown is not None and shown.configured == intent.after:
-            await self._settle(intent, Settled.APPLIED, shown.configured, lease)
-        message = decision.sentence
         if shown is None or shown.configured != intent.after:
-            message += " (accepted, and not visible yet)"
-        return account.close(Outcome.APPLIED, message=message)
+            return " (accepted, and not visible yet)"
+        await self._settle(intent, Settled.APPLIED, shown.configured, lease)
+        return ""
 
     async def _read_back(self) -> Replicas | None:
         try:
@@ -279,6 +283,13 @@ def _still_open(intent: Intent, now: float) -> Because:
         f"{intent.before} → {intent.after} was asked for {max(0.0, now - intent.at):.0f} s ago and is not visible yet"
     )
     return Because(Reason.INTENT_OPEN, words)
+
+
+def _health(replicas: Replicas) -> str:
+    """What no number of replicas can mend."""
+    if replicas.state is not ServiceState.CRASHED:
+        return ""
+    return f" (the deployment crashed, {replicas.running} of {replicas.configured} run: see its log on Railway)"
 
 
 def _held(decision: Decision) -> Decision:

@@ -60,8 +60,11 @@ class Runner:
         self._nudge.set()
 
     def wake(self) -> None:
-        """A job arrived: the next cycle need not wait for its interval."""
-        if self._leadership.lease is not None and not self._woken:
+        """A job arrived: where nobody runs to take it, the next cycle does not wait for its interval.
+
+        Where somebody does, the notification buys nothing, and a busy queue would spend Railway's requests in minutes.
+        """
+        if self._leadership.lease is not None and not self._woken and self._board.somebody_is_at_zero:
             self._woken = True
             self._nudge.set()
 

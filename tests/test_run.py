@@ -78,7 +78,7 @@ async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_take
         async with running(scene, **QUICK) as second:
             port = (await second.until(event="started"))["port"]
             async with asyncio.timeout(5), httpx.AsyncClient() as client:
-                while (health := (await client.get(f"http://127.0.0.1:{port}/health")).json())["queueDepth"] != 15:  # noqa: ASYNC110  # another process has no event to wait for
+                while (health := (await client.get(f"http://127.0.0.1:{port}/health")).json())["queueDepth"] != 15:
                     await asyncio.sleep(0.05)
                 status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
             assert (health["workers"], status["role"]) == (2, "standby")

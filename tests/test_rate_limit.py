@@ -1,0 +1,63 @@
+"""The contract with the workers, kept by a real worker that counts, and read by the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from controller.demo.jobs import enqueue, summary
+from tests.scene import Scene
+
+
+@asynccontextmanager
+async def worker(scene: Scene) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller.demo.worker"),
+        env={**os.environ, **scene.environment, "WORKER_LIFELINE": "stdin", "WORKER_CONCURRENCY": "5"},
+        stdin=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def completed(scene: Scene, count: int) -> None:
+    async with asyncio.timeout(15):
+        while (await summary(scene.queue)).completed < count:
+            await asyncio.sleep(0.05)
+
+
+async def counted(scene: Scene) -> int:
+    """What is counted in this minute; a minute that ends meanwhile is begun anew."""
+    async with scene.controller() as driven:
+        cycle = await driven.tick()
+    assert cycle.rate is not None
+    return cycle.rate.used
+
+
+async def test_what_a_real_worker_counts_is_what_the_controller_reads(scene: Scene) -> None:
+    for _ in range(2):  # once more, should the minute end in between
+        before = await counted(scene)
+        await enqueue(scene.queue, 7, duration_s=0)
+        async with worker(scene):
+            await completed(scene, (await summary(scene.queue)).completed + 7)
+        after = await counted(scene)
+        if after >= before:
+            break
+    assert after - before == 7
+
+
+async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(scene: Scene) -> None:
+    await scene.jobs(15)  # two workers are wanted, so that each may make 2 of 4 requests a minute
+    async with scene.controller({"GLOBAL_RPM_LIMIT": "4"}) as driven:
+        await driven.tick()
+    assert await scene.redis.get("worker:config:per_worker_rpm") == "2"
+    async with worker(scene):
+        await completed(scene, 2)
+        await asyncio.sleep(0.5)
+        assert (await summary(scene.queue)).completed in {2, 4}  # 4: the minute ended in between

@@ -1,0 +1,210 @@
+"""The loop: a bug stays where it is, a burst of notifications is one look, and the end is orderly."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from controller.adapters.clock import SystemClock
+from controller.board import Board
+from controller.cycle import Outcome
+from controller.leading import Leadership
+from controller.log import Log
+from controller.model import Direction, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
+from controller.policy import Policy
+from controller.policy import Queue as QueuePolicy
+from controller.ports import Keep, Recalled, Receipt, Source, Unavailable
+from controller.reconciler import World
+from controller.runner import Runner
+
+POLICY = Policy.model_validate(
+    {
+        "interval": "100ms",
+        "workers": {
+            name: {"service": name, "queue": {"table": name}, "tiers": [{"replicas": 0}], "max_replicas": 1}
+            for name in ("good", "bad")
+        },
+    }
+)
+LEASE = Lease("me", 3)
+
+
+@dataclass
+class Jobs:
+    """A queue that breaks for one table in a way that nobody foresaw."""
+
+    readings: int = 0
+    breaks: bool = True
+
+    async def depth(self, queue: QueuePolicy) -> QueueDepth:
+        self.readings += 1
+        if queue.table == "bad" and self.breaks:
+            raise ZeroDivisionError("a bug")
+        return QueueDepth(0, 0)
+
+
+@dataclass
+class Services:
+    fault: Exception | None = None
+    replicas: int = 0
+
+    async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        if self.fault is not None:
+            raise self.fault
+        return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
+
+    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
+        raise AssertionError("nothing should be scaled here")
+
+
+class Memory:
+    """A journal in memory that knows nothing and keeps nothing but what was published."""
+
+    def __init__(self) -> None:
+        self.lines: Mapping[str, str] = {}
+
+    async def recall(self, worker: str) -> Recalled:
+        return Recalled(History(), 0.0)
+
+    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+        return Recalled(History(since=0.0), 0.0)
+
+    async def record_intent(self, *_: Any) -> Intent:
+        raise AssertionError("nothing should be scaled here")
+
+    async def accept(self, *_: Any) -> None: ...
+
+    async def settle(self, *_: Any) -> Recalled:
+        return await self.recall("")
+
+    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
+        return await self.recall(worker)
+
+    async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
+        self.lines = lines
+
+    async def published(self) -> Mapping[str, str]:
+        return self.lines
+
+
+class Unlimited:
+    async def used(self, *_: Any) -> int:
+        return 0
+
+    async def share(self, *_: Any) -> None: ...
+
+
+class Always:
+    """Everybody may lead."""
+
+    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
+        return LEASE
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        return True
+
+    async def release(self, lease: Lease) -> None: ...
+
+
+@dataclass
+class Stage:
+    jobs: Jobs = field(default_factory=Jobs)
+    services: Services = field(default_factory=Services)
+    memory: Memory = field(default_factory=Memory)
+    text: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        clock = SystemClock()
+        log = Log(self.text, form="json", clock=clock)
+        world = World(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
+        self.board = Board(clock, POLICY.interval)
+        self.leadership = Leadership(Always(), clock, ttl=15, replica="a", report=log.event)
+        self.runner = Runner(POLICY, world, self.leadership, self.board, log)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.getvalue().splitlines()]
+
+
+async def test_a_bug_in_one_worker_s_cycle_is_logged_with_its_traceback_and_leaves_the_other_alone() -> None:
+    stage = Stage()
+    good, bad = await stage.runner.tick(LEASE)
+    assert (good.outcome, bad.outcome, bad.reason) == (Outcome.HELD, Outcome.CRASHED, Reason.CRASHED)
+    (event,) = [line for line in stage.lines if line["event"] == "crashed"]
+    assert "ZeroDivisionError: a bug" in event["traceback"]
+    assert stage.memory.lines.keys() == {"good", "bad"}
+
+
+async def test_a_bug_in_reading_the_platform_is_everybody_s_and_stops_nobody() -> None:
+    stage = Stage(services=Services(KeyError("a bug")))
+    cycles = await stage.runner.tick(LEASE)
+    assert [cycle.outcome for cycle in cycles] == [Outcome.CRASHED, Outcome.CRASHED]
+
+
+async def test_a_platform_that_cannot_be_read_holds_everybody() -> None:
+    stage = Stage(services=Services(Unavailable(Source.PLATFORM, "is away")), jobs=Jobs(breaks=False))
+    cycles = await stage.runner.tick(LEASE)
+    assert {cycle.reason for cycle in cycles} == {Reason.PLATFORM_UNAVAILABLE}
+
+
+async def test_the_loop_goes_on_after_a_bug_and_ends_when_it_is_told() -> None:
+    stage = Stage()
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.5)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert 4 <= len([line for line in stage.lines if line["event"] == "crashed"]) <= 6
+
+
+async def test_a_thousand_notifications_are_one_look_more() -> None:
+    stage = Stage(jobs=Jobs(breaks=False))
+    slow = POLICY.model_copy(update={"interval": 600.0})
+    stage.runner._policy = slow
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.1)
+    for _ in range(1000):
+        stage.runner.wake()
+    await asyncio.sleep(1.2)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert stage.jobs.readings == 4  # two workers, looked at twice
+
+
+async def test_a_notification_buys_nothing_where_workers_run_already() -> None:
+    """A busy queue notifies all the time, and every look costs one of Railway's requests."""
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(replicas=1))
+    stage.runner._policy = POLICY.model_copy(update={"interval": 600.0})
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.1)
+    stage.runner.wake()
+    await asyncio.sleep(1.2)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert stage.jobs.readings == 2
+
+
+async def test_a_standby_looks_at_nothing() -> None:
+    stage = Stage()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.3)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert stage.jobs.readings == 0
+    assert not stage.board.stands_still
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "postgresql://u:hunter2@h/d"])
+async def test_a_secret_in_a_bug_s_words_is_masked(secret: str) -> None:
+    text = io.StringIO()
+    log = Log(text, form="json", clock=SystemClock(), secrets=("hunter2", "postgresql://u:hunter2@h/d"))
+    log.event("crashed", message=f"cannot {secret}", traceback=f"File … {secret}")
+    assert "hunter2" not in text.getvalue()
