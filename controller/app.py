@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -26,14 +27,24 @@ from controller.leading import Leadership
 from controller.log import Log
 from controller.model import Because, Observation, Reason, Replicas
 from controller.policy import Policy
-from controller.ports import Leases, Unavailable
-from controller.reconciler import Reconciler, World
+from controller.ports import Unavailable
+from controller.reconciler import World
 from controller.runner import Runner
 from controller.server import Shown, application, listening_socket
 from controller.settings import Settings
 
 _LONGEST_GOODBYE_S = 20.0
 _SLOWEST_QUERY_S = 2.0
+_SLOWEST_CRON_S = 3600.0
+"""`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval."""
+
+    dry_run: bool = False
+    gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,65 +57,75 @@ class Controller:
     board: Board
     runner: Runner
     log: Log
-    dry_run: bool
+    way: Way
 
     @property
     def shown(self) -> Shown:
-        return Shown(self.board, self.leadership, self.policy, self.dry_run)
+        return Shown(self.board, self.leadership, self.policy, self.way.dry_run)
 
 
 @asynccontextmanager
 async def opened(
-    configuration: Configuration, *, dry_run: bool, stream: TextIO, events: TextIO, form: Literal["json", "text"]
+    configuration: Configuration, way: Way, *, stream: TextIO, events: TextIO, form: Literal["json", "text"]
 ) -> AsyncIterator[Controller]:
     """The controller, wired to the real world; nothing is sent anywhere until it is asked to."""
     settings, policy = configuration.settings, configuration.policy
     clock = SystemClock()
     log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
+    # What psycopg has to say of a broken connection, our own lines say better.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     board = Board(clock, policy.interval)
     async with AsyncExitStack() as stack:
-        world, leases = await _world(settings, policy, clock, log, stack)
-        if dry_run:
-            leases = DryRunLeases()
-            world = World(
-                world.queue,
-                DryRunPlatform(world.platform),
-                DryRunJournal(world.journal),
-                DryRunRateLimit(world.rate_limit),
-                clock,
-                log.event,
-            )
+        redis = connect(settings.redis_url.get_secret_value())
+        stack.push_async_callback(redis.aclose)
+        keys = Keys(settings.key_prefix, settings.environment_id)
+        journal = RedisJournal(redis, keys)
 
         async def stand_by() -> None:
-            board.take_over(await world.journal.published())
+            board.take_over(await journal.published())
 
         leadership = Leadership(
-            leases,
+            DryRunLeases() if way.dry_run else RedisLeases(redis, keys),
             clock,
             ttl=settings.lease_ttl,
             replica=settings.replica,
             report=log.event,
             standing_by=stand_by,
         )
-        runner = Runner(policy, world, leadership, board, log)
-        yield Controller(policy, world, leadership, board, runner, log, dry_run)
+        stack.push_async_callback(leadership.release)
+        queue, platform = _queue_and_platform(settings, policy, leadership, clock, stack)
+        world = World(queue, platform, journal, RedisRateLimit(redis, clock), clock, log.event)
+        world = _without_hands(world) if way.dry_run else world
+        runner = Runner(policy, world, leadership, board, log, gap=way.gap)
+        yield Controller(policy, world, leadership, board, runner, log, way)
 
 
-async def _world(
-    settings: Settings, policy: Policy, clock: SystemClock, log: Log, stack: AsyncExitStack
-) -> tuple[World, Leases]:
-    redis = connect(settings.redis_url.get_secret_value())
-    stack.push_async_callback(redis.aclose)
-    keys = Keys(settings.key_prefix, settings.environment_id)
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, clock)
-    stack.push_async_callback(client.close)
+def _queue_and_platform(
+    settings: Settings, policy: Policy, leadership: Leadership, clock: SystemClock, stack: AsyncExitStack
+) -> tuple[postgres.PostgresQueue, RailwayPlatform]:
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(0.25, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = postgres.PostgresQueue(settings.database_url.get_secret_value(), timeout_s=timeout)
     stack.push_async_callback(queue.close)
-    platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
-    world = World(queue, platform, RedisJournal(redis, keys), RedisRateLimit(redis, clock), clock, log.event)
-    return world, RedisLeases(redis, keys)
+    client = RailwayClient(
+        settings.railway_api_url,
+        settings.railway_token,
+        clock,
+        may_mutate=lambda: leadership.lease is not None,
+    )
+    stack.push_async_callback(client.close)
+    return queue, RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
+
+
+def _without_hands(world: World) -> World:
+    return World(
+        world.queue,
+        DryRunPlatform(world.platform),
+        DryRunJournal(world.journal),
+        DryRunRateLimit(world.rate_limit),
+        world.clock,
+        world.report,
+    )
 
 
 async def run(configuration: Configuration, *, dry_run: bool) -> None:
@@ -112,7 +133,8 @@ async def run(configuration: Configuration, *, dry_run: bool) -> None:
     settings = configuration.settings
     listener = listening_socket(settings.port)
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
-    async with opened(configuration, dry_run=dry_run, stream=sys.stdout, events=sys.stdout, form=form) as controller:
+    way = Way(dry_run=dry_run)
+    async with opened(configuration, way, stream=sys.stdout, events=sys.stdout, form=form) as controller:
         site = web.AppRunner(application(controller.shown), access_log=None, handle_signals=False)
         await site.setup()
         await web.SockSite(site, listener).start()
@@ -175,7 +197,8 @@ async def _until_told(controller: Controller, settings: Settings) -> None:
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
     """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed."""
     form: Literal["json", "text"] = "json" if as_json else "text"
-    async with opened(configuration, dry_run=dry_run, stream=sys.stdout, events=sys.stderr, form=form) as controller:
+    way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S)
+    async with opened(configuration, way, stream=sys.stdout, events=sys.stderr, form=form) as controller:
         leadership = controller.leadership
         await leadership.turn()
         lease = leadership.lease
@@ -215,7 +238,7 @@ class Explanation:
 
 async def explain(configuration: Configuration) -> list[Explanation]:
     """Observes and decides, as a cycle would, and changes nothing anywhere."""
-    async with opened(configuration, dry_run=False, stream=sys.stderr, events=sys.stderr, form="text") as controller:
+    async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
         services = [worker.service for worker in controller.policy.workers.values()]
         readings: Mapping[str, Replicas | Unavailable]
         try:
@@ -224,8 +247,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
             readings = dict.fromkeys(services, unavailable)
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            reconciler = Reconciler(name, worker, controller.policy.interval, controller.world)
-            cycle, recalled = await reconciler.explain(readings[worker.service])
+            cycle, recalled = await controller.runner.reconciler(name).explain(readings[worker.service])
             steps: tuple[Step, ...] = ()
             if recalled is not None and cycle.queue is not None and cycle.replicas is not None:
                 steps = trail(worker, Observation(cycle.queue, cycle.replicas), recalled.history, recalled.now)

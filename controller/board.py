@@ -33,8 +33,9 @@ class Board:
         if cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
             new = {key: known.get(key) if value is None else value for key, value in new.items()}
+        else:
+            self.seen_at[cycle.worker] = self.clock.wall()
         self.status[cycle.worker] = new
-        self.seen_at[cycle.worker] = self.clock.wall()
         self.outcomes[cycle.worker, cycle.outcome.value] += 1
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
             self.scales[cycle.worker, cycle.decision.direction.value] += 1
@@ -52,7 +53,7 @@ class Board:
 
     def to_publish(self) -> dict[str, str]:
         return {
-            worker: json.dumps({"at": self.seen_at[worker], "status": status}, ensure_ascii=False)
+            worker: json.dumps({"at": self.seen_at.get(worker, 0.0), "status": status}, ensure_ascii=False)
             for worker, status in self.status.items()
         }
 

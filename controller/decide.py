@@ -141,7 +141,7 @@ def _last_scale(history: History, now: float) -> float:
 
 
 def _left(since: float, cooldown: float, now: float) -> float:
-    # A stamp from the future (a clock that was set back) must not hold for longer than one cooldown.
+    # A stamp from the future (a clock that was set back) is moved to the present by the journal: one cooldown at most.
     return min(cooldown, max(0.0, since + cooldown - now))
 
 

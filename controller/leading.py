@@ -65,7 +65,7 @@ class Leadership:
                 await asyncio.wait_for(self._stopping.wait(), self._pause())
             except TimeoutError:
                 continue
-        await self._release()
+        await self.release()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -119,7 +119,8 @@ class Leadership:
         self._holder = self._new_holder()
         self.changed.set()
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
+        """Gives the lease back, so that a successor need not wait for its end."""
         if self._held is None:
             return
         held, self._held = self._held, None

@@ -43,10 +43,13 @@ class Log:
         self._write(line, self._stream)
 
     def _write(self, line: Mapping[str, Any], stream: TextIO) -> None:
-        text = json.dumps(line, ensure_ascii=False) if self._form == "json" else as_text(line)
-        print(self.masked(text), file=stream, flush=True)
+        shown = {key: self._masked(value) for key, value in line.items()}
+        text = json.dumps(shown, ensure_ascii=False) if self._form == "json" else as_text(shown)
+        print(text, file=stream, flush=True)
 
-    def masked(self, text: str) -> str:
+    def _masked(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
         for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+            value = value.replace(secret, MASK)
+        return value

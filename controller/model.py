@@ -6,7 +6,7 @@ Units: times are seconds since the epoch as floats, by the journal's clock; dura
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -36,7 +36,9 @@ class Reason(StrEnum):
     SCALE_DOWN_STEP = "ScaleDownStep"
     MINIMUM = "Minimum"
     MAXIMUM = "Maximum"
+    DEPLOYING = "Deploying"
     INTENT_OPEN = "IntentOpen"
+    BACKING_OFF = "BackingOff"
     NOT_HONOURED = "NotHonoured"
     DRY_RUN = "DryRun"
     STANDBY = "Standby"
@@ -66,6 +68,8 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
     Reason.MINIMUM: "min_replicas has the last word.",
     Reason.MAXIMUM: "max_replicas has the last word.",
+    Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
+    Reason.BACKING_OFF: "Railway refused the last change; it is asked again after a pause.",
     Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
     Reason.NOT_HONOURED: "Railway accepted a change and did not make it within the landing bound.",
     Reason.DRY_RUN: "Dry run: this is what would have been done.",
@@ -113,6 +117,7 @@ class Replicas:
 
     configured: what the platform was last asked for; 0 when its deployment is stopped, gone or was never made.
     running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
+    draining_s: how long an instance that is taken away may go on with its jobs.
     regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
     """
 
@@ -122,6 +127,7 @@ class Replicas:
     state: ServiceState
     regions: Mapping[str, int] = field(default_factory=dict)
     deployment: str | None = None
+    draining_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +163,25 @@ class History:
     """What the journal remembers of one worker.
 
     since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
-    without a gap (None: not at all). count: the number of replicas last agreed with the platform, if any.
+    without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
+    count: the number of replicas last agreed with the platform. refused_at: when the platform last said no.
     """
 
     last_up: float | None = None
     last_down: float | None = None
     since: float | None = None
     unbroken_since: float | None = None
+    remembered_at: float | None = None
+    window: float = 0.0
     recommendations: tuple[Recommendation, ...] = ()
     intent: Intent | None = None
     count: int | None = None
+    refused_at: float | None = None
+
+    def carried_on(self, now: float, *, window: float, gap: float) -> History:
+        """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""
+        silent = self.remembered_at is None or now - self.remembered_at > gap
+        return replace(self, unbroken_since=now) if silent or window > self.window else self
 
 
 @dataclass(frozen=True, slots=True)

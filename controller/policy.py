@@ -31,6 +31,8 @@ from controller.policy_text import ConfigurationError, Document, Path, read
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
+COUNT_LIMIT = 10_000
+"""Jobs; a deeper backlog is shown as this many, unless a tier reaches further."""
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -197,6 +199,11 @@ class WorkerPolicy(_Part):
         if problems:
             raise PydanticCustomError("tiers", "out of order", {"problems": problems})
         return tiers
+
+    @property
+    def count_limit(self) -> int:
+        """No count need go past this: a deeper queue decides nothing else, and counting it costs what it costs."""
+        return max(COUNT_LIMIT, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None), 0)
 
     def wanted_at(self, depth: int) -> int:
         """The replicas of the first tier whose up_to holds the depth."""
@@ -386,12 +393,13 @@ def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[
 
 def _shared_keys(policy: Policy) -> Iterator[tuple[Path, str]]:
     limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
-    counted = Counter(limit.keys.per_worker_rpm for limit in limits.values())
+    counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())
     for name, limit in limits.items():
-        if counted[limit.keys.per_worker_rpm] > 1:
+        shared = [key for key in limit.keys.model_dump().values() if counted[key] > 1]
+        if shared:
             yield (
                 ("workers", name, "rate_limit"),
-                f"publishes to {limit.keys.per_worker_rpm} as another worker does; give each its own rate_limit.keys",
+                f"uses keys that another worker uses too ({', '.join(shared)}); give each its own rate_limit.keys",
             )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from controller.model import Decision, Direction, History, Intent, Lease, QueueDepth, Replicas
+from controller.model import Decision, History, Intent, Lease, QueueDepth, Replicas
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
 
@@ -59,7 +59,8 @@ class Report(Protocol):
 class Queue(Protocol):
     """Reads how many jobs wait and run. Raises Unavailable, never guesses."""
 
-    async def depth(self, queue: QueuePolicy) -> QueueDepth: ...
+    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+        """Neither count goes past the limit."""
 
 
 class Receipt(StrEnum):
@@ -83,6 +84,7 @@ class Platform(Protocol):
         """Asks for an absolute number of replicas; `observed` is the reading that the decision was made on.
 
         Raises:
+            LeaseLost: before all that was needed was sent.
             NotSent: certainly nothing changed.
             Unavailable: it was sent, and nobody knows what became of it.
         """
@@ -132,10 +134,10 @@ class Journal(Protocol):
         """The platform took the request: the cooldown counts from now."""
 
     async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
-        """Closes the intent; `count` is what the platform shows. NEVER_SENT gives the cooldown back."""
+        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back."""
 
-    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
-        """A change that nobody here made: starts the cooldown of its direction."""
+    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+        """A change that nobody here made: starts both cooldowns."""
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         """Leaves the last cycle of each worker, as JSON, for the standby."""

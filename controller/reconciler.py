@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.cycle import Cooldowns, Cycle, Outcome
 from controller.decide import cooldowns_left, decide, recommend
@@ -49,8 +49,12 @@ from controller.ports import (
 )
 
 LANDING_BOUND_S = 60.0
-"""How long a change that was asked for may stay invisible before it is called not honoured. Railway's slowest known way
-to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a request for most of a minute."""
+"""How long a change that was asked for may stay invisible before it is called not honoured. Railway's slowest known
+way to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a request for most of a minute. On
+the way down the time that instances have to drain comes on top."""
+
+REFUSED_PAUSE_S = 30.0
+"""How long nothing more is asked after a refusal, even where no cooldown stands in the way: Railway counts requests."""
 
 _REASONS = {
     Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
@@ -111,12 +115,12 @@ class _Account:
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
-    def __init__(self, worker: str, policy: WorkerPolicy, interval: float, world: World) -> None:
+    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, world: World) -> None:
+        """`gap`: a silence of so many seconds breaks the chain of recommendations."""
         self.worker = worker
         self.policy = policy
         self._world = world
-        # A cycle that is a little late must not break the chain of recommendations; three missing ones must.
-        self._keep = Keep(window=policy.scale_down.stabilization_window, gap=3 * interval + 1)
+        self._keep = Keep(window=policy.scale_down.stabilization_window, gap=gap)
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
@@ -133,7 +137,7 @@ class Reconciler:
         account = _Account(self.worker, self.policy, self._world.clock, None)
         try:
             observed = await self._look(account, reading)
-            recalled = await self._world.journal.recall(self.worker)
+            recalled = self._as_it_would_be(await self._world.journal.recall(self.worker), observed.replicas)
             await self._read_usage(account)
         except Unavailable as unavailable:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
@@ -143,6 +147,14 @@ class Reconciler:
             because = (*_decision(account).because, _still_open(intent, recalled.now))
             return account.close(Outcome.HELD, *because, message=f"hold: {because[-1].words}"), recalled
         return account.close(Outcome.HELD, message=_decision(account).sentence), recalled
+
+    def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
+        """The memory as a real cycle would find it after its writes, for one that writes nothing."""
+        history, now = recalled
+        history = history.carried_on(now, window=self._keep.window, gap=self._keep.gap)
+        if history.intent is None and history.count not in {None, replicas.configured}:
+            history = replace(history, last_up=now, last_down=now)
+        return Recalled(history, now)
 
     async def _pass(self, account: _Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         observed = await self._look(account, reading)
@@ -158,15 +170,19 @@ class Reconciler:
                 return account.close(Outcome.HELD, still_open, message=f"hold: {still_open.words}")
         recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
         self._decide(account, observed, recalled)
-        if not _decision(account).changes_something:
+        decision = _decision(account)
+        if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
-            return account.close(Outcome.HELD, message=f"{_decision(account).sentence}{_health(observed.replicas)}")
+            return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
+        not_yet = _not_yet(decision, observed.replicas, recalled)
+        if not_yet is not None:
+            return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
         return await self._act(account, observed, lease)
 
     async def _look(self, account: _Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
             account.replicas = reading
-        account.queue = await self._world.queue.depth(self.policy.queue)
+        account.queue = await self._world.queue.depth(self.policy.queue, self.policy.count_limit)
         if isinstance(reading, Unavailable):
             raise reading
         return Observation(account.queue, reading)
@@ -187,9 +203,10 @@ class Reconciler:
         """Settles the open intent by what the platform shows; returns what to say while it must stay open."""
         if replicas.configured == intent.after:
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
-        if recalled.now - intent.at < LANDING_BOUND_S:
+        draining_s = replicas.draining_s if intent.direction is Direction.DOWN else 0.0
+        if recalled.now - intent.at < LANDING_BOUND_S + draining_s:
             return _still_open(intent, recalled.now), recalled
-        asked = "accepted" if intent.accepted else "asked for"
+        asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
         self._world.report(
             "not_honoured",
             worker=self.worker,
@@ -216,8 +233,7 @@ class Reconciler:
             state=replicas.state.value,
             message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
         )
-        direction = Direction.between(known, replicas.configured)
-        return await self._world.journal.charge(self.worker, direction, replicas.configured, lease)
+        return await self._world.journal.charge(self.worker, replicas.configured, lease)
 
     async def _act(self, account: _Account, observed: Observation, lease: Lease) -> Cycle:
         decision, replicas = _decision(account), observed.replicas
@@ -246,7 +262,7 @@ class Reconciler:
         return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
 
     async def _confirm(self, intent: Intent, lease: Lease) -> str:
-        """Notes that the platform accepted, and that it is done where it already shows. What there is to add in words."""
+        """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
         await self._world.journal.accept(self.worker, intent, lease)
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
@@ -263,8 +279,13 @@ class Reconciler:
 
     async def _read_usage(self, account: _Account) -> None:
         limit = self.policy.rate_limit
-        if limit is not None:
+        if limit is None:
+            return
+        try:
             account.rate = RateUsage(await self._world.rate_limit.used(limit), limit.rpm)
+        except Unavailable as unavailable:
+            # It decides nothing, so that it stops nothing either.
+            self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
 
     async def _share(self, count: int, replicas: Replicas) -> None:
         """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.
@@ -276,6 +297,19 @@ class Reconciler:
         if limit is not None:
             among = max(count, replicas.configured, replicas.alive)
             await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
+
+
+def _not_yet(decision: Decision, replicas: Replicas, recalled: Recalled) -> Because | None:
+    """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
+    if decision.desired == 0 and replicas.state is ServiceState.STARTING:
+        words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
+        return Because(Reason.DEPLOYING, words)
+    refused_at = recalled.history.refused_at
+    left = 0.0 if refused_at is None else refused_at + REFUSED_PAUSE_S - recalled.now
+    if left > 0:
+        words = f"{decision.sentence}; Railway refused the last change, so that it is asked again in {left:.0f} s"
+        return Because(Reason.BACKING_OFF, words)
+    return None
 
 
 def _still_open(intent: Intent, now: float) -> Because:

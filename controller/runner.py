@@ -29,18 +29,24 @@ Readings = Mapping[str, Replicas | Unavailable]
 class Runner:
     """Drives one reconciler per worker of the policy."""
 
-    def __init__(self, policy: Policy, world: World, leadership: Leadership, board: Board, log: Log) -> None:
+    def __init__(
+        self, policy: Policy, world: World, leadership: Leadership, board: Board, log: Log, *, gap: float | None = None
+    ) -> None:
+        """`gap` as the reconcilers need it; by default three intervals, since a cycle may be a little late."""
         self._policy = policy
         self._world = world
         self._leadership = leadership
         self._board = board
         self._log = log
         self._reconcilers = [
-            Reconciler(name, worker, policy.interval, world) for name, worker in policy.workers.items()
+            Reconciler(name, worker, gap or 3 * policy.interval + 1, world) for name, worker in policy.workers.items()
         ]
         self._stopping = False
         self._nudge = asyncio.Event()
         self._woken = False
+
+    def reconciler(self, worker: str) -> Reconciler:
+        return next(one for one in self._reconcilers if one.worker == worker)
 
     async def run(self) -> None:
         """Turns until stop(); a cycle that has begun is finished."""

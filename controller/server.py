@@ -211,7 +211,7 @@ def prometheus_text(shown: Shown) -> str:
         found = samples.get(name, [])
         if found:
             lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{labels} {value:g}" for labels, value in found]
+            lines += [f"{name}{labels} {value:.15g}" for labels, value in found]
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,9 @@ RAILWAY_API = "https://backboard.railway.com/graphql/v2"
 _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
+_REDIS_OPTIONS = frozenset({"family", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+"""Options of REDIS_URL; `family` is what people add for a Node client, and is taken no notice of."""
+_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,8 @@ def _database_problems(url: str) -> Iterator[str]:
     except ProgrammingError:
         yield f"is not a PostgreSQL address; write {example} (encode special characters of the password as %40 …)"
         return
+    if info.get("sslmode") is not None and info["sslmode"] not in _SSL_MODES:
+        yield f"has an sslmode that is none; it may be {', '.join(sorted(_SSL_MODES))}"
     for port in filter(None, str(info.get("port") or "").split(",")):
         if not port.isdigit() or not 1 <= int(port) <= 65535:
             yield f"names a port that is none; write {example}"
@@ -184,8 +189,12 @@ def _redis_problems(url: str) -> Iterator[str]:
     parts = _split(url)
     if parts is None or parts.scheme not in {"redis", "rediss"} or not parts.hostname:
         yield f"must be a Redis address, such as {example}"
-    elif parts.path.strip("/") and not parts.path.strip("/").isdigit():
+        return
+    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
         yield f"must end in a database number, such as {example}"
+    for option in (pair.partition("=")[0] for pair in parts.query.split("&") if pair):
+        if option not in _REDIS_OPTIONS or (option.startswith("ssl_") and parts.scheme != "rediss"):
+            yield f"has the option {option[:40]!r}, which is not used here; leave it out"
 
 
 def _split(url: str) -> _Parts | None:

@@ -81,5 +81,7 @@ async def scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
         Redis.from_url(redis_url, decode_responses=True) as client,
     ):
         await create_queue(queue)
-        environment = {**fake.environment_variables(), "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        # Nobody renews the lease of a controller that is driven by hand.
+        environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": "120000"}
         yield Scene(fake, queue, client, environment)

@@ -14,11 +14,12 @@ from typing import Any
 import psycopg
 from redis.asyncio import Redis
 
-from controller.app import Controller, opened
+from controller.app import Controller, Way, opened
 from controller.configuration import configure
 from controller.cycle import Cycle, Outcome
 from controller.demo.fake_railway import FakeRailway
-from controller.model import Lease, Reason
+from controller.model import Lease, Reason, Replicas
+from controller.ports import Unavailable
 
 POLICY = Path(__file__).parents[1] / "policy.yaml"
 WORKER = "generation-worker"
@@ -41,14 +42,13 @@ class Scene:
     ) -> AsyncIterator[Driven]:
         """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
-        async with opened(
-            configuration, dry_run=dry_run, stream=self.text, events=self.text, form="json"
-        ) as controller:
+        way = Way(dry_run=dry_run)
+        async with opened(configuration, way, stream=self.text, events=self.text, form="json") as controller:
             await controller.leadership.turn()
             try:
                 yield Driven(controller)
             finally:
-                await controller.leadership._release()
+                await controller.leadership.release()
 
     async def jobs(self, pending: int, *, processing: int = 0, table: str = "generation_job") -> None:
         """The queue holds exactly these jobs from now on."""
@@ -65,7 +65,7 @@ class Scene:
     async def let_time_pass(self, seconds: float) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by."""
         key = await self.journal_key()
-        for name in ("last_up", "last_down", "since", "unbroken_since", "intent_at"):
+        for name in ("last_up", "last_down", "since", "unbroken_since", "intent_at", "refused_at"):
             if await self.redis.hexists(key, name):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
 
@@ -110,6 +110,11 @@ class Driven:
     async def tick(self) -> Cycle:
         (cycle,) = await self.controller.runner.tick(self.lease)
         return cycle
+
+    async def reading(self) -> Replicas | Unavailable:
+        """What the platform shows of the one worker."""
+        (worker,) = self.controller.policy.workers.values()
+        return (await self.controller.world.platform.observe([worker.service]))[worker.service]
 
     async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
         """Ticks until a cycle ends so, or fails the test after 5 s."""

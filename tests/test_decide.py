@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -235,18 +235,16 @@ def _remembered(past: History, policy: WorkerPolicy, depth: int, now: float, gap
     window = policy.scale_down.stabilization_window
     kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
     broken = not kept or now - kept[-1].at > gap
-    return History(
-        past.last_up,
-        past.last_down,
-        past.since if past.since is not None else now,
-        now if broken else past.unbroken_since,
-        (*kept, Recommendation(now, recommend(policy, QueueDepth(depth, 0)))),
+    return replace(
+        past,
+        since=past.since if past.since is not None else now,
+        unbroken_since=now if broken else past.unbroken_since,
+        recommendations=(*kept, Recommendation(now, recommend(policy, QueueDepth(depth, 0)))),
     )
 
 
 def _stamped(past: History, *, last_up: float | None = None, last_down: float | None = None) -> History:
-    up, down = last_up or past.last_up, last_down or past.last_down
-    return History(up, down, past.since, past.unbroken_since, past.recommendations)
+    return replace(past, last_up=last_up or past.last_up, last_down=last_down or past.last_down)
 
 
 def _check(policy: WorkerPolicy, decision: Decision, past: History, now: float) -> None:

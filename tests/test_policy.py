@@ -162,7 +162,9 @@ def test_two_workers_on_one_service_are_refused() -> None:
 def test_two_workers_that_would_overwrite_each_other_s_share_are_refused() -> None:
     limit = "rate_limit: {rpm: 10}"
     second = dedent(worker(limit)).replace("  a:", "  b:").replace("svc", "other").removeprefix("workers:\n")
-    assert "give each its own rate_limit.keys" in "\n".join(refused(dedent(worker(limit)) + second))
+    assert "uses keys that another worker uses too (worker:rpm:<window>," in "\n".join(
+        refused(dedent(worker(limit)) + second)
+    )
 
 
 def test_a_bad_variable_is_named_with_its_value() -> None:

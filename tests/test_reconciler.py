@@ -10,7 +10,7 @@ import pytest
 from controller.cycle import Outcome
 from controller.demo.fake_railway import FakeRailway, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
-from controller.model import Reason, ServiceState
+from controller.model import Because, Decision, Reason, ServiceState
 from tests.scene import WORKER, Driven, Scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -181,15 +181,22 @@ async def test_a_true_that_is_not_honoured_is_reported_and_not_sent_in_a_loop(sc
     assert "1 → 2 was accepted" in event["message"]
 
 
-async def test_a_refused_change_names_the_variable_and_waits_a_cooldown_before_it_is_asked_again(
-    scene: Scene, driven: Driven
+@pytest.mark.parametrize("environment", [{}, {"MIN_WORKERS": "1"}], ids=["by the tier", "by a correction"])
+async def test_a_refused_change_names_the_variable_and_is_asked_again_only_after_a_pause(
+    scene: Scene, environment: dict[str, str]
 ) -> None:
-    await scene.jobs(5)
-    scene.fake.inject("not_authorized", on="mutation", times=2)
-    cycle = await driven.tick()
-    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.SCALE_FAILED)
-    assert "RAILWAY_API_TOKEN" in cycle.message
-    assert (await driven.tick()).reason is Reason.SCALE_UP_COOLDOWN
+    async with scene.controller(environment) as driven:
+        await scene.jobs(11)
+        scene.fake.inject("not_authorized", on="mutation")
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.SCALE_FAILED)
+        assert "RAILWAY_API_TOKEN" in cycle.message
+        for _ in range(3):
+            cycle = await driven.tick()
+            assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.BACKING_OFF)
+        assert len(scene.sent) == 1
+        await scene.let_time_pass(31)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
 
 
 async def test_a_change_that_was_turned_away_by_429_costs_no_cooldown(scene: Scene) -> None:
@@ -216,6 +223,75 @@ async def test_a_change_by_other_hands_is_noticed_and_starts_the_cooldowns(scene
     assert len(scene.events("external_change")) == 1
 
 
+async def test_a_person_s_scale_down_is_not_undone_in_the_same_breath(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(500)
+    await driven.tick()
+    await settled(scene, 5)
+    await driven.tick()
+    await scene.let_time_pass(500)
+    scene.fake.by_hand(replicas=2)
+    await settled(scene, 2)
+    explained, _ = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+    assert explained.reason is Reason.SCALE_UP_COOLDOWN
+    assert (await driven.tick()).reason is Reason.SCALE_UP_COOLDOWN
+
+
+async def test_a_deployment_in_progress_is_not_stopped_and_nothing_fails(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await driven.tick()
+        await settled(scene, 2)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        sent = len(scene.sent)
+        scene.fake.by_hand(deploy=True)
+        await scene.jobs(0)
+        assert (await driven.tick()).reason is Reason.DEPLOYING
+        assert len(scene.sent) == sent
+        await driven.tick_until(Outcome.APPLIED, Reason.TIER)
+    assert scene.sent[-1] == "deploymentStop"
+
+
+async def test_a_usage_that_cannot_be_read_stops_no_scaling(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(5)
+    for minute in (0, 60):
+        window = int(driven.controller.world.clock.wall() // 60 * 60) + minute
+        await scene.redis.set(f"worker:rpm:{window}", "many")
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.rate) == (Outcome.APPLIED, None)
+    assert scene.events("rate_unreadable")
+
+
+async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_landing_bound_and_no_longer(
+    scene: Scene, driven: Driven
+) -> None:
+    """As a kill -9 between the two would leave it; the restart comes an hour later."""
+    await driven.tick()
+    decision = Decision(0, 3, 3, (Because(Reason.TIER, "50 jobs want 3 workers"),))
+    await driven.controller.world.journal.record_intent(WORKER, decision, driven.lease)
+    await scene.jobs(50)
+    assert (await driven.tick()).reason is Reason.INTENT_OPEN
+    await scene.let_time_pass(3600)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+
+
+async def test_nothing_more_is_sent_once_the_lease_has_run_out_between_two_steps(scene: Scene) -> None:
+    await scene.jobs(20)
+    async with scene.controller({"LEASE_TTL_MS": "1000"}) as driven:
+        scene.fake.inject("slow", on="serviceInstanceUpdate", seconds=1.2)
+        cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FENCED, Reason.LEASE_LOST)
+    assert scene.sent == ["serviceInstanceUpdate"]
+
+
+async def test_a_new_deployment_never_comes_up_with_another_count_than_was_wanted(scene: Scene, driven: Driven) -> None:
+    """The count is set again just before it, even where the service seems to have it already."""
+    scene.fake.worker.switches.not_restartable = True
+    scene.fake.worker.switches.deploy_resets_replicas = True
+    await scene.jobs(5)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert scene.sent == ["deploymentRestart", "serviceInstanceUpdate", "serviceInstanceDeployV2"]
+
+
 async def test_nothing_is_sent_once_the_lease_is_somebody_else_s(scene: Scene, driven: Driven) -> None:
     await scene.jobs(20)
     key = (await scene.journal_key()).replace(f"worker:{WORKER}", "lease")
@@ -229,7 +305,7 @@ async def test_a_restart_that_is_refused_becomes_a_new_deployment(scene: Scene, 
     await scene.jobs(5)
     scene.fake.inject("problem", on="deploymentRestart")
     assert (await driven.tick()).outcome is Outcome.APPLIED
-    assert scene.sent[-2:] == ["deploymentRestart", "serviceInstanceDeployV2"]
+    assert (scene.sent[0], scene.sent[-1]) == ("deploymentRestart", "serviceInstanceDeployV2")
     await settled(scene, 1)
 
 

@@ -16,7 +16,7 @@ from controller.board import Board
 from controller.cycle import Outcome
 from controller.leading import Leadership
 from controller.log import Log
-from controller.model import Direction, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
+from controller.model import History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Keep, Recalled, Receipt, Source, Unavailable
@@ -42,7 +42,7 @@ class Jobs:
     readings: int = 0
     breaks: bool = True
 
-    async def depth(self, queue: QueuePolicy) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         self.readings += 1
         if queue.table == "bad" and self.breaks:
             raise ZeroDivisionError("a bug")
@@ -83,7 +83,7 @@ class Memory:
     async def settle(self, *_: Any) -> Recalled:
         return await self.recall("")
 
-    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
+    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self.recall(worker)
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from controller.model import Decision, Direction, History, Intent, Lease, Recommendation, Replicas
+from controller.model import Decision, History, Intent, Lease, Recommendation, Replicas
 from controller.policy import RateLimit as RateLimitPolicy
 from controller.ports import Journal, Keep, Platform, RateLimit, Recalled, Receipt, Settled, Unavailable
 
@@ -32,26 +32,32 @@ class DryRunJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._noted: dict[str, list[Recommendation]] = {}
+        self._began: dict[str, float] = {}
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
 
     async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
-        del count, lease
+        del lease
         history, now = await self._journal.recall(worker)
         noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window]
         self._noted[worker] = [*noted, Recommendation(now, recommended)]
-        return Recalled(self._with_notes(worker, history), now)
+        began = self._began.setdefault(worker, now)
+        history = history.carried_on(now, window=keep.window, gap=keep.gap)
+        if history.count is not None and history.count != count and history.intent is None:
+            history = replace(
+                history, last_up=began, last_down=began
+            )  # by other hands, which the real one would charge
+        unbroken = min(began, history.unbroken_since or began)
+        return Recalled(self._with_notes(worker, history, began, unbroken), now)
 
-    def _with_notes(self, worker: str, history: History) -> History:
-        noted = tuple(self._noted[worker])
-        since = min(at for at in (history.unbroken_since, noted[0].at) if at is not None)
-        # The real controller's open intent and agreed count are for it to settle, not for us.
+    def _with_notes(self, worker: str, history: History, began: float, unbroken: float) -> History:
         return replace(
             history,
-            recommendations=(*history.recommendations, *noted),
-            unbroken_since=since,
-            since=since if history.since is None else history.since,
+            recommendations=(*history.recommendations, *self._noted[worker]),
+            unbroken_since=unbroken,
+            since=began if history.since is None else history.since,
+            # The real controller's open intent and agreed count are for it to settle, not for us.
             intent=None,
             count=None,
         )
@@ -66,8 +72,8 @@ class DryRunJournal:
         del intent, outcome, count, lease
         return await self._journal.recall(worker)
 
-    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
-        del direction, count, lease
+    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+        del count, lease
         return await self._journal.recall(worker)
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:

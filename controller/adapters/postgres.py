@@ -20,8 +20,6 @@ from controller.model import QueueDepth
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 
-COUNT_LIMIT = 10_000
-"""No count goes past this: a deeper backlog changes no decision, and counting it would cost what it costs."""
 _CONNECT_TIMEOUT_S = 3
 _LOCK_TIMEOUT_S = 0.5
 _TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
@@ -65,52 +63,52 @@ class PostgresQueue:
         self._dsn = dsn
         self._timeout_s = timeout_s
         self._connection: AsyncConnection[Any] | None = None
-        self._statements: dict[str, sql.Composed] = {}
+        self._statements: dict[tuple[str, int], sql.Composed] = {}
         # One connection serves all queues of the database, one reading at a time.
         self._turn = asyncio.Lock()
 
-    async def depth(self, queue: QueuePolicy) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         """Pending (ready now), processing, and the seconds that the oldest ready job has been ready."""
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout_s + 2 * _CONNECT_TIMEOUT_S + 5):
-                    return await self._reading(queue)
+                    return await self._reading(queue, limit)
             except TimeoutError:
                 await self._drop()
                 raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
             except psycopg.Error as error:
                 # The table may have been changed under us: look at its columns afresh next time.
-                self._statements.pop(queue.model_dump_json(), None)
+                self._statements.clear()
                 await self._drop_if_broken()
                 raise Unavailable(Source.QUEUE, self._mend(error, queue)) from None
 
     async def close(self) -> None:
         await self._drop()
 
-    async def _reading(self, queue: QueuePolicy) -> QueueDepth:
+    async def _reading(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         kept = self._connection is not None
         try:
-            return await self._ask(queue)
+            return await self._ask(queue, limit)
         except psycopg.OperationalError:
             # A connection that died between two readings is no news of the queue: once more on a new one.
             if not kept or (self._connection is not None and not self._connection.broken):
                 raise
             await self._drop()
-            return await self._ask(queue)
+            return await self._ask(queue, limit)
 
-    async def _ask(self, queue: QueuePolicy) -> QueueDepth:
-        statement = await self._statement(queue)
+    async def _ask(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+        statement = await self._statement(queue, limit)
         (row,) = await self._rows(statement)
         pending, processing, age = row
         return QueueDepth(int(pending), int(processing), None if age is None else max(0.0, float(age)))
 
-    async def _statement(self, queue: QueuePolicy) -> sql.Composed:
-        key = queue.model_dump_json()
+    async def _statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
+        key = (queue.model_dump_json(), limit)
         if key not in self._statements:
-            self._statements[key] = await self._compose(queue)
+            self._statements[key] = await self._compose(queue, limit)
         return self._statements[key]
 
-    async def _compose(self, queue: QueuePolicy) -> sql.Composed:
+    async def _compose(self, queue: QueuePolicy, limit: int) -> sql.Composed:
         table = _identifier(queue.table)
         name = table.as_string(await self._connected())
         found = dict(await self._rows(sql.SQL(_COLUMNS).format(table=sql.Literal(name))))
@@ -120,7 +118,7 @@ class PostgresQueue:
                 f"there is no table {name} that this user can see; set queue.table (names keep their case, and may "
                 "have their schema in front: jobs.generation_job)",
             )
-        return _depth_statement(queue, table, _Columns.choose(queue, found))
+        return _depth_statement(queue, table, _Columns.choose(queue, found), limit)
 
     async def _rows(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
         connection = await self._connected()
@@ -159,7 +157,7 @@ class PostgresQueue:
         for kind, words in {
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
             errors.UndefinedColumn: f"table {table} has changed: {_brief(error)}; set queue.columns",
-            errors.InsufficientPrivilege: f"this user may not read {table}; GRANT SELECT ON {table} to it",
+            errors.InsufficientPrivilege: f"{_brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} is locked by another session (an ALTER TABLE, a VACUUM FULL?); "
             "it will be read again when the lock is gone",
             errors.QueryCanceled: f"counting {table} took longer than {self._timeout_s:g} s; "
@@ -201,7 +199,7 @@ class _Columns:
         )
 
 
-def _depth_statement(queue: QueuePolicy, table: sql.Identifier, columns: _Columns) -> sql.Composed:
+def _depth_statement(queue: QueuePolicy, table: sql.Identifier, columns: _Columns, limit: int) -> sql.Composed:
     status = sql.Identifier(columns.status)
     # Untyped literals take the column's own type: text, an enum, a number.
     ready = sql.SQL("{} IN ({})").format(status, sql.SQL(", ").join(map(sql.Literal, queue.statuses.pending)))
@@ -215,7 +213,7 @@ def _depth_statement(queue: QueuePolicy, table: sql.Identifier, columns: _Column
         age = sql.SQL("(SELECT extract(epoch FROM now() - min(greatest({since}))) FROM {table} WHERE {ready})").format(
             since=sql.SQL(", ").join(since), table=table, ready=ready
         )
-    return sql.SQL(_DEPTH).format(table=table, ready=ready, processing=processing, limit=COUNT_LIMIT, age=age)
+    return sql.SQL(_DEPTH).format(table=table, ready=ready, processing=processing, limit=limit, age=age)
 
 
 def _identifier(table: str) -> sql.Identifier:
@@ -240,8 +238,8 @@ _CONNECTION_WORDS = {
     "too many clients": "has no connection left; one is needed here",
     "remaining connection slots": "has no connection left; one is needed here",
     "too many connections": "has no connection left for this user or database; one is needed here",
-    "role ": "does not know the user in DATABASE_URL",
-    "database ": "does not have the database that DATABASE_URL names",
+    'role "': "does not know the user in DATABASE_URL",
+    'database "': "does not have the database that DATABASE_URL names",
     "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); DATABASE_URL may need ?sslmode=require",
     "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
     "translate host name": "cannot be found: no such host as DATABASE_URL names",
@@ -252,6 +250,8 @@ _CONNECTION_WORDS = {
     "connection timeout": "did not answer at the address in DATABASE_URL in time",
     "starting up": "is starting up",
     "shutting down": "is shutting down",
+    "recovery mode": "is recovering from a crash",
+    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names",
     "administrator command": "ended the connection (a restart?); it is opened again",
     "SSL": "and DATABASE_URL do not agree on TLS; see its sslmode",
 }

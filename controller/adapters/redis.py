@@ -14,6 +14,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -32,7 +33,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters import redis_scripts as scripts
-from controller.model import Decision, Direction, History, Intent, Lease, Recommendation
+from controller.model import Decision, History, Intent, Lease, Recommendation
 from controller.policy import RateLimit as RateLimitPolicy
 from controller.ports import Clock, Keep, LeaseLost, Recalled, Settled, Source, Unavailable
 
@@ -46,7 +47,7 @@ T = TypeVar("T")
 def connect(url: str) -> Redis:
     """A client that never retries by itself: a command sent twice would be done twice."""
     return Redis.from_url(
-        url,
+        _without_family(url),
         decode_responses=True,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
@@ -55,6 +56,13 @@ def connect(url: str) -> Redis:
         health_check_interval=0,
         client_name="worker-autoscaler",
     )
+
+
+def _without_family(url: str) -> str:
+    """Railway's address often carries `family=0`, which tells a Node client to use IPv6 too; Python does so anyway."""
+    parts = urlsplit(url)
+    kept = "&".join(pair for pair in parts.query.split("&") if pair and not pair.startswith("family="))
+    return parts._replace(query=kept).geturl()
 
 
 async def _ask(answer: Awaitable[T]) -> T:
@@ -158,8 +166,8 @@ class RedisJournal:
         args: list[str | int] = [lease.holder, intent.id, intent.direction.value, outcome.value, count]
         return _recalled(await self._run("SETTLE", worker, args))
 
-    async def charge(self, worker: str, direction: Direction, count: int, lease: Lease) -> Recalled:
-        return _recalled(await self._run("CHARGE", worker, [lease.holder, direction.value, count]))
+    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+        return _recalled(await self._run("CHARGE", worker, [lease.holder, count]))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
@@ -216,9 +224,12 @@ def _recalled(answer: list[Any]) -> Recalled:
         last_down=_stamp(fields, "last_down"),
         since=_stamp(fields, "since"),
         unbroken_since=_stamp(fields, "unbroken_since"),
+        remembered_at=_stamp(fields, "recommended_at"),
+        window=_seconds(fields.get("window", "0")),
         recommendations=tuple(_recommendation(member) for member in past),
         intent=_intent(fields),
         count=int(fields["count"]) if "count" in fields else None,
+        refused_at=_stamp(fields, "refused_at"),
     )
     return Recalled(history, _seconds(now))
 

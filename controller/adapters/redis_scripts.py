@@ -66,21 +66,30 @@ return recall(KEYS[2], KEYS[3])
 )
 
 # KEYS: lease, hash, recommendations. ARGV: holder, recommended, count, window, gap, a name for this reading.
+# Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
+# for one cooldown, and not until that future comes.
 REMEMBER = (
     _NOW
     + _GUARD
     + _RECALL
     + """
 local stamp = string.format('%.0f', now)
+local stamps = {'last_up', 'last_down', 'since', 'unbroken_since', 'recommended_at', 'intent_at', 'refused_at'}
+for _, field in ipairs(stamps) do
+  local value = tonumber(redis.call('HGET', KEYS[2], field) or '0')
+  if value > now then redis.call('HSET', KEYS[2], field, stamp) end
+end
 redis.call('HSETNX', KEYS[2], 'since', stamp)
 redis.call('HSETNX', KEYS[2], 'count', ARGV[3])
 local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])
 local last = tonumber(redis.call('HGET', KEYS[2], 'recommended_at') or '0')
-if now - last > gap or now < last then redis.call('HSET', KEYS[2], 'unbroken_since', stamp) end
-redis.call('HSET', KEYS[2], 'recommended_at', stamp)
+local known = tonumber(redis.call('HGET', KEYS[2], 'window') or '0')
+if now - last > gap or window > known then redis.call('HSET', KEYS[2], 'unbroken_since', stamp) end
+redis.call('HSET', KEYS[2], 'recommended_at', stamp, 'window', ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. stamp, '+inf')
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.0f', now - window - gap))
 if window > 0 then
   redis.call('ZADD', KEYS[3], now, stamp .. ':' .. ARGV[2] .. ':' .. ARGV[6])
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.0f', now - window - gap))
   redis.call('PEXPIRE', KEYS[3], string.format('%.0f', 2 * (window + gap)))
 end
 return recall(KEYS[2], KEYS[3])
@@ -114,7 +123,7 @@ return {'ok'}
 )
 
 # KEYS: lease, hash, recommendations. ARGV: holder, id, direction, outcome, count.
-# Where the answer was lost, nobody knows when the change happened: its cooldown counts from when it was seen.
+# What was never sent, or was refused, is no scale: it gives its cooldown back.
 SETTLE = (
     _NOW
     + _GUARD
@@ -122,17 +131,16 @@ SETTLE = (
     + """
 if redis.call('HGET', KEYS[2], 'intent') == ARGV[2] then
   local field = 'last_' .. ARGV[3]
-  if ARGV[4] == 'never sent' then
+  if ARGV[4] == 'never sent' or ARGV[4] == 'refused' then
     local previous = redis.call('HGET', KEYS[2], 'intent_previous')
     if previous and previous ~= '' then
       redis.call('HSET', KEYS[2], field, previous)
     else
       redis.call('HDEL', KEYS[2], field)
     end
-  elseif redis.call('HGET', KEYS[2], 'intent_accepted') ~= '1' then
-    redis.call('HSET', KEYS[2], field, string.format('%.0f', now))
   end
-  redis.call('HSET', KEYS[2], 'count', ARGV[5], 'last_outcome', ARGV[4])
+  if ARGV[4] == 'refused' then redis.call('HSET', KEYS[2], 'refused_at', string.format('%.0f', now)) end
+  redis.call('HSET', KEYS[2], 'count', ARGV[5])
   redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
     'intent_accepted', 'intent_previous')
 end
@@ -140,13 +148,14 @@ return recall(KEYS[2], KEYS[3])
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: holder, direction, count.
+# KEYS: lease, hash, recommendations. ARGV: holder, count. Both cooldowns start: whoever did it had a reason.
 CHARGE = (
     _NOW
     + _GUARD
     + _RECALL
     + """
-redis.call('HSET', KEYS[2], 'last_' .. ARGV[2], string.format('%.0f', now), 'count', ARGV[3])
+local stamp = string.format('%.0f', now)
+redis.call('HSET', KEYS[2], 'last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
 return recall(KEYS[2], KEYS[3])
 """
 )

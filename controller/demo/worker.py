@@ -126,7 +126,7 @@ class Rate:
     def __init__(self, settings: Settings) -> None:
         self.redis = Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
         self.key = settings.rpm_key
-        self.share = 0
+        self.share: int | None = None
         self.window = 0
         self.used = 0
 
@@ -134,14 +134,15 @@ class Rate:
         """How many more requests may begin this minute; without a share nobody has set a limit."""
         self._turn()
         try:
-            share = int(await self.redis.get(SHARE_KEY) or 0)
+            text = await self.redis.get(SHARE_KEY)
+            share = None if text is None else int(text)
         except (RedisError, ValueError) as error:
-            log.warning("the share cannot be read (%s); it stays %d", error, self.share)
+            log.warning("the share cannot be read (%s); it stays %s", error, self.share)
         else:
             if share != self.share:
-                log.info("this worker's share is now %d requests a minute", share)
+                log.info("this worker's share is now %s requests a minute", share)
             self.share = share
-        return self.share - self.used if self.share else math.inf
+        return math.inf if self.share is None else self.share - self.used
 
     async def count(self) -> None:
         self._turn()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.adapters.postgres import COUNT_LIMIT, PostgresQueue
+from controller.adapters.postgres import PostgresQueue
 from controller.demo.jobs import create_queue, enqueue, enqueue_minimal
 from controller.demo.servers import Servers
 from controller.model import QueueDepth
@@ -18,6 +18,7 @@ from controller.ports import Unavailable
 
 Connection = psycopg.AsyncConnection[Any]
 JOBS = Queue(table="generation_job")
+LIMIT = 100
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
 
 async def unavailable(queue: PostgresQueue, policy: Queue = JOBS) -> str:
     with pytest.raises(Unavailable) as error:
-        await queue.depth(policy)
+        await queue.depth(policy, LIMIT)
     return str(error.value)
 
 
@@ -48,7 +49,7 @@ async def test_pending_and_processing_are_counted_whatever_the_status_is_made_of
     await admin.execute(
         "UPDATE generation_job SET status = 'processing' WHERE id IN (SELECT id FROM generation_job LIMIT 3)"
     )
-    depth = await queue.depth(JOBS)
+    depth = await queue.depth(JOBS, LIMIT)
     assert (depth.pending, depth.processing, depth.depth) == (4, 3, 7)
 
 
@@ -58,9 +59,9 @@ async def test_jobs_that_are_scheduled_for_later_are_not_pending_until_they_are_
     await create_queue(admin)
     await enqueue(admin, 2)
     await enqueue(admin, 5, delay_s=3600)
-    assert (await queue.depth(JOBS)).pending == 2
+    assert (await queue.depth(JOBS, LIMIT)).pending == 2
     await admin.execute("UPDATE generation_job SET scheduled_for = now()")
-    assert (await queue.depth(JOBS)).pending == 7
+    assert (await queue.depth(JOBS, LIMIT)).pending == 7
 
 
 async def test_run_at_is_known_as_a_due_time_too_and_null_means_now(admin: Connection, queue: PostgresQueue) -> None:
@@ -68,7 +69,7 @@ async def test_run_at_is_known_as_a_due_time_too_and_null_means_now(admin: Conne
     await admin.execute(
         "INSERT INTO job VALUES ('pending', now() + interval '1 h'), ('pending', NULL), ('pending', now())"
     )
-    assert (await queue.depth(Queue(table="job"))).pending == 2
+    assert (await queue.depth(Queue(table="job"), LIMIT)).pending == 2
 
 
 async def test_a_due_time_without_a_zone_is_utc_whatever_zone_the_server_thinks_in(
@@ -80,7 +81,7 @@ async def test_a_due_time_without_a_zone_is_utc_whatever_zone_the_server_thinks_
     )
     await admin.execute("CREATE TABLE job (status text, run_at timestamp)")
     await admin.execute("INSERT INTO job VALUES ('pending', timezone('UTC', now()) - interval '1 min')")
-    depth = await queue.depth(Queue(table="job"))
+    depth = await queue.depth(Queue(table="job"), LIMIT)
     assert depth.pending == 1
     assert depth.oldest_age_s == pytest.approx(60, abs=5)
 
@@ -88,20 +89,20 @@ async def test_a_due_time_without_a_zone_is_utc_whatever_zone_the_server_thinks_
 async def test_a_table_with_only_a_status_works_and_has_no_age(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE job (status text)")
     await admin.execute("INSERT INTO job VALUES ('pending'), ('processing')")
-    assert await queue.depth(Queue(table="job")) == QueueDepth(1, 1, None)
+    assert await queue.depth(Queue(table="job"), LIMIT) == QueueDepth(1, 1, None)
 
 
 async def test_the_minimal_table_works(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin, minimal=True)
     await enqueue_minimal(admin, 3)
-    depth = await queue.depth(JOBS)
+    depth = await queue.depth(JOBS, LIMIT)
     assert depth.pending == 3
     assert depth.oldest_age_s is not None
 
 
 async def test_an_empty_queue_is_zero_and_has_no_oldest_job(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)
 
 
 async def test_the_age_is_of_the_oldest_ready_job_since_it_became_ready(
@@ -112,7 +113,7 @@ async def test_the_age_is_of_the_oldest_ready_job_since_it_became_ready(
     await admin.execute(
         "UPDATE generation_job SET created_at = now() - interval '1 h', scheduled_for = now() - interval '90 s'"
     )
-    assert (await queue.depth(JOBS)).oldest_age_s == pytest.approx(90, abs=5)
+    assert (await queue.depth(JOBS, LIMIT)).oldest_age_s == pytest.approx(90, abs=5)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ async def test_a_name_is_only_a_name_however_odd(
     for statement in create.split("; CREATE"):
         text = statement if statement.startswith("CREATE") else f"CREATE{statement}"
         await admin.execute(text.encode())
-    assert await queue.depth(Queue(table=table)) == QueueDepth(0, 0, None)
+    assert await queue.depth(Queue(table=table), LIMIT) == QueueDepth(0, 0, None)
 
 
 async def test_columns_and_statuses_may_have_any_name(admin: Connection, queue: PostgresQueue) -> None:
@@ -146,14 +147,14 @@ async def test_columns_and_statuses_may_have_any_name(admin: Connection, queue: 
             "statuses": {"pending": ["0", "1"], "processing": ["2"]},
         }
     )
-    depth = await queue.depth(policy)
+    depth = await queue.depth(policy, LIMIT)
     assert (depth.pending, depth.processing) == (2, 1)
 
 
 async def test_a_backlog_without_end_is_not_counted_to_its_end(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
-    await enqueue(admin, COUNT_LIMIT + 500)
-    assert (await queue.depth(JOBS)).pending == COUNT_LIMIT
+    await enqueue(admin, LIMIT + 50)
+    assert (await queue.depth(JOBS, LIMIT)).pending == LIMIT
 
 
 async def test_a_missing_table_says_what_to_set(queue: PostgresQueue) -> None:
@@ -174,19 +175,19 @@ async def test_a_status_that_the_enum_does_not_have_says_what_to_set(admin: Conn
 
 async def test_a_table_that_changes_under_us_is_read_again(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
-    await queue.depth(JOBS)
+    await queue.depth(JOBS, LIMIT)
     await admin.execute("ALTER TABLE generation_job DROP COLUMN scheduled_for")
     assert "has changed" in await unavailable(queue)
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)
 
 
 async def test_a_locked_table_is_unavailable_and_soon(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
-    await queue.depth(JOBS)
+    await queue.depth(JOBS, LIMIT)
     async with admin.transaction():
         await admin.execute("LOCK TABLE generation_job IN ACCESS EXCLUSIVE MODE")
         assert "is locked by another session" in await unavailable(queue)
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)
 
 
 async def test_a_count_that_takes_too_long_is_given_up(admin: Connection, database_url: str) -> None:
@@ -237,22 +238,22 @@ async def test_a_wrong_password_is_named_and_not_shown(admin: Connection, server
 
 async def test_it_reconnects_by_itself_after_its_session_was_ended(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
-    await queue.depth(JOBS)
+    await queue.depth(JOBS, LIMIT)
     await admin.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'worker-autoscaler'"
     )
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)
 
 
 async def test_it_comes_back_when_the_server_does(stoppable_servers: Servers, stoppable_database_url: str) -> None:
     queue = PostgresQueue(stoppable_database_url, timeout_s=2)
     async with await psycopg.AsyncConnection.connect(stoppable_database_url, autocommit=True) as admin:
         await create_queue(admin)
-    await queue.depth(JOBS)
+    await queue.depth(JOBS, LIMIT)
     stoppable_servers.stop_postgres()
     assert "is it running?" in await unavailable(queue)
     stoppable_servers.start_postgres()
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)
     await queue.close()
 
 
@@ -261,7 +262,7 @@ async def test_it_reads_only_and_holds_one_connection_that_is_idle_between_readi
 ) -> None:
     await create_queue(admin)
     for _ in range(20):
-        await queue.depth(JOBS)
+        await queue.depth(JOBS, LIMIT)
     cursor = await admin.execute(
         "SELECT state FROM pg_stat_activity "
         "WHERE application_name = 'worker-autoscaler' AND datname = current_database()"
@@ -269,4 +270,4 @@ async def test_it_reads_only_and_holds_one_connection_that_is_idle_between_readi
     assert await cursor.fetchall() == [("idle",)]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         await queue._rows(psycopg.sql.SQL("DELETE FROM generation_job").format())
-    assert await queue.depth(JOBS) == QueueDepth(0, 0, None)
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
 from controller.demo.servers import Servers
-from controller.model import Because, Decision, Direction, History, Lease, Reason
+from controller.model import Because, Decision, History, Lease, Reason
 from controller.policy import RateLimit
 from controller.ports import Keep, LeaseLost, Settled, Unavailable
 
@@ -150,11 +150,38 @@ async def test_what_was_never_sent_gives_its_cooldown_back(redis: Redis, journal
     assert history.last_up == 1_700_000_000
 
 
-async def test_what_was_refused_keeps_its_cooldown(journal: RedisJournal, lease: Lease) -> None:
+async def test_what_was_refused_gives_its_cooldown_back_and_is_remembered(journal: RedisJournal, lease: Lease) -> None:
     intent = await journal.record_intent("w", UP, lease)
-    history, _ = await journal.settle("w", intent, Settled.REFUSED, 1, lease)
-    assert history.last_up is not None
-    assert history.intent is None
+    history, now = await journal.settle("w", intent, Settled.REFUSED, 1, lease)
+    assert (history.last_up, history.intent, history.refused_at) == (None, None, now)
+
+
+async def test_a_change_that_is_seen_late_counts_from_when_it_was_written_down(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    intent = await journal.record_intent("w", UP, lease)
+    await redis.hincrby(KEYS.worker("w"), "last_up", -3_600_000)
+    history, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
+    assert history.last_up == pytest.approx(intent.at - 3600, abs=0.01)
+
+
+async def test_stamps_from_the_future_are_moved_to_the_present(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    tomorrow = str(round((now + 86_400) * 1000))
+    for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at"):
+        await redis.hset(KEYS.worker("w"), name, tomorrow)
+    await redis.zadd(KEYS.past("w"), {f"{tomorrow}:9:x": float(tomorrow)})
+    history, later = await journal.remember("w", 3, 1, KEEP, lease)
+    assert {history.last_up, history.last_down, history.since, history.unbroken_since} == {later}
+    assert 9 not in [one.replicas for one in history.recommendations]
+
+
+async def test_a_longer_window_than_was_kept_is_not_known_yet(journal: RedisJournal, lease: Lease) -> None:
+    await journal.remember("w", 3, 1, Keep(0, 30), lease)
+    history, now = await journal.remember("w", 3, 1, KEEP, lease)
+    assert history.unbroken_since == now
 
 
 async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJournal, lease: Lease) -> None:
@@ -165,11 +192,9 @@ async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJou
     assert history.intent == new
 
 
-async def test_a_change_by_other_hands_starts_the_cooldown_of_its_direction(
-    journal: RedisJournal, lease: Lease
-) -> None:
-    history, now = await journal.charge("w", Direction.DOWN, 2, lease)
-    assert (history.last_up, history.last_down, history.count) == (None, now, 2)
+async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
+    history, now = await journal.charge("w", 2, lease)
+    assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
 
 async def test_whoever_does_not_hold_the_lease_writes_nothing(
@@ -182,7 +207,7 @@ async def test_whoever_does_not_hold_the_lease_writes_nothing(
         journal.record_intent("w", UP, STRANGER),
         journal.accept("w", intent, STRANGER),
         journal.settle("w", intent, Settled.APPLIED, 3, STRANGER),
-        journal.charge("w", Direction.UP, 3, STRANGER),
+        journal.charge("w", 3, STRANGER),
         journal.publish({"w": "{}"}, STRANGER),
     ]
     for write in writes:

@@ -7,6 +7,7 @@ the next reading to tell.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,13 +15,15 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controller.adapters.railway import operations
-from controller.ports import Clock, NotSent, Refused, Source, Unavailable
+from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
 from controller.settings import RailwayToken
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 _LONGEST_WAIT_S = 5.0
 """A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
+_LONGEST_RETRY_AFTER_S = 3600.0
+"""Railway counts by the hour; a longer wait is an accident."""
 _AUTH = ("not authorized", "project token not found", "unauthorized")
 
 
@@ -31,13 +34,16 @@ class _Passing(Unavailable):
 class RailwayClient:
     """Sends one operation at a time by name, and turns every way to fail into the ports' errors."""
 
-    def __init__(self, url: str, token: RailwayToken, clock: Clock) -> None:
+    def __init__(
+        self, url: str, token: RailwayToken, clock: Clock, *, may_mutate: Callable[[], bool] = lambda: True
+    ) -> None:
         value = token.value.get_secret_value()
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
         self._http = httpx.AsyncClient(timeout=TIMEOUT, headers={"User-Agent": _user_agent(), **auth})
         self._url = url
         self._token = token
         self._clock = clock
+        self._may_mutate = may_mutate
         self._not_before = 0.0
 
     async def close(self) -> None:
@@ -61,10 +67,14 @@ class RailwayClient:
         """The mutation's answer, sent once.
 
         Raises:
+            LeaseLost: we may not act any more; it was not sent.
             NotSent, Refused: certainly nothing happened.
             Unavailable: nobody knows.
         """
-        (answer,) = (await self._send(operation, variables)).values()
+        await self._wait_my_turn()
+        if not self._may_mutate():
+            raise LeaseLost(f"the lease ran out before {operation}; it was not sent")
+        answer = next(iter((await self._send(operation, variables)).values()), None)
         if answer is False or answer is None:
             raise Refused(Source.PLATFORM, f"{operation} answered {answer}")
         return answer
@@ -98,7 +108,7 @@ class RailwayClient:
         if body is not None and body.get("errors"):
             raise self._refused(operation, body["errors"])
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise Refused(Source.PLATFORM, self._auth_words(f"HTTP {response.status_code}"))
+            raise NotAuthorized(Source.PLATFORM, self._auth_words(f"HTTP {response.status_code}"))
         if response.status_code != httpx.codes.OK:
             raise _Passing(Source.PLATFORM, f"answered {operation} with HTTP {response.status_code}")
         data = None if body is None else body.get("data")
@@ -111,7 +121,7 @@ class RailwayClient:
         message = str(first.get("message") or "an error without a message")[:200]
         trace = f" (traceId {first['traceId']})" if first.get("traceId") else ""
         if any(words in message.lower() for words in _AUTH):
-            return Refused(Source.PLATFORM, self._auth_words(message))
+            return NotAuthorized(Source.PLATFORM, self._auth_words(message))
         if message == "Problem processing request":
             return _Problem(Source.PLATFORM, f"could not process {operation}: {message}{trace}")
         return Refused(Source.PLATFORM, f"refused {operation}: {message}{trace}")
@@ -124,6 +134,10 @@ class RailwayClient:
             f"says {message!r}: look at {variable} (valid? of this workspace and project?), RAILWAY_PROJECT_ID and "
             "RAILWAY_ENVIRONMENT_ID"
         )
+
+
+class NotAuthorized(Refused):
+    """The token may not: no other operation would fare better."""
 
 
 class _NotConnected(NotSent, _Passing):
@@ -153,8 +167,9 @@ def _json(response: httpx.Response) -> dict[str, Any] | None:
 
 
 def _retry_after(response: httpx.Response) -> float:
+    """Seconds; Railway sends a whole number, and the standard allows a date too, which is not worth a guess."""
     text = response.headers.get("retry-after", "")
-    return min(3600.0, float(text)) if text.isdigit() else _WAIT_WITHOUT_HEADER_S
+    return min(_LONGEST_RETRY_AFTER_S, float(text)) if text.isascii() and text.isdigit() else _WAIT_WITHOUT_HEADER_S
 
 
 def _user_agent() -> str:

@@ -13,6 +13,7 @@ query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int
           numReplicas
           region
           cronSchedule
+          drainingSeconds
           latestDeployment { id status deploymentStopped meta instances { id status } }
           activeDeployments { id status deploymentStopped meta instances { id status } }
         }

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.adapters.railway import reading
-from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.client import NotAuthorized, RailwayClient
 from controller.adapters.railway.reading import Regions, ServiceInstance
 from controller.model import Replicas, ServiceState
 from controller.ports import NotSent, Receipt, Refused, Source, Unavailable
@@ -52,11 +52,17 @@ class RailwayPlatform:
 
     async def _start(self, service: str, replicas: int, observed: Replicas) -> None:
         """From zero: the count first, while nothing runs, then the restart; a new deployment where that is refused."""
-        if sum(observed.regions.values()) != replicas:
+        updated = sum(observed.regions.values()) != replicas
+        if updated:
             await self._update(service, replicas, observed)
         try:
             await self._client.mutate("DeploymentRestart", {"id": observed.deployment})
+        except NotAuthorized:
+            raise
         except Refused:
+            if not updated:
+                # A deployment is known to fall back to one replica where the count was not set just before it.
+                await self._update(service, replicas, observed)
             await self._deploy(service)
 
     async def _update(self, service: str, replicas: int, observed: Replicas) -> None:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from controller.model import Replicas, ServiceState
 
+_HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
+"""A deployment that waits for somebody, perhaps for ever."""
 _STARTING = frozenset({"INITIALIZING", "QUEUED", "WAITING", "NEEDS_APPROVAL", "BUILDING", "DEPLOYING"})
 _STATES = {
     "CRASHED": ServiceState.CRASHED,
@@ -53,6 +55,7 @@ class ServiceInstance(_Answer):
     numReplicas: int | None = None  # noqa: N815  # Railway's name
     region: str | None = None
     cronSchedule: str | None = None  # noqa: N815  # Railway's name
+    drainingSeconds: float | None = None  # noqa: N815  # Railway's name
     latestDeployment: Deployment | None = None  # noqa: N815  # Railway's name
     activeDeployments: list[Deployment] = Field(default_factory=list)  # noqa: N815  # Railway's name
 
@@ -60,13 +63,14 @@ class ServiceInstance(_Answer):
 def speaker(instance: ServiceInstance) -> Deployment | None:
     """The deployment that tells what the service was asked for: the newest, unless it came to nothing.
 
-    A deployment that failed, was skipped, crashed or was removed leaves an older one serving, if there is one.
+    A deployment that failed, was skipped, crashed or was removed leaves an older one serving, if there is one; so does
+    one that waits for a person or for other services.
     """
     latest = instance.latestDeployment
     serving = next((one for one in instance.activeDeployments if one.status == "SUCCESS"), None)
     if latest is None:
         return serving
-    if latest.status == "SUCCESS" or latest.status in _STARTING or latest.status == "SLEEPING":
+    if latest.status in {"SUCCESS", "SLEEPING"} or latest.status in _STARTING - _HANGING:
         return latest
     return serving or latest
 
@@ -124,6 +128,7 @@ def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions) -
         state=state,
         regions=regions,
         deployment=deployment.id if deployment else None,
+        draining_s=instance.drainingSeconds or 0.0,
     )
 
 
