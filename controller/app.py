@@ -24,9 +24,10 @@ from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome
 from controller.decide import Step, trail
 from controller.leading import Leadership
-from controller.log import Log
+from controller.log import LibraryLines, Log
 from controller.model import Because, Observation, Reason, Replicas
 from controller.policy import Policy
+from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Unavailable
 from controller.reconciler import World
 from controller.runner import Runner
@@ -72,8 +73,7 @@ async def opened(
     settings, policy = configuration.settings, configuration.policy
     clock = SystemClock()
     log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
-    # What psycopg has to say of a broken connection, our own lines say better.
-    logging.getLogger("psycopg").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(LibraryLines(log))
     board = Board(clock, policy.interval)
     async with AsyncExitStack() as stack:
         redis = connect(settings.redis_url.get_secret_value())
@@ -107,12 +107,17 @@ def _queue_and_platform(
     timeout = max(0.25, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = postgres.PostgresQueue(settings.database_url.get_secret_value(), timeout_s=timeout)
     stack.push_async_callback(queue.close)
-    client = RailwayClient(
-        settings.railway_api_url,
-        settings.railway_token,
-        clock,
-        may_mutate=lambda: leadership.lease is not None,
-    )
+    try:
+        client = RailwayClient(
+            settings.railway_api_url,
+            settings.railway_token,
+            clock,
+            may_mutate=lambda: leadership.lease is not None,
+        )
+    except (ValueError, ImportError, OSError) as error:
+        variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
+        problem = f"one of them cannot be used ({type(error).__name__}); unset or mend it"
+        raise ConfigurationError([Problem(variables, problem)]) from None
     stack.push_async_callback(client.close)
     return queue, RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
 
@@ -131,8 +136,8 @@ def _without_hands(world: World) -> World:
 async def run(configuration: Configuration, *, dry_run: bool) -> None:
     """The controller until SIGTERM or SIGINT: the server, the lease, the loop and the wake-ups."""
     settings = configuration.settings
-    listener = listening_socket(settings.port)
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
+    listener = listening_socket(settings.port)
     way = Way(dry_run=dry_run)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stdout, form=form) as controller:
         site = web.AppRunner(application(controller.shown), access_log=None, handle_signals=False)

@@ -6,6 +6,7 @@ Written by the runner and by the standby's watch, read by the server. No I/O.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,22 @@ from typing import Any
 
 from controller.cycle import Cycle, Outcome
 from controller.ports import Clock
+
+_FIGURES = (
+    *("pending", "processing", "depth", "oldest_age_s", "configured", "running", "recommended", "desired"),
+    *("rpm_used", "rpm_limit", "max_workers"),
+)
+
+
+def _is_well_formed(status: Mapping[str, Any]) -> bool:
+    """Another version of the controller may publish otherwise during a deploy."""
+    figures = [status.get(key) for key in _FIGURES]
+    return status.get("outcome") in list(Outcome) and all(
+        figure is None or (type(figure) in {int, float} and abs(figure) < _LARGEST_FIGURE) for figure in figures
+    )
+
+
+_LARGEST_FIGURE = 1e15
 
 
 @dataclass
@@ -46,10 +63,11 @@ class Board:
             try:
                 entry = json.loads(text)
                 status, at = dict(entry["status"]), float(entry["at"])
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
-            self.status[worker] = status
-            self.seen_at[worker] = at
+            if _is_well_formed(status) and math.isfinite(at):
+                self.status[worker] = status
+                self.seen_at[worker] = at
 
     def to_publish(self) -> dict[str, str]:
         return {

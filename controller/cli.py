@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
+import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +35,8 @@ environment:
   SCALE_UP_COOLDOWN_MS, SCALE_DOWN_COOLDOWN_MS
 """
 
+_MOST_PROBLEMS = 20
+
 _FAKE_EXAMPLES = """\
 The first lines on stdout are the `export NAME=value` lines that point a controller at it:
 
@@ -55,18 +60,39 @@ touches: nothing but the port it listens on.
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The `autoscaler` command. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    _prepare_streams()
     parsed = _parser().parse_args(arguments)
     try:
         code: int = parsed.command(parsed)
+        sys.stdout.flush()
     except ConfigurationError as error:
         code = _refuse(error)
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+    except (OSError, BaseExceptionGroup) as error:
+        if not _is_of_our_output(error):
+            raise
+        # Whoever read our output has gone, or can take no more; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
+
+
+def _is_of_our_output(error: BaseException) -> bool:
+    """A broken pipe or a full device, by itself or as the first of a group of tasks that it ended."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return isinstance(error, OSError) and error.errno in {errno.EPIPE, errno.ENOSPC, errno.EBADF}
+
+
+def _prepare_streams() -> None:
+    """Output that cannot be encoded or has nowhere to go must not stop a controller."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refuse(error: ConfigurationError) -> int:
@@ -75,8 +101,10 @@ def _refuse(error: ConfigurationError) -> int:
         f"autoscaler: {'one thing is' if count == 1 else f'{count} things are'} wrong; nothing was changed:",
         file=sys.stderr,
     )
-    for problem in error.problems:
+    for problem in error.problems[:_MOST_PROBLEMS]:
         print(f"  {problem}", file=sys.stderr)
+    if count > _MOST_PROBLEMS:
+        print(f"  … and {count - _MOST_PROBLEMS} more", file=sys.stderr)
     return 2
 
 
@@ -170,7 +198,13 @@ def _add_demo_commands(commands: Any) -> None:
     fake.add_argument("--port", type=_port, required=True, metavar="N", help="to listen on (0: any free one)")
     fake.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on, default %(default)s")
     fake.add_argument("--replicas", type=_replicas, default=0, metavar="N", help="that run at the start; 0 is stopped")
-    fake.add_argument("--exec", default=None, metavar="CMD", help="start each replica as a process, with this command")
+    fake.add_argument(
+        "--exec",
+        type=_shell_words,
+        default=None,
+        metavar="CMD",
+        help="start each replica as a process, with this command",
+    )
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -286,6 +320,16 @@ def _port(text: str) -> int:
 
 def _replicas(text: str) -> int:
     return _whole(text, range(51), "a number of replicas, 0 to 50")
+
+
+def _shell_words(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from None
+    if not words:
+        raise argparse.ArgumentTypeError("an empty text is not a command")
+    return text
 
 
 def _seconds(text: str) -> int:

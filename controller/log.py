@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TextIO
 
@@ -10,6 +11,17 @@ from controller.cycle import as_text, iso
 from controller.ports import Clock
 
 MASK = "•••"
+
+
+class LibraryLines(logging.Handler):
+    """What libraries have to say goes where all lines go, in their form and without secrets."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.event("library", logger=record.name, message=record.getMessage())
 
 
 class Log:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ from controller.policy_text import ConfigurationError, Document, Path, read
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
+LARGEST = 1_000_000_000
 COUNT_LIMIT = 10_000
 """Jobs; a deeper backlog is shown as this many, unless a tier reaches further."""
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -48,7 +50,7 @@ def _duration(value: object) -> float:
 
 def _whole(value: object) -> object:
     # Without this, pydantic reads `replicas: yes` as 1.
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise PydanticCustomError("whole", "must be a whole number")
     return value
 
@@ -67,13 +69,13 @@ Duration = Annotated[
 Count = Annotated[
     int,
     BeforeValidator(_whole),
-    Field(ge=0),
+    Field(ge=0, le=LARGEST),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _A_VARIABLE]}),
 ]
 Positive = Annotated[
     int,
     BeforeValidator(_whole),
-    Field(ge=1),
+    Field(ge=1, le=LARGEST),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _A_VARIABLE]}),
 ]
 Word = Annotated[str, AfterValidator(_not_blank)]
@@ -303,6 +305,8 @@ _WORDS: Mapping[str, str] = {
     "int_from_float": "must be a whole number, not {shown}",
     "whole": "must be a whole number, not {shown}",
     "greater_than_equal": "must be at least {ge}, not {shown}",
+    "less_than_equal": "must be at most {le}, not {shown}",
+    "int_parsing_size": "must be a whole number, not {shown}",
     "string_pattern_mismatch": "a worker's name may have letters, digits, '-', '_' and '.' only, at most 63",
     "string_type": "must be a text, not {shown}; put it in quotes",
     "string_too_short": "is empty",
@@ -321,7 +325,11 @@ def _words(document: Document, path: Path, details: ErrorDetails) -> str:
         return _unknown_key(path)
     shown = _shown(document, path, details["input"])
     words = _WORDS.get(details["type"], "{msg}")
-    return words.format(shown=shown, msg=details["msg"], ge=details.get("ctx", {}).get("ge"))
+    return words.format(shown=shown, msg=details["msg"], **_bounds(details))
+
+
+def _bounds(details: ErrorDetails) -> dict[str, Any]:
+    return {name: details.get("ctx", {}).get(name) for name in ("ge", "le")}
 
 
 def _shown(document: Document, path: Path, value: object) -> str:
@@ -418,7 +426,7 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
                 yield from walk(child, (*path, index))
         elif value is not None:
             origin = document.origin(path)
-            yield path, _as_text(value), str(origin) if origin else "built in"
+            yield path, document.masked(_as_text(value)), str(origin) if origin else "built in"
 
     yield from walk(policy, ())
 

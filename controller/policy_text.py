@@ -14,10 +14,12 @@ from typing import Any
 import yaml
 
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|PWD|AUTH|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
 
 Path = tuple[str | int, ...]
 
+LONGEST_SHOWN = 80
+"""Characters of a value in a message."""
 MOST_VALUES = 20_000
 """A policy has some dozens of values; aliases that multiply into millions are an accident or an attack."""
 
@@ -53,8 +55,9 @@ class Variable:
 
     def __str__(self) -> str:
         if self.value:
-            return f"{self.name} is {'set' if self.is_secret else repr(self.value)}"
-        return f"{self.name} is not set, its default is {self.default!r}"
+            return f"{self.name} is {'set' if self.is_secret else repr(self.value[:LONGEST_SHOWN])}"
+        default = "not shown" if self.is_secret else repr((self.default or "")[:LONGEST_SHOWN])
+        return f"{self.name} is not set, its default is {default}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,25 @@ class Document:
     def place(self, path: Path) -> str:
         return ":".join(part for part in (self.name, str(self.line(path)), f" {dotted(path)}") if part.strip())
 
+    def masked(self, text: str) -> str:
+        """Without the value of any variable that by its name is a secret, wherever it strayed to."""
+        for origin in self.origins.values():
+            for variable in origin.variables:
+                for value in (variable.value, variable.default):
+                    if variable.is_secret and value:
+                        text = text.replace(value, f"${{{variable.name}}}")
+        return text
+
     def refuse(self, path: Path, text: str) -> None:
-        self.problems.append(Problem(self.place(path), text))
+        self.problems.append(Problem(_printable(self.place(path)), _printable(self.masked(text))))
         self.broken.add(path)
 
     def is_broken(self, path: Path) -> bool:
         return any(path[: len(broken)] == broken for broken in self.broken)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class _Reader:
@@ -119,11 +135,12 @@ class _Reader:
         self._loader = loader
         self._environment = environment
         self._open: set[int] = set()
-        self._flat: set[int] = set()
+        self._read = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self._document.origins[path] = Origin(node.start_mark.line + 1)
-        if len(self._document.origins) > MOST_VALUES:
+        self._read += 1
+        if self._read > MOST_VALUES:
             raise ConfigurationError([Problem(self._document.name, f"holds more than {MOST_VALUES} values")])
         if id(node) in self._open:
             self._document.refuse(path, "refers to itself; write the value out")
@@ -142,33 +159,43 @@ class _Reader:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        if id(node) not in self._flat:
-            self._refuse_repeated_keys(node, path)
-            self._flat.add(id(node))
-            self._loader.flatten_mapping(node)  # puts what `<<:` brings in front, so that own keys override it
         values: dict[str, Any] = {}
+        own: set[str] = set()
         for key_node, child in node.value:
-            here = (*path, str(key_node.value))
-            values[str(key_node.value)] = self.value(child, here)
-            origin = self._document.origins[here]
-            self._document.origins[here] = replace(origin, line=key_node.start_mark.line + 1)
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            here = (*path, key)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                values = self._merged(child, path) | values
+                continue
+            if key in own:
+                self._document.refuse(here, f"stands here a second time (line {line}); keep one")
+                continue
+            own.add(key)
+            values[key] = self.value(child, here)
+            self._document.origins[here] = replace(self._document.origins[here], line=line)
         return values
 
-    def _refuse_repeated_keys(self, node: yaml.MappingNode, path: Path) -> None:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen and key != "<<":
-                line = key_node.start_mark.line + 1
-                self._document.refuse((*path, key), f"stands here a second time (line {line}); keep one")
-            seen.add(key)
+    def _merged(self, node: yaml.Node, path: Path) -> dict[str, Any]:
+        """What `<<:` brings, of which own keys override each; of several, the earlier one wins."""
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if not all(isinstance(part, yaml.MappingNode) for part in parts):
+            self._document.refuse(path, "merges (<<) something that is no mapping")
+            return {}
+        values: dict[str, Any] = {}
+        for part in parts:
+            self._read += 1
+            values = self.value(part, path) | values
+        return values
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         if node.tag == "tag:yaml.org,2002:str" and "$" in node.value:
             return self._substitute(node.value, path)
+        if not str(node.value).replace("\n", "").replace("\t", "").isprintable():
+            self._document.refuse(path, "holds characters that cannot be printed")
+            return None
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
             self._document.refuse(path, f"is not a value that a policy can hold ({_first_line(error)})")
             return None
 

@@ -126,14 +126,16 @@ class _Reader:
         """With a query string: Railway's edge is much stricter with requests that have none."""
         url = self._get("RAILWAY_API_URL") or RAILWAY_API
         parts = _split(url)
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        if parts is None or parts.scheme not in {"http", "https"} or not _is_web_address(url):
             self._refuse("RAILWAY_API_URL", f"must be an http:// or https:// address, such as {RAILWAY_API}")
             return url
+        if "@" in url.split("/", 3)[2]:
+            self._refuse("RAILWAY_API_URL", "holds a user or password, which would take the place of the token")
         return url if parts.query else f"{url}?source=worker-autoscaler"
 
     def _number(self, name: str, default: int, lowest: int, highest: int, what: str) -> int:
         text = self._get(name) or str(default)
-        if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not lowest <= int(text) <= highest:
             self._refuse(name, f"must be {what}, not {text[:40]!r}")
             return default
         return int(text)
@@ -162,14 +164,25 @@ class _Reader:
         return value
 
 
+def _is_web_address(url: str) -> bool:
+    from httpx import URL, InvalidURL  # noqa: PLC0415  # only a command that talks to Railway needs it
+
+    if len(url) > 2000 or not _WORD.fullmatch(url):
+        return False
+    try:
+        return bool(URL(url).host)
+    except (InvalidURL, ValueError):
+        return False
+
+
 def _database_problems(url: str) -> Iterator[str]:
     # psycopg's own complaints may quote the password, so they are never shown.
     from psycopg import ProgrammingError  # noqa: PLC0415  # 20 MB that only a command with a database needs
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  # as above
 
     example = "postgresql://user:password@host:5432/database"
-    parts = _split(url)
-    if "://" in url and (parts is None or parts.scheme not in {"postgres", "postgresql"}):
+    scheme, separator, rest = url.partition("://")
+    if (separator and scheme not in {"postgres", "postgresql"}) or (separator and not rest) or len(url) > 4000:
         yield f"must be a PostgreSQL address, such as {example}"
         return
     try:

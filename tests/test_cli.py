@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -35,7 +36,15 @@ async def test_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("fly",), ("run", "--fast"), ("fake-railway", "--port", "x"), ("demo", "--seconds", "0")]
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("run", "--fast"),
+        ("fake-railway", "--port", "x"),
+        ("fake-railway", "--port", "0", "--exec", "'open"),
+        ("demo", "--seconds", "0"),
+    ],
 )
 async def test_a_wrong_command_line_is_exit_2(arguments: tuple[str, ...]) -> None:
     ran = await autoscaler(*arguments)
@@ -123,6 +132,26 @@ async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> Non
     assert ran.code == 1
     assert "look at RAILWAY_API_TOKEN" in ran.out
     assert "Traceback" not in ran.err
+
+
+async def test_a_full_device_is_no_traceback() -> None:
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "controller", "check", str(POLICY)),
+            env={**os.environ, "RAILWAY_WORKER_SERVICE_ID": "svc"},
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"Traceback" not in errors
+
+
+async def test_an_output_that_knows_no_arrows_gets_them_spelt_out(scene: Scene) -> None:
+    await scene.jobs(15)
+    ran = await autoscaler("explain", environment={**scene.environment, "PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0
+    assert "0 \\u2192 2" in ran.out
 
 
 # --- fake-railway ---

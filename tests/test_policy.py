@@ -126,6 +126,11 @@ def test_two_dollars_are_one() -> None:
         ),
         (worker(maximum="${NOPE}"), "workers.a.max_replicas: NOPE is not set and has no default; set NOPE, or write"),
         (worker(maximum="${NO-PE}"), "'${NO-PE}' is not understood; write ${NAME} or ${NAME:-default}"),
+        (worker(maximum=".inf"), "workers.a.max_replicas: must be a whole number, not inf"),
+        (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: must be at most 1000000000"),
+        (worker(maximum="!!bool abc"), "workers.a.max_replicas: is not a value that a policy can hold"),
+        (worker("rate_limit: {rpm: !!timestamp abc}"), "rate_limit.rpm: is not a value that a policy can hold"),
+        (worker('scale_up: {cooldown: "\\ud800"}'), "cooldown: holds characters that cannot be printed"),
         (worker(maximum="many"), "workers.a.max_replicas: must be a whole number, not 'many'"),
         ("interval: 1ms\n" + dedent(worker()), "policy.yaml:1: interval: '1ms' is shorter than 100ms"),
         ("interval: 10s\n", "policy.yaml:1: workers: is missing"),
@@ -173,9 +178,21 @@ def test_a_bad_variable_is_named_with_its_value() -> None:
     assert "(POLL_INTERVAL_MS is 'soon')" in problem
 
 
-def test_a_secret_that_strays_into_a_policy_is_not_printed() -> None:
-    text = SHIPPED.replace("${MIN_WORKERS:-0}", "${DATABASE_URL}")
-    assert "hunter2" not in "\n".join(refused(text, DATABASE_URL="postgres://u:hunter2@h/d"))
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PGPASS", "MY_AUTH", "API_TOKEN"])
+@pytest.mark.parametrize("value", ["hunter2", "${NAME}:-hunter2", "424242"])
+@pytest.mark.parametrize("place", ["${MIN_WORKERS:-0}", "up_to: 10", "${RAILWAY_WORKER_SERVICE_ID}", "generation_job"])
+def test_a_secret_that_strays_into_a_policy_is_not_printed(name: str, value: str, place: str) -> None:
+    expression, _, default = value.partition(":-")
+    stray = f"${{{name}:-{default}}}" if default else f"${{{name}}}"
+    text = SHIPPED.replace(place, f"up_to: {stray}" if place.startswith("up_to") else stray)
+    environment = {**SERVICE} if default else {**SERVICE, name: expression}
+    try:
+        policy, document = load_policy(text, environment)
+        shown = "\n".join(f"{value} {origin}" for _, value, origin in effective(policy, document))
+    except ConfigurationError as error:
+        shown = str(error)
+    assert "hunter2" not in shown
+    assert "424242" not in shown
 
 
 def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
@@ -197,6 +214,11 @@ def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
         f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
     )
     assert "holds more than" in refused(bomb)[0]
+    merges = "a: &a {x: 1}\n" + "".join(
+        f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 10)}]}}\n"
+        for old, new in zip("abcdefg", "bcdefgh", strict=True)
+    )
+    assert "holds more than" in refused(merges)[0]
 
 
 def test_each_value_tells_where_it_comes_from() -> None:

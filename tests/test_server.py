@@ -152,7 +152,21 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
     assert health_body(shown)["status"] == "degraded"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"at": 1}', '{"at": "x", "status": {}}', '{"at": 1, "status": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "[" * 200_000, '{"at": 1}', '{"at": "x", "status": {}}', '{"at": 1, "status": 5}'),
+        *(
+            '{"at": 1, "status": {}}',
+            '{"at": 1, "status": {"outcome": []}}',
+            '{"at": NaN, "status": {"outcome": "held"}}',
+        ),
+        '{"at": 1, "status": {"outcome": "held", "depth": "x"}}',
+        '{"at": 1, "status": {"outcome": "held", "depth": 1e400}}',
+        '{"at": 1, "status": {"outcome": "held", "depth": true}}',
+    ],
+    ids=range(13),
+)
 def test_what_cannot_be_read_as_published_is_passed_over(shown: Shown, text: str) -> None:
     shown.board.take_over({"w": text})
     assert health_body(shown)["queueDepth"] is None

@@ -50,8 +50,8 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"RAILWAY_PROJECT_ID": "a b"}, "RAILWAY_PROJECT_ID: is not an id"),
         ({"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: must be a PostgreSQL address"),
         ({"DATABASE_URL": "hunter2"}, "DATABASE_URL: is not a PostgreSQL address"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: must be a PostgreSQL address"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: must be a PostgreSQL address"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: names a port that is none"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: names a port that is none"),
         ({"DATABASE_URL": "postgresql://u:hun%ter2@h/d"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"DATABASE_URL": "postgresql://u:hunter2@h/d?colour=red"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"REDIS_URL": "http://h"}, "REDIS_URL: must be a Redis address"),
@@ -67,6 +67,18 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be json or text, not 'xml'"),
         ({"LEASE_TTL_MS": "10"}, "LEASE_TTL_MS: must be milliseconds, 1000 to 600000"),
         ({"REDIS_KEY_PREFIX": "{x}"}, "REDIS_KEY_PREFIX: may have letters"),
+        *(
+            ({"RAILWAY_API_URL": url}, "RAILWAY_API_URL: ")
+            for url in (
+                "http://h/a\nb",
+                "http://u:hunter2@h/",
+                "http://h:99999/",
+                "ftp://h/",
+                "http://[v1.x]/",
+                "http://xn--/",
+            )
+        ),
+        ({"PORT": "9" * 5000}, "PORT: must be a port"),
         ({"RAILWAY_API_URL": "backboard"}, "RAILWAY_API_URL: must be an http:// or https:// address"),
     ],
 )
@@ -82,7 +94,7 @@ def test_a_project_token_is_accepted_in_its_own_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://h/d", "postgresql:///d?host=/run/pg", "host=h dbname=d", "postgresql://a,b/d"]
+    "url", ["postgres://h/d", "postgresql:///d?host=/run/pg", "host=h dbname=d", "postgresql://a:1,b:2/d"]
 )
 def test_every_form_of_a_postgres_address_is_accepted(url: str) -> None:
     assert load_settings({**RIGHT, "DATABASE_URL": url}).database_url.get_secret_value() == url

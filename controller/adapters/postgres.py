@@ -7,6 +7,7 @@ to other clients through a pooler, and an open transaction would freeze now() an
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ _DUE_COLUMNS = ("scheduled_for", "run_at")
 _CREATED_COLUMNS = ("created_at",)
 
 _COLUMNS = """
-SELECT a.attname AS name, t.typname IN ('timestamp', 'timestamptz') AS is_time
+SELECT a.attname AS name, coalesce(nullif(t.typbasetype, 0), t.oid)
+  IN ('timestamp'::regtype, 'timestamptz'::regtype) AS is_time
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
 """
@@ -46,6 +48,7 @@ async def _connect(dsn: str) -> AsyncConnection[Any]:
         autocommit=True,
         prepare_threshold=None,  # a pooler in transaction mode knows nothing of prepared statements
         application_name="worker-autoscaler",
+        client_encoding="utf-8",
         connect_timeout=_CONNECT_TIMEOUT_S,
         # A dead link looks like an idle one: keepalives find it while we wait, tcp_user_timeout while a query is out.
         keepalives=1,
@@ -76,6 +79,8 @@ class PostgresQueue:
             except TimeoutError:
                 await self._drop()
                 raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
+            except UnicodeError:
+                raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
             except psycopg.Error as error:
                 # The table may have been changed under us: look at its columns afresh next time.
                 self._statements.clear()
@@ -100,7 +105,8 @@ class PostgresQueue:
         statement = await self._statement(queue, limit)
         (row,) = await self._rows(statement)
         pending, processing, age = row
-        return QueueDepth(int(pending), int(processing), None if age is None else max(0.0, float(age)))
+        known = age is not None and math.isfinite(age)  # a timestamp may be infinity
+        return QueueDepth(int(pending), int(processing), max(0.0, float(age)) if known else None)
 
     async def _statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
         key = (queue.model_dump_json(), limit)
@@ -128,6 +134,7 @@ class PostgresQueue:
                 for setting in (
                     f"SET LOCAL statement_timeout = {round(self._timeout_s * 1000)}",
                     f"SET LOCAL lock_timeout = {round(_LOCK_TIMEOUT_S * 1000)}",
+                    "SET LOCAL row_security = off",  # an error, where rows would be hidden and counted as none
                     "SET LOCAL TimeZone = 'UTC'",  # where a column has no time zone, UTC is what libraries store
                 ):
                     await connection.execute(setting)
@@ -154,6 +161,8 @@ class PostgresQueue:
 
     def _mend(self, error: psycopg.Error, queue: QueuePolicy) -> str:
         table = queue.table
+        if "row-level security" in str(error):
+            return f"row security hides rows of {table} from this user; ALTER ROLE … BYPASSRLS, or read a view of it"
         for kind, words in {
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
             errors.UndefinedColumn: f"table {table} has changed: {_brief(error)}; set queue.columns",
@@ -189,14 +198,17 @@ class _Columns:
                     Source.QUEUE,
                     f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}",
                 )
-            if name is not None and key != "status" and not found[name]:
+            if name is not None and key == "created_at" and not found[name]:
                 raise Unavailable(Source.QUEUE, f"column {name} of {queue.table} is no timestamp; queue.columns.{key}")
-        times = [name for name, is_time in found.items() if is_time]
-        return cls(
-            wanted.status,
-            wanted.scheduled_for or next((name for name in _DUE_COLUMNS if name in times), None),
-            wanted.created_at or next((name for name in _CREATED_COLUMNS if name in times), None),
-        )
+        due = wanted.scheduled_for or next((name for name in _DUE_COLUMNS if name in found), None)
+        if due is not None and not found[due]:
+            raise Unavailable(
+                Source.QUEUE,
+                f"column {due} of {queue.table} is no timestamp, so that nobody can tell which jobs are due; set "
+                "queue.columns.scheduled_for to the column that says when",
+            )
+        created = wanted.created_at or next((name for name in _CREATED_COLUMNS if found.get(name)), None)
+        return cls(wanted.status, due, created)
 
 
 def _depth_statement(queue: QueuePolicy, table: sql.Identifier, columns: _Columns, limit: int) -> sql.Composed:
@@ -233,6 +245,8 @@ def _brief(error: psycopg.Error) -> str:
 
 
 _CONNECTION_WORDS = {
+    "not permitted to log in": "has the user in DATABASE_URL, and does not let it log in (NOLOGIN)",
+    "No such file": "has no socket where DATABASE_URL (or its lack of a host) looks for one",
     "password authentication failed": "refuses the user or password in DATABASE_URL",
     "no password supplied": "wants a password, and DATABASE_URL has none",
     "too many clients": "has no connection left; one is needed here",
@@ -263,7 +277,9 @@ def _connection_words(error: psycopg.Error) -> str:
     for part, words in _CONNECTION_WORDS.items():
         if part in text:
             return words
-    return f"{type(error).__name__}: {_brief(error)}" if error.diag.message_primary else "lost the connection"
+    if error.diag.message_primary:
+        return f"{type(error).__name__}: {_brief(error)}"
+    return "cannot be connected to, or broke off; look at the host and the options in DATABASE_URL"
 
 
 async def listen(

@@ -40,6 +40,8 @@ from controller.ports import Clock, Keep, LeaseLost, Recalled, Settled, Source, 
 TIMEOUT_S = 2.0
 """Below the lease's life by far: three attempts to renew must fit into it."""
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
+_MOST_DIGITS = 15
+"""Of any number that we keep: milliseconds since the epoch have 13."""
 
 T = TypeVar("T")
 
@@ -83,6 +85,10 @@ async def _ask(answer: Awaitable[T]) -> T:
         raise Unavailable(Source.JOURNAL, "cannot be reached at the address in REDIS_URL; is it running?") from None
     except (ResponseError, RedisError) as error:
         raise Unavailable(Source.JOURNAL, f"answered with an error: {_brief(error)}") from None
+    except UnicodeDecodeError:
+        raise Unavailable(
+            Source.JOURNAL, "holds something in our keys that is not ours; look at them, and DEL it"
+        ) from None
     except OSError as error:
         raise Unavailable(Source.JOURNAL, f"cannot be reached ({_brief(error)})") from None
 
@@ -194,10 +200,9 @@ class RedisRateLimit:
         window = int(self._clock.wall() // 60 * 60)
         key = limit.keys.usage.replace("<window>", str(window))
         value = await _ask(cast("Awaitable[str | None]", self._redis.get(key)))
-        try:
-            return int(value or 0)
-        except ValueError:
-            raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR") from None
+        if value is not None and not (len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()):
+            raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR")
+        return int(value or 0)
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
         """All three in one MSET, so that no worker reads one of them old and another new."""
@@ -217,6 +222,15 @@ def _refuse_lost(answer: list[Any]) -> list[Any]:
 
 
 def _recalled(answer: list[Any]) -> Recalled:
+    try:
+        return _understood(answer)
+    except (ValueError, KeyError, TypeError):
+        raise Unavailable(
+            Source.JOURNAL, "holds something in the worker's hash that is not ours; look at it (HGETALL), and DEL it"
+        ) from None
+
+
+def _understood(answer: list[Any]) -> Recalled:
     _, now, flat, past = answer
     fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
     history = History(
@@ -228,7 +242,7 @@ def _recalled(answer: list[Any]) -> Recalled:
         window=_seconds(fields.get("window", "0")),
         recommendations=tuple(_recommendation(member) for member in past),
         intent=_intent(fields),
-        count=int(fields["count"]) if "count" in fields else None,
+        count=_number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
     )
     return Recalled(history, _seconds(now))
@@ -239,9 +253,9 @@ def _intent(fields: Mapping[str, str]) -> Intent | None:
         return None
     return Intent(
         id=fields["intent"],
-        epoch=int(fields["intent_epoch"]),
-        before=int(fields["intent_before"]),
-        after=int(fields["intent_after"]),
+        epoch=_number(fields["intent_epoch"]),
+        before=_number(fields["intent_before"]),
+        after=_number(fields["intent_after"]),
         at=_seconds(fields["intent_at"]),
         accepted=fields.get("intent_accepted") == "1",
     )
@@ -249,15 +263,21 @@ def _intent(fields: Mapping[str, str]) -> Intent | None:
 
 def _recommendation(member: str) -> Recommendation:
     at, replicas, _ = member.split(":")
-    return Recommendation(_seconds(at), int(replicas))
+    return Recommendation(_seconds(at), _number(replicas))
 
 
 def _stamp(fields: Mapping[str, str], name: str) -> float | None:
     return _seconds(fields[name]) if fields.get(name) else None
 
 
+def _number(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("too long to be a number of ours")
+    return int(text)
+
+
 def _seconds(milliseconds: str) -> float:
-    return int(milliseconds) / 1000
+    return _number(milliseconds) / 1000
 
 
 def _ms(seconds: float) -> int:

@@ -206,6 +206,34 @@ async def test_a_user_without_the_right_is_told_to_grant_it(admin: Connection, d
     await stranger.close()
 
 
+async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Connection, database_url: str) -> None:
+    await create_queue(admin)
+    await enqueue(admin, 3)
+    await admin.execute("DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN; GRANT SELECT ON generation_job TO blind")
+    await admin.execute("ALTER TABLE generation_job ENABLE ROW LEVEL SECURITY")
+    blind = PostgresQueue(database_url.replace("postgres@", "blind@"), timeout_s=2)
+    assert "row security hides rows of generation_job" in await unavailable(blind)
+    await blind.close()
+
+
+async def test_a_due_time_that_is_no_time_is_named_and_not_passed_over(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE job (status text, run_at bigint)")
+    assert "column run_at of job is no timestamp" in await unavailable(queue, Queue(table="job"))
+
+
+async def test_a_due_time_may_be_a_domain_over_a_time(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE DOMAIN due AS timestamptz; CREATE TABLE job (status text, run_at due)")
+    await admin.execute("INSERT INTO job VALUES ('pending', now() + interval '1 h')")
+    assert await queue.depth(Queue(table="job"), LIMIT) == QueueDepth(0, 0, None)
+
+
+async def test_an_age_without_end_is_no_age(admin: Connection, queue: PostgresQueue) -> None:
+    await create_queue(admin)
+    await enqueue(admin, 1)
+    await admin.execute("UPDATE generation_job SET created_at = '-infinity', scheduled_for = '-infinity'")
+    assert await queue.depth(JOBS, LIMIT) == QueueDepth(1, 0, None)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import Any
 
 import pytest
+from aiohttp import web
 from graphql import OperationDefinitionNode, build_schema, parse, validate
 
 from controller.adapters.clock import SystemClock
@@ -199,6 +202,80 @@ async def test_a_railway_that_cannot_be_reached_is_unavailable_and_a_change_cert
             await railway.observe([fake.worker.id])
         with pytest.raises(NotSent):
             await railway.scale(fake.worker.id, 3, seen)
+
+
+@asynccontextmanager
+async def answering(
+    body: bytes, *, status: int = 200, **headers: str
+) -> AsyncIterator[tuple[RailwayPlatform, list[str]]]:
+    """A Railway that answers everything with the same rubbish; and what it was asked."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((await request.json())["operationName"])
+        return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **headers})
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with platform(FakeRailway(), RAILWAY_API_URL=url) as railway:
+        yield railway, asked
+    await runner.cleanup()
+
+
+def environment(node: Any) -> bytes:
+    page = {"edges": [{"node": node}], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    return json.dumps({"data": {"environment": {"id": "e", "name": "n", "serviceInstances": page}}}).encode()
+
+
+RUBBISH = {
+    "no json": b"<html>",
+    "a list": b"[]",
+    "nothing": b"{}",
+    "data null": b'{"data": null}',
+    "environment null": b'{"data": {"environment": null}}',
+    "environment a number": b'{"data": {"environment": 5}}',
+    "deep": b"[" * 200_000,
+    "edges a text": b'{"data": {"environment": {"serviceInstances": {"edges": "abc", "pageInfo": {}}}}}',
+    "edges of null": b'{"data": {"environment": {"serviceInstances": {"edges": [null], "pageInfo": {}}}}}',
+    "a service without an id": environment({"serviceId": None}),
+    "a service of nothing": environment({"serviceId": "svc"}),
+    "errors a text": b'{"errors": "no"}',
+    "an error that cannot be printed": b'{"errors": [{"message": "\\ud800 \\u001b[31m", "traceId": {}}]}',
+}
+
+
+@pytest.mark.parametrize("body", RUBBISH.values(), ids=RUBBISH)
+async def test_rubbish_is_unavailable_and_never_a_reading(body: bytes) -> None:
+    async with answering(body) as (railway, _):
+        try:
+            reading = (await railway.observe(["svc"]))["svc"]
+        except Unavailable as unavailable:
+            reading = unavailable
+    assert isinstance(reading, Unavailable)
+    assert str(reading).isprintable()
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"data": {}}', b'{"data": {"other": true}}', b'{"data": {"deploymentStop": {}}}', b"[]"]
+)
+async def test_a_mutation_that_is_answered_with_rubbish_is_not_taken_for_done(body: bytes) -> None:
+    seen = Replicas(1, 1, 1, ServiceState.RUNNING, {"us": 1}, "d")
+    async with answering(body) as (railway, asked):
+        with pytest.raises(Unavailable):
+            await railway.scale("svc", 0, seen)
+    assert asked == ["DeploymentStop"]
+
+
+@pytest.mark.parametrize("retry_after", ["²", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "9" * 400, ""])
+async def test_an_odd_retry_after_is_a_wait_and_no_crash(retry_after: str) -> None:
+    async with answering(b"", status=429, **{"Retry-After": retry_after}) as (railway, _):
+        with pytest.raises(Unavailable, match="429"):
+            await railway.observe(["svc"])
 
 
 async def test_a_cron_service_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from controller.adapters.railway import reading
 from controller.adapters.railway.reading import ServiceInstance
@@ -26,8 +27,9 @@ def deployment(
 
 
 def instance(latest: Any, *active: Any, **more: Any) -> ServiceInstance:
+    absent = dict.fromkeys(("numReplicas", "region", "cronSchedule", "drainingSeconds"))
     fields = {"serviceId": "s", "serviceName": "worker", "latestDeployment": latest, "activeDeployments": list(active)}
-    return ServiceInstance.model_validate({**fields, **more})
+    return ServiceInstance.model_validate({**absent, **fields, **more})
 
 
 RUNNING = deployment("SUCCESS", "RUNNING", "RUNNING", "RUNNING")
@@ -76,11 +78,8 @@ def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configure
     [
         ({"us": {"numReplicas": 2}, "eu": {"numReplicas": 1}}, {"us": 2, "eu": 1}),
         ({"us": {"numReplicas": 2}, "eu": None}, {"us": 2}),
-        ({"us": {"numReplicas": None}}, {"us": 1}),
-        ({"us": {}}, {"us": 1}),
         ({}, None),
         (None, None),
-        ("us", None),
     ],
 )
 def test_the_map_of_regions(regions: Any, counts: dict[str, int] | None) -> None:
@@ -88,7 +87,28 @@ def test_the_map_of_regions(regions: Any, counts: dict[str, int] | None) -> None
     assert reading.regions_in_config(config, "s") == counts
 
 
-@pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1]])
+@pytest.mark.parametrize("regions", ["us", [4], 3, {"us": "x"}, {"us": 4}])
+def test_a_map_that_is_none_is_not_taken_for_an_absent_one(regions: Any) -> None:
+    with pytest.raises(TypeError):
+        reading.regions_in_config({"services": {"s": {"deploy": {"multiRegionConfig": regions}}}}, "s")
+
+
+@pytest.mark.parametrize("meta", [{"serviceManifest": "x"}, {"serviceManifest": {"deploy": [1]}}])
+def test_a_meta_of_another_shape_is_not_taken_for_an_empty_one(meta: Any) -> None:
+    what = instance({**RUNNING, "meta": meta})
+    with pytest.raises(TypeError):
+        reading.regions_in_meta(what.latestDeployment)
+
+
+@pytest.mark.parametrize("key", ["latestDeployment", "activeDeployments", "numReplicas", "cronSchedule"])
+def test_a_field_that_was_asked_for_and_is_not_there_is_no_reading(key: str) -> None:
+    fields = instance(RUNNING).model_dump()
+    del fields[key]
+    with pytest.raises(ValidationError):
+        ServiceInstance.model_validate(fields)
+
+
+@pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1], None, 10**9])
 def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
     with pytest.raises(ValueError, match="not a number of replicas"):
         reading.regions_in_config(
@@ -108,6 +128,18 @@ def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
 )
 def test_services_from_before_the_map(what: ServiceInstance, regions: dict[str, int]) -> None:
     assert reading.regions_of_old(what, what.latestDeployment) == regions
+
+
+def test_several_instances_of_which_nothing_says_how_many_there_should_be_are_not_taken_for_one() -> None:
+    what = instance(deployment("SUCCESS", "RUNNING", "RUNNING", deploy={"x": 1}))
+    with pytest.raises(ValueError, match="2 instances"):
+        reading.regions_of_old(what, what.latestDeployment)
+
+
+def test_a_deployment_that_waits_for_a_person_does_not_hide_the_stopped_one() -> None:
+    stopped = deployment("SUCCESS", "EXITED", stopped=True, ident="d0")
+    what = instance(deployment("NEEDS_APPROVAL", stopped=True), stopped)
+    assert reading.state_of(reading.speaker(what)) is ServiceState.STOPPED
 
 
 def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:

@@ -279,3 +279,28 @@ async def test_a_wrong_password_is_named_and_not_shown(stoppable_servers: Server
         await client.config_set("requirepass", "")
     assert "refuses the user or password of REDIS_URL" in str(error.value)
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"last_up": "abc"}, {"last_up": "9" * 30}, {"count": "x"}, {"intent": "alone"}, {"since": b"\xff"}],
+)
+async def test_what_is_not_ours_in_our_hash_is_unavailable_and_no_crash(
+    redis: Redis, journal: RedisJournal, fields: dict[str, str]
+) -> None:
+    for name, value in fields.items():
+        await redis.hset(KEYS.worker("w"), name, value)
+    with pytest.raises(Unavailable, match="not ours"):
+        await journal.recall("w")
+
+
+async def test_a_key_of_ours_that_holds_another_kind_is_unavailable(redis: Redis, journal: RedisJournal) -> None:
+    await redis.lpush(KEYS.worker("w"), "x")
+    with pytest.raises(Unavailable, match="WRONGTYPE"):
+        await journal.recall("w")
+
+
+async def test_what_was_published_and_cannot_be_decoded_is_unavailable(redis: Redis, journal: RedisJournal) -> None:
+    await redis.hset(KEYS.cycles, "w", b"\xff\xfe")
+    with pytest.raises(Unavailable, match="not ours"):
+        await journal.published()

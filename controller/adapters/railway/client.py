@@ -19,6 +19,8 @@ from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavail
 from controller.settings import RailwayToken
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+LONGEST_S = 15.0
+"""The timeouts above are of one step each; an answer that comes byte by byte would never run into them."""
 _LONGEST_WAIT_S = 5.0
 """A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
@@ -63,8 +65,8 @@ class RailwayClient:
         )
         return await retrying(self._send, operation, variables)
 
-    async def mutate(self, operation: str, variables: dict[str, Any]) -> Any:
-        """The mutation's answer, sent once.
+    async def mutate(self, operation: str, variables: dict[str, Any]) -> None:
+        """Sends the mutation, once.
 
         Raises:
             LeaseLost: we may not act any more; it was not sent.
@@ -74,16 +76,21 @@ class RailwayClient:
         await self._wait_my_turn()
         if not self._may_mutate():
             raise LeaseLost(f"the lease ran out before {operation}; it was not sent")
-        answer = next(iter((await self._send(operation, variables)).values()), None)
+        data = await self._send(operation, variables)
+        answer = data.get(operation[0].lower() + operation[1:])  # an operation of ours is named after its one field
         if answer is False or answer is None:
             raise Refused(Source.PLATFORM, f"{operation} answered {answer}")
-        return answer
+        if answer is not True and not isinstance(answer, str):
+            raise Unavailable(Source.PLATFORM, f"answered {operation} in a form that is not understood")
 
     async def _send(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         await self._wait_my_turn()
         body = {"query": operations.ALL[operation], "operationName": operation, "variables": variables}
         try:
-            response = await self._http.post(self._url, json=body)
+            async with asyncio.timeout(LONGEST_S):
+                response = await self._http.post(self._url, json=body)
+        except TimeoutError:
+            raise _Passing(Source.PLATFORM, f"did not end its answer to {operation} within {LONGEST_S:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(Source.PLATFORM, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
@@ -118,8 +125,8 @@ class RailwayClient:
 
     def _refused(self, operation: str, found: Any) -> Unavailable:
         first = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
-        message = str(first.get("message") or "an error without a message")[:200]
-        trace = f" (traceId {first['traceId']})" if first.get("traceId") else ""
+        message = _printable(first.get("message") or "an error without a message", 200)
+        trace = f" (traceId {_printable(first['traceId'], 40)})" if first.get("traceId") else ""
         if any(words in message.lower() for words in _AUTH):
             return NotAuthorized(Source.PLATFORM, self._auth_words(message))
         if message == "Problem processing request":
@@ -161,9 +168,13 @@ def _json(response: httpx.Response) -> dict[str, Any] | None:
     """The body, where it is a JSON object; Railway's edge answers in HTML when it has troubles of its own."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _printable(text: object, longest: int) -> str:
+    return "".join(character for character in str(text) if character.isprintable())[:longest]
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -83,7 +83,7 @@ class RailwayPlatform:
         for _ in range(_MOST_PAGES):
             page = await self._page(after)
             try:
-                found |= {edge["node"]["serviceId"]: edge["node"] for edge in page["edges"]}
+                found |= {_text(edge["node"]["serviceId"]): edge["node"] for edge in page["edges"]}
                 after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
             except (KeyError, TypeError):
                 raise _not_understood("the list of services") from None
@@ -151,12 +151,21 @@ class RailwayPlatform:
 
     async def _has_ever_been_deployed(self, service: str) -> bool:
         deployments = {"input": {"serviceId": service, "environmentId": self._environment}, "first": 1}
-        listed = (await self._client.query("PastDeployments", deployments)).get("deployments")
-        return bool(isinstance(listed, dict) and listed.get("edges"))
+        answer = await self._client.query("PastDeployments", deployments)
+        try:
+            return [_text(edge["node"]["id"]) for edge in answer["deployments"]["edges"]] != []
+        except (KeyError, TypeError):
+            raise _not_understood("the list of past deployments") from None
 
     @property
     def _scope(self) -> dict[str, Any]:
         return {"environmentId": self._environment, "projectId": self._project}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no id")
+    return value
 
 
 def _unknown_service(service: str, found: Mapping[str, dict[str, Any]]) -> Unavailable:

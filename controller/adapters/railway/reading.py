@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from controller.model import Replicas, ServiceState
 
@@ -27,11 +27,15 @@ _STATES = {
 _GONE = frozenset({"REMOVED", "EXITED", "STOPPED", "SKIPPED"})
 _AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
 
+_MOST_REPLICAS = 10_000
+"""Railway's own limit is 50; beyond this a number is something else."""
+
 Regions = dict[str, int]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # Strict, and without defaults: what our own query asks for and is not there, or is something else, is no reading.
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class Instance(_Answer):
@@ -43,8 +47,8 @@ class Deployment(_Answer):
     id: str
     status: str
     deploymentStopped: bool  # noqa: N815  # Railway's name
-    meta: dict[str, Any] | None = None
-    instances: list[Instance] = Field(default_factory=list)
+    meta: dict[str, Any] | None
+    instances: list[Instance]
 
 
 class ServiceInstance(_Answer):
@@ -52,12 +56,12 @@ class ServiceInstance(_Answer):
 
     serviceId: str  # noqa: N815  # Railway's name
     serviceName: str  # noqa: N815  # Railway's name
-    numReplicas: int | None = None  # noqa: N815  # Railway's name
-    region: str | None = None
-    cronSchedule: str | None = None  # noqa: N815  # Railway's name
-    drainingSeconds: float | None = None  # noqa: N815  # Railway's name
-    latestDeployment: Deployment | None = None  # noqa: N815  # Railway's name
-    activeDeployments: list[Deployment] = Field(default_factory=list)  # noqa: N815  # Railway's name
+    numReplicas: int | None  # noqa: N815  # Railway's name
+    region: str | None
+    cronSchedule: str | None  # noqa: N815  # Railway's name
+    drainingSeconds: int | None  # noqa: N815  # Railway's name
+    latestDeployment: Deployment | None  # noqa: N815  # Railway's name
+    activeDeployments: list[Deployment]  # noqa: N815  # Railway's name
 
 
 def speaker(instance: ServiceInstance) -> Deployment | None:
@@ -95,16 +99,16 @@ def regions_in_meta(deployment: Deployment | None) -> Regions | None:
 
 def regions_in_config(config: Any, service: str) -> Regions | None:
     """The map in the environment's config."""
-    part = config
-    for key in ("services", service, "deploy"):
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return _regions(part.get("multiRegionConfig")) if isinstance(part, Mapping) else None
+    return _regions(_below(config, "services", service, "deploy").get("multiRegionConfig"))
 
 
 def regions_of_old(instance: ServiceInstance, deployment: Deployment | None) -> Regions:
     """Services from before the map: one region with a flat count, which reads null until it is first set."""
     deploy = _deploy_part(deployment)
-    count = deploy.get("numReplicas") if isinstance(deploy.get("numReplicas"), int) else instance.numReplicas
+    count = deploy.get("numReplicas")
+    count = instance.numReplicas if count is None else count
+    if count is None and live(deployment) > 1:
+        raise ValueError(f"{live(deployment)} instances, and nothing says how many there should be")
     region = deploy.get("region") or instance.region or ""
     return {str(region): 1 if count is None else _checked(count)}
 
@@ -157,27 +161,38 @@ def _instances(instance: ServiceInstance) -> Sequence[Instance]:
 
 
 def _deploy_part(deployment: Deployment | None) -> Mapping[str, Any]:
-    part: Any = deployment.meta if deployment else None
-    for key in ("serviceManifest", "deploy"):
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return part if isinstance(part, Mapping) else {}
+    return _below(deployment.meta if deployment else None, "serviceManifest", "deploy")
+
+
+def _below(value: Any, *keys: str) -> Mapping[str, Any]:
+    """The mapping that stands there; empty where nothing does. Anything else there is not understood."""
+    for key in keys:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise TypeError(f"there is no {key} in {type(value).__name__}")
+        value = value.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{keys[-1]} is {type(value).__name__}")
+    return value or {}
 
 
 def _regions(value: Any) -> Regions | None:
-    if not isinstance(value, Mapping):
+    if value is None:
         return None
+    if not isinstance(value, Mapping):
+        raise TypeError(f"multiRegionConfig is {type(value).__name__}")
     regions: Regions = {}
     for region, entry in value.items():
         if entry is None:
             continue
         if not isinstance(entry, Mapping):
             raise TypeError(f"the region {region!r} has no count")
-        count = entry.get("numReplicas")
-        regions[str(region)] = 1 if count is None else _checked(count)
+        regions[str(region)] = _checked(entry.get("numReplicas"))
     return regions or None
 
 
 def _checked(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of replicas")
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST_REPLICAS:
+        raise ValueError(f"{str(count)[:40]!r} is not a number of replicas")
     return count

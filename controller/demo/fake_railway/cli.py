@@ -31,7 +31,7 @@ async def serve(
     launcher = CommandLauncher(shlex.split(exec_command)) if exec_command else None
     fake = FakeRailway.create(replicas, launcher=launcher, timings=timings)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await fake.listen(host, port)

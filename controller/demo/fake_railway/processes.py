@@ -9,6 +9,8 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from controller.demo import server_host
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -140,5 +142,7 @@ class CommandLauncher:
             stderr=asyncio.subprocess.DEVNULL if self._quiet else None,
             # A group of its own: a Ctrl-C meant for the fake must not look like a crash of every worker.
             start_new_session=True,
+            # A command that does not watch its input ends all the same, where the kernel can see to it (Linux).
+            preexec_fn=server_host.dying_with_us(signal.SIGKILL),
         )
         return CommandProcess(process)
