@@ -5,12 +5,11 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -25,9 +24,10 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from controller.policy_text import ConfigurationError, Document, Path, read
+from controller.policy_words import Keys, record
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -278,7 +278,7 @@ def load_policy(text: str, environment: Mapping[str, str], *, name: str = "polic
         policy = Policy.model_validate(document.data)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            _record(document, details)
+            record(document, details, _keys_at)
     for path, problem in _shared_between_workers(document.data, policy):
         document.refuse(path, problem)
     if document.problems or policy is None:
@@ -286,77 +286,10 @@ def load_policy(text: str, environment: Mapping[str, str], *, name: str = "polic
     return policy, document
 
 
-def _record(document: Document, details: ErrorDetails) -> None:
-    path = tuple(part for part in details["loc"] if part != "[key]")
-    if document.is_broken(path):
-        return  # it is wrong because its variable is not set, and that has been said
-    inner: Iterable[tuple[Path, str]] = details.get("ctx", {}).get("problems") or [
-        ((), _words(document, path, details))
-    ]
-    for below, text in inner:
-        document.refuse((*path, *below), f"{text}{_variables(document, (*path, *below))}")
-
-
-_WORDS: Mapping[str, str] = {
-    "missing": "is missing",
-    "too_short": "is empty",
-    "int_parsing": "must be a whole number, not {shown}",
-    "int_type": "must be a whole number, not {shown}",
-    "int_from_float": "must be a whole number, not {shown}",
-    "whole": "must be a whole number, not {shown}",
-    "greater_than_equal": "must be at least {ge}, not {shown}",
-    "less_than_equal": "must be at most {le}, not {shown}",
-    "int_parsing_size": "must be a whole number, not {shown}",
-    "string_pattern_mismatch": "a worker's name may have letters, digits, '-', '_' and '.' only, at most 63",
-    "string_type": "must be a text, not {shown}; put it in quotes",
-    "string_too_short": "is empty",
-    "dict_type": "must be a mapping (`key: value` lines below it), not {shown}",
-    "model_type": "must be a mapping (`key: value` lines below it), not {shown}",
-    "tuple_type": "must be a list (`- …` lines below it), not {shown}",
-    "duration": "{shown} {msg}",
-    "interval": "{shown} {msg}",
-    "word": "{shown} {msg}",
-    "window": "{shown} {msg}",
-}
-
-
-def _words(document: Document, path: Path, details: ErrorDetails) -> str:
-    if details["type"] == "extra_forbidden":
-        return _unknown_key(path)
-    shown = _shown(document, path, details["input"])
-    words = _WORDS.get(details["type"], "{msg}")
-    return words.format(shown=shown, msg=details["msg"], **_bounds(details))
-
-
-def _bounds(details: ErrorDetails) -> dict[str, Any]:
-    return {name: details.get("ctx", {}).get(name) for name in ("ge", "le")}
-
-
-def _shown(document: Document, path: Path, value: object) -> str:
-    origin = document.origin(path)
-    if origin is not None and origin.holds_a_secret:
-        return str(origin.expression)
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return "nothing" if value is None else repr(value)[:80]
-
-
-def _variables(document: Document, path: Path) -> str:
-    origin = document.origin(path)
-    if origin is None or not origin.variables:
-        return ""
-    return f" ({', '.join(str(variable) for variable in origin.variables)})"
-
-
-def _unknown_key(path: Path) -> str:
-    key, part = str(path[-1]), _part_at(path[:-1])
-    if part is None:
-        return "is not known"
-    if key in part.mends:
-        return f"is not a key: {part.mends[key]}"
-    known = list(part.model_fields)
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"is not a key; {f'did you mean {near[0]}?' if near else 'known here are ' + ', '.join(known)}"
+def _keys_at(path: Path) -> Keys | None:
+    """Which keys a model that stands at the path knows, and what to say of those that people write by mistake."""
+    part = _part_at(path)
+    return None if part is None else Keys(tuple(part.model_fields), part.mends)
 
 
 def _part_at(path: Path) -> type[_Part] | None:
