@@ -11,8 +11,8 @@ ARGS   ?=
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (ARGS="--seconds 60")
-	@$(BIN)/autoscaler demo $(ARGS)
+demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
+	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome
 from controller.decide import Step, trail
 from controller.leading import Leadership
-from controller.log import LibraryLines, Log
+from controller.log import Log, library_lines
 from controller.model import Because, Observation, Reason, Replicas
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
@@ -73,9 +73,9 @@ async def opened(
     settings, policy = configuration.settings, configuration.policy
     clock = SystemClock()
     log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
-    logging.getLogger().addHandler(LibraryLines(log))
     board = Board(clock, policy.interval)
     async with AsyncExitStack() as stack:
+        stack.enter_context(library_lines(log))
         redis = connect(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.environment_id)
@@ -133,8 +133,8 @@ def _without_hands(world: World) -> World:
     )
 
 
-async def run(configuration: Configuration, *, dry_run: bool) -> None:
-    """The controller until SIGTERM or SIGINT: the server, the lease, the loop and the wake-ups."""
+async def run(configuration: Configuration, *, dry_run: bool) -> int:
+    """The controller until SIGTERM or SIGINT: the server, the lease, the loop and the wake-ups. Returns the exit code."""
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
@@ -152,11 +152,10 @@ async def run(configuration: Configuration, *, dry_run: bool) -> None:
             message=f"serving /health, /metrics and /status on port {port}",
         )
         _log_policy(controller)
-        try:
-            await _until_told(controller, settings)
-        finally:
-            await site.cleanup()
-            controller.log.event("stopped", message="stopped in good order")
+        code = await _until_told(controller, settings)
+        await site.cleanup()
+        controller.log.event("stopped", message="ended by a bug" if code else "stopped in good order")
+        return code
 
 
 def _log_policy(controller: Controller) -> None:
@@ -169,34 +168,44 @@ def _log_policy(controller: Controller) -> None:
         )
 
 
-async def _until_told(controller: Controller, settings: Settings) -> None:
-    """Leads and turns until a signal; then ends the cycle, gives the lease back, and leaves."""
+async def _until_told(controller: Controller, settings: Settings) -> int:
+    """Leads and turns until a signal; then ends the cycle, gives the lease back, and leaves.
+
+    No task dies silently: the first that ends by itself ends the others, in the same good order, with exit code 1.
+    """
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, told.set)
+    waiting = asyncio.create_task(told.wait())
+    leading = asyncio.create_task(controller.leadership.keep())
+    running = asyncio.create_task(controller.runner.run())
+    listening = asyncio.create_task(_listen(controller, settings))
+    await asyncio.wait({waiting, leading, running, listening}, return_when=asyncio.FIRST_COMPLETED)
+    controller.runner.stop()
+    listening.cancel()
+    await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
+    controller.leadership.stop()
+    await asyncio.wait({leading}, timeout=_LONGEST_GOODBYE_S)
+    for task in (waiting, running, leading):
+        task.cancel()
+    await asyncio.wait({waiting, leading, running, listening})
+    bugs = [task.exception() for task in (leading, running, listening) if not task.cancelled()]
+    for bug in filter(None, bugs):
+        controller.log.event("crashed", message=repr(bug), traceback="".join(traceback.format_exception(bug)))
+    return 1 if any(bugs) else 0
+
+
+async def _listen(controller: Controller, settings: Settings) -> None:
+    """Wakes the runner; where the policy names no channel, there is nothing to wait for."""
     channels = sorted({worker.queue.wake_on for worker in controller.policy.workers.values() if worker.queue.wake_on})
-    async with asyncio.TaskGroup() as group:
-        leading = group.create_task(controller.leadership.keep())
-        running = group.create_task(controller.runner.run())
-        listening = group.create_task(
-            postgres.listen(
-                settings.database_url.get_secret_value(),
-                channels,
-                leading=lambda: controller.leadership.lease is not None,
-                wake=controller.runner.wake,
-                pause=asyncio.sleep,
-            )
-            if channels
-            else told.wait()
-        )
-        await told.wait()
-        controller.runner.stop()
-        listening.cancel()
-        await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
-        running.cancel()
-        controller.leadership.stop()
-        await leading
+    await postgres.listen(
+        settings.database_url.get_secret_value(),
+        channels,
+        leading=lambda: bool(channels) and controller.leadership.lease is not None,
+        wake=controller.runner.wake,
+        pause=asyncio.sleep,
+    )
 
 
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:

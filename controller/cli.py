@@ -211,8 +211,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from controller import app  # noqa: PLC0415  # a command imports what it needs
     from controller.configuration import configure  # noqa: PLC0415  # as above
 
-    asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
-    return 0
+    return asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
 
 
 def _once(parsed: argparse.Namespace) -> int:

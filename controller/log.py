@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 from controller.cycle import as_text, iso
 from controller.ports import Clock
 
 MASK = "•••"
-
-
-class LibraryLines(logging.Handler):
-    """What libraries have to say goes where all lines go, in their form and without secrets."""
-
-    def __init__(self, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._log.event("library", logger=record.name, message=record.getMessage())
 
 
 class Log:
@@ -65,3 +55,23 @@ class Log:
         for secret in self._secrets:
             value = value.replace(secret, MASK)
         return value
+
+
+@contextmanager
+def library_lines(log: Log) -> Iterator[None]:
+    """While it is open, what libraries have to say goes where all lines go, in their form and without secrets."""
+    handler = _LibraryLines(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+class _LibraryLines(logging.Handler):
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.event("library", logger=record.name, message=self.format(record))

@@ -8,12 +8,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
-from redis.asyncio import Redis
 
-from controller.demo.fake_railway import FakeRailway, Timings
-from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers, start_servers
-from tests.scene import Scene
+from tests.scene import Scene, set_scene
 
 _numbers = itertools.cycle(range(1, 16))
 
@@ -75,13 +72,12 @@ def _create_database(admin: psycopg.Connection, on: Servers) -> str:
 @pytest.fixture
 async def scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
     """The queue of the shipped policy, empty, and one worker service, deployed and stopped."""
-    async with (
-        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as queue,
-        FakeRailway.create(0, timings=Timings().scaled(0.01)) as fake,
-        Redis.from_url(redis_url, decode_responses=True) as client,
-    ):
-        await create_queue(queue)
-        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-        # Nobody renews the lease of a controller that is driven by hand.
-        environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": "120000"}
-        yield Scene(fake, queue, client, environment)
+    async with set_scene(database_url, redis_url) as one:
+        yield one
+
+
+@pytest.fixture
+async def stoppable_scene(stoppable_servers: Servers, stoppable_database_url: str) -> AsyncIterator[Scene]:
+    """The same on the servers that a test may stop."""
+    async with set_scene(stoppable_database_url, stoppable_servers.redis_url) as one:
+        yield one

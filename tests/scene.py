@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from controller.app import Controller, Way, opened
 from controller.configuration import configure
 from controller.cycle import Cycle, Outcome
-from controller.demo.fake_railway import FakeRailway
+from controller.demo.fake_railway import FakeRailway, Timings
+from controller.demo.jobs import create_queue
 from controller.model import Lease, Reason, Replicas
 from controller.ports import Unavailable
 
@@ -124,3 +125,18 @@ class Driven:
                 if (cycle.outcome, cycle.reason) == (outcome, reason):
                     return cycle
                 await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def set_scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
+    """An empty queue, and one worker service that is deployed and stopped."""
+    async with (
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as queue,
+        FakeRailway.create(0, timings=Timings().scaled(0.01)) as fake,
+        Redis.from_url(redis_url, decode_responses=True) as client,
+    ):
+        await create_queue(queue)
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        # Nobody renews the lease of a controller that is driven by hand.
+        environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": "120000"}
+        yield Scene(fake, queue, client, environment)

@@ -301,6 +301,14 @@ async def test_nothing_is_sent_once_the_lease_is_somebody_else_s(scene: Scene, d
     assert scene.sent == []
 
 
+async def test_without_redis_it_looks_on_and_changes_nothing(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(20)
+    (cycle,) = await driven.controller.runner.tick(None)
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE)
+    assert (cycle.line()["depth"], cycle.line()["configured"]) == (20, 0)
+    assert scene.sent == []
+
+
 async def test_a_restart_that_is_refused_becomes_a_new_deployment(scene: Scene, driven: Driven) -> None:
     await scene.jobs(5)
     scene.fake.inject("problem", on="deploymentRestart")

@@ -8,6 +8,7 @@ import signal
 
 import httpx
 
+from controller.demo.servers import Servers
 from tests.processes import QUICK, autoscaler, running
 from tests.scene import Scene
 
@@ -118,6 +119,33 @@ async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
             assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
             assert line["message"].startswith("hold: ")
     assert scene.sent == []
+
+
+async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_without_a_restart(
+    stoppable_scene: Scene, stoppable_servers: Servers
+) -> None:
+    scene = stoppable_scene
+    await scene.jobs(15)
+    async with running(scene, **QUICK) as controller:
+        await controller.until(event="reconcile", outcome="held", running=2)
+        for stop, start, reason in (
+            (stoppable_servers.stop_postgres, stoppable_servers.start_postgres, "QueueUnavailable"),
+            (stoppable_servers.stop_redis, stoppable_servers.start_redis, "JournalUnavailable"),
+        ):
+            stop()
+            controller.lines.clear()
+            await controller.until(event="reconcile", outcome="failed", reason=reason)
+            start()
+            controller.lines.clear()
+            await controller.until(event="reconcile", outcome="held", depth=15, configured=2)
+        port = scene.fake.base_url.rsplit(":", 1)[1]
+        await scene.fake.close()
+        controller.lines.clear()
+        await controller.until(event="reconcile", outcome="failed", reason="PlatformUnavailable", depth=15)
+        await scene.fake.start(port=int(port))
+        controller.lines.clear()
+        await controller.until(event="reconcile", outcome="held", depth=15)
+    assert scene.asked_for == [2]
 
 
 async def test_a_dry_run_takes_no_lease_and_changes_nothing(scene: Scene) -> None:
