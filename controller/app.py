@@ -134,7 +134,7 @@ def _without_hands(world: World) -> World:
 
 
 async def run(configuration: Configuration, *, dry_run: bool) -> int:
-    """The controller until SIGTERM or SIGINT: the server, the lease, the loop and the wake-ups. Returns the exit code."""
+    """The controller until SIGTERM or SIGINT: server, lease, loop and wake-ups. Returns the exit code."""
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)

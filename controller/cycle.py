@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from controller.model import Because, Decision, Direction, QueueDepth, RateUsage, Reason, Replicas
+from controller.model import Because, Decision, Direction, Lease, QueueDepth, RateUsage, Reason, Replicas
+from controller.policy import WorkerPolicy
+from controller.ports import Clock
 
 
 class Outcome(StrEnum):
@@ -90,6 +92,48 @@ class Cycle:
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
         }
+
+
+@dataclass
+class Account:
+    """What a pass has found so far; closed into a Cycle whichever way the pass ends."""
+
+    worker: str
+    policy: WorkerPolicy
+    clock: Clock
+    lease: Lease | None
+    queue: QueueDepth | None = None
+    replicas: Replicas | None = None
+    decision: Decision | None = None
+    rate: RateUsage | None = None
+    cooldowns: Cooldowns | None = None
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.monotonic()
+
+    def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
+        reasons = because or (self.decision.because if self.decision else ())
+        return Cycle(
+            at=self.clock.wall(),
+            worker=self.worker,
+            outcome=outcome,
+            because=reasons,
+            message=message or ", ".join(reason.words for reason in reasons),
+            max_workers=self.policy.max_replicas,
+            epoch=self.lease.epoch if self.lease else None,
+            queue=self.queue,
+            replicas=self.replicas,
+            decision=self.decision,
+            rate=self.rate,
+            cooldowns=self.cooldowns,
+            took_s=self.clock.monotonic() - self.started,
+        )
+
+    @property
+    def decided(self) -> Decision:
+        assert self.decision is not None, "asked for before it was decided"
+        return self.decision
 
 
 def iso(at: float) -> str:

@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from controller.cycle import Cooldowns, Cycle, Outcome
+from controller.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.decide import cooldowns_left, decide, recommend
 from controller.model import (
     Because,
@@ -22,7 +22,6 @@ from controller.model import (
     Intent,
     Lease,
     Observation,
-    QueueDepth,
     RateUsage,
     Reason,
     Replicas,
@@ -75,43 +74,6 @@ class World:
     report: Report
 
 
-@dataclass
-class _Account:
-    """What a pass has found so far; closed into a Cycle whichever way the pass ends."""
-
-    worker: str
-    policy: WorkerPolicy
-    clock: Clock
-    lease: Lease | None
-    queue: QueueDepth | None = None
-    replicas: Replicas | None = None
-    decision: Decision | None = None
-    rate: RateUsage | None = None
-    cooldowns: Cooldowns | None = None
-    started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.started = self.clock.monotonic()
-
-    def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
-        reasons = because or (self.decision.because if self.decision else ())
-        return Cycle(
-            at=self.clock.wall(),
-            worker=self.worker,
-            outcome=outcome,
-            because=reasons,
-            message=message or ", ".join(reason.words for reason in reasons),
-            max_workers=self.policy.max_replicas,
-            epoch=self.lease.epoch if self.lease else None,
-            queue=self.queue,
-            replicas=self.replicas,
-            decision=self.decision,
-            rate=self.rate,
-            cooldowns=self.cooldowns,
-            took_s=self.clock.monotonic() - self.started,
-        )
-
-
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
@@ -121,10 +83,12 @@ class Reconciler:
         self.policy = policy
         self._world = world
         self._keep = Keep(window=policy.scale_down.stabilization_window, gap=gap)
+        self._short_since: float | None = None
+        self._said_short = False
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
-        account = _Account(self.worker, self.policy, self._world.clock, lease)
+        account = Account(self.worker, self.policy, self._world.clock, lease)
         try:
             return await self._pass(account, reading, lease)
         except LeaseLost as lost:
@@ -134,7 +98,7 @@ class Reconciler:
 
     async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, Recalled | None]:
         """Looks and decides as reconcile() would right now, and writes nothing anywhere."""
-        account = _Account(self.worker, self.policy, self._world.clock, None)
+        account = Account(self.worker, self.policy, self._world.clock, None)
         try:
             observed = await self._look(account, reading)
             recalled = self._as_it_would_be(await self._world.journal.recall(self.worker), observed.replicas)
@@ -144,9 +108,9 @@ class Reconciler:
         self._decide(account, observed, recalled)
         intent = recalled.history.intent
         if intent is not None and observed.replicas.configured != intent.after:
-            because = (*_decision(account).because, _still_open(intent, recalled.now))
+            because = (*account.decided.because, _still_open(intent, recalled.now))
             return account.close(Outcome.HELD, *because, message=f"hold: {because[-1].words}"), recalled
-        return account.close(Outcome.HELD, message=_decision(account).sentence), recalled
+        return account.close(Outcome.HELD, message=account.decided.sentence), recalled
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
@@ -156,7 +120,7 @@ class Reconciler:
             history = replace(history, last_up=now, last_down=now)
         return Recalled(history, now)
 
-    async def _pass(self, account: _Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+    async def _pass(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         observed = await self._look(account, reading)
         if lease is None:
             raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
@@ -166,11 +130,12 @@ class Reconciler:
             still_open, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
             if still_open is not None:
                 self._decide(account, observed, recalled)
-                account.decision = _held(_decision(account))
+                account.decision = _held(account.decided)
                 return account.close(Outcome.HELD, still_open, message=f"hold: {still_open.words}")
         recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
+        self._notice_missing_instances(observed.replicas, recalled.now, lease)
         self._decide(account, observed, recalled)
-        decision = _decision(account)
+        decision = account.decided
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
@@ -179,7 +144,7 @@ class Reconciler:
             return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
         return await self._act(account, observed, lease)
 
-    async def _look(self, account: _Account, reading: Replicas | Unavailable) -> Observation:
+    async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
             account.replicas = reading
         account.queue = await self._world.queue.depth(self.policy.queue, self.policy.count_limit)
@@ -192,7 +157,7 @@ class Reconciler:
         configured = observed.replicas.configured
         return await self._world.journal.remember(self.worker, recommended, configured, self._keep, lease)
 
-    def _decide(self, account: _Account, observed: Observation, recalled: Recalled) -> None:
+    def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
         history, now = recalled
         account.decision = decide(self.policy, observed, history, now)
         account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
@@ -235,8 +200,26 @@ class Reconciler:
         )
         return await self._world.journal.charge(self.worker, replicas.configured, lease)
 
-    async def _act(self, account: _Account, observed: Observation, lease: Lease) -> Cycle:
-        decision, replicas = _decision(account), observed.replicas
+    def _notice_missing_instances(self, replicas: Replicas, now: float, lease: Lease) -> None:
+        """Replicas that were accepted and do not run: said once for each time that it happens, and not asked again."""
+        if replicas.running >= replicas.configured or replicas.state is ServiceState.STARTING:
+            self._short_since, self._said_short = None, False
+            return
+        self._short_since = now if self._short_since is None else self._short_since
+        if now - self._short_since < LANDING_BOUND_S or self._said_short:
+            return
+        self._said_short = True
+        self._world.report(
+            "not_honoured",
+            worker=self.worker,
+            epoch=lease.epoch,
+            reason=Reason.NOT_HONOURED.value,
+            message=f"{replicas.running} of {workers(replicas.configured)} run since {now - self._short_since:.0f} s: "
+            "look at the deployment's log and the plan's limits on Railway",
+        )
+
+    async def _act(self, account: Account, observed: Observation, lease: Lease) -> Cycle:
+        decision, replicas = account.decided, observed.replicas
         await self._share(max(decision.desired, decision.current), replicas)
         intent = await self._world.journal.record_intent(self.worker, decision, lease)
         try:
@@ -277,7 +260,7 @@ class Reconciler:
             return None  # the next cycle reads it
         return shown if isinstance(shown, Replicas) else None
 
-    async def _read_usage(self, account: _Account) -> None:
+    async def _read_usage(self, account: Account) -> None:
         limit = self.policy.rate_limit
         if limit is None:
             return
@@ -328,8 +311,3 @@ def _health(replicas: Replicas) -> str:
 
 def _held(decision: Decision) -> Decision:
     return Decision(decision.current, decision.recommended, decision.current, decision.because)
-
-
-def _decision(account: _Account) -> Decision:
-    assert account.decision is not None
-    return account.decision

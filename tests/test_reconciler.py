@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from controller.cycle import Outcome
-from controller.demo.fake_railway import FakeRailway, NoProcesses, Place, Timings
+from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
 from controller.model import Because, Decision, Reason, ServiceState
 from tests.scene import WORKER, Driven, Scene
@@ -179,6 +179,24 @@ async def test_a_true_that_is_not_honoured_is_reported_and_not_sent_in_a_loop(sc
     assert scene.asked_for == [2, 2]
     (event,) = scene.events("not_honoured")
     assert "1 → 2 was accepted" in event["message"]
+
+
+async def test_replicas_that_were_accepted_and_do_not_run_are_reported_once_and_not_asked_again(scene: Scene) -> None:
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    scene.fake.worker.switches.mode = Mode.ACCEPTED_NOT_HONOURED
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(200)
+        await driven.tick()
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        assert reconciler._short_since is not None
+        reconciler._short_since -= 61
+        for _ in range(3):
+            await driven.tick()
+    (event,) = scene.events("not_honoured")
+    assert event["message"].startswith("1 of 5 workers run since 6")
+    assert scene.asked_for == [5]
 
 
 @pytest.mark.parametrize("environment", [{}, {"MIN_WORKERS": "1"}], ids=["by the tier", "by a correction"])
