@@ -224,7 +224,7 @@ async def _feed(stage: _Stage, seen: _Seen, shown: Screen) -> None:
 
 async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str:
     done = await summary(stage.queue)
-    left = "" if finished else f" ({done.pending + done.processing} left when the time was up)"
+    left = "" if finished else f" ({done.pending + done.processing} left when it ended)"
     return (
         f"\n{done.completed} jobs done{left}, at most {seen.peak} workers, {seen.actions} scale actions, "
         f"worst wait {done.worst_wait_s:.1f} s, in {seen.at_s:.0f} s"
