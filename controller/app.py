@@ -199,13 +199,13 @@ async def _until_told(controller: Controller, settings: Settings) -> int:
 async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner; where the policy names no channel, there is nothing to wait for."""
     channels = sorted({worker.queue.wake_on for worker in controller.policy.workers.values() if worker.queue.wake_on})
-    await postgres.listen(
+    await postgres.Listener(
         settings.database_url.get_secret_value(),
         channels,
         leading=lambda: bool(channels) and controller.leadership.lease is not None,
+        begun=controller.runner.look_now,
         wake=controller.runner.wake,
-        pause=asyncio.sleep,
-    )
+    ).run()
 
 
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:

@@ -21,15 +21,15 @@ _FIGURES = (
 )
 
 
+_LARGEST_FIGURE = 1e15
+
+
 def _is_well_formed(status: Mapping[str, Any]) -> bool:
     """Another version of the controller may publish otherwise during a deploy."""
     figures = [status.get(key) for key in _FIGURES]
     return status.get("outcome") in list(Outcome) and all(
         figure is None or (type(figure) in {int, float} and abs(figure) < _LARGEST_FIGURE) for figure in figures
     )
-
-
-_LARGEST_FIGURE = 1e15
 
 
 @dataclass
@@ -42,7 +42,10 @@ class Board:
     seen_at: dict[str, float] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _last_turn: float | None = None
+    _last_turn: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
         known = self.status.get(cycle.worker, {})
@@ -80,16 +83,17 @@ class Board:
         self._last_turn = self.clock.monotonic()
 
     @property
-    def somebody_is_at_zero(self) -> bool:
-        """Whether a worker service was read well and had no replicas."""
+    def somebody_is_idle(self) -> bool:
+        """Whether a worker service was read well and had no replicas, and no jobs either."""
         well = {Outcome.HELD.value, Outcome.APPLIED.value}
-        return any(status["outcome"] in well and status["configured"] == 0 for status in self.status.values())
+        return any(
+            status.get("outcome") in well and status.get("configured") == 0 and status.get("depth") == 0
+            for status in self.status.values()
+        )
 
     @property
     def stands_still(self) -> bool:
         """The loop itself has stopped turning: the one thing that only a restart can mend."""
-        if self._last_turn is None:
-            return False
         return self.clock.monotonic() - self._last_turn > self._patience + 60
 
     def age(self, worker: str) -> float | None:

@@ -43,7 +43,8 @@ class Runner:
         ]
         self._stopping = False
         self._nudge = asyncio.Event()
-        self._woken = False
+        self._woken = self._notified = False
+        self._in_vain = False
 
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
@@ -54,12 +55,17 @@ class Runner:
             started = self._world.clock.monotonic()
             self._leadership.changed.clear()
             lease = self._leadership.lease
+            notified = self._notified
+            self._woken = self._notified = False
+            self._nudge.clear()
             if lease is not None:
                 await self.tick(lease)
+                self._in_vain = notified and self._board.somebody_is_idle
             elif self._leadership.trouble is not None:
                 await self._without_redis()
             self._board.turned()
-            await self._wait_from(started)
+            if not self._stopping:
+                await self._wait_from(started)
 
     def stop(self) -> None:
         self._stopping = True
@@ -68,9 +74,16 @@ class Runner:
     def wake(self) -> None:
         """A job arrived: where nobody runs to take it, the next cycle does not wait for its interval.
 
-        Where somebody does, the notification buys nothing, and a busy queue would spend Railway's requests in minutes.
+        Where somebody does, the notification buys nothing, and a busy queue would spend Railway's requests in minutes;
+        so would one that notifies of jobs for later, hence only one look in vain per interval.
         """
-        if self._leadership.lease is not None and not self._woken and self._board.somebody_is_at_zero:
+        if not self._in_vain and not self._notified and self._board.somebody_is_idle:
+            self._notified = True
+            self.look_now()
+
+    def look_now(self) -> None:
+        """Does not wait for the interval: listening has just begun, and what came in before was announced to nobody."""
+        if self._leadership.lease is not None:
             self._woken = True
             self._nudge.set()
 
@@ -152,6 +165,4 @@ class Runner:
         rest = started + WAKE_MIN_INTERVAL_S - self._world.clock.monotonic()
         if rest > 0:
             await asyncio.sleep(rest)
-        self._woken = False
-        self._nudge.clear()
         self._log.event("woken", message="the queue notified; looking now instead of at the next interval")

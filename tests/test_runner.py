@@ -112,6 +112,17 @@ class Always:
     async def release(self, lease: Lease) -> None: ...
 
 
+@dataclass(frozen=True)
+class Later:
+    now: float
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @dataclass
 class Stage:
     jobs: Jobs = field(default_factory=Jobs)
@@ -190,6 +201,25 @@ async def test_a_notification_buys_nothing_where_workers_run_already() -> None:
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
     assert stage.jobs.readings == 2
+
+
+async def test_notifications_of_jobs_for_later_cost_one_look_per_interval() -> None:
+    stage = Stage(jobs=Jobs(breaks=False))
+    stage.runner._policy = POLICY.model_copy(update={"interval": 600.0})
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    for _ in range(30):
+        await asyncio.sleep(0.1)
+        stage.runner.wake()
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert stage.jobs.readings == 4
+
+
+async def test_a_loop_that_hangs_in_its_first_cycle_is_seen_to_stand_still() -> None:
+    stage = Stage()
+    stage.board.clock = Later(stage.board.clock.monotonic() + 1000)
+    assert stage.board.stands_still
 
 
 async def test_a_standby_looks_at_nothing() -> None:

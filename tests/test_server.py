@@ -149,6 +149,7 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
     shown.board.take_over(leader.to_publish())
     assert health_body(shown)["queueDepth"] == 15
     clock.now += 100
+    shown.board.turned()
     assert health_body(shown)["status"] == "degraded"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,37 +282,39 @@ def _connection_words(error: psycopg.Error) -> str:
     return "cannot be connected to, or broke off; look at the host and the options in DATABASE_URL"
 
 
-async def listen(
-    dsn: str, channels: Collection[str], *, leading: Callable[[], bool], wake: Callable[[], None], pause: Awaitor
-) -> None:
-    """Calls wake() for every notification on the channels, while leading. Runs for ever; its failures cost only speed.
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Calls wake() for every notification on the channels, while leading(). Its failures cost only speed.
 
-    A notification only means "look now": what was sent while the connection was away is made up for by looking once
+    A notification only means "look now": what was sent while nobody listened is made up for by begun(), which is called
     after each connect.
     """
-    while True:
-        await pause(1.0)
-        if leading():
-            try:
-                await _listen_once(dsn, channels, leading, wake)
-            except (psycopg.Error, OSError):
-                await pause(5.0)
 
+    dsn: str
+    channels: Collection[str]
+    leading: Callable[[], bool]
+    begun: Callable[[], None]
+    wake: Callable[[], None]
 
-Awaitor = Callable[[float], Awaitable[None]]
+    async def run(self) -> None:
+        """For ever; on a connection of its own, and on none while another replica leads."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.leading():
+                try:
+                    await self._listen()
+                except (psycopg.Error, OSError):
+                    await asyncio.sleep(5.0)
 
-
-async def _listen_once(
-    dsn: str, channels: Collection[str], leading: Callable[[], bool], wake: Callable[[], None]
-) -> None:
-    connection = await _connect(dsn)
-    try:
-        for channel in channels:
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-        wake()
-        while leading():
-            async for _ in connection.notifies(timeout=5.0):
-                wake()
-            await connection.execute("SELECT 1")  # a dead link fails here, within tcp_user_timeout
-    finally:
-        await connection.close()
+    async def _listen(self) -> None:
+        connection = await _connect(self.dsn)
+        try:
+            for channel in self.channels:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            self.begun()
+            while self.leading():
+                async for _ in connection.notifies(timeout=5.0):
+                    self.wake()
+                await connection.execute("SELECT 1")  # a dead link fails here, within tcp_user_timeout
+        finally:
+            await connection.close()

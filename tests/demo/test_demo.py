@@ -70,9 +70,7 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
         assert len(children) > 4
         summary = await line_with(process, "jobs done")
         assert await asyncio.wait_for(process.wait(), 20) == 0
-    assert re.match(
-        r"\d+ jobs done \(\d+ left when it ended\), at most [1-5] workers, \d+ scale actions", summary
-    )
+    assert re.match(r"\d+ jobs done \(\d+ left when it ended\), at most [1-5] workers, \d+ scale actions", summary)
     await nothing_is_left(children, short_tmp)
 
 
