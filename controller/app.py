@@ -28,7 +28,7 @@ from controller.log import Log, library_lines
 from controller.model import Because, Observation, Reason, Replicas
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
-from controller.ports import Unavailable
+from controller.ports import Unavailable, Watched
 from controller.reconciler import World
 from controller.runner import Runner
 from controller.server import Shown, application, listening_socket
@@ -42,10 +42,14 @@ _SLOWEST_CRON_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval."""
+    """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval.
+
+    stays: it is one of several that go on running, and has the time to hear what the others remember.
+    """
 
     dry_run: bool = False
     gap: float | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +80,32 @@ async def opened(
     board = Board(clock, policy.interval)
     async with AsyncExitStack() as stack:
         stack.enter_context(library_lines(log))
-        redis = connect(settings.redis_url.get_secret_value())
+        timing = settings.timing
+        redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.environment_id)
-        journal = RedisJournal(redis, keys)
+        journal = RedisJournal(redis, keys, clock)
 
-        async def stand_by() -> None:
-            board.take_over(await journal.published())
+        async def watch() -> Watched:
+            watched = await journal.watch(list(policy.workers))
+            board.take_over(watched.published)
+            return watched
 
         leadership = Leadership(
             DryRunLeases() if way.dry_run else RedisLeases(redis, keys),
             clock,
-            ttl=settings.lease_ttl,
+            timing=timing,
             replica=settings.replica,
             report=log.event,
-            standing_by=stand_by,
+            watch=watch,
+            turning=lambda: not board.stands_still,
+            waits_for_survivors=way.stays,
         )
         stack.push_async_callback(leadership.release)
         queue, platform = _queue_and_platform(settings, policy, leadership, clock, stack)
         world = World(queue, platform, journal, RedisRateLimit(redis, clock), clock, log.event)
         world = _without_hands(world) if way.dry_run else world
-        runner = Runner(policy, world, leadership, board, log, gap=way.gap)
+        runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
         yield Controller(policy, world, leadership, board, runner, log, way)
 
 
@@ -138,7 +147,7 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
-    way = Way(dry_run=dry_run)
+    way = Way(dry_run=dry_run, stays=True)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stdout, form=form) as controller:
         site = web.AppRunner(application(controller.shown), access_log=None, handle_signals=False)
         await site.setup()

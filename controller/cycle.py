@@ -18,6 +18,8 @@ class Outcome(StrEnum):
     HELD = "held"
     APPLIED = "applied"
     FAILED = "failed"
+    UNKNOWN = "unknown"
+    """A change was sent and the answer was lost: not failed, and not applied either."""
     FENCED = "fenced"
     CRASHED = "crashed"
 

@@ -10,37 +10,53 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 
-from controller.model import Lease
-from controller.ports import Clock, Leases, Report, Unavailable
+from controller.model import Leader, Lease
+from controller.ports import Bid, Clock, Leases, Report, Unavailable, Watched
+from controller.timing import Timing
 
-_DRIFT = 0.01
-"""Two clocks of which one runs this much faster still agree in time on who leads."""
+_NEVER = float("-inf")
 
 
 class Leadership:
-    """Holds the lease, or waits for it. `changed` is set whenever the role changes."""
+    """Holds the lease, or waits for it. `changed` is set whenever the role changes.
+
+    `leader` and `led_since` are what everybody can see of who leads; both None while nobody does or that is not known.
+    """
 
     def __init__(
         self,
         leases: Leases,
         clock: Clock,
         *,
-        ttl: float,
+        timing: Timing,
         replica: str,
         report: Report,
-        standing_by: Callable[[], Awaitable[None]] | None = None,
+        watch: Callable[[], Awaitable[Watched]] | None = None,
+        turning: Callable[[], bool] = lambda: True,
+        waits_for_survivors: bool = False,
     ) -> None:
+        """`watch` is what a standby looks at. `turning`: whether the loop that the lease is for still turns.
+
+        waits_for_survivors: a newcomer that finds Redis empty lets those who remember what it held tell first.
+        """
         self._leases = leases
         self._clock = clock
-        self._ttl = ttl
+        self._timing = timing
         self._replica = replica
         self._report = report
-        self._standing_by = standing_by
+        self._watch = watch
+        self._turning = turning
+        self._waits_for_survivors = waits_for_survivors
         self._held: Lease | None = None
         self._valid_until = 0.0
         self._seen_epoch = 0
         self._holder = self._new_holder()
+        self._last_holder = ""
+        self._others_until = _NEVER
+        self._empty_since: float | None = None
+        self._wait = 0.0
         self._stopping = asyncio.Event()
+        self.leader: Leader | None = None
         self.trouble: Unavailable | None = None
         self.trouble_since: float | None = None
         self.has_led = False
@@ -52,6 +68,11 @@ class Leadership:
         if self._held is not None and self._clock.monotonic() < self._valid_until:
             return self._held
         return None
+
+    def may_act(self, epoch: int) -> bool:
+        """Whether a change of that epoch may be sent now: the lease is the same, and outlasts the request."""
+        lease, left = self.lease, self._valid_until - self._clock.monotonic()
+        return lease is not None and lease.epoch == epoch and left >= self._timing.least_left
 
     @property
     def holder(self) -> str:
@@ -74,33 +95,66 @@ class Leadership:
         """One attempt to renew or to get the lease."""
         before = self._clock.monotonic()
         try:
-            await (self._renew(before) if self._held is not None else self._acquire(before))
-            if self._held is None and self._standing_by is not None:
-                await self._standing_by()
+            if self._held is not None and not self._turning():
+                await self._give_up()
+            elif self._held is not None:
+                await self._renew(before)
+            elif self._turning():
+                await self._acquire(before)
+            if self._watch is not None and self._held is None:
+                self._note(await self._watch(), before)
         except Unavailable as unavailable:
             self._lose_sight(unavailable)
         else:
-            self.trouble = self.trouble_since = None
+            self._regain_sight()
 
     async def _acquire(self, before: float) -> None:
-        lease = await self._leases.acquire(self._holder, self._ttl, self._seen_epoch)
-        if lease is None:
+        bid = Bid(
+            self._holder,
+            seen_epoch=self._seen_epoch,
+            last_holder=self._last_holder,
+            patience=max(0.0, self._others_until - before),
+            of_nothing=self._is_willing_to_begin(before),
+        )
+        answer = await self._leases.acquire(bid, self._timing.ttl)
+        if not isinstance(answer, Lease):
+            self._wait = answer.wait
+            self._seen_epoch = max(self._seen_epoch, answer.epoch)
+            self._empty_since = (before if self._empty_since is None else self._empty_since) if answer.empty else None
             return
-        self._held, self._seen_epoch, self.has_led = lease, lease.epoch, True
-        self._valid_until = before + self._window
-        self._report("lease_acquired", epoch=lease.epoch, holder=lease.holder, message="this replica leads")
+        self._held, self._seen_epoch, self.has_led = answer, answer.epoch, True
+        self._valid_until, self._others_until = before + self._timing.window, _NEVER
+        self._last_holder, self._empty_since, self._wait = answer.holder, None, 0.0
+        self.leader = Leader(answer.holder, answer.epoch, self._clock.wall())
+        if self.lease is None:
+            self._step_down("the answer that granted it came too late")
+            return
+        self._report("lease_acquired", epoch=answer.epoch, holder=answer.holder, message="this replica leads")
         self.changed.set()
+
+    def _is_willing_to_begin(self, now: float) -> bool:
+        if not self._waits_for_survivors or self.leader is not None:
+            return True  # whoever has seen a leader is a survivor
+        return self._empty_since is not None and now - self._empty_since >= self._timing.survivors_wait
 
     async def _renew(self, before: float) -> None:
         assert self._held is not None
-        if before >= self._valid_until or not await self._leases.renew(self._held, self._ttl):
+        if before >= self._valid_until or not await self._leases.renew(self._held, self._timing.ttl):
             self._step_down("it went to another replica, or was not renewed in time")
             return
         if self._clock.monotonic() >= self._valid_until:
             # The answer came after our window had closed: somebody may have stopped waiting for us.
             self._step_down("the renewal came too late")
             return
-        self._valid_until = before + self._window
+        self._valid_until = before + self._timing.window
+
+    def _note(self, watched: Watched, before: float) -> None:
+        self.leader = watched.leader
+        if watched.leader is None:
+            return  # forgotten by Redis, and not by us
+        self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
+        theirs = watched.leader.holder != self._last_holder
+        self._others_until = before + watched.trusted_for if theirs else _NEVER
 
     def _lose_sight(self, unavailable: Unavailable) -> None:
         if self.trouble is None:
@@ -112,12 +166,25 @@ class Leadership:
         if self._held is not None and self.lease is None:
             self._step_down("Redis could not be reached for as long as the lease lasts")
 
+    def _regain_sight(self) -> None:
+        if self.trouble is not None:
+            lasted = self._clock.wall() - (self.trouble_since or 0.0)
+            self._report("redis_available", message=f"Redis answers again, after {max(0.0, lasted):.0f} s")
+        self.trouble = self.trouble_since = None
+
     def _step_down(self, why: str) -> None:
         assert self._held is not None
         self._report("lease_lost", epoch=self._held.epoch, message=f"the lease is lost: {why}")
         self._held = None
         self._holder = self._new_holder()
         self.changed.set()
+
+    async def _give_up(self) -> None:
+        """The loop hangs: another replica, whose loop turns, shall have the lease."""
+        held = self._held
+        self._step_down("the loop has stopped turning, so that it is left to another replica")
+        if held is not None:
+            await self._leases.release(held)
 
     async def release(self) -> None:
         """Gives the lease back, so that a successor need not wait for its end."""
@@ -130,14 +197,13 @@ class Leadership:
             return  # it runs out by itself
         self._report("lease_released", epoch=held.epoch, message="the lease is given back")
 
-    @property
-    def _window(self) -> float:
-        return self._ttl * (1 - _DRIFT) - min(1.0, self._ttl / 10)
-
     def _pause(self) -> float:
         if self.trouble is not None:
-            return min(1.0, self._ttl / 10)
-        return self._ttl / 3 if self._held is not None else min(2.0, self._ttl / 5)
+            return self._timing.retry
+        if self._held is not None:
+            return self._timing.renew
+        # Right after the end of the present lease, where that comes before the next look.
+        return min(self._timing.poll, max(0.02, self._wait + 0.02)) if self._wait else self._timing.poll
 
     def _new_holder(self) -> str:
         # New for every attempt at leading: whoever finds its own name in Redis knows that this very attempt got it.

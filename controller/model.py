@@ -164,7 +164,9 @@ class History:
 
     since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
     without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
-    count: the number of replicas last agreed with the platform. refused_at: when the platform last said no.
+    count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
+    to a change, or did not make it, and to which count; setbacks: how many of these in a row. unseen_stop: the
+    deployment whose stop was accepted and is not shown.
     """
 
     last_up: float | None = None
@@ -177,6 +179,9 @@ class History:
     intent: Intent | None = None
     count: int | None = None
     refused_at: float | None = None
+    refused_to: int | None = None
+    setbacks: int = 0
+    unseen_stop: str | None = None
 
     def carried_on(self, now: float, *, window: float, gap: float) -> History:
         """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""
@@ -235,6 +240,15 @@ class Lease:
 
     holder: str
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads, as everybody can see it; `since` by Redis' clock."""
+
+    holder: str
+    epoch: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)

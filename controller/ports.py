@@ -5,11 +5,12 @@ Unavailable is the world's fault, LeaseLost is ours by succession; anything else
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from controller.model import Decision, History, Intent, Lease, QueueDepth, Replicas
+from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, Replicas
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
 
@@ -80,8 +81,8 @@ class Platform(Protocol):
             Unavailable: nothing could be read at all.
         """
 
-    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
-        """Asks for an absolute number of replicas; `observed` is the reading that the decision was made on.
+    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+        """Asks for the intent's absolute number of replicas; `observed` is the reading that it was decided on.
 
         Raises:
             LeaseLost: before all that was needed was sent.
@@ -91,10 +92,20 @@ class Platform(Protocol):
 
 
 class Recalled(NamedTuple):
-    """A memory, and the journal's own time at which it was read."""
+    """A memory, the journal's own time at which it was read, and which version of it this is."""
 
     history: History
     now: float
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a cycle has seen: the recommendation, the configured count, whether jobs are being worked on."""
+
+    recommended: int
+    count: int
+    working: bool = False
 
 
 class Keep(NamedTuple):
@@ -124,17 +135,26 @@ class Journal(Protocol):
     async def recall(self, worker: str) -> Recalled:
         """Reads, and changes nothing."""
 
-    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
-        """Notes this cycle's recommendation (and the count, where none is known yet), and recalls."""
+    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+        """Notes what this cycle has seen (the count only where none is known yet), and recalls."""
 
-    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
-        """Writes down what is about to be asked for, and starts its cooldown."""
+    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+        """Writes down what is about to be asked for and starts its cooldown, if the memory is still that version.
+
+        Raises:
+            Unavailable: it is not, or nobody knows whether it was written; either way nothing may be sent.
+        """
 
     async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
         """The platform took the request: the cooldown counts from now."""
 
-    async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
-        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back."""
+    async def settle(
+        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+    ) -> Recalled:
+        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back.
+
+        `unseen_stop`: the deployment whose stop was accepted and is not shown.
+        """
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         """A change that nobody here made: starts both cooldowns."""
@@ -142,14 +162,47 @@ class Journal(Protocol):
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         """Leaves the last cycle of each worker, as JSON, for the standby."""
 
-    async def published(self) -> Mapping[str, str]: ...
+    async def watch(self, workers: Sequence[str]) -> Watched:
+        """What a standby sees. Whatever this process remembers and the journal has lost is given back by it."""
+
+
+class Watched(NamedTuple):
+    """Who leads and for how long it may still trust its lease, what it published, and how old that is, in seconds."""
+
+    leader: Leader | None
+    trusted_for: float
+    published: Mapping[str, str]
+    age: float | None
+
+
+class Bid(NamedTuple):
+    """An attempt at the lease.
+
+    seen_epoch: the highest that this process knows of. last_holder: its own name when it led last. patience: for how
+    many seconds another may still trust its lease, whatever Redis has forgotten. of_nothing: to lead even where Redis
+    knows nothing of any leader.
+    """
+
+    holder: str
+    seen_epoch: int = 0
+    last_holder: str = ""
+    patience: float = 0.0
+    of_nothing: bool = True
+
+
+class Held(NamedTuple):
+    """No lease: another has it, or may still trust it, for so many seconds; or Redis is empty."""
+
+    epoch: int = 0
+    wait: float = 0.0
+    empty: bool = False
 
 
 class Leases(Protocol):
     """The right to act. Raises Unavailable; whoever gets that is not the leader."""
 
-    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
-        """The lease, with an epoch above every earlier one, or None while another holds it."""
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        """The lease, with an epoch above every earlier one."""
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         """False: the lease is somebody else's or gone. Never creates it anew."""

@@ -2,7 +2,7 @@
 
 1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
 2. Remember: note the recommendation, recall the history.
-3. Close what is open: an intent that is not yet visible holds everything else until it is, or until LANDING_BOUND_S.
+3. Close what is open: an intent that is not yet visible holds everything else until it is, or until the landing bound.
 4. Notice what nobody here did: a count that changed by other hands starts the cooldowns.
 5. Decide.
 6. Write the intent down, atomic with "the lease is still ours". Only then ask the platform, for an absolute number.
@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
@@ -19,6 +20,7 @@ from controller.model import (
     Because,
     Decision,
     Direction,
+    History,
     Intent,
     Lease,
     Observation,
@@ -34,6 +36,7 @@ from controller.ports import (
     Journal,
     Keep,
     LeaseLost,
+    Note,
     NotSent,
     Platform,
     Queue,
@@ -47,13 +50,9 @@ from controller.ports import (
     Unavailable,
 )
 
-LANDING_BOUND_S = 60.0
-"""How long a change that was asked for may stay invisible before it is called not honoured. Railway's slowest known
-way to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a request for most of a minute. On
-the way down the time that instances have to drain comes on top."""
-
-REFUSED_PAUSE_S = 30.0
-"""How long nothing more is asked after a refusal, even where no cooldown stands in the way: Railway counts requests."""
+_LONGEST_PAUSE_S = 900.0
+_STOP_AGAIN_S = 600.0
+"""A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
 
 _REASONS = {
     Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
@@ -77,11 +76,13 @@ class World:
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
-    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, world: World) -> None:
+    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, world: World, landing_bound: float) -> None:
         """`gap`: a silence of so many seconds breaks the chain of recommendations."""
         self.worker = worker
         self.policy = policy
         self._world = world
+        self._landing_bound = landing_bound
+        self._unsent: set[str] = set()
         self._keep = Keep(window=policy.scale_down.stabilization_window, gap=gap)
         self._short_since: float | None = None
         self._said_short = False
@@ -114,7 +115,7 @@ class Reconciler:
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
-        history, now = recalled
+        history, now, _ = recalled
         history = history.carried_on(now, window=self._keep.window, gap=self._keep.gap)
         if history.intent is None and history.count not in {None, replicas.configured}:
             history = replace(history, last_up=now, last_down=now)
@@ -134,15 +135,16 @@ class Reconciler:
                 return account.close(Outcome.HELD, still_open, message=f"hold: {still_open.words}")
         recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
         self._notice_missing_instances(observed.replicas, recalled.now, lease)
+        observed = self._believe_the_stop(observed, recalled)
         self._decide(account, observed, recalled)
         decision = account.decided
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
-        not_yet = _not_yet(decision, observed.replicas, recalled)
+        not_yet = self._not_yet(decision, observed.replicas, recalled)
         if not_yet is not None:
             return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
-        return await self._act(account, observed, lease)
+        return await self._act(account, observed, recalled.version, lease)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
@@ -154,11 +156,11 @@ class Reconciler:
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
         recommended = recommend(self.policy, observed.queue)
-        configured = observed.replicas.configured
-        return await self._world.journal.remember(self.worker, recommended, configured, self._keep, lease)
+        note = Note(recommended, observed.replicas.configured, working=observed.queue.processing > 0)
+        return await self._world.journal.remember(self.worker, note, self._keep, lease)
 
     def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
-        history, now = recalled
+        history, now, _ = recalled
         account.decision = decide(self.policy, observed, history, now)
         account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
 
@@ -166,10 +168,16 @@ class Reconciler:
         self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
     ) -> tuple[Because | None, Recalled]:
         """Settles the open intent by what the platform shows; returns what to say while it must stay open."""
+        if intent.id in self._unsent:
+            self._tell_settled(intent, "nothing of it was sent", recalled, lease)
+            return None, await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
         if replicas.configured == intent.after:
+            if not intent.accepted or intent.epoch != lease.epoch:
+                shown = f"Railway shows {workers(replicas.configured)}, so that it was done"
+                self._tell_settled(intent, shown, recalled, lease)
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
         draining_s = replicas.draining_s if intent.direction is Direction.DOWN else 0.0
-        if recalled.now - intent.at < LANDING_BOUND_S + draining_s:
+        if recalled.now - intent.at < self._landing_bound + draining_s:
             return _still_open(intent, recalled.now), recalled
         asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
         self._world.report(
@@ -180,10 +188,40 @@ class Reconciler:
             message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
             f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
         )
-        return None, await self._settle(intent, Settled.NOT_HONOURED, replicas.configured, lease)
+        unseen = replicas.deployment if intent.after == 0 and intent.accepted else None
+        return None, await self._settle(intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen or "")
 
-    async def _settle(self, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
-        return await self._world.journal.settle(self.worker, intent, outcome, count, lease)
+    def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
+        """What became of a change whose outcome nobody knew, or that an earlier leader left behind."""
+        age = max(0.0, recalled.now - intent.at)
+        self._world.report(
+            "intent_settled",
+            worker=self.worker,
+            epoch=lease.epoch,
+            intent_epoch=intent.epoch,
+            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {age:.0f} s ago): {what}",
+        )
+
+    def _believe_the_stop(self, observed: Observation, recalled: Recalled) -> Observation:
+        """A stop that was accepted and is never shown: where jobs wait and none is worked on, nobody runs.
+
+        Jobs would otherwise wait for ever for workers that are only said to run. Not while a restart may still be on
+        its way.
+        """
+        queue, replicas, history = observed.queue, observed.replicas, recalled.history
+        stopped = history.unseen_stop is not None and history.unseen_stop == replicas.deployment
+        on_its_way = history.last_up is not None and recalled.now - history.last_up < self._landing_bound
+        if not stopped or on_its_way or queue.processing or not queue.pending:
+            return observed
+        return replace(observed, replicas=replace(replicas, configured=0, running=0, state=ServiceState.STOPPED))
+
+    async def _settle(
+        self, intent: Intent, outcome: Settled, count: int, lease: Lease, unseen_stop: str = ""
+    ) -> Recalled:
+        journal = self._world.journal
+        recalled = await journal.settle(self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop)
+        self._unsent.discard(intent.id)
+        return recalled
 
     async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         known = recalled.history.count
@@ -206,7 +244,7 @@ class Reconciler:
             self._short_since, self._said_short = None, False
             return
         self._short_since = now if self._short_since is None else self._short_since
-        if now - self._short_since < LANDING_BOUND_S or self._said_short:
+        if now - self._short_since < self._landing_bound or self._said_short:
             return
         self._said_short = True
         self._world.report(
@@ -218,13 +256,43 @@ class Reconciler:
             "look at the deployment's log and the plan's limits on Railway",
         )
 
-    async def _act(self, account: Account, observed: Observation, lease: Lease) -> Cycle:
+    def _not_yet(self, decision: Decision, replicas: Replicas, recalled: Recalled) -> Because | None:
+        """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
+        history, now = recalled.history, recalled.now
+        if decision.desired == 0 and replicas.state is ServiceState.STARTING:
+            words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
+            return Because(Reason.DEPLOYING, words)
+        left = 0.0 if history.refused_at is None else history.refused_at + self._pause(history, decision) - now
+        if left > 0:
+            words = (
+                f"{decision.sentence}; Railway refused the last change or did not make it, "
+                f"so that it is asked again in {left:.0f} s"
+            )
+            return Because(Reason.BACKING_OFF, words)
+        if decision.desired == 0 and history.unseen_stop is not None and history.unseen_stop == replicas.deployment:
+            left = (history.last_down or 0.0) + _STOP_AGAIN_S - now
+            words = f"the stop was accepted and Railway does not show it; it is asked for again in {left:.0f} s"
+            return Because(Reason.NOT_HONOURED, words) if left > 0 else None
+        return None
+
+    def _pause(self, history: History, decision: Decision) -> float:
+        """Twice as long with each setback in a row, for the count that met them; Railway counts requests."""
+        shortest = self._landing_bound / 2
+        doubled = 2 ** min(history.setbacks - 1, 10) if history.refused_to == decision.desired else 1
+        return min(_LONGEST_PAUSE_S, shortest * doubled)
+
+    async def _act(self, account: Account, observed: Observation, version: str, lease: Lease) -> Cycle:
         decision, replicas = account.decided, observed.replicas
         await self._share(max(decision.desired, decision.current), replicas)
-        intent = await self._world.journal.record_intent(self.worker, decision, lease)
+        intent = await self._write_down(decision, version, lease)
         try:
-            receipt = await self._world.platform.scale(self.policy.service, decision.desired, replicas)
+            receipt = await self._world.platform.scale(self.policy.service, intent, replicas)
+        except LeaseLost as lost:
+            self._unsent.add(intent.id)
+            await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
+            return account.close(Outcome.FENCED, *decision.because, Because(Reason.LEASE_LOST, str(lost)))
         except NotSent as failed:
+            self._unsent.add(intent.id)
             outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
             await self._settle(intent, outcome, replicas.configured, lease)
             because = Because(Reason.SCALE_FAILED, f"{decision.sentence}, but {failed}")
@@ -233,7 +301,7 @@ class Reconciler:
             because = Because(
                 Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
             )
-            return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
+            return account.close(Outcome.UNKNOWN, *decision.because, because, message=because.words)
         if receipt is Receipt.DRY_RUN:
             because = Because(Reason.DRY_RUN, f"dry run, would scale: {decision.sentence}")
             return account.close(Outcome.HELD, *decision.because, because, message=because.words)
@@ -243,6 +311,14 @@ class Reconciler:
             # The intent is in the journal: whoever leads next finds it open, and the platform tells what became of it.
             seen = f" (accepted, and could not be written down: {error})"
         return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
+
+    async def _write_down(self, decision: Decision, version: str, lease: Lease) -> Intent:
+        """Whatever goes wrong on the way: as long as this does not return, nothing is sent."""
+        ident = uuid.uuid4().hex
+        self._unsent.add(ident)
+        intent = await self._world.journal.record_intent(self.worker, ident, decision, version, lease)
+        self._unsent.discard(ident)
+        return intent
 
     async def _confirm(self, intent: Intent, lease: Lease) -> str:
         """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
@@ -280,19 +356,6 @@ class Reconciler:
         if limit is not None:
             among = max(count, replicas.configured, replicas.alive)
             await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
-
-
-def _not_yet(decision: Decision, replicas: Replicas, recalled: Recalled) -> Because | None:
-    """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
-    if decision.desired == 0 and replicas.state is ServiceState.STARTING:
-        words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
-        return Because(Reason.DEPLOYING, words)
-    refused_at = recalled.history.refused_at
-    left = 0.0 if refused_at is None else refused_at + REFUSED_PAUSE_S - recalled.now
-    if left > 0:
-        words = f"{decision.sentence}; Railway refused the last change, so that it is asked again in {left:.0f} s"
-        return Because(Reason.BACKING_OFF, words)
-    return None
 
 
 def _still_open(intent: Intent, now: float) -> Because:

@@ -30,7 +30,15 @@ class Runner:
     """Drives one reconciler per worker of the policy."""
 
     def __init__(
-        self, policy: Policy, world: World, leadership: Leadership, board: Board, log: Log, *, gap: float | None = None
+        self,
+        policy: Policy,
+        world: World,
+        leadership: Leadership,
+        board: Board,
+        log: Log,
+        *,
+        landing_bound: float,
+        gap: float | None = None,
     ) -> None:
         """`gap` as the reconcilers need it; by default three intervals, since a cycle may be a little late."""
         self._policy = policy
@@ -39,7 +47,8 @@ class Runner:
         self._board = board
         self._log = log
         self._reconcilers = [
-            Reconciler(name, worker, gap or 3 * policy.interval + 1, world) for name, worker in policy.workers.items()
+            Reconciler(name, worker, gap or 3 * policy.interval + 1, world, landing_bound)
+            for name, worker in policy.workers.items()
         ]
         self._stopping = False
         self._nudge = asyncio.Event()

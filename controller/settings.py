@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from controller.policy_text import ConfigurationError, Problem
+from controller.timing import Timing
 
 RAILWAY_API = "https://backboard.railway.com/graphql/v2"
 _WORD = re.compile(r"[\x21-\x7e]+")
@@ -43,7 +44,7 @@ class Settings:
     redis_url: SecretStr
     port: int
     log_format: Literal["json", "text"] | None
-    lease_ttl: float
+    timing: Timing
     key_prefix: str
     replica: str
 
@@ -71,7 +72,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         redis_url=SecretStr(reader.checked("REDIS_URL", _redis_problems)),
         port=reader.port(),
         log_format=reader.log_format(),
-        lease_ttl=reader.lease_ttl(),
+        timing=reader.timing(),
         key_prefix=reader.key_prefix(),
         replica=environment.get("RAILWAY_REPLICA_ID", "").strip() or environment.get("HOSTNAME", "").strip() or "here",
     )
@@ -143,9 +144,25 @@ class _Reader:
     def port(self) -> int:
         return self._number("PORT", 8080, 0, 65535, "a port, 1 to 65535 (0: any free one)")
 
-    def lease_ttl(self) -> float:
+    def timing(self) -> Timing:
+        """What is not set follows from the lease's life; what is set must fit together."""
         lowest = int(SHORTEST_LEASE_S * 1000)
-        return self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
+        ttl = self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
+        timing = Timing.around(
+            ttl,
+            renew=self._milliseconds("LEASE_RENEW_MS"),
+            redis_timeout=self._milliseconds("REDIS_TIMEOUT_MS"),
+            railway_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
+            landing_bound=self._milliseconds("LANDING_BOUND_MS"),
+        )
+        for problem in timing.problems():
+            self._refuse("LEASE_TTL_MS", problem)
+        return timing
+
+    def _milliseconds(self, name: str) -> float | None:
+        if not self._get(name):
+            return None
+        return self._number(name, 1000, 50, 3_600_000, "milliseconds, 50 to 3600000") / 1000
 
     def log_format(self) -> Literal["json", "text"] | None:
         value = self._get("LOG_FORMAT").lower()

@@ -88,4 +88,4 @@ async def running(scene: Scene, *arguments: str, **environment: str) -> AsyncIte
         await reading
 
 
-QUICK = {"POLL_INTERVAL_MS": "200", "LEASE_TTL_MS": "1000"}
+QUICK = {"POLL_INTERVAL_MS": "200", "LEASE_TTL_MS": "2000"}

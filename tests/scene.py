@@ -36,6 +36,7 @@ class Scene:
     environment: dict[str, str]
     policy: Path = POLICY
     text: io.StringIO = field(default_factory=io.StringIO)
+    journals: list[Any] = field(default_factory=list)
 
     @asynccontextmanager
     async def controller(
@@ -45,6 +46,7 @@ class Scene:
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
         way = Way(dry_run=dry_run)
         async with opened(configuration, way, stream=self.text, events=self.text, form="json") as controller:
+            self.journals.append(controller.world.journal)
             await controller.leadership.turn()
             try:
                 yield Driven(controller)
@@ -64,7 +66,12 @@ class Scene:
             )
 
     async def let_time_pass(self, seconds: float) -> None:
-        """Moves every stamp that the journal holds into the past, as if so much time had gone by."""
+        """Moves every stamp that the journal holds into the past, as if so much time had gone by.
+
+        What the controllers remember themselves is forgotten, or they would take it for a clock that jumped.
+        """
+        for journal in self.journals:
+            getattr(journal, "_journal", journal)._shadows.clear()
         key = await self.journal_key()
         for name in ("last_up", "last_down", "since", "unbroken_since", "intent_at", "refused_at"):
             if await self.redis.hexists(key, name):

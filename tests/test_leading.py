@@ -13,6 +13,7 @@ from controller.adapters.redis import Keys, RedisLeases, connect
 from controller.demo.servers import Servers
 from controller.leading import Leadership
 from controller.ports import Source
+from controller.timing import Timing
 
 KEYS = Keys("autoscaler", "env")
 TTL = 15.0
@@ -48,7 +49,7 @@ def replica(redis: Redis, name: str = "a") -> Replica:
     def note(event: str, /, **fields: object) -> None:
         events.append(event)
 
-    leadership = Leadership(RedisLeases(redis, KEYS), clock, ttl=TTL, replica=name, report=note)
+    leadership = Leadership(RedisLeases(redis, KEYS), clock, timing=Timing.around(TTL), replica=name, report=note)
     return Replica(leadership, clock, events)
 
 
@@ -136,7 +137,7 @@ async def test_a_renewal_that_is_answered_too_late_counts_as_lost(redis: Redis) 
     clock = HandClock()
     leases = SlowLeases(RedisLeases(redis, KEYS), clock)
     one = replica(redis)
-    one.leadership = Leadership(leases, clock, ttl=TTL, replica="a", report=one.leadership._report)
+    one.leadership = Leadership(leases, clock, timing=Timing.around(TTL), replica="a", report=one.leadership._report)
     await one.leadership.turn()
     leases.slow = True
     await one.leadership.turn()
@@ -159,4 +160,6 @@ async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stopp
         await one.leadership.turn()
         assert leads(one)
         assert not in_trouble(one)
-    assert one.events == ["lease_acquired", "redis_unavailable", "lease_lost", "lease_acquired"]
+    assert one.events == [
+        *("lease_acquired", "redis_unavailable", "lease_lost", "redis_available", "lease_acquired"),
+    ]

@@ -158,9 +158,11 @@ async def test_an_answer_that_was_lost_is_not_asked_again_and_the_next_reading_t
         await scene.jobs(20)
         scene.fake.inject("lost", on="mutation")
         cycle = await driven.tick()
-        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.OUTCOME_UNKNOWN)
+        assert (cycle.outcome, cycle.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNKNOWN)
         await settled(scene, 2)
         assert (await driven.tick()).outcome is Outcome.HELD
+    (event,) = scene.events("intent_settled")
+    assert event["message"].endswith("Railway shows 2 workers, so that it was done")
     assert scene.asked_for == [2]
 
 
@@ -175,6 +177,8 @@ async def test_a_true_that_is_not_honoured_is_reported_and_not_sent_in_a_loop(sc
             assert (await driven.tick()).reason is Reason.INTENT_OPEN
         assert scene.asked_for == [2]
         await scene.let_time_pass(61)
+        assert (await driven.tick()).reason is Reason.BACKING_OFF
+        await scene.let_time_pass(31)
         assert (await driven.tick()).outcome is Outcome.APPLIED
     assert scene.asked_for == [2, 2]
     (event,) = scene.events("not_honoured")
@@ -285,10 +289,14 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
     """As a kill -9 between the two would leave it; the restart comes an hour later."""
     await driven.tick()
     decision = Decision(0, 3, 3, (Because(Reason.TIER, "50 jobs want 3 workers"),))
-    await driven.controller.world.journal.record_intent(WORKER, decision, driven.lease)
+    journal = driven.controller.world.journal
+    version = (await journal.recall(WORKER)).version
+    await journal.record_intent(WORKER, "of a leader that died", decision, version, driven.lease)
     await scene.jobs(50)
     assert (await driven.tick()).reason is Reason.INTENT_OPEN
     await scene.let_time_pass(3600)
+    assert (await driven.tick()).reason is Reason.SCALE_UP_COOLDOWN  # it may have been sent, and have landed just now
+    await scene.let_time_pass(31)
     assert (await driven.tick()).outcome is Outcome.APPLIED
 
 
@@ -396,7 +404,7 @@ async def test_the_log_line_has_exactly_the_keys_that_people_were_promised(scene
         "event": "reconcile",
         "worker": WORKER,
         "outcome": "applied",
-        "epoch": 1,
+        "epoch": driven.lease.epoch,
         "pending": 10,
         "processing": 5,
         "depth": 15,

@@ -56,7 +56,8 @@ async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -
             status = (await client.get(f"http://[::1]:{port}/status")).json()
         promised = {"status": "healthy", "workers": 2, "maxWorkers": 5, "queueDepth": 15, "rpmUsage": 0, "rpmLimit": 60}
         assert health == promised
-        assert (status["role"], status["epoch"]) == ("leader", 1)
+        epoch = (await controller.until(event="lease_acquired"))["epoch"]
+        assert (status["role"], status["epoch"]) == ("leader", epoch)
         controller.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(controller.process.wait(), 5) == 0
         await controller.until(event="lease_released")
@@ -84,9 +85,10 @@ async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_take
                 status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
             assert (health["workers"], status["role"]) == (2, "standby")
             assert not [line for line in second.lines if line["event"] == "reconcile"]
+            epoch = (await first.until(event="lease_acquired"))["epoch"]
             first.process.kill()
-            await second.until(event="lease_acquired", epoch=2)
-            await second.until(event="reconcile", epoch=2)
+            await second.until(event="lease_acquired", epoch=epoch + 1)
+            await second.until(event="reconcile", epoch=epoch + 1)
     assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart"]
 
 

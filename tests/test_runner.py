@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ from controller.log import Log
 from controller.model import History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy import Queue as QueuePolicy
-from controller.ports import Keep, Recalled, Receipt, Source, Unavailable
+from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Source, Unavailable, Watched
 from controller.reconciler import World
 from controller.runner import Runner
+from controller.timing import Timing
 
 POLICY = Policy.model_validate(
     {
@@ -59,7 +60,7 @@ class Services:
             raise self.fault
         return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
 
-    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
         raise AssertionError("nothing should be scaled here")
 
 
@@ -72,7 +73,7 @@ class Memory:
     async def recall(self, worker: str) -> Recalled:
         return Recalled(History(), 0.0)
 
-    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         return Recalled(History(since=0.0), 0.0)
 
     async def record_intent(self, *_: Any) -> Intent:
@@ -80,7 +81,7 @@ class Memory:
 
     async def accept(self, *_: Any) -> None: ...
 
-    async def settle(self, *_: Any) -> Recalled:
+    async def settle(self, *_: Any, unseen_stop: str = "") -> Recalled:
         return await self.recall("")
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -89,8 +90,8 @@ class Memory:
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         self.lines = lines
 
-    async def published(self) -> Mapping[str, str]:
-        return self.lines
+    async def watch(self, workers: Sequence[str]) -> Watched:
+        return Watched(None, 0.0, self.lines, None)
 
 
 class Unlimited:
@@ -103,7 +104,7 @@ class Unlimited:
 class Always:
     """Everybody may lead."""
 
-    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
         return LEASE
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -135,8 +136,8 @@ class Stage:
         log = Log(self.text, form="json", clock=clock)
         world = World(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
         self.board = Board(clock, POLICY.interval)
-        self.leadership = Leadership(Always(), clock, ttl=15, replica="a", report=log.event)
-        self.runner = Runner(POLICY, world, self.leadership, self.board, log)
+        self.leadership = Leadership(Always(), clock, timing=Timing.around(15), replica="a", report=log.event)
+        self.runner = Runner(POLICY, world, self.leadership, self.board, log, landing_bound=60)
 
     @property
     def lines(self) -> list[dict[str, Any]]:

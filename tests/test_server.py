@@ -20,6 +20,7 @@ from controller.leading import Leadership
 from controller.model import Because, Decision, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError
+from controller.ports import Bid, Held
 from controller.server import (
     Shown,
     application,
@@ -29,6 +30,7 @@ from controller.server import (
     prefers_text,
     prometheus_text,
 )
+from controller.timing import Timing
 
 POLICY = Policy.model_validate(
     {
@@ -61,8 +63,8 @@ def silent(event: str, /, **fields: object) -> None:
 
 
 class NoLeases:
-    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
-        return None
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        return Held(1, 5.0)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         return False
@@ -78,7 +80,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def shown(clock: HandClock) -> Shown:
-    leadership = Leadership(NoLeases(), clock, ttl=15, replica="a", report=silent)
+    leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
     return Shown(Board(clock, POLICY.interval), leadership, POLICY)
 
 

@@ -25,7 +25,7 @@ def refused(**changes: str) -> list[str]:
 def test_the_defaults() -> None:
     settings = load_settings(RIGHT)
     assert settings.railway_api_url.startswith("https://backboard.railway.com/graphql/v2?")
-    assert (settings.port, settings.lease_ttl, settings.key_prefix, settings.log_format) == (
+    assert (settings.port, settings.timing.ttl, settings.key_prefix, settings.log_format) == (
         8080,
         15,
         "autoscaler",

@@ -6,12 +6,25 @@ controller's history, so that it says what the real one would do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from controller.model import Decision, History, Intent, Lease, Recommendation, Replicas
 from controller.policy import RateLimit as RateLimitPolicy
-from controller.ports import Journal, Keep, Platform, RateLimit, Recalled, Receipt, Settled, Unavailable
+from controller.ports import (
+    Bid,
+    Held,
+    Journal,
+    Keep,
+    Note,
+    Platform,
+    RateLimit,
+    Recalled,
+    Receipt,
+    Settled,
+    Unavailable,
+    Watched,
+)
 
 
 class DryRunPlatform:
@@ -21,8 +34,8 @@ class DryRunPlatform:
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         return await self._platform.observe(services)
 
-    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
-        del service, replicas, observed
+    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+        del service, intent, observed
         return Receipt.DRY_RUN
 
 
@@ -37,19 +50,19 @@ class DryRunJournal:
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
 
-    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         del lease
-        history, now = await self._journal.recall(worker)
+        history, now, version = await self._journal.recall(worker)
         noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window]
-        self._noted[worker] = [*noted, Recommendation(now, recommended)]
+        self._noted[worker] = [*noted, Recommendation(now, note.recommended)]
         began = self._began.setdefault(worker, now)
         history = history.carried_on(now, window=keep.window, gap=keep.gap)
-        if history.count is not None and history.count != count and history.intent is None:
+        if history.count is not None and history.count != note.count and history.intent is None:
             history = replace(
                 history, last_up=began, last_down=began
             )  # by other hands, which the real one would charge
         unbroken = min(began, history.unbroken_since or began)
-        return Recalled(self._with_notes(worker, history, began, unbroken), now)
+        return Recalled(self._with_notes(worker, history, began, unbroken), now, version)
 
     def _with_notes(self, worker: str, history: History, began: float, unbroken: float) -> History:
         return replace(
@@ -62,14 +75,17 @@ class DryRunJournal:
             count=None,
         )
 
-    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
-        return Intent(f"dry-run-{worker}", lease.epoch, decision.current, decision.desired, 0.0)
+    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+        del worker, version
+        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
 
     async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
         del worker, intent, lease
 
-    async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
-        del intent, outcome, count, lease
+    async def settle(
+        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+    ) -> Recalled:
+        del intent, outcome, count, lease, unseen_stop
         return await self._journal.recall(worker)
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -79,14 +95,14 @@ class DryRunJournal:
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease
 
-    async def published(self) -> Mapping[str, str]:
-        return await self._journal.published()
+    async def watch(self, workers: Sequence[str]) -> Watched:
+        return await self._journal.watch(workers)
 
 
 class DryRunLeases:
-    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
-        del ttl, seen_epoch
-        return Lease(f"dry-run:{holder}", 0)
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        del ttl
+        return Lease(f"dry-run:{bid.holder}", 0)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         del lease, ttl

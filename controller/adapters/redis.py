@@ -2,8 +2,9 @@
 
 All keys of ours stand under one prefix with one hash tag, so that a script touches one slot of a Redis Cluster:
 
-    {<prefix>:<environment>}:lease              the holder, with a time to live
-    {<prefix>:<environment>}:epoch              a counter that only rises
+    {<prefix>:<environment>}:lease              <epoch>:<holder>, with a time to live
+    {<prefix>:<environment>}:epoch              a number that only rises
+    {<prefix>:<environment>}:leader             a hash: who leads or led last, since when, and until when it trusts it
     {<prefix>:<environment>}:worker:<name>      a hash: stamps, the open intent, the agreed count
     {<prefix>:<environment>}:past:<name>        a sorted set: recommendations within the stabilization window
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
@@ -33,9 +34,22 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters import redis_scripts as scripts
-from controller.model import Decision, History, Intent, Lease, Recommendation
+from controller.adapters.redis_shadow import Shadow
+from controller.model import Decision, History, Intent, Leader, Lease, Recommendation
 from controller.policy import RateLimit as RateLimitPolicy
-from controller.ports import Clock, Keep, LeaseLost, Recalled, Settled, Source, Unavailable
+from controller.ports import (
+    Bid,
+    Clock,
+    Held,
+    Keep,
+    LeaseLost,
+    Note,
+    Recalled,
+    Settled,
+    Source,
+    Unavailable,
+    Watched,
+)
 
 TIMEOUT_S = 2.0
 """Below the lease's life by far: three attempts to renew must fit into it."""
@@ -46,13 +60,13 @@ _MOST_DIGITS = 15
 T = TypeVar("T")
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> Redis:
     """A client that never retries by itself: a command sent twice would be done twice."""
     return Redis.from_url(
         _without_family(url),
         decode_responses=True,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
@@ -80,7 +94,7 @@ async def _ask(answer: Awaitable[T]) -> T:
     except ReadOnlyError:
         raise Unavailable(Source.JOURNAL, "is a read-only replica; REDIS_URL must name the primary") from None
     except RedisTimeoutError:
-        raise Unavailable(Source.JOURNAL, f"did not answer within {TIMEOUT_S:g} s") from None
+        raise Unavailable(Source.JOURNAL, "did not answer in time") from None
     except RedisConnectionError:
         raise Unavailable(Source.JOURNAL, "cannot be reached at the address in REDIS_URL; is it running?") from None
     except (ResponseError, RedisError) as error:
@@ -104,6 +118,7 @@ class Keys:
         self._tag = f"{{{prefix}:{environment}}}"
         self.lease = f"{self._tag}:lease"
         self.epoch = f"{self._tag}:epoch"
+        self.leader = f"{self._tag}:leader"
         self.cycles = f"{self._tag}:cycles"
 
     def worker(self, name: str) -> str:
@@ -114,7 +129,7 @@ class Keys:
 
 
 class RedisLeases:
-    """SET NX PX with an owner check, and an epoch by INCR. The time to live is in Redis only."""
+    """SET PX with an owner check, and an epoch that rises over every loss of data. The time to live is in Redis."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._keys = keys
@@ -122,70 +137,97 @@ class RedisLeases:
         self._renew = redis.register_script(scripts.RENEW)
         self._release = redis.register_script(scripts.RELEASE)
 
-    async def acquire(self, holder: str, ttl: float, seen_epoch: int) -> Lease | None:
-        keys = [self._keys.lease, self._keys.epoch]
-        epoch = int(await _ask(self._acquire(keys=keys, args=[holder, _ms(ttl), seen_epoch])))
-        return Lease(holder, epoch) if epoch else None
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
+        known: list[str | int] = [bid.seen_epoch, bid.last_holder, _ms(bid.patience), int(bid.of_nothing)]
+        answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]))
+        if answer[0] == scripts.EMPTY:
+            return Held(empty=True)
+        granted, epoch, wait = (int(part) for part in answer)
+        return Lease(bid.holder, epoch) if granted else Held(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        return bool(await _ask(self._renew(keys=[self._keys.lease], args=[lease.holder, _ms(ttl)])))
+        keys = [self._keys.lease, self._keys.leader]
+        return bool(await _ask(self._renew(keys=keys, args=[_value(lease), _ms(ttl)])))
 
     async def release(self, lease: Lease) -> None:
-        await _ask(self._release(keys=[self._keys.lease], args=[lease.holder]))
+        await _ask(self._release(keys=[self._keys.lease, self._keys.leader], args=[_value(lease)]))
 
 
 class RedisJournal:
     """What survives a restart. Every write is one script that checks the lease first."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, keys: Keys, clock: Clock) -> None:
         self._keys = keys
+        self._clock = clock
+        self._shadows: dict[str, Shadow] = {}
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
-            for name in ("RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE", "PUBLISH")
+            for name in ("RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE", "PUBLISH", "WATCH")
         }
 
     async def recall(self, worker: str) -> Recalled:
-        return _recalled(await self._run("RECALL", worker, []))
+        return await self._run("RECALL", worker, [])
 
-    async def remember(self, worker: str, recommended: int, count: int, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         args: list[str | int] = [
-            lease.holder,
-            recommended,
-            count,
-            _ms(keep.window),
-            _ms(keep.gap),
-            uuid.uuid4().hex[:8],
+            _value(lease),
+            *(note.recommended, note.count, _ms(keep.window), _ms(keep.gap)),
+            *(uuid.uuid4().hex[:8], int(note.working)),
+            *self._shadow(worker).evidence(self._clock.monotonic()),
         ]
-        return _recalled(await self._run("REMEMBER", worker, args))
+        return await self._run("REMEMBER", worker, args)
 
-    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
-        ident = uuid.uuid4().hex
-        args: list[str | int] = [lease.holder, ident, lease.epoch, decision.current, decision.desired]
-        answer = await self._run("RECORD_INTENT", worker, [*args, decision.direction.value])
-        return Intent(ident, lease.epoch, decision.current, decision.desired, _seconds(answer[1]))
+    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+        args: list[str | int] = [_value(lease), ident, lease.epoch, decision.current, decision.desired]
+        recalled = await self._run("RECORD_INTENT", worker, [*args, decision.direction.value, *_parts(version)])
+        assert recalled.history.intent is not None, "the script has just written it"
+        return recalled.history.intent
 
     async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
-        await self._run("ACCEPT", worker, [lease.holder, intent.id, intent.direction.value])
+        await self._run("ACCEPT", worker, [_value(lease), intent.id, intent.direction.value])
 
-    async def settle(self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease) -> Recalled:
-        args: list[str | int] = [lease.holder, intent.id, intent.direction.value, outcome.value, count]
-        return _recalled(await self._run("SETTLE", worker, args))
+    async def settle(
+        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+    ) -> Recalled:
+        what = [intent.id, intent.direction.value, outcome.value, count, unseen_stop]
+        return await self._run("SETTLE", worker, [_value(lease), *what])
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
-        return _recalled(await self._run("CHARGE", worker, [lease.holder, count]))
+        return await self._run("CHARGE", worker, [_value(lease), count])
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
-        args: list[str | int] = [lease.holder, _CYCLES_KEPT_MS, *pairs]
-        _refuse_lost(await _ask(self._scripts["PUBLISH"](keys=[self._keys.lease, self._keys.cycles], args=args)))
+        args: list[str | int] = [_value(lease), _CYCLES_KEPT_MS, *pairs]
+        keys = [self._keys.lease, self._keys.leader, self._keys.cycles]
+        _refuse(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
 
-    async def published(self) -> Mapping[str, str]:
-        return await _ask(cast("Awaitable[dict[str, str]]", self._redis.hgetall(self._keys.cycles)))
+    async def watch(self, workers: Sequence[str]) -> Watched:
+        asked_at = self._clock.monotonic()
+        keys = [self._keys.leader, self._keys.cycles, *(self._keys.worker(worker) for worker in workers)]
+        args = [age for worker in workers for age in self._shadow(worker).ages(asked_at)]
+        stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
+        try:
+            for worker, flat in zip(workers, hashes, strict=True):
+                self._shadow(worker).note(_fields(flat), int(stamp), asked_at)
+            return _watched(int(stamp), _fields(leader), _fields(cycles))
+        except (ValueError, KeyError, TypeError):
+            raise _not_ours("the leader's or a worker's hash") from None
 
-    async def _run(self, name: str, worker: str, args: Sequence[str | int]) -> list[Any]:
+    async def _run(self, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
+        asked_at = self._clock.monotonic()
         keys = [self._keys.lease, self._keys.worker(worker), self._keys.past(worker)]
-        return _refuse_lost(await _ask(self._scripts[name](keys=keys, args=args)))
+        _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args)))
+        try:
+            fields = _fields(flat)
+            recalled = Recalled(_history(fields, past), _seconds(now), _version(fields))
+            self._shadow(worker).note(fields, int(now), asked_at)
+        except (ValueError, KeyError, TypeError):
+            raise _not_ours("the worker's hash") from None
+        return recalled
+
+    def _shadow(self, worker: str) -> Shadow:
+        return self._shadows.setdefault(worker, Shadow())
 
 
 class RedisRateLimit:
@@ -215,25 +257,49 @@ class RedisRateLimit:
         await _ask(self._redis.mset(values))
 
 
-def _refuse_lost(answer: list[Any]) -> list[Any]:
+def _refuse(answer: list[Any]) -> list[Any]:
     if answer[0] == scripts.LOST:
         raise LeaseLost("another replica holds the lease, or it ran out; nothing was written and nothing is sent")
+    if answer[0] == scripts.CHANGED:
+        raise Unavailable(
+            Source.JOURNAL, "holds another memory than the one that this was decided on; nothing was sent"
+        )
     return answer
 
 
-def _recalled(answer: list[Any]) -> Recalled:
-    try:
-        return _understood(answer)
-    except (ValueError, KeyError, TypeError):
-        raise Unavailable(
-            Source.JOURNAL, "holds something in the worker's hash that is not ours; look at it (HGETALL), and DEL it"
-        ) from None
+def _not_ours(what: str) -> Unavailable:
+    return Unavailable(Source.JOURNAL, f"holds something in {what} that is not ours; look at it (HGETALL), and DEL it")
 
 
-def _understood(answer: list[Any]) -> Recalled:
-    _, now, flat, past = answer
-    fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
-    history = History(
+def _value(lease: Lease) -> str:
+    """What the lease's key holds while it is this one."""
+    return f"{lease.epoch}:{lease.holder}"
+
+
+def _version(fields: Mapping[str, str]) -> str:
+    return "/".join(fields.get(name, "") for name in ("memory", "revision", "run"))
+
+
+def _parts(version: str) -> list[str]:
+    return [*version.split("/"), "", ""][:3]
+
+
+def _fields(flat: Any) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
+
+
+def _watched(now: int, leader: Mapping[str, str], cycles: Mapping[str, str]) -> Watched:
+    published = _stamp(leader, "published")
+    age = None if published is None else max(0.0, now / 1000 - published)
+    if not leader.get("holder"):
+        return Watched(None, 0.0, cycles, age)
+    known = Leader(leader["holder"], _number(leader["epoch"]), _seconds(leader["since"]))
+    left = 0.0 if leader.get("released") == "1" else _seconds(leader["until"]) - now / 1000
+    return Watched(known, min(max(0.0, left), _seconds(leader["ttl"])), cycles, age)
+
+
+def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
+    return History(
         last_up=_stamp(fields, "last_up"),
         last_down=_stamp(fields, "last_down"),
         since=_stamp(fields, "since"),
@@ -244,8 +310,10 @@ def _understood(answer: list[Any]) -> Recalled:
         intent=_intent(fields),
         count=_number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
+        refused_to=_number(fields["refused_to"]) if fields.get("refused_to") else None,
+        setbacks=_number(fields.get("setbacks", "0")),
+        unseen_stop=fields.get("unseen_stop"),
     )
-    return Recalled(history, _seconds(now))
 
 
 def _intent(fields: Mapping[str, str]) -> Intent | None:

@@ -1,172 +1,318 @@
 """The Lua scripts: each one atomic step, safe to run twice. Times are milliseconds of Redis' own clock.
 
-Keys of every guarded script: 1 the lease, 2 the worker's hash. A guarded script's first argument is the holder; it
-answers LOST and changes nothing when the lease is not that holder's.
+A guarded script's first key is the lease and its first argument what the lease must hold (`<epoch>:<holder>`); it
+answers LOST and changes nothing when it does not. A worker's memory is a hash:
+
+    memory, revision, run     what this memory is: made once, raised with each write, the server process that holds it
+    last_up, last_down        stamps of the last scale in each direction; they only ever move later, but for one that
+                              was given back because nothing was sent
+    since                     when this memory began, or was last in doubt (data lost, rolled back, a server restarted)
+    intent…                   a change written down and not settled yet
+    count                     the replicas last agreed with the platform
+    refused_at, refused_to, setbacks    the last change that came to nothing, and how many in a row
+    unseen_stop               the deployment whose stop was accepted and is not shown
+    recommended_at, unbroken_since, window    the chain of recommendations
 """
 
 LOST = "lost"
+CHANGED = "changed"
+EMPTY = "empty"
 
 _NOW = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local stamp = string.format('%.0f', now)
 """
 
 _GUARD = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
 """
 
-# The memory of a worker in one answer: the time, the hash as name/value pairs, the recommendations as name/score pairs.
-_RECALL = """
-local function recall(hash, past)
-  return {'ok', string.format('%.0f', now), redis.call('HGETALL', hash), redis.call('ZRANGE', past, 0, -1)}
+# INFO may be denied to us; then a restart of the server is noticed by what it lost only.
+_RUN = """
+local function run()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 end
 """
 
-# KEYS: lease, epoch. ARGV: holder, ttl, highest epoch that the caller has seen.
-ACQUIRE = """
-local current = redis.call('GET', KEYS[1])
-local epoch = tonumber(redis.call('GET', KEYS[2]) or '0')
-if current == ARGV[1] then
-  -- an earlier acquire of this very attempt, whose answer was lost
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return epoch
+_HASH = """
+local function get(field) return redis.call('HGET', KEYS[2], field) end
+local function number(field) return tonumber(get(field) or '0') or 0 end
+local function raised_by_one(field) return string.format('%.0f', number(field) + 1) end
+local function write(...) redis.call('HSET', KEYS[2], 'revision', raised_by_one('revision'), ...) end
+"""
+
+# The whole memory of a worker in one answer: the time, the hash, the recommendations.
+_RECALL = """
+local function recall()
+  return {'ok', stamp, redis.call('HGETALL', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1)}
 end
+"""
+
+# What a process remembers, as ages in milliseconds ('' where nothing): stamps only ever move later. The slack is for
+# the way here, which takes longer at one time than at another.
+_RAISE = """
+local function raised(hash, field, age)
+  if age == '' then return false end
+  local at = now - tonumber(age)
+  if at <= (tonumber(redis.call('HGET', hash, field) or '0') or 0) + 50 then return false end
+  redis.call('HSET', hash, field, string.format('%.0f', at))
+  redis.call('HINCRBY', hash, 'revision', 1)
+  return true
+end
+"""
+
+# KEYS: lease, epoch, leader. ARGV: holder, ttl, highest epoch that the caller has seen, its own last holder, for how
+# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1').
+# Answers {granted, epoch, ms to wait} or {'empty'}. A takeover raises the epoch by one; where data may have been lost
+# it begins again at the time in seconds, which is more than it can have come to.
+ACQUIRE = (
+    _NOW
+    + _RUN
+    + """
+local ttl = tonumber(ARGV[2])
+local current = redis.call('GET', KEYS[1])
+local epoch = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+local known = redis.call('HMGET', KEYS[3], 'holder', 'until', 'ttl', 'released', 'epoch', 'run')
+local theirs = tonumber(known[3] or '') or ttl
 if current then
+  local held, holder = string.match(current, '^(%d+):(.*)$')
+  if holder == ARGV[1] then
+    -- an earlier acquire of this very attempt, whose answer was lost
+    redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + ttl))
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return {1, held, ARGV[2]}
+  end
   -- a lease without an end, or with one too far away (a clock that was set back), would lock everybody out
   local left = redis.call('PTTL', KEYS[1])
-  if left < 0 or left > tonumber(ARGV[2]) * 10 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-  return 0
+  if left < 0 or left > theirs then
+    left = theirs
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left))
+  end
+  return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
-local seen = tonumber(ARGV[3])
-if seen > epoch then redis.call('SET', KEYS[2], ARGV[3]) end
-epoch = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
-return epoch
+if known[1] ~= ARGV[4] or not known[1] then
+  -- a lease that is gone before its time (evicted, deleted, lost with the data) is still trusted by whoever held it
+  local left = 0
+  if known[1] and known[4] ~= '1' then
+    left = math.min(theirs, (tonumber(known[2] or '') or 0) - now)
+  end
+  local released = known[4] == '1' and (tonumber(known[5] or '') or 0) >= tonumber(ARGV[3])
+  if not released then left = math.max(left, tonumber(ARGV[5])) end
+  if left > 0 then
+    -- where that end is too far away, a clock was set back: it is put where it can be at most
+    if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
+    return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
+  end
+end
+if epoch == 0 and ARGV[6] ~= '1' then return {'empty'} end
+local process = run()
+local least = epoch > 0 and known[6] == process and 0 or tonumber(t[1])
+epoch = string.format('%.0f', math.max(epoch + 1, tonumber(ARGV[3]) + 1, least))
+redis.call('SET', KEYS[2], epoch)
+redis.call('HSET', KEYS[3], 'holder', ARGV[1], 'epoch', epoch, 'since', stamp, 'ttl', ARGV[2], 'released', '0',
+  'run', process, 'until', string.format('%.0f', now + ttl))
+redis.call('SET', KEYS[1], epoch .. ':' .. ARGV[1], 'PX', ARGV[2])
+return {1, epoch, ARGV[2]}
 """
+)
 
-# KEYS: lease. ARGV: holder, ttl.
-RENEW = """
+# KEYS: lease, leader. ARGV: epoch:holder, ttl. Never creates it anew.
+RENEW = (
+    _NOW
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], 'until', string.format('%.0f', now + tonumber(ARGV[2])))
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
+)
 
-# KEYS: lease. ARGV: holder.
-RELEASE = """
+# KEYS: lease, leader. ARGV: epoch:holder.
+RELEASE = (
+    _NOW
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], 'until', stamp, 'released', '1')
 return redis.call('DEL', KEYS[1])
 """
+)
+
+# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker the age of its last scale up and down, as
+# the caller remembers it. Not guarded: all that it may do is to move a stamp later, which makes everybody more careful.
+WATCH = (
+    _NOW
+    + _RAISE
+    + """
+local hashes = {}
+for i = 3, #KEYS do
+  raised(KEYS[i], 'last_up', ARGV[2 * i - 5])
+  raised(KEYS[i], 'last_down', ARGV[2 * i - 4])
+  hashes[i - 2] = redis.call('HGETALL', KEYS[i])
+end
+return {stamp, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), hashes}
+"""
+)
 
 # KEYS: lease, hash, recommendations. Reads only.
 RECALL = (
     _NOW
     + _RECALL
     + """
-return recall(KEYS[2], KEYS[3])
+return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: holder, recommended, count, window, gap, a name for this reading.
+# KEYS: lease, hash, recommendations. ARGV: lease, recommended, count, window, gap, a name for this reading (and for a
+# memory that begins here), whether jobs are being worked on ('1'); then what this process remembers: memory, revision,
+# age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age, accepted.
 # Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
 # for one cooldown, and not until that future comes.
 REMEMBER = (
     _NOW
     + _GUARD
+    + _RUN
+    + _HASH
     + _RECALL
+    + _RAISE
     + """
-local stamp = string.format('%.0f', now)
-local stamps = {'last_up', 'last_down', 'since', 'unbroken_since', 'recommended_at', 'intent_at', 'refused_at'}
-for _, field in ipairs(stamps) do
-  local value = tonumber(redis.call('HGET', KEYS[2], field) or '0')
-  if value > now then redis.call('HSET', KEYS[2], field, stamp) end
+for _, field in ipairs({'last_up', 'last_down', 'since', 'unbroken_since', 'recommended_at', 'intent_at',
+    'refused_at'}) do
+  if number(field) > now then write(field, stamp) end
 end
-redis.call('HSETNX', KEYS[2], 'since', stamp)
-redis.call('HSETNX', KEYS[2], 'count', ARGV[3])
+local memory, process = get('memory'), run()
+local emptied = not memory
+local rolled_back = memory == ARGV[8] and tonumber(ARGV[9]) > number('revision')
+if emptied then write('memory', ARGV[6], 'since', stamp, 'run', process) end
+if emptied or rolled_back then
+  write('since', stamp)
+  if ARGV[8] ~= '' then
+    redis.call('HSET', KEYS[2], 'revision', string.format('%.0f', math.max(number('revision'), tonumber(ARGV[9])) + 1))
+    if ARGV[12] ~= '' then write('count', ARGV[12]) end
+    if ARGV[13] ~= '' then
+      write('intent', ARGV[13], 'intent_epoch', ARGV[14], 'intent_before', ARGV[15], 'intent_after', ARGV[16],
+        'intent_at', string.format('%.0f', now - tonumber(ARGV[17])), 'intent_accepted', ARGV[18])
+    else
+      redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
+        'intent_accepted', 'intent_previous')
+    end
+  end
+elseif get('run') ~= process then
+  -- another process of the server, perhaps with older data: nobody knows what it forgot
+  write('run', process, 'since', stamp)
+end
+raised(KEYS[2], 'last_up', ARGV[10])
+raised(KEYS[2], 'last_down', ARGV[11])
+if ARGV[13] ~= '' and get('intent') == ARGV[13] then
+  raised(KEYS[2], 'intent_at', ARGV[17])
+  if get('intent_previous') == false then write('intent_previous', '=') end
+end
+if not get('since') then write('since', stamp) end
+if not get('count') then write('count', ARGV[3]) end
+if ARGV[7] == '1' and get('unseen_stop') then redis.call('HDEL', KEYS[2], 'unseen_stop') end
 local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])
-local last = tonumber(redis.call('HGET', KEYS[2], 'recommended_at') or '0')
-local known = tonumber(redis.call('HGET', KEYS[2], 'window') or '0')
-if now - last > gap or window > known then redis.call('HSET', KEYS[2], 'unbroken_since', stamp) end
+if now - number('recommended_at') > gap or window > number('window') then
+  redis.call('HSET', KEYS[2], 'unbroken_since', stamp)
+end
 redis.call('HSET', KEYS[2], 'recommended_at', stamp, 'window', ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. stamp, '+inf')
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.0f', now - window - gap))
 if window > 0 then
-  redis.call('ZADD', KEYS[3], now, stamp .. ':' .. ARGV[2] .. ':' .. ARGV[6])
+  redis.call('ZADD', KEYS[3], stamp, stamp .. ':' .. ARGV[2] .. ':' .. ARGV[6])
   redis.call('PEXPIRE', KEYS[3], string.format('%.0f', 2 * (window + gap)))
 end
-return recall(KEYS[2], KEYS[3])
+return recall()
 """
 )
 
-# KEYS: lease, hash. ARGV: holder, id, epoch, before, after, direction (up|down).
+# KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
+# the memory that the decision was made on: memory, revision, run. Granted, charged and written in one step, or not
+# at all.
 RECORD_INTENT = (
     _NOW
     + _GUARD
+    + _RUN
+    + _HASH
+    + _RECALL
     + """
-local stamp = string.format('%.0f', now)
-local field = 'last_' .. ARGV[6]
-redis.call('HSET', KEYS[2], 'intent', ARGV[2], 'intent_epoch', ARGV[3], 'intent_before', ARGV[4],
-  'intent_after', ARGV[5], 'intent_at', stamp, 'intent_accepted', '0',
-  'intent_previous', redis.call('HGET', KEYS[2], field) or '', field, stamp)
-return {'ok', stamp}
+if get('intent') ~= ARGV[2] then
+  if get('memory') ~= ARGV[7] or get('revision') ~= ARGV[8] or get('run') ~= ARGV[9] or run() ~= ARGV[9]
+      or get('intent') then
+    return {'changed'}
+  end
+  local field = 'last_' .. ARGV[6]
+  write('intent', ARGV[2], 'intent_epoch', ARGV[3], 'intent_before', ARGV[4], 'intent_after', ARGV[5],
+    'intent_at', stamp, 'intent_accepted', '0', 'intent_previous', get(field) or '', field, stamp)
+end
+return recall()
 """
 )
 
-# KEYS: lease, hash. ARGV: holder, id, direction.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown counts from the answer.
 ACCEPT = (
     _NOW
     + _GUARD
+    + _HASH
+    + _RECALL
     + """
-if redis.call('HGET', KEYS[2], 'intent') == ARGV[2] then
-  redis.call('HSET', KEYS[2], 'intent_accepted', '1', 'last_' .. ARGV[3], string.format('%.0f', now))
-end
-return {'ok'}
+if get('intent') == ARGV[2] then write('intent_accepted', '1', 'last_' .. ARGV[3], stamp) end
+return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: holder, id, direction, outcome, count.
-# What was never sent, or was refused, is no scale: it gives its cooldown back.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction, outcome, count, the deployment whose stop is unseen.
+# What was never sent, or was refused, is no scale: it gives its cooldown back. What may have happened at any time
+# since it was sent counts from now.
 SETTLE = (
     _NOW
     + _GUARD
+    + _HASH
     + _RECALL
     + """
-if redis.call('HGET', KEYS[2], 'intent') == ARGV[2] then
-  local field = 'last_' .. ARGV[3]
-  if ARGV[4] == 'never sent' or ARGV[4] == 'refused' then
-    local previous = redis.call('HGET', KEYS[2], 'intent_previous')
-    if previous and previous ~= '' then
-      redis.call('HSET', KEYS[2], field, previous)
-    else
-      redis.call('HDEL', KEYS[2], field)
-    end
+if get('intent') == ARGV[2] then
+  local field, outcome = 'last_' .. ARGV[3], ARGV[4]
+  write('count', ARGV[5])
+  if outcome == 'never sent' or outcome == 'refused' then
+    local previous = get('intent_previous')
+    if previous == '' then redis.call('HDEL', KEYS[2], field)
+    elseif previous and previous ~= '=' then write(field, previous) end
+  elseif outcome == 'not honoured' or get('intent_accepted') ~= '1' then
+    write(field, stamp)
   end
-  if ARGV[4] == 'refused' then redis.call('HSET', KEYS[2], 'refused_at', string.format('%.0f', now)) end
-  redis.call('HSET', KEYS[2], 'count', ARGV[5])
+  if outcome == 'refused' or (outcome == 'not honoured' and get('intent_accepted') == '1') then
+    write('refused_at', stamp, 'refused_to', get('intent_after'), 'setbacks', raised_by_one('setbacks'))
+  elseif outcome == 'applied' then
+    redis.call('HDEL', KEYS[2], 'refused_at', 'refused_to', 'setbacks')
+  end
+  if ARGV[6] ~= '' then write('unseen_stop', ARGV[6]) end
   redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
     'intent_accepted', 'intent_previous')
 end
-return recall(KEYS[2], KEYS[3])
+return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: holder, count. Both cooldowns start: whoever did it had a reason.
+# KEYS: lease, hash, recommendations. ARGV: lease, count. Both cooldowns start: whoever did it had a reason.
 CHARGE = (
     _NOW
     + _GUARD
+    + _HASH
     + _RECALL
     + """
-local stamp = string.format('%.0f', now)
-redis.call('HSET', KEYS[2], 'last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
-return recall(KEYS[2], KEYS[3])
+write('last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
+return recall()
 """
 )
 
-# KEYS: lease, cycles. ARGV: holder, ttl, then worker and cycle in turn. Replaces what was published before.
+# KEYS: lease, leader, cycles. ARGV: lease, ttl, then worker and cycle in turn. Replaces what was published before.
 PUBLISH = (
-    _GUARD
+    _NOW
+    + _GUARD
     + """
-redis.call('DEL', KEYS[2])
-for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('DEL', KEYS[3])
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[3], ARGV[2])
+redis.call('HSET', KEYS[2], 'published', stamp)
 return {'ok'}
 """
 )

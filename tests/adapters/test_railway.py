@@ -18,7 +18,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.railway import RailwayPlatform, operations
 from controller.adapters.railway.client import RailwayClient
 from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
-from controller.model import Replicas, ServiceState
+from controller.model import Intent, Replicas, ServiceState
 from controller.ports import NotSent, Refused, Unavailable
 from controller.settings import load_settings
 
@@ -61,10 +61,14 @@ def test_every_operation_validates_and_is_sent_under_its_own_name(name: str) -> 
     assert definition.name.value == name
 
 
+def to(replicas: int) -> Intent:
+    return Intent("an intent", epoch=1, before=-1, after=replicas, at=0.0)
+
+
 @pytest.mark.parametrize("token", ["account", "workspace", "project"])
 async def test_every_kind_of_token_can_read_and_scale(token: TokenKind) -> None:
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake, token) as railway:
-        await railway.scale(fake.worker.id, 3, await read(railway, fake))
+        await railway.scale(fake.worker.id, to(3), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 3)
 
 
@@ -75,11 +79,11 @@ async def test_the_full_map_of_regions_is_sent_and_zero_never_is() -> None:
         platform(fake) as railway,
     ):
         seen = await read_until(railway, fake, ServiceState.RUNNING, 3)
-        await railway.scale(fake.worker.id, 6, seen)
+        await railway.scale(fake.worker.id, to(6), seen)
         seen = await read_until(railway, fake, ServiceState.RUNNING, 6)
-        await railway.scale(fake.worker.id, 1, seen)
+        await railway.scale(fake.worker.id, to(1), seen)
         seen = await read_until(railway, fake, ServiceState.RUNNING, 1)
-        await railway.scale(fake.worker.id, 0, seen)
+        await railway.scale(fake.worker.id, to(0), seen)
         await read_until(railway, fake, ServiceState.STOPPED, 0)
     sent = [mutation["variables"].get("input") for mutation in fake.mutations]
     assert sent[0] == {
@@ -97,7 +101,7 @@ async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_ba
             fake.url, json={"query": f'mutation {{ deploymentRemove(id: "{seen.deployment}") }}'}
         )
         seen = await read_until(railway, fake, ServiceState.REMOVED, 0)
-        await railway.scale(fake.worker.id, 2, seen)
+        await railway.scale(fake.worker.id, to(2), seen)
         await read_until(railway, fake, ServiceState.RUNNING, 2)
     assert fake.mutations[-1]["mutation"] == "serviceInstanceDeployV2"
 
@@ -105,9 +109,9 @@ async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_ba
 async def test_a_change_that_is_not_written_into_the_deployment_is_found_in_the_environment_s_config() -> None:
     switches = Switches(meta_in_place=False)
     async with FakeRailway.create(1, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
-        await railway.scale(fake.worker.id, 4, await read(railway, fake))
+        await railway.scale(fake.worker.id, to(4), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 4)
-        await railway.scale(fake.worker.id, 2, await read(railway, fake))
+        await railway.scale(fake.worker.id, to(2), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 2)
 
 
@@ -142,7 +146,7 @@ async def test_a_long_429_is_not_waited_for_and_nothing_is_sent_meanwhile() -> N
         with pytest.raises(Unavailable, match="429"):
             await railway.observe([fake.worker.id])
         with pytest.raises(NotSent, match="Retry-After"):
-            await railway.scale(fake.worker.id, 3, seen)
+            await railway.scale(fake.worker.id, to(3), seen)
     assert fake.mutations == []
 
 
@@ -172,7 +176,7 @@ async def test_a_mutation_is_sent_once_whatever_becomes_of_it(fault: str, kind: 
         seen = await read(railway, fake)
         fake.inject(fault, on="mutation", retry_after=60)
         with pytest.raises(Unavailable) as error:
-            await railway.scale(fake.worker.id, 3, seen)
+            await railway.scale(fake.worker.id, to(3), seen)
         assert type(error.value) is kind or isinstance(error.value, kind)
         assert isinstance(error.value, NotSent) == issubclass(kind, NotSent)
         assert len(fake.mutations) == 1
@@ -201,7 +205,7 @@ async def test_a_railway_that_cannot_be_reached_is_unavailable_and_a_change_cert
         with pytest.raises(Unavailable, match="cannot be reached"):
             await railway.observe([fake.worker.id])
         with pytest.raises(NotSent):
-            await railway.scale(fake.worker.id, 3, seen)
+            await railway.scale(fake.worker.id, to(3), seen)
 
 
 @asynccontextmanager
@@ -267,7 +271,7 @@ async def test_a_mutation_that_is_answered_with_rubbish_is_not_taken_for_done(bo
     seen = Replicas(1, 1, 1, ServiceState.RUNNING, {"us": 1}, "d")
     async with answering(body) as (railway, asked):
         with pytest.raises(Unavailable):
-            await railway.scale("svc", 0, seen)
+            await railway.scale("svc", to(0), seen)
     assert asked == ["DeploymentStop"]
 
 

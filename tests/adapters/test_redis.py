@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,9 +11,9 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
 from controller.demo.servers import Servers
-from controller.model import Because, Decision, History, Lease, Reason
+from controller.model import Because, Decision, History, Intent, Lease, Reason
 from controller.policy import RateLimit
-from controller.ports import Keep, LeaseLost, Settled, Unavailable
+from controller.ports import Bid, Held, Keep, LeaseLost, Note, Settled, Unavailable
 
 KEYS = Keys("autoscaler", "env")
 KEEP = Keep(window=60, gap=30)
@@ -33,35 +34,48 @@ def leases(redis: Redis) -> RedisLeases:
 
 @pytest.fixture
 def journal(redis: Redis) -> RedisJournal:
-    return RedisJournal(redis, KEYS)
+    return RedisJournal(redis, KEYS, SystemClock())
 
 
 @pytest.fixture
 async def lease(leases: RedisLeases) -> Lease:
-    lease = await leases.acquire("me", 60, 0)
-    assert lease is not None
-    return lease
+    return await acquired(leases, "me")
+
+
+async def acquired(leases: RedisLeases, holder: str, seen_epoch: int = 0) -> Lease:
+    answer = await leases.acquire(Bid(holder, seen_epoch), 60)
+    assert isinstance(answer, Lease)
+    return answer
+
+
+async def record(journal: RedisJournal, lease: Lease, ident: str = "one") -> Intent:
+    """An intent on what the journal holds now."""
+    version = (await journal.remember("w", Note(3, 1), KEEP, lease)).version
+    return await journal.record_intent("w", ident, UP, version, lease)
 
 
 async def test_only_one_holder_gets_the_lease(leases: RedisLeases, lease: Lease) -> None:
-    assert await leases.acquire("you", 60, 0) is None
+    held = await leases.acquire(Bid("you"), 60)
+    assert isinstance(held, Held)
+    assert held.epoch == lease.epoch
+    assert 59 < held.wait <= 60
 
 
 async def test_an_acquire_whose_answer_was_lost_gets_the_same_epoch_again(leases: RedisLeases, lease: Lease) -> None:
-    assert await leases.acquire("me", 60, 0) == lease
+    assert await acquired(leases, "me") == lease
 
 
 async def test_each_takeover_raises_the_epoch(leases: RedisLeases, lease: Lease) -> None:
     await leases.release(lease)
-    taken = await leases.acquire("you", 60, 0)
-    assert taken is not None
-    assert taken.epoch == lease.epoch + 1
+    assert (await acquired(leases, "you")).epoch > lease.epoch
 
 
 async def test_the_epoch_rises_even_over_an_emptied_redis(redis: Redis, leases: RedisLeases) -> None:
     await redis.flushdb()
-    lease = await leases.acquire("me", 60, seen_epoch=41)
-    assert lease == Lease("me", 42)
+    ahead = await acquired(leases, "me", seen_epoch=9_000_000_000)
+    assert ahead == Lease("me", 9_000_000_001)
+    await redis.flushdb()
+    assert (await acquired(leases, "newcomer")).epoch == pytest.approx(time.time(), abs=5)
 
 
 async def test_a_renewal_never_brings_a_lost_lease_back(redis: Redis, leases: RedisLeases, lease: Lease) -> None:
@@ -79,14 +93,14 @@ async def test_a_lease_that_would_last_for_ever_is_given_an_end(
     redis: Redis, leases: RedisLeases, lease: Lease
 ) -> None:
     await redis.persist(KEYS.lease)
-    assert await leases.acquire("you", 5, 0) is None
-    assert 0 < await redis.pttl(KEYS.lease) <= 5000
+    assert isinstance(await leases.acquire(Bid("you"), 5), Held)
+    assert 0 < await redis.pttl(KEYS.lease) <= 60_000
 
 
 async def test_an_empty_journal_knows_nothing_and_reading_it_leaves_it_empty(
     redis: Redis, journal: RedisJournal
 ) -> None:
-    history, now = await journal.recall("w")
+    history, now, _ = await journal.recall("w")
     assert history == History()
     assert now > 1_700_000_000
     assert await redis.keys("*") == []
@@ -95,39 +109,39 @@ async def test_an_empty_journal_knows_nothing_and_reading_it_leaves_it_empty(
 async def test_remembering_notes_the_recommendation_and_when_the_memory_began(
     journal: RedisJournal, lease: Lease
 ) -> None:
-    first, now = await journal.remember("w", 3, 1, KEEP, lease)
-    second, _ = await journal.remember("w", 5, 9, KEEP, lease)
+    first, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    second, _, _ = await journal.remember("w", Note(5, 9), KEEP, lease)
     assert first.since == first.unbroken_since == now
     assert (second.since, second.unbroken_since, second.count) == (now, now, 1)
     assert [one.replicas for one in second.recommendations] == [3, 5]
 
 
 async def test_a_silence_breaks_the_chain_of_recommendations(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     await redis.hincrby(KEYS.worker("w"), "recommended_at", -31_000)
-    history, later = await journal.remember("w", 3, 1, KEEP, lease)
+    history, later, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     assert (history.since, history.unbroken_since) == (now, later)
 
 
 async def test_recommendations_older_than_the_window_are_forgotten(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:
-    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     await redis.zadd(KEYS.past("w"), {"1:9:old": now * 1000 - 91_000, "2:8:kept": now * 1000 - 60_000})
-    history, _ = await journal.remember("w", 4, 1, KEEP, lease)
+    history, _, _ = await journal.remember("w", Note(4, 1), KEEP, lease)
     assert [one.replicas for one in history.recommendations] == [8, 3, 4]
 
 
 async def test_without_a_window_no_recommendation_is_kept(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", 3, 1, Keep(0, 30), lease)
+    await journal.remember("w", Note(3, 1), Keep(0, 30), lease)
     assert await redis.exists(KEYS.past("w")) == 0
 
 
 async def test_an_intent_starts_its_cooldown_and_stays_open_until_it_is_settled(
     journal: RedisJournal, lease: Lease
 ) -> None:
-    intent = await journal.record_intent("w", UP, lease)
-    history, _ = await journal.recall("w")
+    intent = await record(journal, lease)
+    history, _, _ = await journal.recall("w")
     assert history.intent == intent
     assert history.last_up == intent.at
     assert history.last_down is None
@@ -135,76 +149,79 @@ async def test_an_intent_starts_its_cooldown_and_stays_open_until_it_is_settled(
     accepted = (await journal.recall("w")).history.intent
     assert accepted is not None
     assert accepted.accepted
-    history, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
+    history, _, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
     assert (history.intent, history.count) == (None, 3)
     assert history.last_up is not None
 
 
 async def test_what_was_never_sent_gives_its_cooldown_back(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    intent = await journal.record_intent("w", UP, lease)
-    history, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
+    intent = await record(journal, lease)
+    history, _, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
     assert history.last_up is None
     await redis.hset(KEYS.worker("w"), "last_up", "1700000000000")
-    intent = await journal.record_intent("w", UP, lease)
-    history, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
+    intent = await record(journal, lease, "two")
+    history, _, _ = await journal.settle("w", intent, Settled.NEVER_SENT, 1, lease)
     assert history.last_up == 1_700_000_000
 
 
 async def test_what_was_refused_gives_its_cooldown_back_and_is_remembered(journal: RedisJournal, lease: Lease) -> None:
-    intent = await journal.record_intent("w", UP, lease)
-    history, now = await journal.settle("w", intent, Settled.REFUSED, 1, lease)
+    intent = await record(journal, lease)
+    history, now, _ = await journal.settle("w", intent, Settled.REFUSED, 1, lease)
     assert (history.last_up, history.intent, history.refused_at) == (None, None, now)
 
 
-async def test_a_change_that_is_seen_late_counts_from_when_it_was_written_down(
-    redis: Redis, journal: RedisJournal, lease: Lease
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_change_counts_from_its_answer_and_one_without_an_answer_from_when_it_is_seen(
+    redis: Redis, journal: RedisJournal, lease: Lease, *, accepted: bool
 ) -> None:
-    intent = await journal.record_intent("w", UP, lease)
+    intent = await record(journal, lease)
+    if accepted:
+        await journal.accept("w", intent, lease)
     await redis.hincrby(KEYS.worker("w"), "last_up", -3_600_000)
-    history, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
-    assert history.last_up == pytest.approx(intent.at - 3600, abs=0.01)
+    history, now, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
+    assert history.last_up == pytest.approx(now - 3600 if accepted else now, abs=0.5)
 
 
 async def test_stamps_from_the_future_are_moved_to_the_present(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:
-    _, now = await journal.remember("w", 3, 1, KEEP, lease)
+    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     tomorrow = str(round((now + 86_400) * 1000))
     for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at"):
         await redis.hset(KEYS.worker("w"), name, tomorrow)
     await redis.zadd(KEYS.past("w"), {f"{tomorrow}:9:x": float(tomorrow)})
-    history, later = await journal.remember("w", 3, 1, KEEP, lease)
+    history, later, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     assert {history.last_up, history.last_down, history.since, history.unbroken_since} == {later}
     assert 9 not in [one.replicas for one in history.recommendations]
 
 
 async def test_a_longer_window_than_was_kept_is_not_known_yet(journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", 3, 1, Keep(0, 30), lease)
-    history, now = await journal.remember("w", 3, 1, KEEP, lease)
+    await journal.remember("w", Note(3, 1), Keep(0, 30), lease)
+    history, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
     assert history.unbroken_since == now
 
 
 async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJournal, lease: Lease) -> None:
-    old = await journal.record_intent("w", UP, lease)
+    old = await record(journal, lease, "old")
     await journal.settle("w", old, Settled.APPLIED, 3, lease)
-    new = await journal.record_intent("w", UP, lease)
-    history, _ = await journal.settle("w", old, Settled.NEVER_SENT, 1, lease)
+    new = await record(journal, lease, "new")
+    history, _, _ = await journal.settle("w", old, Settled.NEVER_SENT, 1, lease)
     assert history.intent == new
 
 
 async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
-    history, now = await journal.charge("w", 2, lease)
+    history, now, _ = await journal.charge("w", 2, lease)
     assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
 
 async def test_whoever_does_not_hold_the_lease_writes_nothing(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:
-    intent = await journal.record_intent("w", UP, lease)
+    intent = await record(journal, lease)
     before = await redis.hgetall(KEYS.worker("w"))
     writes = [
-        journal.remember("w", 1, 1, KEEP, STRANGER),
-        journal.record_intent("w", UP, STRANGER),
+        journal.remember("w", Note(1, 1), KEEP, STRANGER),
+        journal.record_intent("w", "x", UP, "", STRANGER),
         journal.accept("w", intent, STRANGER),
         journal.settle("w", intent, Settled.APPLIED, 3, STRANGER),
         journal.charge("w", 3, STRANGER),
@@ -214,20 +231,20 @@ async def test_whoever_does_not_hold_the_lease_writes_nothing(
         with pytest.raises(LeaseLost):
             await write
     assert await redis.hgetall(KEYS.worker("w")) == before
-    assert await journal.published() == {}
+    assert (await journal.watch(["w"])).published == {}
 
 
 async def test_what_is_published_replaces_what_was(journal: RedisJournal, lease: Lease) -> None:
     await journal.publish({"a": "1", "b": "2"}, lease)
     await journal.publish({"b": "3"}, lease)
-    assert await journal.published() == {"b": "3"}
+    assert (await journal.watch(["w"])).published == {"b": "3"}
 
 
 async def test_all_keys_of_ours_share_one_hash_tag(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", 1, 1, KEEP, lease)
+    await journal.remember("w", Note(1, 1), KEEP, lease)
     await journal.publish({"w": "{}"}, lease)
     names = await redis.keys("*")
-    assert len(names) == 5
+    assert len(names) == 6
     assert all(str(name).startswith("{autoscaler:env}:") for name in names)
 
 
@@ -259,7 +276,7 @@ async def test_a_usage_that_is_no_number_is_unavailable(redis: Redis) -> None:
 
 async def test_a_redis_that_is_away_is_unavailable_and_comes_back(stoppable_servers: Servers) -> None:
     async with connect(stoppable_servers.redis_url) as client:
-        journal = RedisJournal(client, KEYS)
+        journal = RedisJournal(client, KEYS, SystemClock())
         await journal.recall("w")
         stoppable_servers.stop_redis()
         with pytest.raises(Unavailable, match="address in REDIS_URL; is it running"):
@@ -274,7 +291,7 @@ async def test_a_wrong_password_is_named_and_not_shown(stoppable_servers: Server
     url = stoppable_servers.redis_url.replace("redis://", "redis://:hunter2@")
     async with connect(url) as client:
         with pytest.raises(Unavailable) as error:
-            await RedisJournal(client, KEYS).recall("w")
+            await RedisJournal(client, KEYS, SystemClock()).recall("w")
     async with connect(url.replace("hunter2", "right")) as client:
         await client.config_set("requirepass", "")
     assert "refuses the user or password of REDIS_URL" in str(error.value)
@@ -303,4 +320,4 @@ async def test_a_key_of_ours_that_holds_another_kind_is_unavailable(redis: Redis
 async def test_what_was_published_and_cannot_be_decoded_is_unavailable(redis: Redis, journal: RedisJournal) -> None:
     await redis.hset(KEYS.cycles, "w", b"\xff\xfe")
     with pytest.raises(Unavailable, match="not ours"):
-        await journal.published()
+        await journal.watch(["w"])

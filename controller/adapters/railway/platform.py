@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient
 from controller.adapters.railway.reading import Regions, ServiceInstance
-from controller.model import Replicas, ServiceState
+from controller.model import Intent, Replicas, ServiceState
 from controller.ports import NotSent, Receipt, Refused, Source, Unavailable
 
 _PAGE = 50
@@ -35,7 +35,8 @@ class RailwayPlatform:
         found = await self._instances(services)
         return {service: await self._reading(service, found) for service in services}
 
-    async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+        replicas = intent.after
         if replicas == 0:
             if observed.deployment is None:
                 raise NotSent(Source.PLATFORM, "there is no deployment to stop")

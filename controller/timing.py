@@ -1,0 +1,100 @@
+"""How long things may take, and the inequalities without which two leaders could act at once. All in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+_DRIFT = 0.01
+"""Two clocks of which one runs this much faster still agree in time on who leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of the lease, and of what is done under it.
+
+    ttl: how long Redis keeps a lease. renew: how often its holder renews it. redis_timeout: the deadline of one
+    script. railway_timeout: that of one change sent to Railway. landing_bound: how long a change that was asked for may
+    stay invisible, or land late, before it is called not honoured.
+    """
+
+    ttl: float = 15.0
+    renew: float = 5.0
+    redis_timeout: float = 2.0
+    railway_timeout: float = 5.0
+    landing_bound: float = 60.0
+    """Railway's slowest known way to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a
+    request for most of a minute."""
+
+    @classmethod
+    def around(
+        cls,
+        ttl: float = 15.0,
+        *,
+        renew: float | None = None,
+        redis_timeout: float | None = None,
+        railway_timeout: float | None = None,
+        landing_bound: float | None = None,
+    ) -> Self:
+        """What is not given follows from the lease's life, so that a short lease has short deadlines."""
+        renewed = ttl / 3 if renew is None else renew
+        left = max(0.05, _window(ttl) - renewed)
+        return cls(
+            ttl=ttl,
+            renew=renewed,
+            redis_timeout=min(2.0, left) if redis_timeout is None else redis_timeout,
+            railway_timeout=min(5.0, 0.6 * left) if railway_timeout is None else railway_timeout,
+            landing_bound=60.0 if landing_bound is None else landing_bound,
+        )
+
+    @property
+    def window(self) -> float:
+        """How long its holder trusts a lease, from before it asked for it: less than Redis keeps it."""
+        return _window(self.ttl)
+
+    @property
+    def least_left(self) -> float:
+        """What must be left of the window for a change to be sent: it is over, or given up, before the lease is."""
+        return self.railway_timeout + self._slack
+
+    @property
+    def _slack(self) -> float:
+        """Between the last look at the lease and the moment when a request is given up."""
+        return min(0.2, self.ttl / 50)
+
+    @property
+    def retry(self) -> float:
+        """The pause after Redis did not answer."""
+        return min(1.0, self.ttl / 10)
+
+    @property
+    def poll(self) -> float:
+        """How often a standby looks."""
+        return min(2.0, self.ttl / 5)
+
+    @property
+    def survivors_wait(self) -> float:
+        """How long a newcomer leaves an empty Redis to those who may remember what it held: they look once a poll."""
+        return 1.25 * self.poll + 0.25
+
+    def problems(self) -> Iterator[str]:
+        """The inequalities that do not hold, each with its mend."""
+        left = self.window - self.renew
+        if self.renew + self.redis_timeout > self.window + 1e-9:
+            yield (
+                f"a lease of {self.ttl:g} s is trusted for {self.window:g} s, so that LEASE_RENEW_MS and "
+                f"REDIS_TIMEOUT_MS together may be at most that, not {self.renew + self.redis_timeout:g} s"
+            )
+        elif self.least_left > left + 1e-9:
+            yield (
+                f"with a lease of {self.ttl:g} s renewed every {self.renew:g} s a request must end within "
+                f"{max(0.0, left - self._slack):g} s; lower RAILWAY_TIMEOUT_MS (now {self.railway_timeout:g} s), "
+                "or raise LEASE_TTL_MS"
+            )
+        if self.landing_bound < self.railway_timeout:
+            yield f"LANDING_BOUND_MS may not be below RAILWAY_TIMEOUT_MS ({self.railway_timeout:g} s)"
+
+
+def _window(ttl: float) -> float:
+    return ttl * (1 - _DRIFT) - min(1.0, ttl / 10)
