@@ -50,16 +50,20 @@ local function recall()
 end
 """
 
-# What a process remembers, as ages in milliseconds ('' where nothing): stamps only ever move later. The slack is for
-# the way here, which takes longer at one time than at another.
+# What a process remembers of memory and revision, as ages in milliseconds ('' where nothing): stamps only ever move
+# later. Where somebody has written since, that is the news, and this is not. The slack is for the way here, which takes
+# longer at one time than at another.
 _RAISE = """
-local function raised(hash, field, age)
-  if age == '' then return false end
+local function is_news(hash, memory, revision)
+  local known = redis.call('HMGET', hash, 'memory', 'revision')
+  return known[1] ~= memory or (tonumber(known[2] or '') or 0) <= tonumber(revision)
+end
+local function raise(hash, field, age)
+  if age == '' then return end
   local at = now - tonumber(age)
-  if at <= (tonumber(redis.call('HGET', hash, field) or '0') or 0) + 50 then return false end
+  if at <= (tonumber(redis.call('HGET', hash, field) or '0') or 0) + 50 then return end
   redis.call('HSET', hash, field, string.format('%.0f', at))
   redis.call('HINCRBY', hash, 'revision', 1)
-  return true
 end
 """
 
@@ -138,16 +142,20 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
-# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker the age of its last scale up and down, as
-# the caller remembers it. Not guarded: all that it may do is to move a stamp later, which makes everybody more careful.
+# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker what the caller remembers: memory, revision,
+# age of the last scale up, and down. Not guarded: all that it may do is to move a stamp later, which makes everybody
+# more careful.
 WATCH = (
     _NOW
     + _RAISE
     + """
 local hashes = {}
 for i = 3, #KEYS do
-  raised(KEYS[i], 'last_up', ARGV[2 * i - 5])
-  raised(KEYS[i], 'last_down', ARGV[2 * i - 4])
+  local first = 4 * i - 11
+  if is_news(KEYS[i], ARGV[first], ARGV[first + 1]) then
+    raise(KEYS[i], 'last_up', ARGV[first + 2])
+    raise(KEYS[i], 'last_down', ARGV[first + 3])
+  end
   hashes[i - 2] = redis.call('HGETALL', KEYS[i])
 end
 return {stamp, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), hashes}
@@ -176,13 +184,14 @@ REMEMBER = (
     + _RECALL
     + _RAISE
     + """
+local memory, process = get('memory'), run()
+local news = is_news(KEYS[2], ARGV[8], ARGV[9])
+local rolled_back = memory == ARGV[8] and tonumber(ARGV[9]) > number('revision')
 for _, field in ipairs({'last_up', 'last_down', 'since', 'unbroken_since', 'recommended_at', 'intent_at',
     'refused_at'}) do
   if number(field) > now then write(field, stamp) end
 end
-local memory, process = get('memory'), run()
 local emptied = not memory
-local rolled_back = memory == ARGV[8] and tonumber(ARGV[9]) > number('revision')
 if emptied then write('memory', ARGV[6], 'since', stamp, 'run', process) end
 if emptied or rolled_back then
   write('since', stamp)
@@ -201,10 +210,12 @@ elseif get('run') ~= process then
   -- another process of the server, perhaps with older data: nobody knows what it forgot
   write('run', process, 'since', stamp)
 end
-raised(KEYS[2], 'last_up', ARGV[10])
-raised(KEYS[2], 'last_down', ARGV[11])
+if news then
+  raise(KEYS[2], 'last_up', ARGV[10])
+  raise(KEYS[2], 'last_down', ARGV[11])
+end
 if ARGV[13] ~= '' and get('intent') == ARGV[13] then
-  raised(KEYS[2], 'intent_at', ARGV[17])
+  raise(KEYS[2], 'intent_at', ARGV[17])
   if get('intent_previous') == false then write('intent_previous', '=') end
 end
 if not get('since') then write('since', stamp) end
