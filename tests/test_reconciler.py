@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from controller.adapters.redis import RedisJournal
 from controller.cycle import Outcome
 from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
@@ -460,3 +463,84 @@ async def test_shares_never_add_up_to_more_than_the_limit(scene: Scene, redis_ur
                 assert launcher.share() == 20
     assert launcher.read == [30, 30, 12, 12, 12]
     assert [await scene.redis.get(f"worker:config:{name}") for name in ("rpm_limit", "max_workers")] == ["60", "5"]
+
+
+async def test_a_stop_that_is_never_shown_leaves_no_job_waiting_for_ever(scene: Scene) -> None:
+    """Railway accepts the stop and goes on showing one replica that runs, while in truth nobody works."""
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    scene.fake.worker.switches.never_report_stop = True
+    async with scene.controller(SHORT) as driven:
+        assert (await driven.tick()).message.endswith("1 → 0 (accepted, and not visible yet)")
+        assert (await driven.tick()).reason is Reason.INTENT_OPEN
+        await scene.let_time_pass(61)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.BACKING_OFF)
+        await scene.let_time_pass(61)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.NOT_HONOURED)
+        assert scene.sent == ["deploymentStop"], "it has most likely happened: asked for again only now and then"
+        await scene.jobs(1)
+        assert (await driven.tick()).message == "1 job (1 pending, 0 processing) wants 1 worker: 0 → 1"
+        assert scene.sent == ["deploymentStop", "deploymentRestart"]
+        for _ in range(3):
+            assert (await driven.tick()).outcome is Outcome.HELD
+        assert scene.sent == ["deploymentStop", "deploymentRestart"], "the restart is given the time to work"
+        await scene.jobs(1, processing=1)
+        await driven.tick()
+        await scene.let_time_pass(61)
+        await scene.jobs(1)
+        await driven.tick()
+        assert scene.sent == ["deploymentStop", "deploymentRestart"], "somebody worked: nobody is stopped any more"
+
+
+async def test_a_stop_that_is_never_shown_is_asked_for_again_after_a_long_while(scene: Scene) -> None:
+    scene.fake.by_hand(replicas=1)
+    await settled(scene, 1)
+    scene.fake.worker.switches.never_report_stop = True
+    async with scene.controller(SHORT) as driven:
+        await driven.tick()
+        await scene.let_time_pass(61)
+        await driven.tick()
+        await scene.let_time_pass(601)
+        await driven.tick()
+    assert scene.sent == ["deploymentStop", "deploymentStop"]
+
+
+async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unsent(
+    scene: Scene, driven: Driven
+) -> None:
+    """Redis took it and the answer was lost: nobody need wait for a change that was never sent."""
+    await scene.jobs(20)
+    journal = driven.controller.world.journal
+    assert isinstance(journal, RedisJournal)
+    write, times = journal._scripts["RECORD_INTENT"], []
+
+    async def write_and_lose_the_answer(**arguments: Any) -> Any:
+        times.append(await write(**arguments))
+        raise RedisTimeoutError("the answer was lost")
+
+    journal._scripts["RECORD_INTENT"] = write_and_lose_the_answer  # type: ignore[assignment]  # a script, but for this
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason, scene.sent) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE, [])
+    assert len(times) == 1
+    journal._scripts["RECORD_INTENT"] = write
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    (event,) = scene.events("intent_settled")
+    assert event["message"].endswith("nothing of it was sent")
+
+
+async def test_a_new_leader_finds_what_the_old_one_had_asked_for_and_says_what_became_of_it(scene: Scene) -> None:
+    await scene.jobs(20)
+    async with scene.controller() as first:
+        scene.fake.inject("lost", on="deploymentRestart")
+        assert (await first.tick()).outcome is Outcome.UNKNOWN
+        first_epoch = first.lease.epoch
+    await settled(scene, 2)
+    await scene.jobs(500)
+    async with scene.controller() as second:
+        cycle = await second.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_UP_COOLDOWN)
+    (event,) = scene.events("intent_settled")
+    assert (event["intent_epoch"], event["epoch"]) == (first_epoch, first_epoch + 1)
+    assert "so that it was done" in event["message"]
