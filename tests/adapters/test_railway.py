@@ -77,15 +77,17 @@ async def test_the_full_map_of_regions_is_sent_and_zero_never_is() -> None:
         seen = await read_until(railway, fake, ServiceState.RUNNING, 3)
         await railway.scale(fake.worker.id, 6, seen)
         seen = await read_until(railway, fake, ServiceState.RUNNING, 6)
-        await railway.scale(fake.worker.id, 1, seen)
-        seen = await read_until(railway, fake, ServiceState.RUNNING, 1)
+        await railway.scale(fake.worker.id, 2, seen)
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 2)
         await railway.scale(fake.worker.id, 0, seen)
         await read_until(railway, fake, ServiceState.STOPPED, 0)
     sent = [mutation["variables"].get("input") for mutation in fake.mutations]
     assert sent[0] == {
         "multiRegionConfig": {"us-west2": {"numReplicas": 4}, "europe-west4-drams3a": {"numReplicas": 2}}
     }
-    assert sent[1] == {"multiRegionConfig": {"us-west2": {"numReplicas": 1}, "europe-west4-drams3a": None}}
+    assert sent[1] == {
+        "multiRegionConfig": {"us-west2": {"numReplicas": 1}, "europe-west4-drams3a": {"numReplicas": 1}}
+    }
     assert fake.mutations[2]["mutation"] == "deploymentStop"
 
 
