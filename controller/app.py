@@ -62,7 +62,7 @@ class Controller:
 
     @property
     def shown(self) -> Shown:
-        return Shown(self.board, self.leadership, self.policy, self.way.dry_run)
+        return Shown(self.board, self.leadership, self.policy, self.way.dry_run, self.world.platform.requests)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from controller.model import Decision, History, Intent, Lease, Recommendation, Replicas
 from controller.policy import RateLimit as RateLimitPolicy
-from controller.ports import Journal, Keep, Platform, RateLimit, Recalled, Receipt, Settled, Unavailable
+from controller.ports import Journal, Keep, Platform, RateLimit, Recalled, Receipt, Requests, Settled, Unavailable
 
 
 class DryRunPlatform:
@@ -24,6 +24,9 @@ class DryRunPlatform:
     async def scale(self, service: str, replicas: int, observed: Replicas) -> Receipt:
         del service, replicas, observed
         return Receipt.DRY_RUN
+
+    def requests(self) -> Requests:
+        return self._platform.requests()
 
 
 class DryRunJournal:
