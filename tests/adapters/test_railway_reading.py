@@ -47,6 +47,8 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
         (instance(deployment("BUILDING", stopped=True), OLD), ServiceState.STARTING, 3, 1),
         (instance(deployment("SLEEPING", "RUNNING", stopped=True)), ServiceState.SLEEPING, 0, 0),
         (instance(deployment("CRASHED", "CRASHED", "RUNNING")), ServiceState.CRASHED, 3, 1),
+        (instance(deployment("CRASHED", "CRASHED", stopped=True)), ServiceState.CRASHED, 3, 0),
+        (instance(deployment("CRASHED", "EXITED", stopped=True)), ServiceState.STOPPED, 0, 0),
         (instance(deployment("REMOVED", "REMOVED", stopped=True)), ServiceState.REMOVED, 0, 0),
         (instance(deployment("FAILED"), OLD), ServiceState.RUNNING, 3, 1),
         (instance(deployment("SKIPPED"), OLD), ServiceState.RUNNING, 3, 1),
@@ -56,7 +58,14 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
     ids=[
         *("never deployed", "running", "some still starting", "stopped though it says SUCCESS"),
         *("starting though it says stopped", "a new one is built while the old one serves", "sleeping"),
-        *("crashed in part", "removed", "a failed deploy leaves the old one", "a skipped deploy too"),
+        *(
+            "crashed in part",
+            "crashed altogether",
+            "crashed, and stopped since",
+            "removed",
+            "a failed deploy leaves the old one",
+            "a skipped deploy too",
+        ),
         *("failed with nothing left", "old and new overlap"),
     ],
 )

@@ -87,6 +87,8 @@ def state_of(deployment: Deployment | None) -> ServiceState:
         return ServiceState.STARTING  # deploymentStopped is true here, and means nothing yet
     if deployment.status == "SUCCESS":
         return ServiceState.STOPPED if deployment.deploymentStopped else ServiceState.RUNNING
+    if deployment.status == "CRASHED" and deployment.deploymentStopped and _all_ended(deployment):
+        return ServiceState.STOPPED  # it crashed once, and was stopped since: the status goes on telling of the crash
     if deployment.status not in _STATES:
         raise ValueError(f"the deployment's status {deployment.status!r} is not known here")
     return _STATES[deployment.status]
@@ -169,6 +171,11 @@ def proportions(regions: Mapping[str, int], known: Mapping[str, int]) -> Mapping
     """
     same = regions.keys() == known.keys() and spread(sum(regions.values()), known) == regions
     return known if same else regions
+
+
+def _all_ended(deployment: Deployment) -> bool:
+    """Every instance was ended on purpose; one that crashed reads CRASHED."""
+    return deployment.instances != [] and all(one.status in _GONE for one in deployment.instances)
 
 
 def _instances(instance: ServiceInstance) -> Sequence[Instance]:
