@@ -66,7 +66,7 @@ class Controller:
 
     @property
     def shown(self) -> Shown:
-        return Shown(self.board, self.leadership, self.policy, self.way.dry_run)
+        return Shown(self.board, self.leadership, self.policy, self.way.dry_run, self.world.platform.requests)
 
 
 @asynccontextmanager
@@ -121,7 +121,8 @@ def _queue_and_platform(
             settings.railway_api_url,
             settings.railway_token,
             clock,
-            may_mutate=lambda: leadership.lease is not None,
+            may_mutate=leadership.may_act,
+            timeout_s=settings.timing.railway_timeout,
         )
     except (ValueError, ImportError, OSError) as error:
         variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"

@@ -119,6 +119,7 @@ class Replicas:
     running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
     draining_s: how long an instance that is taken away may go on with its jobs.
     regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
+    smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
     """
 
     configured: int
@@ -128,6 +129,8 @@ class Replicas:
     regions: Mapping[str, int] = field(default_factory=dict)
     deployment: str | None = None
     draining_s: float = 0.0
+    smallest: int = 1
+    largest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

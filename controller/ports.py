@@ -71,6 +71,18 @@ class Receipt(StrEnum):
     DRY_RUN = "dry run"
 
 
+class Requests(NamedTuple):
+    """How many requests the platform was sent within its window, and how many it allows there.
+
+    pace_s: the least time from now until the next cycle, and from each cycle to the next, that the rest suffices for.
+    """
+
+    used: int
+    quota: int
+    window_s: float
+    pace_s: float
+
+
 class Platform(Protocol):
     """Where the workers run: Railway."""
 
@@ -89,6 +101,8 @@ class Platform(Protocol):
             NotSent: certainly nothing changed.
             Unavailable: it was sent, and nobody knows what became of it.
         """
+
+    def requests(self) -> Requests: ...
 
 
 class Recalled(NamedTuple):

@@ -92,7 +92,7 @@ class Runner:
 
     def look_now(self) -> None:
         """Does not wait for the interval: listening has just begun, and what came in before was announced to nobody."""
-        if self._leadership.lease is not None:
+        if self._leadership.lease is not None and not self._woken:
             self._woken = True
             self._nudge.set()
 
@@ -157,21 +157,26 @@ class Runner:
             self._log.line(cycle.line())
 
     async def _wait_from(self, started: float) -> None:
-        """Until the next interval, a wake-up, a change of role, or the end."""
+        """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
+        paced = self._world.clock.monotonic() + self._world.platform.requests().pace_s
+        await self._pause_until(max(started + self._policy.interval, paced))
+        if self._woken and not self._stopping:
+            # A burst of notifications is one reason to look, not hundreds.
+            self._nudge.clear()
+            await self._pause_until(max(started + WAKE_MIN_INTERVAL_S, paced))
+            self._log.event("woken", message="the queue notified; looking now instead of at the next interval")
+
+    async def _pause_until(self, due: float) -> None:
+        """A nudge or a change of role ends it. However long it is stretched, the loop does not stand still."""
         changed = asyncio.create_task(self._leadership.changed.wait())
         nudged = asyncio.create_task(self._nudge.wait())
         try:
-            left = started + self._policy.interval - self._world.clock.monotonic()
-            await asyncio.wait({changed, nudged}, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            while (left := due - self._world.clock.monotonic()) > 0:
+                awaited = {changed, nudged}
+                timeout = min(left, self._policy.interval)
+                if (await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    return
+                self._board.turned()
         finally:
             changed.cancel()
             nudged.cancel()
-        if self._woken and not self._stopping:
-            await self._after_wake(started)
-
-    async def _after_wake(self, started: float) -> None:
-        """A burst of notifications is one reason to look, not hundreds."""
-        rest = started + WAKE_MIN_INTERVAL_S - self._world.clock.monotonic()
-        if rest > 0:
-            await asyncio.sleep(rest)
-        self._log.event("woken", message="the queue notified; looking now instead of at the next interval")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from controller.cycle import Outcome, iso
 from controller.leading import Leadership
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
+from controller.ports import Requests
 
 _TROUBLED = {Outcome.FAILED.value, Outcome.CRASHED.value, Outcome.FENCED.value}
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,6 +29,8 @@ class Shown:
     leadership: Leadership
     policy: Policy
     dry_run: bool = False
+    requests: Callable[[], Requests | None] = lambda: None
+    """How many requests to Railway this replica has used."""
 
 
 def application(shown: Shown) -> web.Application:
@@ -117,8 +120,14 @@ def status_body(shown: Shown) -> dict[str, Any]:
             name: {**board.status[name], "age_s": round(board.age(name) or 0.0, 1)} if name in board.status else None
             for name in shown.policy.workers
         },
+        "railway_requests": _railway_requests(shown),
         "policy": shown.policy.model_dump(mode="json", exclude_none=True),
     }
+
+
+def _railway_requests(shown: Shown) -> dict[str, float] | None:
+    requests = shown.requests()
+    return None if requests is None else {**requests._asdict(), "pace_s": round(requests.pace_s, 1)}
 
 
 def role(shown: Shown) -> str:
@@ -186,6 +195,8 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "autoscaler_scales_total": ("counter", "Changes of the count that this replica applied, by direction."),
     "autoscaler_is_leader": ("gauge", "1 where this replica leads."),
     "autoscaler_lease_epoch": ("gauge", "Epoch of the lease that this replica holds."),
+    "autoscaler_railway_requests_used": ("gauge", "Requests that this replica sent to Railway within its window."),
+    "autoscaler_railway_requests_quota": ("gauge", "Requests that Railway allows within its window."),
 }
 """Name, type and help of every metric of the Prometheus text."""
 
@@ -220,6 +231,10 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", 1.0 if lease else 0.0)]}
     if lease is not None:
         samples["autoscaler_lease_epoch"] = [("", float(lease.epoch))]
+    requests = shown.requests()
+    if requests is not None:
+        samples["autoscaler_railway_requests_used"] = [("", float(requests.used))]
+        samples["autoscaler_railway_requests_quota"] = [("", float(requests.quota))]
     for worker, status in board.status.items():
         for name, key in _FROM_STATUS.items():
             if status.get(key) is not None:

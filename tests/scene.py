@@ -19,11 +19,15 @@ from controller.configuration import configure
 from controller.cycle import Cycle, Outcome
 from controller.demo.fake_railway import FakeRailway, Timings
 from controller.demo.jobs import create_queue
-from controller.model import Lease, Reason, Replicas
+from controller.model import Intent, Lease, Reason, Replicas
 from controller.ports import Unavailable
 
 POLICY = Path(__file__).parents[1] / "policy.yaml"
 WORKER = "generation-worker"
+
+
+def intent_to(after: int, epoch: int = 1) -> Intent:
+    return Intent("a1b2c3", epoch, before=-1, after=after, at=0.0)
 
 
 @dataclass
@@ -139,7 +143,8 @@ async def set_scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
     """An empty queue, and one worker service that is deployed and stopped."""
     async with (
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as queue,
-        FakeRailway.create(0, timings=Timings().scaled(0.01)) as fake,
+        # Ticks by hand do not wait for each other; the quota of the smaller plans would be used up in seconds.
+        FakeRailway.create(0, timings=Timings().scaled(0.01), quota=10_000) as fake,
         Redis.from_url(redis_url, decode_responses=True) as client,
     ):
         await create_queue(queue)

@@ -19,7 +19,7 @@ from controller.log import Log
 from controller.model import History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy import Queue as QueuePolicy
-from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Source, Unavailable, Watched
+from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Requests, Source, Unavailable, Watched
 from controller.reconciler import World
 from controller.runner import Runner
 from controller.timing import Timing
@@ -54,6 +54,7 @@ class Jobs:
 class Services:
     fault: Exception | None = None
     replicas: int = 0
+    pace_s: float = 0.0
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         if self.fault is not None:
@@ -62,6 +63,9 @@ class Services:
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
         raise AssertionError("nothing should be scaled here")
+
+    def requests(self) -> Requests:
+        return Requests(0, 1000, 3600.0, self.pace_s)
 
 
 class Memory:
@@ -215,6 +219,33 @@ async def test_notifications_of_jobs_for_later_cost_one_look_per_interval() -> N
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
     assert stage.jobs.readings == 4
+
+
+async def test_scarce_requests_stretch_the_interval_and_no_notification_shortens_that() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(pace_s=1.5))
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.2)
+    stage.runner.wake()
+    await asyncio.sleep(1.0)
+    assert stage.jobs.readings == 2  # both workers, once: 12 intervals would have gone by
+    await asyncio.sleep(0.7)
+    assert stage.jobs.readings == 4
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+
+
+async def test_a_long_wait_for_requests_is_no_standstill_and_ends_when_it_is_told() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(pace_s=3000.0))
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.2)
+    stage.runner.wake()
+    turned = stage.board._last_turn
+    await asyncio.sleep(0.3)
+    assert stage.board._last_turn > turned
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
 
 
 async def test_a_loop_that_hangs_in_its_first_cycle_is_seen_to_stand_still() -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -20,7 +20,7 @@ from controller.leading import Leadership
 from controller.model import Because, Decision, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError
-from controller.ports import Bid, Held
+from controller.ports import Bid, Held, Requests
 from controller.server import (
     Shown,
     application,
@@ -29,6 +29,7 @@ from controller.server import (
     metrics_body,
     prefers_text,
     prometheus_text,
+    status_body,
 )
 from controller.timing import Timing
 
@@ -206,6 +207,15 @@ def test_the_prometheus_text_has_every_figure_and_leaves_out_what_was_not_read(s
         "# TYPE autoscaler_cycles_total counter",
     ):
         assert line in text.splitlines()
+
+
+def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) -> None:
+    assert status_body(shown)["railway_requests"] is None
+    assert "railway_requests" not in prometheus_text(shown)
+    counted = replace(shown, requests=lambda: Requests(412, 1000, 3600.0, 7.25))
+    assert status_body(counted)["railway_requests"] == {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
+    lines = prometheus_text(counted).splitlines()
+    assert {"autoscaler_railway_requests_used 412", "autoscaler_railway_requests_quota 1000"} <= set(lines)
 
 
 @asynccontextmanager

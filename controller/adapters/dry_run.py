@@ -21,6 +21,7 @@ from controller.ports import (
     RateLimit,
     Recalled,
     Receipt,
+    Requests,
     Settled,
     Unavailable,
     Watched,
@@ -37,6 +38,9 @@ class DryRunPlatform:
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
         del service, intent, observed
         return Receipt.DRY_RUN
+
+    def requests(self) -> Requests:
+        return self._platform.requests()
 
 
 class DryRunJournal:

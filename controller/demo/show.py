@@ -148,7 +148,9 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
         )
         await create_queue(queue)
         fake = await stack.enter_async_context(
-            FakeRailway.create(0, deploy={"drainingSeconds": 5}, launcher=worker, timings=Timings().scaled(0.3))
+            FakeRailway.create(
+                0, deploy={"drainingSeconds": 5}, launcher=worker, timings=Timings().scaled(0.3), quota=10_000
+            )
         )
         inherited = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
         # A proxy that the machine is behind has no business between processes of this very machine.

@@ -18,9 +18,10 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.railway import RailwayPlatform, operations
 from controller.adapters.railway.client import RailwayClient
 from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
-from controller.model import Intent, Replicas, ServiceState
+from controller.model import Replicas, ServiceState
 from controller.ports import NotSent, Refused, Unavailable
 from controller.settings import load_settings
+from tests.scene import intent_to
 
 TIMINGS = Timings().scaled(0.01)
 
@@ -61,14 +62,10 @@ def test_every_operation_validates_and_is_sent_under_its_own_name(name: str) -> 
     assert definition.name.value == name
 
 
-def to(replicas: int) -> Intent:
-    return Intent("an intent", epoch=1, before=-1, after=replicas, at=0.0)
-
-
 @pytest.mark.parametrize("token", ["account", "workspace", "project"])
 async def test_every_kind_of_token_can_read_and_scale(token: TokenKind) -> None:
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake, token) as railway:
-        await railway.scale(fake.worker.id, to(3), await read(railway, fake))
+        await railway.scale(fake.worker.id, intent_to(3), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 3)
 
 
@@ -79,29 +76,31 @@ async def test_the_full_map_of_regions_is_sent_and_zero_never_is() -> None:
         platform(fake) as railway,
     ):
         seen = await read_until(railway, fake, ServiceState.RUNNING, 3)
-        await railway.scale(fake.worker.id, to(6), seen)
+        await railway.scale(fake.worker.id, intent_to(6), seen)
         seen = await read_until(railway, fake, ServiceState.RUNNING, 6)
-        await railway.scale(fake.worker.id, to(1), seen)
-        seen = await read_until(railway, fake, ServiceState.RUNNING, 1)
-        await railway.scale(fake.worker.id, to(0), seen)
+        await railway.scale(fake.worker.id, intent_to(2), seen)
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 2)
+        await railway.scale(fake.worker.id, intent_to(0), seen)
         await read_until(railway, fake, ServiceState.STOPPED, 0)
     sent = [mutation["variables"].get("input") for mutation in fake.mutations]
     assert sent[0] == {
         "multiRegionConfig": {"us-west2": {"numReplicas": 4}, "europe-west4-drams3a": {"numReplicas": 2}}
     }
-    assert sent[1] == {"multiRegionConfig": {"us-west2": {"numReplicas": 1}, "europe-west4-drams3a": None}}
+    assert sent[1] == {
+        "multiRegionConfig": {"us-west2": {"numReplicas": 1}, "europe-west4-drams3a": {"numReplicas": 1}}
+    }
     assert fake.mutations[2]["mutation"] == "deploymentStop"
 
 
 async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_back_by_a_new_one() -> None:
     async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
         seen = await read(railway, fake)
-        await railway._client.mutate("DeploymentStop", {"id": seen.deployment})
+        await railway._client.mutate("DeploymentStop", {"id": seen.deployment}, intent_to(0))
         await railway._client._http.post(
             fake.url, json={"query": f'mutation {{ deploymentRemove(id: "{seen.deployment}") }}'}
         )
         seen = await read_until(railway, fake, ServiceState.REMOVED, 0)
-        await railway.scale(fake.worker.id, to(2), seen)
+        await railway.scale(fake.worker.id, intent_to(2), seen)
         await read_until(railway, fake, ServiceState.RUNNING, 2)
     assert fake.mutations[-1]["mutation"] == "serviceInstanceDeployV2"
 
@@ -109,9 +108,9 @@ async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_ba
 async def test_a_change_that_is_not_written_into_the_deployment_is_found_in_the_environment_s_config() -> None:
     switches = Switches(meta_in_place=False)
     async with FakeRailway.create(1, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
-        await railway.scale(fake.worker.id, to(4), await read(railway, fake))
+        await railway.scale(fake.worker.id, intent_to(4), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 4)
-        await railway.scale(fake.worker.id, to(2), await read(railway, fake))
+        await railway.scale(fake.worker.id, intent_to(2), await read(railway, fake))
         await read_until(railway, fake, ServiceState.RUNNING, 2)
 
 
@@ -146,7 +145,7 @@ async def test_a_long_429_is_not_waited_for_and_nothing_is_sent_meanwhile() -> N
         with pytest.raises(Unavailable, match="429"):
             await railway.observe([fake.worker.id])
         with pytest.raises(NotSent, match="Retry-After"):
-            await railway.scale(fake.worker.id, to(3), seen)
+            await railway.scale(fake.worker.id, intent_to(3), seen)
     assert fake.mutations == []
 
 
@@ -176,7 +175,7 @@ async def test_a_mutation_is_sent_once_whatever_becomes_of_it(fault: str, kind: 
         seen = await read(railway, fake)
         fake.inject(fault, on="mutation", retry_after=60)
         with pytest.raises(Unavailable) as error:
-            await railway.scale(fake.worker.id, to(3), seen)
+            await railway.scale(fake.worker.id, intent_to(3), seen)
         assert type(error.value) is kind or isinstance(error.value, kind)
         assert isinstance(error.value, NotSent) == issubclass(kind, NotSent)
         assert len(fake.mutations) == 1
@@ -205,7 +204,7 @@ async def test_a_railway_that_cannot_be_reached_is_unavailable_and_a_change_cert
         with pytest.raises(Unavailable, match="cannot be reached"):
             await railway.observe([fake.worker.id])
         with pytest.raises(NotSent):
-            await railway.scale(fake.worker.id, to(3), seen)
+            await railway.scale(fake.worker.id, intent_to(3), seen)
 
 
 @asynccontextmanager
@@ -271,7 +270,7 @@ async def test_a_mutation_that_is_answered_with_rubbish_is_not_taken_for_done(bo
     seen = Replicas(1, 1, 1, ServiceState.RUNNING, {"us": 1}, "d")
     async with answering(body) as (railway, asked):
         with pytest.raises(Unavailable):
-            await railway.scale("svc", to(0), seen)
+            await railway.scale("svc", intent_to(0), seen)
     assert asked == ["DeploymentStop"]
 
 

@@ -47,6 +47,8 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
         (instance(deployment("BUILDING", stopped=True), OLD), ServiceState.STARTING, 3, 1),
         (instance(deployment("SLEEPING", "RUNNING", stopped=True)), ServiceState.SLEEPING, 0, 0),
         (instance(deployment("CRASHED", "CRASHED", "RUNNING")), ServiceState.CRASHED, 3, 1),
+        (instance(deployment("CRASHED", "CRASHED", stopped=True)), ServiceState.CRASHED, 3, 0),
+        (instance(deployment("CRASHED", "EXITED", stopped=True)), ServiceState.STOPPED, 0, 0),
         (instance(deployment("REMOVED", "REMOVED", stopped=True)), ServiceState.REMOVED, 0, 0),
         (instance(deployment("FAILED"), OLD), ServiceState.RUNNING, 3, 1),
         (instance(deployment("SKIPPED"), OLD), ServiceState.RUNNING, 3, 1),
@@ -56,7 +58,14 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
     ids=[
         *("never deployed", "running", "some still starting", "stopped though it says SUCCESS"),
         *("starting though it says stopped", "a new one is built while the old one serves", "sleeping"),
-        *("crashed in part", "removed", "a failed deploy leaves the old one", "a skipped deploy too"),
+        *(
+            "crashed in part",
+            "crashed altogether",
+            "crashed, and stopped since",
+            "removed",
+            "a failed deploy leaves the old one",
+            "a skipped deploy too",
+        ),
         *("failed with nothing left", "old and new overlap"),
     ],
 )
@@ -153,19 +162,68 @@ def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:
         (3, {"us": 1}, {"us": 3}),
         (6, {"us": 2, "eu": 1}, {"us": 4, "eu": 2}),
         (5, {"us": 2, "eu": 2}, {"eu": 3, "us": 2}),
-        (1, {"us": 2, "eu": 1}, {"us": 1, "eu": None}),
+        (1, {"us": 2, "eu": 1}, {"us": 1, "eu": 1}),
         (4, {"us": 0, "eu": 0}, {"us": 2, "eu": 2}),
+        (4, {"us": 10, "eu": 1, "asia": 1}, {"us": 2, "eu": 1, "asia": 1}),
+        (5, {"us": 0, "eu": 2}, {"us": 1, "eu": 4}),
     ],
 )
-def test_a_total_is_spread_in_proportion(total: int, regions: dict[str, int], spread: dict[str, int | None]) -> None:
-    found = {region: entry and entry["numReplicas"] for region, entry in reading.spread(total, regions).items()}
-    assert found == spread
+def test_a_total_is_spread_in_proportion(total: int, regions: dict[str, int], spread: dict[str, int]) -> None:
+    assert reading.spread(total, regions) == spread
 
 
-@given(st.integers(1, 50), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 20), min_size=1))
-def test_a_spread_names_every_region_adds_up_and_never_asks_for_zero(total: int, regions: dict[str, int]) -> None:
+REGIONS = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 20), min_size=1)
+
+
+@given(st.integers(1, 50), REGIONS)
+def test_a_spread_keeps_every_region_and_adds_up_to_the_total_or_to_one_each(
+    total: int, regions: dict[str, int]
+) -> None:
     spread = reading.spread(total, regions)
     assert spread.keys() == regions.keys()
-    counts = [entry["numReplicas"] for entry in spread.values() if entry is not None]
-    assert sum(counts) == total
-    assert all(count >= 1 for count in counts)
+    assert all(count >= 1 for count in spread.values())
+    assert sum(spread.values()) == max(total, len(regions))
+
+
+@given(st.integers(1, 50), REGIONS)
+def test_one_more_in_all_takes_none_from_any_region(total: int, regions: dict[str, int]) -> None:
+    fewer, more = reading.spread(total, regions), reading.spread(total + 1, regions)
+    assert all(more[region] >= fewer[region] for region in regions)
+
+
+@given(st.integers(1, 5), st.dictionaries(st.sampled_from("abcde"), st.integers(1, 10), min_size=1))
+def test_what_can_be_in_exact_proportion_is(times: int, regions: dict[str, int]) -> None:
+    total = times * sum(regions.values())
+    assert reading.spread(total, regions) == {region: times * count for region, count in regions.items()}
+
+
+@given(st.integers(1, 50), REGIONS)
+def test_a_larger_weight_never_gets_fewer(total: int, regions: dict[str, int]) -> None:
+    spread = reading.spread(total, regions)
+    for one, weight in regions.items():
+        assert all(spread[one] >= spread[other] for other, lighter in regions.items() if weight > lighter)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=8),
+    st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), min_size=1),
+)
+def test_proportions_survive_every_way_down_and_up_again(totals: list[int], regions: dict[str, int]) -> None:
+    known, there = regions, regions
+    for total in totals:
+        known = dict(reading.proportions(there, known))
+        there = reading.spread(total, known)
+    assert known == regions
+
+
+def test_proportions_that_somebody_else_has_set_are_the_new_ones() -> None:
+    assert reading.proportions({"us": 2, "eu": 2}, {"us": 3, "eu": 1}) == {"us": 2, "eu": 2}
+    assert reading.proportions({"us": 3}, {"us": 3, "eu": 1}) == {"us": 3}
+    assert reading.proportions({"us": 1, "eu": 1}, {"us": 3, "eu": 1}) == {"us": 3, "eu": 1}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "attached"), [(None, False), ({}, False), ({"v": None}, False), ({"v": {"mountPath": "/data"}}, True)]
+)
+def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -> None:  # noqa: FBT001  # a table
+    assert reading.volume_in_config({"services": {"s": {"volumeMounts": mounts}}}, "s") is attached

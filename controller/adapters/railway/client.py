@@ -7,26 +7,35 @@ the next reading to tell.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controller.adapters.railway import operations
+from controller.adapters.railway.budget import Budget
+from controller.model import Intent
 from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
 from controller.settings import RailwayToken
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+"""A query's. One step's each; an answer that comes byte by byte would never run into them, hence the next."""
 LONGEST_S = 15.0
-"""The timeouts above are of one step each; an answer that comes byte by byte would never run into them."""
+_LONGEST_CONNECT_S = 2.0
+"""A mutation's; its whole time is an argument, because whoever may send it may do so only for so long."""
 _LONGEST_WAIT_S = 5.0
 """A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
 _LONGEST_RETRY_AFTER_S = 3600.0
 """Railway counts by the hour; a longer wait is an accident."""
 _AUTH = ("not authorized", "project token not found", "unauthorized")
+_REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
+"""httpcore's names for the moment before the first byte of a request: name lookup, connection and TLS are behind it."""
 
 
 class _Passing(Unavailable):
@@ -37,16 +46,28 @@ class RailwayClient:
     """Sends one operation at a time by name, and turns every way to fail into the ports' errors."""
 
     def __init__(
-        self, url: str, token: RailwayToken, clock: Clock, *, may_mutate: Callable[[], bool] = lambda: True
+        self,
+        url: str,
+        token: RailwayToken,
+        clock: Clock,
+        *,
+        may_mutate: Callable[[int], bool] = lambda _: True,
+        timeout_s: float = 5.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """`may_mutate`: whether a change of that epoch may be sent right now. `timeout_s`: from there to its answer."""
         value = token.value.get_secret_value()
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, headers={"User-Agent": _user_agent(), **auth})
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT,
+            headers={"User-Agent": _user_agent(), **auth},
+            transport=transport or _transport(timeout_s),
+        )
+        self.budget = Budget(clock)
         self._url = url
         self._token = token
-        self._clock = clock
         self._may_mutate = may_mutate
-        self._not_before = 0.0
+        self._timeout_s = timeout_s
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -63,10 +84,15 @@ class RailwayClient:
             wait=wait_random_exponential(multiplier=0.3, max=2.0),
             retry_error_callback=_give_up,
         )
-        return await retrying(self._send, operation, variables)
+        return await retrying(self._ask, operation, variables)
 
-    async def mutate(self, operation: str, variables: dict[str, Any]) -> None:
-        """Sends the mutation, once.
+    async def _ask(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        await self._wait_my_turn()
+        self.budget.spend_on_query()
+        return await self._send(operation, variables, longest_s=LONGEST_S, timeout=TIMEOUT)
+
+    async def mutate(self, operation: str, variables: dict[str, Any], intent: Intent) -> None:
+        """Sends the mutation, once, in the name of the intent: who looks into it later can tell whose it was.
 
         Raises:
             LeaseLost: we may not act any more; it was not sent.
@@ -74,33 +100,48 @@ class RailwayClient:
             Unavailable: nobody knows.
         """
         await self._wait_my_turn()
-        if not self._may_mutate():
-            raise LeaseLost(f"the lease ran out before {operation}; it was not sent")
-        data = await self._send(operation, variables)
+        check = _LastCheck(operation, lambda: self._may_mutate(intent.epoch))
+        check.now()
+        self.budget.spend_on_mutation()
+        try:
+            data = await self._send(
+                operation,
+                variables,
+                longest_s=self._timeout_s,
+                timeout=httpx.Timeout(self._timeout_s, connect=min(_LONGEST_CONNECT_S, self._timeout_s)),
+                headers={"X-Autoscaler-Epoch": str(intent.epoch), "X-Autoscaler-Intent": intent.id},
+                extensions={"trace": check},
+            )
+        except Unavailable as unavailable:
+            if not check.certainly_not_begun or isinstance(unavailable, NotSent):
+                raise
+            raise NotSent(Source.PLATFORM, f"could not be reached in time for {operation}") from unavailable
         answer = data.get(operation[0].lower() + operation[1:])  # an operation of ours is named after its one field
         if answer is False or answer is None:
             raise Refused(Source.PLATFORM, f"{operation} answered {answer}")
         if answer is not True and not isinstance(answer, str):
             raise Unavailable(Source.PLATFORM, f"answered {operation} in a form that is not understood")
 
-    async def _send(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
-        await self._wait_my_turn()
+    async def _send(
+        self, operation: str, variables: dict[str, Any], *, longest_s: float, timeout: httpx.Timeout, **more: Any
+    ) -> dict[str, Any]:
         body = {"query": operations.ALL[operation], "operationName": operation, "variables": variables}
         try:
-            async with asyncio.timeout(LONGEST_S):
-                response = await self._http.post(self._url, json=body)
+            async with asyncio.timeout(longest_s):
+                response = await self._http.post(self._url, json=body, timeout=timeout, **more)
         except TimeoutError:
-            raise _Passing(Source.PLATFORM, f"did not end its answer to {operation} within {LONGEST_S:g} s") from None
+            raise _Passing(Source.PLATFORM, f"did not end its answer to {operation} within {longest_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(Source.PLATFORM, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
-            raise _Passing(Source.PLATFORM, f"did not answer {operation} within {TIMEOUT.read:g} s") from None
+            raise _Passing(Source.PLATFORM, f"did not answer {operation} within {timeout.read:g} s") from None
         except httpx.HTTPError as error:
             raise _Passing(Source.PLATFORM, f"broke off its answer to {operation} ({type(error).__name__})") from None
+        self.budget.learn(response.headers)
         return self._data(operation, response)
 
     async def _wait_my_turn(self) -> None:
-        left = self._not_before - self._clock.monotonic()
+        left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
             raise NotSent(Source.PLATFORM, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s more")
         if left > 0:
@@ -109,7 +150,7 @@ class RailwayClient:
     def _data(self, operation: str, response: httpx.Response) -> dict[str, Any]:
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             wait = _retry_after(response)
-            self._not_before = self._clock.monotonic() + wait
+            self.budget.turned_away(wait)
             raise _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
         body = _json(response)
         if body is not None and body.get("errors"):
@@ -157,6 +198,47 @@ class _TooMany(NotSent, _Passing):
 
 class _Problem(Refused, _Passing):
     """Railway's word for a failure of its own; intermittent, so that reading again may help."""
+
+
+class _LastCheck:
+    """Whether we still may, asked once more by httpcore itself between the connection and the request's first byte."""
+
+    def __init__(self, operation: str, may_mutate: Callable[[], bool]) -> None:
+        self._operation = operation
+        self._may_mutate = may_mutate
+        self._events = 0
+        self._request_began = False
+
+    def now(self) -> None:
+        if not self._may_mutate():
+            raise LeaseLost(f"the lease ran out before {self._operation}; it was not sent")
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        del info
+        self._events += 1
+        if event in _REQUEST_BEGINS:
+            self.now()
+            self._request_began = True
+
+    @property
+    def certainly_not_begun(self) -> bool:
+        """Of a transport that tells nothing at all, nothing is certain."""
+        return self._events > 0 and not self._request_began
+
+
+def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:
+    """Sockets that give up what was not delivered in time, so that the kernel does not deliver it later.
+
+    None where a proxy is set in the environment: a transport of our own would go past it.
+    """
+    if getproxies().keys() - {"no"}:
+        return None
+    options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
+        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing throws away what is not sent yet
+    ]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000)))
+    return httpx.AsyncHTTPTransport(socket_options=options)
 
 
 def _give_up(state: RetryCallState) -> Any:

@@ -15,7 +15,7 @@ from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient
 from controller.adapters.railway.reading import Regions, ServiceInstance
 from controller.model import Intent, Replicas, ServiceState
-from controller.ports import NotSent, Receipt, Refused, Source, Unavailable
+from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Source, Unavailable
 
 _PAGE = 50
 _MOST_PAGES = 20
@@ -29,53 +29,83 @@ class RailwayPlatform:
         self._project = project
         self._environment = environment
         # The environment's config is a request of its own; asked again only when a service looks different.
-        self._config_seen: dict[str, tuple[object, Regions | None]] = {}
+        self._config_seen: dict[str, tuple[object, Regions | None, bool]] = {}
+        # Of this process only: a successor starts from the map that it finds.
+        self._proportions: dict[str, Mapping[str, int]] = {}
+        self._queries_per_look = 1
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        found = await self._instances(services)
-        return {service: await self._reading(service, found) for service in services}
+        before = self._client.budget.queries
+        try:
+            found = await self._instances(services)
+            return {service: await self._reading(service, found) for service in services}
+        finally:
+            self._queries_per_look = max(1, self._client.budget.queries - before)
+
+    def requests(self) -> Requests:
+        return self._client.budget.requests(per_cycle=self._queries_per_look)
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        replicas = intent.after
-        if replicas == 0:
+        steps = _Steps(self._client, intent)
+        if intent.after == 0:
             if observed.deployment is None:
                 raise NotSent(Source.PLATFORM, "there is no deployment to stop")
-            await self._client.mutate("DeploymentStop", {"id": observed.deployment})
+            await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
+        change = self._change(service, intent.after, observed)
         if observed.state is ServiceState.STOPPED:
-            await self._start(service, replicas, observed)
+            await self._start(steps, service, change, observed)
         elif observed.state in {ServiceState.SLEEPING, ServiceState.REMOVED}:
-            await self._update(service, replicas, observed)
-            await self._deploy(service)
+            await self._update(steps, service, change)
+            await self._deploy(steps, service)
         else:
-            await self._update(service, replicas, observed)
+            await self._update(steps, service, change)
         return Receipt.ACCEPTED
 
-    async def _start(self, service: str, replicas: int, observed: Replicas) -> None:
+    def _change(self, service: str, replicas: int, observed: Replicas) -> dict[str, Any]:
+        """The input of an update. Refuses here what Railway would clamp without a word, or can't be asked for."""
+        if observed.largest is not None and replicas > observed.largest:
+            raise Refused(
+                Source.PLATFORM,
+                f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
+                "to 1, or detach the volume",
+            )
+        named = {region: count for region, count in observed.regions.items() if region}
+        if not named:
+            return {"numReplicas": replicas}  # a service that never said where it runs
+        weights = reading.proportions(named, self._proportions.get(service, named))
+        self._proportions[service] = weights
+        counts = reading.spread(replicas, weights)
+        if replicas < sum(counts.values()) == observed.configured:
+            raise Refused(
+                Source.PLATFORM,
+                f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
+                f"{replicas} cannot be asked for",
+            )
+        return {"multiRegionConfig": {region: {"numReplicas": count} for region, count in counts.items()}}
+
+    async def _start(self, steps: _Steps, service: str, change: dict[str, Any], observed: Replicas) -> None:
         """From zero: the count first, while nothing runs, then the restart; a new deployment where that is refused."""
-        updated = sum(observed.regions.values()) != replicas
+        updated = change != _as_it_is(observed)
         if updated:
-            await self._update(service, replicas, observed)
+            await self._update(steps, service, change)
         try:
-            await self._client.mutate("DeploymentRestart", {"id": observed.deployment})
+            await steps.take("DeploymentRestart", {"id": observed.deployment})
         except NotAuthorized:
             raise
         except Refused:
             if not updated:
                 # A deployment is known to fall back to one replica where the count was not set just before it.
-                await self._update(service, replicas, observed)
-            await self._deploy(service)
+                await self._update(steps, service, change)
+            await self._deploy(steps, service)
 
-    async def _update(self, service: str, replicas: int, observed: Replicas) -> None:
-        named = {region: count for region, count in observed.regions.items() if region}
-        # A service that never said where it runs can only be given the flat count.
-        change = {"multiRegionConfig": reading.spread(replicas, named)} if named else {"numReplicas": replicas}
+    async def _update(self, steps: _Steps, service: str, change: dict[str, Any]) -> None:
         variables = {"serviceId": service, "environmentId": self._environment, "input": change}
-        await self._client.mutate("ServiceInstanceUpdate", variables)
+        await steps.take("ServiceInstanceUpdate", variables)
 
-    async def _deploy(self, service: str) -> None:
+    async def _deploy(self, steps: _Steps, service: str) -> None:
         variables = {"serviceId": service, "environmentId": self._environment}
-        await self._client.mutate("ServiceInstanceDeployV2", variables)
+        await steps.take("ServiceInstanceDeployV2", variables)
 
     async def _instances(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
         """The environment's services by id, until all that were asked for are found."""
@@ -126,25 +156,33 @@ class RailwayPlatform:
             raise Unavailable(
                 Source.PLATFORM, f"the last deployment of service {name} failed and none runs; mend it and deploy again"
             )
-        return reading.replicas(instance, state, await self._regions(instance, state))
+        regions, volume = await self._regions_and_volume(instance, state)
+        return reading.replicas(instance, state, regions, volume=volume)
 
-    async def _regions(self, instance: ServiceInstance, state: ServiceState) -> Regions:
-        """The deployment's own map; where it has none, or its instances belie it, the environment's config."""
+    async def _regions_and_volume(self, instance: ServiceInstance, state: ServiceState) -> tuple[Regions, bool]:
+        """The deployment's own map; where it has none, or its instances belie it, the environment's config.
+
+        A volume only by the config: what the deployment says of its mounts is what its image declares, too.
+        """
         deployment = reading.speaker(instance)
         in_meta = reading.regions_in_meta(deployment)
         live = reading.live(deployment)
-        if in_meta is not None and (state is not ServiceState.RUNNING or live == sum(in_meta.values())):
-            return in_meta
-        look = (deployment.id if deployment else None, in_meta and tuple(in_meta.items()), live)
+        mounts = reading.may_have_volume(deployment)
+        believed = in_meta is not None and (state is not ServiceState.RUNNING or live == sum(in_meta.values()))
+        if in_meta is not None and believed and not mounts:
+            return in_meta, False
+        look = (deployment and deployment.id, in_meta and tuple(in_meta.items()), None if believed else live, mounts)
         seen = self._config_seen.get(instance.serviceId)
         if seen is None or seen[0] != look:
-            seen = (look, reading.regions_in_config(await self._config(), instance.serviceId))
-            self._config_seen[instance.serviceId] = seen
-        in_config = seen[1]
+            config, service = await self._config(), instance.serviceId
+            seen = (look, reading.regions_in_config(config, service), reading.volume_in_config(config, service))
+            self._config_seen[service] = seen
+        _, in_config, volume = seen
         if in_meta is not None:
             # An update may reach the config and the instances without being written into the deployment's map.
-            return in_config if in_config is not None and sum(in_config.values()) == live else in_meta
-        return in_config if in_config is not None else reading.regions_of_old(instance, deployment)
+            belied = not believed and in_config is not None and sum(in_config.values()) == live
+            return (in_config if belied and in_config is not None else in_meta), volume
+        return (in_config if in_config is not None else reading.regions_of_old(instance, deployment)), volume
 
     async def _config(self) -> Any:
         environment = (await self._client.query("EnvironmentConfig", self._scope)).get("environment")
@@ -161,6 +199,31 @@ class RailwayPlatform:
     @property
     def _scope(self) -> dict[str, Any]:
         return {"environmentId": self._environment, "projectId": self._project}
+
+
+class _Steps:
+    """One change, in as many requests as it takes."""
+
+    def __init__(self, client: RailwayClient, intent: Intent) -> None:
+        self._client = client
+        self._intent = intent
+        self._taken = 0
+
+    async def take(self, operation: str, variables: dict[str, Any]) -> None:
+        try:
+            await self._client.mutate(operation, variables, self._intent)
+        except LeaseLost as lost:
+            if not self._taken:
+                raise
+            raise Unavailable(Source.PLATFORM, f"was asked for a part of the change only: {lost}") from None
+        self._taken += 1
+
+
+def _as_it_is(observed: Replicas) -> dict[str, Any]:
+    """The change that would change nothing."""
+    if "" in observed.regions:
+        return {"numReplicas": observed.regions[""]}
+    return {"multiRegionConfig": {region: {"numReplicas": count} for region, count in observed.regions.items()}}
 
 
 def _text(value: Any) -> str:

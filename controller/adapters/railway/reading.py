@@ -87,6 +87,8 @@ def state_of(deployment: Deployment | None) -> ServiceState:
         return ServiceState.STARTING  # deploymentStopped is true here, and means nothing yet
     if deployment.status == "SUCCESS":
         return ServiceState.STOPPED if deployment.deploymentStopped else ServiceState.RUNNING
+    if deployment.status == "CRASHED" and deployment.deploymentStopped and _all_ended(deployment):
+        return ServiceState.STOPPED  # it crashed once, and was stopped since: the status goes on telling of the crash
     if deployment.status not in _STATES:
         raise ValueError(f"the deployment's status {deployment.status!r} is not known here")
     return _STATES[deployment.status]
@@ -100,6 +102,16 @@ def regions_in_meta(deployment: Deployment | None) -> Regions | None:
 def regions_in_config(config: Any, service: str) -> Regions | None:
     """The map in the environment's config."""
     return _regions(_below(config, "services", service, "deploy").get("multiRegionConfig"))
+
+
+def may_have_volume(deployment: Deployment | None) -> bool:
+    """Whether the deployment names places to mount at: those that its image declares are there too."""
+    return bool(deployment and deployment.meta and deployment.meta.get("volumeMounts"))
+
+
+def volume_in_config(config: Any, service: str) -> bool:
+    """Whether a volume is attached, by the environment's config."""
+    return any(mount is not None for mount in _below(config, "services", service, "volumeMounts").values())
 
 
 def regions_of_old(instance: ServiceInstance, deployment: Deployment | None) -> Regions:
@@ -120,7 +132,7 @@ def live(deployment: Deployment | None) -> int:
     return sum(instance.status not in _GONE and instance.status != "REMOVING" for instance in deployment.instances)
 
 
-def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions) -> Replicas:
+def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions, *, volume: bool = False) -> Replicas:
     """Puts the reading together."""
     deployment = speaker(instance)
     instances = _instances(instance)
@@ -133,23 +145,37 @@ def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions) -
         regions=regions,
         deployment=deployment.id if deployment else None,
         draining_s=instance.drainingSeconds or 0.0,
+        smallest=max(1, len(regions)),
+        largest=1 if volume else None,
     )
 
 
-def spread(total: int, regions: Mapping[str, int]) -> dict[str, dict[str, int] | None]:
-    """The full map for `total` replicas: in proportion to the present one, by largest remainders.
+def spread(total: int, regions: Mapping[str, int]) -> Regions:
+    """`total` replicas over the same regions, in proportion to `regions`, and at least one in each.
 
-    A region that is left with none is an explicit null, since Railway refuses a count of 0 and may keep a region that
-    is not named.
+    Railway refuses a count of 0, and a region that is left out or null is gone for good, with nothing to say later that
+    it belonged there: so the smallest total is one per region, and less is rounded up to it. By highest averages
+    (Sainte-Laguë) and not by largest remainders, since a larger total then never takes a replica from any region.
     """
-    present = sum(regions.values())
-    weights = regions if present else dict.fromkeys(regions, 1)
-    exact = {region: total * weight / sum(weights.values()) for region, weight in weights.items()}
-    counts = {region: int(share) for region, share in exact.items()}
-    by_remainder = sorted(exact, key=lambda region: (counts[region] - exact[region], region))
-    for region in by_remainder[: total - sum(counts.values())]:
-        counts[region] += 1
-    return {region: {"numReplicas": count} if count else None for region, count in counts.items()}
+    weights = regions if any(regions.values()) else dict.fromkeys(regions, 1)
+    counts = dict.fromkeys(sorted(weights), 1)
+    for _ in range(total - len(counts)):
+        counts[max(counts, key=lambda region: weights[region] / (2 * counts[region] + 1))] += 1
+    return {region: counts[region] for region in regions}
+
+
+def proportions(regions: Mapping[str, int], known: Mapping[str, int]) -> Mapping[str, int]:
+    """What to spread by: those known before, as long as what is there now is what became of them.
+
+    A small total rounds the proportions away; a larger one after it shall have them back.
+    """
+    same = regions.keys() == known.keys() and spread(sum(regions.values()), known) == regions
+    return known if same else regions
+
+
+def _all_ended(deployment: Deployment) -> bool:
+    """Every instance was ended on purpose; one that crashed reads CRASHED."""
+    return deployment.instances != [] and all(one.status in _GONE for one in deployment.instances)
 
 
 def _instances(instance: ServiceInstance) -> Sequence[Instance]:

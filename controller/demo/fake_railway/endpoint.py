@@ -14,6 +14,8 @@ from controller.demo.fake_railway.access import Caller, identify
 from controller.demo.fake_railway.queries import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.demo.fake_railway.api import Api, Asked
     from controller.demo.fake_railway.faults import Fault, Faults
     from controller.demo.fake_railway.record import Mutation, Record
@@ -38,7 +40,7 @@ class Endpoint:
         asked = self._api.understand(await _payload(request))
         self._record.request(asked.operation)
         caller = identify(request.headers)
-        entries = self._write_down(asked, caller)
+        entries = self._write_down(asked, caller, request.headers)
         response = self._over_quota() or await self._serve(request, asked, Context(caller, entries=entries))
         self._record.by_status[response.status] += 1
         # The documented X-RateLimit headers are never sent; this one always is.
@@ -80,11 +82,11 @@ class Endpoint:
             return web.Response(status=499)
         return _answer_of(fault, asked)
 
-    def _write_down(self, asked: Asked, caller: Caller) -> dict[str, Mutation]:
+    def _write_down(self, asked: Asked, caller: Caller, headers: Mapping[str, str]) -> dict[str, Mutation]:
         if asked.kind != "mutation":
             return {}
         return {
-            key: self._record.mutation(asked.operation, name, str(caller), asked.variables)
+            key: self._record.mutation(asked.operation, name, str(caller), asked.variables, headers)
             for key, name in asked.roots.items()
         }
 

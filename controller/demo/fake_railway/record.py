@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KEPT_REQUESTS = 200
 
@@ -21,6 +25,9 @@ class Mutation:
     mutation: str
     caller: str
     variables: dict[str, Any]
+    epoch: int | None = None
+    intent: str | None = None
+    """Who sent it and for which decision, by the headers that the autoscaler adds."""
     effect: str = "none"
     service: str | None = None
     from_: int | None = None
@@ -50,9 +57,19 @@ class Record:
         self.by_operation[operation or "(no operationName)"] += 1
         self.latest.append({"operationName": operation, "at": iso(datetime.now(UTC))})
 
-    def mutation(self, operation: str | None, mutation: str, caller: str, variables: dict[str, Any]) -> Mutation:
+    def mutation(
+        self,
+        operation: str | None,
+        mutation: str,
+        caller: str,
+        variables: dict[str, Any],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Mutation:
         now = datetime.now(UTC)
         entry = Mutation(len(self.mutations) + 1, iso(now), now.timestamp(), operation, mutation, caller, variables)
+        epoch = headers.get("X-Autoscaler-Epoch", "")
+        entry.epoch = int(epoch) if epoch.isascii() and epoch.isdigit() else None
+        entry.intent = headers.get("X-Autoscaler-Intent")
         self.mutations.append(entry)
         return entry
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 View = dict[str, Any]
 PROJECT_NAME = "fake-railway"
 ENVIRONMENT_NAME = "production"
+MOUNT_PATH = "/data"
 
 
 def project(world: World) -> View:
@@ -53,10 +54,16 @@ def environment(world: World) -> View:
 
 def environment_config(world: World) -> View:
     services = {
-        each.id: {"source": {"image": image(each)}, "deploy": dict(each.deploy), "variables": {}}
+        each.id: {
+            "source": {"image": image(each)},
+            "deploy": dict(each.deploy),
+            "variables": {},
+            **({"volumeMounts": {volume_id(each): {"mountPath": MOUNT_PATH}}} if each.has_volume else {}),
+        }
         for each in world.services.values()
     }
-    return {"services": services, "sharedVariables": {}, "volumes": {}}
+    volumes = {volume_id(each): {"sizeMB": 5000} for each in world.services.values() if each.has_volume}
+    return {"services": services, "sharedVariables": {}, "volumes": volumes}
 
 
 def service(world: World, known: Service) -> View:
@@ -132,6 +139,10 @@ def meta(known: Deployment) -> View:
         "image": image(known.service),
         "imageDigest": "sha256:" + hashlib.sha256(known.service.name.encode()).hexdigest(),
         "reason": "deploy",
+        # What the image declares as a VOLUME reads the same as one that is attached.
+        "volumeMounts": [MOUNT_PATH]
+        if known.service.has_volume or known.service.switches.image_declares_volume
+        else [],
         "fileServiceManifest": {"deploy": known.service.config_file} if known.service.config_file else {},
         "serviceManifest": {"build": {"builder": "RAILPACK"}, "deploy": deploy},
     }
@@ -160,6 +171,10 @@ def staged_patch(world: World, status: str = "STAGED") -> View:
 
 def image(known: Service) -> str:
     return f"ghcr.io/example/{known.name}:latest"
+
+
+def volume_id(known: Service) -> str:
+    return ids.named(f"volume of {known.name}")
 
 
 def connection(

@@ -54,6 +54,8 @@ class Switches:
     not_restartable: bool = False
     """Every restart is refused, as after the image's retention has run out."""
     deploys_fail: bool = False
+    image_declares_volume: bool = False
+    """The image has a VOLUME: its deployments name a mount, and no volume is attached."""
     deploy_resets_replicas: bool = False
     """A deploy without a stored multiRegionConfig falls back to one replica in the default region."""
 

@@ -1,0 +1,177 @@
+"""The count of requests: over any pattern of them never more than Railway allows, and always room for a change."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.adapters.railway.budget import Budget
+from controller.ports import NotSent
+
+
+@dataclass
+class HandClock:
+    now: float = 1000.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def budget(quota: int = 10, window: float = 100.0) -> tuple[Budget, HandClock]:
+    clock = HandClock()
+    one = Budget(clock)
+    one.learn({"ratelimit-policy": f'"default";q={quota};w={window:.0f}'})
+    return one, clock
+
+
+def sent(spend: object) -> bool:
+    assert callable(spend)
+    try:
+        spend()
+    except NotSent:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("header", "quota", "window"),
+    [
+        ('"default";q=100;w=3600', 100, 3600),
+        ("default; q=10000; w=60", 10000, 60),
+        ('"a";q=5;w=1, "b";q=7;w=2', 5, 1),
+        ("", 1000, 3600),
+        ("q=0;w=3600", 1000, 3600),
+        ("q=10;w=0", 1000, 3600),
+        ("q=²;w=3600", 1000, 3600),
+        ("q=" + "9" * 400, 1000, 3600),
+        ("nothing of the kind", 1000, 3600),
+    ],
+)
+def test_the_quota_is_what_the_answer_says_and_hobby_s_until_then(header: str, quota: int, window: float) -> None:
+    one = Budget(HandClock())
+    one.learn({"ratelimit-policy": header})
+    assert (one.quota, one.window_s) == (quota, window)
+    one.learn({})
+    assert (one.quota, one.window_s) == (quota, window)
+
+
+def test_reading_stops_before_the_last_fifth_and_says_for_how_long() -> None:
+    one, clock = budget()
+    for _ in range(8):
+        one.spend_on_query()
+        clock.now += 1
+    with pytest.raises(NotSent, match="not read for 92 s more: 8 of the 10 requests that it allows in 100 s are used"):
+        one.spend_on_query()
+    one.spend_on_mutation()
+    one.spend_on_mutation()
+    with pytest.raises(NotSent, match="not asked for 92 s more: all 10 requests"):
+        one.spend_on_mutation()
+    clock.now += 92
+    one.spend_on_mutation()
+
+
+def test_a_refused_request_is_not_counted() -> None:
+    one, _ = budget()
+    assert [sent(one.spend_on_query) for _ in range(20)].count(True) == 8
+    assert one.requests().used == 8
+
+
+def test_nothing_is_sent_before_railway_s_own_time_is_over() -> None:
+    one, clock = budget()
+    one.turned_away(30)
+    one.turned_away(5)
+    assert (one.wait_s, one.pace()) == (30, 30)
+    clock.now += 31
+    assert (one.wait_s, one.pace()) == (0, 0)
+
+
+REQUESTS = st.lists(st.tuples(st.floats(0, 40), st.booleans()), max_size=120)
+
+
+@given(st.integers(1, 30), REQUESTS)
+def test_no_window_ever_holds_more_than_the_quota_nor_more_queries_than_four_fifths(
+    quota: int, pattern: list[tuple[float, bool]]
+) -> None:
+    one, clock = budget(quota)
+    went: list[tuple[float, bool]] = []
+    for pause, is_query in pattern:
+        clock.now += pause
+        if sent(one.spend_on_query if is_query else one.spend_on_mutation):
+            went.append((clock.now, is_query))
+    for at, _ in went:
+        window = [is_query for then, is_query in went if at - 100 < then <= at]
+        assert len(window) <= quota
+        assert window.count(True) <= quota - quota // 5
+
+
+@given(st.integers(5, 30), REQUESTS)
+def test_wherever_a_query_went_out_a_fifth_was_left_for_mutations(
+    quota: int, pattern: list[tuple[float, bool]]
+) -> None:
+    one, clock = budget(quota)
+    for pause, is_query in pattern:
+        clock.now += pause
+        if sent(one.spend_on_query if is_query else one.spend_on_mutation) and is_query:
+            assert quota - one.requests().used >= quota // 5
+
+
+@given(st.integers(5, 40), st.integers(1, 3), st.lists(st.tuples(st.floats(0, 50), st.integers(0, 3)), max_size=30))
+def test_cycles_at_the_given_pace_never_run_out_of_queries(
+    quota: int, per_cycle: int, before: list[tuple[float, int]]
+) -> None:
+    """Whatever was sent before; only a cycle that comes sooner, or a mutation more, could find nothing left."""
+    one, clock = budget(quota)
+    for pause, queries in before:
+        clock.now += pause
+        for _ in range(queries):
+            sent(one.spend_on_query)
+    for _ in range(5 * quota):
+        pace = one.pace(per_cycle)
+        clock.now += pace + 1e-6 if pace else 0.5
+        if pace:
+            for _ in range(per_cycle):
+                one.spend_on_query()
+        else:
+            sent(one.spend_on_query)
+
+
+def test_a_plentiful_budget_stretches_nothing() -> None:
+    """Railway's smallest paid plan, an interval of 10 s, and a change now and then: a whole day."""
+    one, clock = budget(1000, 3600)
+    for cycle in range(8640):
+        one.spend_on_query()
+        if cycle % 40 == 0:
+            one.spend_on_mutation()
+            one.spend_on_query()
+        assert one.pace() == 0
+        clock.now += 10
+
+
+def test_a_small_budget_is_used_up_to_four_fifths_and_never_ends() -> None:
+    """The free plan at the same interval: 80 readings an hour, which is one in 45 s."""
+    one, clock = budget(100, 3600)
+    paces: list[float] = []
+    for _ in range(1000):
+        one.spend_on_query()
+        paces.append(one.pace())
+        clock.now += max(10, paces[-1] + 0.001)
+    assert max(paces) < 90
+    assert sum(paces[-80:]) / 80 == pytest.approx(45, rel=0.1)
+
+
+def test_the_pace_grows_with_every_request_out_of_turn() -> None:
+    one, _ = budget(100, 3600)
+    paces = []
+    for _ in range(80):
+        one.spend_on_query()
+        paces.append(one.pace())
+    assert paces[:39] == [0] * 39
+    assert all(later > earlier for earlier, later in itertools.pairwise(paces[39:]))
+    assert paces[-1] == 3600

@@ -1,0 +1,350 @@
+"""Where Railway is hard: what a whole controller makes of it, one tick at a time, and what it never does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from controller.cycle import Outcome
+from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
+from controller.model import Reason, Replicas, ServiceState
+from controller.ports import NotSent, Refused
+from controller.server import status_body
+from tests.scene import Driven, Scene, intent_to
+
+SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
+WEST, EUROPE = "us-west2", "europe-west4-drams3a"
+
+
+@pytest.fixture
+async def driven(scene: Scene) -> AsyncIterator[Driven]:
+    async with scene.controller() as controller:
+        yield controller
+
+
+async def settled(scene: Scene, running: int) -> None:
+    """Until the fake runs this many, or fails the test."""
+    async with asyncio.timeout(5):
+        while scene.fake.worker.running != running:
+            await asyncio.sleep(0.01)
+
+
+def regions(west: int, europe: int) -> dict[str, Any]:
+    return {"multiRegionConfig": {WEST: {"numReplicas": west}, EUROPE: {"numReplicas": europe}}}
+
+
+@asynccontextmanager
+async def elsewhere(
+    scene: Scene, replicas: int = 0, token: TokenKind = "account", **options: Any
+) -> AsyncIterator[Scene]:
+    """The same scene on another Railway."""
+    async with FakeRailway.create(replicas, timings=Timings().scaled(0.01), **options) as fake:
+        tokens = {"RAILWAY_TOKEN": "", "RAILWAY_API_TOKEN": ""}
+        environment = {**scene.environment, **tokens, **fake.environment_variables(token)}
+        yield Scene(fake, scene.queue, scene.redis, environment)
+
+
+def maps_sent(scene: Scene) -> list[dict[str, Any]]:
+    inputs = [one["variables"]["input"] for one in scene.fake.mutations if "input" in one["variables"]]
+    return [
+        {region: entry and entry["numReplicas"] for region, entry in one["multiRegionConfig"].items()} for one in inputs
+    ]
+
+
+async def observed(driven: Driven) -> Replicas:
+    reading = await driven.reading()
+    assert isinstance(reading, Replicas), reading
+    return reading
+
+
+async def applied(driven: Driven) -> None:
+    """One change, and that it is seen to be there."""
+    cycle = await driven.tick()
+    assert cycle.outcome is Outcome.APPLIED, cycle.message
+    await driven.tick_until(Outcome.HELD, Reason.TIER)
+
+
+# --- several regions
+
+
+async def test_a_total_is_spread_over_the_regions_that_are_there_and_every_one_survives(scene: Scene) -> None:
+    async with elsewhere(scene, 4, deploy=regions(3, 1)) as there, there.controller(SHORT) as driven:
+        await settled(there, 4)
+        for depth in (200, 20, 90):
+            await there.jobs(depth)
+            await applied(driven)
+    assert maps_sent(there) == [{WEST: 4, EUROPE: 1}, {WEST: 1, EUROPE: 1}, {WEST: 3, EUROPE: 1}]
+
+
+async def test_zero_and_back_leaves_the_regions_as_they_were(scene: Scene) -> None:
+    async with elsewhere(scene, 4, deploy=regions(3, 1)) as there, there.controller(SHORT) as driven:
+        await settled(there, 4)
+        await applied(driven)
+        await there.jobs(90)
+        await applied(driven)
+        await settled(there, 4)
+    assert there.sent == ["deploymentStop", "deploymentRestart"]
+
+
+async def test_a_region_that_somebody_adds_by_hand_is_kept_and_his_proportions_too(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await applied(driven)
+        scene.fake.by_hand(**regions(1, 2))
+        await settled(scene, 3)
+        await driven.tick()
+        await scene.jobs(200)
+        await applied(driven)
+    assert maps_sent(scene)[-1] == {WEST: 2, EUROPE: 3}
+
+
+async def test_fewer_than_one_per_region_is_known_to_be_impossible_and_refused_without_a_request(scene: Scene) -> None:
+    async with elsewhere(scene, 2, deploy=regions(1, 1)) as there, there.controller(SHORT) as driven:
+        seen = await observed(driven)
+        assert (seen.configured, seen.smallest) == (2, 2)
+        with pytest.raises(Refused, match="runs in 2 regions, and each keeps at least 1 replica"):
+            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(1, driven.lease.epoch), seen)
+    assert there.sent == []
+
+
+# --- a volume, a schedule
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+async def test_a_service_with_a_volume_is_refused_a_second_replica_with_the_reason(scene: Scene, replicas: int) -> None:
+    async with elsewhere(scene, replicas) as there, there.controller(SHORT) as driven:
+        there.fake.by_hand(volume=True)
+        await there.jobs(200)
+        cycle = await driven.tick()
+        assert cycle.replicas is not None
+        assert cycle.replicas.largest == 1
+        with pytest.raises(Refused, match="has a volume, with which Railway allows no more than 1 replica"):
+            await driven.controller.world.platform.scale(
+                there.fake.worker.id, intent_to(2, driven.lease.epoch), cycle.replicas
+            )
+    assert 5 not in there.asked_for
+
+
+async def test_a_service_with_a_volume_goes_from_zero_to_one_and_back(scene: Scene) -> None:
+    async with scene.controller({**SHORT, "MAX_WORKERS": "1"}) as driven:
+        scene.fake.by_hand(volume=True)
+        await scene.jobs(200)
+        await applied(driven)
+        await scene.jobs(0)
+        await applied(driven)
+    assert scene.sent == ["deploymentRestart", "deploymentStop"]
+
+
+async def test_a_mount_that_only_the_image_declares_is_no_volume_and_is_asked_about_once(scene: Scene) -> None:
+    scene.fake.by_hand(image_declares_volume=True)
+    async with scene.controller(SHORT) as driven:
+        for _ in range(5):
+            await driven.tick()
+        assert scene.fake.record.by_operation["EnvironmentConfig"] == 1
+        await scene.jobs(200)
+        await applied(driven)
+    await settled(scene, 5)
+
+
+async def test_a_cron_service_is_refused_and_nothing_is_sent(scene: Scene, driven: Driven) -> None:
+    scene.fake.by_hand(cronSchedule="0 * * * *")
+    await scene.jobs(200)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.PLATFORM_UNAVAILABLE)
+    assert "service worker is a cron service" in cycle.message
+    assert scene.sent == []
+
+
+# --- a restart that is refused, and one whose answer is lost
+
+
+async def test_a_restart_that_is_refused_becomes_one_new_deployment_and_no_second(scene: Scene) -> None:
+    scene.fake.worker.switches.not_restartable = True
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await applied(driven)
+        for _ in range(5):
+            await driven.tick()
+    assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart", "serviceInstanceDeployV2"]
+
+
+async def test_a_new_deployment_that_fails_is_not_followed_by_another_in_a_loop(scene: Scene, driven: Driven) -> None:
+    scene.fake.worker.switches.not_restartable = True
+    scene.fake.worker.switches.deploys_fail = True
+    await scene.jobs(20)
+    await driven.tick()
+    await asyncio.sleep(0.3)
+    for _ in range(5):
+        assert (await driven.tick()).outcome is not Outcome.APPLIED
+    assert scene.sent.count("serviceInstanceDeployV2") == 1
+
+
+@pytest.mark.parametrize("fault", ["lost", "502", "null"])
+async def test_a_restart_of_which_nobody_knows_what_became_is_followed_by_nothing(
+    scene: Scene, driven: Driven, fault: str
+) -> None:
+    scene.fake.inject(fault, on="deploymentRestart")
+    await scene.jobs(5)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNKNOWN)
+    assert scene.sent == ["deploymentRestart"]
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("not_authorized", Reason.SCALE_FAILED), ("429", Reason.SCALE_FAILED)])
+async def test_a_restart_that_no_deployment_would_fare_better_than_is_followed_by_none(
+    scene: Scene, driven: Driven, fault: str, reason: Reason
+) -> None:
+    scene.fake.inject(fault, on="deploymentRestart", retry_after=60)
+    await scene.jobs(5)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, reason)
+    assert scene.sent == ["deploymentRestart"]
+
+
+async def test_a_new_deployment_of_which_nobody_knows_what_became_is_not_asked_for_again(scene: Scene) -> None:
+    scene.fake.worker.switches.not_restartable = True
+    async with scene.controller(SHORT) as driven:
+        scene.fake.inject("lost", on="serviceInstanceDeployV2")
+        await scene.jobs(20)
+        assert (await driven.tick()).reason is Reason.OUTCOME_UNKNOWN
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+    await settled(scene, 2)
+    assert scene.sent.count("serviceInstanceDeployV2") == 1
+
+
+# --- a deployment that is another one by now
+
+
+async def test_a_stop_of_a_deployment_that_was_replaced_meanwhile_certainly_did_nothing(scene: Scene) -> None:
+    async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
+        seen = await observed(driven)
+        there.fake.by_hand(never_deployed=True)
+        there.fake.by_hand(deploy=True)
+        with pytest.raises(NotSent, match="Deployment not found"):
+            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
+
+
+async def test_a_stop_of_a_deployment_that_has_begun_meanwhile_certainly_did_nothing(scene: Scene) -> None:
+    async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
+        there.fake.by_hand(deploy=True)
+        seen = await observed(driven)
+        assert seen.state is ServiceState.STARTING
+        with pytest.raises(Refused, match="not stoppable"):
+            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
+
+
+async def test_a_restart_of_a_deployment_that_is_gone_becomes_a_new_one(scene: Scene, driven: Driven) -> None:
+    seen = await observed(driven)
+    scene.fake.by_hand(never_deployed=True)
+    await driven.controller.world.platform.scale(scene.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
+    await settled(scene, 2)
+    assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart", "serviceInstanceDeployV2"]
+
+
+# --- crashes, limits, the two kinds of token
+
+
+async def test_a_deployment_that_crashed_is_said_to_and_no_number_of_replicas_is_asked_for(scene: Scene) -> None:
+    async with (
+        elsewhere(scene, 2, deploy={"restartPolicyType": "NEVER"}) as there,
+        there.controller(SHORT) as driven,
+    ):
+        await there.jobs(20)
+        there.fake.by_hand(crash=2)
+        await settled(there, 0)
+        for _ in range(5):
+            cycle = await driven.tick()
+        assert cycle.replicas is not None
+        assert (cycle.replicas.state, cycle.replicas.configured) == (ServiceState.CRASHED, 2)
+        assert cycle.message.endswith("(the deployment crashed, 0 of 2 run: see its log on Railway)")
+    assert there.sent == []
+
+
+async def test_a_deployment_that_crashed_can_be_stopped_and_started_again(scene: Scene) -> None:
+    async with (
+        elsewhere(scene, 2, deploy={"restartPolicyType": "NEVER"}) as there,
+        there.controller(SHORT) as driven,
+    ):
+        there.fake.by_hand(crash=2)
+        await settled(there, 0)
+        await applied(driven)
+        await there.jobs(20)
+        await applied(driven)
+        await settled(there, 2)
+    assert there.sent == ["deploymentStop", "deploymentRestart"]
+
+
+@pytest.mark.parametrize("over_limit", ["clamp", "ignore"])
+async def test_a_plan_that_allows_less_is_reported_and_the_change_not_repeated_within_the_landing_bound(
+    scene: Scene, over_limit: Any
+) -> None:
+    switches = Switches(plan_limit=2, over_limit=over_limit)
+    async with elsewhere(scene, 1, switches=switches) as there, there.controller(SHORT) as driven:
+        await there.jobs(200)
+        await driven.tick()
+        for _ in range(10):
+            assert (await driven.tick()).reason is Reason.INTENT_OPEN
+        assert there.asked_for == [5]
+        await there.let_time_pass(61)
+        await driven.tick()
+        (event,) = there.events("not_honoured")
+    assert "look at the plan's replica limit" in event["message"]
+
+
+@pytest.mark.parametrize("token", ["account", "workspace", "project"])
+async def test_every_kind_of_token_carries_a_whole_day(scene: Scene, token: TokenKind) -> None:
+    async with elsewhere(scene, token=token) as there, there.controller(SHORT) as driven:
+        for depth in (20, 200, 5, 0, 1):
+            await there.jobs(depth)
+            await applied(driven)
+    assert there.asked_for == [2, 5, 1]
+
+
+# --- requests that run out
+
+
+async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scene: Scene) -> None:
+    """Twenty an hour: sixteen readings, and then it holds, says until when, and has never been told off."""
+    async with elsewhere(scene, quota=20, enforce_quota=True) as there, there.controller() as driven:
+        platform = driven.controller.world.platform
+        for _ in range(8):
+            assert platform.requests().pace_s == 0
+            await driven.tick()
+        for _ in range(8):
+            await driven.tick()
+            assert platform.requests().pace_s > 180
+        await there.jobs(200)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.PLATFORM_UNAVAILABLE)
+        assert "16 of the 20 requests" in cycle.message
+        shown = status_body(driven.controller.shown)["railway_requests"]
+    assert (shown["used"], shown["quota"], shown["window_s"]) == (16, 20, 3600)
+    assert 3500 < shown["pace_s"] <= 3600
+    assert set(there.fake.record.by_status) == {200}
+
+
+async def test_a_change_that_was_decided_with_the_last_reading_still_goes_out(scene: Scene) -> None:
+    async with elsewhere(scene, quota=20, enforce_quota=True) as there, there.controller() as driven:
+        for _ in range(15):
+            await driven.tick()
+        await there.jobs(20)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.TIER)
+        assert cycle.message.endswith("(accepted, and not visible yet)")
+        await settled(there, 2)
+    assert there.sent == ["serviceInstanceUpdate", "deploymentRestart"]
+    assert set(there.fake.record.by_status) == {200}
+
+
+async def test_every_change_follows_a_reading_of_its_own_cycle(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        for depth in (20, 200, 5):
+            await scene.jobs(depth)
+            await applied(driven)
+    asked = [request["operationName"] for request in scene.fake.record.latest]
+    changes = [n for n, name in enumerate(asked) if name == "ServiceInstanceUpdate"]
+    assert [asked[n - 1] for n in changes] == ["EnvironmentState"] * 3
