@@ -46,6 +46,7 @@ class Reason(StrEnum):
     QUEUE_UNAVAILABLE = "QueueUnavailable"
     PLATFORM_UNAVAILABLE = "PlatformUnavailable"
     JOURNAL_UNAVAILABLE = "JournalUnavailable"
+    FALLBACK = "Fallback"
     SCALE_FAILED = "ScaleFailed"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     TIMED_OUT = "TimedOut"
@@ -78,6 +79,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.QUEUE_UNAVAILABLE: "The queue could not be read; the count stays as it is.",
     Reason.PLATFORM_UNAVAILABLE: "Railway could not be read; the count stays as it is.",
     Reason.JOURNAL_UNAVAILABLE: "Redis could not be read or written; nothing is done that cannot be remembered.",
+    Reason.FALLBACK: "The queue could not be read for on_unavailable.after; at least at_least workers until it can.",
     Reason.SCALE_FAILED: "Railway refused the change, or it could not be sent; nothing was changed.",
     Reason.OUTCOME_UNKNOWN: "The change was sent and the answer was lost; the next readings tell what became of it.",
     Reason.TIMED_OUT: "The cycle took too long and was given up.",
