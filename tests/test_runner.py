@@ -105,8 +105,8 @@ class Memory:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         return Recalled(History(since=0.0), 0.0)
 
-    async def record_intent(self, worker: str, decision: Decision, lease: Lease) -> Intent:
-        return Intent("1", lease.epoch, decision.current, decision.desired, 0.0)
+    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
 
     async def accept(self, *_: Any) -> None: ...
 
