@@ -88,7 +88,7 @@ async def opened(
 
         async def watch() -> Watched:
             watched = await journal.watch(list(policy.workers))
-            board.take_over(watched.published)
+            board.take_over(watched.published, watched.age)
             return watched
 
         leadership = Leadership(

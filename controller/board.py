@@ -1,19 +1,20 @@
 """What is known right now, for the server to show: the last cycles, the role, and whether the loop turns.
 
-Written by the runner and by the standby's watch, read by the server. No I/O.
+Written by the runner and by the standby's watch, read by the server. No I/O. Ages go by the monotonic clock, from one
+machine to the next too: what is published says how old it is, never when it was.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.cycle import Cycle, Outcome
-from controller.ports import Clock
+from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
+from controller.ports import Clock, Source
+from controller.trouble import CONTROLLER, failing_after
 
 _FIGURES = (
     *("pending", "processing", "depth", "oldest_age_s", "configured", "running", "recommended", "desired"),
@@ -22,6 +23,8 @@ _FIGURES = (
 
 
 _LARGEST_FIGURE = 1e15
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999; a later stamp is no date."""
 
 
 def _is_well_formed(status: Mapping[str, Any]) -> bool:
@@ -32,55 +35,93 @@ def _is_well_formed(status: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_an_age(age: object) -> bool:
+    return age is None or (isinstance(age, int | float) and not isinstance(age, bool) and 0 <= age < _LARGEST_FIGURE)
+
+
+def _known_troubles(failing: object) -> dict[str, float]:
+    if not isinstance(failing, dict):
+        return {}
+    names = (*(source.value for source in Source), CONTROLLER)
+    stamps = {name: failing[name] for name in names if type(failing.get(name)) in {int, float}}
+    return {name: float(since) for name, since in stamps.items() if 0 <= since <= _LAST_SECOND}
+
+
 @dataclass
 class Board:
-    """`status` is what /status shows of each worker, ours while leading and the leader's while standing by."""
+    """`status` is what /status shows of each worker, ours while leading and the leader's while standing by.
+
+    seen_at: when its figures were read, by our monotonic clock. failing: what each worker's cycles cannot reach, since
+    when, by the wall clock of the replica that leads.
+    """
 
     clock: Clock
     interval: float
+    pace: float = 0.0
+    """Seconds between two cycles at least, where the platform's requests run out."""
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
+    failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _began: float = field(init=False)
     _last_turn: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._last_turn = self.clock.monotonic()
+        self._began = self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
         known = self.status.get(cycle.worker, {})
         new = cycle.status()
-        if cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
+        if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
             new = {key: known.get(key) if value is None else value for key, value in new.items()}
         else:
-            self.seen_at[cycle.worker] = self.clock.wall()
+            self.seen_at[cycle.worker] = self.clock.monotonic()
         self.status[cycle.worker] = new
+        self.failing[cycle.worker] = failing_after(self.failing.get(cycle.worker, {}), cycle, cycle.at)
         self.outcomes[cycle.worker, cycle.outcome.value] += 1
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
             self.scales[cycle.worker, cycle.decision.direction.value] += 1
 
-    def take_over(self, published: Mapping[str, str]) -> None:
-        """The leader's numbers, as it left them in Redis; what cannot be read as such is passed over."""
+    def take_over(self, published: Mapping[str, str], age_s: float | None) -> None:
+        """The leader's numbers, as it left them in Redis `age_s` ago; what cannot be read as such is passed over.
+
+        Numbers of which nobody knows the age are shown, and count as old.
+        """
+        now = self.clock.monotonic()
         for worker, text in published.items():
             try:
                 entry = json.loads(text)
-                status, at = dict(entry["status"]), float(entry["at"])
+                status, age = dict(entry["status"]), entry["age_s"]
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue
-            if _is_well_formed(status) and math.isfinite(at):
-                self.status[worker] = status
-                self.seen_at[worker] = at
+            if not _is_well_formed(status) or not _is_an_age(age):
+                continue
+            self.status[worker] = status
+            self.failing[worker] = _known_troubles(entry.get("failing"))
+            if age is None or age_s is None:
+                self.seen_at.pop(worker, None)
+            else:
+                self.seen_at[worker] = now - max(0.0, age_s) - age
 
     def to_publish(self) -> dict[str, str]:
         return {
-            worker: json.dumps({"at": self.seen_at.get(worker, 0.0), "status": status}, ensure_ascii=False)
+            worker: json.dumps(
+                {"age_s": self.age(worker), "failing": self.failing.get(worker, {}), "status": status},
+                ensure_ascii=False,
+            )
             for worker, status in self.status.items()
         }
 
     def turned(self) -> None:
         """The loop went round once more, whatever came of it."""
         self._last_turn = self.clock.monotonic()
+
+    @property
+    def turned_at(self) -> float:
+        """Wall time of the last turn."""
+        return self._wall_of(self._last_turn)
 
     @property
     def somebody_is_idle(self) -> bool:
@@ -93,17 +134,27 @@ class Board:
 
     @property
     def stands_still(self) -> bool:
-        """The loop itself has stopped turning: the one thing that only a restart can mend."""
-        return self.clock.monotonic() - self._last_turn > self._patience + 60
+        """The loop itself has stopped turning: the one thing that only a restart can mend.
+
+        A cycle that is given up at its deadline is slow, and the loop turns on after it.
+        """
+        return self.clock.monotonic() - self._last_turn > self.interval + LONGEST_CYCLE_S + 30
 
     def age(self, worker: str) -> float | None:
         seen = self.seen_at.get(worker)
-        return None if seen is None else max(0.0, self.clock.wall() - seen)
+        return None if seen is None else max(0.0, self.clock.monotonic() - seen)
 
     def is_old(self, worker: str) -> bool:
         age = self.age(worker)
         return age is None or age > self._patience
 
+    def last_seen(self, worker: str) -> float:
+        """Wall time of the figures; where there never were any, of our own beginning."""
+        return self._wall_of(self.seen_at.get(worker, self._began))
+
+    def _wall_of(self, monotonic: float) -> float:
+        return self.clock.wall() - (self.clock.monotonic() - monotonic)
+
     @property
     def _patience(self) -> float:
-        return 3 * self.interval + 5
+        return 3 * max(self.interval, self.pace) + 5

@@ -12,6 +12,9 @@ from controller.model import Because, Decision, Direction, Lease, QueueDepth, Ra
 from controller.policy import WorkerPolicy
 from controller.ports import Clock
 
+LONGEST_CYCLE_S = 90.0
+"""Every call of a cycle has its own, shorter deadline; this one ends what slipped through all of them."""
+
 
 class Outcome(StrEnum):
     STANDBY = "standby"

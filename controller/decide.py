@@ -12,7 +12,12 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
 7. (The rate limit will stand here.)
 8. Steps: at most max_step workers more or fewer at once.
-9. min and max have the last word.
+9. min and max have the last word, within what the platform can be asked for at all: at least one worker in each region,
+   and no more than one with a volume.
+
+Where the queue could not be read for long, there is no depth that could recommend anything: fall_back() stands in for 1
+to 5, and can only add workers. Cooldown and step limit apply, min_replicas has the last word, and a count above
+max_replicas is left alone until somebody can see what it works on.
 """
 
 from __future__ import annotations
@@ -21,16 +26,27 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.model import Because, Decision, Direction, History, Observation, QueueDepth, Reason, jobs, workers
+from controller.model import (
+    Because,
+    Decision,
+    Direction,
+    History,
+    Observation,
+    QueueDepth,
+    Reason,
+    Replicas,
+    jobs,
+    workers,
+)
 from controller.policy import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What every rule may look at."""
+    """What every rule may look at; the queue's depth has had its say when they begin."""
 
     policy: WorkerPolicy
-    observed: Observation
+    replicas: Replicas
     history: History
     now: float
 
@@ -49,15 +65,29 @@ class Step:
 
 def decide(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Decision:
     """The decision after every rule; `now` is in the journal's time."""
-    *_, (decision, _) = _turns(Situation(policy, observed, history, now))
+    *_, (decision, _) = _turns(Situation(policy, observed.replicas, history, now), observed.queue)
     return decision
+
+
+def fall_back(
+    policy: WorkerPolicy, replicas: Replicas, history: History, now: float, unread_for_s: float
+) -> Decision | None:
+    """The decision where the queue could not be read for `unread_for_s`; None where the policy wants none (yet)."""
+    wish = policy.on_unavailable
+    if wish is None or unread_for_s < wish.after:
+        return None
+    situation, current = Situation(policy, replicas, history, now), replicas.configured
+    words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
+    start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
+    decision = _one_step(situation, _cool_down(situation, start))
+    return _as_can_be_asked_for(situation, _at_least_minimum(policy, decision))
 
 
 def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
     """Each rule's turn, in order, as decide() takes them."""
     steps: list[Step] = []
     said = 0
-    for decision, rule in _turns(Situation(policy, observed, history, now)):
+    for decision, rule in _turns(Situation(policy, observed.replicas, history, now), observed.queue):
         because = decision.because[-1] if len(decision.because) > said else None
         said = len(decision.because)
         steps.append(Step(rule, decision.desired, because))
@@ -75,21 +105,21 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
     return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
 
 
-def _turns(situation: Situation) -> Iterator[tuple[Decision, str]]:
-    correction = _correct(situation)
+def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
+    correction = _as_can_be_asked_for(situation, _correct(situation, queue))
     yield correction, "1 within min..max"
     if correction.changes_something:
         return
-    decision = _recommended(situation)
+    decision = _recommended(situation, queue)
     yield decision, "3 tier of the depth"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
 
 
-def _correct(situation: Situation) -> Decision:
-    policy, current = situation.policy, situation.observed.replicas.configured
-    recommended = recommend(policy, situation.observed.queue)
+def _correct(situation: Situation, queue: QueueDepth) -> Decision:
+    policy, current = situation.policy, situation.replicas.configured
+    recommended = recommend(policy, queue)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
@@ -100,8 +130,8 @@ def _correct(situation: Situation) -> Decision:
     return start
 
 
-def _recommended(situation: Situation) -> Decision:
-    current, queue = situation.observed.replicas.configured, situation.observed.queue
+def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
+    current = situation.replicas.configured
     wanted = recommend(situation.policy, queue)
     parts = f" ({queue.pending} pending, {queue.processing} processing)" if queue.depth else ""
     words = f"{jobs(queue.depth)}{parts} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
@@ -158,10 +188,31 @@ def _one_step(situation: Situation, decision: Decision) -> Decision:
 
 def _last_word(situation: Situation, decision: Decision) -> Decision:
     policy = situation.policy
-    if decision.desired < policy.min_replicas:
-        return _limit(decision, policy.min_replicas, Reason.MINIMUM, f"min_replicas is {policy.min_replicas}")
+    decision = _at_least_minimum(policy, decision)
     if decision.desired > policy.max_replicas:
         return _limit(decision, policy.max_replicas, Reason.MAXIMUM, f"max_replicas is {policy.max_replicas}")
+    return decision
+
+
+def _at_least_minimum(policy: WorkerPolicy, decision: Decision) -> Decision:
+    if decision.desired < policy.min_replicas:
+        return _limit(decision, policy.min_replicas, Reason.MINIMUM, f"min_replicas is {policy.min_replicas}")
+    return decision
+
+
+def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
+    replicas, maximum = situation.replicas, situation.policy.max_replicas
+    if not decision.changes_something:
+        return decision
+    if replicas.largest is not None and decision.desired > replicas.largest:
+        words = f"a service with a volume can have {workers(replicas.largest)}"
+        return _limit(decision, replicas.largest, Reason.VOLUME, words)
+    if 0 < decision.desired < replicas.smallest:
+        words = f"the service runs in {replicas.smallest} regions, at least 1 worker in each"
+        if replicas.smallest > maximum:
+            words += f", and max_replicas is {maximum}: raise it, or take a region away"
+            return _limit(decision, decision.current, Reason.REGIONS, words)
+        return _limit(decision, replicas.smallest, Reason.REGIONS, words)
     return decision
 
 
@@ -170,6 +221,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("6 cooldown", _cool_down),
     ("8 step limit", _one_step),
     ("9 min and max", _last_word),
+    ("9 what can be asked for", _as_can_be_asked_for),
 )
 
 

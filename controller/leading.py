@@ -106,7 +106,7 @@ class Leadership:
         except Unavailable as unavailable:
             self._lose_sight(unavailable)
         else:
-            self._regain_sight()
+            self.trouble = self.trouble_since = None
 
     async def _acquire(self, before: float) -> None:
         bid = Bid(
@@ -165,12 +165,6 @@ class Leadership:
         self.trouble = unavailable
         if self._held is not None and self.lease is None:
             self._step_down("Redis could not be reached for as long as the lease lasts")
-
-    def _regain_sight(self) -> None:
-        if self.trouble is not None:
-            lasted = self._clock.wall() - (self.trouble_since or 0.0)
-            self._report("redis_available", message=f"Redis answers again, after {max(0.0, lasted):.0f} s")
-        self.trouble = self.trouble_since = None
 
     def _step_down(self, why: str) -> None:
         assert self._held is not None

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     SCALE_DOWN_STEP = "ScaleDownStep"
     MINIMUM = "Minimum"
     MAXIMUM = "Maximum"
+    REGIONS = "Regions"
+    VOLUME = "Volume"
     DEPLOYING = "Deploying"
     INTENT_OPEN = "IntentOpen"
     BACKING_OFF = "BackingOff"
@@ -46,6 +48,7 @@ class Reason(StrEnum):
     QUEUE_UNAVAILABLE = "QueueUnavailable"
     PLATFORM_UNAVAILABLE = "PlatformUnavailable"
     JOURNAL_UNAVAILABLE = "JournalUnavailable"
+    FALLBACK = "Fallback"
     SCALE_FAILED = "ScaleFailed"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     TIMED_OUT = "TimedOut"
@@ -68,6 +71,8 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
     Reason.MINIMUM: "min_replicas has the last word.",
     Reason.MAXIMUM: "max_replicas has the last word.",
+    Reason.REGIONS: "A service in several regions keeps at least one worker in each; Railway refuses a region with 0.",
+    Reason.VOLUME: "A service with a volume cannot have more than one replica on Railway.",
     Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
     Reason.BACKING_OFF: "Railway refused the last change; it is asked again after a pause.",
     Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
@@ -78,6 +83,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.QUEUE_UNAVAILABLE: "The queue could not be read; the count stays as it is.",
     Reason.PLATFORM_UNAVAILABLE: "Railway could not be read; the count stays as it is.",
     Reason.JOURNAL_UNAVAILABLE: "Redis could not be read or written; nothing is done that cannot be remembered.",
+    Reason.FALLBACK: "The queue could not be read for on_unavailable.after; at least at_least workers until it can.",
     Reason.SCALE_FAILED: "Railway refused the change, or it could not be sent; nothing was changed.",
     Reason.OUTCOME_UNKNOWN: "The change was sent and the answer was lost; the next readings tell what became of it.",
     Reason.TIMED_OUT: "The cycle took too long and was given up.",

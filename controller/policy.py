@@ -166,6 +166,21 @@ class RateLimit(_Part):
     keys: RateLimitKeys = RateLimitKeys()
 
 
+class OnUnavailable(_Part):
+    """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
+
+    mends = {"replicas": "write at_least", "workers": "write at_least", "for": "write after"}
+    after: Duration
+    at_least: Positive
+
+    @field_validator("after")
+    @classmethod
+    def _not_at_once(cls, after: float) -> float:
+        if not after:
+            raise PydanticCustomError("after", "is no time at all; write 5m, so that one lost reading adds nobody")
+        return after
+
+
 class WorkerPolicy(_Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the count may change."""
 
@@ -182,6 +197,7 @@ class WorkerPolicy(_Part):
     tiers: tuple[Tier, ...]
     scale_up: ScaleUp = ScaleUp()
     scale_down: ScaleDown = ScaleDown()
+    on_unavailable: OnUnavailable | None = None
     rate_limit: RateLimit | None = None
 
     @field_validator("min_replicas")
@@ -201,6 +217,14 @@ class WorkerPolicy(_Part):
         if problems:
             raise PydanticCustomError("tiers", "out of order", {"problems": problems})
         return tiers
+
+    @field_validator("on_unavailable")
+    @classmethod
+    def _within_range(cls, wish: OnUnavailable | None, info: ValidationInfo) -> OnUnavailable | None:
+        problems = [] if wish is None else list(_range_problems(wish.at_least, info.data))
+        if problems:
+            raise PydanticCustomError("on_unavailable", "out of range", {"problems": problems})
+        return wish
 
     @property
     def count_limit(self) -> int:
@@ -224,6 +248,17 @@ class Policy(_Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; every reading costs a Railway request")
         return interval
+
+
+def _range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    minimum, maximum = known.get("min_replicas"), known.get("max_replicas")
+    if maximum is None or minimum is None:
+        return  # which is wrong by itself
+    mend = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
+    if at_least > maximum:
+        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {mend}"
+    if at_least < minimum:
+        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
 
 
 def _tier_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
@@ -303,6 +338,7 @@ def _part_at(path: Path) -> type[_Part] | None:
         ("*", "queue", "statuses"): Statuses,
         ("*", "scale_up"): ScaleUp,
         ("*", "scale_down"): ScaleDown,
+        ("*", "on_unavailable"): OnUnavailable,
         ("*", "rate_limit"): RateLimit,
         ("*", "rate_limit", "keys"): RateLimitKeys,
     }

@@ -49,6 +49,7 @@ _WORDS: Mapping[str, str] = {
     "dict_type": "must be a mapping (`key: value` lines below it), not {shown}",
     "model_type": "must be a mapping (`key: value` lines below it), not {shown}",
     "tuple_type": "must be a list (`- …` lines below it), not {shown}",
+    "after": "{shown} {msg}",
     "duration": "{shown} {msg}",
     "interval": "{shown} {msg}",
     "word": "{shown} {msg}",

@@ -115,9 +115,9 @@ class Recalled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a cycle has seen: the recommendation, the configured count, whether jobs are being worked on."""
+    """What a cycle has seen: the recommendation (None: no queue), the configured count, whether jobs are worked on."""
 
-    recommended: int
+    recommended: int | None
     count: int
     working: bool = False
 

@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
-from controller.decide import cooldowns_left, decide, recommend
+from controller.decide import cooldowns_left, decide, fall_back, recommend
 from controller.model import (
     Because,
     Decision,
@@ -51,6 +51,8 @@ from controller.ports import (
 )
 
 _LONGEST_PAUSE_S = 900.0
+_BLIND_CYCLES = 3
+"""One lost reading is no outage, even where nobody had read the queue for long before."""
 _STOP_AGAIN_S = 600.0
 """A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
 
@@ -80,12 +82,19 @@ class Reconciler:
         """`gap`: a silence of so many seconds breaks the chain of recommendations."""
         self.worker = worker
         self.policy = policy
+        self.pace = 0.0
+        """Seconds between two cycles at least, where the platform's requests run out."""
         self._world = world
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
-        self._keep = Keep(window=policy.scale_down.stabilization_window, gap=gap)
+        self._blind = 0
+        self._gap = gap
         self._short_since: float | None = None
         self._said_short = False
+
+    @property
+    def _keep(self) -> Keep:
+        return Keep(window=self.policy.scale_down.stabilization_window, gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
@@ -122,7 +131,11 @@ class Reconciler:
         return Recalled(history, now)
 
     async def _pass(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
-        observed = await self._look(account, reading)
+        try:
+            observed = await self._look(account, reading)
+        except Unavailable as unavailable:
+            return await self._without_queue(account, unavailable, reading, lease)
+        self._blind = 0
         if lease is None:
             raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
@@ -144,7 +157,32 @@ class Reconciler:
         not_yet = self._not_yet(decision, observed.replicas, recalled)
         if not_yet is not None:
             return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
-        return await self._act(account, observed, recalled.version, lease)
+        return await self._act(account, observed.replicas, recalled.version, lease)
+
+    async def _without_queue(
+        self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
+    ) -> Cycle:
+        """Holds, as long as the policy does not say how many workers there shall be while nobody sees the queue."""
+        blind = unavailable.source is Source.QUEUE and isinstance(reading, Replicas)
+        self._blind = self._blind + 1 if blind else 0
+        if not isinstance(reading, Replicas) or lease is None or self.policy.on_unavailable is None:
+            raise unavailable
+        if self._blind < _BLIND_CYCLES:
+            raise unavailable
+        note = Note(None, reading.configured)
+        recalled = await self._world.journal.remember(self.worker, note, self._keep, lease)
+        if recalled.history.intent is not None:
+            still_open, recalled = await self._close_intent(recalled.history.intent, recalled, reading, lease)
+            if still_open is not None:
+                raise unavailable
+        recalled = await self._notice_other_hands(recalled, reading, lease)
+        history, now, _ = recalled
+        last_read = history.remembered_at if history.remembered_at is not None else history.since
+        decision = fall_back(self.policy, reading, history, now, now - (now if last_read is None else last_read))
+        if decision is None or not decision.changes_something or self._not_yet(decision, reading, recalled):
+            raise unavailable
+        account.decision = decision
+        return await self._act(account, reading, recalled.version, lease)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
@@ -281,8 +319,8 @@ class Reconciler:
         doubled = 2 ** min(history.setbacks - 1, 10) if history.refused_to == decision.desired else 1
         return min(_LONGEST_PAUSE_S, shortest * doubled)
 
-    async def _act(self, account: Account, observed: Observation, version: str, lease: Lease) -> Cycle:
-        decision, replicas = account.decided, observed.replicas
+    async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        decision = account.decided
         await self._share(max(decision.desired, decision.current), replicas)
         intent = await self._write_down(decision, version, lease)
         try:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controller.board import Board
-from controller.cycle import Cycle, Outcome
+from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.leading import Leadership
 from controller.log import Log
 from controller.model import Because, Lease, Reason, Replicas
 from controller.policy import Policy
 from controller.ports import LeaseLost, Source, Unavailable
 from controller.reconciler import Reconciler, World
+from controller.trouble import Recovery, Telling
 
-LONGEST_CYCLE_S = 90.0
-"""Every call below has its own, shorter deadline; this one ends what slipped through all of them."""
 WAKE_MIN_INTERVAL_S = 1.0
 
 Readings = Mapping[str, Replicas | Unavailable]
@@ -50,6 +49,7 @@ class Runner:
             Reconciler(name, worker, gap or 3 * policy.interval + 1, world, landing_bound)
             for name, worker in policy.workers.items()
         ]
+        self._tellings = {name: Telling() for name in policy.workers}
         self._stopping = False
         self._nudge = asyncio.Event()
         self._woken = self._notified = False
@@ -72,6 +72,8 @@ class Runner:
                 self._in_vain = notified and self._board.somebody_is_idle
             elif self._leadership.trouble is not None:
                 await self._without_redis()
+            else:
+                self._stand_aside()
             self._board.turned()
             if not self._stopping:
                 await self._wait_from(started)
@@ -101,8 +103,7 @@ class Runner:
         looking = asyncio.create_task(self._observe())
         cycles = await asyncio.gather(*(self._guarded(reconciler, looking, lease) for reconciler in self._reconcilers))
         for cycle in cycles:
-            self._board.put(cycle)
-            self._log.line(cycle.line())
+            self._tell(cycle)
         if lease is not None:
             await self._publish(lease)
         return cycles
@@ -123,7 +124,9 @@ class Runner:
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
             return self._ended(reconciler, Outcome.FAILED, because, lease)
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
-            self._log.event("crashed", worker=reconciler.worker, message=repr(bug), traceback=traceback.format_exc())
+            if self._tellings[reconciler.worker].is_new(bug, self._world.clock.monotonic()):
+                trace = traceback.format_exc()
+                self._log.event("crashed", worker=reconciler.worker, message=repr(bug), traceback=trace)
             because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
             return self._ended(reconciler, Outcome.CRASHED, because, lease)
 
@@ -152,13 +155,33 @@ class Runner:
         trouble = self._leadership.trouble or Unavailable(Source.JOURNAL, "cannot be reached")
         because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
         for reconciler in self._reconcilers:
-            cycle = self._ended(reconciler, Outcome.FAILED, because, None)
-            self._board.put(cycle)
-            self._log.line(cycle.line())
+            self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
+
+    def _stand_aside(self) -> None:
+        now = self._world.clock.monotonic()
+        for worker, telling in self._tellings.items():
+            self._tell_of(telling.stood_aside(now), worker)
+
+    def _tell(self, cycle: Cycle) -> None:
+        """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
+        now, telling = self._world.clock.monotonic(), self._tellings[cycle.worker]
+        self._board.put(cycle)
+        self._tell_of(telling.recovered(cycle, now), cycle.worker)
+        line = telling.line(cycle, now)
+        if line is not None:
+            self._log.line(line)
+
+    def _tell_of(self, recoveries: Iterable[Recovery], worker: str) -> None:
+        for recovery in recoveries:
+            self._log.event("recovered", worker=worker, source=recovery.name, message=recovery.sentence)
 
     async def _wait_from(self, started: float) -> None:
         """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
-        paced = self._world.clock.monotonic() + self._world.platform.requests().pace_s
+        pace = self._world.platform.requests().pace_s
+        self._board.pace = pace
+        for reconciler in self._reconcilers:
+            reconciler.pace = pace
+        paced = self._world.clock.monotonic() + pace
         await self._pause_until(max(started + self._policy.interval, paced))
         if self._woken and not self._stopping:
             # A burst of notifications is one reason to look, not hundreds.

@@ -6,18 +6,19 @@ import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from aiohttp import web
 
 from controller.board import Board
-from controller.cycle import Outcome, iso
+from controller.cycle import iso
 from controller.leading import Leadership
+from controller.model import Leader
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
-from controller.ports import Requests
+from controller.ports import Requests, Source
 
-_TROUBLED = {Outcome.FAILED.value, Outcome.CRASHED.value, Outcome.FENCED.value}
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -36,12 +37,13 @@ class Shown:
 def application(shown: Shown) -> web.Application:
     async def health(_: web.Request) -> web.Response:
         body = health_body(shown)
-        return web.json_response(body, status=503 if body["status"] == "unhealthy" else 200)
+        return web.json_response(body, status=503 if body["status"] == "unhealthy" else 200, headers=age_header(shown))
 
     async def metrics(request: web.Request) -> web.Response:
         if prefers_text(request.headers.get("Accept", "")):
-            return web.Response(text=prometheus_text(shown), headers={"Content-Type": PROMETHEUS})
-        return web.json_response(metrics_body(shown))
+            headers = {"Content-Type": PROMETHEUS, **age_header(shown)}
+            return web.Response(text=prometheus_text(shown), headers=headers)
+        return web.json_response(metrics_body(shown), headers=age_header(shown))
 
     async def status(_: web.Request) -> web.Response:
         return web.json_response(status_body(shown))
@@ -74,9 +76,27 @@ def listening_socket(port: int) -> socket.socket:
     raise AssertionError("the last family either answers or raises")
 
 
+def age_header(shown: Shown) -> dict[str, str]:
+    """HTTP's own word for how old a second-hand answer is, in whole seconds; whoever leads answers at first hand."""
+    ages = [shown.board.age(name) for name in shown.policy.workers]
+    known = [age for age in ages if age is not None]
+    if shown.leadership.lease is not None or len(known) < len(ages):
+        return {}
+    return {"Age": f"{max(known):.0f}"}
+
+
 def health_body(shown: Shown) -> dict[str, Any]:
+    """The promised keys and no other while all is well; whatever is not says its name, and since when."""
+    status = health_status(shown)
     return {
-        "status": health_status(shown),
+        **_health_figures(shown, status),
+        **({} if status == "healthy" else {"failing": _failing_list(shown)}),
+    }
+
+
+def _health_figures(shown: Shown, status: str) -> dict[str, Any]:
+    return {
+        "status": status,
         "workers": _sum(shown, "running"),
         "maxWorkers": _max_workers(shown),
         "queueDepth": _sum(shown, "depth"),
@@ -87,12 +107,34 @@ def health_body(shown: Shown) -> dict[str, Any]:
 
 def health_status(shown: Shown) -> str:
     """unhealthy: the loop stands still. degraded: a dependency fails, or the numbers are old or not there yet."""
-    board, names = shown.board, shown.policy.workers
-    if board.stands_still:
+    if shown.board.stands_still:
         return "unhealthy"
-    troubled = any(board.status[name]["outcome"] in _TROUBLED for name in names if name in board.status)
-    old = any(board.is_old(name) for name in names)
-    return "degraded" if troubled or old or shown.leadership.trouble is not None else "healthy"
+    return "degraded" if failing(shown) else "healthy"
+
+
+def failing(shown: Shown) -> dict[str, float]:
+    """What fails, and since when by the wall clock, the oldest trouble first.
+
+    A dependency by its name; `controller` where a bug or a slow cycle is to blame, `loop` where it stands still, and
+    `observation` where nothing is known to fail and the numbers are old all the same, or not there yet.
+    """
+    board, leadership = shown.board, shown.leadership
+    troubles = [trouble for worker in shown.policy.workers for trouble in board.failing.get(worker, {}).items()]
+    if leadership.trouble is not None:
+        troubles.append((leadership.trouble.source.value, leadership.trouble_since or board.clock.wall()))
+    if board.stands_still:
+        troubles.append(("loop", board.turned_at))
+    old = [worker for worker in shown.policy.workers if board.is_old(worker)]
+    if old and not troubles:
+        troubles.append(("observation", min(map(board.last_seen, old))))
+    found: dict[str, float] = {}
+    for name, since in troubles:
+        found[name] = min(since, found.get(name, since))
+    return dict(sorted(found.items(), key=itemgetter(1)))
+
+
+def _failing_list(shown: Shown) -> list[dict[str, str]]:
+    return [{"name": name, "since": iso(since)} for name, since in failing(shown).items()]
 
 
 def metrics_body(shown: Shown) -> dict[str, Any]:
@@ -116,8 +158,10 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "dry_run": shown.dry_run,
         "trouble": str(leadership.trouble) if leadership.trouble else None,
         "trouble_since": iso(leadership.trouble_since) if leadership.trouble_since else None,
+        "leader": _leader(leadership.leader),
+        "failing": _failing_list(shown),
         "workers": {
-            name: {**board.status[name], "age_s": round(board.age(name) or 0.0, 1)} if name in board.status else None
+            name: {**board.status[name], "age_s": _rounded(board.age(name))} if name in board.status else None
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
@@ -128,6 +172,17 @@ def status_body(shown: Shown) -> dict[str, Any]:
 def _railway_requests(shown: Shown) -> dict[str, float] | None:
     requests = shown.requests()
     return None if requests is None else {**requests._asdict(), "pace_s": round(requests.pace_s, 1)}
+
+
+def _leader(leader: Leader | None) -> dict[str, Any] | None:
+    """Who leads, whichever replica is asked."""
+    if leader is None:
+        return None
+    return {"holder": leader.holder, "epoch": leader.epoch, "since": iso(leader.since)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def role(shown: Shown) -> str:
@@ -191,6 +246,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "autoscaler_rpm_used": ("gauge", "Requests that the workers counted in this minute."),
     "autoscaler_rpm_limit": ("gauge", "Requests a minute that all workers together may make."),
     "autoscaler_observation_age_seconds": ("gauge", "Age of the numbers above."),
+    "autoscaler_failing": ("gauge", "1 where a dependency cannot be reached, 0 where it answers."),
     "autoscaler_cycles_total": ("counter", "Cycles of this replica, by outcome."),
     "autoscaler_scales_total": ("counter", "Changes of the count that this replica applied, by direction."),
     "autoscaler_is_leader": ("gauge", "1 where this replica leads."),
@@ -235,6 +291,8 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     if requests is not None:
         samples["autoscaler_railway_requests_used"] = [("", float(requests.used))]
         samples["autoscaler_railway_requests_quota"] = [("", float(requests.quota))]
+    troubles = failing(shown)
+    samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
     for worker, status in board.status.items():
         for name, key in _FROM_STATUS.items():
             if status.get(key) is not None:

@@ -77,7 +77,7 @@ class Scene:
         for journal in self.journals:
             getattr(journal, "_journal", journal)._shadows.clear()
         key = await self.journal_key()
-        for name in ("last_up", "last_down", "since", "unbroken_since", "intent_at", "refused_at"):
+        for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
             if await self.redis.hexists(key, name):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.decide import decide, recommend, trail
+from controller.decide import cooldowns_left, decide, fall_back, recommend, trail
 from controller.model import (
     Decision,
     Direction,
@@ -134,6 +134,64 @@ def test_the_table(case: Case) -> None:
     assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
 
 
+@dataclass(frozen=True)
+class Blind:
+    """A case without a reading of the queue; desired None: no decision."""
+
+    title: str
+    unread_for_s: float
+    configured: int
+    desired: int | None
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+FALLBACK, STEP = Reason.FALLBACK, Reason.SCALE_UP_STEP
+HOLDING: Mapping[str, object] = {"on_unavailable": None}
+BLIND_TABLE = [
+    Blind("a policy that does not say what to do holds", 86_400, 1, None, [], history(), HOLDING),
+    Blind("a short silence holds", 299, 1, None, []),
+    Blind("a long one goes to at_least", 300, 1, 3, [FALLBACK]),
+    Blind("even from nobody", 300, 0, 3, [FALLBACK]),
+    Blind("at_least is no reason to take anybody away", 300, 4, 4, [FALLBACK]),
+    Blind("what is there already is kept", 300, 3, 3, [FALLBACK]),
+    Blind("a fresh scale-up is waited for", 300, 1, 1, [FALLBACK, UP], history(up=29)),
+    Blind("and no longer than its cooldown", 300, 1, 3, [FALLBACK], history(up=30)),
+    Blind("a fresh scale-down is not", 300, 1, 3, [FALLBACK], history(down=1)),
+    Blind("with no history at all it is allowed at once", 300, 1, 3, [FALLBACK], history(since=None)),
+    Blind("a step is a step", 300, 0, 2, [FALLBACK, STEP], history(), {"scale_up": {"max_step": 2}}),
+    Blind("a count above max is left alone: nobody sees what it works on", 300, 9, 9, [FALLBACK]),
+    Blind(
+        *("fewer than min is corrected, whatever the cooldown says", 300, 0, 1, [FALLBACK, UP, Reason.MINIMUM]),
+        *(history(up=1), {"min_replicas": 1}),
+    ),
+    Blind(
+        *("and whatever the step says", 300, 0, 2, [FALLBACK, STEP, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 2, "scale_up": {"max_step": 1}}),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BLIND_TABLE, ids=lambda case: case.title)
+def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
+    changes = {"on_unavailable": {"after": "5m", "at_least": 3}, **case.policy}
+    replicas = observed(0, case.configured).replicas
+    decision = fall_back(policy(**changes), replicas, case.history, NOW, case.unread_for_s)
+    if case.desired is None:
+        assert decision is None
+    else:
+        assert decision is not None
+        assert (decision.desired, list(decision.reasons), decision.recommended) == (case.desired, case.reasons, 3)
+
+
+def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
+    blind = policy(on_unavailable={"after": "5m", "at_least": 3})
+    decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, 360.2)
+    assert decision is not None
+    assert decision.sentence == "the queue could not be read for 361 s, so at least 3 workers: 1 → 3"
+
+
 def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_not_ordered_twice() -> None:
     decision = decide(policy(), observed(1000, 5, running=0), history(), NOW)
     assert not decision.changes_something
@@ -189,10 +247,13 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
     ]
     maximum = draw(st.integers(0, 8))
     steps = st.one_of(st.none(), st.integers(1, 3))
+    minimum = draw(st.integers(0, maximum))
+    least = draw(st.none() | st.integers(max(1, minimum), maximum)) if maximum else None
     return policy(
+        on_unavailable=None if least is None else {"after": f"{draw(st.integers(1, 600))}s", "at_least": least},
         tiers=[*tiers, {"replicas": counts[-1]}],
         max_replicas=maximum,
-        min_replicas=draw(st.integers(0, maximum)),
+        min_replicas=minimum,
         scale_up={"cooldown": f"{draw(st.integers(0, 300))}s", "max_step": draw(steps)},
         scale_down={
             "cooldown": f"{draw(st.integers(0, 600))}s",
@@ -271,3 +332,45 @@ def test_the_same_inputs_give_the_same_decision(
 ) -> None:
     past = history(up=up, down=down)
     assert decide(policy, observed(depth, count), past, NOW) == decide(policy, observed(depth, count), past, NOW)
+
+
+@given(policies(), st.integers(0, 12), st.integers(-100, 900), st.integers(-100, 900), st.integers(0, 900))
+def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(
+    policy: WorkerPolicy, count: int, up: int, down: int, unread: int
+) -> None:
+    past = history(up=up, down=down)
+    decision = fall_back(policy, observed(0, count).replicas, past, NOW, unread)
+    wish = policy.on_unavailable
+    assert (decision is None) == (wish is None or unread < wish.after)
+    if decision is None or wish is None:
+        return
+    assert decision.reasons[0] is Reason.FALLBACK
+    assert count <= decision.desired <= max(count, policy.max_replicas)
+    if decision.changes_something and count >= policy.min_replicas:
+        assert decision.desired <= wish.at_least
+        assert cooldowns_left(policy, past, NOW)[0] == 0
+        assert decision.desired - count <= (policy.scale_up.max_step or decision.desired)
+
+
+@pytest.mark.parametrize(
+    ("depth", "configured", "smallest", "largest", "maximum", "desired", "reason"),
+    [
+        (5, 2, 2, None, 5, 2, Reason.REGIONS),  # one is wanted, and each of two regions keeps one
+        (5, 3, 2, None, 5, 2, Reason.REGIONS),
+        (5, 0, 2, None, 5, 2, Reason.REGIONS),
+        (0, 2, 2, None, 5, 0, Reason.TIER),  # zero is a stop
+        (5, 0, 2, None, 1, 0, Reason.REGIONS),  # two can't be had within the maximum
+        (5, 2, 2, None, 1, 2, Reason.REGIONS),  # nor can one be asked for
+        (50, 1, 1, 1, 5, 1, Reason.VOLUME),
+        (50, 0, 1, 1, 5, 1, Reason.VOLUME),
+        (5, 0, 1, 1, 5, 1, Reason.TIER),
+    ],
+)
+def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0917  # a table
+    depth: int, configured: int, smallest: int, largest: int | None, maximum: int, desired: int, reason: Reason
+) -> None:
+    seen = observed(depth, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest, largest=largest))
+    tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
+    decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
+    assert (decision.desired, decision.reason) == (desired, reason)

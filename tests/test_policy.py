@@ -96,6 +96,33 @@ def test_two_dollars_are_one() -> None:
         (worker("scale_up: {cooldown: -5s}"), "'-5s' is not a duration"),
         (worker("scale_up: {cooldown: 5 parsecs}"), "'5 parsecs' is not a duration"),
         (worker("scale_up: {max_step: 0}"), "workers.a.scale_up.max_step: must be at least 1, not 0"),
+        (
+            worker("on_unavailable: {after: 5m, at_least: 6}"),
+            "policy.yaml:7: workers.a.on_unavailable.at_least: is 6, more than max_replicas, which is 5; write 1 to 5",
+        ),
+        (
+            worker("on_unavailable: {after: 5m, at_least: 1}\n            min_replicas: 2"),
+            "workers.a.on_unavailable.at_least: is 1, less than min_replicas, which is 2; write 2 to 5",
+        ),
+        (
+            worker("on_unavailable: {after: 5m, at_least: 1}", maximum="0"),
+            "workers.a.on_unavailable.at_least: is 1, more than max_replicas, which is 0; leave on_unavailable out",
+        ),
+        (
+            worker("on_unavailable: {after: 5m, at_least: 0}"),
+            "workers.a.on_unavailable.at_least: must be at least 1, not 0",
+        ),
+        (
+            worker("on_unavailable: {after: 0s, at_least: 3}"),
+            "workers.a.on_unavailable.after: '0s' is no time at all; write 5m, so that one lost reading adds nobody",
+        ),
+        (worker("on_unavailable: {at_least: 3}"), "policy.yaml:7: workers.a.on_unavailable.after: is missing"),
+        (worker("on_unavailable: {after: 5m}"), "policy.yaml:7: workers.a.on_unavailable.at_least: is missing"),
+        (
+            worker("on_unavailable: {after: 5m, replicas: 3}"),
+            "workers.a.on_unavailable.replicas: is not a key: write at_least",
+        ),
+        (worker("on_unavailable: hold"), "workers.a.on_unavailable: must be a mapping"),
         (worker("min_replicas: -1"), "workers.a.min_replicas: must be at least 0, not -1"),
         (worker("min_replicas: yes"), "workers.a.min_replicas: must be a whole number, not True"),
         (worker("min_replicas: 1.5"), "workers.a.min_replicas: must be a whole number, not 1.5"),
@@ -154,6 +181,19 @@ def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem
 def test_everything_that_is_wrong_is_named_at_once() -> None:
     text = worker("scale_up: {cooldown: 5x}", tiers="[{up_to: 5, replicas: 1}]", maximum="many")
     assert len(refused(text)) == 3
+
+
+def test_what_to_do_without_a_reading_is_nothing_unless_the_policy_says_so() -> None:
+    text = dedent(worker("on_unavailable: {after: 5m, at_least: '${LEAST:-3}'}"))
+    policy, document = load_policy(text, {})
+    wish = policy.workers["a"].on_unavailable
+    assert wish is not None
+    assert (wish.after, wish.at_least) == (300, 3)
+    rows = {dotted(path): (value, origin) for path, value, origin in effective(policy, document)}
+    assert rows["workers.a.on_unavailable.after"] == ("5m", "line 7")
+    assert rows["workers.a.on_unavailable.at_least"] == ("3", "line 7, LEAST is not set, its default is '3'")
+    without, _ = load_policy(SHIPPED, SERVICE)
+    assert without.workers["generation-worker"].on_unavailable is None
 
 
 def test_two_workers_on_one_service_are_refused() -> None:

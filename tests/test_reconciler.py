@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from controller.cycle import Outcome
 from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
 from controller.model import Because, Decision, Reason, ServiceState
-from tests.scene import WORKER, Driven, Scene
+from tests.scene import POLICY, WORKER, Driven, Scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
 
@@ -353,10 +354,18 @@ async def test_without_redis_it_looks_on_and_changes_nothing(scene: Scene, drive
 
 async def test_a_restart_that_is_refused_becomes_a_new_deployment(scene: Scene, driven: Driven) -> None:
     await scene.jobs(5)
-    scene.fake.inject("problem", on="deploymentRestart")
+    scene.fake.worker.switches.not_restartable = True
     assert (await driven.tick()).outcome is Outcome.APPLIED
     assert (scene.sent[0], scene.sent[-1]) == ("deploymentRestart", "serviceInstanceDeployV2")
     await settled(scene, 1)
+
+
+async def test_a_restart_that_met_a_failure_of_railway_s_own_may_have_happened(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(5)
+    scene.fake.inject("problem", on="deploymentRestart")
+    assert (await driven.tick()).outcome is Outcome.UNKNOWN
+    assert (await driven.tick()).reason is Reason.INTENT_OPEN
+    assert scene.sent == ["deploymentRestart"]
 
 
 async def test_a_dry_run_says_what_it_would_do_and_leaves_no_trace(scene: Scene) -> None:
@@ -557,3 +566,50 @@ async def test_a_new_leader_finds_what_the_old_one_had_asked_for_and_says_what_b
     (event,) = scene.events("intent_settled")
     assert (event["intent_epoch"], event["epoch"]) == (first_epoch, first_epoch + 1)
     assert "so that it was done" in event["message"]
+
+
+BLIND = """
+    on_unavailable:
+      after: 5m
+      at_least: 3
+"""
+
+
+async def test_a_queue_that_nobody_can_read_for_long_gets_the_workers_that_the_policy_says(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    text = POLICY.read_text()
+    scene.policy.write_text(text.replace("    rate_limit:", f"{BLIND.strip(chr(10))}\n    rate_limit:"))
+    await scene.jobs(5)
+    async with scene.controller() as driven:
+        await driven.tick()
+        await settled(scene, 1)
+        await driven.tick()
+        await scene.queue.execute("ALTER TABLE generation_job RENAME TO hidden")
+        for _ in range(5):
+            cycle = await driven.tick()
+            assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.QUEUE_UNAVAILABLE)
+        await scene.let_time_pass(301)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.FALLBACK)
+        assert cycle.message.endswith("so at least 3 workers: 1 → 3")
+        assert cycle.queue is None
+        await settled(scene, 3)
+        assert (await driven.tick()).outcome is Outcome.FAILED
+        await scene.queue.execute("ALTER TABLE hidden RENAME TO generation_job")
+        assert (await driven.tick()).reason is Reason.SCALE_DOWN_COOLDOWN
+    assert scene.asked_for == [3], "the first was a restart"
+
+
+async def test_one_reading_that_fails_adds_nobody_though_nobody_read_for_hours(scene: Scene, tmp_path: Path) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    text = POLICY.read_text()
+    scene.policy.write_text(text.replace("    rate_limit:", f"{BLIND.strip(chr(10))}\n    rate_limit:"))
+    async with scene.controller() as driven:
+        await driven.tick()
+    await scene.let_time_pass(86_400)
+    await scene.queue.execute("ALTER TABLE generation_job RENAME TO hidden")
+    async with scene.controller() as driven:
+        assert (await driven.tick()).reason is Reason.QUEUE_UNAVAILABLE
+    assert scene.sent == []

@@ -130,22 +130,33 @@ async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_witho
     await scene.jobs(15)
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held", running=2)
-        for stop, start, reason in (
-            (stoppable_servers.stop_postgres, stoppable_servers.start_postgres, "QueueUnavailable"),
-            (stoppable_servers.stop_redis, stoppable_servers.start_redis, "JournalUnavailable"),
+        address = f"http://127.0.0.1:{(await controller.until(event='started'))['port']}/health"
+
+        async def troubles() -> list[str]:
+            async with httpx.AsyncClient() as client:
+                return [trouble["name"] for trouble in (await client.get(address)).json()["failing"]]
+
+        for source, stop, start, reason in (
+            ("PostgreSQL", stoppable_servers.stop_postgres, stoppable_servers.start_postgres, "QueueUnavailable"),
+            ("Redis", stoppable_servers.stop_redis, stoppable_servers.start_redis, "JournalUnavailable"),
         ):
+            controller.lines.clear()
             stop()
-            controller.lines.clear()
             await controller.until(event="reconcile", outcome="failed", reason=reason)
-            start()
+            await asyncio.sleep(1)  # five cycles more, of which nobody needs to hear
+            assert await troubles() == [source]
+            assert [line["reason"] for line in controller.lines if line.get("outcome") == "failed"] == [reason]
             controller.lines.clear()
+            start()
+            await controller.until(event="recovered", source=source)
             await controller.until(event="reconcile", outcome="held", depth=15, configured=2)
         port = scene.fake.base_url.rsplit(":", 1)[1]
+        controller.lines.clear()
         await scene.fake.close()
-        controller.lines.clear()
         await controller.until(event="reconcile", outcome="failed", reason="PlatformUnavailable", depth=15)
-        await scene.fake.start(port=int(port))
         controller.lines.clear()
+        await scene.fake.start(port=int(port))
+        await controller.until(event="recovered", source="Railway")
         await controller.until(event="reconcile", outcome="held", depth=15)
     assert scene.asked_for == [2]
 

@@ -13,15 +13,16 @@ import pytest
 
 from controller.adapters.clock import SystemClock
 from controller.board import Board
-from controller.cycle import Outcome
+from controller.cycle import LONGEST_CYCLE_S, Outcome
 from controller.leading import Leadership
 from controller.log import Log
-from controller.model import History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
-from controller.policy import Policy
+from controller.model import Decision, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
+from controller.policy import Policy, Tier
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Requests, Source, Unavailable, Watched
 from controller.reconciler import World
 from controller.runner import Runner
+from controller.server import Shown, health_body, prometheus_text
 from controller.timing import Timing
 
 POLICY = Policy.model_validate(
@@ -33,6 +34,13 @@ POLICY = Policy.model_validate(
         },
     }
 )
+WANTING = POLICY.model_copy(
+    update={
+        "workers": {
+            name: worker.model_copy(update={"tiers": (Tier(replicas=1),)}) for name, worker in POLICY.workers.items()
+        }
+    }
+)
 LEASE = Lease("me", 3)
 
 
@@ -42,11 +50,28 @@ class Jobs:
 
     readings: int = 0
     breaks: bool = True
+    pending: int = 0
 
     async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         self.readings += 1
         if queue.table == "bad" and self.breaks:
             raise ZeroDivisionError("a bug")
+        return QueueDepth(self.pending, 0)
+
+
+@dataclass
+class DeafJobs(Jobs):
+    """A queue that does not answer, and does not end when it is told to."""
+
+    told_to_end: asyncio.Event = field(default_factory=asyncio.Event)
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+        while not self.freed.is_set():
+            try:
+                await self.freed.wait()
+            except asyncio.CancelledError:
+                self.told_to_end.set()
         return QueueDepth(0, 0)
 
 
@@ -55,6 +80,8 @@ class Services:
     fault: Exception | None = None
     replicas: int = 0
     pace_s: float = 0.0
+    willing: bool = False
+    asked_for: list[tuple[str, int]] = field(default_factory=list)
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         if self.fault is not None:
@@ -62,7 +89,9 @@ class Services:
         return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        raise AssertionError("nothing should be scaled here")
+        assert self.willing, "nothing should be scaled here"
+        self.asked_for.append((service, intent.after))
+        return Receipt.ACCEPTED
 
     def requests(self) -> Requests:
         return Requests(0, 1000, 3600.0, self.pace_s)
@@ -80,8 +109,8 @@ class Memory:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         return Recalled(History(since=0.0), 0.0)
 
-    async def record_intent(self, *_: Any) -> Intent:
-        raise AssertionError("nothing should be scaled here")
+    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
 
     async def accept(self, *_: Any) -> None: ...
 
@@ -134,14 +163,15 @@ class Stage:
     services: Services = field(default_factory=Services)
     memory: Memory = field(default_factory=Memory)
     text: io.StringIO = field(default_factory=io.StringIO)
+    policy: Policy = POLICY
 
     def __post_init__(self) -> None:
         clock = SystemClock()
         log = Log(self.text, form="json", clock=clock)
         world = World(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
-        self.board = Board(clock, POLICY.interval)
+        self.board = Board(clock, self.policy.interval)
         self.leadership = Leadership(Always(), clock, timing=Timing.around(15), replica="a", report=log.event)
-        self.runner = Runner(POLICY, world, self.leadership, self.board, log, landing_bound=60)
+        self.runner = Runner(self.policy, world, self.leadership, self.board, log, landing_bound=60)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -176,7 +206,10 @@ async def test_the_loop_goes_on_after_a_bug_and_ends_when_it_is_told() -> None:
     await asyncio.sleep(0.5)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
-    assert 4 <= len([line for line in stage.lines if line["event"] == "crashed"]) <= 6
+    assert 4 <= stage.board.outcomes["bad", "crashed"] <= 6
+    assert len([line for line in stage.lines if line["event"] == "crashed"]) == 1
+    assert len([line for line in stage.lines if line.get("outcome") == "crashed"]) == 1
+    assert len([line for line in stage.lines if line.get("outcome") == "held"]) >= 4
 
 
 async def test_a_thousand_notifications_are_one_look_more() -> None:
@@ -252,6 +285,67 @@ async def test_a_loop_that_hangs_in_its_first_cycle_is_seen_to_stand_still() -> 
     stage = Stage()
     stage.board.clock = Later(stage.board.clock.monotonic() + 1000)
     assert stage.board.stands_still
+
+
+async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.runner.LONGEST_CYCLE_S", 0.05)
+    jobs = DeafJobs()
+    stage = Stage(jobs=jobs)
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.wait_for(jobs.told_to_end.wait(), 5)
+    shown = Shown(stage.board, stage.leadership, POLICY)
+    assert health_body(shown)["status"] == "degraded"
+    stage.board.clock = Later(SystemClock().monotonic() + LONGEST_CYCLE_S + 60)
+    body = health_body(shown)
+    assert (body["status"], [trouble["name"] for trouble in body["failing"]]) == ("unhealthy", ["loop"])
+    jobs.freed.set()
+    stage.runner.stop()
+    await asyncio.wait_for(running, 5)
+
+
+async def test_a_cycle_that_is_given_up_at_its_deadline_is_slow_and_no_reason_to_restart() -> None:
+    stage = Stage()
+    stage.board.clock = Later(stage.board.clock.monotonic() + LONGEST_CYCLE_S + POLICY.interval + 5)
+    assert not stage.board.stands_still
+
+
+async def test_while_one_worker_s_cycle_crashes_the_other_one_scales_and_both_are_counted() -> None:
+    stage = Stage(jobs=Jobs(pending=5), services=Services(willing=True), policy=WANTING)
+    for _ in range(3):
+        good, bad = await stage.runner.tick(LEASE)
+        assert (good.outcome, bad.outcome) == (Outcome.APPLIED, Outcome.CRASHED)
+    assert stage.services.asked_for == [("good", 1)] * 3
+    text = prometheus_text(Shown(stage.board, stage.leadership, POLICY))
+    assert 'autoscaler_cycles_total{worker="bad",outcome="crashed"} 3' in text
+    assert 'autoscaler_scales_total{worker="good",direction="up"} 3' in text
+    assert [line["event"] for line in stage.lines].count("crashed") == 1
+
+
+async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_is_over() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(Unavailable(Source.PLATFORM, "is away")))
+    for _ in range(3):
+        await stage.runner.tick(LEASE)
+    assert [line["worker"] for line in stage.lines] == ["good", "bad"]
+    assert stage.board.outcomes["good", "failed"] == 3
+    stage.services.fault = None
+    await stage.runner.tick(LEASE)
+    assert [line["event"] for line in stage.lines[2:]] == ["recovered", "reconcile"] * 2
+    assert stage.lines[2]["source"] == "Railway"
+    assert stage.lines[2]["message"] == "Railway answers again after 0 s"
+
+
+async def test_a_standby_that_cannot_reach_redis_says_so_once_and_when_it_is_over() -> None:
+    stage = Stage()
+    running = asyncio.create_task(stage.runner.run())
+    stage.leadership.trouble = Unavailable(Source.JOURNAL, "is away")
+    await asyncio.sleep(0.5)
+    stage.leadership.trouble = None
+    await asyncio.sleep(0.3)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    assert [line["event"] for line in stage.lines] == ["reconcile"] * 2 + ["recovered"] * 2
+    assert stage.board.outcomes["good", "failed"] >= 4
 
 
 async def test_a_standby_looks_at_nothing() -> None:

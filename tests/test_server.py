@@ -17,12 +17,13 @@ from aiohttp import web
 from controller.board import Board
 from controller.cycle import Cooldowns, Cycle, Outcome
 from controller.leading import Leadership
-from controller.model import Because, Decision, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
+from controller.model import Because, Decision, Leader, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError
-from controller.ports import Bid, Held, Requests
+from controller.ports import Bid, Held, Requests, Source, Unavailable
 from controller.server import (
     Shown,
+    age_header,
     application,
     health_body,
     listening_socket,
@@ -63,6 +64,28 @@ def silent(event: str, /, **fields: object) -> None:
     """Nobody listens."""
 
 
+class AwayLeases:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        raise Unavailable(Source.JOURNAL, "is away")
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        raise Unavailable(Source.JOURNAL, "is away")
+
+    async def release(self, lease: Lease) -> None:
+        raise Unavailable(Source.JOURNAL, "is away")
+
+
+class Leases:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+        return Lease(bid.holder, 7)
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        return True
+
+    async def release(self, lease: Lease) -> None:
+        return None
+
+
 class NoLeases:
     async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
         return Held(1, 5.0)
@@ -91,7 +114,7 @@ def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
         at=1_700_000_000.0,
         worker="w",
         outcome=outcome,
-        because=(tier,),
+        because=(tier,) if read else (Because(Reason.QUEUE_UNAVAILABLE, "hold: PostgreSQL: is away"),),
         message="hold at 2",
         max_workers=5,
         epoch=7,
@@ -135,6 +158,54 @@ def test_a_failed_reading_keeps_the_last_figures_and_turns_health_degraded(shown
     assert (body["status"], body["workers"], body["queueDepth"]) == ("degraded", 2, 15)
 
 
+SINCE = "2023-11-14T22:13:20.000Z"
+
+
+def test_while_degraded_health_names_what_fails_and_since_when(shown: Shown, clock: HandClock) -> None:
+    shown.board.put(cycle())
+    shown.board.put(cycle(Outcome.FAILED, read=False))
+    clock.now += 20
+    shown.board.put(replace(cycle(Outcome.FAILED, read=False), at=clock.now))
+    body = health_body(shown)
+    assert body["failing"] == status_body(shown)["failing"] == [{"name": "PostgreSQL", "since": SINCE}]
+    shown.board.put(cycle())
+    assert "failing" not in health_body(shown)
+
+
+def test_a_bug_is_the_controller_s_own(shown: Shown) -> None:
+    shown.board.put(replace(cycle(Outcome.CRASHED, read=False), because=(Because(Reason.CRASHED, "a bug"),)))
+    assert health_body(shown)["failing"] == [{"name": "controller", "since": SINCE}]
+
+
+def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandClock) -> None:
+    clock.now += 5
+    assert health_body(shown)["failing"] == [{"name": "observation", "since": SINCE}]
+
+
+async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(clock: HandClock) -> None:
+    leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    await leadership.turn()
+    clock.now += 20
+    await leadership.turn()
+    assert health_body(shown)["failing"] == [{"name": "Redis", "since": SINCE}]
+
+
+def test_a_standby_names_what_the_leader_cannot_reach(shown: Shown, clock: HandClock) -> None:
+    leader = Board(clock, 10)
+    leader.put(cycle())
+    leader.put(cycle(Outcome.FAILED, read=False))
+    shown.board.take_over(leader.to_publish(), 1.0)
+    assert health_body(shown)["failing"] == [{"name": "PostgreSQL", "since": SINCE}]
+
+
+def test_a_loop_that_stands_still_says_since_when(shown: Shown, clock: HandClock) -> None:
+    shown.board.put(cycle())
+    clock.now += 1000
+    body = health_body(shown)
+    assert (body["status"], body["failing"]) == ("unhealthy", [{"name": "loop", "since": SINCE}])
+
+
 def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy(
     shown: Shown, clock: HandClock
 ) -> None:
@@ -143,37 +214,67 @@ def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy
     clock.now += 36
     assert health_body(shown)["status"] == "degraded"
     clock.now += 60
+    assert health_body(shown)["status"] == "degraded"  # the cycle is given up after 90 s, and the loop turns on
+    clock.now += 60
     assert health_body(shown)["status"] == "unhealthy"
 
 
 def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandClock) -> None:
     leader = Board(clock, 10)
     leader.put(cycle())
-    shown.board.take_over(leader.to_publish())
-    assert health_body(shown)["queueDepth"] == 15
+    shown.board.take_over(leader.to_publish(), 1.0)
+    assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("healthy", 15)
     clock.now += 100
     shown.board.turned()
     assert health_body(shown)["status"] == "degraded"
 
 
+def test_the_age_of_the_leader_s_numbers_needs_no_clocks_that_agree(shown: Shown, clock: HandClock) -> None:
+    elsewhere = HandClock(4_000_000_000.0)
+    leader = Board(elsewhere, 10)
+    leader.put(cycle())
+    elsewhere.now += 3
+    shown.board.take_over(leader.to_publish(), 4.0)
+    clock.now += 2
+    assert shown.board.age("w") == pytest.approx(9)
+
+
+def test_numbers_of_an_unknown_age_are_shown_and_count_as_old(shown: Shown, clock: HandClock) -> None:
+    leader = Board(clock, 10)
+    leader.put(cycle())
+    shown.board.take_over(leader.to_publish(), None)
+    assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("degraded", 15)
+    assert status_body(shown)["workers"]["w"]["age_s"] is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "[" * 200_000, '{"at": 1}', '{"at": "x", "status": {}}', '{"at": 1, "status": 5}'),
+        *("", "{", "[]", "[" * 200_000, '{"age_s": 1}', '{"age_s": "x", "status": {}}', '{"age_s": 1, "status": 5}'),
         *(
-            '{"at": 1, "status": {}}',
-            '{"at": 1, "status": {"outcome": []}}',
-            '{"at": NaN, "status": {"outcome": "held"}}',
+            '{"age_s": 1, "status": {}}',
+            '{"age_s": 1, "status": {"outcome": []}}',
+            '{"age_s": NaN, "status": {"outcome": "held", "depth": 1}}',
+            '{"age_s": -1, "status": {"outcome": "held", "depth": 1}}',
+            '{"age_s": true, "status": {"outcome": "held", "depth": 1}}',
+            '{"at": 1, "status": {"outcome": "held", "depth": 1}}',
         ),
-        '{"at": 1, "status": {"outcome": "held", "depth": "x"}}',
-        '{"at": 1, "status": {"outcome": "held", "depth": 1e400}}',
-        '{"at": 1, "status": {"outcome": "held", "depth": true}}',
+        '{"age_s": 1, "status": {"outcome": "held", "depth": "x"}}',
+        '{"age_s": 1, "status": {"outcome": "held", "depth": 1e400}}',
+        '{"age_s": 1, "status": {"outcome": "held", "depth": true}}',
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_what_cannot_be_read_as_published_is_passed_over(shown: Shown, text: str) -> None:
-    shown.board.take_over({"w": text})
+    shown.board.take_over({"w": text}, 0.0)
     assert health_body(shown)["queueDepth"] is None
+
+
+@pytest.mark.parametrize("failing", ["5", '["PostgreSQL"]', '{"x": 1}', '{"Redis": "x"}', '{"Redis": 1e99}'])
+def test_troubles_that_cannot_be_read_as_such_are_passed_over(shown: Shown, failing: str) -> None:
+    text = f'{{"age_s": 1, "failing": {failing}, "status": {{"outcome": "held", "depth": 1}}}}'
+    shown.board.take_over({"w": text}, 0.0)
+    assert health_body(shown)["status"] == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +304,7 @@ def test_the_prometheus_text_has_every_figure_and_leaves_out_what_was_not_read(s
         'autoscaler_queue_pending_jobs{worker="w"} 10',
         'autoscaler_replicas_running{worker="w"} 2',
         'autoscaler_cycles_total{worker="w",outcome="held"} 1',
+        'autoscaler_failing{source="PostgreSQL"} 0',
         "autoscaler_is_leader 0",
         "# TYPE autoscaler_cycles_total counter",
     ):
@@ -216,6 +318,16 @@ def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) 
     assert status_body(counted)["railway_requests"] == {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
     lines = prometheus_text(counted).splitlines()
     assert {"autoscaler_railway_requests_used 412", "autoscaler_railway_requests_quota 1000"} <= set(lines)
+
+
+def test_the_prometheus_text_names_each_source_that_fails(shown: Shown) -> None:
+    shown.board.put(cycle(Outcome.FAILED, read=False))
+    samples = [line for line in prometheus_text(shown).splitlines() if line.startswith("autoscaler_failing")]
+    assert samples == [
+        'autoscaler_failing{source="PostgreSQL"} 1',
+        'autoscaler_failing{source="Railway"} 0',
+        'autoscaler_failing{source="Redis"} 0',
+    ]
 
 
 @asynccontextmanager
@@ -249,6 +361,31 @@ async def test_metrics_answers_in_json_and_in_text(shown: Shown) -> None:
         _, kind, text = await get(f"http://127.0.0.1:{port}/metrics", Accept="text/plain;version=0.0.4")
         assert kind.startswith("text/plain; version=0.0.4")
         assert "# HELP" in text
+
+
+async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(shown: Shown, clock: HandClock) -> None:
+    leader = Board(clock, 10)
+    leader.put(cycle())
+    shown.board.take_over(leader.to_publish(), 2.0)
+    clock.now += 5
+    async with served(shown) as port, httpx.AsyncClient() as client:
+        for page, accept in (("health", "*/*"), ("metrics", "*/*"), ("metrics", "text/plain")):
+            answer = await client.get(f"http://127.0.0.1:{port}/{page}", headers={"Accept": accept})
+            assert answer.headers["age"] == "7"
+
+
+async def test_whoever_leads_answers_at_first_hand_without_an_age(clock: HandClock) -> None:
+    leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    await leadership.turn()
+    shown.board.put(cycle())
+    assert age_header(shown) == {}
+
+
+def test_status_says_who_leads_since_when_and_in_which_epoch(shown: Shown) -> None:
+    assert status_body(shown)["leader"] is None
+    shown.leadership.leader = Leader("b:1", 7, 1_700_000_000.0)
+    assert status_body(shown)["leader"] == {"holder": "b:1", "epoch": 7, "since": SINCE}
 
 
 async def test_an_unhealthy_loop_answers_503(shown: Shown, clock: HandClock) -> None:

@@ -58,7 +58,8 @@ class DryRunJournal:
         del lease
         history, now, version = await self._journal.recall(worker)
         noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window]
-        self._noted[worker] = [*noted, Recommendation(now, note.recommended)]
+        new = [] if note.recommended is None else [Recommendation(now, note.recommended)]
+        self._noted[worker] = [*noted, *new]
         began = self._began.setdefault(worker, now)
         history = history.carried_on(now, window=keep.window, gap=keep.gap)
         if history.count is not None and history.count != note.count and history.intent is None:

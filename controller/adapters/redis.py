@@ -172,7 +172,7 @@ class RedisJournal:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         args: list[str | int] = [
             _value(lease),
-            *(note.recommended, note.count, _ms(keep.window), _ms(keep.gap)),
+            *("" if note.recommended is None else note.recommended, note.count, _ms(keep.window), _ms(keep.gap)),
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
         ]

@@ -171,9 +171,9 @@ return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, recommended, count, window, gap, a name for this reading (and for a
-# memory that begins here), whether jobs are being worked on ('1'); then what this process remembers: memory, revision,
-# age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age, accepted.
+# KEYS: lease, hash, recommendations. ARGV: lease, recommended (or nothing), count, window, gap, a name for this reading
+# (and for a memory that begins here), whether jobs are being worked on ('1'); then what this process remembers: memory,
+# revision, age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age, accepted.
 # Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
 # for one cooldown, and not until that future comes.
 REMEMBER = (
@@ -221,16 +221,18 @@ end
 if not get('since') then write('since', stamp) end
 if not get('count') then write('count', ARGV[3]) end
 if ARGV[7] == '1' and get('unseen_stop') then redis.call('HDEL', KEYS[2], 'unseen_stop') end
-local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])
-if now - number('recommended_at') > gap or window > number('window') then
-  redis.call('HSET', KEYS[2], 'unbroken_since', stamp)
-end
-redis.call('HSET', KEYS[2], 'recommended_at', stamp, 'window', ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. stamp, '+inf')
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.0f', now - window - gap))
-if window > 0 then
-  redis.call('ZADD', KEYS[3], stamp, stamp .. ':' .. ARGV[2] .. ':' .. ARGV[6])
-  redis.call('PEXPIRE', KEYS[3], string.format('%.0f', 2 * (window + gap)))
+if ARGV[2] ~= '' then
+  local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])
+  if now - number('recommended_at') > gap or window > number('window') then
+    redis.call('HSET', KEYS[2], 'unbroken_since', stamp)
+  end
+  redis.call('HSET', KEYS[2], 'recommended_at', stamp, 'window', ARGV[4])
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. stamp, '+inf')
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.0f', now - window - gap))
+  if window > 0 then
+    redis.call('ZADD', KEYS[3], stamp, stamp .. ':' .. ARGV[2] .. ':' .. ARGV[6])
+    redis.call('PEXPIRE', KEYS[3], string.format('%.0f', 2 * (window + gap)))
+  end
 end
 return recall()
 """

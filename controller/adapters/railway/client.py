@@ -112,6 +112,9 @@ class RailwayClient:
                 headers={"X-Autoscaler-Epoch": str(intent.epoch), "X-Autoscaler-Intent": intent.id},
                 extensions={"trace": check},
             )
+        except _Problem as problem:
+            # A failure of Railway's own in the middle of it: nobody knows how far it came.
+            raise Unavailable(Source.PLATFORM, str(problem).partition(": ")[2]) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise

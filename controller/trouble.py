@@ -1,0 +1,142 @@
+"""What fails, since when, and how often the log says so: at once, then at a slow beat, and once when it is over.
+
+Pure: time is an argument, so that an outage of hours is a table in a test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from controller.cycle import Cycle, Outcome
+from controller.model import Reason
+from controller.ports import Source
+
+BEAT_S = 60.0
+"""A trouble that goes on is said this often, however short the interval is."""
+CONTROLLER = "controller"
+"""Under this name goes what no dependency is to blame for: a bug, or a cycle that took too long."""
+
+_MANY = 100
+"""Kinds of trouble remembered within one stretch: a bug that words itself anew each time must not fill the memory."""
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+
+_AT_FAULT: Mapping[Reason, str] = {
+    Reason.QUEUE_UNAVAILABLE: Source.QUEUE.value,
+    Reason.PLATFORM_UNAVAILABLE: Source.PLATFORM.value,
+    Reason.JOURNAL_UNAVAILABLE: Source.JOURNAL.value,
+    Reason.SCALE_FAILED: Source.PLATFORM.value,
+    Reason.OUTCOME_UNKNOWN: Source.PLATFORM.value,
+    Reason.BACKING_OFF: Source.PLATFORM.value,
+    Reason.TIMED_OUT: CONTROLLER,
+    Reason.CRASHED: CONTROLLER,
+}
+
+
+def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[str, float]:
+    """What fails by this cycle's account, and since when; `at` is the cycle's time, by whichever clock `before` goes.
+
+    Only a cycle that heard from it ends a trouble: while PostgreSQL is down nobody knows whether Redis came back.
+    """
+    after = {name: since for name, since in before.items() if not _is_heard_from(name, cycle)}
+    at_fault = _at_fault(cycle)
+    if at_fault is not None:
+        after[at_fault] = before.get(at_fault, at)
+    return after
+
+
+def _at_fault(cycle: Cycle) -> str | None:
+    if cycle.reason in _AT_FAULT:
+        return _AT_FAULT[cycle.reason]
+    if any(because.reason is Reason.FALLBACK for because in cycle.because):
+        return Source.QUEUE.value  # a change that was made without a reading of the queue is no sign of its health
+    return CONTROLLER if cycle.outcome in {Outcome.FAILED, Outcome.CRASHED} else None
+
+
+def _is_heard_from(name: str, cycle: Cycle) -> bool:
+    if name == Source.QUEUE:
+        return cycle.queue is not None
+    if name == Source.PLATFORM:
+        return cycle.replicas is not None
+    if name == Source.JOURNAL:
+        # Nothing is decided before the journal was read, and only the journal knows that a lease is lost.
+        return cycle.decision is not None or cycle.outcome is Outcome.FENCED
+    return cycle.outcome is not Outcome.CRASHED
+
+
+class Beat:
+    """Tells apart what is new from what was said less than BEAT_S ago."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, float]] = {}
+
+    def lasted(self, trouble: str, now: float) -> float | None:
+        """For how many seconds it has gone on, 0 where it is new; None where it is too early to say it again."""
+        began, said = self._said.pop(trouble, (now, None))
+        if said is not None and now - said < BEAT_S:
+            self._said[trouble] = (began, said)
+            return None
+        self._said[trouble] = (began, now)
+        if len(self._said) > _MANY:
+            del self._said[next(iter(self._said))]
+        return now - began
+
+    def over(self) -> None:
+        self._said.clear()
+
+
+class Recovery(NamedTuple):
+    """What answers again, after how many seconds."""
+
+    name: str
+    lasted: float
+
+    @property
+    def sentence(self) -> str:
+        again = "cycles end well again" if self.name == CONTROLLER else f"{self.name} answers again"
+        return f"{again} after {in_words(self.lasted)}"
+
+
+class Telling:
+    """What the log is told of one worker's cycles; `now` is monotonic."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, float] = {}
+        self._lines = Beat()
+        self._bugs = Beat()
+
+    def line(self, cycle: Cycle, now: float) -> dict[str, Any] | None:
+        """The cycle's line; None for a failed or crashed one that ends as the one before did, between two beats."""
+        if cycle.outcome not in {Outcome.FAILED, Outcome.CRASHED}:
+            self._lines.over()
+            self._bugs.over()
+            return cycle.line()
+        lasted = self._lines.lasted(cycle.reason, now)
+        if lasted is None:
+            return None
+        return {**cycle.line(), "message": f"{cycle.message}, for {in_words(lasted)}" if lasted else cycle.message}
+
+    def is_new(self, bug: Exception, now: float) -> bool:
+        """Whether its traceback is worth a place in the log: it is another one, or was not shown for a beat."""
+        return self._bugs.lasted(_ADDRESS.sub("0x…", repr(bug)), now) is not None
+
+    def recovered(self, cycle: Cycle, now: float) -> list[Recovery]:
+        """What failed before this cycle and answered in it."""
+        before, self._failing = self._failing, failing_after(self._failing, cycle, now)
+        return [Recovery(name, now - since) for name, since in before.items() if name not in self._failing]
+
+    def stood_aside(self, now: float) -> list[Recovery]:
+        """Another replica leads, so that Redis answers; what else failed is that one's to say."""
+        since = self._failing.get(Source.JOURNAL)
+        self._failing = {}
+        self._lines.over()
+        self._bugs.over()
+        return [] if since is None else [Recovery(Source.JOURNAL.value, now - since)]
+
+
+def in_words(seconds: float) -> str:
+    """`123 s`, `5 min` or `7 h`: as exact as people need it."""
+    if seconds < 180:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.0f} h"
