@@ -18,7 +18,8 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis_connection import connect
 from controller.board import Board
 from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from controller.adapters.redis import Keys, RedisLeases, connect
+from controller.adapters.redis import Keys, RedisLeases
+from controller.adapters.redis_connection import connect
 from controller.demo.servers import Servers
 from controller.leading import Leadership
 from controller.ports import Source
@@ -39,6 +40,7 @@ class Replica:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with connect(redis_url) as client:
+        assert isinstance(client, Redis)
         yield client
 
 
@@ -145,6 +147,7 @@ async def test_a_renewal_that_is_answered_too_late_counts_as_lost(redis: Redis) 
 
 async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stoppable_servers: Servers) -> None:
     async with connect(stoppable_servers.redis_url) as client:
+        assert isinstance(client, Redis)
         one = replica(client)
         await one.leadership.turn()
         stoppable_servers.stop_redis()
