@@ -25,12 +25,19 @@ _MOST_SKEW_S = 5.0
 _OLDEST = (6, 2)
 _COMMANDS = sorted(set(re.findall(r"redis\.p?call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
 
-# Answers the commands of ours that the user may not run on our keys; before Redis 7 a script cannot ask.
+# Answers the commands of ours that the user may not run on our keys; before Redis 7 a script cannot ask. Redis 8 wants
+# as many arguments as the command takes, so all numbers of them are tried.
 _DENIED = """
 local denied = {}
 if redis.acl_check_cmd then
-  for i = 1, #ARGV do
-    if not redis.acl_check_cmd(ARGV[i], KEYS[1], '0', '0') then denied[#denied + 1] = ARGV[i] end
+  local arguments = {KEYS[1], '0', '0', '0'}
+  for _, command in ipairs(ARGV) do
+    local understood, allowed, count = false, true, 0
+    while not understood and count <= #arguments do
+      understood, allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
+      count = count + 1
+    end
+    if understood and not allowed then denied[#denied + 1] = command end
   end
 end
 return denied
@@ -75,6 +82,7 @@ async def endangered(client: Client, keys: Keys, clock: Clock) -> list[str]:
     # On a Cluster, the node that has our keys.
     there: dict[str, Any] = {}
     if cluster := isinstance(client, RedisCluster):
+        await client.initialize()
         there["target_nodes"] = client.get_node_from_key(keys.lease)
     info = cast("dict[str, Any] | None", await _allowed(client.info(**there)))
     if info is None:
@@ -84,7 +92,9 @@ async def endangered(client: Client, keys: Keys, clock: Clock) -> list[str]:
     else:
         warnings = [*_place(info, cluster=cluster), *_memory(info), *_replicas(info)]
         if not info.get("aof_enabled", 1):
-            warnings += _persistence(await _allowed(client.config_get("save", **there)) or {})
+            warnings += _persistence(
+                await _allowed(cast("Awaitable[dict[str, Any]]", client.config_get("save", **there))) or {}
+            )
     warnings += _clocks(await _allowed(client.time(**there)), clock)
     return [*warnings, *await _scripts(client, keys)]
 

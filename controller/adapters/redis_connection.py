@@ -81,6 +81,8 @@ def in_words(error: BaseException, timeout_s: float = TIMEOUT_S) -> str:
     """What is wrong and what to do about it, to be read after "Redis"; no secret is in it."""
     error = _inside(error)
     if isinstance(error, RedisTimeoutError):
+        if "connecting" in str(error):
+            return f"could not be connected to within {timeout_s:g} s; wrong port, firewall, or TLS on one side only?"
         return f"did not answer within {timeout_s:g} s"
     words = next((words for kind, words in _KINDS if isinstance(error, kind)), None)
     if words is not None:
@@ -90,16 +92,20 @@ def in_words(error: BaseException, timeout_s: float = TIMEOUT_S) -> str:
     return _answered(_brief(error))
 
 
+_FULL = "is out of memory; raise maxmemory, or empty it of other things"
+_REPLICA = "is a read-only replica; REDIS_URL must name the primary"
+_CLUSTER = "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"
+_SCRIPTS = "denies the user of REDIS_URL a right that our scripts need; the README's section on Redis lists them"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (NoPermissionError, "denies the user of REDIS_URL a right ({}); the README's section on Redis lists them"),
     (AuthenticationError, "refuses the user or password of REDIS_URL ({})"),
     (AuthorizationError, "refuses the user or password of REDIS_URL ({})"),
     (BusyLoadingError, "is loading its data; it will answer when that is done"),
-    (OutOfMemoryError, "is out of memory; raise maxmemory, or empty it of other things"),
-    (ReadOnlyError, "is a read-only replica; REDIS_URL must name the primary"),
+    (OutOfMemoryError, _FULL),
+    (ReadOnlyError, _REPLICA),
     (ClusterDownError, "is a Cluster that does not serve our keys now ({}); look at its failed nodes"),
-    (AskError, "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"),
-    (ClusterCrossSlotError, "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"),
+    (AskError, _CLUSTER),
+    (ClusterCrossSlotError, _CLUSTER),
     (UnicodeDecodeError, "holds something in our keys that is not ours; look at them, and DEL it"),
     (OSError, "cannot be reached ({})"),
 )
@@ -112,13 +118,16 @@ def _inside(error: BaseException) -> BaseException:
     return error
 
 
+# Redis 6.2 wraps what happens inside a script into an error of its own.
 _ANSWERS = (
     ("unknown command", "runs no scripts; REDIS_URL must name a Redis or Valkey itself, not a Sentinel or a proxy"),
     ("cluster support disabled", "is no Redis Cluster; take cluster=true out of REDIS_URL"),
     ("NOREPLICAS", "has too few replicas in touch to take a write (min-replicas-to-write); look at its replicas"),
     ("MISCONF", "cannot save its data and takes no writes; look at its disk and its log"),
-    ("ACL failure in script", "denies the user of REDIS_URL a right that our scripts need; the README lists them"),
-    ("user executing the script", "denies the user of REDIS_URL a right that our scripts need; the README lists them"),
+    ("READONLY", _REPLICA),
+    ("OOM", _FULL),
+    ("ACL failure in script", _SCRIPTS),
+    ("user executing the script", _SCRIPTS),
 )
 
 
