@@ -87,7 +87,7 @@ async def endangered(client: Client, keys: Keys, clock: Clock) -> list[str]:
     info = cast("dict[str, Any] | None", await _allowed(client.info(**there)))
     if info is None:
         warnings = ["Redis denies INFO, so its eviction policy, persistence and replicas were not looked at (+info)"]
-    elif info.get("redis_mode") == "sentinel":
+    elif "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # as Redis and as Valkey call it
         return ["REDIS_URL names a Sentinel, which is not supported; give it the address of the primary itself"]
     else:
         warnings = [*_place(info, cluster=cluster), *_memory(info), *_replicas(info)]
