@@ -49,7 +49,7 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> Client:
     """
     options: dict[str, Any] = {
         "decode_responses": True,
-        # Every version and every proxy speaks it, without a HELLO that an ACL may deny.
+        # Every version and every proxy speaks it; with 3 redis-py also asks each server for notices of its maintenance.
         "protocol": 2,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,

@@ -149,9 +149,9 @@ async def test_a_command_whose_answer_is_lost_is_never_sent_again(tmp_path: Path
         async with connect(server.url + ("?cluster=true" if options else ""), timeout_s=0.3) as client:
             await client.get("n")
             os.kill(server.process.pid, signal.SIGSTOP)
+            asyncio.get_running_loop().call_later(0.45, os.kill, server.process.pid, signal.SIGCONT)
             with pytest.raises(Exception) as error:  # noqa: PT011 - either client's own, and its words are looked at
                 await client.incr("n")
-            os.kill(server.process.pid, signal.SIGCONT)
             assert in_words(error.value, 0.3) == "did not answer within 0.3 s"
             await asyncio.sleep(0.5)
             assert await client.get("n") == "1"
