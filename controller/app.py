@@ -18,7 +18,9 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis_checks import warned
+from controller.adapters.redis_connection import connect
 from controller.board import Board
 from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome
@@ -162,7 +164,9 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
             message=f"serving /health, /metrics and /status on port {port}",
         )
         _log_policy(controller)
-        code = await _until_told(controller, settings)
+        keys = Keys(settings.key_prefix, settings.environment_id)
+        async with warned(settings.redis_url.get_secret_value(), keys, controller.world.clock, controller.log.event):
+            code = await _until_told(controller, settings)
         await site.cleanup()
         controller.log.event("stopped", message="ended by a bug" if code else "stopped in good order")
         return code

@@ -17,8 +17,9 @@ RAILWAY_API = "https://backboard.railway.com/graphql/v2"
 _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
-_REDIS_OPTIONS = frozenset({"family", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+_REDIS_OPTIONS = frozenset({"family", "cluster", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 """Options of REDIS_URL; `family` is what people add for a Node client, and is taken no notice of."""
+_REDIS_VALUES = {"cluster": ("true", "false"), "ssl_cert_reqs": ("required", "optional", "none")}
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 
 
@@ -216,15 +217,24 @@ def _database_problems(url: str) -> Iterator[str]:
 
 def _redis_problems(url: str) -> Iterator[str]:
     example = "redis://:password@host:6379/0 (rediss:// with TLS)"
+    if "sentinel" in url.partition(":")[0]:
+        yield f"names a Sentinel, which is not supported; give the address of the primary itself, such as {example}"
+        return
     parts = _split(url)
     if parts is None or parts.scheme not in {"redis", "rediss"} or not parts.hostname:
         yield f"must be a Redis address, such as {example}"
         return
     if parts.path.strip("/") and not parts.path.strip("/").isdigit():
         yield f"must end in a database number, such as {example}"
-    for option in (pair.partition("=")[0] for pair in parts.query.split("&") if pair):
+        return
+    options = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    for option, _, value in options:
         if option not in _REDIS_OPTIONS or (option.startswith("ssl_") and parts.scheme != "rediss"):
             yield f"has the option {option[:40]!r}, which is not used here; leave it out"
+        elif option in _REDIS_VALUES and value not in _REDIS_VALUES[option]:
+            yield f"has an option {option} that may only be {' or '.join(_REDIS_VALUES[option])}"
+    if ("cluster", "=", "true") in options and parts.path.strip("/0"):
+        yield "asks for a database number, and a Redis Cluster has only database 0"
 
 
 def _split(url: str) -> _Parts | None:

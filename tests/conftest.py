@@ -1,17 +1,25 @@
-"""The real PostgreSQL and the real Redis that the tests share, and a clean place in each for every test."""
+"""The real PostgreSQL and the real Redis that the tests share, and a clean place in each for every test.
+
+AUTOSCALER_TEST_REDIS=PATH runs them on another redis-server, or a valkey-server, than the one of the demo.
+"""
 
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
 
+from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
 from tests.scene import Scene, set_scene
 
+if "AUTOSCALER_TEST_REDIS" in os.environ:
+    demo_servers.find_redis = lambda: Path(os.environ["AUTOSCALER_TEST_REDIS"])
 _numbers = itertools.cycle(range(1, 16))
 
 

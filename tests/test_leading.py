@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, connect
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases
+from controller.adapters.redis_connection import connect
 from controller.demo.servers import Servers
 from controller.leading import Leadership
 from controller.ports import Source, Watched
@@ -43,6 +44,7 @@ class Replica:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with connect(redis_url) as client:
+        assert isinstance(client, Redis)
         yield client
 
 
@@ -163,6 +165,7 @@ async def test_a_renewal_that_is_answered_too_late_counts_as_lost(redis: Redis) 
 
 async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stoppable_servers: Servers) -> None:
     async with connect(stoppable_servers.redis_url) as client:
+        assert isinstance(client, Redis)
         one = replica(client)
         await one.leadership.turn()
         stoppable_servers.stop_redis()

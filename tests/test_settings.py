@@ -60,6 +60,10 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"REDIS_URL": "redis://:hunter2@h/zero"}, "REDIS_URL: must end in a database number"),
         ({"REDIS_URL": "redis://h?socket_timeout=abc"}, "REDIS_URL: has the option 'socket_timeout'"),
         ({"REDIS_URL": "redis://h?ssl_cert_reqs=none"}, "REDIS_URL: has the option 'ssl_cert_reqs'"),
+        ({"REDIS_URL": "redis+sentinel://:hunter2@a:26379,b:26379/main"}, "REDIS_URL: names a Sentinel, which is not"),
+        ({"REDIS_URL": "redis://h?cluster=yes"}, "REDIS_URL: has an option cluster that may only be true or false"),
+        ({"REDIS_URL": "redis://h/2?cluster=true"}, "REDIS_URL: asks for a database number, and a Redis Cluster"),
+        ({"REDIS_URL": "rediss://h?ssl_cert_reqs=maybe"}, "REDIS_URL: has an option ssl_cert_reqs that may only be"),
         ({"DATABASE_URL": "postgresql://h/d?sslmode=bogus"}, "DATABASE_URL: has an sslmode that is none"),
         ({"PORT": "http"}, "PORT: must be a port, 1 to 65535"),
         ({"PORT": "70000"}, "PORT: must be a port"),
@@ -100,7 +104,10 @@ def test_every_form_of_a_postgres_address_is_accepted(url: str) -> None:
     assert load_settings({**RIGHT, "DATABASE_URL": url}).database_url.get_secret_value() == url
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://user:pw@h:6380/3", "redis://[::1]:6379", "redis://h?family=0"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "rediss://user:pw@h:6380/3", "redis://[::1]:6379", "redis://h?family=0", "redis://h/0?cluster=true"],
+)
 def test_every_form_of_a_redis_address_is_accepted(url: str) -> None:
     assert load_settings({**RIGHT, "REDIS_URL": url}).redis_url.get_secret_value() == url
 

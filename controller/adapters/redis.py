@@ -15,25 +15,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters import redis_scripts as scripts
+from controller.adapters.redis_connection import FAULTS, Client, in_words, set_all
 from controller.adapters.redis_shadow import Shadow
 from controller.model import Decision, History, Intent, Leader, Lease, Recommendation
 from controller.policy import RateLimit as RateLimitPolicy
@@ -51,8 +35,6 @@ from controller.ports import (
     Watched,
 )
 
-TIMEOUT_S = 2.0
-"""Below the lease's life by far: three attempts to renew must fit into it."""
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15
 """Of any number that we keep: milliseconds since the epoch have 13."""
@@ -60,55 +42,12 @@ _MOST_DIGITS = 15
 T = TypeVar("T")
 
 
-def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> Redis:
-    """A client that never retries by itself: a command sent twice would be done twice."""
-    return Redis.from_url(
-        _without_family(url),
-        decode_responses=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-        client_name="worker-autoscaler",
-    )
-
-
-def _without_family(url: str) -> str:
-    """Railway's address often carries `family=0`, which tells a Node client to use IPv6 too; Python does so anyway."""
-    parts = urlsplit(url)
-    kept = "&".join(pair for pair in parts.query.split("&") if pair and not pair.startswith("family="))
-    return parts._replace(query=kept).geturl()
-
-
 async def _ask(answer: Awaitable[T]) -> T:
     """The answer, or Unavailable with what a person can do about it."""
     try:
         return await answer
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
-        raise Unavailable(Source.JOURNAL, f"refuses the user or password of REDIS_URL ({_brief(error)})") from None
-    except BusyLoadingError:
-        raise Unavailable(Source.JOURNAL, "is loading its data; it will answer when that is done") from None
-    except OutOfMemoryError:
-        raise Unavailable(Source.JOURNAL, "is out of memory; raise maxmemory, or empty it of other things") from None
-    except ReadOnlyError:
-        raise Unavailable(Source.JOURNAL, "is a read-only replica; REDIS_URL must name the primary") from None
-    except RedisTimeoutError:
-        raise Unavailable(Source.JOURNAL, "did not answer in time") from None
-    except RedisConnectionError:
-        raise Unavailable(Source.JOURNAL, "cannot be reached at the address in REDIS_URL; is it running?") from None
-    except (ResponseError, RedisError) as error:
-        raise Unavailable(Source.JOURNAL, f"answered with an error: {_brief(error)}") from None
-    except UnicodeDecodeError:
-        raise Unavailable(
-            Source.JOURNAL, "holds something in our keys that is not ours; look at them, and DEL it"
-        ) from None
-    except OSError as error:
-        raise Unavailable(Source.JOURNAL, f"cannot be reached ({_brief(error)})") from None
-
-
-def _brief(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:160]
+    except FAULTS as error:
+        raise Unavailable(Source.JOURNAL, in_words(error)) from None
 
 
 class Keys:
@@ -131,7 +70,7 @@ class Keys:
 class RedisLeases:
     """SET PX with an owner check, and an epoch that rises over every loss of data. The time to live is in Redis."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Client, keys: Keys) -> None:
         self._keys = keys
         self._acquire = redis.register_script(scripts.ACQUIRE)
         self._renew = redis.register_script(scripts.RENEW)
@@ -157,7 +96,7 @@ class RedisLeases:
 class RedisJournal:
     """What survives a restart. Every write is one script that checks the lease first."""
 
-    def __init__(self, redis: Redis, keys: Keys, clock: Clock) -> None:
+    def __init__(self, redis: Client, keys: Keys, clock: Clock) -> None:
         self._keys = keys
         self._clock = clock
         self._shadows: dict[str, Shadow] = {}
@@ -233,7 +172,7 @@ class RedisJournal:
 class RedisRateLimit:
     """The keys shared with the workers, in their names as the policy gives them; they carry no prefix of ours."""
 
-    def __init__(self, redis: Redis, clock: Clock) -> None:
+    def __init__(self, redis: Client, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
 
@@ -247,14 +186,14 @@ class RedisRateLimit:
         return int(value or 0)
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
-        """All three in one MSET, so that no worker reads one of them old and another new."""
+        """The share first: on a Cluster they are written one by one, and it is what the workers obey."""
         share = limit.rpm // replicas if replicas else limit.rpm
         values = {
+            limit.keys.per_worker_rpm: str(share),
             limit.keys.rpm_limit: str(limit.rpm),
             limit.keys.max_workers: str(max_workers),
-            limit.keys.per_worker_rpm: str(share),
         }
-        await _ask(self._redis.mset(values))
+        await _ask(set_all(self._redis, values))
 
 
 def _refuse(answer: list[Any]) -> list[Any]:

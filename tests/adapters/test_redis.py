@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit, connect
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis_connection import connect
 from controller.demo.servers import Servers
 from controller.model import Because, Decision, History, Intent, Lease, Reason
 from controller.policy import RateLimit
@@ -24,6 +25,7 @@ STRANGER = Lease("somebody else", 1)
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with connect(redis_url) as client:
+        assert isinstance(client, Redis)
         yield client
 
 

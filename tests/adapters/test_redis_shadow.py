@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, connect
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases
+from controller.adapters.redis_connection import connect
 from controller.model import Because, Decision, Lease, Reason
 from controller.ports import Bid, Held, Keep, Note, Recalled, Settled, Unavailable
 
