@@ -153,8 +153,9 @@ class Leadership:
         if watched.leader is None:
             return  # forgotten by Redis, and not by us
         self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
-        theirs = watched.leader.holder != self._last_holder
-        self._others_until = before + watched.trusted_for if theirs else _NEVER
+        if watched.leader.holder != self._last_holder:
+            # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.
+            self._others_until = max(self._others_until, before + watched.trusted_for)
 
     def _lose_sight(self, unavailable: Unavailable) -> None:
         if self.trouble is None:

@@ -96,19 +96,17 @@ if current then
   end
   return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
-if known[1] ~= ARGV[4] or not known[1] then
-  -- a lease that is gone before its time (evicted, deleted, lost with the data) is still trusted by whoever held it
-  local left = 0
-  if known[1] and known[4] ~= '1' then
-    left = math.min(theirs, (tonumber(known[2] or '') or 0) - now)
-  end
-  local released = known[4] == '1' and (tonumber(known[5] or '') or 0) >= tonumber(ARGV[3])
-  if not released then left = math.max(left, tonumber(ARGV[5])) end
-  if left > 0 then
-    -- where that end is too far away, a clock was set back: it is put where it can be at most
-    if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
-    return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
-  end
+-- a lease that is gone before its time (evicted, deleted, lost with the data) is still trusted by whoever held it
+local left = 0
+if known[1] and known[1] ~= ARGV[4] and known[4] ~= '1' then
+  left = math.min(theirs, (tonumber(known[2] or '') or 0) - now)
+end
+local released = known[4] == '1' and (tonumber(known[5] or '') or 0) >= tonumber(ARGV[3])
+if not released then left = math.max(left, tonumber(ARGV[5])) end
+if left > 0 then
+  -- where that end is too far away, a clock was set back: it is put where it can be at most
+  if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
+  return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
 if epoch == 0 and ARGV[6] ~= '1' then return {'empty'} end
 local process = run()
@@ -122,12 +120,16 @@ return {1, epoch, ARGV[2]}
 """
 )
 
-# KEYS: lease, leader. ARGV: epoch:holder, ttl. Never creates it anew.
+# KEYS: lease, leader. ARGV: epoch:holder, ttl. Never creates the lease anew; who leads is told again, since an evicted
+# hash would leave nobody to wait for once the lease is evicted, too.
 RENEW = (
     _NOW
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[2], 'until', string.format('%.0f', now + tonumber(ARGV[2])))
+local epoch, holder = string.match(ARGV[1], '^(%d+):(.*)$')
+redis.call('HSETNX', KEYS[2], 'since', stamp)
+redis.call('HSET', KEYS[2], 'holder', holder, 'epoch', epoch, 'ttl', ARGV[2], 'released', '0',
+  'until', string.format('%.0f', now + tonumber(ARGV[2])))
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 )

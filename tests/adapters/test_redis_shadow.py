@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases
-from controller.adapters.redis_connection import connect
 from controller.model import Because, Decision, Lease, Reason
 from controller.ports import Bid, Held, Keep, Note, Recalled, Settled, Unavailable
 
@@ -23,7 +22,7 @@ UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with connect(redis_url) as client:
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
 
 
