@@ -348,3 +348,62 @@ async def test_every_change_follows_a_reading_of_its_own_cycle(scene: Scene) -> 
     asked = [request["operationName"] for request in scene.fake.record.latest]
     changes = [n for n, name in enumerate(asked) if name == "ServiceInstanceUpdate"]
     assert [asked[n - 1] for n in changes] == ["EnvironmentState"] * 3
+
+
+# --- deployments that come by themselves
+
+
+async def test_a_deploy_that_resets_the_count_is_noticed_and_mended_after_the_cooldown(scene: Scene) -> None:
+    """Config as code says one replica, and each push deploys it."""
+    scene.fake.by_hand(config_file={"numReplicas": 1})
+    async with scene.controller() as driven:
+        await scene.jobs(50)
+        await applied(driven)
+        await settled(scene, 3)
+        scene.fake.by_hand(deploy=True)
+        await settled(scene, 1)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_UP_COOLDOWN)
+        (event,) = scene.events("external_change")
+        assert (event["before"], event["after"]) == (3, 1)
+        await scene.let_time_pass(31)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+            3,
+            3,
+        ]
+    assert scene.asked_for == [3, 3]
+
+
+@pytest.mark.parametrize(("depth", "replicas"), [(100, 4), (5, 1)])
+async def test_a_deploy_in_progress_hinders_no_scaling_up_or_down(scene: Scene, depth: int, replicas: int) -> None:
+    """The count reaches the new deployment, whichever of the two it was asked of."""
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await applied(driven)
+        await settled(scene, 2)
+        scene.fake.by_hand(deploy=True)
+        await scene.jobs(depth)
+        cycle = await driven.tick()
+        assert cycle.replicas is not None
+        assert cycle.replicas.state is ServiceState.STARTING
+        assert cycle.outcome is Outcome.APPLIED
+        await settled(scene, replicas)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+    assert scene.events("external_change") == []
+
+
+async def test_a_deployment_that_changed_under_us_with_the_same_count_is_no_change_of_the_count(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await applied(driven)
+        await settled(scene, 2)
+        before = (await observed(driven)).deployment
+        scene.fake.by_hand(deploy=True)
+        while (await observed(driven)).state is not ServiceState.RUNNING:
+            assert (await driven.tick()).outcome is Outcome.HELD
+        await scene.jobs(0)
+        await driven.tick_until(Outcome.APPLIED, Reason.TIER)
+        after = await observed(driven)
+    assert after.deployment != before
+    assert scene.fake.mutations[-1]["variables"]["id"] == after.deployment
+    assert scene.events("external_change") == []
