@@ -368,9 +368,6 @@ async def test_a_deploy_that_resets_the_count_is_noticed_and_mended_after_the_co
         assert (event["before"], event["after"]) == (3, 1)
         await scene.let_time_pass(31)
         assert (await driven.tick()).outcome is Outcome.APPLIED
-            3,
-            3,
-        ]
     assert scene.asked_for == [3, 3]
 
 

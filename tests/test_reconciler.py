@@ -360,12 +360,22 @@ async def test_a_restart_that_is_refused_becomes_a_new_deployment(scene: Scene, 
     await settled(scene, 1)
 
 
-async def test_a_restart_that_met_a_failure_of_railway_s_own_may_have_happened(scene: Scene, driven: Driven) -> None:
+async def test_a_restart_that_met_a_failure_of_railway_s_own_becomes_a_new_deployment(
+    scene: Scene, driven: Driven
+) -> None:
     await scene.jobs(5)
     scene.fake.inject("problem", on="deploymentRestart")
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert (scene.sent[0], scene.sent[-1]) == ("deploymentRestart", "serviceInstanceDeployV2")
+    await settled(scene, 1)
+
+
+async def test_a_change_that_met_a_failure_of_railway_s_own_may_have_happened(scene: Scene, driven: Driven) -> None:
+    await scene.jobs(50)
+    scene.fake.inject("problem", on="serviceInstanceUpdate")
     assert (await driven.tick()).outcome is Outcome.UNKNOWN
     assert (await driven.tick()).reason is Reason.INTENT_OPEN
-    assert scene.sent == ["deploymentRestart"]
+    assert scene.sent == ["serviceInstanceUpdate"]
 
 
 async def test_a_dry_run_says_what_it_would_do_and_leaves_no_trace(scene: Scene) -> None:

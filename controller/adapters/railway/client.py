@@ -114,7 +114,7 @@ class RailwayClient:
             )
         except _Problem as problem:
             # A failure of Railway's own in the middle of it: nobody knows how far it came.
-            raise Unavailable(Source.PLATFORM, str(problem).partition(": ")[2]) from None
+            raise Unclear(Source.PLATFORM, str(problem).partition(": ")[2]) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise
@@ -189,6 +189,10 @@ class RailwayClient:
 
 class NotAuthorized(Refused):
     """The token may not: no other operation would fare better."""
+
+
+class Unclear(Unavailable):
+    """Railway itself failed over a change: most likely it did not happen."""
 
 
 class _NotConnected(NotSent, _Passing):

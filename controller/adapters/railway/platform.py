@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.adapters.railway import reading
-from controller.adapters.railway.client import NotAuthorized, RailwayClient
+from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance
 from controller.model import Intent, Replicas, ServiceState
 from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Source, Unavailable
@@ -93,7 +93,8 @@ class RailwayPlatform:
             await steps.take("DeploymentRestart", {"id": observed.deployment})
         except NotAuthorized:
             raise
-        except Refused:
+        except (Refused, Unclear):
+            # A restart that did happen after all gives way to the deployment; jobs that wait for a minute do not.
             if not updated:
                 # A deployment is known to fall back to one replica where the count was not set just before it.
                 await self._update(steps, service, change)
