@@ -36,7 +36,10 @@ from controller.runner import Runner
 from controller.server import Shown, application, listening_socket
 from controller.settings import Settings
 
+_GOODBYE_S = 1.0
+"""For a cycle to end after a SIGTERM; one that only reads is abandoned then, so that a successor leads within 2 s."""
 _LONGEST_GOODBYE_S = 20.0
+"""For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _SLOWEST_QUERY_S = 2.0
 _SLOWEST_CRON_S = 3600.0
 """`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
@@ -198,7 +201,10 @@ async def _until_told(controller: Controller, settings: Settings) -> int:
     await asyncio.wait({waiting, leading, running, listening}, return_when=asyncio.FIRST_COMPLETED)
     controller.runner.stop()
     listening.cancel()
-    await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
+    await asyncio.wait({running}, timeout=_GOODBYE_S)
+    if controller.runner.acts:
+        await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
+    running.cancel()
     controller.leadership.stop()
     await asyncio.wait({leading}, timeout=_LONGEST_GOODBYE_S)
     for task in (waiting, running, leading):

@@ -84,6 +84,8 @@ class Reconciler:
         self.policy = policy
         self.pace = 0.0
         """Seconds between two cycles at least, where the platform's requests run out."""
+        self.acts = False
+        """Whether a change is being asked for right now."""
         self._world = world
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
@@ -157,7 +159,7 @@ class Reconciler:
         not_yet = self._not_yet(decision, observed.replicas, recalled)
         if not_yet is not None:
             return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
-        return await self._act(account, observed.replicas, recalled.version, lease)
+        return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
     async def _without_queue(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
@@ -182,7 +184,7 @@ class Reconciler:
         if decision is None or not decision.changes_something or self._not_yet(decision, reading, recalled):
             raise unavailable
         account.decision = decision
-        return await self._act(account, reading, recalled.version, lease)
+        return await self._in_one_go(account, reading, recalled.version, lease)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
@@ -318,6 +320,13 @@ class Reconciler:
         shortest = self._landing_bound / 2
         doubled = 2 ** min(history.setbacks - 1, 10) if history.refused_to == decision.desired else 1
         return min(_LONGEST_PAUSE_S, shortest * doubled)
+
+    async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        self.acts = True
+        try:
+            return await self._act(account, replicas, version, lease)
+        finally:
+            self.acts = False
 
     async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
         decision = account.decided

@@ -78,6 +78,11 @@ class Runner:
             if not self._stopping:
                 await self._wait_from(started)
 
+    @property
+    def acts(self) -> bool:
+        """Whether a change is being asked for right now."""
+        return any(reconciler.acts for reconciler in self._reconcilers)
+
     def stop(self) -> None:
         self._stopping = True
         self._nudge.set()

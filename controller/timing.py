@@ -70,8 +70,8 @@ class Timing:
 
     @property
     def poll(self) -> float:
-        """How often a standby looks."""
-        return min(2.0, self.ttl / 5)
+        """How often a standby looks: also how long it may take to see that the lease was given back."""
+        return min(1.0, self.ttl / 5)
 
     @property
     def survivors_wait(self) -> float:

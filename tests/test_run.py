@@ -186,3 +186,28 @@ async def test_no_secret_is_ever_printed(scene: Scene) -> None:
             ]
     everything = json.dumps(controller.lines) + "".join(pages)
     assert not [secret for secret in ("t0ken", "hunter2", "swordfish") if secret in everything]
+
+
+async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_reading(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with running(scene, **QUICK) as controller:
+        await controller.until(event="reconcile", outcome="held", configured=2)
+        scene.fake.inject("hang", on="query", seconds=15.0, times=9)
+        await asyncio.sleep(0.5)
+        controller.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(controller.process.wait(), 4) == 0
+        await controller.until(event="lease_released")
+
+
+async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> None:
+    async with running(scene, **{**QUICK, "LEASE_TTL_MS": "15000"}) as controller:
+        await controller.until(event="reconcile", outcome="held")
+        scene.fake.inject("slow", on="mutation", seconds=2.0)
+        await scene.jobs(5)
+        while not scene.sent:
+            await asyncio.sleep(0.02)
+        controller.process.send_signal(signal.SIGTERM)
+        line = await controller.until(event="reconcile", outcome="applied")
+        assert line["desired"] == 1
+        assert await asyncio.wait_for(controller.process.wait(), 4) == 0
+    assert await scene.redis.hget(await scene.journal_key(), "intent_accepted") in {None, "1"}
