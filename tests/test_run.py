@@ -211,3 +211,26 @@ async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> 
         assert line["desired"] == 1
         assert await asyncio.wait_for(controller.process.wait(), 4) == 0
     assert await scene.redis.hget(await scene.journal_key(), "intent_accepted") in {None, "1"}
+
+
+async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads(scene: Scene) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:9/d", "RAILWAY_API_URL": "http://127.0.0.1:9/graphql/v2"}
+    await scene.jobs(15)
+    async with running(scene, **QUICK, RAILWAY_REPLICA_ID="first") as first:
+        await first.until(event="reconcile", configured=2, running=2)
+        epoch = (await first.until(event="lease_acquired"))["epoch"]
+        async with running(scene, **QUICK, **nowhere) as second, httpx.AsyncClient() as client:
+            port = (await second.until(event="started"))["port"]
+            async with asyncio.timeout(5):
+                while (answer := await client.get(f"http://127.0.0.1:{port}/health")).json()["queueDepth"] != 15:
+                    await asyncio.sleep(0.05)
+            status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
+            await asyncio.sleep(1)
+            answer = await client.get(f"http://127.0.0.1:{port}/health")
+    promised = {"status": "healthy", "workers": 2, "maxWorkers": 5, "queueDepth": 15, "rpmUsage": 0, "rpmLimit": 60}
+    assert (answer.status_code, answer.json()) == (200, promised)
+    assert float(answer.headers["Age"]) < 5
+    assert (status["role"], status["epoch"], status["leader"]["epoch"]) == ("standby", None, epoch)
+    assert status["leader"]["holder"].startswith("first:")
+    assert status["leader"]["since"].startswith("20")
+    assert not [line for line in second.lines if line["event"] in {"reconcile", "library", "crashed"}]
