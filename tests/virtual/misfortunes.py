@@ -115,12 +115,16 @@ def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
 
     def struck(*_: object) -> None:
         triggers.remove(struck)  # type: ignore[attr-defined]
-        world.kernel.after(delay, _BLOWS[blow], world, dice)
+        world.kernel.after(delay, _blow, world, blow, dice)
 
     of_intent = dice.random() < 0.5
     triggers: object = world.when_granted if of_intent else world.railway.when_applied
     triggers.append(struck)  # type: ignore[attr-defined]
     return f"{blow} {delay:g} s after the next {'intent' if of_intent else 'change'}"
+
+
+def _blow(world: SimulatedWorld, name: str, dice: Random) -> None:
+    world.trace.note("world", "blow", f"{name} {_BLOWS[name](world, dice)}")
 
 
 _BLOWS: dict[str, Callable[[SimulatedWorld, Random], object]] = {
