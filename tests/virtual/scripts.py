@@ -93,8 +93,10 @@ def release(store: Store, keys: Keys, args: Args) -> Any:
 def watch(store: Store, keys: Keys, args: Args) -> Any:
     hashes = []
     for index, key in enumerate(keys[2:]):
-        _raise(store, key, "last_up", args[2 * index])
-        _raise(store, key, "last_down", args[2 * index + 1])
+        memory, revision, up, down = args[4 * index : 4 * index + 4]
+        if _is_news(store, key, memory, revision):
+            _raise(store, key, "last_up", up)
+            _raise(store, key, "last_down", down)
         hashes.append(_flat(store, key))
     return [str(store.now), _flat(store, keys[0]), _flat(store, keys[1]), hashes]
 
@@ -108,12 +110,13 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
         return ["lost"]
     memory = _Memory(store, keys[1])
     now, stamp = store.now, str(store.now)
+    known, process = memory.get("memory"), store.run_id
+    news = _is_news(store, keys[1], args[7], args[8])
+    rolled_back = known == args[7] and int(args[8]) > memory.number("revision")
     for field in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
         if memory.number(field) > now:
             memory.write(**{field: stamp})
-    known, process = memory.get("memory"), store.run_id
     emptied = known is None
-    rolled_back = known == args[7] and int(args[8]) > memory.number("revision")
     if emptied:
         memory.write(memory=args[5], since=stamp, run=process)
     if emptied or rolled_back:
@@ -135,8 +138,9 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
                 store.hdel(keys[1], *_INTENT)
     elif memory.get("run") != process:
         memory.write(run=process, since=stamp)
-    _raise(store, keys[1], "last_up", args[9])
-    _raise(store, keys[1], "last_down", args[10])
+    if news:
+        _raise(store, keys[1], "last_up", args[9])
+        _raise(store, keys[1], "last_down", args[10])
     if args[12] and memory.get("intent") == args[12]:
         _raise(store, keys[1], "intent_at", args[16])
         if memory.get("intent_previous") is None:
@@ -243,6 +247,10 @@ class _Memory(NamedTuple):
 
     def write(self, **fields: str) -> None:
         self.store.hset(self.key, revision=str(self.number("revision") + 1), **fields)
+
+
+def _is_news(store: Store, key: str, memory: str, revision: str) -> bool:
+    return store.hget(key, "memory") != memory or int(store.hget(key, "revision") or 0) <= int(revision)
 
 
 def _raise(store: Store, key: str, field: str, age: str) -> None:
