@@ -55,6 +55,18 @@ FATES_OF_MUTATIONS = (
 )
 
 
+class Origin(NamedTuple):
+    """Who wants a change, and for which intent of which epoch."""
+
+    who: str
+    epoch: int = 0
+    intent: str = ""
+
+
+_NOBODY = Origin("")
+_BY_HAND = Origin("by hand")
+
+
 class Change(NamedTuple):
     """The count that was asked for went from one number to another."""
 
@@ -62,7 +74,7 @@ class Change(NamedTuple):
     before: int
     after: int
     by: str
-    epoch: str
+    epoch: int
     intent: str
 
 
@@ -104,6 +116,7 @@ class Railway:
         self.asked_to_stop = replicas == 0
         self.changes: list[Change] = []
         self.applied = 0
+        self.ignored_stops = 0
         self.hits: dict[Fate, int] = {}
         self.when_applied: list[Callable[[], None]] = []
         self._bad_reads: tuple[Fate, float] | None = None
@@ -145,26 +158,26 @@ class Railway:
 
     def change_by_hand(self, replicas: int) -> None:
         if replicas:
-            self._update({REGION: replicas}, "by hand", {})
+            self._update({REGION: replicas}, _BY_HAND)
             if self.asked_to_stop:
-                self._restart("by hand", {})
+                self._restart(_BY_HAND)
         else:
-            self._stop("by hand", {})
+            self._stop(_BY_HAND)
 
     def deploy_by_hand(self, *, reset: bool) -> None:
         before = self.asked
         if reset:
             self.regions = {REGION: 1}
-        self._deploy("deploy", {}, before)
+        self._deploy(Origin("deploy"), before)
 
     # Requests
 
-    def receive(self, operation: str, variables: dict[str, Any], headers: Mapping[str, str], who: str, reply: Reply) -> None:
+    def receive(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply) -> None:
         mutation = operation in _MUTATIONS
         fate = self._fate(mutation=mutation)
         if fate is not Fate.DONE:
             self.hits[fate] = self.hits.get(fate, 0) + 1
-            self.trace.note("railway", "bad day", f"{operation} of {who}: {fate.value}")
+            self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'somebody'}: {fate.value}")
         if fate is Fate.TOO_MANY:
             return self._answer(reply, 429, b"", {"retry-after": str(self.random.choice([1, 3, 8, 20]))})
         if fate is Fate.PROBLEM:
@@ -172,7 +185,7 @@ class Railway:
         if fate is Fate.HANG:
             return None
         if mutation:
-            return self._mutate(operation, variables, headers, who, reply, fate)
+            return self._mutate(operation, variables, origin, reply, fate)
         if fate is Fate.BAD_GATEWAY:
             return self._answer(reply, 502, b"<html>Bad Gateway</html>")
         if fate is Fate.NO_DATA:
@@ -200,16 +213,17 @@ class Railway:
         return next((one.body for one in reversed(self._history) if one.since <= old), self._history[0].body)
 
     def _mutate(
-        self, operation: str, variables: dict[str, Any], headers: Mapping[str, str], who: str, reply: Reply, fate: Fate
+        self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate
     ) -> None:
         def apply(reply: Reply) -> None:
-            answer = self._apply(operation, variables, headers, who)
+            answer = self._apply(operation, variables, origin)
             if fate is Fate.DONE:
                 self._answer(reply, 200, answer)
             elif fate is Fate.BAD_GATEWAY:
                 self._answer(reply, 502, b"<html>Bad Gateway</html>")
 
         if fate is Fate.NOT_HONOURED:
+            self.ignored_stops += operation == "DeploymentStop"
             value: Any = "deployment-x" if operation == "ServiceInstanceDeployV2" else True
             return self._answer(reply, 200, _data({operation[0].lower() + operation[1:]: value}))
         if fate is Fate.REFUSED:
@@ -221,7 +235,7 @@ class Railway:
             return None
         return apply(reply)
 
-    def _apply(self, operation: str, variables: dict[str, Any], headers: Mapping[str, str], who: str) -> bytes:
+    def _apply(self, operation: str, variables: dict[str, Any], origin: Origin) -> bytes:
         field_name = operation[0].lower() + operation[1:]
         before, changes = self.asked, len(self.changes)
         if operation == "ServiceInstanceUpdate":
@@ -230,22 +244,22 @@ class Railway:
             wanted = {name: one["numReplicas"] for name, one in regions.items() if one}
             if not wanted or min(wanted.values()) < 1:
                 return _error("Error in multiRegionConfig - Invalid input")
-            self._update(wanted, who, headers)
+            self._update(wanted, origin)
         elif operation == "ServiceInstanceDeployV2":
-            self._deploy(who, headers, before)
+            self._deploy(origin, before)
         elif variables["id"] != self._deployment.id:
             return _error("Deployment not found")
         elif operation == "DeploymentStop":
             if self._deployment.status != "SUCCESS":
                 return _error("Deployment is not stoppable")
-            self._stop(who, headers)
+            self._stop(origin)
         else:
             if self._deployment.status != "SUCCESS":
                 return _error("Deployment is not restartable")
-            self._restart(who, headers)
+            self._restart(origin)
         self.applied += 1
         if len(self.changes) == changes:
-            self.trace.note("railway", "applied", f"{operation} of {who}: {self.asked} as before")
+            self.trace.note("railway", "applied", f"{operation} of {origin.who}: {self.asked} as before")
         for trigger in self.when_applied:
             trigger()
         value = self._deployment.id if operation == "ServiceInstanceDeployV2" else True
@@ -253,36 +267,36 @@ class Railway:
 
     # What changes
 
-    def _update(self, regions: dict[str, int], who: str, headers: Mapping[str, str]) -> None:
+    def _update(self, regions: dict[str, int], origin: Origin) -> None:
         before = self.asked
         self.regions = regions
-        self._note(before, who, headers)
+        self._note(before, origin)
         self.kernel.after(2.5 * self.random.random(), self._show_count)
 
-    def _stop(self, who: str, headers: Mapping[str, str]) -> None:
+    def _stop(self, origin: Origin) -> None:
         before, self.asked_to_stop = self.asked, True
-        self._note(before, who, headers)
+        self._note(before, origin)
         self.kernel.after(self.random.uniform(1.6, 7.0), self._show_stop)
 
-    def _restart(self, who: str, headers: Mapping[str, str]) -> None:
+    def _restart(self, origin: Origin) -> None:
         before, self.asked_to_stop = self.asked, False
-        self._note(before, who, headers)
+        self._note(before, origin)
         self.kernel.after(self.random.uniform(0.3, 8.0), self._show_stop)
 
-    def _deploy(self, who: str, headers: Mapping[str, str], before: int) -> None:
+    def _deploy(self, origin: Origin, before: int) -> None:
         self._number += 1
         self.asked_to_stop = False
-        self._note(before, who, headers)
+        self._note(before, origin)
         self._deployment = Deployment(f"deployment-{self._number}", "INITIALIZING", stopped=True, regions=dict(self.regions))
         self._show()
         self.kernel.after(self.random.uniform(6, 16), self._show_deployed, self._deployment)
 
-    def _note(self, before: int, who: str, headers: Mapping[str, str]) -> None:
+    def _note(self, before: int, origin: Origin) -> None:
         if before == self.asked:
             return
-        epoch, intent = headers.get("x-autoscaler-epoch", ""), headers.get("x-autoscaler-intent", "")
-        self.changes.append(Change(self.kernel.now, before, self.asked, who, epoch, intent))
-        self.trace.note("railway", "applied", f"{before} → {self.asked} {who} (epoch {epoch}, intent {intent[:8]})")
+        self.changes.append(Change(self.kernel.now, before, self.asked, origin.who, origin.epoch, origin.intent))
+        by = f"{origin.who} (epoch {origin.epoch}, intent {origin.intent[:8]})" if origin.intent else origin.who
+        self.trace.note("railway", "applied", f"{before} → {self.asked} by {by}")
 
     # What is shown of it
 
@@ -352,12 +366,15 @@ _MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "Dep
 
 @dataclass
 class RailwayWire(httpx.AsyncBaseTransport):
-    """What stands below one process's httpx client. `sending` is told of each mutation as it leaves."""
+    """What stands below one process's httpx client.
+
+    `sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
+    """
 
     railway: Railway
     link: Link
     who: str
-    sending: Callable[[str, dict[str, Any], Mapping[str, str]], None]
+    sending: Callable[[str, Mapping[str, str]], Origin]
     answered: Callable[[str, Any], None]
     _connected_until: float = 0.0
 
@@ -378,11 +395,9 @@ class RailwayWire(httpx.AsyncBaseTransport):
         self._connected_until = 0.0
         if tell is not None:
             await tell("http11.send_request_headers.started", {})
-        if operation in _MUTATIONS:
-            self.sending(operation, variables, request.headers)
-        headers = request.headers
+        origin = self.sending(operation, request.headers) if operation in _MUTATIONS else _NOBODY
         status, found, text = await self.link.ask(
-            lambda reply: self.railway.receive(operation, variables, headers, self.who, reply), timeouts["read"]
+            lambda reply: self.railway.receive(operation, variables, origin, reply), timeouts["read"]
         )
         self._connected_until = self.railway.kernel.now + 5.0
         self.answered(operation, text if status == httpx.codes.OK else None)

@@ -21,6 +21,7 @@ from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRate
 from controller.board import Board
 from controller.leading import Leadership
 from controller.log import Log
+from controller.model import Lease
 from controller.policy import Policy
 from controller.ports import Watched
 from controller.reconciler import World as Ports
@@ -31,7 +32,7 @@ from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, Way
 from tests.virtual.queue import PostgresServer, SimulatedQueue
-from tests.virtual.railway import Railway, RailwayWire
+from tests.virtual.railway import Fate, Origin, Railway, RailwayWire
 from tests.virtual.record import Acquired, Granted, Life, Record, Sent
 from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
 from tests.virtual.scripts import Model
@@ -184,8 +185,8 @@ class SimulatedWorld:
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
     def _platform(self, process: Process, leadership: Leadership) -> RailwayPlatform:
-        def sending(operation: str, variables: dict[str, Any], headers: Mapping[str, str]) -> None:
-            self._sending(process, operation)
+        def sending(operation: str, headers: Mapping[str, str]) -> Origin:
+            return self._sending(process, operation, headers)
 
         def answered(operation: str, body: bytes | None) -> None:
             if operation == "EnvironmentState":
@@ -257,14 +258,14 @@ class SimulatedWorld:
         elif model.name not in {"acquire", "renew", "release"}:
             process.life.learned.append(self.kernel.now)
 
-    def _sending(self, process: Process, operation: str) -> None:
+    def _sending(self, process: Process, operation: str, headers: Mapping[str, str]) -> Origin:
         lease = process.leadership.lease
         intent = process.last_intent
         holder = intent.holder if intent else ""
         acquired_at = next((one.at for one in reversed(self.record.acquired) if one.holder == holder), -1.0)
-        rivals = [
-            one.name for one in self.alive if one is not process and one.leadership.lease is not None
-        ]
+        acted = {one.intent.holder for one in self.record.sent if one.intent is not None}
+        trusting = [one for one in self.alive if one is not process and one.leadership.lease is not None]
+        rivals = [one.name for one in trusting if cast("Lease", one.leadership.lease).holder in acted]
         sent = Sent(
             self.kernel.now,
             process.name,
@@ -278,7 +279,8 @@ class SimulatedWorld:
             is_leader=lease is not None,
         )
         self.record.sent.append(sent)
-        self.trace.note(process.name, "sends", f"{operation} (epoch {sent.epoch}, rivals {', '.join(rivals) or 'none'})")
+        self.trace.note(process.name, "sends", f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})")
+        return Origin(process.name, sent.epoch, intent.intent if intent else "")
 
     # Time
 
@@ -296,11 +298,20 @@ class SimulatedWorld:
 
     @property
     def bound_s(self) -> float:
-        """Within how long after the last fault the count must be what the demand wants (facts: 2T + LAND + …)."""
+        """Within how long after the last fault the count must be what the demand wants.
+
+        Two lives of a lease, a change that is still to land, both cooldowns, eight cycles; and where Railway said no,
+        or did not do what it had accepted, the pause until it is asked again.
+        """
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
         window = policy.scale_down.stabilization_window
-        return 2 * timing.ttl + timing.landing_bound + cooldowns + window + 8 * self.policy.interval
+        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
+        told_no = sum(self.railway.hits.get(fate, 0) for fate in (Fate.REFUSED, Fate.PROBLEM, Fate.NOT_HONOURED))
+        pause = min(900.0, timing.landing_bound / 2 * 2**told_no) if told_no else 0.0
+        unseen = 600.0 if self.railway.ignored_stops else 0.0
+        bound = 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
+        return bound + max(pause, unseen)
 
     def heal(self) -> None:
         """Ends every fault, and leaves the demand as it is."""
