@@ -197,7 +197,8 @@ class SimulatedWorld:
             "http://railway.simulated/graphql/v2",
             _TOKEN,
             process.clock,
-            may_mutate=lambda: leadership.lease is not None,
+            may_mutate=leadership.may_act,
+            timeout_s=self.timing.railway_timeout,
             transport=wire,
         )
         return RailwayPlatform(client, project=railway.PROJECT, environment=railway.ENVIRONMENT)
@@ -279,6 +280,9 @@ class SimulatedWorld:
             is_leader=lease is not None,
         )
         self.record.sent.append(sent)
+        said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
+        if intent is not None and said != (str(intent.epoch), intent.intent):
+            self.record.bugs.append(f"{process.name}: the headers say {said}, the intent is {intent}")
         self.trace.note(process.name, "sends", f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})")
         return Origin(process.name, sent.epoch, intent.intent if intent else "")
 
