@@ -45,17 +45,16 @@ def acquire(store: Store, keys: Keys, args: Args) -> Any:
             left = theirs
             store.pexpire(keys[0], left)
         return [0, str(epoch), str(left)]
-    if known.get("holder") != args[3] or "holder" not in known:
-        left = 0
-        if "holder" in known and known.get("released") != "1":
-            left = min(theirs, int(known.get("until") or 0) - now)
-        released = known.get("released") == "1" and int(known.get("epoch") or 0) >= int(args[2])
-        if not released:
-            left = max(left, int(args[4]))
-        if left > 0:
-            if "holder" in known:
-                store.hset(keys[2], until=str(now + left))
-            return [0, str(epoch), str(left)]
+    left = 0
+    if "holder" in known and known["holder"] != args[3] and known.get("released") != "1":
+        left = min(theirs, int(known.get("until") or 0) - now)
+    released = known.get("released") == "1" and int(known.get("epoch") or 0) >= int(args[2])
+    if not released:
+        left = max(left, int(args[4]))
+    if left > 0:
+        if "holder" in known:
+            store.hset(keys[2], until=str(now + left))
+        return [0, str(epoch), str(left)]
     if epoch == 0 and args[5] != "1":
         return ["empty"]
     process = store.run_id
