@@ -78,7 +78,10 @@ def acquire(store: Store, keys: Keys, args: Args) -> Any:
 def renew(store: Store, keys: Keys, args: Args) -> Any:
     if store.get(keys[0]) != args[0]:
         return 0
-    store.hset(keys[1], until=str(store.now + int(args[1])))
+    epoch, _, holder = args[0].partition(":")
+    store.hsetnx(keys[1], "since", str(store.now))
+    until = str(store.now + int(args[1]))
+    store.hset(keys[1], holder=holder, epoch=epoch, ttl=args[1], released="0", until=until)
     return store.pexpire(keys[0], int(args[1]))
 
 
