@@ -116,7 +116,6 @@ class Railway:
         self.asked_to_stop = replicas == 0
         self.changes: list[Change] = []
         self.applied = 0
-        self.ignored_stops = 0
         self.hits: dict[Fate, int] = {}
         self.when_applied: list[Callable[[], None]] = []
         self._bad_reads: tuple[Fate, float] | None = None
@@ -223,7 +222,6 @@ class Railway:
                 self._answer(reply, 502, b"<html>Bad Gateway</html>")
 
         if fate is Fate.NOT_HONOURED:
-            self.ignored_stops += operation == "DeploymentStop"
             value: Any = "deployment-x" if operation == "ServiceInstanceDeployV2" else True
             return self._answer(reply, 200, _data({operation[0].lower() + operation[1:]: value}))
         if fate is Fate.REFUSED:

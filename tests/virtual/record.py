@@ -63,6 +63,7 @@ class Record:
     changes: list[Change] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
+    leapt_at: list[float] = field(default_factory=list)
     healed_at: float = 0.0
     ended_at: float = 0.0
     bound_s: float = 0.0

@@ -45,6 +45,7 @@ class RedisServer:
         self.store = Store(self._new_run_id())
         self.watchers: list[Callable[[str, Model, Sequence[str], Sequence[str], Any], None]] = []
         self.lost_data_at: list[float] = []
+        self.leapt_at: list[float] = []
         self._is_down = False
         self._stands_still = False
         self._loading_until = 0.0
@@ -80,6 +81,8 @@ class RedisServer:
 
     def step_clock(self, seconds: float) -> None:
         self.clock_s += seconds
+        if seconds > 0:
+            self.leapt_at.append(self.kernel.now)
 
     def stop(self) -> None:
         self._is_down = True

@@ -74,7 +74,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
         last = before[-1]
         if change.at - last.at >= cooldown or change.intent == last.intent or _was_overtaken(record, change):
             continue
-        if up and _was_forgotten(record, last, change):
+        forgotten = record.lost_data_at if up else []
+        if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
             continue
         yield (
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
@@ -88,9 +89,12 @@ def _was_overtaken(record: Record, change: Change) -> bool:
     return intent is not None and (intent.after > intent.before) != (change.after > change.before)
 
 
-def _was_forgotten(record: Record, last: Change, change: Change) -> bool:
-    """Redis lost its data in between, and no process that had heard of the last change lived on to tell."""
-    lost = [at for at in record.lost_data_at if last.at - _SNAPSHOT_S <= at <= change.at]
+def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, change: Change) -> bool:
+    """Redis forgot in between, and no process that had heard of the last change lived on to tell.
+
+    For the way up, where its data were lost; for both ways, where its clock leapt: then the stamps look old.
+    """
+    lost = [at for at in forgotten_at if last.at - _SNAPSHOT_S <= at <= change.at]
     return bool(lost) and not any(_remembers(life, last.at, min(lost), change.at) for life in record.lives)
 
 

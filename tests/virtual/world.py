@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,13 +31,14 @@ from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, Way
 from tests.virtual.queue import PostgresServer, SimulatedQueue
-from tests.virtual.railway import Fate, Origin, Railway, RailwayWire
+from tests.virtual.railway import Origin, Railway, RailwayWire
 from tests.virtual.record import Acquired, Granted, Life, Record, Sent
 from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
 from tests.virtual.scripts import Model
 from tests.virtual.trace import LogStream, Trace
 
 WORKER = "worker"
+KEYS = Keys("autoscaler", railway.ENVIRONMENT)
 TIMING = Timing()
 _TOKEN = RailwayToken("project", SecretStr("simulated-token"))
 _LONGEST_GOODBYE_S = 20.0
@@ -157,8 +157,7 @@ class SimulatedWorld:
         clock, log = process.clock, Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock)
         board = Board(clock, self.policy.interval)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
-        keys = Keys("autoscaler", railway.ENVIRONMENT)
-        journal = RedisJournal(client, keys, clock)
+        journal = RedisJournal(client, KEYS, clock)
 
         async def watch() -> Watched:
             watched = await journal.watch(list(self.policy.workers))
@@ -166,7 +165,7 @@ class SimulatedWorld:
             return watched
 
         leadership = Leadership(
-            RedisLeases(client, keys),
+            RedisLeases(client, KEYS),
             clock,
             timing=self.timing,
             replica=process.name,
@@ -305,15 +304,16 @@ class SimulatedWorld:
         """Within how long after the last fault the count must be what the demand wants.
 
         Two lives of a lease, a change that is still to land, both cooldowns, eight cycles; and where Railway said no,
-        or did not do what it had accepted, the pause until it is asked again.
+        or did not do what it had accepted, the pause that the journal says until it is asked again.
         """
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
         window = policy.scale_down.stabilization_window
         steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
-        told_no = sum(self.railway.hits.get(fate, 0) for fate in (Fate.REFUSED, Fate.PROBLEM, Fate.NOT_HONOURED))
-        pause = min(900.0, timing.landing_bound / 2 * 2**told_no) if told_no else 0.0
-        unseen = 600.0 if self.railway.ignored_stops else 0.0
+        memory = self.redis.store.hash(KEYS.worker(WORKER))
+        setbacks = int(memory.get("setbacks", "0"))
+        pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
+        unseen = 600.0 if "unseen_stop" in memory else 0.0
         bound = 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
         return bound + max(pause, unseen)
 
@@ -335,9 +335,9 @@ class SimulatedWorld:
         """Waits until all is as wanted, looks whether it stays so, and closes the record."""
         record = self.record
         record.healed_at, record.bound_s, record.wanted = self.kernel.now, self.bound_s, self.wanted
-        end = self.kernel.now + self.bound_s
-        while record.converged_at is None and self.kernel.now < end:
+        while record.converged_at is None and self.kernel.now < record.healed_at + record.bound_s:
             self.run_for(2.0)
+            record.bound_s = max(record.bound_s, self.bound_s)
             if self.is_as_wanted:
                 record.converged_at = self.kernel.now
         if record.converged_at is not None:
@@ -349,6 +349,7 @@ class SimulatedWorld:
         record.asked, record.running = self.railway.asked, self.railway.running
         record.changes = self.railway.changes
         record.lost_data_at = self.redis.lost_data_at
+        record.leapt_at = self.redis.leapt_at
         record.lives = [process.life for process in self.processes]
         record.bugs += [
             f"{process.name}: {complaint}" for process in self.processes for complaint in process.loop.complaints
@@ -401,6 +402,3 @@ def policy_of(**worker: Any) -> Policy:
     interval = data.pop("interval", "10s")
     return Policy.model_validate({"interval": interval, "workers": {WORKER: data}})
 
-
-def as_json(body: bytes) -> Any:
-    return json.loads(body)
