@@ -153,16 +153,21 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
         memory.write(count=args[2])
     if args[6] == "1" and memory.get("unseen_stop") is not None:
         store.hdel(keys[1], "unseen_stop")
-    window, gap = int(args[3]), int(args[4])
+    if args[1]:
+        _note_recommendation(store, keys, args, memory)
+    return recall(store, keys, args)
+
+
+def _note_recommendation(store: Store, keys: Keys, args: Args, memory: _Memory) -> None:
+    now, window, gap = store.now, int(args[3]), int(args[4])
     if now - memory.number("recommended_at") > gap or window > memory.number("window"):
-        store.hset(keys[1], unbroken_since=stamp)
-    store.hset(keys[1], recommended_at=stamp, window=args[3])
+        store.hset(keys[1], unbroken_since=str(now))
+    store.hset(keys[1], recommended_at=str(now), window=args[3])
     store.zremrangebyscore(keys[2], above=now)
     store.zremrangebyscore(keys[2], below=now - window - gap)
     if window > 0:
-        store.zadd(keys[2], now, f"{stamp}:{args[1]}:{args[5]}")
+        store.zadd(keys[2], now, f"{now}:{args[1]}:{args[5]}")
         store.pexpire(keys[2], 2 * (window + gap))
-    return recall(store, keys, args)
 
 
 def record_intent(store: Store, keys: Keys, args: Args) -> Any:

@@ -91,7 +91,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         if lead:
             self.acquire("a", "", "15000", "0", of_nothing=True, patience="0")
 
-    @rule(which=st.integers(0, 5), wanted=COUNTS, count=COUNTS, window=st.sampled_from(["0", "60000"]), working=st.booleans(), fresh=st.booleans(), behind=st.integers(-1, 2), up=AGES, down=AGES, intent=st.none() | IDS, age=st.sampled_from(["0", "20000"]))  # noqa: E501
+    @rule(which=st.integers(0, 5), wanted=st.just("") | COUNTS, count=COUNTS, window=st.sampled_from(["0", "60000"]), working=st.booleans(), fresh=st.booleans(), behind=st.integers(-1, 2), up=AGES, down=AGES, intent=st.none() | IDS, age=st.sampled_from(["0", "20000"]))  # noqa: E501
     def remember(
         self, which: int, wanted: str, count: str, window: str, working: bool, fresh: bool, behind: int, up: str, down: str, intent: str | None, age: str  # noqa: E501, FBT001
     ) -> None:

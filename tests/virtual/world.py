@@ -161,7 +161,7 @@ class SimulatedWorld:
 
         async def watch() -> Watched:
             watched = await journal.watch(list(self.policy.workers))
-            board.take_over(watched.published)
+            board.take_over(watched.published, watched.age)
             return watched
 
         leadership = Leadership(
