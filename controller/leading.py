@@ -149,9 +149,12 @@ class Leadership:
         self._valid_until = before + self._timing.window
 
     def _note(self, watched: Watched, before: float) -> None:
-        self.leader = watched.leader
+        known, self.leader = self.leader, watched.leader
         if watched.leader is None:
-            return  # forgotten by Redis, and not by us
+            if known is not None and known.holder != self._last_holder:
+                # Forgotten by Redis, and not by us; and who may have got a lease since our last look, nobody can tell.
+                self._others_until = max(self._others_until, before + self._timing.window)
+            return
         self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
         if watched.leader.holder != self._last_holder:
             # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.
