@@ -132,7 +132,7 @@ def _no_fence_on_the_intent() -> AbstractContextManager[Any]:
         if lease is None:
             store.set(keys[0], args[0], px=1)
         store.hdel(keys[1], "intent")
-        here = [hold.get("memory", ""), hold.get("revision", ""), store.run_id]
+        here = [hold.get("memory", ""), hold.get("revision", ""), store.run_id, hold.get("raised", "")]
         store.hset(keys[1], memory=here[0], revision=here[1], run=here[2])
         return scripts.record_intent(store, keys, [store.get(keys[0]) or "", *args[1:6], *here])
 

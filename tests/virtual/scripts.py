@@ -175,8 +175,8 @@ def record_intent(store: Store, keys: Keys, args: Args) -> Any:
         return ["lost"]
     memory = _Memory(store, keys[1])
     if memory.get("intent") != args[1]:
-        same = (memory.get("memory"), memory.get("revision"), memory.get("run")) == (args[6], args[7], args[8])
-        if not same or store.run_id != args[8] or memory.get("intent") is not None:
+        here = (memory.get("memory"), memory.get("revision"), memory.get("run"), memory.get("raised") or "")
+        if here != tuple(args[6:10]) or store.run_id != args[8] or memory.get("intent") is not None:
             return ["changed"]
         stamp, field = str(store.now), f"last_{args[5]}"
         previous = memory.get(field) or ""
@@ -266,7 +266,7 @@ def _raise(store: Store, key: str, field: str, age: str) -> None:
     at = store.now - int(age)
     if at > int(store.hget(key, field) or 0) + 50:
         store.hset(key, **{field: str(at)})
-        store.hset(key, revision=str(int(store.hget(key, "revision") or 0) + 1))
+        store.hset(key, raised=str(int(store.hget(key, "raised") or 0) + 1))
 
 
 def _flat(store: Store, key: str) -> list[str]:

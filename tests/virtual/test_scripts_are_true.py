@@ -101,11 +101,11 @@ class SameAsTheServer(RuleBasedStateMachine):
         args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
         self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent])
 
-    @rule(which=st.integers(0, 5), ident=IDS, after=COUNTS, direction=st.sampled_from(["up", "down"]), stale=st.integers(0, 5))  # noqa: E501
+    @rule(which=st.integers(0, 5), ident=IDS, after=COUNTS, direction=st.sampled_from(["up", "down"]), stale=st.integers(0, 7))  # noqa: E501
     def record_intent(self, which: int, ident: str, after: str, direction: str, stale: int) -> None:
         hold = self.store.hash(HASH)
-        version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", "")]
-        if stale < 3:
+        version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
+        if stale < 4:
             version[stale] = "1"
         args = [self.lease(which // 4), ident, "5", "1", after, direction, *version]
         self.both(lua.RECORD_INTENT, [LEASE, HASH, PAST], args)
