@@ -183,6 +183,19 @@ def test_the_clock_of_redis_is_set_back_with_an_intent_open_and_nothing_stalls()
         scene.judge()
 
 
+def test_the_clock_of_redis_is_set_back_with_an_intent_open_and_its_leader_dies_and_nothing_stalls() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.have_bad_mutations(Fate.NOT_HONOURED, 15)
+        scene.burst()
+        world.run_for(5)
+        world.redis.step_clock(-300)
+        world.kill(scene.leader)
+        world.keep_running()
+        scene.until(lambda: world.railway.asked == 4, within=15 + 15 + 60 + 30 + 40)
+        scene.judge()
+
+
 def test_the_clock_of_redis_leaps_right_after_a_scale_and_the_processes_keep_the_cooldown() -> None:
     with stage() as scene:
         world = scene.world
