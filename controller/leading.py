@@ -133,9 +133,11 @@ class Leadership:
         self.changed.set()
 
     def _is_willing_to_begin(self, now: float) -> bool:
-        if not self._waits_for_survivors or self.leader is not None:
-            return True  # whoever has seen a leader is a survivor
-        return self._empty_since is not None and now - self._empty_since >= self._timing.survivors_wait
+        if not self._waits_for_survivors or now < self._valid_until:
+            return True  # nobody else can have got a lease while we were sure of ours
+        # Whoever has seen a leader knows that there are others, and not which of them led last before all was forgotten.
+        patience = self._timing.survivors_wait if self._seen_epoch == 0 else self._timing.window
+        return self._empty_since is not None and now - self._empty_since >= patience
 
     async def _renew(self, before: float) -> None:
         assert self._held is not None
@@ -149,12 +151,9 @@ class Leadership:
         self._valid_until = before + self._timing.window
 
     def _note(self, watched: Watched, before: float) -> None:
-        known, self.leader = self.leader, watched.leader
+        self.leader = watched.leader
         if watched.leader is None:
-            if known is not None and known.holder != self._last_holder:
-                # Forgotten by Redis, and not by us; and who may have got a lease since our last look, nobody can tell.
-                self._others_until = max(self._others_until, before + self._timing.window)
-            return
+            return  # forgotten by Redis, and not by us
         self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
         if watched.leader.holder != self._last_holder:
             # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.

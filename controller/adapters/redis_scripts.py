@@ -110,8 +110,8 @@ if left > 0 then
   if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
   return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
-if epoch == 0 and ARGV[6] ~= '1' then return {'empty'} end
 local process = run()
+if (epoch == 0 or known[6] ~= process) and ARGV[6] ~= '1' then return {'empty'} end
 local least = epoch > 0 and known[6] == process and 0 or tonumber(t[1])
 epoch = string.format('%.0f', math.max(epoch + 1, tonumber(ARGV[3]) + 1, least))
 redis.call('SET', KEYS[2], epoch)

@@ -55,9 +55,9 @@ def acquire(store: Store, keys: Keys, args: Args) -> Any:
         if "holder" in known:
             store.hset(keys[2], until=str(now + left))
         return [0, str(epoch), str(left)]
-    if epoch == 0 and args[5] != "1":
-        return ["empty"]
     process = store.run_id
+    if (epoch == 0 or known.get("run") != process) and args[5] != "1":
+        return ["empty"]
     least = 0 if epoch > 0 and known.get("run") == process else now // 1000
     raised = str(max(epoch + 1, int(args[2]) + 1, least))
     store.set(keys[1], raised)

@@ -29,10 +29,19 @@ def _acting(record: Record) -> Iterator[str]:
     for sent in record.sent:
         if not sent.is_leader:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} and was not sure to lead"
-        if sent.rivals:
-            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} while {', '.join(sent.rivals)} trusted a lease, too"
+        rivals = [rival for rival in sent.rivals if not _may_not_know(record, sent, rival)]
+        if rivals:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} while {', '.join(rivals)} trusted a lease, too"
         if sent.intent is None:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation}, and no intent was written down"
+
+
+def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
+    """A newcomer that finds Redis emptied waits only a moment for who remembers: on a first start there is nobody."""
+    life = next(life for life in record.lives if life.who == sent.who)
+    led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
+    lost = [at for at in record.lost_data_at if led <= at <= sent.acquired_at]
+    return bool(lost) and not any(at <= min(lost) for at in life.learned)
 
 
 def _order(record: Record) -> Iterator[str]:
@@ -47,12 +56,10 @@ def _order(record: Record) -> Iterator[str]:
 
 
 def _epoch_was_forgotten(record: Record, earlier: Sent, later: Sent) -> bool:
-    """Redis lost its data and its clock was set back, and nobody who knew the epoch lived on to tell."""
-    lost = any(earlier.acquired_at <= at <= later.acquired_at for at in record.lost_data_at)
-    return lost and not any(
-        life.since <= earlier.acquired_at and (life.until is None or life.until > later.acquired_at)
-        for life in record.lives
-    )
+    """Redis lost its data, its clock was set back, and the new leader had not heard of the epoch before that."""
+    lost = [at for at in record.lost_data_at if earlier.acquired_at <= at <= later.acquired_at]
+    life = next(life for life in record.lives if life.who == later.who)
+    return bool(lost) and not any(earlier.acquired_at <= at <= min(lost) for at in life.learned)
 
 
 def _ours(record: Record) -> list[Change]:
