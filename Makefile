@@ -6,16 +6,19 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schema clean
+.PHONY: help demo test simulate-faults check format schema clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
+
+simulate-faults: $(VENV)/.dev  ## controllers in virtual time under faults: SEEDS=20000 episodes, or one with its trace: SEED=4711
+	@$(BIN)/python -m tests.virtual $(if $(SEED),--trace $(SEED),--seeds $(or $(SEEDS),20000)) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .

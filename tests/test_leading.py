@@ -215,10 +215,26 @@ async def test_whoever_saw_a_leader_waits_for_the_end_of_its_lease_though_redis_
     await first.leadership.turn()
     await second.leadership.turn()
     await redis.flushdb()
+    await second.leadership.turn()
     second.clock.now += TTL - 1
     await second.leadership.turn()
     assert not leads(second)
     second.clock.now += 1.1
+    await second.leadership.turn()
+    assert leads(second)
+
+
+async def test_a_lease_that_nobody_saw_before_redis_was_emptied_is_waited_for(redis: Redis) -> None:
+    first, second = replica(redis, "a"), replica(redis, "b", waits_for_survivors=True)
+    await first.leadership.turn()
+    await second.leadership.turn()
+    second.clock.now += TTL - 1  # in which another may have got the lease
+    await redis.flushdb()
+    await second.leadership.turn()
+    second.clock.now += 2
+    await second.leadership.turn()
+    assert not leads(second)
+    second.clock.now += TTL
     await second.leadership.turn()
     assert leads(second)
 

@@ -216,11 +216,11 @@ def _value(lease: Lease) -> str:
 
 
 def _version(fields: Mapping[str, str]) -> str:
-    return "/".join(fields.get(name, "") for name in ("memory", "revision", "run"))
+    return "/".join(fields.get(name, "") for name in ("memory", "revision", "run", "raised"))
 
 
 def _parts(version: str) -> list[str]:
-    return [*version.split("/"), "", ""][:3]
+    return [*version.split("/"), "", "", ""][:4]
 
 
 def _fields(flat: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ A guarded script's first key is the lease and its first argument what the lease 
 answers LOST and changes nothing when it does not. A worker's memory is a hash:
 
     memory, revision, run     what this memory is: made once, raised with each write, the server process that holds it
+    raised                    how often a process gave back a later stamp than the memory held
     last_up, last_down        stamps of the last scale in each direction; they only ever move later, but for one that
                               was given back because nothing was sent
     since                     when this memory began, or was last in doubt (data lost, rolled back, a server restarted)
@@ -52,7 +53,8 @@ end
 
 # What a process remembers of memory and revision, as ages in milliseconds ('' where nothing): stamps only ever move
 # later. Where somebody has written since, that is the news, and this is not. The slack is for the way here, which takes
-# longer at one time than at another.
+# longer at one time than at another. It counts in `raised` and not in the revision: that would hide from the next one
+# that the memory was rolled back, and an open intent with it.
 _RAISE = """
 local function is_news(hash, memory, revision)
   local known = redis.call('HMGET', hash, 'memory', 'revision')
@@ -63,7 +65,7 @@ local function raise(hash, field, age)
   local at = now - tonumber(age)
   if at <= (tonumber(redis.call('HGET', hash, field) or '0') or 0) + 50 then return end
   redis.call('HSET', hash, field, string.format('%.0f', at))
-  redis.call('HINCRBY', hash, 'revision', 1)
+  redis.call('HINCRBY', hash, 'raised', 1)
 end
 """
 
@@ -108,8 +110,8 @@ if left > 0 then
   if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
   return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
-if epoch == 0 and ARGV[6] ~= '1' then return {'empty'} end
 local process = run()
+if (epoch == 0 or known[6] ~= process) and ARGV[6] ~= '1' then return {'empty'} end
 local least = epoch > 0 and known[6] == process and 0 or tonumber(t[1])
 epoch = string.format('%.0f', math.max(epoch + 1, tonumber(ARGV[3]) + 1, least))
 redis.call('SET', KEYS[2], epoch)
@@ -241,7 +243,7 @@ return recall()
 )
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
-# the memory that the decision was made on: memory, revision, run. Granted, charged and written in one step, or not
+# the memory that the decision was made on: memory, revision, run, raised. Granted, charged and written in one step, or not
 # at all.
 RECORD_INTENT = (
     _NOW
@@ -252,7 +254,7 @@ RECORD_INTENT = (
     + """
 if get('intent') ~= ARGV[2] then
   if get('memory') ~= ARGV[7] or get('revision') ~= ARGV[8] or get('run') ~= ARGV[9] or run() ~= ARGV[9]
-      or get('intent') then
+      or (get('raised') or '') ~= ARGV[10] or get('intent') then
     return {'changed'}
   end
   local field = 'last_' .. ARGV[6]

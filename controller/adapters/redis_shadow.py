@@ -73,7 +73,8 @@ def _moved(
     if not text:
         return None if written else known
     stamp = int(text)
-    new = _Anchor(stamp, asked_at - (redis_now - stamp) / 1000)
+    # A stamp from the future (the clock was set back) is of now: told again and again as new, it would never grow old.
+    new = _Anchor(stamp, asked_at - max(0, redis_now - stamp) / 1000)
     if known is None or (stamp < known.stamp and written):
         return new
     if stamp > known.stamp:

@@ -1,0 +1,305 @@
+"""What can go wrong, each kind by name: a function that does it to the world, and arranges when it ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from tests.virtual.network import Link, Way
+from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, Fate
+from tests.virtual.world import Process, SimulatedWorld
+
+Misfortune = Callable[[SimulatedWorld, Random], str]
+_KINDS: dict[str, Misfortune] = {}
+
+
+def kinds() -> dict[str, Misfortune]:
+    return _KINDS
+
+
+def strike(world: SimulatedWorld, name: str, dice: Random) -> None:
+    what = _KINDS[name](world, dice)
+    world.hits[name] = world.hits.get(name, 0) + 1
+    world.trace.note("world", "misfortune", f"{name} {what}")
+
+
+def _kind(misfortune: Misfortune) -> Misfortune:
+    _KINDS[misfortune.__name__.strip("_").replace("_", " ")] = misfortune
+    return misfortune
+
+
+def _after(world: SimulatedWorld, seconds: float, end: Callable[[], object]) -> str:
+    world.kernel.after(seconds, end)
+    return f"for {seconds:.1f} s"
+
+
+def _somebody(world: SimulatedWorld, dice: Random) -> Process | None:
+    """The leader more often than anybody else."""
+    alive = world.alive
+    if not alive:
+        return None
+    leader = world.leader
+    return leader if leader is not None and dice.random() < 0.6 else dice.choice(alive)
+
+
+def _replace_soon(world: SimulatedWorld, dice: Random) -> None:
+    world.kernel.after(dice.choice([0.5, 3.0, 20.0]), world.keep_running)
+
+
+# Processes
+
+
+@_kind
+def _kill(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is not None:
+        world.kill(victim)
+    _replace_soon(world, dice)
+    return victim.name if victim else "nobody"
+
+
+@_kind
+def _kill_all(world: SimulatedWorld, dice: Random) -> str:
+    for process in world.alive:
+        world.kill(process)
+    _replace_soon(world, dice)
+    return ""
+
+
+@_kind
+def _terminate(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is not None:
+        world.terminate(victim)
+        world.kernel.after(dice.choice([1.0, 25.0]), world.keep_running)
+    return victim.name if victim else "nobody"
+
+
+@_kind
+def _deploy_the_controller(world: SimulatedWorld, dice: Random) -> str:
+    """New replicas start, the old ones are told to end a moment later."""
+    old = world.alive
+    for _ in range(world.replicas):
+        world.start()
+    for process in old:
+        world.kernel.after(dice.uniform(0.0, 8.0), world.terminate, process)
+    return ""
+
+
+@_kind
+def _pause(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 25.0, 45.0]) * dice.uniform(0.7, 1.3)
+    if victim is None:
+        return "nobody"
+    world.pause(victim, seconds)
+    return f"{victim.name} for {seconds:.1f} s"
+
+
+@_kind
+def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is None:
+        return "nobody's"
+    victim.clock.wall_s += dice.choice([-300.0, -40.0, -3.0, 3.0, 40.0, 300.0])
+    return f"{victim.name}'s to {victim.clock.wall_s:+.1f} s"
+
+
+# At the worst moment
+
+
+@_kind
+def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
+    """Arms what happens right after the next intent, or right after Railway applied the next change."""
+    blow, delay = dice.choice(sorted(_BLOWS)), dice.choice([0.0, 0.0, 0.01, 0.2, 1.0])
+
+    def struck(*_: object) -> None:
+        triggers.remove(struck)  # type: ignore[attr-defined]
+        world.kernel.after(delay, _blow, world, blow, dice)
+
+    of_intent = dice.random() < 0.5
+    triggers: object = world.when_granted if of_intent else world.railway.when_applied
+    triggers.append(struck)  # type: ignore[attr-defined]
+    return f"{blow} {delay:g} s after the next {'intent' if of_intent else 'change'}"
+
+
+def _blow(world: SimulatedWorld, name: str, dice: Random) -> None:
+    world.trace.note("world", "blow", f"{name} {_BLOWS[name](world, dice)}")
+
+
+_BLOWS: dict[str, Callable[[SimulatedWorld, Random], object]] = {
+    "kill": lambda world, dice: _kill(world, dice),
+    "kill all": lambda world, dice: _kill_all(world, dice),
+    "pause": lambda world, dice: _pause(world, dice),
+    "flush": lambda world, dice: _flush_redis(world, dice),
+    "stale": lambda world, dice: _restart_redis_with_old_data(world, dice),
+    "isolate": lambda world, dice: _isolate(world, dice),
+    "lose lease": lambda world, dice: _lose_the_lease(world, dice),
+    "step clock": lambda world, dice: _set_the_clock_of_redis(world, dice),
+}
+
+
+# Redis
+
+
+@_kind
+def _restart_redis(world: SimulatedWorld, dice: Random) -> str:
+    return _restart(world, dice, "kept")
+
+
+@_kind
+def _restart_redis_with_old_data(world: SimulatedWorld, dice: Random) -> str:
+    return _restart(world, dice, "stale")
+
+
+@_kind
+def _restart_redis_empty(world: SimulatedWorld, dice: Random) -> str:
+    return _restart(world, dice, "none")
+
+
+def _restart(world: SimulatedWorld, dice: Random, with_data: str) -> str:
+    world.redis.stop()
+
+    def start() -> None:
+        if not world.redis.is_reachable:
+            world.redis.start(with_data, loading_s=dice.choice([0.0, 0.0, 2.0]))
+
+    return _after(world, dice.choice([0.1, 1.0, 5.0, 20.0]), start)
+
+
+@_kind
+def _freeze_redis(world: SimulatedWorld, dice: Random) -> str:
+    world.redis.stand_still()
+    return _after(world, dice.choice([1.0, 3.0, 10.0, 20.0]), world.redis.go_on)
+
+
+@_kind
+def _flush_redis(world: SimulatedWorld, dice: Random) -> str:
+    world.redis.flush()
+    return ""
+
+
+@_kind
+def _lose_the_lease(world: SimulatedWorld, dice: Random) -> str:
+    world.redis.lose(":lease")
+    return ""
+
+
+@_kind
+def _lose_a_key(world: SimulatedWorld, dice: Random) -> str:
+    ending = dice.choice([":epoch", ":leader", ":worker:worker"])
+    world.redis.lose(ending)
+    return ending
+
+
+@_kind
+def _make_the_lease_endless(world: SimulatedWorld, dice: Random) -> str:
+    world.redis.persist(":lease")
+    return ""
+
+
+@_kind
+def _refuse_writes_to_redis(world: SimulatedWorld, dice: Random) -> str:
+    how = dice.choice(["out of memory", "read only"])
+    world.redis.refuse_writes(how)
+    return f"{how} {_after(world, dice.choice([3.0, 12.0, 30.0]), world.redis.accept_writes)}"
+
+
+@_kind
+def _set_the_clock_of_redis(world: SimulatedWorld, dice: Random) -> str:
+    seconds = dice.choice([-300.0, -40.0, -8.0, -3.0, 3.0, 8.0, 40.0, 300.0])
+    world.redis.step_clock(seconds)
+    return f"by {seconds:+.0f} s"
+
+
+# The network
+
+
+def _spoil(world: SimulatedWorld, link: Link, way: Way, seconds: float, held_s: float = 0.0) -> None:
+    link.way, link.held_s = way, held_s
+
+    def mend() -> None:
+        if link.way is way:
+            link.way = Way.OPEN
+
+    world.kernel.after(seconds, mend)
+
+
+@_kind
+def _spoil_a_link(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is None:
+        return "nobody's"
+    name = dice.choice(["redis", "redis", "railway", "postgres"])
+    way = dice.choice([Way.DROP, Way.HALF_DROP, Way.REFUSE, Way.SLOW, Way.HOLD])
+    seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 30.0])
+    _spoil(world, victim.links[name], way, seconds, held_s=dice.choice([1.0, 4.0, 20.0]))
+    return f"{victim.name} to {name}: {way.value} for {seconds:g} s"
+
+
+@_kind
+def _isolate(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is None:
+        return "nobody"
+    seconds = dice.choice([3.0, 10.0, 20.0, 40.0])
+    for link in victim.links.values():
+        _spoil(world, link, Way.DROP, seconds)
+    return f"{victim.name} for {seconds:g} s"
+
+
+@_kind
+def _cut(world: SimulatedWorld, dice: Random) -> str:
+    victim = _somebody(world, dice)
+    if victim is None:
+        return "nobody"
+    name = dice.choice(sorted(victim.links))
+    victim.links[name].cut_next = True
+    return f"{victim.name} to {name}"
+
+
+# Railway
+
+
+@_kind
+def _bad_reads(world: SimulatedWorld, dice: Random) -> str:
+    fate, seconds = dice.choice(FATES_OF_READS), dice.choice([2.0, 12.0, 25.0])
+    world.railway.have_bad_reads(fate, seconds)
+    return f"{fate.value} for {seconds:g} s"
+
+
+@_kind
+def _bad_mutations(world: SimulatedWorld, dice: Random) -> str:
+    fates = (*FATES_OF_MUTATIONS, Fate.LATE, Fate.LOST_ANSWER)
+    fate, seconds = dice.choice(fates), dice.choice([12.0, 30.0, 60.0])
+    world.railway.have_bad_mutations(fate, seconds)
+    return f"{fate.value} for {seconds:g} s"
+
+
+@_kind
+def _change_by_hand(world: SimulatedWorld, dice: Random) -> str:
+    count = dice.choice([0, 1, 2, 3, 4, 5, 7])
+    world.railway.change_by_hand(count)
+    return f"to {count}"
+
+
+@_kind
+def _deploy_the_workers(world: SimulatedWorld, dice: Random) -> str:
+    reset = dice.random() < 0.5
+    world.railway.deploy_by_hand(reset=reset)
+    return "which resets the count" if reset else ""
+
+
+# PostgreSQL
+
+
+@_kind
+def _stop_postgres(world: SimulatedWorld, dice: Random) -> str:
+    world.postgres.is_down = True
+    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.be_well)
+
+
+@_kind
+def _lag_postgres(world: SimulatedWorld, dice: Random) -> str:
+    world.postgres.behind_s = dice.choice([5.0, 30.0])
+    return _after(world, dice.choice([12.0, 40.0]), world.postgres.be_well)

@@ -1,0 +1,114 @@
+"""The ways from one process to the servers, and what can be wrong with them.
+
+A request takes its time to arrive, and its answer to come back. On the way it can be lost without a word, arrive while
+its answer is lost, be refused, be held up (and then arrive long after its sender has given up), or be cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from typing import Any, NamedTuple
+
+from tests.virtual.loop import Kernel, ProcessLoop
+
+
+class Way(StrEnum):
+    """What happens to what is sent over a link."""
+
+    OPEN = "open"
+    DROP = "drop"
+    HALF_DROP = "half-drop"
+    REFUSE = "refuse"
+    SLOW = "slow"
+    HOLD = "hold"
+
+
+class Errors(NamedTuple):
+    """How a client of this protocol says what went wrong."""
+
+    timed_out: Callable[[], Exception]
+    refused: Callable[[], Exception]
+    broken: Callable[[], Exception]
+
+
+class Answer(NamedTuple):
+    """What a server sends back: a value, or an error in its protocol."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+Reply = Callable[[Answer], None]
+Work = Callable[[Reply], None]
+
+
+@dataclass
+class Link:
+    """One process's way to one server."""
+
+    kernel: Kernel
+    process: ProcessLoop
+    random: Random
+    errors: Errors
+    usual_s: float = 0.002
+    way: Way = Way.OPEN
+    held_s: float = 0.0
+    cut_next: bool = False
+
+    def ask(self, work: Work, timeout: float) -> asyncio.Future[Any]:
+        """Has the work done at the server, unless something comes between; one outcome or another within the timeout."""
+        future = self.process.create_future()
+        kernel, process = self.kernel, self.process
+        if process.is_dead:
+            future.cancel()
+            return future
+        if self.way is Way.REFUSE:
+            return self.refuse()
+
+        def reply(answer: Answer) -> None:
+            if self.way not in {Way.DROP, Way.HALF_DROP}:
+                kernel.after(self._delay(), _conclude, future, answer, process=process)
+
+        if self.cut_next:
+            self.cut_next = False
+            kernel.after(self._delay() * 2, _fail, future, self.errors.broken, process=process)
+            if self.random.random() < 0.5:
+                kernel.after(self._delay(), work, _into_the_void)
+            return future
+        if self.way is not Way.DROP:
+            held = self.held_s * self.random.random() if self.way is Way.HOLD else 0.0
+            kernel.after(self._delay() + held, work, reply)
+        kernel.after(timeout, _fail, future, self.errors.timed_out, process=process)
+        return future
+
+    def refuse(self) -> asyncio.Future[Any]:
+        """Nobody listens there."""
+        future = self.process.create_future()
+        self.kernel.after(self._delay(), _fail, future, self.errors.refused, process=self.process)
+        return future
+
+    def _delay(self) -> float:
+        slow = 0.3 * self.random.random() if self.way is Way.SLOW else 0.0
+        return self.usual_s * (0.5 + self.random.random()) + slow
+
+
+def _conclude(future: asyncio.Future[Any], answer: Answer) -> None:
+    if future.done():
+        return
+    if answer.error is not None:
+        future.set_exception(answer.error)
+    else:
+        future.set_result(answer.value)
+
+
+def _fail(future: asyncio.Future[Any], error: Callable[[], Exception]) -> None:
+    if not future.done():
+        future.set_exception(error())
+
+
+def _into_the_void(answer: Answer) -> None:
+    """Nobody listens any more."""

@@ -1,0 +1,63 @@
+"""The queue on a simulated PostgreSQL: a demand that swings, and readings that can be missing, slow or old."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field
+
+from controller.model import QueueDepth
+from controller.policy import Queue as QueuePolicy
+from controller.ports import Source, Unavailable
+from tests.virtual.loop import Kernel
+from tests.virtual.network import Answer, Errors, Link, Reply
+
+_TIMEOUT_S = 2.0
+ERRORS = Errors(
+    timed_out=lambda: Unavailable(Source.QUEUE, "did not answer (simulated)"),
+    refused=lambda: Unavailable(Source.QUEUE, "cannot be reached (simulated)"),
+    broken=lambda: Unavailable(Source.QUEUE, "broke off (simulated)"),
+)
+
+
+@dataclass
+class PostgresServer:
+    """What the queue holds, and since when; `behind_s` is how old the readings of a lagging replica are."""
+
+    kernel: Kernel
+    depth: int = 0
+    is_down: bool = False
+    behind_s: float = 0.0
+    _times: list[float] = field(default_factory=lambda: [0.0])
+    _depths: list[int] = field(default_factory=lambda: [0])
+
+    def swing(self, depth: int) -> None:
+        self.depth = depth
+        self._times.append(self.kernel.now)
+        self._depths.append(depth)
+
+    def count(self, reply: Reply) -> None:
+        if self.is_down:
+            reply(Answer(error=Unavailable(Source.QUEUE, "is shutting down (simulated)")))
+            return
+        seen = self._depths[max(0, bisect.bisect_right(self._times, self.kernel.now - self.behind_s) - 1)]
+        reply(Answer(seen))
+
+    def be_well(self) -> None:
+        self.is_down = False
+        self.behind_s = 0.0
+
+
+@dataclass
+class SimulatedQueue:
+    """The port, for one process. `last_read` is None where the last attempt came to nothing."""
+
+    server: PostgresServer
+    link: Link
+    last_read: int | None = None
+
+    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+        self.last_read = None
+        depth: int = await self.link.ask(self.server.count, _TIMEOUT_S)
+        self.last_read = depth
+        processing = min(depth, 3)
+        return QueueDepth(min(limit, depth - processing), processing, 1.0 if depth > processing else None)

@@ -1,0 +1,415 @@
+"""Railway, simulated: one service whose answers have the shape and the delays of the real ones, and its bad days.
+
+What it was asked for (`asked`) is the truth that the verdict looks at. What it shows lags behind: a stop is seen after
+seconds, instances start, a deployment takes its time. Every change that anybody made stands in `changes`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.virtual.loop import Kernel
+from tests.virtual.network import Answer, Errors, Link, Reply
+from tests.virtual.trace import Trace
+
+SERVICE = "service-1"
+ENVIRONMENT = "environment-1"
+PROJECT = "project-1"
+REGION = "us-west2"
+
+ERRORS = Errors(
+    timed_out=lambda: httpx.ReadTimeout("simulated"),
+    refused=lambda: httpx.ConnectError("simulated"),
+    broken=lambda: httpx.ReadError("simulated"),
+)
+_QUOTA = {"ratelimit-policy": '"default";q=1000;w=3600'}
+
+
+class Fate(StrEnum):
+    """What becomes of a request that arrived."""
+
+    DONE = "done"
+    TOO_MANY = "429"
+    BAD_GATEWAY = "502"
+    HANG = "hang"
+    PROBLEM = "problem"
+    NO_DATA = "no data"
+    LOST_ANSWER = "lost answer"
+    LATE = "late"
+    NOT_HONOURED = "not honoured"
+    REFUSED = "refused"
+    STALE = "stale"
+
+
+FATES_OF_READS = (Fate.TOO_MANY, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM, Fate.NO_DATA, Fate.STALE)
+FATES_OF_MUTATIONS = (
+    *(Fate.TOO_MANY, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM, Fate.LOST_ANSWER, Fate.LATE),
+    *(Fate.NOT_HONOURED, Fate.REFUSED),
+)
+
+
+class Origin(NamedTuple):
+    """Who wants a change, and for which intent of which epoch."""
+
+    who: str
+    epoch: int = 0
+    intent: str = ""
+
+
+_NOBODY = Origin("")
+_BY_HAND = Origin("by hand")
+
+
+class Change(NamedTuple):
+    """The count that was asked for went from one number to another."""
+
+    at: float
+    before: int
+    after: int
+    by: str
+    epoch: int
+    intent: str
+
+
+@dataclass
+class Deployment:
+    id: str
+    status: str = "SUCCESS"
+    stopped: bool = False
+    regions: dict[str, int] = field(default_factory=dict)
+    instances: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        regions = {name: {"numReplicas": count} for name, count in self.regions.items()}
+        return {
+            "id": self.id,
+            "status": self.status,
+            "deploymentStopped": self.stopped,
+            "meta": {"serviceManifest": {"deploy": {"multiRegionConfig": regions}}},
+            "instances": [{"id": name, "status": status} for name, status in self.instances.items()],
+        }
+
+
+class Shown(NamedTuple):
+    since: float
+    body: bytes
+    configured: int
+
+
+class Railway:
+    """The server. `reads` and `mutations` are the fates that are in force at the moment, until `bad_until`."""
+
+    def __init__(self, kernel: Kernel, random: Random, trace: Trace, *, replicas: int, land_s: float) -> None:
+        self.kernel = kernel
+        self.random = random
+        self.trace = trace
+        self.land_s = land_s
+        self.regions = {REGION: max(1, replicas)}
+        self.asked_to_stop = replicas == 0
+        self.changes: list[Change] = []
+        self.applied = 0
+        self.hits: dict[Fate, int] = {}
+        self.when_applied: list[Callable[[], None]] = []
+        self._bad_reads: tuple[Fate, float] | None = None
+        self._bad_mutations: tuple[Fate, float] | None = None
+        self._number = 1
+        self._deployment = Deployment("deployment-1", regions=dict(self.regions), stopped=self.asked_to_stop)
+        self._history: list[Shown] = []
+        self._counts: dict[bytes, int] = {}
+        self._converge("RUNNING")
+
+    # What is true
+
+    @property
+    def asked(self) -> int:
+        return 0 if self.asked_to_stop else sum(self.regions.values())
+
+    @property
+    def shown(self) -> int:
+        return self._history[-1].configured
+
+    def count_in(self, body: bytes) -> int | None:
+        """The configured count that an answer told; None where it told none."""
+        return self._counts.get(body)
+
+    @property
+    def running(self) -> int:
+        return sum(status == "RUNNING" for status in self._deployment.instances.values())
+
+    # Bad days
+
+    def have_bad_reads(self, fate: Fate, seconds: float) -> None:
+        self._bad_reads = (fate, self.kernel.now + seconds)
+
+    def have_bad_mutations(self, fate: Fate, seconds: float) -> None:
+        self._bad_mutations = (fate, self.kernel.now + seconds)
+
+    def be_well(self) -> None:
+        self._bad_reads = self._bad_mutations = None
+
+    def change_by_hand(self, replicas: int) -> None:
+        if replicas:
+            self._update({REGION: replicas}, _BY_HAND)
+            if self.asked_to_stop:
+                self._restart(_BY_HAND)
+        else:
+            self._stop(_BY_HAND)
+
+    def deploy_by_hand(self, *, reset: bool) -> None:
+        before = self.asked
+        if reset:
+            self.regions = {REGION: 1}
+        self._deploy(Origin("deploy"), before)
+
+    # Requests
+
+    def receive(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply) -> None:
+        mutation = operation in _MUTATIONS
+        fate = self._fate(mutation=mutation)
+        if fate is not Fate.DONE:
+            self.hits[fate] = self.hits.get(fate, 0) + 1
+            self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'somebody'}: {fate.value}")
+        if fate is Fate.TOO_MANY:
+            return self._answer(reply, 429, b"", {"retry-after": str(self.random.choice([1, 3, 8, 20]))})
+        if fate is Fate.PROBLEM:
+            return self._answer(reply, 200, _error("Problem processing request"))
+        if fate is Fate.HANG:
+            return None
+        if mutation:
+            return self._mutate(operation, variables, origin, reply, fate)
+        if fate is Fate.BAD_GATEWAY:
+            return self._answer(reply, 502, b"<html>Bad Gateway</html>")
+        if fate is Fate.NO_DATA:
+            return self._answer(reply, 200, b'{"data": null}')
+        return self._answer(reply, 200, self._read(operation, stale=fate is Fate.STALE))
+
+    def _fate(self, *, mutation: bool) -> Fate:
+        bad = self._bad_mutations if mutation else self._bad_reads
+        return bad[0] if bad is not None and self.kernel.now < bad[1] else Fate.DONE
+
+    def _answer(self, reply: Reply, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        response = (status, {**_QUOTA, **(headers or {})}, body)
+        self.kernel.after(0.05 + 0.25 * self.random.random(), reply, Answer(response))
+
+    def _read(self, operation: str, *, stale: bool) -> bytes:
+        if operation == "EnvironmentConfig":
+            regions = {name: {"numReplicas": count} for name, count in self.regions.items()}
+            services = {SERVICE: {"deploy": {"multiRegionConfig": regions}}}
+            return _data({"environment": {"id": ENVIRONMENT, "config": {"services": services}}})
+        if operation == "PastDeployments":
+            return _data({"deployments": {"edges": [{"node": {"id": "deployment-1", "status": "SUCCESS"}}]}})
+        if not stale:
+            return self._history[-1].body
+        old = self.kernel.now - 20
+        return next((one.body for one in reversed(self._history) if one.since <= old), self._history[0].body)
+
+    def _mutate(
+        self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate
+    ) -> None:
+        def apply(reply: Reply) -> None:
+            answer = self._apply(operation, variables, origin)
+            if fate is Fate.DONE:
+                self._answer(reply, 200, answer)
+            elif fate is Fate.BAD_GATEWAY:
+                self._answer(reply, 502, b"<html>Bad Gateway</html>")
+
+        if fate is Fate.NOT_HONOURED:
+            value: Any = "deployment-x" if operation == "ServiceInstanceDeployV2" else True
+            return self._answer(reply, 200, _data({operation[0].lower() + operation[1:]: value}))
+        if fate is Fate.REFUSED:
+            return self._answer(reply, 200, _error("Not allowed in this state"))
+        if fate is Fate.BAD_GATEWAY and self.random.random() < 0.5:
+            return self._answer(reply, 502, b"<html>Bad Gateway</html>")
+        if fate is Fate.LATE:
+            self.kernel.after(self.land_s * (0.05 + 0.9 * self.random.random()), apply, reply)
+            return None
+        return apply(reply)
+
+    def _apply(self, operation: str, variables: dict[str, Any], origin: Origin) -> bytes:
+        field_name = operation[0].lower() + operation[1:]
+        before, changes = self.asked, len(self.changes)
+        if operation == "ServiceInstanceUpdate":
+            change = variables["input"]
+            regions = change.get("multiRegionConfig") or {REGION: {"numReplicas": change.get("numReplicas")}}
+            wanted = {name: one["numReplicas"] for name, one in regions.items() if one}
+            if not wanted or min(wanted.values()) < 1:
+                return _error("Error in multiRegionConfig - Invalid input")
+            self._update(wanted, origin)
+        elif operation == "ServiceInstanceDeployV2":
+            self._deploy(origin, before)
+        elif variables["id"] != self._deployment.id:
+            return _error("Deployment not found")
+        elif operation == "DeploymentStop":
+            if self._deployment.status != "SUCCESS":
+                return _error("Deployment is not stoppable")
+            self._stop(origin)
+        else:
+            if self._deployment.status != "SUCCESS":
+                return _error("Deployment is not restartable")
+            self._restart(origin)
+        self.applied += 1
+        if len(self.changes) == changes:
+            self.trace.note("railway", "applied", f"{operation} of {origin.who}: {self.asked} as before")
+        for trigger in self.when_applied:
+            trigger()
+        value = self._deployment.id if operation == "ServiceInstanceDeployV2" else True
+        return _data({field_name: value})
+
+    # What changes
+
+    def _update(self, regions: dict[str, int], origin: Origin) -> None:
+        before = self.asked
+        self.regions = regions
+        self._note(before, origin)
+        self.kernel.after(2.5 * self.random.random(), self._show_count)
+
+    def _stop(self, origin: Origin) -> None:
+        before, self.asked_to_stop = self.asked, True
+        self._note(before, origin)
+        self.kernel.after(self.random.uniform(1.6, 7.0), self._show_stop)
+
+    def _restart(self, origin: Origin) -> None:
+        before, self.asked_to_stop = self.asked, False
+        self._note(before, origin)
+        self.kernel.after(self.random.uniform(0.3, 8.0), self._show_stop)
+
+    def _deploy(self, origin: Origin, before: int) -> None:
+        self._number += 1
+        self.asked_to_stop = False
+        self._note(before, origin)
+        self._deployment = Deployment(f"deployment-{self._number}", "INITIALIZING", stopped=True, regions=dict(self.regions))
+        self._show()
+        self.kernel.after(self.random.uniform(6, 16), self._show_deployed, self._deployment)
+
+    def _note(self, before: int, origin: Origin) -> None:
+        if before == self.asked:
+            return
+        self.changes.append(Change(self.kernel.now, before, self.asked, origin.who, origin.epoch, origin.intent))
+        by = f"{origin.who} (epoch {origin.epoch}, intent {origin.intent[:8]})" if origin.intent else origin.who
+        self.trace.note("railway", "applied", f"{before} → {self.asked} by {by}")
+
+    # What is shown of it
+
+    def _show_count(self) -> None:
+        self._deployment.regions = dict(self.regions)
+        self._converge("CREATED")
+        self.kernel.after(self.random.uniform(2, 5), self._show_started)
+
+    def _show_started(self) -> None:
+        if self._deployment.status == "SUCCESS" and not self._deployment.stopped:
+            self._converge("RUNNING")
+
+    def _show_stop(self) -> None:
+        if self._deployment.status != "SUCCESS":
+            return
+        self._deployment.stopped = self.asked_to_stop
+        self._deployment.regions = dict(self.regions)
+        self._converge("RUNNING")
+
+    def _show_deployed(self, deployment: Deployment) -> None:
+        if deployment is not self._deployment:
+            return
+        deployment.status = "SUCCESS"
+        deployment.stopped = self.asked_to_stop
+        deployment.regions = dict(self.regions)
+        self._converge("RUNNING")
+
+    def _converge(self, status: str) -> None:
+        """As many instances as there should be; those that are new are in this status."""
+        deployment = self._deployment
+        instances = deployment.instances
+        if deployment.stopped:
+            deployment.instances = dict.fromkeys(instances, "EXITED")
+        else:
+            total = sum(deployment.regions.values())
+            kept = list(instances.items())[:total] if deployment.status == "SUCCESS" else []
+            known = {name: ("RUNNING" if status == "RUNNING" else old) for name, old in kept}
+            for index in range(len(known), total):
+                known[f"instance-{self._number}-{index}"] = status
+            deployment.instances = {
+                name: (status if one in {"EXITED", "REMOVING"} else one) for name, one in known.items()
+            }
+        self._show()
+
+    def _show(self) -> None:
+        deployment = self._deployment.as_json
+        node = {
+            "serviceId": SERVICE,
+            "serviceName": "worker",
+            "numReplicas": None,
+            "region": None,
+            "cronSchedule": None,
+            "drainingSeconds": None,
+            "latestDeployment": deployment,
+            "activeDeployments": [deployment],
+        }
+        page = {"edges": [{"node": node}], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+        body = _data({"environment": {"id": ENVIRONMENT, "name": "simulated", "serviceInstances": page}})
+        at_rest = self._deployment.stopped and self._deployment.status == "SUCCESS"
+        configured = 0 if at_rest else sum(self._deployment.regions.values())
+        self._counts[body] = configured
+        self._history.append(Shown(self.kernel.now, body, configured))
+
+
+_MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "DeploymentStop", "DeploymentRestart"})
+
+
+@dataclass
+class RailwayWire(httpx.AsyncBaseTransport):
+    """What stands below one process's httpx client.
+
+    `sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
+    """
+
+    railway: Railway
+    link: Link
+    who: str
+    sending: Callable[[str, Mapping[str, str]], Origin]
+    answered: Callable[[str, Any], None]
+    _connected_until: float = 0.0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        operation, variables = body["operationName"], body["variables"]
+        timeouts = request.extensions["timeout"]
+        tell = request.extensions.get("trace")
+        if self.railway.kernel.now >= self._connected_until:
+            if tell is not None:
+                await tell("connection.connect_tcp.started", {})
+            try:
+                await self.link.ask(_accept, timeouts["connect"])
+            except httpx.ReadTimeout:
+                raise httpx.ConnectTimeout("simulated") from None
+            except httpx.ReadError:
+                raise httpx.ConnectError("simulated") from None
+        self._connected_until = 0.0
+        if tell is not None:
+            await tell("http11.send_request_headers.started", {})
+        origin = self.sending(operation, request.headers) if operation in _MUTATIONS else _NOBODY
+        status, found, text = await self.link.ask(
+            lambda reply: self.railway.receive(operation, variables, origin, reply), timeouts["read"]
+        )
+        self._connected_until = self.railway.kernel.now + 5.0
+        self.answered(operation, text if status == httpx.codes.OK else None)
+        return httpx.Response(status, headers=found, content=text)
+
+
+def _accept(reply: Reply) -> None:
+    reply(Answer())
+
+
+def _data(data: dict[str, Any]) -> bytes:
+    return json.dumps({"data": data}).encode()
+
+
+def _error(message: str) -> bytes:
+    error = {"message": message, "extensions": {"code": "BAD_USER_INPUT"}, "traceId": "1"}
+    return json.dumps({"errors": [error], "data": None}).encode()

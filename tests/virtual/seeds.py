@@ -1,0 +1,102 @@
+"""Many seeds, on several cores, added up."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from controller.adapters.railway import client
+from tests.virtual.episode import Result, run
+from tests.virtual.misfortunes import kinds
+from tests.virtual.mutants import mutated
+
+_CHUNK = 20
+
+
+@dataclass
+class Sum:
+    """What came of several episodes."""
+
+    seeds: int = 0
+    hits: Counter[str] = field(default_factory=Counter)
+    mutations: int = 0
+    intents: int = 0
+    terms: int = 0
+    simulated_s: float = 0.0
+    violating: list[tuple[int, list[str]]] = field(default_factory=list)
+
+    @property
+    def faults(self) -> int:
+        return self.hits.total()
+
+    def count(self, result: Result) -> None:
+        self.seeds += 1
+        self.hits.update(result.hits)
+        self.mutations += result.mutations
+        self.intents += result.intents
+        self.terms += result.terms
+        self.simulated_s += result.simulated_s
+        if result.violations:
+            self.violating.append((result.seed, result.violations))
+
+    def add(self, other: Sum) -> None:
+        self.seeds += other.seeds
+        self.hits.update(other.hits)
+        self.mutations += other.mutations
+        self.intents += other.intents
+        self.terms += other.terms
+        self.simulated_s += other.simulated_s
+        self.violating += other.violating
+
+    def why_vacuous(self) -> list[str]:
+        """What happened too seldom for the absence of violations to mean anything."""
+        missing = sorted(set(kinds()) - set(self.hits)) if self.seeds >= 100 else []
+        return [
+            *(f"no {name} at all" for name in missing),
+            *([f"only {self.faults} faults"] if self.faults < 3 * self.seeds else []),
+            *([f"only {self.mutations} mutations"] if self.mutations < self.seeds else []),
+            *([f"only {self.terms} terms of leaders"] if self.terms < self.seeds else []),
+        ]
+
+
+def run_with(mutant: str | None, seed: int, *, with_trace: bool = False) -> Result:
+    with mutated(mutant):
+        return run(seed, with_trace=with_trace)
+
+
+def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
+    """One after the other, here; without the garbage collector's pauses while a world is alive."""
+    total = Sum()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        with mutated(mutant):
+            for number, seed in enumerate(seeds):
+                total.count(run(seed))
+                if number % 10 == 9:
+                    gc.collect()
+    finally:
+        if was_on:
+            gc.enable()
+    return total
+
+
+def run_seeds(seeds: range, *, mutant: str | None = None, jobs: int) -> Iterator[Sum]:
+    chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
+    if jobs == 1:
+        yield from map(partial(run_chunk, mutant=mutant), chunks)
+        return
+    with multiprocessing.Pool(jobs, initializer=_begin) as pool:
+        yield from pool.imap_unordered(partial(run_chunk, mutant=mutant), chunks)
+
+
+def _begin() -> None:
+    # Reading the package's version takes longer than a simulated minute, and each simulated process would do it.
+    agent = client._user_agent()
+    client._user_agent = lambda: agent
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,276 @@
+"""Directed scenarios: the worst moments, each by itself, in the simulated world.
+
+Cooldowns 30 s up and 120 s down, a lease of 15 s, a landing bound of 60 s, a cycle every 10 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.virtual.network import Way
+from tests.virtual.railway import Change, Fate
+from tests.virtual.verdict import violations
+from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
+
+DEPLOYED_AT_S = 30.0
+
+
+@dataclass
+class Stage:
+    """Two replicas, one leads; two workers run, and 20 jobs want two."""
+
+    world: SimulatedWorld
+
+    @property
+    def leader(self) -> Process:
+        leader = self.world.leader
+        assert leader is not None, "nobody leads"
+        return leader
+
+    @property
+    def standby(self) -> Process:
+        return next(process for process in self.world.alive if process is not self.leader)
+
+    @property
+    def ours(self) -> list[Change]:
+        names = {process.name for process in self.world.processes}
+        return [change for change in self.world.railway.changes if change.by in names]
+
+    @property
+    def counts(self) -> list[int]:
+        return [change.after for change in self.ours]
+
+    def until(self, happened: Callable[[], object], *, within: float = 200.0) -> float:
+        """When it happened; in steps short enough to act before anything else does."""
+        end = self.world.kernel.now + within
+        while not happened():
+            assert self.world.kernel.now < end, "it never happened"
+            self.world.run_for(0.001)
+        return self.world.kernel.now
+
+    def burst(self, depth: int = 80) -> None:
+        """Wants four workers from now on; returns when a leader is about to ask for them."""
+        granted = len(self.world.record.granted)
+        self.world.postgres.swing(depth)
+        self.until(lambda: len(self.world.record.granted) > granted)
+
+    def judge(self) -> None:
+        self.world.heal()
+        assert violations(self.world.conclude()) == [], "\n".join(self.world.trace.lines())
+
+
+def stage(seed: int = 1, *, replicas: int = 2) -> AbstractContextManager[Stage]:
+    @contextmanager
+    def staged() -> Iterator[Stage]:
+        with simulated_world(seed, policy_of(), replicas=replicas) as world:
+            world.railway.change_by_hand(2)
+            world.postgres.swing(20)
+            world.keep_running()
+            world.run_for(DEPLOYED_AT_S)
+            yield Stage(world)
+
+    return staged()
+
+
+def test_a_killed_leader_is_followed_within_the_life_of_its_lease() -> None:
+    taken = []
+    for seed in range(20):
+        with stage(seed) as scene:
+            scene.world.run_for(seed * 0.37)
+            scene.world.kill(scene.leader)
+            killed, terms = scene.world.kernel.now, len(scene.world.record.acquired)
+            scene.until(lambda: len(scene.world.record.acquired) > terms)
+            taken.append(scene.world.kernel.now - killed)
+            scene.judge()
+    assert 9 < min(taken)
+    assert max(taken) < 15.5
+
+
+def test_a_leader_that_is_told_to_end_is_followed_within_seconds() -> None:
+    with stage() as scene:
+        scene.world.terminate(scene.leader)
+        told, terms = scene.world.kernel.now, len(scene.world.record.acquired)
+        scene.until(lambda: len(scene.world.record.acquired) > terms)
+        assert scene.world.kernel.now - told < 2.5
+        scene.judge()
+
+
+@pytest.mark.parametrize("moment", ["after the intent", "after the change", "after the answer"])
+@pytest.mark.parametrize("blow", ["killed", "paused for 40 s"])
+def test_whatever_moment_the_leader_goes_at_there_is_one_scale_up(moment: str, blow: str) -> None:
+    with stage() as scene:
+        world, leader = scene.world, scene.leader
+        scene.burst()
+        if moment != "after the intent":
+            scene.until(lambda: scene.ours)
+        if moment == "after the answer":
+            world.run_for(0.35)
+        if blow == "killed":
+            world.kill(leader)
+        else:
+            world.pause(leader, 40.0)
+        world.run_for(110)
+        assert scene.counts == [4]
+        if moment == "after the intent" and blow == "killed":
+            assert scene.ours[0].by != leader.name
+        scene.judge()
+
+
+def test_a_change_whose_answer_is_lost_is_seen_and_not_made_again() -> None:
+    with stage() as scene:
+        scene.world.railway.have_bad_mutations(Fate.LOST_ANSWER, 60)
+        scene.burst()
+        scene.world.run_for(100)
+        assert scene.counts == [4]
+        assert len(scene.world.record.sent) == 1
+        scene.judge()
+
+
+def test_a_change_that_lands_at_the_end_of_its_bound_is_followed_by_none_within_its_cooldown() -> None:
+    """Redis is emptied in between: the standby remembers the intent, and the leader is killed."""
+    with stage() as scene:
+        world, leader = scene.world, scene.leader
+        world.railway.have_bad_mutations(Fate.LATE, 20)
+        scene.burst()
+        world.run_for(4.5)
+        world.redis.flush()
+        world.kill(leader)
+        world.run_for(100)
+        scene.judge()
+
+
+@pytest.mark.parametrize("with_data", ["stale", "none"])
+def test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it(with_data: str) -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst(45)
+        world.run_for(8)
+        assert scene.counts == [3]
+        world.redis.stop()
+        world.run_for(1)
+        world.redis.start(with_data)
+        scene.burst(600)
+        assert world.kernel.now - scene.ours[0].at >= 30
+        scene.judge()
+
+
+def test_redis_is_emptied_right_after_a_scale_and_the_leader_dies() -> None:
+    with stage() as scene:
+        world, leader = scene.world, scene.leader
+        scene.burst(45)
+        world.run_for(3)
+        world.redis.flush()
+        world.kill(leader)
+        scene.burst(600)
+        world.run_for(1)
+        first, second = scene.ours
+        assert second.at - first.at >= 30
+        scene.judge()
+
+
+def test_the_clock_of_redis_is_set_back_with_an_intent_open_and_nothing_stalls() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.have_bad_mutations(Fate.NOT_HONOURED, 15)
+        scene.burst()
+        world.run_for(5)
+        world.redis.step_clock(-300)
+        scene.until(lambda: world.railway.asked == 4, within=60 + 30 + 40)
+        scene.judge()
+
+
+def test_the_clock_of_redis_is_set_back_with_an_intent_open_and_its_leader_dies_and_nothing_stalls() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.have_bad_mutations(Fate.NOT_HONOURED, 15)
+        scene.burst()
+        world.run_for(5)
+        world.redis.step_clock(-300)
+        world.kill(scene.leader)
+        world.keep_running()
+        scene.until(lambda: world.railway.asked == 4, within=15 + 15 + 60 + 30 + 40)
+        scene.judge()
+
+
+def test_the_clock_of_redis_leaps_right_after_a_scale_and_the_processes_keep_the_cooldown() -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst(45)
+        world.run_for(5)
+        world.redis.step_clock(300)
+        scene.burst(600)
+        world.run_for(1)
+        first, second = scene.ours
+        assert second.at - first.at >= 30
+        scene.judge()
+
+
+def test_a_leader_told_to_end_with_a_change_in_flight_finishes_it_first() -> None:
+    with stage() as scene:
+        world, leader = scene.world, scene.leader
+        scene.burst()
+        world.terminate(leader)
+        world.run_for(3)
+        assert scene.counts == [4]
+        assert not leader.is_alive
+        world.run_for(60)
+        assert scene.counts == [4]
+        scene.judge()
+
+
+def test_an_acquire_whose_answer_is_lost_leaves_no_orphan() -> None:
+    with stage() as scene:
+        world, standby = scene.world, scene.standby
+        standby.links["redis"].way = Way.HALF_DROP
+        world.kill(scene.leader)
+        terms = len(world.record.acquired)
+        scene.until(lambda: len(world.record.acquired) > terms)
+        standby.links["redis"].way = Way.OPEN
+        scene.until(lambda: standby.leadership.lease is not None, within=4)
+        scene.judge()
+
+
+def test_a_database_that_is_down_changes_nothing() -> None:
+    with stage() as scene:
+        scene.world.postgres.is_down = True
+        scene.world.postgres.swing(0)
+        scene.world.run_for(600)
+        assert scene.counts == []
+        scene.judge()
+
+
+def test_a_change_by_other_hands_starts_the_cooldowns() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.run_for(130)
+        world.railway.change_by_hand(4)
+        by_hand = world.kernel.now
+        scene.until(lambda: scene.ours)
+        assert 120 <= scene.ours[0].at - by_hand < 140
+        scene.judge()
+
+
+def test_an_isolated_leader_steps_down_before_another_leads() -> None:
+    with stage() as scene:
+        world, leader = scene.world, scene.leader
+        for link in leader.links.values():
+            link.way = Way.DROP
+        terms = len(world.record.acquired)
+        gone = scene.until(lambda: leader.leadership.lease is None)
+        taken = scene.until(lambda: len(world.record.acquired) > terms)
+        assert gone < taken
+        scene.judge()
+
+
+def test_replicas_that_all_start_at_once_have_one_leader() -> None:
+    with stage(replicas=3) as scene:
+        for process in scene.world.alive:
+            scene.world.kill(process)
+        scene.world.keep_running()
+        scene.world.run_for(20)
+        assert sum(process.leadership.lease is not None for process in scene.world.alive) == 1
+        scene.judge()

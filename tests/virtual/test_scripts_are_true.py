@@ -1,0 +1,246 @@
+"""The Python models of the Lua scripts behave as the scripts do on a real Redis: same answers, same keys afterwards.
+
+Only what a script asks of the world around it is put into its text: the time and the server's run_id, so that both
+sides live at the same millisecond and time can be made to pass. The lives of keys are the real server's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import redis as redis_py
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from controller.adapters import redis_scripts as lua
+from tests.virtual.scripts import MODELS
+from tests.virtual.store import Store
+
+_PREFIX = "{t}:"
+LEASE, EPOCH, LEADER, CYCLES, HASH, PAST = (
+    _PREFIX + name for name in ("lease", "epoch", "leader", "cycles", "worker", "past")
+)
+_NEARLY_MS = 400
+"""How far apart two lives of a key may be: real milliseconds pass between one look and the next."""
+
+HOLDERS = st.sampled_from(["a", "b", "c"])
+IDS = st.sampled_from(["i1", "i2", "i3"])
+AGES = st.sampled_from(["", "0", "3000", "31000", "100000"])
+COUNTS = st.sampled_from(["0", "1", "2", "5"])
+TTLS = st.sampled_from(["15000", "5000"])
+STEPS = st.sampled_from([500, 5_000, 15_000, 60_000, 300_000])
+
+
+class SameAsTheServer(RuleBasedStateMachine):
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real = redis_py.Redis.from_url(self.url, decode_responses=True)
+        self.real.flushdb()
+        self.store = Store("r1", now=1_790_000_000_123)
+        self.leases = ["5:a"]
+
+    def teardown(self) -> None:
+        self.real.close()
+
+    def both(self, text: str, keys: Sequence[str], args: Sequence[str]) -> Any:
+        seconds, milliseconds = divmod(self.store.now, 1000)
+        here = text.replace("redis.call('TIME')", f"{{'{seconds}', '{milliseconds * 1000}'}}")
+        here = here.replace("redis.pcall('INFO', 'server')", f"'run_id:{self.store.run_id}'")
+        assert "TIME" not in here
+        assert "INFO" not in here
+        real = _normal(self.real.eval(here, len(keys), *keys, *args))
+        model = _normal(MODELS[text](self.store, keys, args))
+        name = MODELS[text].name
+        if name == "acquire" and real[0] == "0":
+            assert abs(int(real[2]) - int(model[2])) < _NEARLY_MS
+            real, model = real[:2], model[:2]
+        assert real == model, name
+        return real
+
+    # The lease
+
+    @rule(holder=HOLDERS, last=HOLDERS, ttl=TTLS, seen=st.sampled_from(["0", "5", "2000000000"]), of_nothing=st.booleans(), patience=st.sampled_from(["0", "0", "7000"]))  # noqa: E501
+    def acquire(self, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:  # noqa: FBT001
+        answer = self.both(
+            lua.ACQUIRE, [LEASE, EPOCH, LEADER], [holder, ttl, seen, last, patience, str(int(of_nothing))]
+        )
+        if answer[0] == "1":
+            self.leases = [*self.leases[-2:], f"{answer[1]}:{holder}"]
+
+    @rule(which=st.integers(0, 2), ttl=TTLS)
+    def renew(self, which: int, ttl: str) -> None:
+        self.both(lua.RENEW, [LEASE, LEADER], [self.lease(which), ttl])
+
+    @rule(which=st.integers(0, 2))
+    def release(self, which: int) -> None:
+        self.both(lua.RELEASE, [LEASE, LEADER], [self.lease(which)])
+
+    def lease(self, which: int) -> str:
+        return self.leases[-1 - which % len(self.leases)]
+
+    # The memory
+
+    @initialize(lead=st.booleans())
+    def begin(self, lead: bool) -> None:  # noqa: FBT001
+        if lead:
+            self.acquire("a", "", "15000", "0", of_nothing=True, patience="0")
+
+    @rule(which=st.integers(0, 5), wanted=st.just("") | COUNTS, count=COUNTS, window=st.sampled_from(["0", "60000"]), working=st.booleans(), fresh=st.booleans(), behind=st.integers(-1, 2), up=AGES, down=AGES, intent=st.none() | IDS, age=st.sampled_from(["0", "20000"]))  # noqa: E501
+    def remember(
+        self, which: int, wanted: str, count: str, window: str, working: bool, fresh: bool, behind: int, up: str, down: str, intent: str | None, age: str  # noqa: E501, FBT001
+    ) -> None:
+        memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
+        known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
+        open_intent = [intent, "5", "1", "2", age, "0"] if intent and not fresh else [""] * 6
+        args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
+        self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent])
+
+    @rule(which=st.integers(0, 5), ident=IDS, after=COUNTS, direction=st.sampled_from(["up", "down"]), stale=st.integers(0, 7))  # noqa: E501
+    def record_intent(self, which: int, ident: str, after: str, direction: str, stale: int) -> None:
+        hold = self.store.hash(HASH)
+        version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
+        if stale < 4:
+            version[stale] = "1"
+        args = [self.lease(which // 4), ident, "5", "1", after, direction, *version]
+        self.both(lua.RECORD_INTENT, [LEASE, HASH, PAST], args)
+
+    @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]))
+    def accept(self, which: int, ident: str, direction: str) -> None:
+        self.both(lua.ACCEPT, [LEASE, HASH, PAST], [self.lease(which // 4), self.likely(ident), direction])
+
+    @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]), outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]), count=COUNTS, unseen=st.sampled_from(["", "d1"]))  # noqa: E501
+    def settle(self, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str) -> None:
+        args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen]
+        self.both(lua.SETTLE, [LEASE, HASH, PAST], args)
+
+    def likely(self, ident: str) -> str:
+        """Mostly the open one."""
+        return ident if ident == "i3" else self.store.hget(HASH, "intent") or ident
+
+    @rule(which=st.integers(0, 5), count=COUNTS)
+    def charge(self, which: int, count: str) -> None:
+        self.both(lua.CHARGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
+
+    @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}']))
+    def publish(self, which: int, cycle: str) -> None:
+        self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])
+
+    @rule(behind=st.integers(-1, 2), up=AGES, down=AGES, same=st.booleans())
+    def watch(self, behind: int, up: str, down: str, same: bool) -> None:  # noqa: FBT001
+        hold = self.store.hash(HASH)
+        revision = str(max(0, int(hold.get("revision", "0")) + behind))
+        args = [hold.get("memory", "m") if same else "m9", revision, up, down]
+        self.both(lua.WATCH, [LEADER, CYCLES, HASH], args)
+
+    @rule()
+    def recall(self) -> None:
+        self.both(lua.RECALL, [LEASE, HASH, PAST], [])
+
+    # The world
+
+    @rule(milliseconds=STEPS)
+    def time_passes(self, milliseconds: int) -> None:
+        self.store.now += milliseconds
+        self.let_the_server_follow()
+
+    @rule(milliseconds=STEPS)
+    def the_clock_is_set_back(self, milliseconds: int) -> None:
+        self.store.now -= milliseconds
+        self.store.ends = {key: end - milliseconds for key, end in self.store.ends.items()}
+
+    @rule(number=st.integers(1, 3))
+    def the_server_restarts(self, number: int) -> None:
+        self.store.run_id = f"r{number}"
+
+    @rule(key=st.sampled_from([LEASE, LEASE, EPOCH, LEADER, HASH, PAST]))
+    def a_key_is_lost(self, key: str) -> None:
+        self.real.delete(key)
+        self.store.delete(key)
+
+    @rule(name=st.sampled_from(["memory", "count", "since", "intent_previous", "last_up", "revision"]))
+    def a_field_is_lost(self, name: str) -> None:
+        self.real.hdel(HASH, name)
+        self.store.hdel(HASH, name)
+
+    @rule()
+    def the_lease_is_made_endless(self) -> None:
+        self.real.persist(LEASE)
+        self.store.ends.pop(LEASE, None)
+
+    @rule(often=st.integers(0, 7))
+    def everything_is_lost(self, often: int) -> None:
+        if not often:
+            self.real.flushdb()
+            self.store.data.clear()
+            self.store.ends.clear()
+
+    @invariant()
+    def the_keys_are_the_same(self) -> None:
+        for key in list(self.store.data):
+            self.store.value(key)
+        assert {key: _held(self.real, key) for key in self.real.scan_iter("*")} == self.store.data
+        for key in self.store.data:
+            real, model = self.real.pttl(key), self.store.pttl(key)
+            assert (real == -1) == (model == -1), key
+            assert abs(real - model) < _NEARLY_MS, key
+        self.let_the_server_follow()
+
+    def let_the_server_follow(self) -> None:
+        """The lives of its keys have just been found to be the same; they go on in our time, not in the real one."""
+        for key in list(self.store.ends):
+            left = self.store.pttl(key)
+            if left == -2:
+                self.real.delete(key)
+            else:
+                self.real.pexpire(key, left)
+
+
+def _held(real: Any, key: str) -> Any:
+    kind = real.type(key)
+    if kind == "string":
+        return real.get(key)
+    return real.hgetall(key) if kind == "hash" else dict(real.zrange(key, 0, -1, withscores=True))
+
+
+def _normal(answer: Any) -> Any:
+    """Numbers as text, hashes as such: their order is the server's affair."""
+    if not isinstance(answer, list):
+        return str(answer)
+    if len(answer) == 4 and answer[0] == "ok":
+        return [answer[0], answer[1], _pairs(answer[2]), answer[3]]
+    if len(answer) == 4 and isinstance(answer[3], list):
+        return [answer[0], _pairs(answer[1]), _pairs(answer[2]), [_pairs(one) for one in answer[3]]]
+    return [str(part) for part in answer]
+
+
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_model_does_what_its_script_does(redis_url: str, part: int) -> None:
+    machine = type(f"Part{part}", (SameAsTheServer,), {"url": redis_url})
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=120,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=part == 0,
+            database=None,
+        ),
+    )
+
+
+def test_every_script_has_a_model() -> None:
+    texts = {
+        value for name, value in vars(lua).items() if re.fullmatch("[A-Z][A-Z_]+", name) and "redis.call" in str(value)
+    }
+    assert texts == set(MODELS)

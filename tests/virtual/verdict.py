@@ -1,0 +1,148 @@
+"""Whether an episode kept every promise: pure checks of its record. No violation, or one sentence for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.virtual.railway import Change
+from tests.virtual.record import Life, Record, Sent
+
+_SNAPSHOT_S = 1.0
+"""A change may be applied a moment after the data that knew of its intent were lost."""
+
+
+def violations(record: Record) -> list[str]:
+    found = [
+        *(f"bug: {bug}" for bug in record.bugs),
+        *_acting(record),
+        *_order(record),
+        *_cooldowns(record),
+        *_bounds(record),
+        *_readings(record),
+        *_liveness(record),
+    ]
+    return sorted(set(found), key=found.index)
+
+
+def _acting(record: Record) -> Iterator[str]:
+    """Nobody sends without a lease that is certainly its own, nor without an intent that was written down before."""
+    for sent in record.sent:
+        if not sent.is_leader:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} and was not sure to lead"
+        rivals = [rival for rival in sent.rivals if not _may_not_know(record, sent, rival)]
+        if rivals:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} while {', '.join(rivals)} trusted a lease, too"
+        if sent.intent is None:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation}, and no intent was written down"
+
+
+def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
+    """A newcomer that finds Redis emptied waits only a moment for who remembers: on a first start there is nobody."""
+    life = next(life for life in record.lives if life.who == sent.who)
+    led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
+    lost = [at for at in record.lost_data_at if led <= at <= sent.acquired_at]
+    return bool(lost) and not any(at <= min(lost) for at in life.learned)
+
+
+def _order(record: Record) -> Iterator[str]:
+    """No older leader sends after a newer one, and epochs only rise."""
+    for earlier, later in zip(record.sent, record.sent[1:], strict=False):
+        older = later.acquired_at < earlier.acquired_at
+        fell = later.epoch < earlier.epoch and not _epoch_was_forgotten(record, earlier, later)
+        if older or fell:
+            yield (
+                f"{later.at:.3f}: {later.who} sent in epoch {later.epoch} after {earlier.who} had in epoch {earlier.epoch}"
+            )
+
+
+def _epoch_was_forgotten(record: Record, earlier: Sent, later: Sent) -> bool:
+    """Redis lost its data, its clock was set back, and the new leader had not heard of the epoch before that."""
+    lost = [at for at in record.lost_data_at if earlier.acquired_at <= at <= later.acquired_at]
+    life = next(life for life in record.lives if life.who == later.who)
+    return bool(lost) and not any(earlier.acquired_at <= at <= min(lost) for at in life.learned)
+
+
+def _ours(record: Record) -> list[Change]:
+    """Changes by the controllers; several requests for one intent are one change."""
+    names = {life.who for life in record.lives}
+    return [change for change in record.changes if change.by in names]
+
+
+def _cooldowns(record: Record) -> Iterator[str]:
+    policy, ours = record.policy, _ours(record)
+    for index, change in enumerate(ours):
+        if not policy.min_replicas <= change.before <= policy.max_replicas:
+            continue  # corrected at once, whatever the cooldowns say
+        up = change.after > change.before
+        cooldown = policy.scale_up.cooldown if up else policy.scale_down.cooldown
+        before = [one for one in ours[:index] if not up or one.after > one.before]
+        if not before:
+            continue
+        last = before[-1]
+        if change.at - last.at >= cooldown or change.intent == last.intent or _was_overtaken(record, change):
+            continue
+        forgotten = record.lost_data_at if up else []
+        if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
+            continue
+        yield (
+            f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
+            f"{last.before} → {last.after} by {last.by}"
+        )
+
+
+def _was_overtaken(record: Record, change: Change) -> bool:
+    """Other hands changed the count while ours was on its way, so that it went another way than was decided."""
+    intent = next((one for one in record.granted if one.intent == change.intent), None)
+    return intent is not None and (intent.after > intent.before) != (change.after > change.before)
+
+
+def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, change: Change) -> bool:
+    """Redis forgot in between, and no process that had heard of the last change lived on to tell.
+
+    For the way up, where its data were lost; for both ways, where its clock leapt: then the stamps look old.
+    """
+    lost = [at for at in forgotten_at if last.at - _SNAPSHOT_S <= at <= change.at]
+    return bool(lost) and not any(_remembers(life, last.at, min(lost), change.at) for life in record.lives)
+
+
+def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
+    lived_on = life.since <= happened and (life.until is None or life.until > until)
+    return lived_on and any(happened <= at <= lost for at in life.learned)
+
+
+def _bounds(record: Record) -> Iterator[str]:
+    policy = record.policy
+    for change in _ours(record):
+        if not policy.min_replicas <= change.after <= policy.max_replicas:
+            yield f"{change.at:.3f}: {change.after} asked for, outside {policy.min_replicas}..{policy.max_replicas}"
+
+
+def _readings(record: Record) -> Iterator[str]:
+    """Every change follows from readings that were there, and changes something of what was read."""
+    policy = record.policy
+    for sent in record.sent:
+        if sent.intent is None:
+            continue
+        if sent.read_depth is None or sent.read_count is None:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
+            continue
+        after, before = sent.intent.after, sent.read_count
+        if after == before:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for {after}, which is what it had read"
+        if not policy.min_replicas <= before <= policy.max_replicas:
+            continue
+        wanted = max(policy.min_replicas, min(policy.max_replicas, policy.wanted_at(sent.read_depth)))
+        if (after > before and after > wanted) or (after < before and after < wanted):
+            yield (
+                f"{sent.at:.3f}: {sent.who} asked for {after} where {sent.read_depth} jobs and {before} workers were read"
+            )
+
+
+def _liveness(record: Record) -> Iterator[str]:
+    if record.converged_at is None:
+        yield (
+            f"not as wanted {record.bound_s:.0f} s after all was well again ({record.healed_at:.0f}): "
+            f"{record.asked} asked for, {record.running} run, {record.wanted} wanted"
+        )
+    elif record.strayed_at is not None:
+        yield f"{record.strayed_at:.3f}: was as wanted at {record.converged_at:.0f}, and was changed again"

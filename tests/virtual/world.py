@@ -1,0 +1,404 @@
+"""The simulated world: production controllers, wired as app.py wires them, between servers that exist only here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, cast
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.client import RailwayClient
+from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.board import Board
+from controller.leading import Leadership
+from controller.log import Log
+from controller.model import Lease
+from controller.policy import Policy
+from controller.ports import Watched
+from controller.reconciler import World as Ports
+from controller.runner import Runner
+from controller.settings import RailwayToken
+from controller.timing import Timing
+from tests.virtual import queue, railway, redis
+from tests.virtual.loop import Kernel, ProcessLoop, process_loop
+from tests.virtual.network import Link, Way
+from tests.virtual.queue import PostgresServer, SimulatedQueue
+from tests.virtual.railway import Origin, Railway, RailwayWire
+from tests.virtual.record import Acquired, Granted, Life, Record, Sent
+from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
+from tests.virtual.scripts import Model
+from tests.virtual.trace import LogStream, Trace
+
+WORKER = "worker"
+KEYS = Keys("autoscaler", railway.ENVIRONMENT)
+TIMING = Timing()
+_TOKEN = RailwayToken("project", SecretStr("simulated-token"))
+_LONGEST_GOODBYE_S = 20.0
+_LONGEST_STAY_S = 30.0
+
+
+@dataclass
+class Clock:
+    """A process's own: what it shows of the wall can be set, the other goes on whatever happens to the process."""
+
+    kernel: Kernel
+    boot_s: float
+    wall_s: float = 0.0
+
+    def wall(self) -> float:
+        return EPOCH_S + self.kernel.now + self.wall_s
+
+    def monotonic(self) -> float:
+        return self.kernel.now + self.boot_s
+
+
+@dataclass
+class Process:
+    """One replica of the controller, from its start to its end."""
+
+    name: str
+    loop: ProcessLoop
+    clock: Clock
+    links: dict[str, Link]
+    queue: SimulatedQueue
+    life: Life
+    leadership: Leadership = field(init=False)
+    runner: Runner = field(init=False)
+    told: asyncio.Event = field(init=False)
+    read_count: int | None = None
+    last_intent: Granted | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.loop.is_dead
+
+    async def live(self, ended: Callable[[], None]) -> None:
+        """As app.run() does: leads and turns until it is told to end, then ends in good order."""
+        waiting = asyncio.create_task(self.told.wait())
+        leading = asyncio.create_task(self.leadership.keep())
+        running = asyncio.create_task(self.runner.run())
+        await asyncio.wait({waiting, leading, running}, return_when=asyncio.FIRST_COMPLETED)
+        self.runner.stop()
+        await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
+        self.leadership.stop()
+        await asyncio.wait({leading}, timeout=_LONGEST_GOODBYE_S)
+        for task in (leading, running):
+            if task.done() and task.exception() is not None:
+                self.loop.complaints.append(repr(task.exception()))
+        ended()
+
+
+class SimulatedWorld:
+    """Everything of one episode. All that is random in it comes from the seed."""
+
+    def __init__(self, seed: int, policy: Policy, *, replicas: int = 2, timing: Timing = TIMING) -> None:
+        self.kernel = Kernel()
+        self.trace = Trace(self.kernel)
+        self.policy = policy
+        self.worker = policy.workers[WORKER]
+        self.timing = timing
+        self.random = Random(f"{seed}/faults")
+        self._network = Random(f"{seed}/network")
+        self.redis = RedisServer(self.kernel, Random(f"{seed}/redis"), self.trace)
+        self.railway = Railway(
+            self.kernel,
+            Random(f"{seed}/railway"),
+            self.trace,
+            replicas=self.random.choice([0, 0, 1, 2]),
+            land_s=timing.landing_bound - timing.railway_timeout,
+        )
+        self.postgres = PostgresServer(self.kernel)
+        self.replicas = replicas
+        self.processes: list[Process] = []
+        self.record = Record(self.worker, timing.landing_bound)
+        self.hits: dict[str, int] = {}
+        self.when_granted: list[Callable[[Process], None]] = []
+        self._started = 0
+        self.redis.watchers.append(self._script_ran)
+
+    # Processes
+
+    @property
+    def alive(self) -> list[Process]:
+        return [process for process in self.processes if process.is_alive]
+
+    @property
+    def leader(self) -> Process | None:
+        """Whoever thinks so; where several do, the one that Redis agrees with or else the first."""
+        return next((process for process in self.alive if process.leadership.lease is not None), None)
+
+    def start(self, name: str | None = None) -> Process:
+        self._started += 1
+        name = f"{name or 'c' + str(len(self.processes) + 1)}"
+        loop = process_loop(self.kernel, name)
+        clock = Clock(self.kernel, boot_s=1000.0 * self._started, wall_s=self._network.uniform(-0.2, 0.2))
+        links = {
+            "redis": Link(self.kernel, loop, self._network, redis.ERRORS, 0.002),
+            "railway": Link(self.kernel, loop, self._network, railway.ERRORS, 0.03),
+            "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
+        }
+        life = Life(name, self.kernel.now, None, [], [])
+        process = Process(name, loop, clock, links, SimulatedQueue(self.postgres, links["postgres"]), life)
+        self.processes.append(process)
+        self.trace.note(name, "started")
+        loop.call_soon(self._begin, process)
+        return process
+
+    def _begin(self, process: Process) -> None:
+        """Wires it as app.opened() does. Inside its own loop, as everything that it ever does."""
+        clock, log = process.clock, Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock)
+        board = Board(clock, self.policy.interval)
+        client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
+        journal = RedisJournal(client, KEYS, clock)
+
+        async def watch() -> Watched:
+            watched = await journal.watch(list(self.policy.workers))
+            board.take_over(watched.published, watched.age)
+            return watched
+
+        leadership = Leadership(
+            RedisLeases(client, KEYS),
+            clock,
+            timing=self.timing,
+            replica=process.name,
+            report=log.event,
+            watch=watch,
+            turning=lambda: not board.stands_still,
+            waits_for_survivors=True,
+        )
+        platform = self._platform(process, leadership)
+        ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
+        process.leadership = leadership
+        process.runner = Runner(
+            self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound
+        )
+        process.told = asyncio.Event()
+        process.loop.create_task(process.live(lambda: self._ended(process)))
+
+    def _platform(self, process: Process, leadership: Leadership) -> RailwayPlatform:
+        def sending(operation: str, headers: Mapping[str, str]) -> Origin:
+            return self._sending(process, operation, headers)
+
+        def answered(operation: str, body: bytes | None) -> None:
+            if operation == "EnvironmentState":
+                process.read_count = None if body is None else self.railway.count_in(body)
+
+        wire = RailwayWire(self.railway, process.links["railway"], process.name, sending, answered)
+        client = RailwayClient(
+            "http://railway.simulated/graphql/v2",
+            _TOKEN,
+            process.clock,
+            may_mutate=leadership.may_act,
+            timeout_s=self.timing.railway_timeout,
+            transport=wire,
+        )
+        return RailwayPlatform(client, project=railway.PROJECT, environment=railway.ENVIRONMENT)
+
+    def kill(self, process: Process) -> None:
+        if process.is_alive:
+            self.trace.note(process.name, "killed")
+            self._gone(process)
+
+    def terminate(self, process: Process) -> None:
+        if process.is_alive:
+            self.trace.note(process.name, "told to end")
+            process.loop.call_soon(process.told.set)
+
+    def pause(self, process: Process, seconds: float) -> None:
+        if not process.is_alive or process.loop.is_paused:
+            return
+        self.trace.note(process.name, "paused", f"for {seconds:.1f} s")
+        process.loop.pause()
+        process.life.paused.append((self.kernel.now, self.kernel.now + seconds))
+        self.kernel.after(seconds, self.resume, process)
+
+    def resume(self, process: Process) -> None:
+        if process.is_alive and process.loop.is_paused:
+            self.trace.note(process.name, "resumed")
+            process.loop.resume()
+
+    def keep_running(self) -> None:
+        """As a platform does: replaces what has died."""
+        while len(self.alive) < self.replicas:
+            self.start()
+
+    def _ended(self, process: Process) -> None:
+        self.trace.note(process.name, "ended")
+        self._gone(process)
+
+    def _gone(self, process: Process) -> None:
+        process.life = process.life._replace(until=self.kernel.now)
+        process.loop.kill()
+
+    # What the record is made of
+
+    def _script_ran(self, who: str, model: Model, keys: Sequence[str], args: Sequence[str], answer: Any) -> None:
+        process = next(one for one in self.processes if one.name == who)
+        if model.name == "acquire":
+            if answer[0] == 1:
+                self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1])))
+                self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
+            return
+        if model.name == "record_intent" and answer[0] == "ok":
+            holder = args[0].partition(":")[2]
+            granted = Granted(self.kernel.now, who, holder, args[1], int(args[2]), int(args[3]), int(args[4]))
+            process.last_intent = granted
+            self.record.granted.append(granted)
+            self.trace.note("redis", "intent", f"{granted.before} → {granted.after} of {who}, epoch {granted.epoch}")
+            for trigger in list(self.when_granted):
+                trigger(process)
+        elif model.name not in {"acquire", "renew", "release"}:
+            process.life.learned.append(self.kernel.now)
+
+    def _sending(self, process: Process, operation: str, headers: Mapping[str, str]) -> Origin:
+        lease = process.leadership.lease
+        intent = process.last_intent
+        holder = intent.holder if intent else ""
+        acquired_at = next((one.at for one in reversed(self.record.acquired) if one.holder == holder), -1.0)
+        acted = {one.intent.holder for one in self.record.sent if one.intent is not None}
+        trusting = [one for one in self.alive if one is not process and one.leadership.lease is not None]
+        rivals = [one.name for one in trusting if cast("Lease", one.leadership.lease).holder in acted]
+        sent = Sent(
+            self.kernel.now,
+            process.name,
+            operation,
+            intent.epoch if intent else -1,
+            acquired_at,
+            intent,
+            process.read_count,
+            process.queue.last_read,
+            tuple(rivals),
+            is_leader=lease is not None,
+        )
+        self.record.sent.append(sent)
+        said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
+        if intent is not None and said != (str(intent.epoch), intent.intent):
+            self.record.bugs.append(f"{process.name}: the headers say {said}, the intent is {intent}")
+        self.trace.note(process.name, "sends", f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})")
+        return Origin(process.name, sent.epoch, intent.intent if intent else "")
+
+    # Time
+
+    def run_for(self, seconds: float) -> None:
+        self.kernel.run_until(self.kernel.now + seconds)
+
+    @property
+    def wanted(self) -> int:
+        count = self.worker.wanted_at(self.postgres.depth)
+        return max(self.worker.min_replicas, min(self.worker.max_replicas, count))
+
+    @property
+    def is_as_wanted(self) -> bool:
+        return self.railway.asked == self.railway.shown == self.railway.running == self.wanted
+
+    @property
+    def bound_s(self) -> float:
+        """Within how long after the last fault the count must be what the demand wants.
+
+        Two lives of a lease, a change that is still to land, both cooldowns, eight cycles; and where Railway said no,
+        or did not do what it had accepted, the pause that the journal says until it is asked again.
+        """
+        policy, timing = self.worker, self.timing
+        cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
+        window = policy.scale_down.stabilization_window
+        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
+        memory = self.redis.store.hash(KEYS.worker(WORKER))
+        setbacks = int(memory.get("setbacks", "0"))
+        pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
+        unseen = 600.0 if "unseen_stop" in memory else 0.0
+        bound = 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
+        return bound + max(pause, unseen)
+
+    def heal(self) -> None:
+        """Ends every fault, and leaves the demand as it is."""
+        self.trace.note("world", "healed", f"{self.postgres.depth} jobs want {self.wanted}")
+        self.when_granted.clear()
+        self.railway.when_applied.clear()
+        self.redis.be_well()
+        self.railway.be_well()
+        self.postgres.be_well()
+        for process in self.alive:
+            for link in process.links.values():
+                link.way, link.cut_next = Way.OPEN, False
+            self.resume(process)
+        self.keep_running()
+
+    def conclude(self, *, stay_s: float = _LONGEST_STAY_S) -> Record:
+        """Waits until all is as wanted, looks whether it stays so, and closes the record."""
+        record = self.record
+        record.healed_at, record.bound_s, record.wanted = self.kernel.now, self.bound_s, self.wanted
+        while record.converged_at is None and self.kernel.now < record.healed_at + record.bound_s:
+            self.run_for(2.0)
+            record.bound_s = max(record.bound_s, self.bound_s)
+            if self.is_as_wanted:
+                record.converged_at = self.kernel.now
+        if record.converged_at is not None:
+            changes = len(self.railway.changes)
+            self.run_for(stay_s)
+            if len(self.railway.changes) > changes:
+                record.strayed_at = self.railway.changes[changes].at
+        record.ended_at = self.kernel.now
+        record.asked, record.running = self.railway.asked, self.railway.running
+        record.changes = self.railway.changes
+        record.lost_data_at = self.redis.lost_data_at
+        record.leapt_at = self.redis.leapt_at
+        record.lives = [process.life for process in self.processes]
+        record.bugs += [
+            f"{process.name}: {complaint}" for process in self.processes for complaint in process.loop.complaints
+        ]
+        record.bugs += [
+            f"{entry.who}: {entry.detail}" for entry in self.trace.entries if '"event": "crashed"' in entry.detail
+        ]
+        return record
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.loop.forget()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """All dice of the program itself, too: tenacity's waits and the uuids."""
+    dice, state, real = Random(f"{seed}/uuids"), random.getstate(), uuid.uuid4
+    random.seed(f"{seed}/program")
+    uuid.uuid4 = lambda: uuid.UUID(int=dice.getrandbits(128), version=4)
+    try:
+        yield
+    finally:
+        uuid.uuid4 = real
+        random.setstate(state)
+
+
+@contextmanager
+def simulated_world(seed: int, policy: Policy, **more: Any) -> Iterator[SimulatedWorld]:
+    with seeded(seed):
+        world = SimulatedWorld(seed, policy, **more)
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+def policy_of(**worker: Any) -> Policy:
+    """The shipped policy's tiers, with other numbers."""
+    tiers = [(0, 0), (10, 1), (30, 2), (60, 3), (100, 4)]
+    table = [{"up_to": depth, "replicas": replicas} for depth, replicas in tiers]
+    data = {
+        "service": railway.SERVICE,
+        "queue": {"table": "generation_job"},
+        "max_replicas": 5,
+        "tiers": [*table, {"replicas": 5}],
+        "rate_limit": {"rpm": 60},
+        **worker,
+    }
+    interval = data.pop("interval", "10s")
+    return Policy.model_validate({"interval": interval, "workers": {WORKER: data}})
+
