@@ -135,7 +135,7 @@ class Leadership:
     def _is_willing_to_begin(self, now: float) -> bool:
         if not self._waits_for_survivors or now < self._valid_until:
             return True  # nobody else can have got a lease while we were sure of ours
-        # Whoever has seen a leader knows that there are others, and not which of them led last before all was forgotten.
+        # Whoever has seen a leader knows that there are others, and not which of them led last before all was lost.
         patience = self._timing.survivors_wait if self._seen_epoch == 0 else self._timing.window
         return self._empty_since is not None and now - self._empty_since >= patience
 

@@ -63,6 +63,9 @@ class Queue(Protocol):
     async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         """Neither count goes past the limit."""
 
+    async def close(self) -> None:
+        """Lets go of what it holds; the next reading takes it up again."""
+
 
 class Receipt(StrEnum):
     """What became of a request to scale: the platform took it, or a dry run only noted it."""

@@ -73,7 +73,7 @@ class Runner:
             elif self._leadership.trouble is not None:
                 await self._without_redis()
             else:
-                self._stand_aside()
+                await self._stand_aside()
             self._board.turned()
             if not self._stopping:
                 await self._wait_from(started)
@@ -162,7 +162,8 @@ class Runner:
         for reconciler in self._reconcilers:
             self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
 
-    def _stand_aside(self) -> None:
+    async def _stand_aside(self) -> None:
+        await self._world.queue.close()  # a standby touches neither PostgreSQL nor Railway
         now = self._world.clock.monotonic()
         for worker, telling in self._tellings.items():
             self._tell_of(telling.stood_aside(now), worker)

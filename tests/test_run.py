@@ -234,3 +234,25 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
     assert status["leader"]["holder"].startswith("first:")
     assert status["leader"]["since"].startswith("20")
     assert not [line for line in second.lines if line["event"] in {"reconcile", "library", "crashed"}]
+
+
+async def test_whoever_leads_no_longer_lets_go_of_postgresql(scene: Scene) -> None:
+    """One connection reads and one listens; of a replica that lost the lease, none is left."""
+    async with running(scene, **{**QUICK, "LEASE_TTL_MS": "9000"}) as controller:
+        await controller.until(event="reconcile", outcome="held")
+        assert await _connections(scene) >= 1
+        key = (await scene.journal_key()).replace("worker:generation-worker", "lease")
+        await scene.redis.set(key, "9999999999:another", px=60_000)
+        await controller.until(event="lease_lost")
+        async with asyncio.timeout(10):
+            while await _connections(scene) > 0:
+                await asyncio.sleep(0.1)
+
+
+async def _connections(scene: Scene) -> int:
+    cursor = await scene.queue.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

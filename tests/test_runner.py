@@ -52,6 +52,8 @@ class Jobs:
     breaks: bool = True
     pending: int = 0
 
+    async def close(self) -> None: ...
+
     async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
         self.readings += 1
         if queue.table == "bad" and self.breaks:

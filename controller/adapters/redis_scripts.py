@@ -243,8 +243,8 @@ return recall()
 )
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
-# the memory that the decision was made on: memory, revision, run, raised. Granted, charged and written in one step, or not
-# at all.
+# the memory that the decision was made on: memory, revision, run, raised. Granted, charged and written in one step, or
+# not at all.
 RECORD_INTENT = (
     _NOW
     + _GUARD

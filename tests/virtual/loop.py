@@ -212,9 +212,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(
-        self, coro: Any, *, name: str | None = None, context: Context | None = None
-    ) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name or "task", context=context)
         self._tasks.append(task)
         return task
@@ -256,7 +254,7 @@ def in_virtual_time(main: Coroutine[Any, Any, T], *, limit: float = 3600.0) -> T
 def _close(coroutine: Any) -> None:
     try:
         coroutine.close()
-    except BaseException:  # noqa: BLE001, S110  # what a dead process would have said
+    except BaseException:  # noqa: BLE001  # what a dead process would have said
         pass
 
 

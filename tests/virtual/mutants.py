@@ -246,7 +246,9 @@ def _a_young_memory_is_trusted() -> AbstractContextManager[Any]:
 @_mutant
 def _stamps_from_the_future_stay() -> AbstractContextManager[Any]:
     def remember(store: Store, keys: Keys, args: Args) -> Any:
-        ahead = {name: value for name, value in store.hash(keys[1]).items() if name in {"last_up", "last_down", "since"}}
+        ahead = {
+            name: value for name, value in store.hash(keys[1]).items() if name in {"last_up", "last_down", "since"}
+        }
         ahead = {name: value for name, value in ahead.items() if int(value) > store.now}
         answer = scripts.remember(store, keys, args)
         if answer[0] == "ok" and ahead:

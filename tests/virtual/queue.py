@@ -61,3 +61,5 @@ class SimulatedQueue:
         self.last_read = depth
         processing = min(depth, 3)
         return QueueDepth(min(limit, depth - processing), processing, 1.0 if depth > processing else None)
+
+    async def close(self) -> None: ...

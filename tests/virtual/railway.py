@@ -211,9 +211,7 @@ class Railway:
         old = self.kernel.now - 20
         return next((one.body for one in reversed(self._history) if one.since <= old), self._history[0].body)
 
-    def _mutate(
-        self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate
-    ) -> None:
+    def _mutate(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate) -> None:
         def apply(reply: Reply) -> None:
             answer = self._apply(operation, variables, origin)
             if fate is Fate.DONE:
@@ -285,7 +283,9 @@ class Railway:
         self._number += 1
         self.asked_to_stop = False
         self._note(before, origin)
-        self._deployment = Deployment(f"deployment-{self._number}", "INITIALIZING", stopped=True, regions=dict(self.regions))
+        self._deployment = Deployment(
+            f"deployment-{self._number}", "INITIALIZING", stopped=True, regions=dict(self.regions)
+        )
         self._show()
         self.kernel.after(self.random.uniform(6, 16), self._show_deployed, self._deployment)
 

@@ -65,7 +65,14 @@ class SameAsTheServer(RuleBasedStateMachine):
 
     # The lease
 
-    @rule(holder=HOLDERS, last=HOLDERS, ttl=TTLS, seen=st.sampled_from(["0", "5", "2000000000"]), of_nothing=st.booleans(), patience=st.sampled_from(["0", "0", "7000"]))  # noqa: E501
+    @rule(
+        holder=HOLDERS,
+        last=HOLDERS,
+        ttl=TTLS,
+        seen=st.sampled_from(["0", "5", "2000000000"]),
+        of_nothing=st.booleans(),
+        patience=st.sampled_from(["0", "0", "7000"]),
+    )  # noqa: E501
     def acquire(self, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:  # noqa: FBT001
         answer = self.both(
             lua.ACQUIRE, [LEASE, EPOCH, LEADER], [holder, ttl, seen, last, patience, str(int(of_nothing))]
@@ -91,9 +98,32 @@ class SameAsTheServer(RuleBasedStateMachine):
         if lead:
             self.acquire("a", "", "15000", "0", of_nothing=True, patience="0")
 
-    @rule(which=st.integers(0, 5), wanted=st.just("") | COUNTS, count=COUNTS, window=st.sampled_from(["0", "60000"]), working=st.booleans(), fresh=st.booleans(), behind=st.integers(-1, 2), up=AGES, down=AGES, intent=st.none() | IDS, age=st.sampled_from(["0", "20000"]))  # noqa: E501
+    @rule(
+        which=st.integers(0, 5),
+        wanted=st.just("") | COUNTS,
+        count=COUNTS,
+        window=st.sampled_from(["0", "60000"]),
+        working=st.booleans(),
+        fresh=st.booleans(),
+        behind=st.integers(-1, 2),
+        up=AGES,
+        down=AGES,
+        intent=st.none() | IDS,
+        age=st.sampled_from(["0", "20000"]),
+    )  # noqa: E501
     def remember(
-        self, which: int, wanted: str, count: str, window: str, working: bool, fresh: bool, behind: int, up: str, down: str, intent: str | None, age: str  # noqa: E501, FBT001
+        self,
+        which: int,
+        wanted: str,
+        count: str,
+        window: str,
+        working: bool,
+        fresh: bool,
+        behind: int,
+        up: str,
+        down: str,
+        intent: str | None,
+        age: str,  # noqa: E501, FBT001
     ) -> None:
         memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
         known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
@@ -101,7 +131,13 @@ class SameAsTheServer(RuleBasedStateMachine):
         args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
         self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent])
 
-    @rule(which=st.integers(0, 5), ident=IDS, after=COUNTS, direction=st.sampled_from(["up", "down"]), stale=st.integers(0, 7))  # noqa: E501
+    @rule(
+        which=st.integers(0, 5),
+        ident=IDS,
+        after=COUNTS,
+        direction=st.sampled_from(["up", "down"]),
+        stale=st.integers(0, 7),
+    )  # noqa: E501
     def record_intent(self, which: int, ident: str, after: str, direction: str, stale: int) -> None:
         hold = self.store.hash(HASH)
         version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
@@ -114,7 +150,14 @@ class SameAsTheServer(RuleBasedStateMachine):
     def accept(self, which: int, ident: str, direction: str) -> None:
         self.both(lua.ACCEPT, [LEASE, HASH, PAST], [self.lease(which // 4), self.likely(ident), direction])
 
-    @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]), outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]), count=COUNTS, unseen=st.sampled_from(["", "d1"]))  # noqa: E501
+    @rule(
+        which=st.integers(0, 5),
+        ident=IDS,
+        direction=st.sampled_from(["up", "down"]),
+        outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]),
+        count=COUNTS,
+        unseen=st.sampled_from(["", "d1"]),
+    )  # noqa: E501
     def settle(self, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str) -> None:
         args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen]
         self.both(lua.SETTLE, [LEASE, HASH, PAST], args)

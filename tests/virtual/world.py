@@ -154,7 +154,10 @@ class SimulatedWorld:
 
     def _begin(self, process: Process) -> None:
         """Wires it as app.opened() does. Inside its own loop, as everything that it ever does."""
-        clock, log = process.clock, Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock)
+        clock, log = (
+            process.clock,
+            Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
+        )
         board = Board(clock, self.policy.interval)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
         journal = RedisJournal(client, KEYS, clock)
@@ -177,9 +180,7 @@ class SimulatedWorld:
         platform = self._platform(process, leadership)
         ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
-        process.runner = Runner(
-            self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound
-        )
+        process.runner = Runner(self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound)
         process.told = asyncio.Event()
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
@@ -282,7 +283,11 @@ class SimulatedWorld:
         said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
         if intent is not None and said != (str(intent.epoch), intent.intent):
             self.record.bugs.append(f"{process.name}: the headers say {said}, the intent is {intent}")
-        self.trace.note(process.name, "sends", f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})")
+        self.trace.note(
+            process.name,
+            "sends",
+            f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})",
+        )
         return Origin(process.name, sent.epoch, intent.intent if intent else "")
 
     # Time
@@ -401,4 +406,3 @@ def policy_of(**worker: Any) -> Policy:
     }
     interval = data.pop("interval", "10s")
     return Policy.model_validate({"interval": interval, "workers": {WORKER: data}})
-
