@@ -20,7 +20,7 @@ class Timing:
     """
 
     ttl: float = 15.0
-    renew: float = 5.0
+    renew: float = 1.0
     redis_timeout: float = 2.0
     railway_timeout: float = 5.0
     landing_bound: float = 60.0
@@ -38,7 +38,8 @@ class Timing:
         landing_bound: float | None = None,
     ) -> Self:
         """What is not given follows from the lease's life, so that a short lease has short deadlines."""
-        renewed = ttl / 3 if renew is None else renew
+        # Often: a call of a millisecond, and whatever befalls the lease or what Redis remembers is noticed as soon.
+        renewed = min(1.0, ttl / 3) if renew is None else renew
         left = max(0.05, _window(ttl) - renewed)
         return cls(
             ttl=ttl,
@@ -75,8 +76,11 @@ class Timing:
 
     @property
     def survivors_wait(self) -> float:
-        """How long a newcomer leaves an empty Redis to those who may remember what it held: they look once a poll."""
-        return 1.25 * self.poll + 0.25
+        """How long a newcomer leaves an empty Redis to those who may remember what it held.
+
+        A standby looks once a poll; a leader only when it renews its lease.
+        """
+        return 1.25 * max(self.poll, self.renew) + 0.25
 
     def problems(self) -> Iterator[str]:
         """The inequalities that do not hold, each with its mend."""
