@@ -78,5 +78,5 @@ def _moved(
     if known is None or (stamp < known.stamp and written):
         return new
     if stamp > known.stamp:
-        return new if new.at > known.at + _WAY_S else _Anchor(stamp, known.at)
+        return new if written or new.at > known.at + _WAY_S else _Anchor(stamp, known.at)
     return known
