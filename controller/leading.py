@@ -166,6 +166,7 @@ class Leadership:
                 "redis_unavailable", message=f"{unavailable}; nobody can know who leads, so nothing is changed"
             )
         self.trouble = unavailable
+        self._empty_since = None  # what was there meanwhile, nobody can tell
         if self._held is not None and self.lease is None:
             self._step_down("Redis could not be reached for as long as the lease lasts")
 
