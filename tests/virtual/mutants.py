@@ -57,9 +57,14 @@ def _both(*mutants: Mutant) -> Iterator[None]:
 
 @_mutant
 def _trusts_an_expired_lease() -> AbstractContextManager[Any]:
+    def ever_held(self: Any) -> Lease | None:
+        held: Lease | None = self._held or self.__dict__.get("_once_held")
+        self._once_held = held
+        return held
+
     return _both(
-        lambda: patch.object(Leadership, "lease", property(lambda self: self._held)),
-        lambda: patch.object(Leadership, "may_act", lambda self, epoch: self._held is not None),
+        lambda: patch.object(Leadership, "lease", property(ever_held)),
+        lambda: patch.object(Leadership, "may_act", lambda self, epoch: ever_held(self) is not None),
     )
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from tests.virtual.network import Way
 from tests.virtual.railway import Change, Fate
+from tests.virtual.scripts import Model
 from tests.virtual.verdict import violations
-from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
+from tests.virtual.world import KEYS, Process, SimulatedWorld, policy_of, simulated_world
 
 DEPLOYED_AT_S = 30.0
 
@@ -155,6 +156,112 @@ def test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it(w
         world.redis.start(with_data)
         scene.burst(600)
         assert world.kernel.now - scene.ours[0].at >= 30
+        scene.judge()
+
+
+def test_a_change_that_lands_late_is_followed_by_the_next_a_cooldown_after_it_landed() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.have_bad_mutations(Fate.LATE, 5)
+        scene.burst(45)
+        scene.until(lambda: scene.ours)
+        scene.burst(600)
+        world.run_for(1)
+        first, second = scene.ours
+        assert second.at - first.at >= 30
+        scene.judge()
+
+
+def test_while_a_change_may_still_land_nothing_else_is_asked_for() -> None:
+    for seed in range(6):
+        with stage(seed) as scene:
+            scene.world.railway.have_bad_mutations(Fate.LATE, 5)
+            scene.burst(45)
+            scene.world.postgres.swing(600)
+            granted = len(scene.world.record.granted)
+            scene.until(lambda: scene.ours)
+            assert len(scene.world.record.granted) == granted
+            scene.judge()
+
+
+def test_a_successor_keeps_the_cooldown_of_its_predecessor() -> None:
+    with stage() as scene:
+        scene.burst(45)
+        scene.world.run_for(5)
+        scene.world.kill(scene.leader)
+        scene.world.keep_running()
+        scene.burst(600)
+        scene.world.run_for(1)
+        first, second = scene.ours
+        assert second.at - first.at >= 30
+        scene.judge()
+
+
+def test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits() -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst(45)
+        world.run_for(5)
+        for process in world.alive:
+            world.kill(process)
+        world.redis.flush()
+        world.keep_running()
+        world.postgres.swing(0)
+        scene.until(lambda: len(scene.ours) == 2)
+        assert scene.ours[1].at - scene.ours[0].at >= 120
+        scene.judge()
+
+
+def test_a_lost_lease_is_waited_for_by_its_successor() -> None:
+    """The count is far too high, which is corrected at once: by whoever leads, and by nobody else."""
+    for seed in range(8):
+        with stage(seed) as scene:
+            scene.burst(45)
+            scene.world.run_for(0.5)
+            scene.world.railway.change_by_hand(7)
+            scene.world.run_for(3)
+            scene.world.redis.lose(":lease")
+            scene.world.run_for(60)
+            scene.judge()
+
+
+def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
+    for seed in range(6):
+        with stage(seed) as scene:
+            world, leader, standby = scene.world, scene.leader, scene.standby
+            world.kill(standby)
+            leader.links["redis"].way, leader.links["redis"].held_s = Way.HOLD, 40.0
+            world.run_for(7)
+            world.kill(leader)
+            world.run_for(40)
+            assert world.redis.store.get(KEYS.lease) is None
+            world.keep_running()
+            scene.judge()
+
+
+def test_an_intent_is_for_whoever_holds_the_lease_in_redis() -> None:
+    """It is lost between the two scripts of one cycle."""
+    with stage() as scene:
+        world = scene.world
+
+        def lose(who: str, model: Model, keys: object, args: object, answer: object) -> None:
+            if model.name == "remember":
+                world.redis.lose(":lease")
+
+        world.redis.watchers.append(lose)
+        world.postgres.swing(80)
+        world.run_for(11)
+        world.redis.watchers.remove(lose)
+        assert scene.counts == []
+        scene.judge()
+
+
+def test_nothing_is_done_on_a_reading_of_railway_that_is_missing() -> None:
+    with stage() as scene:
+        scene.world.railway.have_bad_reads(Fate.NO_DATA, 100)
+        scene.world.postgres.swing(600)
+        scene.world.run_for(95)
+        assert scene.counts == []
         scene.judge()
 
 

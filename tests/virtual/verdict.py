@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from tests.virtual.railway import Change
 from tests.virtual.record import Life, Record, Sent
 
+_LAG_S = 25.0
+"""How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -93,7 +95,10 @@ def _cooldowns(record: Record) -> Iterator[str]:
 def _was_overtaken(record: Record, change: Change) -> bool:
     """Other hands changed the count while ours was on its way, so that it went another way than was decided."""
     intent = next((one for one in record.granted if one.intent == change.intent), None)
-    return intent is not None and (intent.after > intent.before) != (change.after > change.before)
+    if intent is None or (intent.after > intent.before) == (change.after > change.before):
+        return False
+    names = {life.who for life in record.lives}
+    return any(one.by not in names and intent.at - _LAG_S <= one.at <= change.at for one in record.changes)
 
 
 def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, change: Change) -> bool:

@@ -20,7 +20,6 @@ from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRate
 from controller.board import Board
 from controller.leading import Leadership
 from controller.log import Log
-from controller.model import Lease
 from controller.policy import Policy
 from controller.ports import Watched
 from controller.reconciler import World as Ports
@@ -79,6 +78,12 @@ class Process:
     @property
     def is_alive(self) -> bool:
         return not self.loop.is_dead
+
+    @property
+    def is_sure_to_lead(self) -> bool:
+        """By the figures themselves, and not by what the program makes of them: it may be a mutant."""
+        leading = self.leadership
+        return leading._held is not None and self.clock.monotonic() < leading._valid_until
 
     async def live(self, ended: Callable[[], None]) -> None:
         """As app.run() does: leads and turns until it is told to end, then ends in good order."""
@@ -252,6 +257,8 @@ class SimulatedWorld:
             holder = args[0].partition(":")[2]
             granted = Granted(self.kernel.now, who, holder, args[1], int(args[2]), int(args[3]), int(args[4]))
             process.last_intent = granted
+            if self.redis.store.get(keys[0]) != args[0]:
+                self.record.bugs.append(f"{who}: an intent was written down without the lease")
             self.record.granted.append(granted)
             self.trace.note("redis", "intent", f"{granted.before} → {granted.after} of {who}, epoch {granted.epoch}")
             for trigger in list(self.when_granted):
@@ -260,13 +267,12 @@ class SimulatedWorld:
             process.life.learned.append(self.kernel.now)
 
     def _sending(self, process: Process, operation: str, headers: Mapping[str, str]) -> Origin:
-        lease = process.leadership.lease
         intent = process.last_intent
         holder = intent.holder if intent else ""
         acquired_at = next((one.at for one in reversed(self.record.acquired) if one.holder == holder), -1.0)
         acted = {one.intent.holder for one in self.record.sent if one.intent is not None}
-        trusting = [one for one in self.alive if one is not process and one.leadership.lease is not None]
-        rivals = [one.name for one in trusting if cast("Lease", one.leadership.lease).holder in acted]
+        trusting = [one for one in self.alive if one is not process and one.is_sure_to_lead]
+        rivals = [one.name for one in trusting if one.leadership.holder in acted]
         sent = Sent(
             self.kernel.now,
             process.name,
@@ -277,7 +283,7 @@ class SimulatedWorld:
             process.read_count,
             process.queue.last_read,
             tuple(rivals),
-            is_leader=lease is not None,
+            is_leader=process.is_sure_to_lead,
         )
         self.record.sent.append(sent)
         said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
@@ -302,7 +308,8 @@ class SimulatedWorld:
 
     @property
     def is_as_wanted(self) -> bool:
-        return self.railway.asked == self.railway.shown == self.railway.running == self.wanted
+        railway, is_open = self.railway, "intent" in self.redis.store.hash(KEYS.worker(WORKER))
+        return not is_open and railway.asked == railway.shown == railway.running == self.wanted
 
     @property
     def bound_s(self) -> float:

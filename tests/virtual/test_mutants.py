@@ -1,0 +1,45 @@
+"""Each guard has a killer: with the guard taken out, some seeds or a directed scenario fail. Else nothing was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.virtual import test_scenarios as scenarios
+from tests.virtual.mutants import MUTANTS, mutated
+from tests.virtual.seeds import run_with
+
+_MOST_SEEDS = 30
+
+KILLERS: dict[str, Callable[..., None]] = {
+    "a missing reading is 0": scenarios.test_a_database_that_is_down_changes_nothing,
+    "a young memory is trusted": scenarios.test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits,
+    "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
+    "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
+    "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
+    "no fence on the intent": scenarios.test_an_intent_is_for_whoever_holds_the_lease_in_redis,
+    "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
+    "no shadows": partial(scenarios.test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it, "none"),
+    "no wait for the old lease": scenarios.test_a_lost_lease_is_waited_for_by_its_successor,
+    "other hands go unnoticed": scenarios.test_a_change_by_other_hands_starts_the_cooldowns,
+    "renew brings it back": scenarios.test_a_renewal_that_arrives_late_brings_no_lease_back,
+    "trusts an expired lease": partial(
+        scenarios.test_whatever_moment_the_leader_goes_at_there_is_one_scale_up, "after the intent", "paused for 40 s"
+    ),
+    "what is settled late counts from before": (
+        scenarios.test_a_change_that_lands_late_is_followed_by_the_next_a_cooldown_after_it_landed
+    ),
+}
+"""The others fall to the first few seeds."""
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_a_missing_guard_is_noticed(name: str) -> None:
+    killer = KILLERS.get(name)
+    if killer is None:
+        assert any(run_with(name, seed).violations for seed in range(_MOST_SEEDS))
+        return
+    with mutated(name), pytest.raises(AssertionError):
+        killer()
