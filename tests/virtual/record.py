@@ -22,10 +22,13 @@ class Granted(NamedTuple):
 
 
 class Acquired(NamedTuple):
+    """knew_others: had heard of an earlier leader, or been one."""
+
     at: float
     who: str
     holder: str
     epoch: int
+    knew_others: bool
 
 
 class Sent(NamedTuple):

@@ -9,6 +9,8 @@ from tests.virtual.record import Life, Record, Sent
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
+_LOOK_S = 2.5
+"""A standby looks at Redis once in so long."""
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -39,11 +41,14 @@ def _acting(record: Record) -> Iterator[str]:
 
 
 def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
-    """A newcomer that finds Redis emptied waits only a moment for who remembers: on a first start there is nobody."""
-    life = next(life for life in record.lives if life.who == sent.who)
+    """Redis lost its data before others had looked at it; or they are newcomers.
+
+    A newcomer that finds Redis empty waits only a moment for who remembers: on a first start there is nobody.
+    """
     led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
-    lost = [at for at in record.lost_data_at if led <= at <= sent.acquired_at]
-    return bool(lost) and not any(at <= min(lost) for at in life.learned)
+    ours = next(one for one in reversed(record.acquired) if one.who == sent.who and one.at <= sent.at)
+    lost = [at for at in record.lost_data_at if led <= at <= ours.at]
+    return bool(lost) and (not ours.knew_others or min(lost) - led < _LOOK_S)
 
 
 def _order(record: Record) -> Iterator[str]:

@@ -250,7 +250,7 @@ class SimulatedWorld:
         process = next(one for one in self.processes if one.name == who)
         if model.name == "acquire":
             if answer[0] == 1:
-                self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1])))
+                self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
         if model.name == "record_intent" and answer[0] == "ok":
