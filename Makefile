@@ -17,7 +17,7 @@ demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and do
 test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
-simulate-faults: $(VENV)/.dev  ## controllers in virtual time under faults: SEEDS=20000 episodes, or one with its trace: SEED=4711
+simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000, or SEED=4711 with its trace
 	@$(BIN)/python -m tests.virtual $(if $(SEED),--trace $(SEED),--seeds $(or $(SEEDS),20000)) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format

@@ -8,12 +8,13 @@ it never takes another step, and whatever it had not sent yet is never sent).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -178,9 +179,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self.kernel.now
 
-    def call_soon(
-        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
-    ) -> Happening:
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Happening:
         happening = Happening(self.kernel.now, callback, args, self, context)
         if self.is_dead:
             return happening
@@ -194,8 +193,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def call_later(
         self,
         delay: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> Happening:
         return self.call_at(self.kernel.now + delay, callback, *args, context=context)
@@ -203,8 +202,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[[Unpack[Ts]], object],
-        *args: Unpack[Ts],
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> Happening:
         return self.kernel.arrange(Happening(max(when, self.kernel.now), callback, args, self, context))
@@ -252,10 +251,8 @@ def in_virtual_time(main: Coroutine[Any, Any, T], *, limit: float = 3600.0) -> T
 
 
 def _close(coroutine: Any) -> None:
-    try:
+    with contextlib.suppress(BaseException):  # what a dead process would have said
         coroutine.close()
-    except BaseException:  # noqa: BLE001  # what a dead process would have said
-        pass
 
 
 def _nothing() -> None:

@@ -127,18 +127,6 @@ def _blow(world: SimulatedWorld, name: str, dice: Random) -> None:
     world.trace.note("world", "blow", f"{name} {_BLOWS[name](world, dice)}")
 
 
-_BLOWS: dict[str, Callable[[SimulatedWorld, Random], object]] = {
-    "kill": lambda world, dice: _kill(world, dice),
-    "kill all": lambda world, dice: _kill_all(world, dice),
-    "pause": lambda world, dice: _pause(world, dice),
-    "flush": lambda world, dice: _flush_redis(world, dice),
-    "stale": lambda world, dice: _restart_redis_with_old_data(world, dice),
-    "isolate": lambda world, dice: _isolate(world, dice),
-    "lose lease": lambda world, dice: _lose_the_lease(world, dice),
-    "step clock": lambda world, dice: _set_the_clock_of_redis(world, dice),
-}
-
-
 # Redis
 
 
@@ -303,3 +291,15 @@ def _stop_postgres(world: SimulatedWorld, dice: Random) -> str:
 def _lag_postgres(world: SimulatedWorld, dice: Random) -> str:
     world.postgres.behind_s = dice.choice([5.0, 30.0])
     return _after(world, dice.choice([12.0, 40.0]), world.postgres.be_well)
+
+
+_BLOWS: dict[str, Misfortune] = {
+    "kill": _kill,
+    "kill all": _kill_all,
+    "pause": _pause,
+    "flush": _flush_redis,
+    "stale": _restart_redis_with_old_data,
+    "isolate": _isolate,
+    "lose lease": _lose_the_lease,
+    "step clock": _set_the_clock_of_redis,
+}

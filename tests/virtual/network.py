@@ -60,7 +60,7 @@ class Link:
     cut_next: bool = False
 
     def ask(self, work: Work, timeout: float) -> asyncio.Future[Any]:
-        """Has the work done at the server, unless something comes between; one outcome or another within the timeout."""
+        """Has the work done at the server, unless something comes between; some outcome within the timeout."""
         future = self.process.create_future()
         kernel, process = self.kernel, self.process
         if process.is_dead:

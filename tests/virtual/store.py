@@ -20,7 +20,8 @@ class Store:
         return self.data.get(key)
 
     def get(self, key: str) -> str | None:
-        return self.value(key)
+        value: str | None = self.value(key)
+        return value
 
     def set(self, key: str, value: str, *, px: int | None = None) -> None:
         self.data[key] = value

@@ -1,4 +1,4 @@
-"""Each guard has a killer: with the guard taken out, some seeds or a directed scenario fail. Else nothing was proven."""
+"""Each guard has a killer: without it some seeds, or a directed scenario, fail. Else nothing would be proven."""
 
 from __future__ import annotations
 

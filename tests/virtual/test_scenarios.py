@@ -53,6 +53,10 @@ class Stage:
             self.world.run_for(0.001)
         return self.world.kernel.now
 
+    def until_taken_over(self) -> float:
+        terms = len(self.world.record.acquired)
+        return self.until(lambda: len(self.world.record.acquired) > terms)
+
     def burst(self, depth: int = 80) -> None:
         """Wants four workers from now on; returns when a leader is about to ask for them."""
         granted = len(self.world.record.granted)
@@ -83,9 +87,8 @@ def test_a_killed_leader_is_followed_within_the_life_of_its_lease() -> None:
         with stage(seed) as scene:
             scene.world.run_for(seed * 0.37)
             scene.world.kill(scene.leader)
-            killed, terms = scene.world.kernel.now, len(scene.world.record.acquired)
-            scene.until(lambda: len(scene.world.record.acquired) > terms)
-            taken.append(scene.world.kernel.now - killed)
+            killed = scene.world.kernel.now
+            taken.append(scene.until_taken_over() - killed)
             scene.judge()
     assert min(taken) > 9
     assert max(taken) < 15.5
@@ -94,9 +97,8 @@ def test_a_killed_leader_is_followed_within_the_life_of_its_lease() -> None:
 def test_a_leader_that_is_told_to_end_is_followed_within_seconds() -> None:
     with stage() as scene:
         scene.world.terminate(scene.leader)
-        told, terms = scene.world.kernel.now, len(scene.world.record.acquired)
-        scene.until(lambda: len(scene.world.record.acquired) > terms)
-        assert scene.world.kernel.now - told < 2.5
+        told = scene.world.kernel.now
+        assert scene.until_taken_over() - told < 2.5
         scene.judge()
 
 
@@ -334,8 +336,7 @@ def test_an_acquire_whose_answer_is_lost_leaves_no_orphan() -> None:
         world, standby = scene.world, scene.standby
         standby.links["redis"].way = Way.HALF_DROP
         world.kill(scene.leader)
-        terms = len(world.record.acquired)
-        scene.until(lambda: len(world.record.acquired) > terms)
+        scene.until_taken_over()
         standby.links["redis"].way = Way.OPEN
         scene.until(lambda: standby.leadership.lease is not None, within=4)
         scene.judge()

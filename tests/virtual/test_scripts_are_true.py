@@ -72,8 +72,8 @@ class SameAsTheServer(RuleBasedStateMachine):
         seen=st.sampled_from(["0", "5", "2000000000"]),
         of_nothing=st.booleans(),
         patience=st.sampled_from(["0", "0", "7000"]),
-    )  # noqa: E501
-    def acquire(self, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:  # noqa: FBT001
+    )
+    def acquire(self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:
         answer = self.both(
             lua.ACQUIRE, [LEASE, EPOCH, LEADER], [holder, ttl, seen, last, patience, str(int(of_nothing))]
         )
@@ -81,11 +81,11 @@ class SameAsTheServer(RuleBasedStateMachine):
             self.leases = [*self.leases[-2:], f"{answer[1]}:{holder}"]
 
     @rule(which=st.integers(0, 2), ttl=TTLS)
-    def renew(self, which: int, ttl: str) -> None:
+    def renew(self, *, which: int, ttl: str) -> None:
         self.both(lua.RENEW, [LEASE, LEADER], [self.lease(which), ttl])
 
     @rule(which=st.integers(0, 2))
-    def release(self, which: int) -> None:
+    def release(self, *, which: int) -> None:
         self.both(lua.RELEASE, [LEASE, LEADER], [self.lease(which)])
 
     def lease(self, which: int) -> str:
@@ -94,9 +94,9 @@ class SameAsTheServer(RuleBasedStateMachine):
     # The memory
 
     @initialize(lead=st.booleans())
-    def begin(self, lead: bool) -> None:  # noqa: FBT001
+    def begin(self, *, lead: bool) -> None:
         if lead:
-            self.acquire("a", "", "15000", "0", of_nothing=True, patience="0")
+            self.acquire(holder="a", last="", ttl="15000", seen="0", of_nothing=True, patience="0")
 
     @rule(
         which=st.integers(0, 5),
@@ -110,9 +110,10 @@ class SameAsTheServer(RuleBasedStateMachine):
         down=AGES,
         intent=st.none() | IDS,
         age=st.sampled_from(["0", "20000"]),
-    )  # noqa: E501
+    )
     def remember(
         self,
+        *,
         which: int,
         wanted: str,
         count: str,
@@ -123,7 +124,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         up: str,
         down: str,
         intent: str | None,
-        age: str,  # noqa: E501, FBT001
+        age: str,
     ) -> None:
         memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
         known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
@@ -137,8 +138,8 @@ class SameAsTheServer(RuleBasedStateMachine):
         after=COUNTS,
         direction=st.sampled_from(["up", "down"]),
         stale=st.integers(0, 7),
-    )  # noqa: E501
-    def record_intent(self, which: int, ident: str, after: str, direction: str, stale: int) -> None:
+    )
+    def record_intent(self, *, which: int, ident: str, after: str, direction: str, stale: int) -> None:
         hold = self.store.hash(HASH)
         version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
         if stale < 4:
@@ -147,7 +148,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.both(lua.RECORD_INTENT, [LEASE, HASH, PAST], args)
 
     @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]))
-    def accept(self, which: int, ident: str, direction: str) -> None:
+    def accept(self, *, which: int, ident: str, direction: str) -> None:
         self.both(lua.ACCEPT, [LEASE, HASH, PAST], [self.lease(which // 4), self.likely(ident), direction])
 
     @rule(
@@ -157,8 +158,8 @@ class SameAsTheServer(RuleBasedStateMachine):
         outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]),
         count=COUNTS,
         unseen=st.sampled_from(["", "d1"]),
-    )  # noqa: E501
-    def settle(self, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str) -> None:
+    )
+    def settle(self, *, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str) -> None:
         args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen]
         self.both(lua.SETTLE, [LEASE, HASH, PAST], args)
 
@@ -167,15 +168,15 @@ class SameAsTheServer(RuleBasedStateMachine):
         return ident if ident == "i3" else self.store.hget(HASH, "intent") or ident
 
     @rule(which=st.integers(0, 5), count=COUNTS)
-    def charge(self, which: int, count: str) -> None:
+    def charge(self, *, which: int, count: str) -> None:
         self.both(lua.CHARGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
 
     @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}']))
-    def publish(self, which: int, cycle: str) -> None:
+    def publish(self, *, which: int, cycle: str) -> None:
         self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])
 
     @rule(behind=st.integers(-1, 2), up=AGES, down=AGES, same=st.booleans())
-    def watch(self, behind: int, up: str, down: str, same: bool) -> None:  # noqa: FBT001
+    def watch(self, *, behind: int, up: str, down: str, same: bool) -> None:
         hold = self.store.hash(HASH)
         revision = str(max(0, int(hold.get("revision", "0")) + behind))
         args = [hold.get("memory", "m") if same else "m9", revision, up, down]
@@ -188,26 +189,26 @@ class SameAsTheServer(RuleBasedStateMachine):
     # The world
 
     @rule(milliseconds=STEPS)
-    def time_passes(self, milliseconds: int) -> None:
+    def time_passes(self, *, milliseconds: int) -> None:
         self.store.now += milliseconds
         self.let_the_server_follow()
 
     @rule(milliseconds=STEPS)
-    def the_clock_is_set_back(self, milliseconds: int) -> None:
+    def the_clock_is_set_back(self, *, milliseconds: int) -> None:
         self.store.now -= milliseconds
         self.store.ends = {key: end - milliseconds for key, end in self.store.ends.items()}
 
     @rule(number=st.integers(1, 3))
-    def the_server_restarts(self, number: int) -> None:
+    def the_server_restarts(self, *, number: int) -> None:
         self.store.run_id = f"r{number}"
 
     @rule(key=st.sampled_from([LEASE, LEASE, EPOCH, LEADER, HASH, PAST]))
-    def a_key_is_lost(self, key: str) -> None:
+    def a_key_is_lost(self, *, key: str) -> None:
         self.real.delete(key)
         self.store.delete(key)
 
     @rule(name=st.sampled_from(["memory", "count", "since", "intent_previous", "last_up", "revision"]))
-    def a_field_is_lost(self, name: str) -> None:
+    def a_field_is_lost(self, *, name: str) -> None:
         self.real.hdel(HASH, name)
         self.store.hdel(HASH, name)
 
@@ -217,7 +218,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.store.ends.pop(LEASE, None)
 
     @rule(often=st.integers(0, 7))
-    def everything_is_lost(self, often: int) -> None:
+    def everything_is_lost(self, *, often: int) -> None:
         if not often:
             self.real.flushdb()
             self.store.data.clear()
@@ -269,7 +270,7 @@ def _pairs(flat: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize("part", range(2))
 def test_every_model_does_what_its_script_does(redis_url: str, part: int) -> None:
     machine = type(f"Part{part}", (SameAsTheServer,), {"url": redis_url})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=120,

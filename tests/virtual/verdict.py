@@ -58,7 +58,7 @@ def _order(record: Record) -> Iterator[str]:
         fell = later.epoch < earlier.epoch and not _epoch_was_forgotten(record, earlier, later)
         if older or fell:
             yield (
-                f"{later.at:.3f}: {later.who} sent in epoch {later.epoch} after {earlier.who} had in epoch {earlier.epoch}"
+                f"{later.at:.3f}: {later.who} sent in epoch {later.epoch}, after {earlier.who} in epoch {earlier.epoch}"
             )
 
 
@@ -144,7 +144,8 @@ def _readings(record: Record) -> Iterator[str]:
         wanted = max(policy.min_replicas, min(policy.max_replicas, policy.wanted_at(sent.read_depth)))
         if (after > before and after > wanted) or (after < before and after < wanted):
             yield (
-                f"{sent.at:.3f}: {sent.who} asked for {after} where {sent.read_depth} jobs and {before} workers were read"
+                f"{sent.at:.3f}: {sent.who} asked for {after} where it had read {sent.read_depth} jobs "
+                f"and {before} workers"
             )
 
 
