@@ -205,6 +205,9 @@ def _set_the_clock_of_redis(world: SimulatedWorld, dice: Random) -> str:
 
 def _spoil(world: SimulatedWorld, link: Link, way: Way, seconds: float, held_s: float = 0.0) -> None:
     link.way, link.held_s = way, held_s
+    for process in world.alive:
+        if process.links["redis"] is link:
+            process.life.deaf.append((world.kernel.now, world.kernel.now + seconds))
 
     def mend() -> None:
         if link.way is way:

@@ -47,13 +47,13 @@ class Sent(NamedTuple):
 
 
 class Life(NamedTuple):
-    """One process from its start to its end. `learned`: the moments at which it heard what Redis remembers."""
+    """One process from its start to its end. `learned`: when it heard what Redis remembers; `deaf`: when it could not."""
 
     who: str
     since: float
     until: float | None
     learned: list[float]
-    paused: list[tuple[float, float]]
+    deaf: list[tuple[float, float]]
 
 
 @dataclass

@@ -117,7 +117,8 @@ def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, chan
 
 def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
     lived_on = life.since <= happened and (life.until is None or life.until > until)
-    return lived_on and any(happened <= at <= lost for at in life.learned)
+    could_tell = not any(since < until and lost < end for since, end in life.deaf)
+    return lived_on and could_tell and any(happened <= at <= lost for at in life.learned)
 
 
 def _bounds(record: Record) -> Iterator[str]:

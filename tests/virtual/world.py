@@ -223,7 +223,7 @@ class SimulatedWorld:
             return
         self.trace.note(process.name, "paused", f"for {seconds:.1f} s")
         process.loop.pause()
-        process.life.paused.append((self.kernel.now, self.kernel.now + seconds))
+        process.life.deaf.append((self.kernel.now, self.kernel.now + seconds))
         self.kernel.after(seconds, self.resume, process)
 
     def resume(self, process: Process) -> None:
