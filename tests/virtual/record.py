@@ -47,7 +47,7 @@ class Sent(NamedTuple):
 
 
 class Life(NamedTuple):
-    """One process from its start to its end. `learned`: when it heard what Redis remembers; `deaf`: when it could not."""
+    """A process from start to end. `learned`: when it heard what Redis remembers; `deaf`: when it did not."""
 
     who: str
     since: float
