@@ -13,7 +13,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.virtual.loop import Kernel, ProcessLoop
+from tests.virtual.loop import Happening, Kernel, ProcessLoop
 
 
 class Way(StrEnum):
@@ -69,20 +69,21 @@ class Link:
         if self.way is Way.REFUSE:
             return self.refuse()
 
-        def reply(answer: Answer) -> None:
-            if self.way not in {Way.DROP, Way.HALF_DROP}:
-                kernel.after(self._delay(), _conclude, future, answer, process=process)
-
         if self.cut_next:
             self.cut_next = False
             kernel.after(self._delay() * 2, _fail, future, self.errors.broken, process=process)
             if self.random.random() < 0.5:
                 kernel.after(self._delay(), work, _into_the_void)
             return future
+        end = kernel.after(timeout, _fail, future, self.errors.timed_out, process=process)
+
+        def reply(answer: Answer) -> None:
+            if self.way is not Way.DROP and self.way is not Way.HALF_DROP:
+                kernel.after(self._delay(), _conclude, future, answer, end, process=process)
+
         if self.way is not Way.DROP:
             held = self.held_s * self.random.random() if self.way is Way.HOLD else 0.0
             kernel.after(self._delay() + held, work, reply)
-        kernel.after(timeout, _fail, future, self.errors.timed_out, process=process)
         return future
 
     def refuse(self) -> asyncio.Future[Any]:
@@ -96,9 +97,10 @@ class Link:
         return self.usual_s * (0.5 + self.random.random()) + slow
 
 
-def _conclude(future: asyncio.Future[Any], answer: Answer) -> None:
+def _conclude(future: asyncio.Future[Any], answer: Answer, end: Happening) -> None:
     if future.done():
         return
+    end.cancel()
     if answer.error is not None:
         future.set_exception(answer.error)
     else:

@@ -116,6 +116,7 @@ class Railway:
         self.asked_to_stop = replicas == 0
         self.changes: list[Change] = []
         self.applied = 0
+        self.under_way = 0
         self.hits: dict[Fate, int] = {}
         self.when_applied: list[Callable[[], None]] = []
         self._bad_reads: tuple[Fate, float] | None = None
@@ -213,6 +214,7 @@ class Railway:
 
     def _mutate(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate) -> None:
         def apply(reply: Reply) -> None:
+            self.under_way -= 1
             answer = self._apply(operation, variables, origin)
             if fate is Fate.DONE:
                 self._answer(reply, 200, answer)
@@ -226,6 +228,7 @@ class Railway:
             return self._answer(reply, 200, _error("Not allowed in this state"))
         if fate is Fate.BAD_GATEWAY and self.random.random() < 0.5:
             return self._answer(reply, 502, b"<html>Bad Gateway</html>")
+        self.under_way += 1
         if fate is Fate.LATE:
             self.kernel.after(self.land_s * (0.05 + 0.9 * self.random.random()), apply, reply)
             return None

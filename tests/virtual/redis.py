@@ -7,7 +7,6 @@ that reaches the server runs, whatever has become of its sender; one that reache
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -51,7 +50,7 @@ class RedisServer:
         self._loading_until = 0.0
         self._refuses_writes: Callable[[], Exception] | None = None
         self._queued: list[Callable[[], None]] = []
-        self._snapshot = copy.deepcopy(self.store)
+        self._snapshot = self.store.copy()
         kernel.after(_SNAPSHOT_EVERY_S, self._take_snapshot)
 
     def receive(self, command: Callable[[Store], Any], reply: Reply, *, writes: bool) -> None:
@@ -94,7 +93,7 @@ class RedisServer:
         if with_data != "kept":
             self.lost_data_at.append(self.kernel.now)
         if with_data == "stale":
-            self.store = copy.deepcopy(self._snapshot)
+            self.store = self._snapshot.copy()
         elif with_data == "none":
             self.store = Store("")
         self.store.run_id = self._new_run_id()
@@ -146,7 +145,7 @@ class RedisServer:
             self.go_on()
 
     def _take_snapshot(self) -> None:
-        self._snapshot = copy.deepcopy(self.store)
+        self._snapshot = self.store.copy()
         self.kernel.after(_SNAPSHOT_EVERY_S * (0.5 + self.random.random()), self._take_snapshot)
 
     def _new_run_id(self) -> str:

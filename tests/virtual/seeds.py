@@ -6,8 +6,10 @@ import gc
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from unittest.mock import patch
 
 from controller.adapters.railway import client
 from tests.virtual.episode import Result, run
@@ -74,7 +76,7 @@ def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
     was_on = gc.isenabled()
     gc.disable()
     try:
-        with mutated(mutant):
+        with _quick_start(), mutated(mutant):
             for number, seed in enumerate(seeds):
                 total.count(run(seed))
                 if number % 10 == 9:
@@ -90,13 +92,11 @@ def run_seeds(seeds: range, *, mutant: str | None = None, jobs: int) -> Iterator
     if jobs == 1:
         yield from map(partial(run_chunk, mutant=mutant), chunks)
         return
-    with multiprocessing.Pool(jobs, initializer=_begin) as pool:
+    with multiprocessing.Pool(jobs) as pool:
         yield from pool.imap_unordered(partial(run_chunk, mutant=mutant), chunks)
 
 
-def _begin() -> None:
-    # Reading the package's version takes longer than a simulated minute, and each simulated process would do it.
+def _quick_start() -> AbstractContextManager[object]:
+    """Reading the package's version takes longer than a simulated minute, and each simulated process would do it."""
     agent = client._user_agent()
-    client._user_agent = lambda: agent
-    gc.collect()
-    gc.freeze()
+    return patch.object(client, "_user_agent", lambda: agent)

@@ -13,6 +13,10 @@ class Store:
     data: dict[str, Any] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)
 
+    def copy(self) -> Store:
+        data = {key: dict(held) if isinstance(held, dict) else held for key, held in self.data.items()}
+        return Store(self.run_id, self.now, data, dict(self.ends))
+
     def value(self, key: str) -> Any:
         end = self.ends.get(key)
         if end is not None and end <= self.now:
