@@ -53,6 +53,7 @@ async def leader_pauses_before_its_request(stage: Stage) -> None:
         await _until(lambda: paused.is_stopped)
         paused.noticed_stopped()
         await stage.fleet.until_led(other_than=paused.name)
+        await asyncio.sleep(2 * stage.pace.slack)
         paused.go_on()
     await stage.until_configured(1, within=stage.pace.settled_within)
 

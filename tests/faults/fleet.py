@@ -64,6 +64,7 @@ class Controller:
         self.leads: int | None = None
         """The epoch that it last said it has."""
         self._records = records
+        self._has_started = False
         self._paused_since: float | None = None
         records.lives.append(self.life)
         self._reading = asyncio.create_task(self._read())
@@ -130,7 +131,9 @@ class Controller:
         self.noticed_awake()
         self.life.ended = time.monotonic()
         code = self.process.returncode
-        if not self.life.end or (self.life.end == "ended" and code):
+        # One that is told to go before it has started cannot do so in good order.
+        in_order = (0,) if self._has_started else (0, -signal.SIGTERM)
+        if not self.life.end or (self.life.end == "ended" and code not in in_order):
             self.life.end = f"by itself with code {code}"
 
     def _hear(self, text: bytes) -> None:
@@ -141,6 +144,7 @@ class Controller:
         if not isinstance(fields, dict):
             fields = {"event": "stray output", "message": text.decode(errors="replace").rstrip()}
         self._records.line(self.name, fields)
+        self._has_started |= fields.get("event") == "started"
         if fields.get("event") == "lease_acquired":
             self.leads = fields.get("epoch")
         elif fields.get("event") in {"lease_lost", "lease_released"}:

@@ -14,6 +14,7 @@ from typing import Any
 from controller.adapters import redis_scripts as scripts
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.client import RailwayClient
 from controller.adapters.redis import RedisJournal
 from controller.cli import main
 from controller.leading import Leadership
@@ -50,21 +51,21 @@ def _mutant(name: str, killer: str, *promises: str) -> Callable[[Callable[[], No
 @_mutant("no-lease-check", "leader-pauses-before-its-request", "stale leader")
 def _no_lease_check() -> None:
     """The last look at the lease, right before the request, is missing."""
-    _put(Leadership, "may_act", lambda self, epoch: True)
+    _send_unasked()
 
 
 @_mutant("expired-lease", "stopped-leader-continues", "stale leader")
 def _expired_lease() -> None:
     """Whoever has once led goes on, whatever its clock and Redis say."""
     _put(Leadership, "lease", property(lambda self: self._held))
-    _put(Leadership, "may_act", lambda self, epoch: True)
+    _send_unasked()
     _put(Leadership, "_step_down", lambda self, why: None)
     for name, text in vars(scripts).copy().items():
         if name.isupper() and not name.startswith("_"):
             setattr(scripts, name, text.replace(scripts._GUARD, ""))
 
 
-@_mutant("late-intent", "leader-dies-in-mid-change", "scale-up too soon")
+@_mutant("late-intent", "answer-never-comes", "over an unknown outcome")
 def _late_intent() -> None:
     """The intent is written down after the mutation, and not at all where the answer is lost."""
     record, accept = RedisJournal.record_intent, RedisJournal.accept
@@ -134,6 +135,15 @@ def _same_epoch() -> None:
     raised = "math.max(epoch + 1, tonumber(ARGV[3]) + 1, least)"
     assert raised in scripts.ACQUIRE, "the script has changed; so must its mutant"
     scripts.ACQUIRE = scripts.ACQUIRE.replace(raised, "math.max(epoch, 1)")
+
+
+def _send_unasked() -> None:
+    begin = RailwayClient.__init__
+
+    def begin_unasked(self: RailwayClient, *arguments: Any, **more: Any) -> None:
+        begin(self, *arguments, **{**more, "may_mutate": lambda *_: True})
+
+    _put(RailwayClient, "__init__", begin_unasked)
 
 
 def _put(target: type, name: str, value: Any) -> None:
