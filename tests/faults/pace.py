@@ -49,15 +49,19 @@ class Pace:
 
     @property
     def take_over_after_a_kill(self) -> float:
-        return self.ttl + 2.0
+        return self.ttl + 2.0 + self.grace
 
-    take_over_after_a_term: float = 2.0
+    @property
+    def take_over_after_a_term(self) -> float:
+        return 2.0 + self.grace
 
     @property
     def memory_of_demand(self) -> float:
         """How old the reading behind a change may be: a paused leader may act on one for as long as its lease lasts."""
         return 2 * self.ttl
 
+    grace: float = 0.0
+    """What a machine that is busy with other things may add to a take-over."""
     slack: float = 0.5
     """Two things seen by the harness within so much time may have happened in the other order."""
     tolerance: float = 0.05

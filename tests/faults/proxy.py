@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 _CHUNK = 65_536
+_RESET = struct.pack("ii", 1, 0)
+"""What SO_LINGER takes to end a connection with a reset."""
 
 
 class Mode(StrEnum):
@@ -79,6 +83,9 @@ class Link:
 
     def _abort(self, task: asyncio.Task[None]) -> None:
         for writer in self._pairs.get(task, ()):
+            end: socket.socket | None = writer.get_extra_info("socket")
+            if end is not None and not writer.transport.is_closing():
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
