@@ -172,8 +172,8 @@ async def play(stage: Stage, sequence: Sequence) -> None:
 
 
 async def _at_rest(stage: Stage) -> None:
-    """Somebody leads, nothing runs, and no cooldown is left."""
-    await stage.stand_up()
+    """Somebody leads, nothing runs, no cooldown is left, and no fault is near."""
+    await stage.quiet()
     if stage.fake.worker.configured != 0:
         await stage.calm(0, stay=0.1)
     last = max((one["at_s"] for one in stage.fake.mutations), default=0.0)

@@ -8,6 +8,9 @@ from typing import Any
 
 from tests.faults.pace import Pace
 
+STARTED_S = 2.0
+"""After so long a controller is ready to take over."""
+
 
 @dataclass(frozen=True)
 class Sent:

@@ -112,6 +112,15 @@ class Stage:
                 await self.fleet.start(seat)
         return await self.fleet.until_led()
 
+    async def quiet(self) -> Controller:
+        """Long enough without a fault, and with everybody started, for the next take-over to be a plain one."""
+        leader = await self.stand_up()
+        healed = max((fault.healed or 0.0 for fault in self.faults), default=0.0)
+        youngest = max(seat.controller.life.began for seat in self.seats)
+        until = max(healed + self.pace.ttl, youngest + history.STARTED_S) + 0.1
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        return leader
+
     def recorded(self) -> history.History:
         records = self.fleet.records
         return history.History(

@@ -60,6 +60,7 @@ async def rounds(stage: Stage, weather: Weather, *, until: float, say: Callable[
 
 async def one_round(stage: Stage, weather: Weather, number: int) -> None:
     dice = random.Random(f"{weather.seed}:{number}:demand")
+    await stage.quiet()
     await clean_hand_over(stage, "kill-leader" if number % 2 == 0 else "term-leader")
     swinging = asyncio.create_task(stage.queue.swing(dice))
     try:

@@ -20,6 +20,7 @@ def proven(stage: Stage, least: Least) -> None:
 async def test_a_leader_that_was_stopped_for_three_leases_sends_nothing_under_its_old_epoch() -> None:
     async with set_stage(BUSY) as stage:
         await directed.stopped_leader_continues(stage)
+        await stage.quiet()
         await clean_hand_over(stage, "kill-leader")
         proven(stage, Least(scales=1, take_overs=1))
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.faults.history import Fault, History, Line, Mutation, Sent
+from tests.faults.history import STARTED_S, Fault, History, Line, Mutation, Sent
 
 _UNKNOWN = ("dropped: hang", "dropped: 502", "dropped: null", "dropped: lost", "dropped: late", "dropped: slow")
 _OF_A_SENDING_CYCLE = frozenset({"OutcomeUnknown", "ScaleFailed"})
@@ -255,7 +255,8 @@ def _take_over(history: History, fault: Fault) -> TakeOver | None:
     end = line.at if line else limit
     if any(_disturbs(other, fault, end, history.pace.ttl) for other in history.faults):
         return None
-    if not any(life.lived_through(fault.began - 1.5, end) for life in history.lives if life.process != fault.target):
+    others = [life for life in history.lives if life.process != fault.target]
+    if not any(life.lived_through(fault.began - STARTED_S, end) for life in others):
         return None
     return TakeOver(fault.began, fault.kind, line.at - fault.began if line else None)
 
