@@ -34,14 +34,14 @@ class Misfortune:
     name: str
     inject: Injection
     hold: tuple[float, float]
-    weight: int = 2
+    weight: float = 2
 
 
 ALL: dict[str, Misfortune] = {}
 
 
 def _misfortune(
-    name: str, *, hold: tuple[float, float] = (0.0, 0.0), weight: int = 2
+    name: str, *, hold: tuple[float, float] = (0.0, 0.0), weight: float = 2
 ) -> Callable[[Callable[[Stage, random.Random], AsyncIterator[None]]], Injection]:
     def register(act: Callable[[Stage, random.Random], AsyncIterator[None]]) -> Injection:
         inject = asynccontextmanager(act)
@@ -296,12 +296,17 @@ async def lease_deleted(stage: Stage, dice: random.Random) -> AsyncIterator[None
 # --- links
 
 
+def _any_link(stage: Stage, dice: random.Random) -> Link:
+    """Mostly one that is used: who does not lead talks to Redis alone."""
+    seat, neighbour = dice.choice(stage.seats), dice.choice(NEIGHBOURS)
+    return seat.links[neighbour if seat is stage.fleet.leading_seat or dice.random() < 0.2 else "redis"]
+
+
 @asynccontextmanager
 async def _disturbed(
     stage: Stage, dice: random.Random, kind: str, mode: Mode, delay: float = 0.0
 ) -> AsyncIterator[None]:
-    link = dice.choice(stage.seats).links[dice.choice(NEIGHBOURS)]
-    async with _all_disturbed(stage, kind, [link], mode, delay):
+    async with _all_disturbed(stage, kind, [_any_link(stage, dice)], mode, delay):
         yield
 
 
@@ -350,7 +355,7 @@ async def link_delayed(stage: Stage, dice: random.Random) -> AsyncIterator[None]
 @_misfortune("link-cut", weight=4)
 async def link_cut(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """Every connection of it ends with a reset; the next one works."""
-    link: Link = dice.choice(stage.seats).links[dice.choice(NEIGHBOURS)]
+    link = _any_link(stage, dice)
     with stage.fault("link-cut", link.name) as fault:
         fault.hit = link.cut() > 0
         yield
@@ -439,7 +444,7 @@ async def _ordered(stage: Stage, kind: str, **options: Any) -> AsyncIterator[Non
                 stage.fake.faults.pending.remove(order)
 
 
-def _on_order(kind: str, on: str, hold: tuple[float, float], weight: int, **fixed: Any) -> None:
+def _on_order(kind: str, on: str, hold: tuple[float, float], weight: float, **fixed: Any) -> None:
     async def order(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
         options = {**fixed, "on": on, "times": 1 if on == "mutation" else dice.randint(1, 4)}
         if kind == "late":
@@ -453,7 +458,6 @@ def _on_order(kind: str, on: str, hold: tuple[float, float], weight: int, **fixe
 
 for _kind, _options in (
     ("429", {"retry_after": 1}),
-    ("cloudflare", {}),
     ("502", {}),
     ("problem", {}),
     ("null", {}),
@@ -462,5 +466,8 @@ for _kind, _options in (
 ):
     _on_order(_kind, "query", (0.5, 3.0), 1, **_options)
     _on_order(_kind, "mutation", (3.0, 6.0), 1, **_options)
+# Seldom: it says nothing of how long to wait, so that whoever meets it waits for half a minute, storm or calm.
+_on_order("cloudflare", "query", (0.5, 3.0), 0.2)
+_on_order("cloudflare", "mutation", (3.0, 6.0), 0.2)
 _on_order("lost", "mutation", (3.0, 6.0), 4)
 _on_order("late", "mutation", (3.0, 6.0), 4)

@@ -60,6 +60,8 @@ class Pace:
         """How old the reading behind a change may be: a paused leader may act on one for as long as its lease lasts."""
         return 2 * self.ttl
 
+    turned_away: float = 30.0
+    """How long a client stays away that is told HTTP 429 and nothing else; it is not scaled down."""
     grace: float = 0.0
     """What a machine that is busy with other things may add to a take-over."""
     slack: float = 0.5

@@ -48,7 +48,7 @@ class Report:
         yield f"leaders     {sum(line.event == 'lease_acquired' for line in self.history.lines)}"
         for cause, name in (("kill-leader", "kill -9"), ("term-leader", "SIGTERM")):
             yield f"take-over   after {name}: {_times(take_overs(self.history), cause)}"
-        settled = [calm.reached - calm.healed for calm in self.history.calms if calm.reached is not None]
+        settled = [max(0.0, calm.reached - calm.healed) for calm in self.history.calms if calm.reached is not None]
         if settled:
             bound = self.history.pace.settled_within
             calms = f"{len(settled)} of {len(self.history.calms)} settled"

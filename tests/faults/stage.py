@@ -85,7 +85,7 @@ class Stage:
         It must stay for the rest of the bound as well; `stay` is how much of that is watched.
         """
         await self.queue.hold(depth)
-        began, wanted = time.monotonic(), self.pace.wanted(depth)
+        began, wanted = max(time.monotonic(), self._turned_away_until), self.pace.wanted(depth)
         bound = began + self.pace.settled_within
         reached: float | None = None
         while (now := time.monotonic()) < bound + stay and not (reached is not None and now > reached + stay):
@@ -97,6 +97,12 @@ class Stage:
         one = history.Calm(began, wanted, reached, self.fake.worker.configured)
         self.calms.append(one)
         return one
+
+    @property
+    def _turned_away_until(self) -> float:
+        """A client that was told to stay away is not healed before it may come back."""
+        met = (fault for fault in self.faults if fault.hit and fault.kind == "railway-cloudflare")
+        return max((fault.healed + self.pace.turned_away for fault in met if fault.healed is not None), default=0.0)
 
     async def until_configured(self, replicas: int, *, within: float = 15.0) -> None:
         deadline = time.monotonic() + within

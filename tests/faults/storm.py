@@ -18,11 +18,14 @@ STAY_S = 2.0
 
 @dataclass(frozen=True)
 class Blow:
-    """One misfortune: when it comes after the round's beginning, for how long it stays, and its own dice."""
+    """Misfortunes in the order of preference: the first whose victim is free comes, and stays for its `hold`.
+
+    after: when, from the round's beginning. part: how far between the shortest and the longest. seed: its own dice.
+    """
 
     after: float
-    misfortune: Misfortune
-    hold: float
+    choices: tuple[Misfortune, ...]
+    part: float
     seed: int
 
 
@@ -32,7 +35,7 @@ class Weather:
 
     seed: int
     length: float = 25.0
-    every: float = 0.6
+    every: float = 0.45
     only: Collection[str] = ()
 
 
@@ -43,8 +46,7 @@ def blows(weather: Weather, number: int) -> Iterator[Blow]:
     weights = [one.weight for one in kinds]
     at = 0.0
     while (at := at + dice.expovariate(1 / weather.every)) < weather.length:
-        (kind,) = dice.choices(kinds, weights)
-        yield Blow(at, kind, dice.uniform(*kind.hold), dice.randrange(2**32))
+        yield Blow(at, tuple(dice.choices(kinds, weights, k=4)), dice.random(), dice.randrange(2**32))
 
 
 async def rounds(stage: Stage, weather: Weather, *, until: float, say: Callable[[str], None]) -> None:
@@ -53,7 +55,7 @@ async def rounds(stage: Stage, weather: Weather, *, until: float, say: Callable[
     while number == 0 or time.monotonic() < until:
         await one_round(stage, weather, number)
         calm = stage.calms[-1]
-        took = "never" if calm.reached is None else f"after {calm.reached - calm.healed:.1f} s"
+        took = "never" if calm.reached is None else f"after {max(0.0, calm.reached - calm.healed):.1f} s"
         say(f"round {number + 1}: calm at {calm.found} of {calm.wanted} {took}")
         number += 1
 
@@ -89,9 +91,12 @@ async def _blow(stage: Stage, planned: list[Blow]) -> None:
 
 
 async def _befall(stage: Stage, blow: Blow) -> None:
-    with suppress(BusyError):
-        async with blow.misfortune.inject(stage, random.Random(blow.seed)):
-            await asyncio.sleep(blow.hold)
+    for misfortune in blow.choices:
+        shortest, longest = misfortune.hold
+        with suppress(BusyError):
+            async with misfortune.inject(stage, random.Random(blow.seed)):
+                await asyncio.sleep(shortest + blow.part * (longest - shortest))
+            return
 
 
 def _another_depth(stage: Stage, dice: random.Random) -> int:

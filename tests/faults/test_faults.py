@@ -33,5 +33,5 @@ async def test_a_hand_over_within_a_cooldown_forgets_nothing() -> None:
 
 async def test_a_storm_of_every_kind_breaks_no_promise_and_ends_in_calm() -> None:
     async with set_stage(BUSY) as stage:
-        await one_round(stage, Weather(seed=7, length=12.0, every=0.5), 0)
+        await one_round(stage, Weather(seed=9, length=8.0, every=0.4), 0)
         proven(stage, Least(scales=1, take_overs=1))
