@@ -29,19 +29,22 @@ Injection = Callable[[Stage, random.Random], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Misfortune:
-    """hold: the shortest and the longest that it lasts; weight: how often it comes, compared with the others."""
+    """hold: the shortest and the longest that it lasts; weight: how often it comes, compared with the others.
+
+    Redis itself is spared a little: while it is away nobody leads, and nothing else can be shown.
+    """
 
     name: str
     inject: Injection
     hold: tuple[float, float]
-    weight: float = 2
+    weight: float
 
 
 ALL: dict[str, Misfortune] = {}
 
 
 def _misfortune(
-    name: str, *, hold: tuple[float, float] = (0.0, 0.0), weight: float = 2
+    name: str, *, hold: tuple[float, float] = (0.0, 0.0), weight: float
 ) -> Callable[[Callable[[Stage, random.Random], AsyncIterator[None]]], Injection]:
     def register(act: Callable[[Stage, random.Random], AsyncIterator[None]]) -> Injection:
         inject = asynccontextmanager(act)
@@ -92,19 +95,19 @@ async def _killed(stage: Stage, seat: Seat, kind: str) -> AsyncIterator[None]:
             await stage.fleet.start(seat)
 
 
-@_misfortune("kill-leader", hold=(0.0, 2.0), weight=6)
+@_misfortune("kill-leader", hold=(0.0, 2.0), weight=2)
 async def kill_leader(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _killed(stage, _leading(stage), "kill-leader"):
         yield
 
 
-@_misfortune("kill-standby", hold=(0.0, 2.0), weight=2)
+@_misfortune("kill-standby", hold=(0.0, 2.0), weight=1)
 async def kill_standby(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _killed(stage, _following_seat(stage, dice), "kill-standby"):
         yield
 
 
-@_misfortune("kill-all", hold=(0.0, 1.0), weight=1)
+@_misfortune("kill-all", hold=(0.0, 1.0), weight=0.3)
 async def kill_all(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """And all start again at once."""
     with stage.claim("spare", *(seat.name for seat in stage.seats)):
@@ -126,26 +129,26 @@ async def _stopped(stage: Stage, seat: Seat, kind: str) -> AsyncIterator[None]:
             controller.go_on()
 
 
-@_misfortune("stop-leader-short", hold=(0.2, 2.5), weight=4)
+@_misfortune("stop-leader-short", hold=(0.2, 2.5), weight=2)
 async def stop_leader_short(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """For less than the lease lasts, more or less."""
     async with _stopped(stage, _leading(stage), "stop-leader-short"):
         yield
 
 
-@_misfortune("stop-leader-long", hold=(3.5, 6.0), weight=6)
+@_misfortune("stop-leader-long", hold=(3.5, 6.0), weight=1.5)
 async def stop_leader_long(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _stopped(stage, _leading(stage), "stop-leader-long"):
         yield
 
 
-@_misfortune("stop-standby", hold=(0.2, 5.0))
+@_misfortune("stop-standby", hold=(0.2, 5.0), weight=1.5)
 async def stop_standby(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _stopped(stage, _following_seat(stage, dice), "stop-standby"):
         yield
 
 
-@_misfortune("term-leader", hold=(0.0, 2.0), weight=4)
+@_misfortune("term-leader", hold=(0.0, 2.0), weight=1.5)
 async def term_leader(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     with _victim(stage, stage.fleet.leading_seat) as controller:
         seat = _leading(stage)
@@ -157,7 +160,7 @@ async def term_leader(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
             await stage.fleet.start(seat)
 
 
-@_misfortune("overlapping-deploy", hold=(0.0, 1.0), weight=3)
+@_misfortune("overlapping-deploy", hold=(0.0, 1.0), weight=1)
 async def overlapping_deploy(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """A new one starts beside the old ones, one of which is told to go; later it goes itself, for its successor."""
     seat = _any_seat(stage, dice)
@@ -174,7 +177,7 @@ async def overlapping_deploy(stage: Stage, dice: random.Random) -> AsyncIterator
             await stage.spare.controller.term()
 
 
-@_misfortune("clock-shifted", hold=(1.0, 6.0))
+@_misfortune("clock-shifted", hold=(1.0, 6.0), weight=1)
 async def clock_shifted(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """One controller's wall clock is wrong from its start on; its monotonic clock is true, as everybody's is."""
     seat = _any_seat(stage, dice)
@@ -212,7 +215,7 @@ async def _command(stage: Stage, *words: Any) -> None:
         await client.execute_command(*words)  # type: ignore[no-untyped-call]  # as the library has it
 
 
-@_misfortune("redis-restarted", hold=(0.1, 3.0), weight=3)
+@_misfortune("redis-restarted", hold=(0.1, 3.0), weight=0.7)
 async def redis_restarted(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """In good order, with its data."""
     with _redis(stage, "redis-restarted"):
@@ -223,7 +226,7 @@ async def redis_restarted(stage: Stage, dice: random.Random) -> AsyncIterator[No
             await asyncio.to_thread(stage.servers.start_redis)
 
 
-@_misfortune("redis-killed", hold=(0.1, 4.0), weight=3)
+@_misfortune("redis-killed", hold=(0.1, 4.0), weight=0.7)
 async def redis_killed(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """With kill -9; its append-only file survives."""
     with _redis(stage, "redis-killed"):
@@ -236,7 +239,7 @@ async def redis_killed(stage: Stage, dice: random.Random) -> AsyncIterator[None]
             await asyncio.to_thread(stage.servers.start_redis)
 
 
-@_misfortune("redis-emptied", hold=(0.1, 4.0), weight=3)
+@_misfortune("redis-emptied", hold=(0.1, 4.0), weight=0.7)
 async def redis_emptied(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """It goes, and comes back without its data."""
     with _redis(stage, "redis-emptied"):
@@ -248,7 +251,7 @@ async def redis_emptied(stage: Stage, dice: random.Random) -> AsyncIterator[None
             await asyncio.to_thread(stage.servers.start_redis)
 
 
-@_misfortune("redis-flushed", weight=2)
+@_misfortune("redis-flushed", weight=0.7)
 async def redis_flushed(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     with _redis(stage, "redis-flushed"):
         await _command(stage, "FLUSHALL")
@@ -256,7 +259,7 @@ async def redis_flushed(stage: Stage, dice: random.Random) -> AsyncIterator[None
         yield
 
 
-@_misfortune("redis-paused", weight=3)
+@_misfortune("redis-paused", weight=0.7)
 async def redis_paused(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """CLIENT PAUSE: connections are taken, and commands wait. What waited is then carried out late."""
     seconds = dice.uniform(0.2, 4.5)
@@ -269,7 +272,7 @@ async def redis_paused(stage: Stage, dice: random.Random) -> AsyncIterator[None]
             await asyncio.sleep(max(0.0, until - time.monotonic()))
 
 
-@_misfortune("redis-frozen", hold=(0.2, 4.5))
+@_misfortune("redis-frozen", hold=(0.2, 4.5), weight=0.7)
 async def redis_frozen(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """SIGSTOP: even its clock seems to jump afterwards."""
     with _redis(stage, "redis-frozen"):
@@ -282,7 +285,7 @@ async def redis_frozen(stage: Stage, dice: random.Random) -> AsyncIterator[None]
             os.kill(pid, signal.SIGCONT)
 
 
-@_misfortune("lease-deleted", weight=2)
+@_misfortune("lease-deleted", weight=0.7)
 async def lease_deleted(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """By a person, or by an eviction; the rest of the data stays."""
     with _redis(stage, "lease-deleted"):
@@ -327,32 +330,32 @@ async def _all_disturbed(
                 await link.heal()
 
 
-@_misfortune("link-refused", hold=(0.2, 4.0), weight=3)
+@_misfortune("link-refused", hold=(0.2, 4.0), weight=2)
 async def link_refused(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _disturbed(stage, dice, "link-refused", Mode.REFUSE):
         yield
 
 
-@_misfortune("link-silent", hold=(0.2, 5.0), weight=4)
+@_misfortune("link-silent", hold=(0.2, 5.0), weight=3)
 async def link_silent(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _disturbed(stage, dice, "link-silent", Mode.SILENT):
         yield
 
 
-@_misfortune("link-half-silent", hold=(0.2, 5.0), weight=4)
+@_misfortune("link-half-silent", hold=(0.2, 5.0), weight=3)
 async def link_half_silent(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """Requests pass, replies are lost."""
     async with _disturbed(stage, dice, "link-half-silent", Mode.HALF):
         yield
 
 
-@_misfortune("link-delayed", hold=(0.5, 4.0), weight=3)
+@_misfortune("link-delayed", hold=(0.5, 4.0), weight=5)
 async def link_delayed(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     async with _disturbed(stage, dice, "link-delayed", Mode.DELAY, dice.choice((0.02, 0.1, 0.3, 0.8))):
         yield
 
 
-@_misfortune("link-cut", weight=4)
+@_misfortune("link-cut", weight=8)
 async def link_cut(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """Every connection of it ends with a reset; the next one works."""
     link = _any_link(stage, dice)
@@ -361,7 +364,7 @@ async def link_cut(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
         yield
 
 
-@_misfortune("isolated", hold=(0.5, 6.0), weight=3)
+@_misfortune("isolated", hold=(0.5, 6.0), weight=1.5)
 async def isolated(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     """One controller reaches nobody, and nobody tells it."""
     links = list(dice.choice(stage.seats).links.values())
@@ -372,7 +375,7 @@ async def isolated(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
 # --- PostgreSQL
 
 
-@_misfortune("postgres-stopped", hold=(0.2, 3.0), weight=2)
+@_misfortune("postgres-stopped", hold=(0.2, 3.0), weight=1)
 async def postgres_stopped(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     with stage.claim("postgres"), stage.fault("postgres-stopped"):
         await asyncio.to_thread(stage.servers.stop_postgres)
@@ -414,7 +417,7 @@ async def postgres_slow(stage: Stage, dice: random.Random) -> AsyncIterator[None
         yield
 
 
-@_misfortune("postgres-terminates", weight=2)
+@_misfortune("postgres-terminates", weight=3)
 async def postgres_terminates(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     with stage.claim("postgres"):
         async with await psycopg.AsyncConnection.connect(stage.queue.url, autocommit=True) as admin:
@@ -464,8 +467,8 @@ for _kind, _options in (
     ("hang", {"seconds": 3.0}),
     ("slow", {"seconds": 0.7}),
 ):
-    _on_order(_kind, "query", (0.5, 3.0), 1, **_options)
-    _on_order(_kind, "mutation", (3.0, 6.0), 1, **_options)
+    _on_order(_kind, "query", (0.5, 3.0), 2.5, **_options)
+    _on_order(_kind, "mutation", (3.0, 6.0), 1.5, **_options)
 # Seldom: it says nothing of how long to wait, so that whoever meets it waits for half a minute, storm or calm.
 _on_order("cloudflare", "query", (0.5, 3.0), 0.2)
 _on_order("cloudflare", "mutation", (3.0, 6.0), 0.2)

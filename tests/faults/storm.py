@@ -31,11 +31,17 @@ class Blow:
 
 @dataclass(frozen=True)
 class Weather:
-    """length: of the disturbed part of a round; every: the mean time between two blows; only: these misfortunes."""
+    """length: of the disturbed part of a round; every: the mean time between two blows; only: these misfortunes.
+
+    Blows come in gusts, with lulls between them: nobody acts while everything is in pieces, and where nobody acts
+    nothing is proven.
+    """
 
     seed: int
-    length: float = 25.0
-    every: float = 0.45
+    length: float = 52.0
+    every: float = 0.3
+    gust: float = 12.0
+    lull: float = 8.0
     only: Collection[str] = ()
 
 
@@ -46,6 +52,8 @@ def blows(weather: Weather, number: int) -> Iterator[Blow]:
     weights = [one.weight for one in kinds]
     at = 0.0
     while (at := at + dice.expovariate(1 / weather.every)) < weather.length:
+        if at % (weather.gust + weather.lull) > weather.gust:
+            continue
         yield Blow(at, tuple(dice.choices(kinds, weights, k=4)), dice.random(), dice.randrange(2**32))
 
 
