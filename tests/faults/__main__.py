@@ -6,14 +6,17 @@ import argparse
 import asyncio
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
+from controller.demo.servers import MissingExtra
 from tests.faults import directed, mutants
 from tests.faults.fleet import PLAIN
 from tests.faults.history import History
 from tests.faults.misfortunes import ALL
-from tests.faults.report import Least, Report
+from tests.faults.report import Least, Report, timeline
 from tests.faults.stage import Stage, set_stage
 from tests.faults.storm import Weather, rounds
 
@@ -45,12 +48,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     partial = given.sequences or given.faults or given.mutant
     least = Least(0, 0) if partial else Least.for_a_run_of(given.seconds)
-    report = Report.of(asyncio.run(_run(given, began, say)), least)
+    try:
+        report = Report.of(asyncio.run(_run(given, began, say)), least)
+    except MissingExtra as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     for line in report.lines(began):
         print(line)
-    if not report.is_good:
-        print(f"again with: make faults SECONDS={given.seconds} SEED={given.seed}")
-    return 0 if report.is_good else 1
+    if report.is_good:
+        return 0
+    record = Path(tempfile.gettempdir()) / f"faults-{given.seed}.txt"
+    record.write_text("\n".join(timeline(report.history, began)))
+    more = f" ARGS='--replicas {given.replicas}'" if given.replicas != 2 else ""
+    print(f"what happened when: {record}\nagain with: make faults SECONDS={given.seconds} SEED={given.seed}{more}")
+    return 1
 
 
 async def _run(given: argparse.Namespace, began: float, say: Callable[[str], None]) -> History:

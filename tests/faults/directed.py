@@ -127,6 +127,17 @@ async def redis_forgets_a_fresh_change(stage: Stage) -> None:
     await stage.until_configured(5, within=stage.pace.settled_within)
 
 
+async def redis_forgets_only_the_fresh_change(stage: Stage) -> None:
+    """Rolled back to right before a scale-up, with more work coming in."""
+    await _at_rest(stage)
+    async with ALL["redis-rolled-back"].inject(stage, random.Random()):
+        await stage.queue.hold(8)
+        await stage.until_configured(1)
+        await stage.queue.hold(500)
+        await asyncio.sleep(0.5)
+    await stage.until_configured(5, within=stage.pace.settled_within)
+
+
 async def everybody_and_everything_is_lost(stage: Stage) -> None:
     """All killed and Redis emptied: nobody can remember, and a burst does not wait."""
     await _at_rest(stage)
@@ -146,6 +157,7 @@ EVERY: tuple[Sequence, ...] = (
     change_lands_late,
     queue_is_locked_for_long,
     redis_forgets_a_fresh_change,
+    redis_forgets_only_the_fresh_change,
     everybody_and_everything_is_lost,
 )
 

@@ -251,6 +251,21 @@ async def redis_emptied(stage: Stage, dice: random.Random) -> AsyncIterator[None
             await asyncio.to_thread(stage.servers.start_redis)
 
 
+@_misfortune("redis-rolled-back", hold=(0.5, 5.0), weight=0.7)
+async def redis_rolled_back(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
+    """It comes back with what it held a few seconds ago, as from a snapshot that is not quite the last."""
+    with stage.claim("redis"):
+        files = [path for path in (stage.servers.folder / "redis").rglob("*") if path.is_file()]
+        earlier = {path: path.read_bytes() for path in files}
+        yield
+        with stage.fault("redis-rolled-back"):
+            await asyncio.to_thread(stage.servers.stop_redis)
+            stage.data_losses.append(time.monotonic())
+            for path, content in earlier.items():
+                path.write_bytes(content)  # in place: the server's user owns it
+            await asyncio.to_thread(stage.servers.start_redis)
+
+
 @_misfortune("redis-flushed", weight=0.7)
 async def redis_flushed(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
     with _redis(stage, "redis-flushed"):

@@ -60,6 +60,27 @@ class Report:
             yield f"  proves nothing: {words}"
 
 
+def timeline(history: History, began: float) -> Iterator[str]:
+    """Everything that was recorded, in the order of time, for whoever has to find out how it came to a violation."""
+    moments = [(line.at, f"{line.process:>4}  {dict(line.fields)}") for line in history.lines]
+    moments += [
+        (sent.at, f"{sent.process:>4}  SENDS under epoch {sent.epoch}, intent {sent.intent}") for sent in history.sent
+    ]
+    for one in history.mutations:
+        moments.append((one.at, f"      MUTATION {one.name} of epoch {one.epoch}, intent {one.intent}"))
+        if one.applied_at is not None:
+            moments.append((one.applied_at, f"      DONE {one.name} {one.before} → {one.after} of intent {one.intent}"))
+    for fault in history.faults:
+        moments.append((fault.began, f"      FAULT {fault.kind} {fault.target}"))
+        moments.append((fault.healed or fault.began, f"      healed {fault.kind} {fault.target}"))
+    moments += [
+        (one.ended, f"      DEMAND {one.depth}, perhaps from {one.began - began:.2f} s on") for one in history.demand
+    ]
+    moments += [(life.ended, f"{life.process:>4}  {life.end}") for life in history.lives if life.ended is not None]
+    for at, words in sorted(moments):
+        yield f"{at - began:8.2f}  {words}"
+
+
 def _missing(history: History, least: Least) -> Iterator[str]:
     if len(scales(history)) < least.scales:
         yield f"{len(scales(history))} changes of the count, where at least {least.scales} were expected"

@@ -48,6 +48,8 @@ def test_a_leader_may_send_until_its_successor_leads_and_nothing_later() -> None
     early, late = Sent(19.9, "a1", 7, "x"), Sent(21.0, "a1", 7, "y")
     assert broken(replace(QUIET, lines=lines, sent=(early,))) == []
     assert broken(replace(QUIET, lines=lines, sent=(early, late))) == ["stale leader"]
+    again = (acquired(1.0, "a1", 7), acquired(20.0, "a1", 8))
+    assert broken(replace(QUIET, lines=again, sent=(late,))) == ["stale leader"], "its own successor is one too"
 
 
 def test_one_epoch_belongs_to_one_holder() -> None:

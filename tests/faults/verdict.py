@@ -1,6 +1,6 @@
 """What a history breaks: each promise is one function over the recorded values, which yields a Violation per breach.
 
- 1. A controller whose successor leads sends nothing more.
+ 1. Nothing is sent under an epoch when a newer one has begun, by whomever.
  2. No two leaders share an epoch, and what is carried out never goes back to an older one.
  3. No scale-up within its cooldown of the last one; once per loss of Redis' data it may, where nobody awake remembered.
  4. No scale-down within its cooldown of any scale.
@@ -64,8 +64,7 @@ def scales(history: History) -> list[Mutation]:
 def _stale_leader(history: History) -> Iterator[Violation]:
     led = _acquisitions(history)
     for sent in history.sent:
-        newer = [line for line in led if line.fields["epoch"] > sent.epoch and line.process != sent.process]
-        since = min((line.at for line in newer), default=sent.at)
+        since = min((line.at for line in led if line.fields["epoch"] > sent.epoch), default=sent.at)
         if sent.at > since + history.pace.slack:
             words = f"{sent.process} sent under epoch {sent.epoch}, {sent.at - since:.1f} s after a newer leader began"
             yield Violation(sent.at, "stale leader", words)
