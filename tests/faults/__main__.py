@@ -22,7 +22,7 @@ from tests.faults.storm import Weather, rounds
 
 _MORE = """\
 Two or three `autoscaler run` on a real Redis and a real PostgreSQL scale a fake Railway, which records every mutation.
-First come directed sequences, then rounds: a storm of random faults while the queue swings, then calm, in which the
+First come directed sequences, for at most half of the time, then rounds: a storm of random faults while the queue swings, then calm, in which the
 count has to become what the policy wants. At the end everything that was recorded is judged.
 
 The seed decides which fault comes when and for how long; the processes run in real time, so that a failing seed comes
@@ -72,7 +72,8 @@ async def _run(given: argparse.Namespace, began: float, say: Callable[[str], Non
         say(f"{given.replicas} controllers start")
         progress = asyncio.create_task(_progress(stage, say))
         try:
-            await directed.in_turn(stage, _sequences(given), say, until=began + given.seconds)
+            share = 1.0 if given.sequences or given.mutant else 0.5
+            await directed.in_turn(stage, _sequences(given), say, until=began + share * given.seconds)
             if not given.sequences and given.mutant is None:
                 weather = Weather(given.seed, every=given.every, only=given.faults)
                 await rounds(stage, weather, until=began + given.seconds, say=say)

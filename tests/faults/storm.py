@@ -7,13 +7,15 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.demand import DEPTHS
 from tests.faults.misfortunes import ALL, Misfortune
 from tests.faults.stage import BusyError, Stage
 
 STAY_S = 2.0
+SHORTEST_S = 8.0
+"""Of a storm that is worth the name."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ def blows(weather: Weather, number: int) -> Iterator[Blow]:
 
 
 async def rounds(stage: Stage, weather: Weather, *, until: float, say: Callable[[str], None]) -> None:
-    """As many whole rounds as begin before `until`, at least one."""
+    """At least one round, and as many as begin before `until`; the last storm is cut short then, its calm is not."""
     number = 0
     while number == 0 or time.monotonic() < until:
-        await one_round(stage, weather, number)
+        left = max(SHORTEST_S, until - time.monotonic())
+        await one_round(stage, replace(weather, length=min(weather.length, left)), number)
         calm = stage.calms[-1]
         took = "never" if calm.reached is None else f"after {max(0.0, calm.reached - calm.healed):.1f} s"
         say(f"round {number + 1}: calm at {calm.found} of {calm.wanted} {took}")
