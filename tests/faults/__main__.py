@@ -22,8 +22,8 @@ from tests.faults.storm import Weather, rounds
 
 _MORE = """\
 Two or three `autoscaler run` on a real Redis and a real PostgreSQL scale a fake Railway, which records every mutation.
-First come directed sequences, for at most half of the time, then rounds: a storm of random faults while the queue swings, then calm, in which the
-count has to become what the policy wants. At the end everything that was recorded is judged.
+First come directed sequences, for at most half of the time. Then rounds: a storm of random faults while the queue
+swings, then calm, in which the count has to become what the policy wants. At the end everything is judged.
 
 The seed decides which fault comes when and for how long; the processes run in real time, so that a failing seed comes
 back in most runs and not in every one. Times are scaled down: a lease of 3 s, cooldowns of 5 and 8 s.
