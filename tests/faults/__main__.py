@@ -118,7 +118,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--sequences", type=_known(directed.BY_NAME), default=(), metavar="A,B", help="only these directed sequences"
     )
     parser.add_argument(
-        "--every", type=_pace, default=0.3, metavar="S", help="mean seconds between faults, default %(default)s"
+        "--every", type=_pace, default=0.22, metavar="S", help="mean seconds between faults, default %(default)s"
     )
     parser.add_argument(
         "--mutant",
