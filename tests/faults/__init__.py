@@ -14,6 +14,7 @@
     verdict.py      history in, violations out; pure
     report.py       what a person wants to know of a run
     mutants.py      controllers with one guard taken out, which the verdict has to catch
+    paused.py       a controller that stops itself between its intent and its request
     shifted.py      a controller whose wall clock is wrong
     soak.py         memory and sockets over a long time
 """
