@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate-faults check format schema clean
+.PHONY: help demo test simulate-faults faults faults-mutants soak check format schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,15 @@ test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreS
 
 simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000, or SEED=4711 with its trace
 	@$(BIN)/python -m tests.virtual $(if $(SEED),--trace $(SEED),--seeds $(or $(SEEDS),20000)) $(ARGS)
+
+faults: $(VENV)/.dev  ## break real controllers on purpose, and judge what they did (SECONDS=120, SEED=)
+	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+faults-mutants: $(VENV)/.dev  ## take one guard after the other out of a controller; the verdict has to notice
+	@$(BIN)/python -m pytest -m 'slow or not slow' -n 2 tests/faults/test_mutants.py $(ARGS)
+
+soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat (MINUTES=30, SEED=)
+	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .

@@ -102,7 +102,7 @@ class Endpoint:
 async def _payload(request: web.Request) -> Any:
     try:
         return json.loads(await request.read())
-    except ValueError:
+    except (ValueError, ConnectionError):  # the latter: cut off in mid-request, and nobody is there for the answer
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,7 @@ def _carry_out(plan: Plan, entry: Mutation, *, honoured: bool) -> Any:
     if before:
         entry.to = plan.services[0].configured
     entry.applied = honoured
+    entry.applied_at_s = time.time() if honoured else None
     entry.effect = "; ".join(each.difference() for each in before) if honoured else "none: answered, not honoured"
     entry.effect = entry.effect or "none"
     current = plan.services[0].current if plan.services else None

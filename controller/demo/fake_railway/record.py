@@ -35,6 +35,8 @@ class Mutation:
     deployment: str | None = None
     applied: bool = False
     """It was carried out as asked."""
+    applied_at_s: float | None = None
+    """When; later than it came where it was ordered to be late."""
     answered: bool = False
     """An answer went out, if only an error."""
 
