@@ -13,7 +13,7 @@ from controller.policy import Policy
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.record import Record
 from tests.virtual.verdict import violations
-from tests.virtual.world import SimulatedWorld, policy_of, simulated_world
+from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)
 _MEAN_BETWEEN_MISFORTUNES_S = 9.0
@@ -85,7 +85,11 @@ def _swing(world: SimulatedWorld, depth: int) -> None:
     world.trace.note("queue", "holds", f"{depth} jobs")
     if woken:
         for process in world.alive:
-            process.loop.call_soon(process.runner.wake)
+            process.loop.call_soon(_wake, process)
+
+
+def _wake(process: Process) -> None:
+    process.runner.wake()
 
 
 def run(seed: int, *, with_trace: bool = False) -> Result:

@@ -41,14 +41,21 @@ def _acting(record: Record) -> Iterator[str]:
 
 
 def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
-    """Redis lost its data before others had looked at it; or they are newcomers.
+    """Redis lost its data before others had looked at it, or its clock leapt while they did not look; or newcomers.
 
     A newcomer that finds Redis empty waits only a moment for who remembers: on a first start there is nobody.
     """
     led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
     ours = next(one for one in reversed(record.acquired) if one.who == sent.who and one.at <= sent.at)
     lost = [at for at in record.lost_data_at if led <= at <= ours.at]
+    learned = next(life.learned for life in record.lives if life.who == sent.who)
+    if any(led <= leap <= ours.at and not _looked_before(learned, leap) for leap in record.leapt_at):
+        return True
     return bool(lost) and (not ours.knew_others or min(lost) - led < _LOOK_S)
+
+
+def _looked_before(learned: list[float], moment: float) -> bool:
+    return any(moment - _LOOK_S <= at <= moment for at in learned)
 
 
 def _order(record: Record) -> Iterator[str]:

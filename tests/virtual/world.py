@@ -72,6 +72,7 @@ class Process:
     leadership: Leadership = field(init=False)
     runner: Runner = field(init=False)
     told: asyncio.Event = field(init=False)
+    has_begun: bool = False
     read_count: int | None = None
     last_intent: Granted | None = None
 
@@ -82,6 +83,8 @@ class Process:
     @property
     def is_sure_to_lead(self) -> bool:
         """By the figures themselves, and not by what the program makes of them: it may be a mutant."""
+        if not self.has_begun:
+            return False
         leading = self.leadership
         return leading._held is not None and self.clock.monotonic() < leading._valid_until
 
@@ -138,7 +141,7 @@ class SimulatedWorld:
     @property
     def leader(self) -> Process | None:
         """Whoever thinks so; where several do, the one that Redis agrees with or else the first."""
-        return next((process for process in self.alive if process.leadership.lease is not None), None)
+        return next((process for process in self.alive if process.is_sure_to_lead), None)
 
     def start(self, name: str | None = None) -> Process:
         self._started += 1
@@ -187,6 +190,7 @@ class SimulatedWorld:
         process.leadership = leadership
         process.runner = Runner(self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound)
         process.told = asyncio.Event()
+        process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
     def _platform(self, process: Process, leadership: Leadership) -> RailwayPlatform:
@@ -216,7 +220,7 @@ class SimulatedWorld:
     def terminate(self, process: Process) -> None:
         if process.is_alive:
             self.trace.note(process.name, "told to end")
-            process.loop.call_soon(process.told.set)
+            process.loop.call_soon(lambda: process.told.set())  # noqa: PLW0108  # it may not have begun yet
 
     def pause(self, process: Process, seconds: float) -> None:
         if not process.is_alive or process.loop.is_paused:
