@@ -10,7 +10,8 @@ from tests.virtual.record import Life, Record, Sent
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
 _LOOK_S = 2.5
-"""A standby looks at Redis once in so long."""
+"""A standby looks at Redis once in so long, at the most."""
+_ONE_LOOK_S = 1.5
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -98,6 +99,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
         forgotten = record.lost_data_at if up else []
         if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
             continue
+        if any(change.at - _ONE_LOOK_S <= leap <= change.at for leap in record.leapt_at):
+            continue  # a newcomer that leads at once, before those who remember have looked again
         yield (
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
             f"{last.before} → {last.after} by {last.by}"
