@@ -64,6 +64,7 @@ class Board:
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _taken: dict[str, str] = field(default_factory=dict)
     _began: float = field(init=False)
     _last_turn: float = field(init=False)
 
@@ -71,6 +72,7 @@ class Board:
         self._began = self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
+        self._taken.pop(cycle.worker, None)
         known = self.status.get(cycle.worker, {})
         new = cycle.status()
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
@@ -91,6 +93,8 @@ class Board:
         """
         now = self.clock.monotonic()
         for worker, text in published.items():
+            if self._taken.get(worker) == text:
+                continue  # as old as it was, and a second older
             try:
                 entry = json.loads(text)
                 status, age = dict(entry["status"]), entry["age_s"]
@@ -100,6 +104,7 @@ class Board:
                 continue
             self.status[worker] = status
             self.failing[worker] = _known_troubles(entry.get("failing"))
+            self._taken[worker] = text
             if age is None or age_s is None:
                 self.seen_at.pop(worker, None)
             else:

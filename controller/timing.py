@@ -20,7 +20,7 @@ class Timing:
     """
 
     ttl: float = 15.0
-    renew: float = 1.0
+    renew: float = 1.5
     redis_timeout: float = 2.0
     railway_timeout: float = 5.0
     landing_bound: float = 60.0
@@ -39,7 +39,7 @@ class Timing:
     ) -> Self:
         """What is not given follows from the lease's life, so that a short lease has short deadlines."""
         # Often: a call of a millisecond, and whatever befalls the lease or what Redis remembers is noticed as soon.
-        renewed = min(1.0, ttl / 3) if renew is None else renew
+        renewed = min(1.5, ttl / 3) if renew is None else renew
         left = max(0.05, _window(ttl) - renewed)
         return cls(
             ttl=ttl,
@@ -72,7 +72,7 @@ class Timing:
     @property
     def poll(self) -> float:
         """How often a standby looks: also how long it may take to see that the lease was given back."""
-        return min(1.0, self.ttl / 5)
+        return min(1.5, self.ttl / 5)
 
     @property
     def survivors_wait(self) -> float:

@@ -283,8 +283,8 @@ async def test_a_leader_whose_loop_hangs_gives_the_lease_to_one_whose_loop_turns
     ("given", "fits"),
     [
         ({}, True),
-        ({"railway_timeout": 12.6}, True),
-        ({"railway_timeout": 12.7}, False),
+        ({"railway_timeout": 12.1}, True),
+        ({"railway_timeout": 12.2}, False),
         ({"renew": 14.0}, False),
         ({"renew": 8.0, "redis_timeout": 6.0}, False),
         ({"landing_bound": 4.0}, False),
