@@ -49,12 +49,12 @@ _SLOWEST_CRON_S = 3600.0
 class Way:
     """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval.
 
-    stays: it is one of several that go on running, and has the time to hear what the others remember.
+    waits_for_survivors: a newcomer on an empty Redis hears first what others remember of it.
     """
 
     dry_run: bool = False
     gap: float | None = None
-    stays: bool = False
+    waits_for_survivors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ async def opened(
 
         async def watch() -> Watched:
             watched = await journal.watch(list(policy.workers))
-            board.take_over(watched.published, watched.age)
+            # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
+            ours = {name: text for name, text in watched.published.items() if name in policy.workers}
+            board.take_over(ours, watched.age)
             return watched
 
         leadership = Leadership(
@@ -101,14 +103,15 @@ async def opened(
             clock,
             timing=timing,
             replica=settings.replica,
-            report=log.event,
+            report=_nothing if way.dry_run else log.event,
             watch=watch,
             turning=lambda: not board.stands_still,
-            waits_for_survivors=way.stays,
+            waits_for_survivors=way.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
         queue, platform = _queue_and_platform(settings, policy, leadership, clock, stack)
-        world = World(queue, platform, journal, RedisRateLimit(redis, clock), clock, log.event)
+        shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
+        world = World(queue, platform, journal, shares, clock, log.event)
         world = _without_hands(world) if way.dry_run else world
         runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
         yield Controller(policy, world, leadership, board, runner, log, way)
@@ -137,6 +140,10 @@ def _queue_and_platform(
     return queue, RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
 
 
+def _nothing(_: str, /, **__: object) -> None:
+    """What a dry run has to say of its leading: it leads by its own word only."""
+
+
 def _without_hands(world: World) -> World:
     return World(
         world.queue,
@@ -153,7 +160,7 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
-    way = Way(dry_run=dry_run, stays=True)
+    way = Way(dry_run=dry_run, waits_for_survivors=True)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stdout, form=form) as controller:
         site = web.AppRunner(application(controller.shown), access_log=None, handle_signals=False)
         await site.setup()
@@ -231,11 +238,10 @@ async def _listen(controller: Controller, settings: Settings) -> None:
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
     """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed."""
     form: Literal["json", "text"] = "json" if as_json else "text"
-    way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S)
+    way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stderr, form=form) as controller:
         leadership = controller.leadership
-        await leadership.turn()
-        lease = leadership.lease
+        lease = await leadership.seek()
         if lease is None:
             cycles = [_without_lease(controller, name) for name in controller.policy.workers]
             for cycle in cycles:

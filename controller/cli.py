@@ -29,6 +29,10 @@ environment:
   LOG_FORMAT                 json or text, default text on a terminal and json elsewhere
   AUTOSCALER_POLICY          the policy's file, default policy.yaml
   LEASE_TTL_MS               how long a lease lasts unrenewed, default 15000
+  LEASE_RENEW_MS             how often it is renewed, default 1500
+  REDIS_TIMEOUT_MS           deadline of one call of Redis, default 2000
+  RAILWAY_TIMEOUT_MS         deadline of one change asked of Railway, default 5000
+  LANDING_BOUND_MS           how long an unknown outcome keeps all else waiting, default 60000
   REDIS_KEY_PREFIX           of our own keys, default autoscaler
   RAILWAY_API_URL            another endpoint, such as the one of `autoscaler fake-railway`
   and whatever ${NAMES} the policy uses; the shipped one: MAX_WORKERS, MIN_WORKERS, GLOBAL_RPM_LIMIT, POLL_INTERVAL_MS,

@@ -20,7 +20,7 @@ _NEVER = float("-inf")
 class Leadership:
     """Holds the lease, or waits for it. `changed` is set whenever the role changes.
 
-    `leader` and `led_since` are what everybody can see of who leads; both None while nobody does or that is not known.
+    `leader` is who leads or led last, as far as everybody can see; None where that is not known.
     """
 
     def __init__(
@@ -88,6 +88,14 @@ class Leadership:
                 continue
         await self.release()
 
+    async def seek(self) -> Lease | None:
+        """The lease, or None while another has it: as long a try as it takes a newcomer to know."""
+        while True:
+            await self.turn()
+            if self.lease is not None or self._empty_since is None or self.trouble is not None:
+                return self.lease
+            await asyncio.sleep(self._timing.poll / 2)
+
     def stop(self) -> None:
         self._stopping.set()
 
@@ -102,7 +110,8 @@ class Leadership:
             elif self._turning():
                 await self._acquire(before)
             if self._watch is not None and self._held is None:
-                self._note(await self._watch(), before)
+                # Another trusts its lease for so long from this answer on, at the latest; ours counts from before.
+                self._note(await self._watch(), self._clock.monotonic())
         except Unavailable as unavailable:
             self._lose_sight(unavailable)
         else:
@@ -115,6 +124,7 @@ class Leadership:
             last_holder=self._last_holder,
             patience=max(0.0, self._others_until - before),
             of_nothing=self._is_willing_to_begin(before),
+            wall=self._clock.wall(),
         )
         answer = await self._leases.acquire(bid, self._timing.ttl)
         if not isinstance(answer, Lease):
@@ -142,7 +152,7 @@ class Leadership:
     async def _renew(self, before: float) -> None:
         assert self._held is not None
         if before >= self._valid_until or not await self._leases.renew(self._held, self._timing.ttl):
-            self._step_down("it went to another replica, or was not renewed in time")
+            self._step_down("it went to another replica, ran out, or Redis forgot it")
             return
         if self._clock.monotonic() >= self._valid_until:
             # The answer came after our window had closed: somebody may have stopped waiting for us.
@@ -150,14 +160,14 @@ class Leadership:
             return
         self._valid_until = before + self._timing.window
 
-    def _note(self, watched: Watched, before: float) -> None:
+    def _note(self, watched: Watched, now: float) -> None:
         self.leader = watched.leader
         if watched.leader is None:
             return  # forgotten by Redis, and not by us
         self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
         if watched.leader.holder != self._last_holder:
             # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.
-            self._others_until = max(self._others_until, before + watched.trusted_for)
+            self._others_until = max(self._others_until, now + watched.trusted_for)
 
     def _lose_sight(self, unavailable: Unavailable) -> None:
         if self.trouble is None:
@@ -166,6 +176,7 @@ class Leadership:
                 "redis_unavailable", message=f"{unavailable}; nobody can know who leads, so nothing is changed"
             )
         self.trouble = unavailable
+        self.leader = None if self.lease is None else self.leader
         self._empty_since = None  # what was there meanwhile, nobody can tell
         if self._held is not None and self.lease is None:
             self._step_down("Redis could not be reached for as long as the lease lasts")
@@ -181,6 +192,7 @@ class Leadership:
         """The loop hangs: another replica, whose loop turns, shall have the lease."""
         held = self._held
         self._step_down("the loop has stopped turning, so that it is left to another replica")
+        self._valid_until = _NEVER
         if held is not None:
             await self._leases.release(held)
 

@@ -49,6 +49,7 @@ from controller.ports import (
     Source,
     Unavailable,
 )
+from controller.trouble import Beat
 
 _LONGEST_PAUSE_S = 900.0
 _BLIND_CYCLES = 3
@@ -89,6 +90,8 @@ class Reconciler:
         self._world = world
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
+        self._stopped: dict[str, str | None] = {}
+        self._rate_beat = Beat()
         self._blind = 0
         self._gap = gap
         self._short_since: float | None = None
@@ -117,12 +120,18 @@ class Reconciler:
             await self._read_usage(account)
         except Unavailable as unavailable:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
-        self._decide(account, observed, recalled)
         intent = recalled.history.intent
-        if intent is not None and observed.replicas.configured != intent.after:
-            because = (*account.decided.because, _still_open(intent, recalled.now))
-            return account.close(Outcome.HELD, *because, message=f"hold: {because[-1].words}"), recalled
-        return account.close(Outcome.HELD, message=account.decided.sentence), recalled
+        if intent is None or observed.replicas.configured == intent.after:
+            observed = self._believe_the_stop(observed, recalled)
+            self._decide(account, observed, recalled)
+            not_yet = self._not_yet(account.decided, observed.replicas, recalled)
+            if not_yet is None or not account.decided.changes_something:
+                return account.close(Outcome.HELD, message=account.decided.sentence), recalled
+        else:
+            self._decide(account, observed, recalled)
+            not_yet = _still_open(intent, recalled.now)
+        because = (*account.decided.because, not_yet)
+        return account.close(Outcome.HELD, *because, message=f"hold: {not_yet.words}"), recalled
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
@@ -228,7 +237,9 @@ class Reconciler:
             message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
             f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
         )
-        unseen = replicas.deployment if intent.after == 0 and intent.accepted else None
+        # Of a deployment that came since, the stop says nothing; nor does one that this process did not ask for.
+        stopped = self._stopped.get(intent.id) if intent.accepted else None
+        unseen = stopped if stopped == replicas.deployment else None
         return None, await self._settle(intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen or "")
 
     def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
@@ -261,6 +272,7 @@ class Reconciler:
         journal = self._world.journal
         recalled = await journal.settle(self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop)
         self._unsent.discard(intent.id)
+        self._stopped.pop(intent.id, None)
         return recalled
 
     async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
@@ -332,6 +344,8 @@ class Reconciler:
         decision = account.decided
         await self._share(max(decision.desired, decision.current), replicas)
         intent = await self._write_down(decision, version, lease)
+        if intent.after == 0:
+            self._stopped = {intent.id: replicas.deployment}
         try:
             receipt = await self._world.platform.scale(self.policy.service, intent, replicas)
         except LeaseLost as lost:
@@ -391,7 +405,10 @@ class Reconciler:
             account.rate = RateUsage(await self._world.rate_limit.used(limit), limit.rpm)
         except Unavailable as unavailable:
             # It decides nothing, so that it stops nothing either.
-            self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
+            if self._rate_beat.lasted(str(unavailable), self._world.clock.monotonic()) is not None:
+                self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
+        else:
+            self._rate_beat.over()
 
     async def _share(self, count: int, replicas: Replicas) -> None:
         """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.

@@ -186,6 +186,8 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def role(shown: Shown) -> str:
+    if shown.dry_run:
+        return "dry run"
     if shown.leadership.lease is not None:
         return "leader"
     return "unknown" if shown.leadership.trouble is not None else "standby"
@@ -284,8 +286,9 @@ def prometheus_text(shown: Shown) -> str:
 
 def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     board, lease = shown.board, shown.leadership.lease
-    samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", 1.0 if lease else 0.0)]}
-    if lease is not None:
+    leads = lease is not None and not shown.dry_run
+    samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", float(leads))]}
+    if lease is not None and leads:
         samples["autoscaler_lease_epoch"] = [("", float(lease.epoch))]
     requests = shown.requests()
     if requests is not None:

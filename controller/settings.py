@@ -147,6 +147,7 @@ class _Reader:
 
     def timing(self) -> Timing:
         """What is not set follows from the lease's life; what is set must fit together."""
+        before = len(self.problems)
         lowest = int(SHORTEST_LEASE_S * 1000)
         ttl = self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
         timing = Timing.around(
@@ -156,8 +157,9 @@ class _Reader:
             railway_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
             landing_bound=self._milliseconds("LANDING_BOUND_MS"),
         )
-        for problem in timing.problems():
-            self._refuse("LEASE_TTL_MS", problem)
+        if len(self.problems) == before:  # a number that is none fits nothing
+            for name, problem in timing.problems():
+                self._refuse(name, problem)
         return timing
 
     def _milliseconds(self, name: str) -> float | None:

@@ -82,22 +82,20 @@ class Timing:
         """
         return 1.25 * max(self.poll, self.renew) + 0.25
 
-    def problems(self) -> Iterator[str]:
-        """The inequalities that do not hold, each with its mend."""
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """The inequalities that do not hold: the variable to change first, and the mend."""
         left = self.window - self.renew
         if self.renew + self.redis_timeout > self.window + 1e-9:
-            yield (
-                f"a lease of {self.ttl:g} s is trusted for {self.window:g} s, so that LEASE_RENEW_MS and "
-                f"REDIS_TIMEOUT_MS together may be at most that, not {self.renew + self.redis_timeout:g} s"
-            )
+            both, window = self.renew + self.redis_timeout, self.window
+            mend = f"a lease of {self.ttl:g} s is trusted for {window:g} s, and they are {both:g} s"
+            yield "LEASE_RENEW_MS", f"and REDIS_TIMEOUT_MS are too long together: {mend}"
         elif self.least_left > left + 1e-9:
-            yield (
-                f"with a lease of {self.ttl:g} s renewed every {self.renew:g} s a request must end within "
-                f"{max(0.0, left - self._slack):g} s; lower RAILWAY_TIMEOUT_MS (now {self.railway_timeout:g} s), "
-                "or raise LEASE_TTL_MS"
-            )
+            most = max(0.0, left - self._slack)
+            mend = f"not {self.railway_timeout:g} s; lower it, or raise LEASE_TTL_MS"
+            lease = f"a lease of {self.ttl:g} s that is renewed every {self.renew:g} s"
+            yield "RAILWAY_TIMEOUT_MS", f"may be at most {most:g} s with {lease}, {mend}"
         if self.landing_bound < self.railway_timeout:
-            yield f"LANDING_BOUND_MS may not be below RAILWAY_TIMEOUT_MS ({self.railway_timeout:g} s)"
+            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {self.railway_timeout:g} s"
 
 
 def _window(ttl: float) -> float:

@@ -13,7 +13,7 @@ All keys of ours stand under one prefix with one hash tag, so that a script touc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from controller.adapters import redis_scripts as scripts
@@ -78,15 +78,24 @@ class RedisLeases:
 
     async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
-        known: list[str | int] = [bid.seen_epoch, bid.last_holder, _ms(bid.patience), int(bid.of_nothing)]
+        known: list[str | int] = [
+            bid.seen_epoch,
+            bid.last_holder,
+            _ms(bid.patience),
+            int(bid.of_nothing),
+            int(bid.wall),
+        ]
         answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]))
         if answer[0] == scripts.EMPTY:
             return Held(empty=True)
-        granted, epoch, wait = (int(part) for part in answer)
+        try:
+            granted, epoch, wait = (_number(str(part)) for part in answer)
+        except (ValueError, OverflowError):
+            raise _not_ours("the epoch") from None
         return Lease(bid.holder, epoch) if granted else Held(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        keys = [self._keys.lease, self._keys.leader]
+        keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
         return bool(await _ask(self._renew(keys=keys, args=[_value(lease), _ms(ttl)])))
 
     async def release(self, lease: Lease) -> None:
@@ -172,9 +181,11 @@ class RedisJournal:
 class RedisRateLimit:
     """The keys shared with the workers, in their names as the policy gives them; they carry no prefix of ours."""
 
-    def __init__(self, redis: Client, clock: Clock) -> None:
+    def __init__(self, redis: Client, clock: Clock, *, may_write: Callable[[], bool] = lambda: True) -> None:
+        """`may_write`: whether we still lead; a leader that froze and woke would publish a share of long ago."""
         self._redis = redis
         self._clock = clock
+        self._may_write = may_write
 
     async def used(self, limit: RateLimitPolicy) -> int:
         """The count under the minute's start in epoch *seconds*, as the workers write it."""
@@ -193,6 +204,10 @@ class RedisRateLimit:
             limit.keys.rpm_limit: str(limit.rpm),
             limit.keys.max_workers: str(max_workers),
         }
+        if not self._may_write():
+            raise LeaseLost(
+                "the lease ran out before the shares were published; nothing was written and nothing is sent"
+            )
         await _ask(set_all(self._redis, values))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
@@ -49,14 +50,19 @@ T = TypeVar("T")
 @asynccontextmanager
 async def warned(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
     """While it is open: one look beside everything else, as soon as Redis answers. Nobody waits for it."""
+
+    def tell_of_a_bug(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (bug := done.exception()):
+            trace = "".join(traceback.format_exception(bug))
+            report("crashed", message=f"the look at Redis' settings: {bug!r}", traceback=trace)
+
     looking = asyncio.create_task(_look(url, keys, clock, report))
+    looking.add_done_callback(tell_of_a_bug)
     try:
         yield
     finally:
         looking.cancel()
         await asyncio.wait({looking})
-        if not looking.cancelled() and (bug := looking.exception()):
-            report("crashed", message=f"the look at Redis' settings: {bug!r}")
 
 
 async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:

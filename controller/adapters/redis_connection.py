@@ -77,13 +77,13 @@ async def set_all(client: Client, values: Mapping[str, str]) -> None:
         await client.mset(dict(values))
 
 
-def in_words(error: BaseException, timeout_s: float = TIMEOUT_S) -> str:
+def in_words(error: BaseException) -> str:
     """What is wrong and what to do about it, to be read after "Redis"; no secret is in it."""
     error = _inside(error)
     if isinstance(error, RedisTimeoutError):
         if "connecting" in str(error):
-            return f"could not be connected to within {timeout_s:g} s; wrong port, firewall, or TLS on one side only?"
-        return f"did not answer within {timeout_s:g} s"
+            return "could not be connected to in time; wrong port, firewall, or TLS on one side only?"
+        return "did not answer in time"
     words = next((words for kind, words in _KINDS if isinstance(error, kind)), None)
     if words is not None:
         return words.format(_brief(error))
@@ -124,6 +124,7 @@ _ANSWERS = (
     ("cluster support disabled", "is no Redis Cluster; take cluster=true out of REDIS_URL"),
     ("NOREPLICAS", "has too few replicas in touch to take a write (min-replicas-to-write); look at its replicas"),
     ("MISCONF", "cannot save its data and takes no writes; look at its disk and its log"),
+    ("WRONGTYPE", "holds something else under one of our keys; look at them (TYPE), and DEL what is not ours"),
     ("READONLY", _REPLICA),
     ("OOM", _FULL),
     ("ACL failure in script", _SCRIPTS),

@@ -70,7 +70,7 @@ end
 """
 
 # KEYS: lease, epoch, leader. ARGV: holder, ttl, highest epoch that the caller has seen, its own last holder, for how
-# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1').
+# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1'), the caller's own time (s).
 # Answers {granted, epoch, ms to wait} or {'empty'}. A takeover raises the epoch by one; where data may have been lost
 # it begins again at the time in seconds, which is more than it can have come to.
 ACQUIRE = (
@@ -112,7 +112,7 @@ if left > 0 then
 end
 local process = run()
 if (epoch == 0 or known[6] ~= process) and ARGV[6] ~= '1' then return {'empty'} end
-local least = epoch > 0 and known[6] == process and 0 or tonumber(t[1])
+local least = epoch > 0 and known[6] == process and 0 or math.max(tonumber(t[1]), tonumber(ARGV[7]))
 epoch = string.format('%.0f', math.max(epoch + 1, tonumber(ARGV[3]) + 1, least))
 redis.call('SET', KEYS[2], epoch)
 redis.call('HSET', KEYS[3], 'holder', ARGV[1], 'epoch', epoch, 'since', stamp, 'ttl', ARGV[2], 'released', '0',
@@ -122,15 +122,18 @@ return {1, epoch, ARGV[2]}
 """
 )
 
-# KEYS: lease, leader. ARGV: epoch:holder, ttl. Never creates the lease anew; who leads is told again, since an evicted
-# hash would leave nobody to wait for once the lease is evicted, too.
+# KEYS: lease, epoch, leader. ARGV: epoch:holder, ttl. Never creates the lease anew; whatever else of it was lost is
+# told again: an evicted hash would leave nobody to wait for once the lease is evicted, too, and one that names another
+# process of the server would make every successor wait for who may remember more.
 RENEW = (
     _NOW
+    + _RUN
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local epoch, holder = string.match(ARGV[1], '^(%d+):(.*)$')
-redis.call('HSETNX', KEYS[2], 'since', stamp)
-redis.call('HSET', KEYS[2], 'holder', holder, 'epoch', epoch, 'ttl', ARGV[2], 'released', '0',
+if (tonumber(redis.call('GET', KEYS[2]) or '0') or 0) < tonumber(epoch) then redis.call('SET', KEYS[2], epoch) end
+redis.call('HSETNX', KEYS[3], 'since', stamp)
+redis.call('HSET', KEYS[3], 'holder', holder, 'epoch', epoch, 'ttl', ARGV[2], 'released', '0', 'run', run(),
   'until', string.format('%.0f', now + tonumber(ARGV[2])))
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """

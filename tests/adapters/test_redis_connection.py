@@ -159,7 +159,7 @@ async def test_a_command_whose_answer_is_lost_is_never_sent_again(tmp_path: Path
             asyncio.get_running_loop().call_later(0.45, os.kill, server.process.pid, signal.SIGCONT)
             with pytest.raises(Exception) as error:  # noqa: PT011 - either client's own, and its words are looked at
                 await client.incr("n")
-            assert in_words(error.value, 0.3) == "did not answer within 0.3 s"
+            assert in_words(error.value) == "did not answer in time"
             await asyncio.sleep(0.5)
             assert await client.get("n") == "1"
 

@@ -85,8 +85,8 @@ def _no_wait_for_the_old_lease() -> AbstractContextManager[Any]:
     def acquire(store: Store, keys: Keys, args: Args) -> Any:
         known = store.hash(keys[2]).get("holder") or "nobody"
         if "holder" not in store.hash(keys[2]):
-            return scripts.acquire(store, keys, [*args[:4], "0", args[5]])
-        return scripts.acquire(store, keys, [*args[:3], known, "0", args[5]])
+            return scripts.acquire(store, keys, [*args[:4], "0", *args[5:]])
+        return scripts.acquire(store, keys, [*args[:3], known, "0", *args[5:]])
 
     return _script(lua.ACQUIRE, acquire)
 

@@ -58,7 +58,7 @@ def acquire(store: Store, keys: Keys, args: Args) -> Any:
     process = store.run_id
     if (epoch == 0 or known.get("run") != process) and args[5] != "1":
         return ["empty"]
-    least = 0 if epoch > 0 and known.get("run") == process else now // 1000
+    least = 0 if epoch > 0 and known.get("run") == process else max(now // 1000, int(args[6]))
     raised = str(max(epoch + 1, int(args[2]) + 1, least))
     store.set(keys[1], raised)
     store.hset(
@@ -79,9 +79,12 @@ def renew(store: Store, keys: Keys, args: Args) -> Any:
     if store.get(keys[0]) != args[0]:
         return 0
     epoch, _, holder = args[0].partition(":")
-    store.hsetnx(keys[1], "since", str(store.now))
+    if int(store.get(keys[1]) or 0) < int(epoch):
+        store.set(keys[1], epoch)
+    store.hsetnx(keys[2], "since", str(store.now))
     until = str(store.now + int(args[1]))
-    store.hset(keys[1], holder=holder, epoch=epoch, ttl=args[1], released="0", until=until)
+    told = {"holder": holder, "epoch": epoch, "ttl": args[1], "released": "0", "run": store.run_id, "until": until}
+    store.hset(keys[2], **told)
     return store.pexpire(keys[0], int(args[1]))
 
 

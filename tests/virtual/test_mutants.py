@@ -25,6 +25,9 @@ KILLERS: dict[str, Callable[..., None]] = {
     "no wait for the old lease": scenarios.test_a_lost_lease_is_waited_for_by_its_successor,
     "other hands go unnoticed": scenarios.test_a_change_by_other_hands_starts_the_cooldowns,
     "renew brings it back": scenarios.test_a_renewal_that_arrives_late_brings_no_lease_back,
+    "stamps from the future stay": (
+        scenarios.test_the_clock_of_redis_is_set_back_right_after_a_scale_and_the_cooldown_ends_all_the_same
+    ),
     "trusts an expired lease": partial(
         scenarios.test_whatever_moment_the_leader_goes_at_there_is_one_scale_up, "after the intent", "paused for 40 s"
     ),

@@ -233,7 +233,7 @@ def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
             world, leader, standby = scene.world, scene.leader, scene.standby
             world.kill(standby)
             leader.links["redis"].way, leader.links["redis"].held_s = Way.HOLD, 40.0
-            world.run_for(7)
+            world.run_for(2)
             world.kill(leader)
             world.run_for(40)
             world.redis.store.now = world.redis.milliseconds
@@ -316,6 +316,17 @@ def test_the_clock_of_redis_leaps_right_after_a_scale_and_the_processes_keep_the
         world.run_for(1)
         first, second = scene.ours
         assert second.at - first.at >= 30
+        scene.judge()
+
+
+def test_the_clock_of_redis_is_set_back_right_after_a_scale_and_the_cooldown_ends_all_the_same() -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst(45)
+        world.run_for(5)
+        world.redis.step_clock(-300)
+        world.postgres.swing(600)
+        scene.until(lambda: world.railway.asked == 5, within=30 + 30 + 20)
         scene.judge()
 
 

@@ -73,17 +73,19 @@ class SameAsTheServer(RuleBasedStateMachine):
         seen=st.sampled_from(["0", "5", "2000000000"]),
         of_nothing=st.booleans(),
         patience=st.sampled_from(["0", "0", "7000"]),
+        wall=st.sampled_from(["0", "2100000000"]),
     )
-    def acquire(self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:
-        answer = self.both(
-            lua.ACQUIRE, [LEASE, EPOCH, LEADER], [holder, ttl, seen, last, patience, str(int(of_nothing))]
-        )
+    def acquire(
+        self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str, wall: str
+    ) -> None:
+        args = [holder, ttl, seen, last, patience, str(int(of_nothing)), wall]
+        answer = self.both(lua.ACQUIRE, [LEASE, EPOCH, LEADER], args)
         if answer[0] == "1":
             self.leases = [*self.leases[-2:], f"{answer[1]}:{holder}"]
 
     @rule(which=st.integers(0, 2), ttl=TTLS)
     def renew(self, *, which: int, ttl: str) -> None:
-        self.both(lua.RENEW, [LEASE, LEADER], [self.lease(which), ttl])
+        self.both(lua.RENEW, [LEASE, EPOCH, LEADER], [self.lease(which), ttl])
 
     @rule(which=st.integers(0, 2))
     def release(self, *, which: int) -> None:
@@ -97,7 +99,7 @@ class SameAsTheServer(RuleBasedStateMachine):
     @initialize(lead=st.booleans())
     def begin(self, *, lead: bool) -> None:
         if lead:
-            self.acquire(holder="a", last="", ttl="15000", seen="0", of_nothing=True, patience="0")
+            self.acquire(holder="a", last="", ttl="15000", seen="0", of_nothing=True, patience="0", wall="0")
 
     @rule(
         which=st.integers(0, 5),

@@ -88,12 +88,12 @@ class Budget:
         limit, used = self._for_queries, self._used()
         left = max(0, limit - used)
         if left * _PLENTY > limit:
-            return self.wait_s
+            return 0.0
         now = self._clock.monotonic()
         # Where mutations have eaten into what is for queries, that many more have to leave first.
         over = max(0, used - limit)
         leaves = ((at + self.window_s - now) / (left + n) for n, at in enumerate(list(self._sent)[over:], start=1))
-        return max(self.wait_s, per_cycle * max(leaves, default=0.0))
+        return per_cycle * max(leaves, default=0.0)
 
     def requests(self, per_cycle: int = 1) -> Requests:
         return Requests(self._used(), self.quota, self.window_s, self.pace(per_cycle))
