@@ -297,3 +297,23 @@ def test_times_that_would_let_two_act_at_once_are_refused(given: dict[str, float
 @given(st.floats(1, 600))
 def test_a_lease_of_any_length_alone_brings_times_that_fit(ttl: float) -> None:
     assert list(Timing.around(ttl).problems()) == []
+
+
+async def test_another_s_lease_is_waited_for_from_the_answer_that_told_of_it(redis: Redis) -> None:
+    """It may have been renewed right before the answer, and trusts itself from there."""
+    first, second = replica(redis, "a"), replica(redis, "b")
+    await first.leadership.turn()
+    watch = second.leadership._watch
+    assert watch is not None
+
+    async def slowly() -> Watched:
+        watched = await watch()
+        second.clock.now += 2.0
+        return watched
+
+    second.leadership._watch = slowly
+    await second.leadership.turn()
+    await redis.flushdb()
+    second.clock.now += TTL - 0.1
+    await second.leadership.turn()
+    assert not leads(second)

@@ -8,7 +8,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from controller.demo.jobs import enqueue, summary
+from controller.ports import LeaseLost
 from tests.scene import Scene
 
 
@@ -61,3 +64,16 @@ async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(sc
         await completed(scene, 2)
         await asyncio.sleep(0.5)
         assert (await summary(scene.queue)).completed in {2, 4}  # 4: the minute ended in between
+
+
+async def test_whoever_leads_no_longer_publishes_no_share(scene: Scene) -> None:
+    """A leader that froze and woke would tell the workers of a fleet of long ago."""
+    await scene.jobs(15)
+    async with scene.controller({"LEASE_TTL_MS": "1000"}) as driven:
+        limit = next(iter(driven.controller.policy.workers.values())).rate_limit
+        assert limit is not None
+        await driven.controller.world.rate_limit.share(limit, 5, 2)
+        await asyncio.sleep(1.0)
+        with pytest.raises(LeaseLost):
+            await driven.controller.world.rate_limit.share(limit, 5, 1)
+    assert await scene.redis.get("worker:config:per_worker_rpm") == "30"

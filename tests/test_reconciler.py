@@ -623,3 +623,23 @@ async def test_one_reading_that_fails_adds_nobody_though_nobody_read_for_hours(s
     async with scene.controller() as driven:
         assert (await driven.tick()).reason is Reason.QUEUE_UNAVAILABLE
     assert scene.sent == []
+
+
+async def test_explain_says_of_a_change_that_waits_what_it_waits_for(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(20)
+        await driven.tick()
+        await settled(scene, 2)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        scene.fake.by_hand(deploy=True)
+        await scene.jobs(0)
+        cycle, _ = await reconciler.explain(await driven.reading())
+        assert cycle.reason is Reason.DEPLOYING
+        await driven.tick_until(Outcome.APPLIED, Reason.TIER)
+        scene.fake.inject("not_authorized", on="mutation")
+        await settled(scene, 0)
+        await scene.jobs(20)
+        await driven.tick_until(Outcome.FAILED, Reason.SCALE_FAILED)
+        cycle, _ = await reconciler.explain(await driven.reading())
+        assert cycle.reason is Reason.BACKING_OFF

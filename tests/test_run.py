@@ -256,3 +256,33 @@ async def _connections(scene: Scene) -> int:
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_one_remembers(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with running(scene, **QUICK) as controller:
+        await controller.until(event="reconcile", outcome="held", configured=2, running=2)
+        controller.process.send_signal(signal.SIGSTOP)
+        await scene.redis.flushdb()
+        await scene.jobs(500)
+        ran = asyncio.create_task(autoscaler("once", environment=scene.environment))
+        await asyncio.sleep(1.2)
+        controller.process.send_signal(signal.SIGCONT)
+        assert (await ran).code == 0
+    assert scene.asked_for == [2]
+
+
+async def test_a_worker_that_left_the_policy_is_shown_no_more(scene: Scene) -> None:
+    cycles = (await scene.journal_key()).replace("worker:generation-worker", "cycles")
+    async with running(scene, **QUICK) as first:
+        await first.until(event="reconcile", outcome="held")
+        async with running(scene, **QUICK) as second, httpx.AsyncClient() as client:
+            port = (await second.until(event="started"))["port"]
+            published = await scene.redis.hget(cycles, "generation-worker")
+            assert published is not None
+            first.process.kill()
+            await scene.redis.hset(cycles, "renamed", published)
+            await second.until(event="reconcile")
+            text = (await client.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": "text/plain"})).text
+    assert 'worker="generation-worker"' in text
+    assert 'worker="renamed"' not in text

@@ -221,3 +221,25 @@ async def test_an_end_too_far_away_is_moved_to_where_it_can_be_at_most(redis: Re
     assert held.wait <= 60
     now, _ = await redis.time()
     assert int(await redis.hget(KEYS.leader, "until") or 0) / 1000 <= now + 61
+
+
+async def test_a_renewal_tells_again_whatever_else_of_the_lease_was_lost(redis: Redis, lease: Lease) -> None:
+    """Else every successor would wait for those who may remember more, for the rest of this leader's term."""
+    run = await redis.hget(KEYS.leader, "run")
+    await redis.hset(KEYS.leader, "run", "the process before this one")
+    await redis.delete(KEYS.epoch)
+    leases = RedisLeases(redis, KEYS)
+    assert await leases.renew(lease, 60)
+    assert await redis.hget(KEYS.leader, "run") == run
+    assert await redis.get(KEYS.epoch) == str(lease.epoch)
+    await redis.delete(KEYS.leader)
+    assert await leases.renew(lease, 60)
+    assert await redis.hget(KEYS.leader, "holder") == "me"
+    await leases.release(lease)
+    assert await leases.acquire(Bid("you", of_nothing=False), 60) == Lease("you", lease.epoch + 1)
+
+
+async def test_an_epoch_that_is_none_is_unavailable_and_no_crash(redis: Redis) -> None:
+    await redis.set(KEYS.epoch, "inf")
+    with pytest.raises(Unavailable, match="epoch"):
+        await RedisLeases(redis, KEYS).acquire(Bid("me"), 60)
