@@ -16,7 +16,7 @@ from tests.virtual.verdict import violations
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)
-_MEAN_BETWEEN_MISFORTUNES_S = 9.0
+_MEAN_BETWEEN_MISFORTUNES_S = 7.0
 _MEAN_BETWEEN_SWINGS_S = 20.0
 
 
@@ -59,7 +59,7 @@ def episode(seed: int) -> Iterator[SimulatedWorld]:
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
         world.trace.note("world", "seed", f"{seed}, policy {choice}, {world.replicas} replicas")
         world.keep_running()
-        end = dice.choice([60.0, 90.0, 120.0, 180.0])
+        end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
         world.run_for(end)
         world.postgres.swing(dice.choice(_DEPTHS))

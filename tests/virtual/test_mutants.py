@@ -18,6 +18,7 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits,
     "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
+    "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_nobody_out,
     "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
     "no fence on the intent": scenarios.test_an_intent_is_for_whoever_holds_the_lease_in_redis,
     "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,

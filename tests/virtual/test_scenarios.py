@@ -227,6 +227,15 @@ def test_a_lost_lease_is_waited_for_by_its_successor() -> None:
         scene.judge()
 
 
+def test_a_lease_without_an_end_locks_nobody_out() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.kill(scene.leader)
+        world.redis.persist(":lease")
+        scene.until(lambda: world.leader is not None, within=40)
+        scene.judge()
+
+
 def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
     for seed in range(6):
         with stage(seed) as scene:

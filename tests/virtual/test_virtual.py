@@ -14,7 +14,7 @@ import pytest
 
 from tests.virtual.seeds import run_chunk, run_with
 
-_SEEDS = 800
+_SEEDS = 2000
 _CHUNKS = 8
 """Several, so that they spread over the test run's processes."""
 _ROOT = Path(__file__).parents[2]
