@@ -24,7 +24,8 @@ _LONGEST_LOOK_S = 2.0
 _AGAIN_S = 5.0
 _MOST_SKEW_S = 5.0
 _OLDEST = (6, 2)
-_COMMANDS = sorted(set(re.findall(r"redis\.p?call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
+_COMMANDS = sorted(set(re.findall(r"redis\.call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
+"""Those that must not be denied; INFO, by pcall, may be."""
 
 # Answers the commands of ours that the user may not run on our keys; before Redis 7 a script cannot ask. Redis 8 wants
 # as many arguments as the command takes, so all numbers of them are tried.
