@@ -51,7 +51,6 @@ from controller.ports import (
 )
 from controller.trouble import Beat
 
-_LONGEST_PAUSE_S = 900.0
 _BLIND_CYCLES = 3
 """One lost reading is no outage, even where nobody had read the queue for long before."""
 _STOP_AGAIN_S = 600.0
@@ -328,10 +327,13 @@ class Reconciler:
         return None
 
     def _pause(self, history: History, decision: Decision) -> float:
-        """Twice as long with each setback in a row, for the count that met them; Railway counts requests."""
+        """Twice as long with each setback in a row, for the count that met them; Railway counts requests.
+
+        Not longer than two landing bounds: what was refused all night shall be done soon after somebody mended it.
+        """
         shortest = self._landing_bound / 2
-        doubled = 2 ** min(history.setbacks - 1, 10) if history.refused_to == decision.desired else 1
-        return min(_LONGEST_PAUSE_S, shortest * doubled)
+        doubled = 2 ** min(history.setbacks - 1, 2) if history.refused_to == decision.desired else 1
+        return shortest * doubled
 
     async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
         self.acts = True
