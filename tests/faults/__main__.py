@@ -72,7 +72,7 @@ async def _run(given: argparse.Namespace, began: float, say: Callable[[str], Non
         say(f"{given.replicas} controllers start")
         progress = asyncio.create_task(_progress(stage, say))
         try:
-            share = 1.0 if given.sequences or given.mutant else 0.5
+            share = 1.0 if given.sequences or given.mutant else 0.4
             await directed.in_turn(stage, _sequences(given), say, until=began + share * given.seconds)
             if not given.sequences and given.mutant is None:
                 weather = Weather(given.seed, every=given.every, only=given.faults)
@@ -118,7 +118,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--sequences", type=_known(directed.BY_NAME), default=(), metavar="A,B", help="only these directed sequences"
     )
     parser.add_argument(
-        "--every", type=_pace, default=0.22, metavar="S", help="mean seconds between faults, default %(default)s"
+        "--every", type=_pace, default=0.18, metavar="S", help="mean seconds between faults, default %(default)s"
     )
     parser.add_argument(
         "--mutant",

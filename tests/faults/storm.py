@@ -41,7 +41,7 @@ class Weather:
 
     seed: int
     length: float = 52.0
-    every: float = 0.22
+    every: float = 0.18
     gust: float = 12.0
     lull: float = 8.0
     only: Collection[str] = ()
