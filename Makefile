@@ -17,8 +17,8 @@ demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and do
 test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
-simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000, or SEED=4711 with its trace
-	@$(BIN)/python -m tests.virtual $(if $(SEED),--trace $(SEED),--seeds $(or $(SEEDS),20000)) $(ARGS)
+simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
+	@$(BIN)/python -m tests.virtual $(if $(SEEDS),--seeds $(SEEDS) --first-seed $(or $(SEED),0),$(if $(SEED),--trace $(SEED),--seeds 20000)) $(ARGS)
 
 faults: $(VENV)/.dev  ## break real controllers on purpose, and judge what they did (SECONDS=120, SEED=)
 	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

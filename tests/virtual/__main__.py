@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m tests.virtual", description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=2000, metavar="N", help="how many episodes (default 2000)")
+    parser.add_argument("--seeds", type=_count, default=2000, metavar="N", help="how many episodes (default 2000)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="S", help="where the seeds begin (default 0)")
     parser.add_argument("--trace", type=int, metavar="SEED", help="run this one seed and print its trace")
     parser.add_argument(
@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _many(options.first_seed, options.seeds, options.mutant, options.jobs)
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**8:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seeds, 1 or more")
+    return int(text)
+
+
 def _trace(seed: int, mutant: str | None) -> int:
     result = run_with(mutant, seed, with_trace=True)
     print("\n".join(result.trace))
@@ -51,6 +57,7 @@ def _trace(seed: int, mutant: str | None) -> int:
 
 
 def _many(first: int, count: int, mutant: str | None, jobs: int) -> int:
+    print(f"seeds {first} to {first + count - 1}", flush=True)
     started, total, said = time.monotonic(), Sum(), time.monotonic()
     for part in run_seeds(range(first, first + count), mutant=mutant, jobs=jobs):
         for seed, violations in part.violating:
