@@ -41,12 +41,13 @@ class Timing:
         # Often: a call of a millisecond, and whatever befalls the lease or what Redis remembers is noticed as soon.
         renewed = min(1.5, ttl / 3) if renew is None else renew
         left = max(0.05, _window(ttl) - renewed)
+        landing = 60.0 if landing_bound is None else landing_bound
         return cls(
             ttl=ttl,
             renew=renewed,
             redis_timeout=min(2.0, left) if redis_timeout is None else redis_timeout,
-            railway_timeout=min(5.0, 0.6 * left) if railway_timeout is None else railway_timeout,
-            landing_bound=60.0 if landing_bound is None else landing_bound,
+            railway_timeout=min(5.0, 0.6 * left, landing) if railway_timeout is None else railway_timeout,
+            landing_bound=landing,
         )
 
     @property
@@ -87,7 +88,7 @@ class Timing:
         left = self.window - self.renew
         if self.renew + self.redis_timeout > self.window + 1e-9:
             both, window = self.renew + self.redis_timeout, self.window
-            mend = f"a lease of {self.ttl:g} s is trusted for {window:g} s, and they are {both:g} s"
+            mend = f"a lease of {self.ttl:g} s is trusted for {window:g} s, and they are {both:.4g} s"
             yield "LEASE_RENEW_MS", f"and REDIS_TIMEOUT_MS are too long together: {mend}"
         elif self.least_left > left + 1e-9:
             most = max(0.0, left - self._slack)

@@ -287,7 +287,8 @@ async def test_a_leader_whose_loop_hangs_gives_the_lease_to_one_whose_loop_turns
         ({"railway_timeout": 12.2}, False),
         ({"renew": 14.0}, False),
         ({"renew": 8.0, "redis_timeout": 6.0}, False),
-        ({"landing_bound": 4.0}, False),
+        ({"landing_bound": 4.0}, True),
+        ({"landing_bound": 4.0, "railway_timeout": 5.0}, False),
     ],
 )
 def test_times_that_would_let_two_act_at_once_are_refused(given: dict[str, float], *, fits: bool) -> None:
