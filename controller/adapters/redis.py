@@ -153,7 +153,7 @@ class RedisJournal:
     async def watch(self, workers: Sequence[str]) -> Watched:
         asked_at = self._clock.monotonic()
         keys = [self._keys.leader, self._keys.cycles, *(self._keys.worker(worker) for worker in workers)]
-        args = [known for worker in workers for known in self._shadow(worker).stamps(asked_at)]
+        args = [known for worker in workers for known in self._shadow(worker).evidence(asked_at)]
         stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
         try:
             for worker, flat in zip(workers, hashes, strict=True):

@@ -149,20 +149,38 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
-# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker what the caller remembers: memory, revision,
-# age of the last scale up, and down. Not guarded: all that it may do is to move a stamp later, which makes everybody
-# more careful.
+# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker what the caller remembers, as in REMEMBER:
+# memory, revision, age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age,
+# accepted. Not guarded: all that it may do is to move a stamp later, and to give back what was lost, which makes
+# everybody more careful.
 WATCH = (
     _NOW
     + _RAISE
     + """
+local function give_back(hash, first)
+  local memory, revision = ARGV[first], ARGV[first + 1]
+  local held = redis.call('HMGET', hash, 'memory', 'revision', 'intent', 'count')
+  local emptied = not held[1]
+  local rolled_back = held[1] == memory and tonumber(revision) > (tonumber(held[2] or '') or 0)
+  if is_news(hash, memory, revision) then
+    raise(hash, 'last_up', ARGV[first + 2])
+    raise(hash, 'last_down', ARGV[first + 3])
+  end
+  if memory == '' or not (emptied or rolled_back) then return end
+  if ARGV[first + 4] ~= '' and (rolled_back or not held[4]) then redis.call('HSET', hash, 'count', ARGV[first + 4]) end
+  if ARGV[first + 5] ~= '' and (rolled_back or not held[3]) then
+    redis.call('HSET', hash, 'intent', ARGV[first + 5], 'intent_epoch', ARGV[first + 6],
+      'intent_before', ARGV[first + 7], 'intent_after', ARGV[first + 8],
+      'intent_at', string.format('%.0f', now - tonumber(ARGV[first + 9])), 'intent_accepted', ARGV[first + 10],
+      'intent_previous', '=')
+  end
+  if rolled_back then
+    redis.call('HSET', hash, 'since', stamp, 'revision', string.format('%.0f', tonumber(revision) + 1))
+  end
+end
 local hashes = {}
 for i = 3, #KEYS do
-  local first = 4 * i - 11
-  if is_news(KEYS[i], ARGV[first], ARGV[first + 1]) then
-    raise(KEYS[i], 'last_up', ARGV[first + 2])
-    raise(KEYS[i], 'last_down', ARGV[first + 3])
-  end
+  give_back(KEYS[i], 11 * i - 32)
   hashes[i - 2] = redis.call('HGETALL', KEYS[i])
 end
 return {stamp, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), hashes}
@@ -208,7 +226,7 @@ if emptied or rolled_back then
     if ARGV[13] ~= '' then
       write('intent', ARGV[13], 'intent_epoch', ARGV[14], 'intent_before', ARGV[15], 'intent_after', ARGV[16],
         'intent_at', string.format('%.0f', now - tonumber(ARGV[17])), 'intent_accepted', ARGV[18])
-    else
+    elseif rolled_back then
       redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
         'intent_accepted', 'intent_previous')
     end

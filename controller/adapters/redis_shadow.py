@@ -55,15 +55,11 @@ class Shadow:
         self._intent, self._accepted = intent, fields.get("intent_accepted", "0")
         self._intent_at = _moved(known, fields.get("intent_at"), redis_now, asked_at, written=False) if intent else None
 
-    def stamps(self, now: float) -> list[str]:
-        """Memory and revision, and the ages of the last scale up and down in milliseconds; '' where none is known."""
-        ages = [anchor.age_ms(now) if anchor else "" for anchor in (self._up, self._down)]
-        return [self._memory, str(self._revision), *ages]
-
     def evidence(self, now: float) -> list[str]:
-        """All of it, in the order of REMEMBER's arguments."""
+        """All of it, in the order in which the scripts take it; ages in milliseconds, '' where nothing is known."""
+        ages = [anchor.age_ms(now) if anchor else "" for anchor in (self._up, self._down)]
         intent = [*self._intent, self._intent_at.age_ms(now), self._accepted] if self._intent_at else [""] * 6
-        return [*self.stamps(now), self._count, *intent]
+        return [self._memory, str(self._revision), *ages, self._count, *intent]
 
 
 def _moved(

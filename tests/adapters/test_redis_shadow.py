@@ -92,6 +92,32 @@ async def test_a_standby_that_watched_tells_a_leader_that_knows_nothing(
     assert history.last_up == pytest.approx(at, abs=0.2)
 
 
+@pytest.mark.parametrize("loss", ["emptied", "rolled back"])
+async def test_a_standby_gives_back_an_open_intent_too(
+    redis: Redis, journal: RedisJournal, standby: RedisJournal, lease: Lease, loss: str
+) -> None:
+    """The leader died with it, and what it asked for may still land."""
+    version = (await remember(journal, lease)).version
+    older: dict[Any, Any] = dict(await redis.hgetall(HASH))
+    intent = await journal.record_intent("w", "up", UP, version, lease)
+    await standby.watch(["w"])
+    if loss == "emptied":
+        await redis.flushdb()
+    else:
+        await redis.delete(HASH)
+        await redis.hset(HASH, mapping=older)
+    await standby.watch(["w"])
+    newcomer = RedisJournal(redis, KEYS, SystemClock())
+    lease = await acquired(redis, "newcomer") if loss == "emptied" else lease
+    history, _, _ = await remember(newcomer, lease)
+    assert history.intent is not None
+    assert history.intent.id == intent.id
+    assert history.intent.at == pytest.approx(intent.at, abs=0.2)
+    history, _, _ = await newcomer.settle("w", history.intent, Settled.APPLIED, 3, lease)
+    await standby.watch(["w"])
+    assert (await remember(newcomer, lease)).history.intent is None, "what is settled stays settled"
+
+
 async def test_a_redis_that_came_back_with_older_data_is_told_what_it_forgot(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:

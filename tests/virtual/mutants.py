@@ -230,10 +230,7 @@ def _cooldowns_from_memory() -> AbstractContextManager[Any]:
 
 @_mutant
 def _no_shadows() -> AbstractContextManager[Any]:
-    return _both(
-        lambda: patch.object(Shadow, "stamps", lambda self, now: ["", "0", "", ""]),
-        lambda: patch.object(Shadow, "evidence", lambda self, now: ["", "0", "", "", "", "", "", "", "", "", ""]),
-    )
+    return patch.object(Shadow, "evidence", lambda self, now: ["", "0", "", "", "", "", "", "", "", "", ""])
 
 
 @_mutant

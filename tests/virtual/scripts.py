@@ -98,12 +98,29 @@ def release(store: Store, keys: Keys, args: Args) -> Any:
 def watch(store: Store, keys: Keys, args: Args) -> Any:
     hashes = []
     for index, key in enumerate(keys[2:]):
-        memory, revision, up, down = args[4 * index : 4 * index + 4]
-        if _is_news(store, key, memory, revision):
-            _raise(store, key, "last_up", up)
-            _raise(store, key, "last_down", down)
+        _give_back(store, key, args[11 * index : 11 * index + 11])
         hashes.append(_flat(store, key))
     return [str(store.now), _flat(store, keys[0]), _flat(store, keys[1]), hashes]
+
+
+def _give_back(store: Store, key: str, known: Args) -> None:
+    memory, revision, up, down, count, intent, epoch, before, after, age, accepted = known
+    held = dict(store.hash(key))
+    emptied = "memory" not in held
+    rolled_back = held.get("memory") == memory and int(revision) > int(held.get("revision") or 0)
+    if _is_news(store, key, memory, revision):
+        _raise(store, key, "last_up", up)
+        _raise(store, key, "last_down", down)
+    if not memory or not (emptied or rolled_back):
+        return
+    if count and (rolled_back or "count" not in held):
+        store.hset(key, count=count)
+    if intent and (rolled_back or "intent" not in held):
+        at = str(store.now - int(age))
+        store.hset(key, intent=intent, intent_epoch=epoch, intent_before=before, intent_after=after, intent_at=at)
+        store.hset(key, intent_accepted=accepted, intent_previous="=")
+    if rolled_back:
+        store.hset(key, since=str(store.now), revision=str(int(revision) + 1))
 
 
 def recall(store: Store, keys: Keys, args: Args) -> Any:
@@ -139,7 +156,7 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
                     intent_at=str(now - int(args[16])),
                     intent_accepted=args[17],
                 )
-            else:
+            elif rolled_back:
                 store.hdel(keys[1], *_INTENT)
     elif memory.get("run") != process:
         memory.write(run=process, since=stamp)

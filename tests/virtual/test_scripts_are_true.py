@@ -178,11 +178,14 @@ class SameAsTheServer(RuleBasedStateMachine):
     def publish(self, *, which: int, cycle: str) -> None:
         self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])
 
-    @rule(behind=st.integers(-1, 2), up=AGES, down=AGES, same=st.booleans())
-    def watch(self, *, behind: int, up: str, down: str, same: bool) -> None:
+    @rule(
+        behind=st.integers(-1, 2), up=AGES, down=AGES, same=st.booleans(), intent=st.booleans(), count=COUNTS, age=AGES
+    )
+    def watch(self, *, behind: int, up: str, down: str, same: bool, intent: bool, count: str, age: str) -> None:
         hold = self.store.hash(HASH)
         revision = str(max(0, int(hold.get("revision", "0")) + behind))
-        args = [hold.get("memory", "m") if same else "m9", revision, up, down]
+        known = ["known", "5", "1", "3", age or "7", "1"] if intent else [""] * 6
+        args = [hold.get("memory", "m") if same else "m9", revision, up, down, count, *known]
         self.both(lua.WATCH, [LEADER, CYCLES, HASH], args)
 
     @rule()
