@@ -70,7 +70,7 @@ end
 """
 
 # KEYS: lease, epoch, leader. ARGV: holder, ttl, highest epoch that the caller has seen, its own last holder, for how
-# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1'), the caller's own time (s).
+# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1').
 # Answers {granted, epoch, ms to wait} or {'empty'}. A takeover raises the epoch by one; where data may have been lost
 # it begins again at the time in seconds, which is more than it can have come to.
 ACQUIRE = (
@@ -112,7 +112,7 @@ if left > 0 then
 end
 local process = run()
 if (epoch == 0 or known[6] ~= process) and ARGV[6] ~= '1' then return {'empty'} end
-local least = epoch > 0 and known[6] == process and 0 or math.max(tonumber(t[1]), tonumber(ARGV[7]))
+local least = epoch > 0 and known[6] == process and 0 or tonumber(t[1])
 epoch = string.format('%.0f', math.max(epoch + 1, tonumber(ARGV[3]) + 1, least))
 redis.call('SET', KEYS[2], epoch)
 redis.call('HSET', KEYS[3], 'holder', ARGV[1], 'epoch', epoch, 'since', stamp, 'ttl', ARGV[2], 'released', '0',
