@@ -124,7 +124,6 @@ class Leadership:
             last_holder=self._last_holder,
             patience=max(0.0, self._others_until - before),
             of_nothing=self._is_willing_to_begin(before),
-            wall=self._clock.wall(),
         )
         answer = await self._leases.acquire(bid, self._timing.ttl)
         if not isinstance(answer, Lease):

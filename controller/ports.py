@@ -205,7 +205,6 @@ class Bid(NamedTuple):
     last_holder: str = ""
     patience: float = 0.0
     of_nothing: bool = True
-    wall: float = 0.0
 
 
 class Held(NamedTuple):

@@ -78,13 +78,7 @@ class RedisLeases:
 
     async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
-        known: list[str | int] = [
-            bid.seen_epoch,
-            bid.last_holder,
-            _ms(bid.patience),
-            int(bid.of_nothing),
-            int(bid.wall),
-        ]
+        known: list[str | int] = [bid.seen_epoch, bid.last_holder, _ms(bid.patience), int(bid.of_nothing)]
         answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]))
         if answer[0] == scripts.EMPTY:
             return Held(empty=True)

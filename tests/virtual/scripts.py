@@ -58,7 +58,7 @@ def acquire(store: Store, keys: Keys, args: Args) -> Any:
     process = store.run_id
     if (epoch == 0 or known.get("run") != process) and args[5] != "1":
         return ["empty"]
-    least = 0 if epoch > 0 and known.get("run") == process else max(now // 1000, int(args[6]))
+    least = 0 if epoch > 0 and known.get("run") == process else now // 1000
     raised = str(max(epoch + 1, int(args[2]) + 1, least))
     store.set(keys[1], raised)
     store.hset(

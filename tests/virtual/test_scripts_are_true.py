@@ -73,12 +73,9 @@ class SameAsTheServer(RuleBasedStateMachine):
         seen=st.sampled_from(["0", "5", "2000000000"]),
         of_nothing=st.booleans(),
         patience=st.sampled_from(["0", "0", "7000"]),
-        wall=st.sampled_from(["0", "2100000000"]),
     )
-    def acquire(
-        self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str, wall: str
-    ) -> None:
-        args = [holder, ttl, seen, last, patience, str(int(of_nothing)), wall]
+    def acquire(self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:
+        args = [holder, ttl, seen, last, patience, str(int(of_nothing))]
         answer = self.both(lua.ACQUIRE, [LEASE, EPOCH, LEADER], args)
         if answer[0] == "1":
             self.leases = [*self.leases[-2:], f"{answer[1]}:{holder}"]
@@ -99,7 +96,7 @@ class SameAsTheServer(RuleBasedStateMachine):
     @initialize(lead=st.booleans())
     def begin(self, *, lead: bool) -> None:
         if lead:
-            self.acquire(holder="a", last="", ttl="15000", seen="0", of_nothing=True, patience="0", wall="0")
+            self.acquire(holder="a", last="", ttl="15000", seen="0", of_nothing=True, patience="0")
 
     @rule(
         which=st.integers(0, 5),
