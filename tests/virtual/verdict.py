@@ -121,8 +121,11 @@ def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, chan
 
     For the way up, where its data were lost; for both ways, where its clock leapt: then the stamps look old.
     """
-    lost = [at for at in forgotten_at if last.at - _SNAPSHOT_S <= at <= change.at]
-    return bool(lost) and not any(_remembers(life, last.at, min(lost), change.at) for life in record.lives)
+    # What landed late was known of from its intent on, and lost with it.
+    intent = next((one for one in record.granted if one.intent == last.intent), None)
+    happened = last.at if intent is None else min(last.at, intent.at)
+    lost = [at for at in forgotten_at if happened - _SNAPSHOT_S <= at <= change.at]
+    return bool(lost) and not any(_remembers(life, happened, min(lost), change.at) for life in record.lives)
 
 
 def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
