@@ -20,7 +20,6 @@ from controller.model import (
     Because,
     Decision,
     Direction,
-    History,
     Intent,
     Lease,
     Observation,
@@ -50,12 +49,10 @@ from controller.ports import (
     Unavailable,
 )
 from controller.trouble import Beat
+from controller.waiting import believe_the_stop, not_yet, still_open
 
 _BLIND_CYCLES = 3
 """One lost reading is no outage, even where nobody had read the queue for long before."""
-_STOP_AGAIN_S = 600.0
-"""A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
-
 _REASONS = {
     Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
     Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
@@ -121,16 +118,16 @@ class Reconciler:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
         intent = recalled.history.intent
         if intent is None or observed.replicas.configured == intent.after:
-            observed = self._believe_the_stop(observed, recalled)
+            observed = believe_the_stop(observed, recalled, self._landing_bound)
             self._decide(account, observed, recalled)
-            not_yet = self._not_yet(account.decided, observed.replicas, recalled)
-            if not_yet is None or not account.decided.changes_something:
+            waits = not_yet(account.decided, observed.replicas, recalled, self._landing_bound)
+            if waits is None or not account.decided.changes_something:
                 return account.close(Outcome.HELD, message=account.decided.sentence), recalled
         else:
             self._decide(account, observed, recalled)
-            not_yet = _still_open(intent, recalled.now)
-        because = (*account.decided.because, not_yet)
-        return account.close(Outcome.HELD, *because, message=f"hold: {not_yet.words}"), recalled
+            waits = still_open(intent, recalled.now)
+        because = (*account.decided.because, waits)
+        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), recalled
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
@@ -151,22 +148,22 @@ class Reconciler:
         recalled = await self._remember(observed, lease)
         await self._read_usage(account)
         if recalled.history.intent is not None:
-            still_open, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
-            if still_open is not None:
+            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
+            if open_still is not None:
                 self._decide(account, observed, recalled)
                 account.decision = _held(account.decided)
-                return account.close(Outcome.HELD, still_open, message=f"hold: {still_open.words}")
+                return account.close(Outcome.HELD, open_still, message=f"hold: {open_still.words}")
         recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
         self._notice_missing_instances(observed.replicas, recalled.now, lease)
-        observed = self._believe_the_stop(observed, recalled)
+        observed = believe_the_stop(observed, recalled, self._landing_bound)
         self._decide(account, observed, recalled)
         decision = account.decided
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
-        not_yet = self._not_yet(decision, observed.replicas, recalled)
-        if not_yet is not None:
-            return account.close(Outcome.HELD, *decision.because, not_yet, message=f"hold: {not_yet.words}")
+        waits = not_yet(decision, observed.replicas, recalled, self._landing_bound)
+        if waits is not None:
+            return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
     async def _without_queue(
@@ -182,14 +179,18 @@ class Reconciler:
         note = Note(None, reading.configured)
         recalled = await self._world.journal.remember(self.worker, note, self._keep, lease)
         if recalled.history.intent is not None:
-            still_open, recalled = await self._close_intent(recalled.history.intent, recalled, reading, lease)
-            if still_open is not None:
+            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, reading, lease)
+            if open_still is not None:
                 raise unavailable
         recalled = await self._notice_other_hands(recalled, reading, lease)
         history, now, _ = recalled
         last_read = history.remembered_at if history.remembered_at is not None else history.since
         decision = fall_back(self.policy, reading, history, now, now - (now if last_read is None else last_read))
-        if decision is None or not decision.changes_something or self._not_yet(decision, reading, recalled):
+        if (
+            decision is None
+            or not decision.changes_something
+            or not_yet(decision, reading, recalled, self._landing_bound)
+        ):
             raise unavailable
         account.decision = decision
         return await self._in_one_go(account, reading, recalled.version, lease)
@@ -226,7 +227,7 @@ class Reconciler:
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
         draining_s = replicas.draining_s if intent.direction is Direction.DOWN else 0.0
         if recalled.now - intent.at < self._landing_bound + draining_s:
-            return _still_open(intent, recalled.now), recalled
+            return still_open(intent, recalled.now), recalled
         asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
         self._world.report(
             "not_honoured",
@@ -251,19 +252,6 @@ class Reconciler:
             intent_epoch=intent.epoch,
             message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {age:.0f} s ago): {what}",
         )
-
-    def _believe_the_stop(self, observed: Observation, recalled: Recalled) -> Observation:
-        """A stop that was accepted and is never shown: where jobs wait and none is worked on, nobody runs.
-
-        Jobs would otherwise wait for ever for workers that are only said to run. Not while a restart may still be on
-        its way.
-        """
-        queue, replicas, history = observed.queue, observed.replicas, recalled.history
-        stopped = history.unseen_stop is not None and history.unseen_stop == replicas.deployment
-        on_its_way = history.last_up is not None and recalled.now - history.last_up < self._landing_bound
-        if not stopped or on_its_way or queue.processing or not queue.pending:
-            return observed
-        return replace(observed, replicas=replace(replicas, configured=0, running=0, state=ServiceState.STOPPED))
 
     async def _settle(
         self, intent: Intent, outcome: Settled, count: int, lease: Lease, unseen_stop: str = ""
@@ -306,34 +294,6 @@ class Reconciler:
             message=f"{replicas.running} of {workers(replicas.configured)} run since {now - self._short_since:.0f} s: "
             "look at the deployment's log and the plan's limits on Railway",
         )
-
-    def _not_yet(self, decision: Decision, replicas: Replicas, recalled: Recalled) -> Because | None:
-        """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
-        history, now = recalled.history, recalled.now
-        if decision.desired == 0 and replicas.state is ServiceState.STARTING:
-            words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
-            return Because(Reason.DEPLOYING, words)
-        left = 0.0 if history.refused_at is None else history.refused_at + self._pause(history, decision) - now
-        if left > 0:
-            words = (
-                f"{decision.sentence}; Railway refused the last change or did not make it, "
-                f"so that it is asked again in {left:.0f} s"
-            )
-            return Because(Reason.BACKING_OFF, words)
-        if decision.desired == 0 and history.unseen_stop is not None and history.unseen_stop == replicas.deployment:
-            left = (history.last_down or 0.0) + _STOP_AGAIN_S - now
-            words = f"the stop was accepted and Railway does not show it; it is asked for again in {left:.0f} s"
-            return Because(Reason.NOT_HONOURED, words) if left > 0 else None
-        return None
-
-    def _pause(self, history: History, decision: Decision) -> float:
-        """Twice as long with each setback in a row, for the count that met them; Railway counts requests.
-
-        Not longer than two landing bounds: what was refused all night shall be done soon after somebody mended it.
-        """
-        shortest = self._landing_bound / 2
-        doubled = 2 ** min(history.setbacks - 1, 2) if history.refused_to == decision.desired else 1
-        return shortest * doubled
 
     async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
         self.acts = True
@@ -422,13 +382,6 @@ class Reconciler:
         if limit is not None:
             among = max(count, replicas.configured, replicas.alive)
             await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
-
-
-def _still_open(intent: Intent, now: float) -> Because:
-    words = (
-        f"{intent.before} → {intent.after} was asked for {max(0.0, now - intent.at):.0f} s ago and is not visible yet"
-    )
-    return Because(Reason.INTENT_OPEN, words)
 
 
 def _health(replicas: Replicas) -> str:

@@ -140,8 +140,7 @@ def test_cycles_at_the_given_pace_never_run_out_of_queries(
         pace = one.pace(per_cycle)
         clock.now += pace + 1e-6 if pace else 0.5
         if pace:
-            for _ in range(per_cycle):
-                one.spend_on_query()
+            assert [sent(one.spend_on_query) for _ in range(per_cycle)] == [True] * per_cycle
         else:
             sent(one.spend_on_query)
 
