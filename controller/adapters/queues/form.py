@@ -1,0 +1,153 @@
+"""A Form says in SQL where jobs are; the statements that read it count no further than they are told to.
+
+Every part of a form is what stands behind FROM: tables, WHERE, conditions, the row with the queue's name aliased j.
+{names} in braces stand for tables, quoted and with their schema. Times are timestamptz; where a library stores naive
+UTC, the form converts it: timezone('UTC', j.run_at).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One shape of a library's tables.
+
+    needs, lacks: `table.column` names that the tables must and must not have. ready, processing, scheduled, failed:
+    parts, of which several are added up. since: when a ready job became ready. oldest: a scalar query for the age of
+    the oldest ready job in seconds, where since cannot say it; {ready} in it is the query of all ready rows. alive:
+    true for a processing job that somebody is still working on; {stale} in it is an interval. claimed_at: when a
+    processing job was claimed. common: a WITH query that the parts use.
+    """
+
+    ready: tuple[str, ...]
+    processing: tuple[str, ...]
+    scheduled: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    since: str | None = None
+    oldest: str | None = None
+    alive: str | None = None
+    claimed_at: str | None = None
+    common: str | None = None
+    needs: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    versions: str = ""
+
+    def fits(self, columns: Mapping[str, Mapping[str, object]]) -> bool:
+        """Whether tables with these columns, by the tables' short names, have this form."""
+        return all(_has(columns, name) for name in self.needs) and not any(_has(columns, name) for name in self.lacks)
+
+    def can_tell_stale(self) -> bool:
+        return self.claimed_at is not None or "{stale}" in (self.alive or "")
+
+
+def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
+    table, _, column = name.partition(".")
+    return column in columns.get(table, {}) if column else bool(columns.get(table))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A form's whereabouts in one database.
+
+    tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
+    filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
+    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library.
+    """
+
+    form: Form
+    tables: tuple[Mapping[str, sql.Identifier], ...]
+    queue_column: str | None = None
+    queues: tuple[str, ...] = ()
+    stale_after: float | None = None
+    stale_is_set: bool = False
+    fixed: Mapping[str, sql.Composable] = field(default_factory=dict)
+
+    def depth(self, limit: int) -> sql.Composed:
+        """One row: pending, age of the oldest ready job in seconds (or NULL), processing, stale.
+
+        Neither count goes past the limit; beyond it, the age is of the oldest of those that were counted.
+        """
+        form = self.form
+        alive = self._alive()
+        live = [] if alive is None else [sql.SQL("coalesce({}, false)").format(alive)]
+        stale = [] if alive is None else [sql.SQL("NOT coalesce({}, false)").format(alive)]
+        since = sql.SQL("NULL::timestamptz") if form.since is None else self._sql(form.since, self.tables[0])
+        age: sql.Composable = sql.SQL("extract(epoch FROM now() - min(since))")
+        if form.oldest is not None:
+            names = {**self.tables[0], "ready": self._rows(form.ready, sql.SQL("j.*"), ())}
+            age = sql.SQL("({})").format(self._sql(form.oldest, names))
+        return sql.SQL(
+            "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale FROM "
+            "(SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
+            "(SELECT count(*) AS counted FROM ({processing} LIMIT {limit}) AS b) AS p, "
+            "({stale}) AS s"
+        ).format(
+            common=self._common(),
+            age=age,
+            ready=self._rows(form.ready, sql.SQL("{} AS since").format(since), ()),
+            processing=self._rows(form.processing, sql.SQL("1"), live),
+            stale=self._count(form.processing, stale, limit) if stale else sql.SQL("SELECT 0 AS counted"),
+            limit=limit,
+        )
+
+    def rest(self, limit: int) -> sql.Composed:
+        """One row: scheduled and failed, NULL where the library keeps none."""
+        return sql.SQL("{common}SELECT ({scheduled}) AS scheduled, ({failed}) AS failed").format(
+            common=self._common(),
+            scheduled=self._count(self.form.scheduled, (), limit) if self.form.scheduled else sql.SQL("NULL"),
+            failed=self._count(self.form.failed, (), limit) if self.form.failed else sql.SQL("NULL"),
+        )
+
+    def _common(self) -> sql.Composable:
+        if self.form.common is None:
+            return sql.SQL("")
+        return sql.SQL("WITH {} ").format(self._sql(self.form.common, self.tables[0]))
+
+    def _count(self, parts: Sequence[str], conditions: Sequence[sql.Composable], limit: int) -> sql.Composed:
+        rows = self._rows(parts, sql.SQL("1"), conditions)
+        return sql.SQL("SELECT count(*) AS counted FROM ({} LIMIT {}) AS c").format(rows, limit)
+
+    def _rows(self, parts: Sequence[str], what: sql.Composable, conditions: Sequence[sql.Composable]) -> sql.Composed:
+        """Of several parts, and of several queues with tables of their own, the rows one after the other."""
+        every = list(conditions)
+        if self.queues and self.queue_column is not None:
+            names = sql.SQL(", ").join(map(sql.Literal, self.queues))
+            every.append(sql.SQL("{} IN ({})").format(self._sql(self.queue_column, self.tables[0]), names))
+        arms = [
+            sql.SQL(" AND ").join([sql.SQL("SELECT {} FROM {}").format(what, self._sql(part, tables)), *every])
+            for tables in self.tables
+            for part in parts
+        ]
+        return sql.SQL(" UNION ALL ").join(arms)
+
+    def _alive(self) -> sql.Composed | None:
+        """The condition under which a processing job is being worked on; None where nobody can tell."""
+        form = self.form
+        conditions: list[str] = []
+        if form.alive is not None and (self.stale_after is not None or "{stale}" not in form.alive):
+            conditions.append(form.alive)
+        if self.stale_is_set and form.claimed_at is not None and "{stale}" not in (form.alive or ""):
+            conditions.append(f"{form.claimed_at} > now() - {{stale}}")
+        if not conditions:
+            return None
+        return sql.SQL(" AND ").join(sql.SQL("({})").format(self._sql(text, self.tables[0])) for text in conditions)
+
+    def _sql(self, text: str, tables: Mapping[str, sql.Composable]) -> sql.Composed:
+        stale = sql.SQL("make_interval(secs => {})").format(sql.Literal(self.stale_after or 0))
+        known = {**self.fixed, "stale": stale, **tables}
+        pieces: list[sql.Composable] = []
+        for index, piece in enumerate(_PLACEHOLDER.split(text)):
+            pieces.append(known[piece] if index % 2 else _verbatim(piece))
+        return sql.Composed(pieces)
+
+
+def _verbatim(text: str) -> sql.Composable:
+    return sql.SQL(text)  # type: ignore[arg-type]  # read from our own data file, not a literal of the source
