@@ -28,8 +28,8 @@ from controller.cycle import Cycle, Outcome
 from controller.decide import Step, trail
 from controller.leading import Leadership
 from controller.log import Log, library_lines
-from controller.model import Because, Observation, Reason, Replicas
-from controller.policy import Policy
+from controller.model import Because, Observation, Reason, Replicas, Rest
+from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Unavailable, Watched
 from controller.reconciler import World
@@ -278,10 +278,14 @@ def _without_lease(controller: Controller, worker: str) -> Cycle:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would be done right now, and each rule's turn; no steps where something could not be read."""
+    """What would be done right now, and each rule's turn; no steps where something could not be read.
+
+    rest: what the queue holds besides; None where it could not be read, or not in time.
+    """
 
     cycle: Cycle
     steps: tuple[Step, ...]
+    rest: Rest | None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -299,5 +303,12 @@ async def explain(configuration: Configuration) -> list[Explanation]:
             steps: tuple[Step, ...] = ()
             if recalled is not None and cycle.queue is not None and cycle.replicas is not None:
                 steps = trail(worker, Observation(cycle.queue, cycle.replicas), recalled.history, recalled.now)
-            explanations.append(Explanation(cycle, steps))
+            explanations.append(Explanation(cycle, steps, await _rest(controller, worker)))
         return explanations
+
+
+async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
+    try:
+        return await controller.queue.rest(worker.queue, worker.count_limit)
+    except Unavailable:
+        return None

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from controller.cycle import Cycle
 from controller.decide import Step
+from controller.model import Rest
 
 
-def as_lines(cycle: Cycle, steps: Sequence[Step]) -> Iterator[str]:
+def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
+    """The log line's keys, and what else the queue holds; null where nobody can tell."""
+    besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
+    return {**cycle.line(), **besides, "event": "explain"}
+
+
+def as_lines(cycle: Cycle, steps: Sequence[Step], rest: Rest | None) -> Iterator[str]:
     yield cycle.worker
     yield from _seen(cycle)
+    if rest is not None:
+        yield f"  besides    {rest.sentence}"
     if steps:
         yield ""
         yield from _turns(steps)

@@ -148,6 +148,15 @@ class Rest:
     failed: int | None
     limit: int
 
+    @property
+    def sentence(self) -> str:
+        """`4 scheduled for later, 2 failed`."""
+
+        def shown(count: int | None) -> str:
+            return "unknown how many" if count is None else f"{count}{'+' if count >= self.limit else ''}"
+
+        return f"{shown(self.scheduled)} scheduled for later, {shown(self.failed)} failed"
+
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
