@@ -1,4 +1,4 @@
-"""`autoscaler queues` and `autoscaler queue-trigger`: what they print is true, and the printed SQL does what it says."""
+"""`autoscaler queues` and `queue-trigger`: what they print is true, and the printed SQL does what it says."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_no_writer_waits_for_another_or_fails_to_serialize_because_of_the_
 
 
 async def test_the_printed_trigger_can_be_taken_away_as_it_says(admin: Connection) -> None:
-    await admin.execute("CREATE SCHEMA jobs; CREATE TABLE jobs.\"odd 'name\" (id int)")
+    await admin.execute('CREATE SCHEMA jobs; CREATE TABLE jobs."odd \'name" (id int)')
     text = printed("{table: jobs.odd 'name}")
     await admin.execute(text.encode())
     undo = [line.removeprefix("--   ") for line in text.splitlines() if line.startswith("--   DROP")]

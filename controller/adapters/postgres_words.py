@@ -71,6 +71,7 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
             errors.LockNotAvailable: f"a table of queue.sql {_LOCKED}",
             psycopg.ProgrammingError: f"queue.sql cannot be run: {brief(error)}; it has to be one SELECT",
             psycopg.DataError: f"queue.sql fails: {brief(error)}",
+            psycopg.InternalError: f"queue.sql fails: {brief(error)}",
         },
     )
 

@@ -1,0 +1,165 @@
+"""All workers in one round trip on one connection; a count that stops; claims that nobody works on any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from controller.adapters.postgres import PostgresQueue
+from controller.demo.jobs import create_queue, enqueue
+from controller.model import QueueDepth, Rest
+from controller.policy import Queue
+from controller.ports import Unavailable
+
+Connection = psycopg.AsyncConnection[Any]
+JOBS = Queue(table="generation_job")
+OWN = Queue(sql="SELECT 5 AS pending, 6 AS processing")
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await create_queue(connection)
+        yield connection
+
+
+@pytest.fixture
+async def queue(admin: Connection, database_url: str) -> AsyncIterator[PostgresQueue]:
+    postgres = PostgresQueue(database_url, timeout_s=1.0)
+    yield postgres
+    await postgres.close()
+
+
+async def test_workers_that_are_read_in_one_cycle_share_one_transaction(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    many = [JOBS, OWN, Queue(table="generation_job", statuses={"pending": ["completed"]})]  # type: ignore[arg-type]  # pydantic makes it one
+    await asyncio.gather(*(queue.depth(one, 100) for one in many))
+    begun: list[str] = []
+    connection = queue._connection
+    assert connection is not None
+    execute = connection.execute
+
+    async def noted(query: Any, *rest: Any, **more: Any) -> Any:
+        begun.append(str(query))
+        return await execute(query, *rest, **more)
+
+    connection.execute = noted  # type: ignore[method-assign]  # only to see what is sent
+    depths = await asyncio.gather(*(queue.depth(one, 100) for one in many))
+    assert [depth.depth for depth in depths] == [3, 11, 0]
+    assert begun.count("BEGIN READ ONLY") == 1
+
+
+async def test_one_queue_that_fails_spoils_no_other_s_reading_now_or_later(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    broken = Queue(sql="SELECT 1/0 AS pending, 1 AS processing")
+    for _ in range(3):
+        good, bad, own = await asyncio.gather(
+            queue.depth(JOBS, 100), queue.depth(broken, 100), queue.depth(OWN, 100), return_exceptions=True
+        )
+        assert isinstance(good, QueueDepth)
+        assert good.pending == 3
+        assert isinstance(bad, Unavailable)
+        assert own == QueueDepth(5, 6)
+    assert queue._failed_last == {queue_key(broken)}
+
+
+def queue_key(queue: Queue) -> str:
+    return queue.model_dump_json(exclude={"count_limit", "wake_on"})
+
+
+async def test_a_server_that_is_down_is_asked_once_and_not_for_each_worker() -> None:
+    nowhere = PostgresQueue("postgresql://postgres@127.0.0.1:1/none", timeout_s=0.5)
+    answers = await asyncio.gather(*(nowhere.depth(one, 10) for one in (JOBS, OWN)), return_exceptions=True)
+    assert {str(answer) for answer in answers} == {
+        "PostgreSQL: refuses connections at the address in DATABASE_URL; is it running?"
+    }
+
+
+async def test_a_reading_that_is_cancelled_leaves_the_others_to_be_answered(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    first, second = (asyncio.create_task(queue.depth(one, 100)) for one in (JOBS, OWN))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == QueueDepth(5, 6)
+    assert await queue.depth(JOBS, 100) == QueueDepth(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "shown"), [(0, "0 jobs"), (49, "49 jobs (49 pending, 0 processing)"), (50, "50+ jobs"), (80, "50+ jobs")]
+)
+async def test_a_depth_at_the_limit_is_shown_as_that_many_and_more(
+    admin: Connection, queue: PostgresQueue, jobs: int, shown: str
+) -> None:
+    await enqueue(admin, jobs)
+    depth = await queue.depth(JOBS, 50)
+    assert depth.pending == min(jobs, 50)
+    assert depth.sentence.startswith(shown)
+
+
+async def test_claims_that_are_stale_are_shown_apart_where_the_policy_says_when(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 5)
+    await admin.execute(
+        "UPDATE generation_job SET status = 'processing', locked_at = now() - n * interval '10 min' FROM "
+        "(SELECT id AS which, row_number() OVER () - 1 AS n FROM generation_job) AS numbered WHERE id = which"
+    )
+    for stale_after, working, stale in (("15m", 2, 3), ("1h", 5, 0), (None, 5, 0)):
+        policy = Queue.model_validate({"table": "generation_job", "stale_after": stale_after})
+        depth = await queue.depth(policy, 100)
+        assert (depth.processing, depth.stale, depth.depth) == (working, stale, working)
+    assert (
+        "(0 pending, 2 processing, 3 stale)"
+        in (await queue.depth(Queue.model_validate({"table": "generation_job", "stale_after": "15m"}), 100)).sentence
+    )
+
+
+async def test_a_claim_that_does_not_say_when_it_was_made_is_trusted(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 1)
+    await admin.execute("UPDATE generation_job SET status = 'processing', locked_at = NULL")
+    policy = Queue.model_validate({"table": "generation_job", "stale_after": "1s"})
+    assert await queue.depth(policy, 100) == QueueDepth(0, 1)
+
+
+async def test_a_table_that_cannot_tell_when_a_job_was_claimed_says_so(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE job (status text)")
+    with pytest.raises(Unavailable, match=r"set queue.columns.locked_at to the column that does"):
+        await queue.depth(Queue.model_validate({"table": "job", "stale_after": "1m"}), 100)
+
+
+async def test_what_a_queue_holds_besides_is_counted_apart(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 2)
+    await enqueue(admin, 4, delay_s=3600)
+    await enqueue(admin, 3)
+    await admin.execute(
+        "UPDATE generation_job SET status = 'failed' WHERE id IN (SELECT id FROM generation_job "
+        "WHERE scheduled_for <= now() LIMIT 3)"
+    )
+    assert await queue.rest(JOBS, 100) == Rest(4, 3, 100)
+    assert await queue.rest(JOBS, 2) == Rest(2, 2, 2)
+    assert Rest(2, None, 2).sentence == "2+ scheduled for later, unknown how many failed"
+
+
+async def test_names_and_values_that_look_like_our_own_placeholders_are_only_names(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await admin.execute('CREATE TABLE odd ("{jobs}" text, "{stale}" timestamptz)')
+    await admin.execute("INSERT INTO odd VALUES ('{limit} %s', now()), ('{ready}', now())")
+    policy = Queue.model_validate(
+        {
+            "table": "odd",
+            "columns": {"status": "{jobs}", "scheduled_for": "{stale}"},
+            "statuses": {"pending": ["{limit} %s"], "processing": ["{ready}", "a' OR true --"]},
+        }
+    )
+    depth = await queue.depth(policy, 100)
+    assert (depth.pending, depth.processing) == (1, 1)
