@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
-from controller.decide import cooldowns_left, decide, fall_back, recommend
+from controller.decide import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.model import (
     Because,
     Decision,
@@ -107,27 +107,30 @@ class Reconciler:
         except Unavailable as unavailable:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
 
-    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, Recalled | None]:
-        """Looks and decides as reconcile() would right now, and writes nothing anywhere."""
+    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, tuple[Step, ...]]:
+        """Looks and decides as reconcile() would right now, and writes nothing anywhere; with each rule's turn.
+
+        No turns where something could not be read.
+        """
         account = Account(self.worker, self.policy, self._world.clock, None)
         try:
             observed = await self._look(account, reading)
             recalled = self._as_it_would_be(await self._world.journal.recall(self.worker), observed.replicas)
             await self._read_usage(account)
         except Unavailable as unavailable:
-            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
+            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), ()
         intent = recalled.history.intent
         if intent is None or observed.replicas.configured == intent.after:
             observed = believe_the_stop(observed, recalled, self._landing_bound)
             self._decide(account, observed, recalled)
             waits = not_yet(account.decided, observed.replicas, recalled, self._landing_bound)
             if waits is None or not account.decided.changes_something:
-                return account.close(Outcome.HELD, message=account.decided.sentence), recalled
+                return account.close(Outcome.HELD, message=account.decided.sentence), self._trail(observed, recalled)
         else:
             self._decide(account, observed, recalled)
             waits = still_open(intent, recalled.now)
         because = (*account.decided.because, waits)
-        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), recalled
+        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), self._trail(observed, recalled)
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
@@ -212,6 +215,9 @@ class Reconciler:
         history, now, _ = recalled
         account.decision = decide(self.policy, observed, history, now)
         account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
+
+    def _trail(self, observed: Observation, recalled: Recalled) -> tuple[Step, ...]:
+        return trail(self.policy, observed, recalled.history, recalled.now)
 
     async def _close_intent(
         self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
