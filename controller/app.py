@@ -25,10 +25,10 @@ from controller.adapters.redis_connection import connect
 from controller.board import Board
 from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome
-from controller.decide import Step, trail
+from controller.decide import Step
 from controller.leading import Leadership
 from controller.log import Log, library_lines
-from controller.model import Because, Observation, Reason, Replicas, Rest
+from controller.model import Because, Reason, Replicas, Rest
 from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Unavailable, Watched
@@ -299,10 +299,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
             readings = dict.fromkeys(services, unavailable)
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            cycle, recalled = await controller.runner.reconciler(name).explain(readings[worker.service])
-            steps: tuple[Step, ...] = ()
-            if recalled is not None and cycle.queue is not None and cycle.replicas is not None:
-                steps = trail(worker, Observation(cycle.queue, cycle.replicas), recalled.history, recalled.now)
+            cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service])
             explanations.append(Explanation(cycle, steps, await _rest(controller, worker)))
         return explanations
 

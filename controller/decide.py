@@ -5,19 +5,21 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
 1. A count outside min..max is corrected at once; nothing below applies.
 2. (A pause or a manual override will stand here.)
 3. The tier of the depth recommends.
-4. (Sparing busy workers will stand here.)
+4. Busy workers are spared: where the policy says how many jobs one worker runs at once, going down stops at as many
+   workers as the jobs being worked on need. A hold, never a way up.
 5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
    the whole window, no way down (the HPA's rule, with its history kept across restarts).
 6. Cooldowns: up counts from the last scale-up, down from the last scale in either direction. A memory that begins only
    now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
-7. (The rate limit will stand here.)
+7. The rate limit: no further worker while this minute's requests are used up, since more hands can't go faster; nor
+   while nobody knows how many are used, since that is not 0. Going down is none of its business.
 8. Steps: at most max_step workers more or fewer at once.
 9. min and max have the last word, within what the platform can be asked for at all: at least one worker in each region,
    and no more than one with a volume.
 
 Where the queue could not be read for long, there is no depth that could recommend anything: fall_back() stands in for 1
-to 5, and can only add workers. Cooldown and step limit apply, min_replicas has the last word, and a count above
-max_replicas is left alone until somebody can see what it works on.
+to 5, and can only add workers. Cooldown, rate limit and step limit apply, min_replicas has the last word, and a count
+above max_replicas is left alone until somebody can see what it works on.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from controller.model import (
     History,
     Observation,
     QueueDepth,
+    Rate,
+    RateUnread,
     Reason,
     Replicas,
     workers,
@@ -48,6 +52,7 @@ class Situation:
     replicas: Replicas
     history: History
     now: float
+    rate: Rate
 
 
 Rule = Callable[[Situation, Decision], Decision]
@@ -64,21 +69,21 @@ class Step:
 
 def decide(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Decision:
     """The decision after every rule; `now` is in the journal's time."""
-    *_, (decision, _) = _turns(Situation(policy, observed.replicas, history, now), observed.queue)
+    *_, (decision, _) = _turns(Situation(policy, observed.replicas, history, now, observed.rate), observed.queue)
     return decision
 
 
 def fall_back(
-    policy: WorkerPolicy, replicas: Replicas, history: History, now: float, unread_for_s: float
+    policy: WorkerPolicy, replicas: Replicas, history: History, now: float, *, unread_for_s: float, rate: Rate
 ) -> Decision | None:
     """The decision where the queue could not be read for `unread_for_s`; None where the policy wants none (yet)."""
     wish = policy.on_unavailable
     if wish is None or unread_for_s < wish.after:
         return None
-    situation, current = Situation(policy, replicas, history, now), replicas.configured
+    situation, current = Situation(policy, replicas, history, now, rate), replicas.configured
     words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
     start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
-    decision = _one_step(situation, _cool_down(situation, start))
+    decision = _one_step(situation, _limit_rate(situation, _cool_down(situation, start)))
     return _as_can_be_asked_for(situation, _at_least_minimum(policy, decision))
 
 
@@ -86,7 +91,7 @@ def trail(policy: WorkerPolicy, observed: Observation, history: History, now: fl
     """Each rule's turn, in order, as decide() takes them."""
     steps: list[Step] = []
     said = 0
-    for decision, rule in _turns(Situation(policy, observed.replicas, history, now), observed.queue):
+    for decision, rule in _turns(Situation(policy, observed.replicas, history, now, observed.rate), observed.queue):
         because = decision.because[-1] if len(decision.because) > said else None
         said = len(decision.because)
         steps.append(Step(rule, decision.desired, because))
@@ -111,6 +116,8 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
         return
     decision = _recommended(situation, queue)
     yield decision, "3 tier of the depth"
+    decision = _spare_the_busy(situation, queue, decision)
+    yield decision, "4 busy workers"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
@@ -134,6 +141,19 @@ def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     wanted = recommend(situation.policy, queue)
     words = f"{queue.sentence} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
     return Decision(current, wanted, wanted, (Because(Reason.TIER, words),))
+
+
+def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
+    each = situation.policy.jobs_per_worker
+    if decision.direction is not Direction.DOWN or each is None:
+        return decision
+    busy = math.ceil(queue.processing / each)
+    if busy <= decision.desired:
+        return decision
+    stay = f"at least {workers(busy)}" if busy < decision.current else "nobody can be spared"
+    verb = "is" if queue.processing == 1 else "are"
+    words = f"{jobs(queue.processing)} {verb} being worked on, up to {each} by each worker, so {stay}"
+    return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
 
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:
@@ -171,6 +191,19 @@ def _last_scale(history: History, now: float) -> float:
 def _left(since: float, cooldown: float, now: float) -> float:
     # A stamp from the future (a clock that was set back) is moved to the present by the journal: one cooldown at most.
     return min(cooldown, max(0.0, since + cooldown - now))
+
+
+def _limit_rate(situation: Situation, decision: Decision) -> Decision:
+    rate = situation.rate
+    if decision.direction is not Direction.UP or rate is None:
+        return decision
+    if isinstance(rate, RateUnread):
+        words = f"how many requests are used in this minute is not known, so nobody is added on a guess: {rate.why}"
+        return _limit(decision, decision.current, Reason.RATE_UNKNOWN, words)
+    if rate.used < rate.limit:
+        return decision
+    words = f"{rate.used} of {rate.limit} requests are used in this minute, so more workers could not go faster"
+    return _limit(decision, decision.current, Reason.RATE_LIMIT, words)
 
 
 def _one_step(situation: Situation, decision: Decision) -> Decision:
@@ -217,6 +250,7 @@ def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("5 stabilization window", _stabilize),
     ("6 cooldown", _cool_down),
+    ("7 rate limit", _limit_rate),
     ("8 step limit", _one_step),
     ("9 min and max", _last_word),
     ("9 what can be asked for", _as_can_be_asked_for),

@@ -28,10 +28,13 @@ class Reason(StrEnum):
     TIER = "Tier"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
+    BUSY = "WorkersBusy"
     STABILIZATION_WINDOW = "StabilizationWindow"
     MEMORY_TOO_SHORT = "MemoryTooShort"
     SCALE_UP_COOLDOWN = "ScaleUpCooldown"
     SCALE_DOWN_COOLDOWN = "ScaleDownCooldown"
+    RATE_LIMIT = "RateLimit"
+    RATE_UNKNOWN = "RateUnknown"
     SCALE_UP_STEP = "ScaleUpStep"
     SCALE_DOWN_STEP = "ScaleDownStep"
     MINIMUM = "Minimum"
@@ -63,10 +66,13 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.TIER: "The tier that holds the queue's depth wants this many workers.",
     Reason.BELOW_MINIMUM: "Fewer workers than min_replicas were found; corrected at once, whatever the cooldowns say.",
     Reason.ABOVE_MAXIMUM: "More workers than max_replicas were found; corrected at once, whatever the cooldowns say.",
+    Reason.BUSY: "The jobs that are being worked on keep so many workers busy; only the others may go.",
     Reason.STABILIZATION_WINDOW: "More workers were wanted a moment ago; going down waits for the window to pass.",
     Reason.MEMORY_TOO_SHORT: "What was wanted over the whole window is not known yet; going down waits until it is.",
     Reason.SCALE_UP_COOLDOWN: "The last scale-up was too recent to add more workers.",
     Reason.SCALE_DOWN_COOLDOWN: "The last scale, in either direction, was too recent to take workers away.",
+    Reason.RATE_LIMIT: "The requests of this minute are used up; more workers could not go faster.",
+    Reason.RATE_UNKNOWN: "The requests used in this minute could not be read; nobody is added on a guess.",
     Reason.SCALE_UP_STEP: "scale_up.max_step allows only so many more workers at once.",
     Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
     Reason.MINIMUM: "min_replicas has the last word.",
@@ -181,9 +187,29 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class RateUsage:
+    """Requests that all workers together counted in the current minute, and how many they may."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateUnread:
+    """There is a limit, and nobody knows how much of it is used: which is not 0."""
+
+    why: str
+
+
+Rate = RateUsage | RateUnread | None
+"""None: the policy has no rate limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     queue: QueueDepth
     replicas: Replicas
+    rate: Rate = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,14 +325,6 @@ class Leader:
     holder: str
     epoch: int
     since: float
-
-
-@dataclass(frozen=True, slots=True)
-class RateUsage:
-    """Requests that all workers together counted in the current minute, and how many they may."""
-
-    used: int
-    limit: int
 
 
 def workers(count: int) -> str:

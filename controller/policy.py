@@ -206,7 +206,7 @@ class RateLimitKeys(_Part):
 
 
 class RateLimit(_Part):
-    """Requests a minute that all workers together may make."""
+    """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
 
     rpm: Positive
     keys: RateLimitKeys = RateLimitKeys()
@@ -228,9 +228,13 @@ class OnUnavailable(_Part):
 
 
 class WorkerPolicy(_Part):
-    """One worker service: its queue, how many workers each depth wants, and how fast the count may change."""
+    """One worker service: its queue, how many workers each depth wants, and how fast the count may change.
+
+    jobs_per_worker: so many one worker runs at once; going down keeps as many workers as the jobs in work need.
+    """
 
     mends = {
+        "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",
         "cooldown": "write scale_up: {cooldown: …} and scale_down: {cooldown: …}",
@@ -244,6 +248,7 @@ class WorkerPolicy(_Part):
     scale_up: ScaleUp = ScaleUp()
     scale_down: ScaleDown = ScaleDown()
     on_unavailable: OnUnavailable | None = None
+    jobs_per_worker: Positive | None = None
     rate_limit: RateLimit | None = None
 
     @field_validator("min_replicas")

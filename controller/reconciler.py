@@ -1,7 +1,7 @@
 """One pass over one worker service: look, remember, decide, write it down, do it, confirm.
 
 1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
-2. Remember: note the recommendation, recall the history.
+2. Remember: note the recommendation, recall the history. Read how much of the rate limit is used, if there is one.
 3. Close what is open: an intent that is not yet visible holds everything else until it is, or until the landing bound.
 4. Notice what nobody here did: a count that changed by other hands starts the cooldowns.
 5. Decide.
@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
-from controller.decide import cooldowns_left, decide, fall_back, recommend
+from controller.decide import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.model import (
     Because,
     Decision,
@@ -23,6 +23,8 @@ from controller.model import (
     Intent,
     Lease,
     Observation,
+    Rate,
+    RateUnread,
     RateUsage,
     Reason,
     Replicas,
@@ -140,33 +142,37 @@ class Reconciler:
         except Unavailable:
             return NothingKnown()
         now = seen.recalled.now + self._world.clock.monotonic() - seen.at
-        self._decide(account, Observation(account.queue, seen.replicas), seen.recalled._replace(now=now))
+        observed = Observation(account.queue, seen.replicas, await self._read_usage(account))
+        self._decide(account, observed, seen.recalled._replace(now=now))
         if account.decided.changes_something and account.decided.desired != seen.in_vain:
             return None
         account.decision = _held(account.decided)
         return account.close(Outcome.HELD, message=account.decided.sentence)
 
-    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, Recalled | None]:
-        """Looks and decides as reconcile() would right now, and writes nothing anywhere."""
+    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, tuple[Step, ...]]:
+        """Looks and decides as reconcile() would right now, and writes nothing anywhere; with each rule's turn.
+
+        No turns where something could not be read.
+        """
         account = Account(self.worker, self.policy, self._world.clock, None)
         try:
             observed = await self._look(account, reading)
             recalled = self._as_it_would_be(await self._world.journal.recall(self.worker), observed.replicas)
-            await self._read_usage(account)
+            observed = replace(observed, rate=await self._read_usage(account))
         except Unavailable as unavailable:
-            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), None
+            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), ()
         intent = recalled.history.intent
         if intent is None or observed.replicas.configured == intent.after:
             observed = believe_the_stop(observed, recalled, self._landing_bound)
             self._decide(account, observed, recalled)
             waits = not_yet(account.decided, observed.replicas, recalled, self._landing_bound)
             if waits is None or not account.decided.changes_something:
-                return account.close(Outcome.HELD, message=account.decided.sentence), recalled
+                return account.close(Outcome.HELD, message=account.decided.sentence), self._trail(observed, recalled)
         else:
             self._decide(account, observed, recalled)
             waits = still_open(intent, recalled.now)
         because = (*account.decided.because, waits)
-        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), recalled
+        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), self._trail(observed, recalled)
 
     def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
         """The memory as a real cycle would find it after its writes, for one that writes nothing."""
@@ -185,7 +191,7 @@ class Reconciler:
         if lease is None:
             raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
-        await self._read_usage(account)
+        observed = replace(observed, rate=await self._read_usage(account))
         if recalled.history.intent is not None:
             open_still, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
             if open_still is not None:
@@ -222,6 +228,7 @@ class Reconciler:
             raise unavailable
         note = Note(None, reading.configured)
         recalled = await self._world.journal.remember(self.worker, note, self._keep, lease)
+        rate = await self._read_usage(account)
         if recalled.history.intent is not None:
             open_still, recalled = await self._close_intent(recalled.history.intent, recalled, reading, lease)
             if open_still is not None:
@@ -229,7 +236,8 @@ class Reconciler:
         recalled = await self._notice_other_hands(recalled, reading, lease)
         history, now, _ = recalled
         last_read = history.remembered_at if history.remembered_at is not None else history.since
-        decision = fall_back(self.policy, reading, history, now, now - (now if last_read is None else last_read))
+        unread_for_s = now - (now if last_read is None else last_read)
+        decision = fall_back(self.policy, reading, history, now, unread_for_s=unread_for_s, rate=rate)
         if (
             decision is None
             or not decision.changes_something
@@ -256,6 +264,9 @@ class Reconciler:
         history, now, _ = recalled
         account.decision = decide(self.policy, observed, history, now)
         account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
+
+    def _trail(self, observed: Observation, recalled: Recalled) -> tuple[Step, ...]:
+        return trail(self.policy, observed, recalled.history, recalled.now)
 
     async def _close_intent(
         self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
@@ -404,18 +415,19 @@ class Reconciler:
             return None  # the next cycle reads it
         return shown if isinstance(shown, Replicas) else None
 
-    async def _read_usage(self, account: Account) -> None:
+    async def _read_usage(self, account: Account) -> Rate:
         limit = self.policy.rate_limit
         if limit is None:
-            return
+            return None
         try:
             account.rate = RateUsage(await self._world.rate_limit.used(limit), limit.rpm)
         except Unavailable as unavailable:
-            # It decides nothing, so that it stops nothing either.
+            # It only keeps workers from being added, so that it ends no cycle.
             if self._rate_beat.lasted(str(unavailable), self._world.clock.monotonic()) is not None:
                 self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
-        else:
-            self._rate_beat.over()
+            return RateUnread(str(unavailable))
+        self._rate_beat.over()
+        return account.rate
 
     async def _share(self, count: int, replicas: Replicas) -> None:
         """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.

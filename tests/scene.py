@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,12 @@ class Scene:
                 ),
                 (count,),
             )
+
+    async def count_requests(self, used: int | str) -> None:
+        """What the workers have counted in this minute, and in the next, should this one end meanwhile."""
+        window = int(time.time() // 60 * 60)
+        for minute in (window, window + 60):
+            await self.redis.set(f"worker:rpm:{minute}", used)
 
     async def let_time_pass(self, seconds: float) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by.

@@ -17,6 +17,9 @@ from controller.model import (
     History,
     Observation,
     QueueDepth,
+    Rate,
+    RateUnread,
+    RateUsage,
     Reason,
     Recommendation,
     Replicas,
@@ -45,10 +48,13 @@ def policy(**changes: object) -> WorkerPolicy:
     return WorkerPolicy.model_validate({**SHIPPED, **changes})
 
 
-def observed(depth: int, configured: int, *, processing: int = 0, running: int | None = None) -> Observation:
+def observed(
+    depth: int, configured: int, *, processing: int = 0, running: int | None = None, rate: Rate = None
+) -> Observation:
     return Observation(
         QueueDepth(depth - processing, processing),
         Replicas(configured, configured if running is None else running, configured, ServiceState.RUNNING),
+        rate,
     )
 
 
@@ -134,6 +140,114 @@ def test_the_table(case: Case) -> None:
     assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
 
 
+BUSY, RATE, UNREAD = Reason.BUSY, Reason.RATE_LIMIT, Reason.RATE_UNKNOWN
+
+
+@dataclass(frozen=True)
+class Work:
+    """A case in which some of the jobs are being worked on, up to five by each worker where the policy is not None."""
+
+    title: str
+    depth: int
+    processing: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+WORK_TABLE = [
+    Work("workers that nobody needs go", 9, 5, 4, 1, [TIER]),
+    Work("going down stops at as many as the work needs", 9, 9, 4, 2, [TIER, BUSY]),
+    Work("which is rounded up", 6, 6, 4, 2, [TIER, BUSY]),
+    Work("a single job keeps its worker", 1, 1, 3, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
+    Work("where all are busy nobody goes", 10, 10, 2, 2, [TIER, BUSY]),
+    Work("more work than they can do adds nobody", 10, 10, 1, 1, [TIER], history()),
+    Work("nor where fewer are wanted", 10, 10, 1, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
+    Work("and does not slow the way up", 30, 30, 1, 2, [TIER]),
+    Work("jobs that wait keep nobody", 9, 0, 4, 1, [TIER]),
+    Work(
+        "a policy that does not say how many one runs spares nobody",
+        9,
+        9,
+        4,
+        1,
+        [TIER],
+        history(),
+        {"jobs_per_worker": None},
+    ),
+    Work("more than max is corrected, busy or not", 45, 45, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Work("fewer than min is corrected", 9, 9, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Work("the busy are spared before the cooldown is looked at", 9, 9, 4, 4, [TIER, BUSY, DOWN], history(down=1)),
+    Work("and before the window", 6, 6, 5, 3, [TIER, BUSY, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Work("a window that wants fewer than are busy says nothing", 16, 16, 5, 4, [TIER, BUSY], PAST, WINDOW),
+    Work(
+        "a step takes fewer still",
+        6,
+        6,
+        5,
+        4,
+        [TIER, BUSY, Reason.SCALE_DOWN_STEP],
+        history(),
+        {"scale_down": {"max_step": 1}},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", WORK_TABLE, ids=lambda case: case.title)
+def test_the_table_of_who_is_busy(case: Work) -> None:
+    changes = {"jobs_per_worker": 5, **case.policy}
+    seen = observed(case.depth, case.configured, processing=case.processing)
+    decision = decide(policy(**changes), seen, case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A case in which the workers share 60 requests a minute; used None: nobody knows how many they made."""
+
+    title: str
+    used: int | None
+    depth: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> Rate:
+        return RateUnread("Redis: holds rubbish") if self.used is None else RateUsage(self.used, 60)
+
+
+RATED_TABLE = [
+    Rated("a request that is left lets workers be added", 59, 15, 1, 2, [TIER]),
+    Rated("none that is left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
+    Rated("more than were allowed neither", 75, 15, 1, 1, [TIER, RATE]),
+    Rated("not even the first one", 60, 15, 0, 0, [TIER, RATE]),
+    Rated("going down goes on", 60, 0, 2, 0, [TIER]),
+    Rated("what is right is left alone", 60, 15, 2, 2, [TIER]),
+    Rated("fewer than min is corrected", 60, 15, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Rated("more than max is corrected", 60, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Rated("a cooldown has spoken before", 60, 15, 1, 1, [TIER, UP], history(up=1)),
+    Rated("a step has nothing left to say", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
+    Rated("nor has max", 60, 500, 1, 1, [TIER, RATE], history(), {"max_replicas": 3}),
+    Rated("nobody is added on a guess", None, 15, 1, 1, [TIER, UNREAD]),
+    Rated("not even the first one on a guess", None, 15, 0, 0, [TIER, UNREAD]),
+    Rated("going down needs no guess", None, 0, 2, 0, [TIER]),
+    Rated("nor does min", None, 15, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Rated("nor max", None, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+]
+
+
+@pytest.mark.parametrize("case", RATED_TABLE, ids=lambda case: case.title)
+def test_the_table_of_the_rate_limit(case: Rated) -> None:
+    seen = observed(case.depth, case.configured, rate=case.rate)
+    decision = decide(policy(**case.policy), seen, case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
 @dataclass(frozen=True)
 class Blind:
     """A case without a reading of the queue; desired None: no decision."""
@@ -145,6 +259,7 @@ class Blind:
     reasons: list[Reason]
     history: History = field(default_factory=history)
     policy: Mapping[str, object] = field(default_factory=dict)
+    rate: Rate = None
 
 
 FALLBACK, STEP = Reason.FALLBACK, Reason.SCALE_UP_STEP
@@ -170,6 +285,24 @@ BLIND_TABLE = [
         *("and whatever the step says", 300, 0, 2, [FALLBACK, STEP, Reason.MINIMUM]),
         *(history(), {"min_replicas": 2, "scale_up": {"max_step": 1}}),
     ),
+    Blind("a request that is left lets them come", 300, 1, 3, [FALLBACK], rate=RateUsage(59, 60)),
+    Blind("none that is left holds", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
+    Blind("nobody is added on a guess", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
+    Blind(
+        "a cooldown has spoken before the rate limit", 300, 1, 1, [FALLBACK, UP], history(up=1), {}, RateUsage(60, 60)
+    ),
+    Blind(
+        *("fewer than min is corrected, however many requests are used", 300, 0, 1, [FALLBACK, RATE, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 1}, RateUsage(60, 60)),
+    ),
+    Blind(
+        *("and even where nobody knows how many", 300, 0, 1, [FALLBACK, UNREAD, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 1}, RateUnread("Redis: holds rubbish")),
+    ),
+    Blind(
+        *("how many are busy is not known, and nobody goes anyway", 300, 4, 4, [FALLBACK]),
+        *(history(), {"jobs_per_worker": 1}),
+    ),
 ]
 
 
@@ -177,7 +310,7 @@ BLIND_TABLE = [
 def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
     changes = {"on_unavailable": {"after": "5m", "at_least": 3}, **case.policy}
     replicas = observed(0, case.configured).replicas
-    decision = fall_back(policy(**changes), replicas, case.history, NOW, case.unread_for_s)
+    decision = fall_back(policy(**changes), replicas, case.history, NOW, unread_for_s=case.unread_for_s, rate=case.rate)
     if case.desired is None:
         assert decision is None
     else:
@@ -187,7 +320,7 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
 
 def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
     blind = policy(on_unavailable={"after": "5m", "at_least": 3})
-    decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, 360.2)
+    decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, unread_for_s=360.2, rate=None)
     assert decision is not None
     assert decision.sentence == "the queue could not be read for 361 s, so at least 3 workers: 1 → 3"
 
@@ -213,8 +346,36 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
             decide(policy(min_replicas=2), observed(0, 1), history(), NOW),
             "1 worker where min_replicas is 2: 1 → 2",
         ),
+        (
+            decide(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW),
+            (
+                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are being worked on, up to 5 by each worker, "
+                "so at least 2 workers: 4 → 2"
+            ),
+        ),
+        (
+            decide(policy(jobs_per_worker=1, tiers=[{"replicas": 0}]), observed(1, 1, processing=1), history(), NOW),
+            (
+                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is being worked on, up to 1 by each "
+                "worker, so nobody can be spared"
+            ),
+        ),
+        (
+            decide(policy(), observed(15, 1, rate=RateUsage(60, 60)), history(), NOW),
+            (
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, 60 of 60 requests are used in this "
+                "minute, so more workers could not go faster"
+            ),
+        ),
+        (
+            decide(policy(), observed(15, 1, rate=RateUnread("Redis: k holds no number; count it")), history(), NOW),
+            (
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, how many requests are used in this "
+                "minute is not known, so nobody is added on a guess: Redis: k holds no number; count it"
+            ),
+        ),
     ],
-    ids=["a change", "a wait", "nothing to do", "a correction"],
+    ids=["a change", "a wait", "nothing to do", "a correction", "the busy", "all busy", "the rate", "an unread rate"],
 )
 def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
     assert decision.sentence == sentence
@@ -228,6 +389,17 @@ def test_the_trail_ends_where_the_decision_does_and_shows_what_each_rule_said() 
         ("3 tier of the depth", 5),
         ("6 cooldown", 1),
     ]
+
+
+def test_the_trail_shows_whom_the_work_keeps_and_whom_the_rate_limit_keeps_away() -> None:
+    going = trail(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW)
+    coming = trail(policy(), observed(15, 1, rate=RateUsage(60, 60)), history(), NOW)
+    said = [[(step.rule, step.desired) for step in steps if step.because] for steps in (going, coming)]
+    assert said == [
+        [("3 tier of the depth", 1), ("4 busy workers", 2)],
+        [("3 tier of the depth", 2), ("7 rate limit", 1)],
+    ]
+    assert [step.rule[0] for step in going] == list("134567899")
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -254,6 +426,7 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
         tiers=[*tiers, {"replicas": counts[-1]}],
         max_replicas=maximum,
         min_replicas=minimum,
+        jobs_per_worker=draw(st.none() | st.integers(1, 60)),
         scale_up={"cooldown": f"{draw(st.integers(0, 300))}s", "max_step": draw(steps)},
         scale_down={
             "cooldown": f"{draw(st.integers(0, 600))}s",
@@ -266,7 +439,7 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
 @settings(max_examples=200, deadline=None)
 @given(policies(), st.integers(0, 2**32))
 def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
-    """A day in one-minute cycles: bursts, lulls, lost readings, restarts of nothing but the process."""
+    """A day in one-minute cycles: bursts, lulls, lost readings, used-up minutes, restarts of only the process."""
     dice = Random(seed)
     interval, count, now = 60.0, dice.randint(0, 10), NOW
     past = History(since=None)
@@ -277,13 +450,20 @@ def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> N
         if dice.random() < 0.02:
             continue  # a lost reading: nothing is recorded and nothing is decided
         past = _remembered(past, policy, depth, now, 3 * interval)
-        decision = decide(policy, observed(depth, count), past, now)
-        _check(policy, decision, past, now)
+        seen = observed(depth, count, processing=min(depth, dice.choice([0, 3, depth])), rate=_rate(dice))
+        decision = decide(policy, seen, past, now)
+        _check(policy, seen, decision, past, now)
         if decision.direction is Direction.UP:
             past = _stamped(past, last_up=now)
         elif decision.direction is Direction.DOWN:
             past = _stamped(past, last_down=now)
         count = decision.desired
+
+
+def _rate(dice: Random) -> Rate:
+    return dice.choice(
+        [None, RateUsage(dice.randint(0, 60), 60), RateUsage(dice.randint(60, 90), 60), RateUnread("no")]
+    )
 
 
 def _next_depth(depth: int, dice: Random) -> int:
@@ -308,7 +488,7 @@ def _stamped(past: History, *, last_up: float | None = None, last_down: float | 
     return replace(past, last_up=last_up or past.last_up, last_down=last_down or past.last_down)
 
 
-def _check(policy: WorkerPolicy, decision: Decision, past: History, now: float) -> None:
+def _check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: History, now: float) -> None:
     assert policy.min_replicas <= decision.desired <= policy.max_replicas
     assert decision.reasons
     out_of_range = not policy.min_replicas <= decision.current <= policy.max_replicas
@@ -319,7 +499,10 @@ def _check(policy: WorkerPolicy, decision: Decision, past: History, now: float) 
     if decision.direction is Direction.UP:
         assert all(now - at >= policy.scale_up.cooldown for at in ups)
         assert decision.desired <= max(decision.recommended, policy.min_replicas)
+        assert seen.rate is None or (isinstance(seen.rate, RateUsage) and seen.rate.used < seen.rate.limit)
     else:
+        each = policy.jobs_per_worker
+        assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
         assert all(now - at >= policy.scale_down.cooldown for at in downs)
         window = policy.scale_down.stabilization_window
         wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
@@ -334,12 +517,46 @@ def test_the_same_inputs_give_the_same_decision(
     assert decide(policy, observed(depth, count), past, NOW) == decide(policy, observed(depth, count), past, NOW)
 
 
-@given(policies(), st.integers(0, 12), st.integers(-100, 900), st.integers(-100, 900), st.integers(0, 900))
-def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(
-    policy: WorkerPolicy, count: int, up: int, down: int, unread: int
+RATES = (
+    st.none()
+    | st.builds(RateUsage, used=st.integers(0, 120), limit=st.just(60))
+    | st.builds(RateUnread, why=st.just("Redis: holds rubbish"))
+)
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), RATES)
+def test_a_rate_that_is_used_up_or_unread_lets_all_go_down_and_nobody_come_but_by_a_correction(
+    policy: WorkerPolicy, depth: int, count: int, ago: int, rate: Rate
+) -> None:
+    seen = observed(depth, count, rate=rate)
+    free = decide(policy, replace(seen, rate=None), history(up=ago, down=ago), NOW)
+    decision = decide(policy, seen, history(up=ago, down=ago), NOW)
+    open_still = rate is None or (isinstance(rate, RateUsage) and rate.used < rate.limit)
+    corrected = count < policy.min_replicas
+    if free.direction is Direction.UP and not open_still and not corrected:
+        assert decision.desired == count
+    else:
+        assert decision.desired == free.desired
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900))
+def test_who_is_busy_only_ever_keeps_workers_and_never_adds_one(
+    policy: WorkerPolicy, depth: int, processing: int, count: int, ago: int
+) -> None:
+    seen = observed(depth, count, processing=min(depth, processing))
+    careless = decide(policy.model_copy(update={"jobs_per_worker": None}), seen, history(up=ago, down=ago), NOW)
+    decision = decide(policy, seen, history(up=ago, down=ago), NOW)
+    assert careless.desired <= decision.desired <= max(count, careless.desired)
+    if count > policy.max_replicas:
+        assert decision == careless
+
+
+@given(policies(), st.integers(0, 12), st.integers(-100, 900), st.integers(-100, 900), st.integers(0, 900), RATES)
+def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  # noqa: PLR0917  # what is drawn
+    policy: WorkerPolicy, count: int, up: int, down: int, unread: int, rate: Rate
 ) -> None:
     past = history(up=up, down=down)
-    decision = fall_back(policy, observed(0, count).replicas, past, NOW, unread)
+    decision = fall_back(policy, observed(0, count).replicas, past, NOW, unread_for_s=unread, rate=rate)
     wish = policy.on_unavailable
     assert (decision is None) == (wish is None or unread < wish.after)
     if decision is None or wish is None:
@@ -349,6 +566,7 @@ def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(
     if decision.changes_something and count >= policy.min_replicas:
         assert decision.desired <= wish.at_least
         assert cooldowns_left(policy, past, NOW)[0] == 0
+        assert rate is None or (isinstance(rate, RateUsage) and rate.used < rate.limit)
         assert decision.desired - count <= (policy.scale_up.max_step or decision.desired)
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from controller.demo.jobs import enqueue, summary
+from controller.model import RateUsage, Reason
 from controller.ports import LeaseLost
 from tests.scene import Scene
 
@@ -64,6 +65,23 @@ async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(sc
         await completed(scene, 2)
         await asyncio.sleep(0.5)
         assert (await summary(scene.queue)).completed in {2, 4}  # 4: the minute ended in between
+
+
+async def test_what_real_workers_have_used_up_adds_no_further_worker(scene: Scene) -> None:
+    for _ in range(2):  # once more, should the minute end in between
+        await enqueue(scene.queue, 2, duration_s=0)
+        await scene.redis.set("worker:config:per_worker_rpm", "2")
+        async with worker(scene):
+            await completed(scene, (await summary(scene.queue)).completed + 2)
+        await enqueue(scene.queue, 5, duration_s=0)
+        async with scene.controller({"GLOBAL_RPM_LIMIT": "2"}, dry_run=True) as driven:
+            cycle = await driven.tick()
+        if cycle.rate == RateUsage(2, 2):
+            break
+        await scene.jobs(0)
+    assert (cycle.rate, cycle.reason) == (RateUsage(2, 2), Reason.RATE_LIMIT)
+    assert cycle.decision is not None
+    assert (cycle.decision.recommended, cycle.decision.desired) == (1, 0)
 
 
 async def test_whoever_leads_no_longer_publishes_no_share(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from controller.adapters.railway import operations
 from controller.cycle import Outcome
 from controller.demo.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERVICE_ID
 from controller.model import Reason
+from controller.policy import WorkerPolicy
 from controller.server import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,11 @@ def test_the_readme_names_every_outcome(outcome: Outcome) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_readme_names_every_metric(metric: str) -> None:
     assert f"`{metric}`" in README
+
+
+@pytest.mark.parametrize("key", WorkerPolicy.model_fields)
+def test_the_readme_has_a_row_for_every_key_of_a_worker_s_policy(key: str) -> None:
+    assert re.search(rf"^\|.*`…{key}[`.]", README, re.MULTILINE)
 
 
 def test_the_readme_has_a_row_for_every_variable() -> None:

@@ -14,7 +14,7 @@ from controller.adapters.redis import RedisJournal
 from controller.cycle import Outcome
 from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
-from controller.model import Because, Decision, Reason, ServiceState
+from controller.model import Because, Decision, RateUsage, Reason, ServiceState
 from tests.scene import POLICY, WORKER, Driven, Scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -277,14 +277,79 @@ async def test_a_deployment_in_progress_is_not_stopped_and_nothing_fails(scene: 
     assert scene.sent[-1] == "deploymentStop"
 
 
-async def test_a_usage_that_cannot_be_read_stops_no_scaling(scene: Scene, driven: Driven) -> None:
-    await scene.jobs(5)
-    for minute in (0, 60):
-        window = int(driven.controller.world.clock.wall() // 60 * 60) + minute
-        await scene.redis.set(f"worker:rpm:{window}", "many")
-    cycle = await driven.tick()
-    assert (cycle.outcome, cycle.rate) == (Outcome.APPLIED, None)
-    assert scene.events("rate_unreadable")
+async def test_a_usage_that_cannot_be_read_adds_nobody_and_stops_nothing_else(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(5)
+        await driven.tick()
+        await settled(scene, 1)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        await scene.count_requests("many")
+        await scene.jobs(500)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason, cycle.rate) == (Outcome.HELD, Reason.RATE_UNKNOWN, None)
+        assert "holds no number; workers count it with INCR" in cycle.message
+        assert scene.events("rate_unreadable")
+        await scene.jobs(0)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        await settled(scene, 0)
+        await scene.jobs(5)
+    async with scene.controller({**SHORT, "MIN_WORKERS": "1"}) as driven:
+        cycle = await driven.tick_until(Outcome.APPLIED, Reason.BELOW_MINIMUM)
+        assert cycle.rate is None
+        await settled(scene, 1)
+
+
+async def test_a_minute_whose_requests_are_used_up_adds_nobody_and_stops_nothing_else(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(5)
+        await driven.tick()
+        await settled(scene, 1)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        await scene.jobs(15)
+        await scene.count_requests(60)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason, cycle.rate) == (Outcome.HELD, Reason.RATE_LIMIT, RateUsage(60, 60))
+        assert cycle.message.endswith("60 of 60 requests are used in this minute, so more workers could not go faster")
+        explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        assert (explained.message, explained.rate) == (cycle.message, cycle.rate)
+        assert [(step.rule, step.desired) for step in steps if step.because] == [
+            ("3 tier of the depth", 2),
+            ("7 rate limit", 1),
+        ]
+        await scene.count_requests(59)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        await settled(scene, 2)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        await scene.count_requests(60)
+        await scene.jobs(0)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        await settled(scene, 0)
+
+
+async def test_workers_that_the_work_needs_stay_until_it_is_done(scene: Scene, tmp_path: Path) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(POLICY.read_text().replace("    rate_limit:", "    jobs_per_worker: 3\n    rate_limit:"))
+    async with scene.controller(SHORT) as driven:
+        await scene.jobs(100)
+        await driven.tick()
+        await settled(scene, 4)
+        await driven.tick_until(Outcome.HELD, Reason.TIER)
+        await scene.jobs(0, processing=10)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.BUSY)
+        explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        assert (explained.message, [step.rule for step in steps if step.because][-1]) == (
+            cycle.message,
+            "4 busy workers",
+        )
+        await scene.jobs(0, processing=4)
+        assert (await driven.tick()).reason is Reason.BUSY
+        await settled(scene, 2)
+        await driven.tick_until(Outcome.HELD, Reason.BUSY)
+        await scene.jobs(0)
+        await driven.tick()
+        await settled(scene, 0)
+    assert scene.asked_for == [4, 2], "the last was a stop"
 
 
 async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_landing_bound_and_no_longer(
@@ -610,6 +675,26 @@ async def test_a_queue_that_nobody_can_read_for_long_gets_the_workers_that_the_p
         await scene.queue.execute("ALTER TABLE hidden RENAME TO generation_job")
         assert (await driven.tick()).reason is Reason.SCALE_DOWN_COOLDOWN
     assert scene.asked_for == [3], "the first was a restart"
+
+
+@pytest.mark.parametrize("used", [60, "many"])
+async def test_without_a_reading_of_the_queue_nobody_is_added_either_where_no_request_is_known_to_be_left(
+    scene: Scene, tmp_path: Path, used: int | str
+) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    text = POLICY.read_text()
+    scene.policy.write_text(text.replace("    rate_limit:", f"{BLIND.strip(chr(10))}\n    rate_limit:"))
+    async with scene.controller() as driven:
+        await driven.tick()
+        await scene.queue.execute("ALTER TABLE generation_job RENAME TO hidden")
+        await scene.let_time_pass(301)
+        await scene.count_requests(used)
+        for _ in range(5):
+            assert (await driven.tick()).reason is Reason.QUEUE_UNAVAILABLE
+        await scene.count_requests(59)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason, cycle.rate) == (Outcome.APPLIED, Reason.FALLBACK, RateUsage(59, 60))
+    assert scene.asked_for == [3]
 
 
 async def test_one_reading_that_fails_adds_nobody_though_nobody_read_for_hours(scene: Scene, tmp_path: Path) -> None:
