@@ -110,6 +110,9 @@ class Stage:
     ) -> Count:
         return await _read(self.reader, preset, tuple(queues), stale_after, where)
 
+    async def read_until(self, preset: str, expected: Count) -> Count:
+        return await _settled(lambda: self.read(preset), expected)
+
 
 @contextmanager
 def stage(servers: Servers) -> Iterator[Stage]:
@@ -260,7 +263,12 @@ async def _read(
 ) -> Count:
     preset = load(name)
     schema, prefix = where.get("schema", preset.schema), where.get("prefix", preset.prefix)
-    tables = {short: full.format(prefix=prefix) for short, full in preset.tables.items()}
+    each_queue = queues if preset.needs_queues else ("",)
+    sets = [
+        {short: full.format(prefix=prefix, queue=queue) for short, full in preset.tables.items()}
+        for queue in each_queue
+    ]
+    tables = sets[0]
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         columns: dict[str, dict[str, bool]] = {}
         for short, full in tables.items():
@@ -273,7 +281,9 @@ async def _read(
         form = next(form for form in preset.forms if form.fits(columns))
         place = Place(
             form,
-            ({short: sql.Identifier(*filter(None, [schema, full])) for short, full in tables.items()},),
+            tuple(
+                {short: sql.Identifier(*filter(None, [schema, full])) for short, full in one.items()} for one in sets
+            ),
             preset.queue_column,
             queues,
             preset.stale_after if stale_after is None else stale_after,
