@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from controller.cycle import Cycle
 from controller.decide import Step
-from controller.model import jobs
 
 
 def as_lines(cycle: Cycle, steps: Sequence[Step]) -> Iterator[str]:
@@ -24,7 +23,7 @@ def _seen(cycle: Cycle) -> Iterator[str]:
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
-        yield f"  queue      {jobs(queue.depth)}: {queue.pending} pending, {queue.processing} processing{age}"
+        yield f"  queue      {queue.sentence}{age}"
     if replicas is not None:
         yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
     if cooldowns is not None:
