@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.queues.preset import load
+from controller.adapters.postgres import PostgresQueue
 from controller.demo.servers import Servers
-from tests.queues.published import ZONES, move_to
+from controller.policy import Queue
+from tests.queues.published import ZONES, depth, move_to
 from tests.queues.scenario import Count, Stage, listening, stage
 
 pgmq = pytest.importorskip("pgmq", reason="pgmq is not installed: pip install 'worker-autoscaler[dev]'")
@@ -51,6 +52,11 @@ async def test_what_waits_what_is_being_read_and_what_is_for_later_are_told_apar
     assert await place.read("pgmq", ["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
 
 
+async def test_the_controller_reads_all_its_queues_at_once(place: Stage) -> None:
+    seen = await depth(place, Queue(preset="pgmq", queues=("default", "other")))
+    assert (seen.pending, seen.processing, seen.stale) == (7, 3, 0)
+
+
 async def test_its_own_count_of_what_is_visible_is_the_same(place: Stage) -> None:
     with queue_on(place) as client:
         visible = client.metrics("default").queue_visible_length
@@ -69,7 +75,9 @@ async def test_a_message_that_nobody_deletes_in_time_is_ready_again(place: Stage
 
 
 async def test_a_queue_that_notifies_wakes_whoever_listens(place: Stage) -> None:
-    channels = frozenset(wake.format(queue="default") for wake in load("pgmq").wakes)
+    reader = PostgresQueue(place.reader, timeout_s=5)
+    channels = frozenset(await reader.channels(Queue(preset="pgmq", queues=("default",))))
+    await reader.close()
     with queue_on(place) as client:
         client.enable_notify("default")
         async with listening(place, channels) as heard:
