@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tests.queues.published import READY_AGAIN, PublishedSentences, empty_place
+from tests.queues.published import READY_AGAIN, PublishedSentences
 from tests.queues.scenario import EVERYTHING, Stage
-
-__all__ = ["empty_place"]
 
 DAY = """
 INSERT INTO delayed_jobs ({name}handler, queue, run_at, locked_at, locked_by, failed_at, attempts)
@@ -32,10 +30,10 @@ class TestDelayedJob(PublishedSentences):
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
 
-    async def test_the_tables_name_may_have_a_prefix(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute("ALTER TABLE delayed_jobs RENAME TO shop_delayed_jobs")
-        assert await place.read("delayed_job", prefix="shop_") == EVERYTHING
+    async def test_the_tables_name_may_have_a_prefix(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("ALTER TABLE delayed_jobs RENAME TO shop_delayed_jobs")
+        assert await bare_place.read("delayed_job", prefix="shop_") == EVERYTHING
 
 
 class TestDelayed(PublishedSentences):
@@ -45,8 +43,8 @@ class TestDelayed(PublishedSentences):
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
 
-    async def test_its_shorter_limit_is_the_policys_to_say(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute("UPDATE delayed_jobs SET locked_at = locked_at - interval '20 min'")
-        assert await place.read("delayed_job") == EVERYTHING
-        assert await place.read("delayed_job", stale_after=1230) == READY_AGAIN
+    async def test_its_shorter_limit_is_the_policys_to_say(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("UPDATE delayed_jobs SET locked_at = locked_at - interval '20 min'")
+        assert await bare_place.read("delayed_job") == EVERYTHING
+        assert await bare_place.read("delayed_job", stale_after=1230) == READY_AGAIN

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.queues.published import READY_AGAIN, PublishedSentences, empty_place
+from tests.queues.published import READY_AGAIN, PublishedSentences
 from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, Count, Stage
-
-__all__ = ["empty_place"]
 
 JOBS = """
 INSERT INTO good_jobs (active_job_id, job_class, queue_name, scheduled_at, performed_at, finished_at, error,
@@ -44,44 +42,46 @@ class TestGoodJob(PublishedSentences):
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
 
-    async def test_a_job_whose_process_is_gone_is_ready_again(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute("DELETE FROM good_job_processes")
-        assert await place.read("good_job") == READY_AGAIN
+    async def test_a_job_whose_process_is_gone_is_ready_again(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("DELETE FROM good_job_processes")
+        assert await bare_place.read("good_job") == READY_AGAIN
 
     @pytest.mark.parametrize(
         ("paused", "pending"),
         [('{"queues": ["default"]}', 2), ('{"job_classes": ["Sort"]}', 0), ('{"labels": ["slow"]}', 6)],
     )
-    async def test_what_is_paused_is_not_ready(self, place: Stage, paused: str, pending: int) -> None:
-        self.begin(place)
-        place.execute("UPDATE good_jobs SET labels = '{slow}' WHERE id IN (SELECT id FROM good_jobs "
+    async def test_what_is_paused_is_not_ready(self, bare_place: Stage, paused: str, pending: int) -> None:
+        self.begin(bare_place)
+        bare_place.execute("UPDATE good_jobs SET labels = '{slow}' WHERE id IN (SELECT id FROM good_jobs "
                       "WHERE performed_at IS NULL AND scheduled_at < timezone('UTC', now()) LIMIT 1)")  # fmt: skip
-        place.execute(
+        bare_place.execute(
             "INSERT INTO good_job_settings (key, value, created_at, updated_at) "
             f"VALUES ('pauses', '{paused}', timezone('UTC', now()), timezone('UTC', now()))"
         )
-        assert await place.read("good_job") == Count(pending=pending, processing=3, scheduled=4, failed=2)
+        assert await bare_place.read("good_job") == Count(pending=pending, processing=3, scheduled=4, failed=2)
 
 
 class TestGoodJobBeforeItsJobsNamedTheirProcess:
     """The lock's key is made as GoodJob makes it: the first 64 bits of md5('good_jobs-' || active_job_id)."""
 
     @pytest.fixture
-    def worker(self, place: Stage) -> Iterator[psycopg.Connection]:
-        place.create("good_job_3", JOBS)
-        place.let_read()
-        with psycopg.connect(place.url, autocommit=True) as connection:
+    def worker(self, bare_place: Stage) -> Iterator[psycopg.Connection]:
+        bare_place.create("good_job_3", JOBS)
+        bare_place.let_read()
+        with psycopg.connect(bare_place.url, autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_advisory_lock(('x' || substr(md5('good_jobs' || '-' || active_job_id::text), 1, 16))::"
                 "bit(64)::bigint) FROM good_jobs WHERE performed_at IS NOT NULL AND finished_at IS NULL"
             )
             yield connection
 
-    async def test_a_running_job_is_known_by_its_advisory_lock(self, place: Stage, worker: psycopg.Connection) -> None:
-        assert await place.read("good_job") == EVERYTHING
-        assert await place.read("good_job", ["default"]) == DEFAULT_QUEUE
+    async def test_a_running_job_is_known_by_its_advisory_lock(
+        self, bare_place: Stage, worker: psycopg.Connection
+    ) -> None:
+        assert await bare_place.read("good_job") == EVERYTHING
+        assert await bare_place.read("good_job", ["default"]) == DEFAULT_QUEUE
 
-    async def test_a_dead_workers_jobs_are_ready_at_once(self, place: Stage, worker: psycopg.Connection) -> None:
+    async def test_a_dead_workers_jobs_are_ready_at_once(self, bare_place: Stage, worker: psycopg.Connection) -> None:
         worker.close()
-        assert await place.read_until("good_job", READY_AGAIN) == READY_AGAIN
+        assert await bare_place.read_until("good_job", READY_AGAIN) == READY_AGAIN

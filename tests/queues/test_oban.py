@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tests.queues.published import PublishedSentences, empty_place
+from tests.queues.published import PublishedSentences
 from tests.queues.scenario import EVERYTHING, Count, Stage
-
-__all__ = ["empty_place"]
 
 DAY = """
 INSERT INTO oban_jobs (worker, queue, state, scheduled_at, attempted_at, attempt, attempted_by, discarded_at)
@@ -37,14 +35,14 @@ class TestOban(PublishedSentences):
     day = DAY
     much_later = MUCH_LATER
 
-    async def test_due_jobs_count_though_only_a_running_node_would_stage_them(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(DUE)
-        assert await place.read("oban") == Count(pending=11, processing=3, scheduled=0, failed=2)
+    async def test_due_jobs_count_though_only_a_running_node_would_stage_them(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(DUE)
+        assert await bare_place.read("oban") == Count(pending=11, processing=3, scheduled=0, failed=2)
 
-    async def test_another_prefix_is_another_schema(self, place: Stage) -> None:
-        place.execute("CREATE SCHEMA background")
-        self.begin(place)
-        place.execute("ALTER TABLE oban_jobs SET SCHEMA background")
-        place.let_read("background")
-        assert await place.read("oban", schema="background") == EVERYTHING
+    async def test_another_prefix_is_another_schema(self, bare_place: Stage) -> None:
+        bare_place.execute("CREATE SCHEMA background")
+        self.begin(bare_place)
+        bare_place.execute("ALTER TABLE oban_jobs SET SCHEMA background")
+        bare_place.let_read("background")
+        assert await bare_place.read("oban", schema="background") == EVERYTHING

@@ -8,10 +8,9 @@ import psycopg
 import pytest
 
 from controller.adapters.queues.preset import load
-from tests.queues.published import OLDEST_S, READY_AGAIN, empty_place
+from controller.policy import Queue
+from tests.queues.published import OLDEST_S, READY_AGAIN, depth
 from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, Count, Stage, listening
-
-__all__ = ["empty_place"]
 
 JOBS = """
 INSERT INTO que_jobs (job_class, job_schema_version, queue, run_at, error_count, expired_at, finished_at)
@@ -34,16 +33,16 @@ FROM (VALUES (8, '', '-1 min'), (2, 'other', '-1 s'), (4, '', '1 h')) AS v(n, qu
 
 
 @pytest.fixture
-def worker(place: Stage) -> Iterator[psycopg.Connection]:
-    place.create("que", JOBS)
-    with _holding_three(place, "id") as connection:
+def worker(bare_place: Stage) -> Iterator[psycopg.Connection]:
+    bare_place.create("que", JOBS)
+    with _holding_three(bare_place, "id") as connection:
         yield connection
 
 
 @pytest.fixture
-def old_worker(place: Stage) -> Iterator[psycopg.Connection]:
-    place.create("que_0", JOBS_0)
-    with _holding_three(place, "job_id") as connection:
+def old_worker(bare_place: Stage) -> Iterator[psycopg.Connection]:
+    bare_place.create("que_0", JOBS_0)
+    with _holding_three(bare_place, "job_id") as connection:
         yield connection
 
 
@@ -60,35 +59,37 @@ def _holding_three(place: Stage, key: str) -> psycopg.Connection:
 
 
 async def test_what_waits_is_held_is_for_later_and_failed_are_told_apart(
-    place: Stage, worker: psycopg.Connection
+    bare_place: Stage, worker: psycopg.Connection
 ) -> None:
-    seen = await place.read("que")
+    seen = await bare_place.read("que")
     assert seen == EVERYTHING
     assert seen.oldest_age_s is not None
     assert OLDEST_S <= seen.oldest_age_s < OLDEST_S + 30
-    assert await place.read("que", ["default"]) == DEFAULT_QUEUE
+    assert await bare_place.read("que", ["default"]) == DEFAULT_QUEUE
+    by_controller = await depth(bare_place, Queue(preset="que"))
+    assert (by_controller.pending, by_controller.processing) == (seen.pending, seen.processing)
 
 
 async def test_the_locks_of_another_database_are_no_jobs_of_this_one(
-    place: Stage, worker: psycopg.Connection, database_url: str
+    bare_place: Stage, worker: psycopg.Connection, database_url: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 100) AS n")
-        assert await place.read("que") == EVERYTHING
+        assert await bare_place.read("que") == EVERYTHING
 
 
-async def test_a_dead_workers_jobs_are_ready_at_once(place: Stage, worker: psycopg.Connection) -> None:
-    place.execute(f"SELECT pg_terminate_backend({worker.info.backend_pid}, 5000)")
-    assert await place.read("que") == READY_AGAIN
+async def test_a_dead_workers_jobs_are_ready_at_once(bare_place: Stage, worker: psycopg.Connection) -> None:
+    bare_place.execute(f"SELECT pg_terminate_backend({worker.info.backend_pid}, 5000)")
+    assert await bare_place.read("que") == READY_AGAIN
 
 
-async def test_each_insert_wakes_whoever_listens(place: Stage, worker: psycopg.Connection) -> None:
+async def test_each_insert_wakes_whoever_listens(bare_place: Stage, worker: psycopg.Connection) -> None:
     channels = frozenset(load("que").wakes)
-    async with listening(place, channels) as heard:
-        place.execute("INSERT INTO que_jobs (job_class, job_schema_version) VALUES ('Sort', 2)")
+    async with listening(bare_place, channels) as heard:
+        bare_place.execute("INSERT INTO que_jobs (job_class, job_schema_version) VALUES ('Sort', 2)")
     assert heard == channels
 
 
-async def test_que_before_1_is_read_too(place: Stage, old_worker: psycopg.Connection) -> None:
-    assert await place.read("que") == Count(pending=7, processing=3, scheduled=4, failed=None)
-    assert await place.read("que", ["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
+async def test_que_before_1_is_read_too(bare_place: Stage, old_worker: psycopg.Connection) -> None:
+    assert await bare_place.read("que") == Count(pending=7, processing=3, scheduled=4, failed=None)
+    assert await bare_place.read("que", ["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)

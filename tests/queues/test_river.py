@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tests.queues.published import PublishedSentences, empty_place
+from tests.queues.published import PublishedSentences
 from tests.queues.scenario import EVERYTHING, Count, Stage
-
-__all__ = ["empty_place"]
 
 DAY = """
 INSERT INTO river_job (kind, args, max_attempts, queue, state, scheduled_at, attempt, finalized_at)
@@ -37,7 +35,9 @@ FROM (VALUES
 """
 MUCH_LATER = "UPDATE river_job SET attempted_at = attempted_at - interval '61 min'"
 DUE = "UPDATE river_job SET scheduled_at = now() - interval '1 s' WHERE state IN ('scheduled', 'retryable')"
-PAUSED = "INSERT INTO river_queue (name, paused_at, updated_at) VALUES ('default', now(), now()), ('other', NULL, now())"
+PAUSED = (
+    "INSERT INTO river_queue (name, paused_at, updated_at) VALUES ('default', now(), now()), ('other', NULL, now())"
+)
 
 
 class TestRiver(PublishedSentences):
@@ -46,20 +46,22 @@ class TestRiver(PublishedSentences):
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
 
-    async def test_due_jobs_count_though_only_a_running_client_would_make_them_available(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(DUE)
-        assert await place.read("river") == Count(pending=11, processing=3, scheduled=0, failed=2)
+    async def test_due_jobs_count_though_only_a_running_client_would_make_them_available(
+        self, bare_place: Stage
+    ) -> None:
+        self.begin(bare_place)
+        bare_place.execute(DUE)
+        assert await bare_place.read("river") == Count(pending=11, processing=3, scheduled=0, failed=2)
 
-    async def test_a_paused_queue_has_nothing_ready(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(PAUSED)
-        assert await place.read("river") == Count(pending=2, processing=3, scheduled=4, failed=2)
+    async def test_a_paused_queue_has_nothing_ready(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(PAUSED)
+        assert await bare_place.read("river") == Count(pending=2, processing=3, scheduled=4, failed=2)
 
-    async def test_a_longer_limit_of_the_policy_is_heeded(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(MUCH_LATER)
-        assert await place.read("river", stale_after=7200) == EVERYTHING
+    async def test_a_longer_limit_of_the_policy_is_heeded(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(MUCH_LATER)
+        assert await bare_place.read("river", stale_after=7200) == EVERYTHING
 
 
 class TestRiverBeforeItsQueuesCouldBePaused(PublishedSentences):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tests.queues.published import PublishedSentences, empty_place
+from tests.queues.published import PublishedSentences
 from tests.queues.scenario import Count, Stage
-
-__all__ = ["empty_place"]
 
 # A job has one row of its own, and until it is finished one more in the table of the state that it is in.
 DAY = """
@@ -44,22 +42,24 @@ class TestSolidQueue(PublishedSentences):
     day = DAY
     much_later = MUCH_LATER
 
-    async def test_due_jobs_count_though_only_a_running_dispatcher_would_make_them_ready(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(DUE)
-        assert await place.read("solid_queue") == Count(pending=11, processing=3, scheduled=0, failed=2)
+    async def test_due_jobs_count_though_only_a_running_dispatcher_would_make_them_ready(
+        self, bare_place: Stage
+    ) -> None:
+        self.begin(bare_place)
+        bare_place.execute(DUE)
+        assert await bare_place.read("solid_queue") == Count(pending=11, processing=3, scheduled=0, failed=2)
 
-    async def test_a_blocked_job_counts_once_only_a_running_dispatcher_is_missing(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(EXPIRED)
-        assert await place.read("solid_queue") == Count(pending=8, processing=3, scheduled=4, failed=2)
+    async def test_a_blocked_job_counts_once_only_a_running_dispatcher_is_missing(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(EXPIRED)
+        assert await bare_place.read("solid_queue") == Count(pending=8, processing=3, scheduled=4, failed=2)
 
-    async def test_a_paused_queue_has_nothing_ready(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute(PAUSED + ";" + DUE)
-        assert await place.read("solid_queue") == Count(pending=2, processing=3, scheduled=0, failed=2)
+    async def test_a_paused_queue_has_nothing_ready(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(PAUSED + ";" + DUE)
+        assert await bare_place.read("solid_queue") == Count(pending=2, processing=3, scheduled=0, failed=2)
 
-    async def test_a_claim_of_a_process_that_was_pruned_is_stale(self, place: Stage) -> None:
-        self.begin(place)
-        place.execute("DELETE FROM solid_queue_processes")
-        assert await place.read("solid_queue") == self.expected_much_later
+    async def test_a_claim_of_a_process_that_was_pruned_is_stale(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("DELETE FROM solid_queue_processes")
+        assert await bare_place.read("solid_queue") == self.expected_much_later
