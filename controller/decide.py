@@ -152,7 +152,7 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
         return decision
     stay = f"at least {workers(busy)}" if busy < decision.current else "nobody can be spared"
     verb = "is" if queue.processing == 1 else "are"
-    words = f"{jobs(queue.processing)} {verb} being worked on, up to {each} by each worker, so {stay}"
+    words = f"{queue.jobs(queue.processing)} {verb} being worked on, up to {each} by each worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
 
 

@@ -137,10 +137,13 @@ class QueueDepth:
         """`17`, or `10000+` for a count that reached the limit."""
         return str(count) if self.limit is None or count < self.limit else f"{self.limit}+"
 
+    def jobs(self, count: int) -> str:
+        return "1 job" if count == 1 else f"{self.shown(count)} jobs"
+
     @property
     def sentence(self) -> str:
         """`15 jobs (10 pending, 5 processing)`."""
-        named = "1 job" if self.depth == 1 else f"{self.shown(self.depth)} jobs"
+        named = self.jobs(self.depth)
         parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
         stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
         return f"{named} ({', '.join([*parts, *stale])})" if parts or stale else named
