@@ -18,7 +18,7 @@ from controller.trouble import CONTROLLER, failing_after
 
 _FIGURES = (
     *("pending", "processing", "depth", "oldest_age_s", "configured", "running", "recommended", "desired"),
-    *("rpm_used", "rpm_limit", "max_workers"),
+    *("rpm_used", "rpm_limit", "max_workers", "stale"),
 )
 
 

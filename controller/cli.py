@@ -24,6 +24,7 @@ environment:
   RAILWAY_ENVIRONMENT_ID     environment
   RAILWAY_WORKER_SERVICE_ID  the service to scale (named by the shipped policy)
   DATABASE_URL               the queue's PostgreSQL
+  DATABASE_DIRECT_URL        the same without a pooler in between, to be woken by (not required)
   REDIS_URL                  Redis: lease, journal, rate limit
   PORT                       of the HTTP server, default 8080
   LOG_FORMAT                 json or text, default text on a terminal and json elsewhere

@@ -308,3 +308,57 @@ def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, obj
 
 def test_the_schema_for_editors_is_up_to_date() -> None:
     assert json.loads((ROOT / "controller" / "policy.schema.json").read_text()) == json_schema()
+
+
+QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], queue: {queue}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("queue", "problem"),
+    [
+        ("{}", "workers.w.queue: does not say where the jobs are; write one of table: NAME, preset: procrastinate"),
+        ("{table: a, sql: SELECT 1}", "workers.w.queue: has table and sql, and the jobs are in one place"),
+        ("{preset: pgboss}", "'pgboss' is no queue library that is known here; did you mean pg-boss?"),
+        ("{preset: kafka}", "known are absurd, chancy"),
+        ("{preset: pgmq}", "has no queues, and pgmq keeps each in a table of its own; write queues: [name]"),
+        ("{preset: river, queues: mail}", "workers.w.queue.queues: must be a list"),
+        ("{preset: river, queues: [a, a]}", "workers.w.queue.queues[1]: names a twice"),
+        ("{preset: river, columns: {status: x}}", "workers.w.queue.columns: belongs to a queue with table:"),
+        ("{table: a, queues: [b]}", "workers.w.queue.queues: belongs to a queue with preset:, and this one has table:"),
+        ("{table: a, schema: b}", "leave it out, or write jobs.NAME as the table"),
+        ("{sql: SELECT 1, stale_after: 1m}", "workers.w.queue.stale_after: is for the query to say"),
+        ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: is no time at all"),
+        ("{sql: ''}", "workers.w.queue.sql: is empty"),
+        ("{sql: 7}", "workers.w.queue.sql: must be a text, not 7"),
+        ("{table: a, count_limit: 0}", "workers.w.queue.count_limit: must be at least 1, not 0"),
+        ("{query: SELECT 1}", "workers.w.queue.query: is not a key: write sql"),
+    ],
+)
+def test_a_queue_is_in_one_place_and_what_makes_no_sense_there_is_refused(queue: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load_policy(QUEUE.format(queue=queue), {})
+    assert any(problem in str(one) for one in error.value.problems), error.value.problems
+
+
+def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> None:
+    policy, document = load_policy(QUEUE.format(queue="{preset: oban, schema: jobs, queues: [a, b]}"), {})
+    shown = {path[3]: value for path, value, _ in effective(policy, document) if path[2:3] == ("queue",)}
+    assert shown == {"preset": "oban", "queues": "a, b", "schema": "jobs", "count_limit": "10000"}
+
+
+@pytest.mark.parametrize(("limit", "top", "counted"), [(None, 100, 10_000), (50, 100, 101), (None, 20_000, 20_001)])
+def test_counting_goes_to_the_limit_and_always_past_the_top_tier(limit: int | None, top: int, counted: int) -> None:
+    text = f"""
+workers:
+  w:
+    service: s
+    max_replicas: 3
+    queue: {{table: a{f", count_limit: {limit}" if limit else ""}}}
+    tiers: [{{up_to: {top}, replicas: 1}}, {{replicas: 2}}]
+"""
+    assert load_policy(text, {})[0].workers["w"].count_limit == counted
+
+
+def test_notifications_may_not_start_cycles_without_a_pause() -> None:
+    with pytest.raises(ConfigurationError, match="a busy queue notifies all the time"):
+        load_policy("wake_min_interval: 50ms\n" + QUEUE.format(queue="{table: a}"), {})
