@@ -148,7 +148,7 @@ class Queue(_Part):
 
     mends = {"name": "write table", "query": "write sql", "queue": "write queues: [name]", "library": "write preset"}
     table: Identifier | None = None
-    preset: Annotated[str, AfterValidator(_known_preset), WithJsonSchema({"enum": PRESETS})] | None = None
+    preset: Annotated[str, AfterValidator(_known_preset), WithJsonSchema({"enum": list(PRESETS)})] | None = None
     sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
     queues: tuple[Identifier, ...] = ()
     schema_name: Identifier | None = Field(default=None, alias="schema")
