@@ -1,0 +1,290 @@
+"""One day of a queue library, told by its own code, and what the preset made of it.
+
+The library's own client puts jobs in, its own worker runs them and is killed with -9 while it holds three; the preset
+reads all this as a role that may only SELECT, in a database whose sessions think in Asia/Tokyo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from controller.adapters.queues.form import Place
+from controller.adapters.queues.preset import load
+from controller.demo.servers import Servers
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = Path(__file__).parent / "schemas"
+LIMIT = 100
+PATIENCE_S = 20.0
+LATER_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a preset read. None: the library keeps nothing of the kind."""
+
+    pending: int
+    processing: int
+    scheduled: int | None
+    failed: int | None
+    stale: int = 0
+    oldest_age_s: float | None = field(default=None, compare=False)
+
+
+# The day: 2 jobs failed, 1 was done, 3 are held; then 5 + 2 wait in two queues, and 4 are due in an hour.
+EVERYTHING = Count(pending=7, processing=3, scheduled=4, failed=2)
+DEFAULT_QUEUE = Count(pending=5, processing=3, scheduled=4, failed=2)
+NOBODY_HOLDS_THEM = Count(pending=7, processing=0, scheduled=4, failed=2, stale=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """does: "hold" (say so in a file, then wait), "fail" for good, or "pass"."""
+
+    does: str
+    queue: str = "default"
+    later: bool = False
+
+
+class Library(Protocol):
+    """A queue library by its own means. url and folder are where its database and its files are."""
+
+    preset: str
+
+    async def migrate(self, url: str) -> None:
+        """Make its tables."""
+
+    async def put(self, url: str, jobs: Sequence[Job]) -> None:
+        """Enqueue with its own client."""
+
+    def worker(self) -> Sequence[str]:
+        """The command of a worker that runs three jobs at a time of the queue "default".
+
+        Its environment has DATABASE_URL, and in FOLDER a job that is held touches a file held-… and waits.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """url: the owner's; reader: a role's that may only SELECT."""
+
+    url: str
+    reader: str
+    folder: Path
+
+    @property
+    def role(self) -> str:
+        return urlsplit(self.reader).username or ""
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as owner:
+            owner.execute(statement.encode())
+
+    def let_read(self, *schemas: str) -> None:
+        """Grant what the README says a preset needs, and nothing else."""
+        for schema in schemas or ("public",):
+            self.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {self.role}')
+            self.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO {self.role}')
+
+    def create(self, schema: str, rows: str = "") -> None:
+        """Make a version's tables from the file of that name, and put rows in; no library has a hand in it."""
+        self.execute((SCHEMAS / f"{schema}.sql").read_text(encoding="utf-8") + rows)
+
+    async def read(
+        self, preset: str, queues: Sequence[str] = (), *, stale_after: float | None = None, **where: str
+    ) -> Count:
+        return await _read(self.reader, preset, tuple(queues), stale_after, where)
+
+
+@contextmanager
+def stage(servers: Servers) -> Iterator[Stage]:
+    """An empty database in Tokyo, with one role that may log in and nothing else."""
+    name, role = f"test_{secrets.token_hex(4)}", f"reader_{secrets.token_hex(4)}"
+    url = urlsplit(servers.database_url)._replace(path=f"/{name}")
+    reader = url._replace(netloc=f"{role}@{url.netloc.rpartition('@')[2]}")
+    with (
+        psycopg.connect(servers.database_url, autocommit=True) as admin,
+        tempfile.TemporaryDirectory(prefix="queue-") as folder,
+    ):
+        admin.execute(f"CREATE DATABASE {name}".encode())
+        admin.execute(f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'".encode())
+        admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+        try:
+            yield Stage(url.geturl(), reader.geturl(), Path(folder))
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            admin.execute(f"DROP ROLE {role}".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """heard: the preset's channels that notified of what the client enqueued."""
+
+    everything: Count
+    default_queue: Count
+    after_kill: Count
+    heard: frozenset[str]
+    channels: frozenset[str]
+
+
+async def play(
+    place: Stage,
+    library: Library,
+    *,
+    after_kill: str = "",
+    stale_after: float | None = None,
+    expected: Count = EVERYTHING,
+    then: Count = NOBODY_HOLDS_THEM,
+    schemas: Sequence[str] = ("public",),
+) -> Seen:
+    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits."""
+    await library.migrate(place.url)
+    place.let_read(*schemas)
+    channels = frozenset(load(library.preset).wakes)
+    with working(place, library.worker()):
+        await library.put(place.url, [Job("fail"), Job("fail"), Job("pass"), *[Job("hold")] * 3])
+        await until(lambda: len(list(place.folder.glob("held-*"))) == 3)
+        async with listening(place, channels) as heard:
+            await library.put(
+                place.url, [*[Job("pass")] * 5, *[Job("pass", "other")] * 2, *[Job("pass", later=True)] * 4]
+            )
+            everything = await _settled(lambda: place.read(library.preset), expected)
+        default_queue = await place.read(library.preset, ["default"])
+    if after_kill:
+        place.execute(after_kill)
+    after = await _settled(lambda: place.read(library.preset, stale_after=stale_after), then)
+    return Seen(everything, default_queue, after, frozenset(heard), channels)
+
+
+@contextmanager
+def working(place: Stage, command: Sequence[str]) -> Iterator[None]:
+    """A worker and all its children, until they are killed with -9 at the end."""
+    with (place.folder / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+                "DATABASE_URL": place.url,
+                "FOLDER": str(place.folder),
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+        assert worker.poll() is None, f"the worker ended by itself: {(place.folder / 'worker.log').read_text()[-2000:]}"
+    except TimeoutError:
+        raise TimeoutError((place.folder / "worker.log").read_text()[-4000:]) from None
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+@asynccontextmanager
+async def listening(place: Stage, channels: frozenset[str]) -> AsyncIterator[set[str]]:
+    """The channels on which something was heard until the block ends."""
+    heard: set[str] = set()
+    async with await psycopg.AsyncConnection.connect(place.reader, autocommit=True) as connection:
+        for channel in channels:
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        yield heard
+        async for notification in connection.notifies(timeout=0.1):
+            heard.add(notification.channel)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def _settled(reading: Callable[[], Coroutine[Any, Any, Count]], expected: Count) -> Count:
+    """The expected count as soon as it is read, or else the last one: the tests say what is wrong with it."""
+    try:
+        async with asyncio.timeout(PATIENCE_S / 2):
+            while await reading() != expected:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pass
+    return await reading()
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+class PresetSentences:
+    """What holds for every library, of the fixture `seen` of its module."""
+
+    expected = EVERYTHING
+    expected_default_queue = DEFAULT_QUEUE
+    expected_after_kill = NOBODY_HOLDS_THEM
+
+    def test_what_waits_what_is_held_what_is_for_later_and_what_failed_are_told_apart(self, seen: Seen) -> None:
+        assert seen.everything == self.expected
+
+    def test_one_queue_alone_can_be_read(self, seen: Seen) -> None:
+        assert seen.default_queue == self.expected_default_queue
+
+    def test_the_age_is_of_the_oldest_ready_job(self, seen: Seen) -> None:
+        assert seen.everything.oldest_age_s is not None
+        assert 0 < seen.everything.oldest_age_s < PATIENCE_S
+
+    def test_a_worker_killed_in_the_midst_holds_nothing_once_its_last_sign_of_life_is_old(self, seen: Seen) -> None:
+        assert seen.after_kill == self.expected_after_kill
+
+    def test_its_client_wakes_whoever_listens_on_the_presets_channels(self, seen: Seen) -> None:
+        assert seen.heard == seen.channels
+
+
+async def _read(
+    dsn: str, name: str, queues: tuple[str, ...], stale_after: float | None, where: Mapping[str, str]
+) -> Count:
+    preset = load(name)
+    schema, prefix = where.get("schema", preset.schema), where.get("prefix", preset.prefix)
+    tables = {short: full.format(prefix=prefix) for short, full in preset.tables.items()}
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        columns: dict[str, dict[str, bool]] = {}
+        for short, full in tables.items():
+            found = await connection.execute(
+                "SELECT attname, true FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
+                "AND NOT attisdropped",
+                [sql.Identifier(*filter(None, [schema, full])).as_string(connection)],
+            )
+            columns[short] = dict(await found.fetchall())
+        form = next(form for form in preset.forms if form.fits(columns))
+        place = Place(
+            form,
+            ({short: sql.Identifier(*filter(None, [schema, full])) for short, full in tables.items()},),
+            preset.queue_column,
+            queues,
+            preset.stale_after if stale_after is None else stale_after,
+            stale_is_set=stale_after is not None,
+        )
+        cursor = await connection.execute(place.depth(LIMIT))
+        row = await cursor.fetchone()
+        assert row is not None
+        pending, age, processing, stale = row
+        cursor = await connection.execute(place.rest(LIMIT))
+        rest = await cursor.fetchone()
+        assert rest is not None
+    count = Count(pending, processing, rest[0], rest[1], stale)
+    return count if age is None else replace(count, oldest_age_s=float(age))

@@ -1,0 +1,42 @@
+"""The preset procrastinate, on the real library; and on tables of versions before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import pytest
+from procrastinate.types import TimeDeltaParams
+
+from controller.demo.servers import Servers
+from tests.queues.procrastinate_app import app_on, job
+from tests.queues.scenario import LATER_S, Job, PresetSentences, Seen, play, python, stage
+
+LAST_SEEN_A_MINUTE_AGO = "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 min'"
+
+
+class Procrastinate:
+    preset = "procrastinate"
+
+    async def migrate(self, url: str) -> None:
+        async with app_on(url) as app:
+            await app.schema_manager.apply_schema_async()
+
+    async def put(self, url: str, jobs: Sequence[Job]) -> None:
+        async with app_on(url):
+            for one in jobs:
+                later: TimeDeltaParams | None = {"seconds": LATER_S} if one.later else None
+                await job.configure(queue=one.queue, schedule_in=later).defer_async(does=one.does)
+
+    def worker(self) -> list[str]:
+        return python("-m", "tests.queues.procrastinate_app")
+
+
+@pytest.fixture(scope="module")
+def seen(servers: Servers) -> Iterator[Seen]:
+    with stage(servers) as place:
+        yield asyncio.run(play(place, Procrastinate(), after_kill=LAST_SEEN_A_MINUTE_AGO))
+
+
+class TestProcrastinate(PresetSentences):
+    pass
