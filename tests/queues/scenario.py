@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha224
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -151,11 +152,17 @@ async def play(
     expected: Count = EVERYTHING,
     then: Count = NOBODY_HOLDS_THEM,
     schemas: Sequence[str] = ("public",),
+    queues: Sequence[str] = (),
 ) -> Seen:
-    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits."""
+    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits.
+
+    queues: all of them, where the preset cannot do without their names.
+    """
     await library.migrate(place.url)
     place.let_read(*schemas)
-    channels = frozenset(load(library.preset).wakes)
+    schema = load(library.preset).schema
+    digest = sha224(schema.encode()).hexdigest()[:24]
+    channels = frozenset(name.format(schema=schema, schema_sha224=digest) for name in load(library.preset).wakes)
     with working(place, library.worker()):
         await library.put(place.url, [Job("fail"), Job("fail"), Job("pass"), *[Job("hold")] * 3])
         await until(lambda: len(list(place.folder.glob("held-*"))) == 3)
@@ -163,11 +170,11 @@ async def play(
             await library.put(
                 place.url, [*[Job("pass")] * 5, *[Job("pass", "other")] * 2, *[Job("pass", later=True)] * 4]
             )
-            everything = await _settled(lambda: place.read(library.preset), expected)
+            everything = await _settled(lambda: place.read(library.preset, queues), expected)
         default_queue = await place.read(library.preset, ["default"])
     if after_kill:
         place.execute(after_kill)
-    after = await _settled(lambda: place.read(library.preset, stale_after=stale_after), then)
+    after = await _settled(lambda: place.read(library.preset, queues, stale_after=stale_after), then)
     return Seen(everything, default_queue, after, frozenset(heard), channels)
 
 
@@ -260,10 +267,13 @@ async def _read(
 ) -> Count:
     preset = load(name)
     schema, prefix = where.get("schema", preset.schema), where.get("prefix", preset.prefix)
-    tables = {short: full.format(prefix=prefix) for short, full in preset.tables.items()}
+    sets = [
+        {short: full.format(prefix=prefix, queue=queue) for short, full in preset.tables.items()}
+        for queue in (queues if preset.needs_queues else ("",))
+    ]
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         columns: dict[str, dict[str, bool]] = {}
-        for short, full in tables.items():
+        for short, full in sets[0].items():
             found = await connection.execute(
                 "SELECT attname, true FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
                 "AND NOT attisdropped",
@@ -273,7 +283,10 @@ async def _read(
         form = next(form for form in preset.forms if form.fits(columns))
         place = Place(
             form,
-            ({short: sql.Identifier(*filter(None, [schema, full])) for short, full in tables.items()},),
+            tuple(
+                {short: sql.Identifier(*filter(None, [schema, full])) for short, full in tables.items()}
+                for tables in sets
+            ),
             preset.queue_column,
             queues,
             preset.stale_after if stale_after is None else stale_after,
