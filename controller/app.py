@@ -13,9 +13,10 @@ from typing import Literal, TextIO
 
 from aiohttp import web
 
-from controller.adapters import postgres
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
+from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres_listener import Listener
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
@@ -27,8 +28,8 @@ from controller.cycle import Cycle, Outcome
 from controller.decide import Step, trail
 from controller.leading import Leadership
 from controller.log import Log, library_lines
-from controller.model import Because, Observation, Reason, Replicas
-from controller.policy import Policy
+from controller.model import Because, Observation, Reason, Replicas, Rest
+from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Unavailable, Watched
 from controller.reconciler import World
@@ -62,6 +63,7 @@ class Controller:
     """All the parts, wired."""
 
     policy: Policy
+    queue: PostgresQueue
     world: World
     leadership: Leadership
     board: Board
@@ -114,15 +116,15 @@ async def opened(
         world = World(queue, platform, journal, shares, clock, log.event)
         world = _without_hands(world) if way.dry_run else world
         runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
-        yield Controller(policy, world, leadership, board, runner, log, way)
+        yield Controller(policy, queue, world, leadership, board, runner, log, way)
 
 
 def _queue_and_platform(
     settings: Settings, policy: Policy, leadership: Leadership, clock: SystemClock, stack: AsyncExitStack
-) -> tuple[postgres.PostgresQueue, RailwayPlatform]:
+) -> tuple[PostgresQueue, RailwayPlatform]:
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(0.25, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
-    queue = postgres.PostgresQueue(settings.database_url.get_secret_value(), timeout_s=timeout)
+    queue = PostgresQueue(settings.database_url.get_secret_value(), timeout_s=timeout)
     stack.push_async_callback(queue.close)
     try:
         client = RailwayClient(
@@ -224,14 +226,20 @@ async def _until_told(controller: Controller, settings: Settings) -> int:
 
 
 async def _listen(controller: Controller, settings: Settings) -> None:
-    """Wakes the runner; where the policy names no channel, there is nothing to wait for."""
-    channels = sorted({worker.queue.wake_on for worker in controller.policy.workers.values() if worker.queue.wake_on})
-    await postgres.Listener(
-        settings.database_url.get_secret_value(),
+    """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
+
+    async def channels() -> set[str]:
+        every = [await controller.queue.channels(worker.queue) for worker in controller.policy.workers.values()]
+        return {channel for some in every for channel in some}
+
+    await Listener(
+        (settings.database_direct_url or settings.database_url).get_secret_value(),
         channels,
-        leading=lambda: bool(channels) and controller.leadership.lease is not None,
-        begun=controller.runner.look_now,
+        leading=lambda: controller.leadership.lease is not None,
+        begun=controller.runner.wake,
         wake=controller.runner.wake,
+        notify=controller.queue.notify,
+        report=controller.log.event,
     ).run()
 
 
@@ -270,10 +278,14 @@ def _without_lease(controller: Controller, worker: str) -> Cycle:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would be done right now, and each rule's turn; no steps where something could not be read."""
+    """What would be done right now, and each rule's turn; no steps where something could not be read.
+
+    rest: what the queue holds besides; None where it could not be read, or not in time.
+    """
 
     cycle: Cycle
     steps: tuple[Step, ...]
+    rest: Rest | None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -291,5 +303,12 @@ async def explain(configuration: Configuration) -> list[Explanation]:
             steps: tuple[Step, ...] = ()
             if recalled is not None and cycle.queue is not None and cycle.replicas is not None:
                 steps = trail(worker, Observation(cycle.queue, cycle.replicas), recalled.history, recalled.now)
-            explanations.append(Explanation(cycle, steps))
+            explanations.append(Explanation(cycle, steps, await _rest(controller, worker)))
         return explanations
+
+
+async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
+    try:
+        return await controller.queue.rest(worker.queue, worker.count_limit)
+    except Unavailable:
+        return None

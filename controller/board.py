@@ -129,15 +129,6 @@ class Board:
         return self._wall_of(self._last_turn)
 
     @property
-    def somebody_is_idle(self) -> bool:
-        """Whether a worker service was read well and had no replicas, and no jobs either."""
-        well = {Outcome.HELD.value, Outcome.APPLIED.value}
-        return any(
-            status.get("outcome") in well and status.get("configured") == 0 and status.get("depth") == 0
-            for status in self.status.values()
-        )
-
-    @property
     def stands_still(self) -> bool:
         """The loop itself has stopped turning: the one thing that only a restart can mend.
 

@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_controller_commands(commands)
     _add_check(commands)
+    _add_queue_commands(commands)
     _add_demo_commands(commands)
     return parser
 
@@ -185,6 +186,28 @@ def _add_check(commands: Any) -> None:
     check.add_argument("--schema", action="store_true", help="print the policy's JSON Schema, for editors, and end")
 
 
+def _add_queue_commands(commands: Any) -> None:
+    queues = _command(
+        commands,
+        "queues",
+        _queues,
+        "list the queue libraries that `queue: {preset: NAME}` knows, or tell all that is known of one",
+        "touches: nothing. What is not listed is read by `queue: {sql: …}`, any query that returns one row with the\n"
+        "columns pending and processing (and oldest_age_s, if it likes).",
+    )
+    queues.add_argument("name", nargs="?", metavar="PRESET", help="tell all of this one, with the SQL that reads it")
+    queues.add_argument("--json", action="store_true", help="one JSON object for each")
+    trigger = _command(
+        commands,
+        "queue-trigger",
+        _queue_trigger,
+        "print the SQL of a throttled trigger that announces new jobs, where a table has none",
+        "touches: nothing; the SQL is for you to read and to run. It says what NOTIFY costs the writers.",
+    )
+    trigger.add_argument("worker", nargs="?", metavar="WORKER", help="of the policy; default: all")
+    trigger.add_argument("--policy", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s")
+
+
 def _add_demo_commands(commands: Any) -> None:
     demo = _command(
         commands,
@@ -230,14 +253,14 @@ def _explain(parsed: argparse.Namespace) -> int:
     from controller import app  # noqa: PLC0415  # a command imports what it needs
     from controller.configuration import configure  # noqa: PLC0415  # as above
     from controller.cycle import Outcome  # noqa: PLC0415  # as above
-    from controller.explanation import as_lines  # noqa: PLC0415  # as above
+    from controller.explanation import as_lines, as_object  # noqa: PLC0415  # as above
 
     explanations = asyncio.run(app.explain(configure(parsed.policy, os.environ)))
     for explanation in explanations:
         if parsed.json:
-            print(json.dumps({**explanation.cycle.line(), "event": "explain"}, ensure_ascii=False))
+            print(json.dumps(as_object(explanation.cycle, explanation.rest), ensure_ascii=False))
         else:
-            print("\n".join(as_lines(explanation.cycle, explanation.steps)))
+            print("\n".join(as_lines(explanation.cycle, explanation.steps, explanation.rest)))
     return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
 
 
@@ -264,6 +287,39 @@ def _check(parsed: argparse.Namespace) -> int:
         return 0
     _print_table([("VALUE OF", "IS", "FROM"), *rows])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
+    return 0
+
+
+def _queues(parsed: argparse.Namespace) -> int:
+    from controller import queue_guide  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy import PRESETS  # noqa: PLC0415  # as above
+    from controller.policy_text import Problem  # noqa: PLC0415  # as above
+
+    if parsed.name is not None and parsed.name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
+    names = PRESETS if parsed.name is None else (parsed.name,)
+    if parsed.json:
+        print(json.dumps([queue_guide.as_object(name) for name in names], ensure_ascii=False, indent=2))
+    elif parsed.name is not None:
+        print("\n".join(queue_guide.describe(parsed.name)))
+    else:
+        _print_table(list(queue_guide.table()))
+        print("\n`autoscaler queues PRESET` tells more. Any other queue is read by `queue: {sql: SELECT …}`.")
+    return 0
+
+
+def _queue_trigger(parsed: argparse.Namespace) -> int:
+    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy_text import Problem  # noqa: PLC0415  # as above
+    from controller.queue_guide import triggers  # noqa: PLC0415  # as above
+
+    policy, _ = read_policy(parsed.policy, os.environ)
+    if parsed.worker is not None and parsed.worker not in policy.workers:
+        known = ", ".join(policy.workers)
+        problem = Problem("WORKER", f"{parsed.worker!r} is no worker of {parsed.policy}; there is {known}")
+        raise ConfigurationError([problem])
+    print("\n".join(triggers(policy, parsed.worker)))
     return 0
 
 

@@ -83,6 +83,8 @@ class Cycle:
             "rpm_limit": rate.limit if rate else None,
             "took_ms": round(self.took_s * 1000),
             "message": self.message,
+            **({"stale": queue.stale} if queue and queue.stale else {}),
+            **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
         }
 
     def status(self) -> dict[str, Any]:
@@ -91,6 +93,8 @@ class Cycle:
         return {
             **self.line(),
             "state": self.replicas.state.value if self.replicas else None,
+            "stale": self.queue.stale if self.queue else None,
+            "depth_shown": self.queue.shown(self.queue.depth) if self.queue else None,
             "max_workers": self.max_workers,
             "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
@@ -155,7 +159,7 @@ def as_text(line: Mapping[str, Any]) -> str:
     configured, running, desired = (
         "?" if line[key] is None else line[key] for key in ("configured", "running", "desired")
     )
-    depth = "?" if line["depth"] is None else line["depth"]
+    depth = "?" if line["depth"] is None else line.get("depth_shown", line["depth"])
     return (
         f"{at} {line['outcome']:<10} {line['worker']}  depth {depth}  configured {configured}  running {running}"
         f"  desired {desired}  {line['message']}"

@@ -35,7 +35,6 @@ from controller.model import (
     QueueDepth,
     Reason,
     Replicas,
-    jobs,
     workers,
 )
 from controller.policy import WorkerPolicy
@@ -133,8 +132,7 @@ def _correct(situation: Situation, queue: QueueDepth) -> Decision:
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
     wanted = recommend(situation.policy, queue)
-    parts = f" ({queue.pending} pending, {queue.processing} processing)" if queue.depth else ""
-    words = f"{jobs(queue.depth)}{parts} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
+    words = f"{queue.sentence} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
     return Decision(current, wanted, wanted, (Because(Reason.TIER, words),))
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from controller.cycle import Cycle
 from controller.decide import Step
-from controller.model import jobs
+from controller.model import Rest
 
 
-def as_lines(cycle: Cycle, steps: Sequence[Step]) -> Iterator[str]:
+def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
+    """The log line's keys, and what else the queue holds; null where nobody can tell."""
+    besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
+    return {**cycle.line(), **besides, "event": "explain"}
+
+
+def as_lines(cycle: Cycle, steps: Sequence[Step], rest: Rest | None) -> Iterator[str]:
     yield cycle.worker
     yield from _seen(cycle)
+    if rest is not None:
+        yield f"  besides    {rest.sentence}"
     if steps:
         yield ""
         yield from _turns(steps)
@@ -24,7 +33,7 @@ def _seen(cycle: Cycle) -> Iterator[str]:
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
-        yield f"  queue      {jobs(queue.depth)}: {queue.pending} pending, {queue.processing} processing{age}"
+        yield f"  queue      {queue.sentence}{age}"
     if replicas is not None:
         yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
     if cooldowns is not None:

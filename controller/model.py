@@ -106,15 +106,56 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """One reading of a queue: jobs that may be claimed now, jobs being worked on, the wait of the oldest ready job."""
+    """One reading of a queue: jobs that may be claimed now, jobs being worked on, the wait of the oldest ready job.
+
+    stale: claimed jobs that nobody works on any more; they are no part of the depth. limit: counting stopped there, so
+    that a count that reached it says "so many, and perhaps more" (None: nothing was counted by us). At the limit the
+    age is that of the oldest job that was counted.
+    """
 
     pending: int
     processing: int
     oldest_age_s: float | None = None
+    stale: int = 0
+    limit: int | None = field(default=None, compare=False)
 
     @property
     def depth(self) -> int:
         return self.pending + self.processing
+
+    @property
+    def is_at_limit(self) -> bool:
+        return self.limit is not None and max(self.depth, self.stale) >= self.limit
+
+    def shown(self, count: int) -> str:
+        """`17`, or `10000+` for a count that reached the limit."""
+        return str(count) if self.limit is None or count < self.limit else f"{self.limit}+"
+
+    @property
+    def sentence(self) -> str:
+        """`15 jobs (10 pending, 5 processing)`."""
+        named = "1 job" if self.depth == 1 else f"{self.shown(self.depth)} jobs"
+        parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
+        stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
+        return f"{named} ({', '.join([*parts, *stale])})" if parts or stale else named
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a queue holds besides, and no depth counts: jobs for later, and failed ones. None: nobody can tell."""
+
+    scheduled: int | None
+    failed: int | None
+    limit: int
+
+    @property
+    def sentence(self) -> str:
+        """`4 scheduled for later, 2 failed`."""
+
+        def shown(count: int | None) -> str:
+            return "unknown how many" if count is None else f"{count}{'+' if count >= self.limit else ''}"
+
+        return f"{shown(self.scheduled)} scheduled for later, {shown(self.failed)} failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +311,3 @@ class RateUsage:
 
 def workers(count: int) -> str:
     return "1 worker" if count == 1 else f"{count} workers"
-
-
-def jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"

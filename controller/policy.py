@@ -5,12 +5,13 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +24,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -33,8 +35,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
 LARGEST = 1_000_000_000
-COUNT_LIMIT = 10_000
-"""Jobs; a deeper backlog is shown as this many, unless a tier reaches further."""
+PRESETS = (
+    *("absurd", "chancy", "delayed_job", "django-q2", "django-tasks", "dramatiq-pg", "good_job", "graphile-worker"),
+    *("oban", "pg-boss", "pgmq", "pgqueuer", "procrastinate", "que", "river", "solid_queue"),
+)
+"""The queue libraries that are known by name; how each is read stands in adapters/queues/NAME.toml."""
+_A_TABLE_PER_QUEUE = frozenset({"absurd", "pgmq"})
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -102,27 +108,67 @@ class Tier(_Part):
 
 
 class Columns(_Part):
-    """The column names; where scheduled_for is unset, a column scheduled_for or run_at is used if there is one."""
+    """The column names. Where scheduled_for is unset, scheduled_for or run_at is used if there is one.
+
+    locked_at: when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at.
+    """
 
     status: Identifier = "status"
     scheduled_for: Identifier | None = None
     created_at: Identifier | None = None
+    locked_at: Identifier | None = None
 
 
 class Statuses(_Part):
-    """Which values of the status column count as waiting, and which as being worked on."""
+    """Which values of the status column count as waiting, as being worked on, and as failed for good."""
 
     pending: tuple[str, ...] = Field(default=("pending",), min_length=1)
     processing: tuple[str, ...] = Field(default=("processing",), min_length=1)
+    failed: tuple[str, ...] = Field(default=("failed",), min_length=1)
+
+
+def _known_preset(name: str) -> str:
+    if name in PRESETS:
+        return name
+    alike = {known.replace("-", "").replace("_", ""): known for known in PRESETS}
+    near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), alike, n=1)
+    mend = f"did you mean {alike[near[0]]}?" if near else f"known are {', '.join(PRESETS)}; or write sql: a query"
+    raise PydanticCustomError("preset", "{text}", {"text": f"is no queue library that is known here; {mend}"})
 
 
 class Queue(_Part):
-    """Where the jobs are. table: its name, with its schema where it needs one (`jobs.generation_job`)."""
+    """Where the jobs are: in a `table` of yours, in the tables of a library that is known (`preset`), or as `sql` says.
 
-    table: Identifier
+    table: its name, with its schema where it needs one (`jobs.generation_job`). sql: a query that returns one row with
+    the columns pending and processing, and oldest_age_s where there is one. queues: which ones of the library's; all
+    where none is named. schema_name, prefix: where the library's tables are, if not where it puts them by itself.
+    count_limit: jobs; a deeper backlog is shown as this many and more. stale_after: a job that was claimed longer ago
+    is not being worked on any more.
+    """
+
+    mends = {"name": "write table", "query": "write sql", "queue": "write queues: [name]", "library": "write preset"}
+    table: Identifier | None = None
+    preset: Annotated[str, AfterValidator(_known_preset), WithJsonSchema({"enum": PRESETS})] | None = None
+    sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
+    queues: tuple[Identifier, ...] = ()
+    schema_name: Identifier | None = Field(default=None, alias="schema")
+    prefix: Annotated[str, StringConstraints(max_length=63)] | None = None
     columns: Columns = Columns()
     statuses: Statuses = Statuses()
     wake_on: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    count_limit: Positive = 10_000
+    stale_after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        problems = list(_queue_problems(self))
+        if problems:
+            raise PydanticCustomError("queue", "does not say where", {"problems": problems})
+        return self
+
+    @property
+    def kind(self) -> str:
+        return "table" if self.table is not None else "preset" if self.preset is not None else "sql"
 
 
 class ScaleUp(_Part):
@@ -229,7 +275,7 @@ class WorkerPolicy(_Part):
     @property
     def count_limit(self) -> int:
         """No count need go past this: a deeper queue decides nothing else, and counting it costs what it costs."""
-        return max(COUNT_LIMIT, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None), 0)
+        return max(self.queue.count_limit, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None), 0)
 
     def wanted_at(self, depth: int) -> int:
         """The replicas of the first tier whose up_to holds the depth."""
@@ -237,9 +283,13 @@ class WorkerPolicy(_Part):
 
 
 class Policy(_Part):
-    """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys."""
+    """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys.
+
+    wake_min_interval: a notification starts a cycle at once, and no two start one within so long.
+    """
 
     interval: Duration = 10.0
+    wake_min_interval: Duration = 1.0
     workers: dict[Name, WorkerPolicy] = Field(min_length=1)
 
     @field_validator("interval")
@@ -248,6 +298,40 @@ class Policy(_Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; every reading costs a Railway request")
         return interval
+
+    @field_validator("wake_min_interval")
+    @classmethod
+    def _not_a_flood(cls, interval: float) -> float:
+        if interval < 0.1:
+            raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
+        return interval
+
+
+def _queue_problems(queue: Queue) -> Iterator[tuple[Path, str]]:
+    given = [name for name in ("table", "preset", "sql") if getattr(queue, name) is not None]
+    if len(given) != 1:
+        says = (
+            f"has {' and '.join(given)}, and the jobs are in one place" if given else "does not say where the jobs are"
+        )
+        yield (), f"{says}; write one of table: NAME, preset: {PRESETS[-4]} (or another library), sql: a query"
+        return
+    (kind,) = given
+    for names, where in ((("queues", "schema", "prefix"), "preset"), (("columns", "statuses"), "table")):
+        for name in names:
+            field = "schema_name" if name == "schema" else name
+            if field in queue.model_fields_set and kind != where:
+                hint = ", or write jobs.NAME as the table" if name == "schema" and kind == "table" else ""
+                yield (name,), f"belongs to a queue with {where}:, and this one has {kind}:; leave it out{hint}"
+    if queue.preset in _A_TABLE_PER_QUEUE and not queue.queues:
+        yield (), f"has no queues, and {queue.preset} keeps each in a table of its own; write queues: [name]"
+    for index, name in enumerate(queue.queues):
+        if name in queue.queues[:index]:
+            yield ("queues", index), f"names {name} twice"
+    if queue.stale_after is not None and (kind == "sql" or not queue.stale_after):
+        mend = "leave stale jobs out of its processing" if kind == "sql" else "write 15m, or leave it out"
+        yield ("stale_after",), f"{'is for the query to say' if kind == 'sql' else 'is no time at all'}; {mend}"
+    if queue.sql is not None and "\0" in queue.sql:
+        yield ("sql",), "holds a character that no query can have"
 
 
 def _range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -324,7 +408,12 @@ def load_policy(text: str, environment: Mapping[str, str], *, name: str = "polic
 def _keys_at(path: Path) -> Keys | None:
     """Which keys a model that stands at the path knows, and what to say of those that people write by mistake."""
     part = _part_at(path)
-    return None if part is None else Keys(tuple(part.model_fields), part.mends)
+    return None if part is None else Keys(tuple(map(str, _keys(part))), part.mends)
+
+
+def _keys(part: type[BaseModel]) -> dict[str, str]:
+    """By the key that stands in the file, the model's name for it: `schema` alone is one that pydantic uses itself."""
+    return {field.alias or name: name for name, field in part.model_fields.items()}
 
 
 def _part_at(path: Path) -> type[_Part] | None:
@@ -385,15 +474,17 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
 
     def walk(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
         if isinstance(value, BaseModel):
-            for name in type(value).model_fields:
-                yield from walk(getattr(value, name), (*path, name))
+            for key, name in _keys(type(value)).items():
+                if isinstance(value, Queue) and value.kind != "table" and name in {"columns", "statuses"}:
+                    continue  # a library's tables, and a query, have their own
+                yield from walk(getattr(value, name), (*path, key))
         elif isinstance(value, dict):
             for name, child in value.items():
                 yield from walk(child, (*path, name))
         elif isinstance(value, tuple) and any(isinstance(child, BaseModel) for child in value):
             for index, child in enumerate(value):
                 yield from walk(child, (*path, index))
-        elif value is not None:
+        elif value is not None and value != ():
             origin = document.origin(path)
             yield path, document.masked(_as_text(value)), str(origin) if origin else "built in"
 

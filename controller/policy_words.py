@@ -52,6 +52,7 @@ _WORDS: Mapping[str, str] = {
     "after": "{shown} {msg}",
     "duration": "{shown} {msg}",
     "interval": "{shown} {msg}",
+    "preset": "{shown} {msg}",
     "word": "{shown} {msg}",
     "window": "{shown} {msg}",
 }

@@ -72,6 +72,23 @@ class World:
     report: Report
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last pass saw and left behind, for a glance; at: when, by the monotonic clock.
+
+    in_vain: a count that was wanted then and could not be had, so that wanting it again is no news.
+    """
+
+    replicas: Replicas
+    recalled: Recalled
+    at: float
+    in_vain: int | None = None
+
+
+class NothingKnown:
+    """A glance finds nothing to go by, or the queue did not answer; the next cycle will tell."""
+
+
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
@@ -92,6 +109,7 @@ class Reconciler:
         self._gap = gap
         self._short_since: float | None = None
         self._said_short = False
+        self._seen: Seen | None = None
 
     @property
     def _keep(self) -> Keep:
@@ -100,12 +118,33 @@ class Reconciler:
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
         account = Account(self.worker, self.policy, self._world.clock, lease)
+        self._seen = None
         try:
             return await self._pass(account, reading, lease)
         except LeaseLost as lost:
             return account.close(Outcome.FENCED, Because(Reason.LEASE_LOST, str(lost)))
         except Unavailable as unavailable:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
+
+    async def glance(self, lease: Lease) -> Cycle | NothingKnown | None:
+        """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
+
+        It writes nothing and asks Railway nothing, so that a queue may announce as many jobs as it likes.
+        """
+        seen = self._seen
+        if seen is None:
+            return NothingKnown()
+        account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
+        try:
+            account.queue = await self._world.queue.depth(self.policy.queue, self.policy.count_limit)
+        except Unavailable:
+            return NothingKnown()
+        now = seen.recalled.now + self._world.clock.monotonic() - seen.at
+        self._decide(account, Observation(account.queue, seen.replicas), seen.recalled._replace(now=now))
+        if account.decided.changes_something and account.decided.desired != seen.in_vain:
+            return None
+        account.decision = _held(account.decided)
+        return account.close(Outcome.HELD, message=account.decided.sentence)
 
     async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, Recalled | None]:
         """Looks and decides as reconcile() would right now, and writes nothing anywhere."""
@@ -158,6 +197,7 @@ class Reconciler:
         observed = believe_the_stop(observed, recalled, self._landing_bound)
         self._decide(account, observed, recalled)
         decision = account.decided
+        self._saw(observed.replicas, recalled, decision)
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
@@ -165,6 +205,10 @@ class Reconciler:
         if waits is not None:
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
+
+    def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
+        in_vain = decision.desired if decision is not None and decision.changes_something else None
+        self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain)
 
     async def _without_queue(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
@@ -306,6 +350,7 @@ class Reconciler:
         decision = account.decided
         await self._share(max(decision.desired, decision.current), replicas)
         intent = await self._write_down(decision, version, lease)
+        self._seen = None
         if intent.after == 0:
             self._stopped = {intent.id: replicas.deployment}
         try:
@@ -349,7 +394,7 @@ class Reconciler:
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
             return " (accepted, and not visible yet)"
-        await self._settle(intent, Settled.APPLIED, shown.configured, lease)
+        self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease))
         return ""
 
     async def _read_back(self) -> Replicas | None:

@@ -7,6 +7,7 @@ The only place that meets what nobody foresaw: one broad `except`, which turns a
 from __future__ import annotations
 
 import asyncio
+import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,10 +18,8 @@ from controller.log import Log
 from controller.model import Because, Lease, Reason, Replicas
 from controller.policy import Policy
 from controller.ports import LeaseLost, Source, Unavailable
-from controller.reconciler import Reconciler, World
+from controller.reconciler import NothingKnown, Reconciler, World
 from controller.trouble import Recovery, Telling
-
-WAKE_MIN_INTERVAL_S = 1.0
 
 Readings = Mapping[str, Replicas | Unavailable]
 
@@ -52,8 +51,8 @@ class Runner:
         self._tellings = {name: Telling() for name in policy.workers}
         self._stopping = False
         self._nudge = asyncio.Event()
-        self._woken = self._notified = False
-        self._in_vain = False
+        self._woken = False
+        self._woken_at = self._due = self._paced_until = -math.inf
 
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
@@ -61,22 +60,30 @@ class Runner:
     async def run(self) -> None:
         """Turns until stop(); a cycle that has begun is finished."""
         while not self._stopping:
-            started = self._world.clock.monotonic()
             self._leadership.changed.clear()
             lease = self._leadership.lease
-            notified = self._notified
-            self._woken = self._notified = False
+            woken, self._woken = self._woken, False
             self._nudge.clear()
-            if lease is not None:
-                await self.tick(lease)
-                self._in_vain = notified and self._board.somebody_is_idle
-            elif self._leadership.trouble is not None:
-                await self._without_redis()
-            else:
-                await self._stand_aside()
+            if not (woken and lease is not None and await self._looked(lease)):
+                await self._turn(lease)
             self._board.turned()
             if not self._stopping:
-                await self._wait_from(started)
+                await self._wait()
+
+    async def _turn(self, lease: Lease | None) -> None:
+        started = self._world.clock.monotonic()
+        if lease is not None:
+            await self.tick(lease)
+        elif self._leadership.trouble is not None:
+            await self._without_redis()
+        else:
+            await self._stand_aside()
+        pace = self._world.platform.requests().pace_s
+        self._board.pace = pace
+        for reconciler in self._reconcilers:
+            reconciler.pace = pace
+        self._paced_until = self._world.clock.monotonic() + pace
+        self._due = max(started + self._policy.interval, self._paced_until)
 
     @property
     def acts(self) -> bool:
@@ -88,20 +95,35 @@ class Runner:
         self._nudge.set()
 
     def wake(self) -> None:
-        """A job arrived: where nobody runs to take it, the next cycle does not wait for its interval.
+        """A job was announced, or listening has just begun: the next look does not wait for the interval.
 
-        Where somebody does, the notification buys nothing, and a busy queue would spend Railway's requests in minutes;
-        so would one that notifies of jobs for later, hence only one look in vain per interval.
+        A burst of notifications is one reason to look, not hundreds.
         """
-        if not self._in_vain and not self._notified and self._board.somebody_is_idle:
-            self._notified = True
-            self.look_now()
-
-    def look_now(self) -> None:
-        """Does not wait for the interval: listening has just begun, and what came in before was announced to nobody."""
         if self._leadership.lease is not None and not self._woken:
             self._woken = True
             self._nudge.set()
+
+    async def _looked(self, lease: Lease) -> bool:
+        """Whether a glance at the queue has found that nothing is to be done before the next interval.
+
+        A glance goes by the platform as the last cycle saw it, so that a queue that is busy all day costs no requests.
+        """
+        now = self._world.clock.monotonic()
+        self._woken_at = now
+        if now >= self._due:
+            return False
+        every = (reconciler.glance(lease) for reconciler in self._reconcilers)
+        glances = await asyncio.gather(*every, return_exceptions=True)  # a bug is the cycle's to tell
+        if (
+            any(not isinstance(glance, Cycle | NothingKnown) for glance in glances)
+            and self._world.clock.monotonic() >= self._paced_until
+        ):
+            self._log.event("woken", message="the queue notified of jobs that want a change; looking at Railway now")
+            return False
+        for glance in glances:
+            if isinstance(glance, Cycle):
+                self._tell(glance)
+        return True
 
     async def tick(self, lease: Lease | None) -> list[Cycle]:
         """One pass over every worker: one reading of the platform for all, then each by itself."""
@@ -181,19 +203,13 @@ class Runner:
         for recovery in recoveries:
             self._log.event("recovered", worker=worker, source=recovery.name, message=recovery.sentence)
 
-    async def _wait_from(self, started: float) -> None:
+    async def _wait(self) -> None:
         """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
-        pace = self._world.platform.requests().pace_s
-        self._board.pace = pace
-        for reconciler in self._reconcilers:
-            reconciler.pace = pace
-        paced = self._world.clock.monotonic() + pace
-        await self._pause_until(max(started + self._policy.interval, paced))
-        if self._woken and not self._stopping:
-            # A burst of notifications is one reason to look, not hundreds.
+        await self._pause_until(self._due)
+        open_at = min(self._due, self._woken_at + self._policy.wake_min_interval)
+        if self._woken and not self._stopping and self._world.clock.monotonic() < open_at:
             self._nudge.clear()
-            await self._pause_until(max(started + WAKE_MIN_INTERVAL_S, paced))
-            self._log.event("woken", message="the queue notified; looking now instead of at the next interval")
+            await self._pause_until(open_at)
 
     async def _pause_until(self, due: float) -> None:
         """A nudge or a change of role ends it. However long it is stretched, the loop does not stand still."""

@@ -165,7 +165,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
-        "policy": shown.policy.model_dump(mode="json", exclude_none=True),
+        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True),
     }
 
 

@@ -42,6 +42,7 @@ class Settings:
     project_id: str
     environment_id: str
     database_url: SecretStr
+    database_direct_url: SecretStr | None
     redis_url: SecretStr
     port: int
     log_format: Literal["json", "text"] | None
@@ -51,8 +52,9 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be printed: the token, the two addresses whole, and the passwords in them."""
-        urls = (self.database_url.get_secret_value(), self.redis_url.get_secret_value())
+        """What must never be printed: the token, the addresses whole, and the passwords in them."""
+        addresses = (self.database_url, self.database_direct_url, self.redis_url)
+        urls = [address.get_secret_value() for address in addresses if address is not None]
         passwords = (_password(url) for url in urls)
         return tuple(secret for secret in (self.railway_token.value.get_secret_value(), *urls, *passwords) if secret)
 
@@ -70,6 +72,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         project_id=reader.identifier("RAILWAY_PROJECT_ID"),
         environment_id=reader.identifier("RAILWAY_ENVIRONMENT_ID"),
         database_url=SecretStr(reader.checked("DATABASE_URL", _database_problems)),
+        database_direct_url=reader.direct_url(),
         redis_url=SecretStr(reader.checked("REDIS_URL", _redis_problems)),
         port=reader.port(),
         log_format=reader.log_format(),
@@ -123,6 +126,12 @@ class _Reader:
             for problem in check(value):
                 self._refuse(name, problem)
         return value
+
+    def direct_url(self) -> SecretStr | None:
+        """PostgreSQL without a pooler in between, for LISTEN."""
+        if not self._get("DATABASE_DIRECT_URL"):
+            return None
+        return SecretStr(self.checked("DATABASE_DIRECT_URL", _database_problems))
 
     def api_url(self) -> str:
         """With a query string: Railway's edge is much stricter with requests that have none."""

@@ -66,8 +66,7 @@ async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -
 
 async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Scene) -> None:
     async with running(scene, POLL_INTERVAL_MS="600000") as controller:
-        await controller.until(event="woken")  # it looks once when it begins to listen
-        await asyncio.sleep(1.1)
+        await controller.until(event="listening")
         await scene.queue.execute("INSERT INTO generation_job DEFAULT VALUES")
         line = await controller.until(event="reconcile", depth=1)
         assert (line["outcome"], line["desired"]) == ("applied", 1)

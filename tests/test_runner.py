@@ -83,9 +83,11 @@ class Services:
     replicas: int = 0
     pace_s: float = 0.0
     willing: bool = False
+    readings: int = 0
     asked_for: list[tuple[str, int]] = field(default_factory=list)
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        self.readings += 1
         if self.fault is not None:
             raise self.fault
         return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
@@ -229,31 +231,72 @@ async def test_a_thousand_notifications_are_one_look_more() -> None:
     assert stage.jobs.readings == 4  # two workers, looked at twice
 
 
-async def test_a_notification_buys_nothing_where_workers_run_already() -> None:
-    """A busy queue notifies all the time, and every look costs one of Railway's requests."""
-    stage = Stage(jobs=Jobs(breaks=False), services=Services(replicas=1))
-    stage.runner._policy = POLICY.model_copy(update={"interval": 600.0})
+async def woken(stage: Stage, *, times: int, every: float = 0.1) -> None:
+    """The loop's first cycle, then so many notifications, of which each has the time to do what it does."""
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())
     await asyncio.sleep(0.1)
-    stage.runner.wake()
-    await asyncio.sleep(1.2)
+    for _ in range(times):
+        stage.runner.wake()
+        await asyncio.sleep(every)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
-    assert stage.jobs.readings == 2
 
 
-async def test_notifications_of_jobs_for_later_cost_one_look_per_interval() -> None:
-    stage = Stage(jobs=Jobs(breaks=False))
-    stage.runner._policy = POLICY.model_copy(update={"interval": 600.0})
+SELDOM = POLICY.model_copy(update={"interval": 600.0, "wake_min_interval": 0.5})
+ONE_IF_ANY = SELDOM.model_copy(
+    update={
+        "workers": {
+            "good": POLICY.workers["good"].model_copy(update={"tiers": (Tier(up_to=0, replicas=0), Tier(replicas=1))})
+        }
+    }
+)
+
+
+async def test_a_notification_that_changes_nothing_is_a_cycle_of_its_own_and_costs_no_request() -> None:
+    """A busy queue notifies all the time, and Railway counts its requests by the hour."""
+    stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
+    await woken(stage, times=1)
+    assert (stage.jobs.readings, stage.services.readings) == (4, 1)
+    assert [line["outcome"] for line in stage.lines if line["event"] == "reconcile"] == ["held"] * 4
+
+
+async def test_notifications_without_end_start_no_more_than_one_cycle_each_wake_min_interval() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
+    await woken(stage, times=14)  # over 1.4 s: at 0, 0.5 and 1.0 s
+    assert (stage.jobs.readings, stage.services.readings) == (8, 1)
+
+
+async def test_the_first_job_is_scaled_for_at_once_however_recent_the_last_cycle() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(willing=True), policy=ONE_IF_ANY)
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())
-    for _ in range(30):
-        await asyncio.sleep(0.1)
-        stage.runner.wake()
+    await asyncio.sleep(0.05)
+    stage.jobs.pending = 1
+    stage.runner.wake()
+    await asyncio.sleep(0.05)
+    assert stage.services.asked_for == [("good", 1)]
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
-    assert stage.jobs.readings == 4
+
+
+async def test_a_change_that_is_not_visible_yet_is_left_to_the_next_interval_whatever_is_notified() -> None:
+    stage = Stage(jobs=Jobs(breaks=False, pending=1), services=Services(willing=True), policy=ONE_IF_ANY)
+    await woken(stage, times=12)
+    assert stage.services.asked_for == [("good", 1)]
+    assert stage.services.readings == 2  # of the cycle, and read back
+
+
+async def test_notifications_do_not_put_off_the_next_cycle() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), policy=POLICY.model_copy(update={"interval": 0.3, "wake_min_interval": 0.1}))
+    await woken(stage, times=20, every=0.05)
+    assert 3 <= stage.services.readings <= 4
+
+
+async def test_a_notification_while_somebody_else_leads_looks_at_nothing() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
+    stage.runner.wake()
+    assert not stage.runner._woken
 
 
 async def test_scarce_requests_stretch_the_interval_and_no_notification_shortens_that() -> None:
@@ -261,11 +304,25 @@ async def test_scarce_requests_stretch_the_interval_and_no_notification_shortens
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())
     await asyncio.sleep(0.2)
+    stage.jobs.pending = 1
     stage.runner.wake()
     await asyncio.sleep(1.0)
-    assert stage.jobs.readings == 2  # both workers, once: 12 intervals would have gone by
+    assert stage.services.readings == 1  # 12 intervals would have gone by
     await asyncio.sleep(0.7)
-    assert stage.jobs.readings == 4
+    assert stage.services.readings == 2
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+
+
+async def test_a_bug_in_a_glance_is_told_as_a_cycle_s_and_ends_nothing() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(0.1)
+    stage.jobs.breaks = True
+    stage.runner.wake()
+    await asyncio.sleep(0.1)
+    assert stage.board.outcomes["bad", "crashed"] == 1
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
 

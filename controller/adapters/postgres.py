@@ -1,320 +1,256 @@
-"""PostgreSQL: how many jobs wait and run, in one round trip, and the NOTIFY that cuts a wait short.
-
-One connection, autocommit, every reading in a READ ONLY transaction with SET LOCAL timeouts: a session SET would leak
-to other clients through a pooler, and an open transaction would freeze now() and keep vacuum from cleaning up.
-"""
+"""PostgreSQL: how many jobs wait and run, for all workers in one round trip on one connection."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, errors, sql
-from psycopg.pq import TransactionStatus
+from psycopg import sql
 
-from controller.model import QueueDepth
+from controller.adapters.postgres_connection import (
+    BY_INDEX,
+    CONNECT_TIMEOUT_S,
+    Answer,
+    Connection,
+    connect,
+    read,
+    setting,
+)
+from controller.adapters.postgres_words import in_words
+from controller.adapters.queues.places import Located, located
+from controller.adapters.queues.query import depth_of
+from controller.model import QueueDepth, Rest
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 
-_CONNECT_TIMEOUT_S = 3
-_LOCK_TIMEOUT_S = 0.5
-_TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
-_DUE_COLUMNS = ("scheduled_for", "run_at")
-_CREATED_COLUMNS = ("created_at",)
+T = TypeVar("T")
 
-_COLUMNS = """
-SELECT a.attname AS name, coalesce(nullif(t.typbasetype, 0), t.oid)
-  IN ('timestamp'::regtype, 'timestamptz'::regtype) AS is_time
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
-"""
-
-_DEPTH = """
-SELECT
-  (SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {ready} LIMIT {limit}) AS counted) AS pending,
-  (SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {processing} LIMIT {limit}) AS counted) AS processing,
-  {age} AS oldest_age
-"""
+_SLACK_S = 5
+"""psycopg first tries to end on the server what it gives up here."""
 
 
-async def _connect(dsn: str) -> AsyncConnection[Any]:
-    return await AsyncConnection.connect(
-        dsn,
-        autocommit=True,
-        prepare_threshold=None,  # a pooler in transaction mode knows nothing of prepared statements
-        application_name="worker-autoscaler",
-        client_encoding="utf-8",
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        # A dead link looks like an idle one: keepalives find it while we wait, tcp_user_timeout while a query is out.
-        keepalives=1,
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        tcp_user_timeout=5000,
-    )
+@dataclass(eq=False)
+class _Asked:
+    """A reading that somebody waits for."""
+
+    queue: QueuePolicy
+    limit: int
+    key: str = field(init=False)
+    answer: QueueDepth | Unavailable | None = None
+
+    def __post_init__(self) -> None:
+        self.key = _key(self.queue)
 
 
 class PostgresQueue:
-    """Reads the depth of any table that has a status column."""
+    """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
 
     def __init__(self, dsn: str, *, timeout_s: float) -> None:
         self._dsn = dsn
         self._timeout_s = timeout_s
-        self._connection: AsyncConnection[Any] | None = None
-        self._statements: dict[tuple[str, int], sql.Composed] = {}
+        self._connection: Connection | None = None
+        self._located: dict[str, Located] = {}
+        self._waiting: list[_Asked] = []
+        self._failed_last: set[str] = set()
         # One connection serves all queues of the database, one reading at a time.
         self._turn = asyncio.Lock()
 
     async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
-        """Pending (ready now), processing, and the seconds that the oldest ready job has been ready."""
+        """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
+
+        Readings that are asked for at the same moment share one round trip.
+        """
+        asked = _Asked(queue, limit)
+        self._waiting.append(asked)
+        try:
+            async with self._turn:
+                await asyncio.sleep(0)  # whoever asks in this moment goes along
+                if asked.answer is None:
+                    await self._answer_all(asked)
+        finally:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+        if isinstance(asked.answer, Unavailable):
+            raise asked.answer
+        assert asked.answer is not None, "whoever has the turn answers everybody"
+        return asked.answer
+
+    async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
+        """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
+
+        Raises:
+            Unavailable: also where they take too long.
+        """
+        if queue.sql is not None:
+            return Rest(None, None, limit)
         async with self._turn:
-            try:
-                async with asyncio.timeout(self._timeout_s + 2 * _CONNECT_TIMEOUT_S + 5):
-                    return await self._reading(queue, limit)
-            except TimeoutError:
-                await self._drop()
-                raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
-            except UnicodeError:
-                raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
-            except psycopg.Error as error:
-                # The table may have been changed under us: look at its columns afresh next time.
-                self._statements.clear()
-                await self._drop_if_broken()
-                raise Unavailable(Source.QUEUE, self._mend(error, queue)) from None
+            scheduled, failed = await self._guarded(queue, lambda: self._rest_of(queue, limit))
+        return Rest(scheduled, failed, limit)
+
+    async def channels(self, queue: QueuePolicy) -> tuple[str, ...]:
+        """The NOTIFY channels that announce its jobs: the policy's own, or the library's."""
+        if queue.wake_on is not None:
+            return (queue.wake_on,)
+        if queue.preset is None:
+            return ()
+        async with self._turn:
+            return (await self._guarded(queue, lambda: self._find(queue))).channels
+
+    async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
+        """The depth query as it is sent, for doctor, who asks for its plan."""
+        if queue.sql is not None:
+            return sql.Composed([sql.SQL(queue.sql)])
+        async with self._turn:
+            return (await self._guarded(queue, lambda: self._find(queue))).place.depth(limit)
+
+    async def tables(self, queue: QueuePolicy) -> tuple[str, ...]:
+        """The tables that the depth query reads, each with its schema where that was named, and quoted."""
+        if queue.sql is not None:
+            return ()
+        async with self._turn:
+            place = (await self._guarded(queue, lambda: self._find(queue))).place
+        return tuple(dict.fromkeys(table.as_string() for tables in place.tables for table in tables.values()))
+
+    async def notify(self, channel: str) -> None:
+        """Sends a notification from the connection that reads, as a worker's client would.
+
+        Raises:
+            Unavailable: it could not be sent.
+        """
+        async with self._turn:
+            await self._guarded(None, lambda: self._notify(channel))
 
     async def close(self) -> None:
         await self._drop()
 
-    async def _reading(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+    async def _answer_all(self, first: _Asked) -> None:
+        """Everybody who waits, in one round trip; whoever spoils it, then or the last time, is asked alone."""
+        batch = [first, *(one for one in self._waiting if one is not first)]
+        self._waiting = []
+        together = [one for one in batch if one.key not in self._failed_last]
+        if len(together) > 1:
+            try:
+                answers = await self._guarded(None, lambda: self._depths(together), len(together))
+            except Unavailable as unavailable:
+                if self._connection is None:  # nobody can be asked, so there is no need to ask each
+                    for one in batch:
+                        one.answer = unavailable
+                    return
+            else:
+                for one, answer in zip(together, answers, strict=True):
+                    one.answer = answer
+        for one in batch:
+            if one.answer is None:
+                one.answer = await self._alone(one)
+
+    async def _alone(self, asked: _Asked) -> QueueDepth | Unavailable:
+        answer: QueueDepth | Unavailable
+        try:
+            (answer,) = await self._guarded(asked.queue, lambda: self._depths([asked]))
+        except Unavailable as unavailable:
+            answer = unavailable
+        if isinstance(answer, Unavailable):
+            self._failed_last.add(asked.key)
+        else:
+            self._failed_last.discard(asked.key)
+        return answer
+
+    async def _guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], readings: int = 1) -> T:
+        """What is asked, in time and once more where the kept connection has died.
+
+        Raises:
+            Unavailable: for whatever reason, in words.
+        """
+        try:
+            async with asyncio.timeout(readings * self._timeout_s + 2 * CONNECT_TIMEOUT_S + _SLACK_S):
+                return await self._on_a_live_connection(ask)
+        except TimeoutError:
+            await self._drop()
+            raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
+        except UnicodeError:
+            raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
+        except psycopg.Error as error:
+            # The tables may have been changed under us: look at them afresh next time.
+            self._located.clear()
+            if self._connection is not None and (self._connection.closed or self._connection.broken):
+                await self._drop()
+            raise Unavailable(Source.QUEUE, in_words(error, queue, self._timeout_s)) from None
+
+    async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
         kept = self._connection is not None
         try:
-            return await self._ask(queue, limit)
+            return await ask()
         except psycopg.OperationalError:
             # A connection that died between two readings is no news of the queue: once more on a new one.
             if not kept or (self._connection is not None and not self._connection.broken):
                 raise
             await self._drop()
-            return await self._ask(queue, limit)
+            return await ask()
 
-    async def _ask(self, queue: QueuePolicy, limit: int) -> QueueDepth:
-        statement = await self._statement(queue, limit)
-        (row,) = await self._rows(statement)
-        pending, processing, age = row
-        known = age is not None and math.isfinite(age)  # a timestamp may be infinity
-        return QueueDepth(int(pending), int(processing), max(0.0, float(age)) if known else None)
+    async def _depths(self, batch: Sequence[_Asked]) -> list[QueueDepth | Unavailable]:
+        statements: list[sql.Composed] = []
+        place_of: dict[int, int] = {}
+        for index, one in enumerate(batch):
+            if one.queue.sql is not None:
+                # A cursor: of a query that returns the whole table, two rows are fetched, and nothing but a query can
+                # be declared as one.
+                cursor = sql.Identifier(f"reading_{index}")
+                statements.append(sql.SQL("DECLARE {} CURSOR FOR {}").format(cursor, sql.SQL(one.queue.sql)))
+                place_of[index] = len(statements)
+                statements.append(sql.SQL("FETCH 2 FROM {}").format(cursor))
+        statements.append(setting(BY_INDEX))
+        for index, one in enumerate(batch):
+            if one.queue.sql is None:
+                place_of[index] = len(statements)
+                statements.append((await self._find(one.queue)).place.depth(one.limit))
+        answers = await read(await self._connected(), statements, self._timeout_s)
+        return [_depth(one, answers[place_of[index]]) for index, one in enumerate(batch)]
 
-    async def _statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
-        key = (queue.model_dump_json(), limit)
-        if key not in self._statements:
-            self._statements[key] = await self._compose(queue, limit)
-        return self._statements[key]
+    async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
+        statement = (await self._find(queue)).place.rest(limit)
+        *_, answer = await read(await self._connected(), [setting(BY_INDEX), statement], self._timeout_s)
+        ((scheduled, failed),) = answer.rows
+        return scheduled, failed
 
-    async def _compose(self, queue: QueuePolicy, limit: int) -> sql.Composed:
-        table = _identifier(queue.table)
-        name = table.as_string(await self._connected())
-        found = dict(await self._rows(sql.SQL(_COLUMNS).format(table=sql.Literal(name))))
-        if not found:
-            raise Unavailable(
-                Source.QUEUE,
-                f"there is no table {name} that this user can see; set queue.table (names keep their case, and may "
-                "have their schema in front: jobs.generation_job)",
-            )
-        return _depth_statement(queue, table, _Columns.choose(queue, found), limit)
+    async def _find(self, queue: QueuePolicy) -> Located:
+        key = _key(queue)
+        if key not in self._located:
+            self._located[key] = await located(queue, self._ask)
+        return self._located[key]
 
-    async def _rows(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
+    async def _ask(self, statement: sql.Composed) -> Sequence[tuple[Any, ...]]:
+        (answer,) = await read(await self._connected(), [statement], self._timeout_s)
+        return answer.rows
+
+    async def _notify(self, channel: str) -> None:
         connection = await self._connected()
-        try:
-            async with connection.pipeline():
-                await connection.execute("BEGIN READ ONLY")
-                for setting in (
-                    f"SET LOCAL statement_timeout = {round(self._timeout_s * 1000)}",
-                    f"SET LOCAL lock_timeout = {round(_LOCK_TIMEOUT_S * 1000)}",
-                    "SET LOCAL row_security = off",  # an error, where rows would be hidden and counted as none
-                    "SET LOCAL TimeZone = 'UTC'",  # where a column has no time zone, UTC is what libraries store
-                ):
-                    await connection.execute(setting)
-                cursor = await connection.execute(statement)
-                await connection.execute("COMMIT")
-            return await cursor.fetchall()
-        finally:
-            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-                await connection.rollback()
+        await connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
 
-    async def _connected(self) -> AsyncConnection[Any]:
+    async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = await _connect(self._dsn)
+            self._connection = await connect(self._dsn)
         return self._connection
-
-    async def _drop_if_broken(self) -> None:
-        if self._connection is not None and (self._connection.closed or self._connection.broken):
-            await self._drop()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
-    def _mend(self, error: psycopg.Error, queue: QueuePolicy) -> str:
-        table = queue.table
-        if "row-level security" in str(error):
-            return f"row security hides rows of {table} from this user; ALTER ROLE … BYPASSRLS, or read a view of it"
-        for kind, words in {
-            errors.UndefinedTable: f"there is no table {table}; set queue.table",
-            errors.UndefinedColumn: f"table {table} has changed: {_brief(error)}; set queue.columns",
-            errors.InsufficientPrivilege: f"{_brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
-            errors.LockNotAvailable: f"{table} is locked by another session (an ALTER TABLE, a VACUUM FULL?); "
-            "it will be read again when the lock is gone",
-            errors.QueryCanceled: f"counting {table} took longer than {self._timeout_s:g} s; "
-            f"CREATE INDEX CONCURRENTLY ON {table} ({queue.columns.status}) would make it quick",
-            errors.InvalidTextRepresentation: f"{_brief(error)}; set queue.statuses to values that "
-            f"{table}.{queue.columns.status} has",
-            errors.UndefinedFunction: f"{_brief(error)}; queue.statuses must be of the column's type",
-        }.items():
-            if isinstance(error, kind):
-                return words
-        return _connection_words(error)
 
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The table's columns that a reading uses; None where the table has no such column."""
-
-    status: str
-    due: str | None
-    created: str | None
-
-    @classmethod
-    def choose(cls, queue: QueuePolicy, found: dict[str, bool]) -> _Columns:
-        wanted = queue.columns
-        for key, name in wanted.model_dump().items():
-            if name is not None and name not in found:
-                known = ", ".join(sorted(found))
-                raise Unavailable(
-                    Source.QUEUE,
-                    f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}",
-                )
-            if name is not None and key == "created_at" and not found[name]:
-                raise Unavailable(Source.QUEUE, f"column {name} of {queue.table} is no timestamp; queue.columns.{key}")
-        due = wanted.scheduled_for or next((name for name in _DUE_COLUMNS if name in found), None)
-        if due is not None and not found[due]:
-            raise Unavailable(
-                Source.QUEUE,
-                f"column {due} of {queue.table} is no timestamp, so that nobody can tell which jobs are due; set "
-                "queue.columns.scheduled_for to the column that says when",
-            )
-        created = wanted.created_at or next((name for name in _CREATED_COLUMNS if found.get(name)), None)
-        return cls(wanted.status, due, created)
-
-
-def _depth_statement(queue: QueuePolicy, table: sql.Identifier, columns: _Columns, limit: int) -> sql.Composed:
-    status = sql.Identifier(columns.status)
-    # Untyped literals take the column's own type: text, an enum, a number.
-    ready = sql.SQL("{} IN ({})").format(status, sql.SQL(", ").join(map(sql.Literal, queue.statuses.pending)))
-    if columns.due is not None:
-        due = sql.Identifier(columns.due)
-        ready = sql.SQL("{} AND ({} IS NULL OR {} <= now())").format(ready, due, due)
-    processing = sql.SQL("{} IN ({})").format(status, sql.SQL(", ").join(map(sql.Literal, queue.statuses.processing)))
-    since = [sql.Identifier(name) for name in (columns.created, columns.due) if name is not None]
-    age = sql.Composed([sql.SQL("NULL")])
-    if since:
-        age = sql.SQL("(SELECT extract(epoch FROM now() - min(greatest({since}))) FROM {table} WHERE {ready})").format(
-            since=sql.SQL(", ").join(since), table=table, ready=ready
-        )
-    return sql.SQL(_DEPTH).format(table=table, ready=ready, processing=processing, limit=limit, age=age)
-
-
-def _identifier(table: str) -> sql.Identifier:
-    """`job`, `jobs.job`, or with SQL's own quotes where a name holds a dot: `jobs."odd.name"`."""
-    match = _TABLE.fullmatch(table)
-    if match is None:
-        raise Unavailable(Source.QUEUE, f"queue.table {table!r} is not a table's name; write table or schema.table")
-    return sql.Identifier(*(_unquoted(part) for part in match.groups() if part))
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
-
-
-def _brief(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error)).split("\n", 1)[0][:200]
-
-
-_CONNECTION_WORDS = {
-    "not permitted to log in": "has the user in DATABASE_URL, and does not let it log in (NOLOGIN)",
-    "No such file": "has no socket where DATABASE_URL (or its lack of a host) looks for one",
-    "password authentication failed": "refuses the user or password in DATABASE_URL",
-    "no password supplied": "wants a password, and DATABASE_URL has none",
-    "too many clients": "has no connection left; one is needed here",
-    "remaining connection slots": "has no connection left; one is needed here",
-    "too many connections": "has no connection left for this user or database; one is needed here",
-    'role "': "does not know the user in DATABASE_URL",
-    'database "': "does not have the database that DATABASE_URL names",
-    "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); DATABASE_URL may need ?sslmode=require",
-    "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
-    "translate host name": "cannot be found: no such host as DATABASE_URL names",
-    "name resolution": "cannot be found: no such host as DATABASE_URL names",
-    "resolve host": "cannot be found: no such host as DATABASE_URL names",
-    "Name or service not known": "cannot be found: no such host as DATABASE_URL names",
-    "timeout expired": "did not answer at the address in DATABASE_URL in time",
-    "connection timeout": "did not answer at the address in DATABASE_URL in time",
-    "starting up": "is starting up",
-    "shutting down": "is shutting down",
-    "recovery mode": "is recovering from a crash",
-    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names",
-    "administrator command": "ended the connection (a restart?); it is opened again",
-    "SSL": "and DATABASE_URL do not agree on TLS; see its sslmode",
-}
-
-
-def _connection_words(error: psycopg.Error) -> str:
-    """What a failed connection means; libpq says it in words only, and they may quote what must not be shown."""
-    text = str(error)
-    for part, words in _CONNECTION_WORDS.items():
-        if part in text:
-            return words
-    if error.diag.message_primary:
-        return f"{type(error).__name__}: {_brief(error)}"
-    return "cannot be connected to, or broke off; look at the host and the options in DATABASE_URL"
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Calls wake() for every notification on the channels, while leading(). Its failures cost only speed.
-
-    A notification only means "look now": what was sent while nobody listened is made up for by begun(), which is called
-    after each connect.
-    """
-
-    dsn: str
-    channels: Collection[str]
-    leading: Callable[[], bool]
-    begun: Callable[[], None]
-    wake: Callable[[], None]
-
-    async def run(self) -> None:
-        """For ever; on a connection of its own, and on none while another replica leads."""
-        while True:
-            await asyncio.sleep(1.0)
-            if self.leading():
-                try:
-                    await self._listen()
-                except (psycopg.Error, OSError):
-                    await asyncio.sleep(5.0)
-
-    async def _listen(self) -> None:
-        connection = await _connect(self.dsn)
+def _depth(asked: _Asked, answer: Answer) -> QueueDepth | Unavailable:
+    if asked.queue.sql is not None:
         try:
-            for channel in self.channels:
-                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            self.begun()
-            while self.leading():
-                async for _ in connection.notifies(timeout=5.0):
-                    self.wake()
-                await connection.execute("SELECT 1")  # a dead link fails here, within tcp_user_timeout
-        finally:
-            await connection.close()
+            return depth_of(answer.columns, answer.rows)
+        except Unavailable as unavailable:
+            return unavailable
+    ((pending, age, processing, stale),) = answer.rows
+    known = age is not None and math.isfinite(age)  # a timestamp may be infinity
+    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, asked.limit)
+
+
+def _key(queue: QueuePolicy) -> str:
+    return queue.model_dump_json(exclude={"count_limit", "wake_on"})

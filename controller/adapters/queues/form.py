@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Place:
 
     tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
     filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
-    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library.
+    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library. fixed: what other
+    {words} of the form stand for.
     """
 
     form: Form
@@ -80,13 +81,13 @@ class Place:
         live = [] if alive is None else [sql.SQL("coalesce({}, false)").format(alive)]
         stale = [] if alive is None else [sql.SQL("NOT coalesce({}, false)").format(alive)]
         since = sql.SQL("NULL::timestamptz") if form.since is None else self._sql(form.since, self.tables[0])
-        age: sql.Composable = sql.SQL("extract(epoch FROM now() - min(since))")
+        age: sql.Composable = sql.SQL("CASE WHEN isfinite(min(since)) THEN extract(epoch FROM now() - min(since)) END")
         if form.oldest is not None:
             names = {**self.tables[0], "ready": self._rows(form.ready, sql.SQL("j.*"), ())}
             age = sql.SQL("({})").format(self._sql(form.oldest, names))
         return sql.SQL(
-            "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale FROM "
-            "(SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
+            "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale "
+            "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
             "(SELECT count(*) AS counted FROM ({processing} LIMIT {limit}) AS b) AS p, "
             "({stale}) AS s"
         ).format(
@@ -145,9 +146,5 @@ class Place:
         known = {**self.fixed, "stale": stale, **tables}
         pieces: list[sql.Composable] = []
         for index, piece in enumerate(_PLACEHOLDER.split(text)):
-            pieces.append(known[piece] if index % 2 else _verbatim(piece))
+            pieces.append(known[piece] if index % 2 else sql.SQL(piece))
         return sql.Composed(pieces)
-
-
-def _verbatim(text: str) -> sql.Composable:
-    return sql.SQL(text)  # type: ignore[arg-type]  # read from our own data file, not a literal of the source

@@ -1,0 +1,121 @@
+"""What PostgreSQL's complaints mean, and what to do about them, in one sentence that holds no secret."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors
+
+from controller.policy import Queue as QueuePolicy
+
+_LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
+
+
+def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) -> str:
+    """The complaint about reading this queue; None where several were read at once."""
+    if queue is not None:
+        words = {"table": _of_table, "preset": _of_preset, "sql": _of_query}[queue.kind](error, queue, timeout_s)
+        if words is not None:
+            return words
+    return _of_connection(error)
+
+
+def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
+    table = queue.table
+    if "row-level security" in str(error):
+        return f"row security hides rows of {table} from this user; ALTER ROLE … BYPASSRLS, or read a view of it"
+    return _first(
+        error,
+        {
+            errors.UndefinedTable: f"there is no table {table}; set queue.table",
+            errors.UndefinedColumn: f"table {table} has changed: {brief(error)}; set queue.columns",
+            errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
+            errors.LockNotAvailable: f"{table} {_LOCKED}",
+            errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; "
+            f"CREATE INDEX CONCURRENTLY ON {table} ({queue.columns.status}) would make it quick",
+            errors.InvalidTextRepresentation: f"{brief(error)}; set queue.statuses to values that "
+            f"{table}.{queue.columns.status} has",
+            errors.UndefinedFunction: f"{brief(error)}; queue.statuses must be of the column's type",
+        },
+    )
+
+
+def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
+    name = f"preset {queue.preset}"
+    if "row-level security" in str(error):
+        return f"row security hides rows of {name} from this user ({brief(error)}); ALTER ROLE … BYPASSRLS"
+    changed = "its tables have changed, or are of a version that is not known; read them by queue.sql"
+    return _first(
+        error,
+        {
+            errors.UndefinedTable: f"{name}: {brief(error)}; {changed}",
+            errors.UndefinedColumn: f"{name}: {brief(error)}; {changed}",
+            errors.UndefinedFunction: f"{name}: {brief(error)}; {changed}",
+            errors.InvalidTextRepresentation: f"{name}: {brief(error)}; {changed}",
+            errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT on the tables of {name}, and USAGE on their "
+            "schema (`autoscaler doctor` prints the SQL)",
+            errors.LockNotAvailable: f"a table of {name} {_LOCKED}",
+            errors.QueryCanceled: f"counting {name} took longer than {timeout_s:g} s; `autoscaler doctor` says why",
+        },
+    )
+
+
+def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | None:
+    return _first(
+        error,
+        {
+            errors.ReadOnlySqlTransaction: f"queue.sql would write ({brief(error)}); a query of a depth only reads",
+            errors.FeatureNotSupported: f"queue.sql is not allowed ({brief(error)}); a query of a depth only reads",
+            errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; give it an index, or count no further: "
+            "count(*) over a subquery that ends in LIMIT 1000",
+            errors.InsufficientPrivilege: f"queue.sql: {brief(error)}; GRANT SELECT on what it reads",
+            errors.LockNotAvailable: f"a table of queue.sql {_LOCKED}",
+            psycopg.ProgrammingError: f"queue.sql cannot be run: {brief(error)}; it has to be one SELECT",
+            psycopg.DataError: f"queue.sql fails: {brief(error)}",
+        },
+    )
+
+
+def _first(error: psycopg.Error, words: dict[type[psycopg.Error], str]) -> str | None:
+    return next((text for kind, text in words.items() if isinstance(error, kind)), None)
+
+
+def brief(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error)).split("\n", 1)[0][:200]
+
+
+_CONNECTION_WORDS = {
+    "not permitted to log in": "has the user in DATABASE_URL, and does not let it log in (NOLOGIN)",
+    "No such file": "has no socket where DATABASE_URL (or its lack of a host) looks for one",
+    "password authentication failed": "refuses the user or password in DATABASE_URL",
+    "no password supplied": "wants a password, and DATABASE_URL has none",
+    "too many clients": "has no connection left; one is needed here",
+    "remaining connection slots": "has no connection left; one is needed here",
+    "too many connections": "has no connection left for this user or database; one is needed here",
+    'role "': "does not know the user in DATABASE_URL",
+    'database "': "does not have the database that DATABASE_URL names",
+    "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); DATABASE_URL may need ?sslmode=require",
+    "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
+    "translate host name": "cannot be found: no such host as DATABASE_URL names",
+    "name resolution": "cannot be found: no such host as DATABASE_URL names",
+    "resolve host": "cannot be found: no such host as DATABASE_URL names",
+    "Name or service not known": "cannot be found: no such host as DATABASE_URL names",
+    "timeout expired": "did not answer at the address in DATABASE_URL in time",
+    "connection timeout": "did not answer at the address in DATABASE_URL in time",
+    "starting up": "is starting up",
+    "shutting down": "is shutting down",
+    "recovery mode": "is recovering from a crash",
+    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names",
+    "administrator command": "ended the connection (a restart?); it is opened again",
+    "SSL": "and DATABASE_URL do not agree on TLS; see its sslmode",
+}
+
+
+def _of_connection(error: psycopg.Error) -> str:
+    """What a failed connection means; libpq says it in words only, and they may quote what must not be shown."""
+    text = str(error)
+    for part, words in _CONNECTION_WORDS.items():
+        if part in text:
+            return words
+    if error.diag.message_primary:
+        return f"{type(error).__name__}: {brief(error)}"
+    return "cannot be connected to, or broke off; look at the host and the options in DATABASE_URL"

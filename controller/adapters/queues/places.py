@@ -1,0 +1,238 @@
+"""Finds a queue in a database: which tables its policy means, what shape they have, where it notifies."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from controller.adapters.queues.form import Form, Place
+from controller.adapters.queues.preset import Preset, load
+from controller.policy import Queue as QueuePolicy
+from controller.ports import Source, Unavailable
+
+_TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
+_DUE_COLUMNS = ("scheduled_for", "run_at")
+_CREATED_COLUMNS = ("created_at",)
+_LOCKED_COLUMNS = ("locked_at", "started_at")
+
+_COLUMNS = """
+SELECT t.name, n.nspname, a.attname, a.attnotnull, coalesce(nullif(y.typbasetype, 0), y.oid)
+  IN ('timestamp'::regtype, 'timestamptz'::regtype) AS is_time
+FROM (VALUES {tables}) AS t(name, oid) JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type y ON y.oid = a.atttypid
+"""
+_ELSEWHERE = """
+SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = {name} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1 LIMIT 5
+"""
+
+Ask = Callable[[sql.Composed], Awaitable[Sequence[tuple[Any, ...]]]]
+
+
+class Column(NamedTuple):
+    is_time: bool
+    never_null: bool
+
+
+class Found(NamedTuple):
+    """Tables by the names that they were asked for by: their columns, and the schema that each is in."""
+
+    columns: Mapping[str, Mapping[str, Column]]
+    schemas: Mapping[str, str]
+
+
+class Located(NamedTuple):
+    place: Place
+    channels: tuple[str, ...]
+
+
+async def located(queue: QueuePolicy, ask: Ask) -> Located:
+    """Where the queue is.
+
+    Raises:
+        Unavailable: it is not there, or has no shape that is known; with what to set.
+        psycopg.Error: the database could not be asked.
+    """
+    if queue.preset is not None:
+        return await _preset_located(queue, load(queue.preset), ask)
+    table = identifier(queue.table or "")
+    name = table.as_string()
+    found = await _look_up({"jobs": table}, ask)
+    if "jobs" not in found.columns:
+        mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
+        raise Unavailable(Source.QUEUE, f"there is no table {name} that this user can see; {mend}")
+    return Located(_table_place(queue, table, found.columns["jobs"]), ())
+
+
+async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Located:
+    schema = queue.schema_name if queue.schema_name is not None else preset.schema
+    prefix = queue.prefix if queue.prefix is not None else preset.prefix
+    sets: list[dict[str, sql.Identifier]] = []
+    chosen: Form | None = None
+    for name in queue.queues if preset.needs_queues else ("",):
+        tables = {
+            short: sql.Identifier(*filter(None, (schema, _filled(template, prefix=prefix, queue=name))))
+            for short, template in preset.tables.items()
+        }
+        found = await _look_up(tables, ask)
+        form = next((form for form in preset.forms if form.fits(found.columns)), None)
+        if form is None:
+            bare = _filled(next(iter(preset.tables.values())), prefix=prefix, queue=name)
+            raise Unavailable(Source.QUEUE, await _no_form(preset, tables, bare, found, ask))
+        chosen = chosen or form
+        sets.append(tables)
+    assert chosen is not None, "there is at least one name"
+    set_by_user = queue.stale_after is not None
+    if set_by_user and not chosen.can_tell_stale():
+        words = f"preset {preset.name} cannot tell when a job was claimed; leave queue.stale_after out"
+        raise Unavailable(Source.QUEUE, words)
+    place = Place(
+        chosen,
+        tuple(sets),
+        None if preset.needs_queues else preset.queue_column,
+        queue.queues,
+        queue.stale_after if set_by_user else preset.stale_after,
+        stale_is_set=set_by_user,
+    )
+    first = next(iter(preset.tables))
+    return Located(place, channels(preset, found.schemas.get(first, schema), prefix, queue.queues))
+
+
+def channels(preset: Preset, schema: str, prefix: str, queues: Sequence[str]) -> tuple[str, ...]:
+    digest = hashlib.sha224(schema.encode()).hexdigest()[:24]
+    return tuple(
+        _filled(template, schema=schema, prefix=prefix, queue=queue, schema_sha224=digest)
+        for template in preset.wakes
+        for queue in (queues if "{queue}" in template else ("",))
+    )
+
+
+def _filled(template: str, **values: str) -> str:
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+async def _look_up(tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
+    values = sql.SQL(", ").join(
+        sql.SQL("({}, to_regclass({})::oid)").format(sql.Literal(short), sql.Literal(table.as_string()))
+        for short, table in tables.items()
+    )
+    columns: dict[str, dict[str, Column]] = {}
+    schemas: dict[str, str] = {}
+    for short, schema, column, never_null, is_time in await ask(sql.SQL(_COLUMNS).format(tables=values)):
+        columns.setdefault(short, {})[column] = Column(is_time, never_null)
+        schemas[short] = schema
+    return Found(columns, schemas)
+
+
+async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: str, found: Found, ask: Ask) -> str:
+    short = next(iter(tables))
+    if short not in found.columns:
+        words = f"there is no table {tables[short].as_string()} of preset {preset.name} that this user can see; "
+        elsewhere = [row[0] for row in await ask(sql.SQL(_ELSEWHERE).format(name=sql.Literal(bare)))]
+        if elsewhere:
+            return f"{words}schema {' and '.join(elsewhere)} has one: set queue.schema"
+        if preset.needs_queues:
+            return f"{words}set queue.queues to names that there are"
+        mend = "has its migration run in the database of DATABASE_URL? its names can be set by queue.schema and prefix"
+        return words + mend
+    missing = sorted({need for form in preset.forms for need in form.needs if not _there(found, need)})
+    known = ", ".join(form.versions for form in preset.forms)
+    lacking = f"they have no {', '.join(missing)}; " if missing else ""
+    return (
+        f"the tables of preset {preset.name} have a shape that is not known ({lacking}known are versions {known}); "
+        f"read them by queue.sql, and report the version of {preset.library}"
+    )
+
+
+def _there(found: Found, need: str) -> bool:
+    table, _, column = need.partition(".")
+    return column in found.columns.get(table, {}) if column else table in found.columns
+
+
+def _table_place(queue: QueuePolicy, table: sql.Identifier, found: Mapping[str, Column]) -> Place:
+    """A table of the user's own. Its names and values stand in for {words}, so that nothing in them is ever SQL."""
+    columns = _chosen(queue, found)
+    due, created, locked = (columns.get(name) for name in ("scheduled_for", "created_at", "locked_at"))
+    if queue.stale_after is not None and locked is None:
+        raise Unavailable(
+            Source.QUEUE,
+            f"table {queue.table} does not say when a job was claimed, as queue.stale_after needs it; set "
+            "queue.columns.locked_at to the column that does, or leave stale_after out",
+        )
+    fixed: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in columns.items()}
+    # Untyped literals take the column's own type: text, an enum, a number.
+    for kind, values in queue.statuses.model_dump().items():
+        fixed |= {f"{kind}_{index}": sql.Literal(value) for index, value in enumerate(values)}
+    # A part for each value and for a due time of NULL, so that each can go by an index of its own.
+    parts = {
+        kind: tuple(f"{{jobs}} j WHERE j.{{status}} = {{{kind}_{index}}}" for index, _ in enumerate(values))
+        for kind, values in queue.statuses.model_dump().items()
+    }
+    ready = parts["pending"]
+    scheduled: tuple[str, ...] = ()
+    if due is not None:
+        ready = tuple(f"{part} AND j.{{scheduled_for}} <= now()" for part in parts["pending"])
+        scheduled = tuple(f"{part} AND j.{{scheduled_for}} > now()" for part in parts["pending"])
+        if not found[due].never_null:
+            ready += tuple(f"{part} AND j.{{scheduled_for}} IS NULL" for part in parts["pending"])
+    since = [f"j.{{{key}}}" for key, name in (("created_at", created), ("scheduled_for", due)) if name is not None]
+    form = Form(
+        ready=ready,
+        processing=parts["processing"],
+        scheduled=scheduled,
+        failed=parts["failed"],
+        since=f"greatest({', '.join(since)})" if since else None,
+        # A job that does not say when it was claimed is trusted to be worked on.
+        claimed_at="coalesce(j.{locked_at}, now())" if queue.stale_after is not None else None,
+    )
+    return Place(form, ({"jobs": table},), stale_after=queue.stale_after, stale_is_set=True, fixed=fixed)
+
+
+def _chosen(queue: QueuePolicy, found: Mapping[str, Column]) -> dict[str, str]:
+    """The table's columns that a reading uses, by what they are for."""
+    wanted = queue.columns.model_dump()
+    for key, name in wanted.items():
+        if name is not None and name not in found:
+            known = ", ".join(sorted(found))
+            words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}"
+            raise Unavailable(Source.QUEUE, words)
+        if name is not None and key in {"created_at", "locked_at"} and not found[name].is_time:
+            raise Unavailable(Source.QUEUE, f"column {name} of {queue.table} is no timestamp; queue.columns.{key}")
+    chosen = {key: name for key, name in wanted.items() if name is not None}
+    due = chosen.get("scheduled_for") or next((name for name in _DUE_COLUMNS if name in found), None)
+    if due is not None and not found[due].is_time:
+        raise Unavailable(
+            Source.QUEUE,
+            f"column {due} of {queue.table} is no timestamp, so that nobody can tell which jobs are due; set "
+            "queue.columns.scheduled_for to the column that says when",
+        )
+    for key, name in (
+        ("scheduled_for", due),
+        ("created_at", _first_time(_CREATED_COLUMNS, found)),
+        ("locked_at", _first_time(_LOCKED_COLUMNS, found)),
+    ):
+        if name is not None:
+            chosen.setdefault(key, name)
+    return chosen
+
+
+def _first_time(names: Sequence[str], found: Mapping[str, Column]) -> str | None:
+    return next((name for name in names if name in found and found[name].is_time), None)
+
+
+def identifier(table: str) -> sql.Identifier:
+    """`job`, `jobs.job`, or with SQL's own quotes where a name holds a dot: `jobs."odd.name"`."""
+    match = _TABLE.fullmatch(table)
+    if match is None:
+        raise Unavailable(Source.QUEUE, f"queue.table {table!r} is not a table's name; write table or schema.table")
+    return sql.Identifier(*(_unquoted(part) for part in match.groups() if part))
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,0 +1,135 @@
+"""What `autoscaler queues` and `autoscaler queue-trigger` print: the libraries that are known, and how to be woken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from psycopg import sql
+
+from controller.adapters.queues.places import identifier
+from controller.adapters.queues.preset import Preset, load, names
+from controller.adapters.queues.trigger import THROTTLE_MS, trigger_sql
+from controller.policy import Policy, WorkerPolicy
+from controller.ports import Unavailable
+
+_TESTED = {"library": "its own client and worker", "schema": "its published tables"}
+_NO_WORD = re.compile(r"[^a-z0-9_]+")
+
+COST = f"""\
+-- What NOTIFY costs the writers: PostgreSQL lets transactions that notify commit one after the other. Measured with 32
+-- clients that insert single rows: 9,073 inserts a second without, 2,986 with a notification in each (two thirds less).
+-- Hence the throttle below: at most one notification each {THROTTLE_MS} ms, so that nearly all inserts send none. A job
+-- that comes in just after another may go unannounced; the next reading, one interval later at most, finds it.
+"""
+
+
+def table() -> Iterator[tuple[str, ...]]:
+    yield "PRESET", "LIBRARY", "VERSIONS", "TESTED WITH", "QUEUES ARE ITS", "WAKES BY"
+    for name in names():
+        preset = load(name)
+        yield (
+            name,
+            f"{preset.library} ({preset.language})",
+            preset.versions,
+            _TESTED[preset.tested],
+            preset.queue_is if preset.queue_column or preset.needs_queues else "(no filter)",
+            ", ".join(preset.wakes) or "(polling)",
+        )
+
+
+def describe(name: str) -> Iterator[str]:
+    """All that is known of one library, with the SQL that reads it."""
+    preset = load(name)
+    yield f"{name}: {preset.library} ({preset.language}), tested with {_TESTED[preset.tested]}, {preset.versions}"
+    yield ""
+    yield "  workers:"
+    yield "    NAME:"
+    yield f"      queue: {{preset: {name}, queues: [{preset.queue_is}{', …' if not preset.needs_queues else ''}]}}"
+    yield ""
+    yield f"  tables    {', '.join(_shown_tables(preset))}"
+    yield f"  wakes by  {', '.join(preset.wakes) or 'nothing: `autoscaler queue-trigger` prints a trigger'}"
+    if preset.wakes_when:
+        yield f"            {preset.wakes_when}"
+    if preset.stale_after is not None:
+        yield f"  stale     after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
+    yield from (f"  note      {note}" for note in preset.notes)
+    yield from (f"  index     {index}" for index in preset.indexes)
+    for form in preset.forms:
+        yield ""
+        yield f"  versions {form.versions}:" if form.versions else "  read as:"
+        for key, parts in (
+            ("ready", form.ready),
+            ("processing", form.processing),
+            ("scheduled", form.scheduled),
+            ("failed", form.failed),
+        ):
+            yield from (f"    {key if index == 0 else '':<10}  {part}" for index, part in enumerate(parts))
+        for key, part in (("alive if", form.alive), ("claimed at", form.claimed_at), ("ready since", form.since)):
+            if part is not None:
+                yield f"    {key:<10}  {part}"
+
+
+def as_object(name: str) -> dict[str, Any]:
+    preset = load(name)
+    return {
+        "preset": name,
+        "library": preset.library,
+        "language": preset.language,
+        "versions": preset.versions,
+        "tested": preset.tested,
+        "queues_are": preset.queue_is,
+        "needs_queues": preset.needs_queues,
+        "channels": list(preset.wakes),
+        "notes": list(preset.notes),
+    }
+
+
+def _shown_tables(preset: Preset) -> Iterator[str]:
+    for template in preset.tables.values():
+        name = template.replace("{prefix}", preset.prefix)
+        yield f"{preset.schema}.{name}" if preset.schema else name
+
+
+def triggers(policy: Policy, only: str | None = None) -> Iterator[str]:
+    """For each worker whose queue announces nothing, the trigger that would; for the others, why it needs none."""
+    yield COST
+    for name, worker in policy.workers.items():
+        if only is None or name == only:
+            yield from _trigger(name, worker)
+
+
+def _trigger(name: str, worker: WorkerPolicy) -> Iterator[str]:
+    queue = worker.queue
+    if queue.sql is not None:
+        yield f"-- {name}: its queue is a query, and nobody can tell from it which table the jobs come into.\n"
+        return
+    tables: Sequence[sql.Identifier]
+    try:
+        tables = [identifier(queue.table)] if queue.table is not None else _preset_tables(worker)
+    except Unavailable as unavailable:
+        yield f"-- {name}: {unavailable}\n"
+        return
+    if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
+        yield f"-- {name}: {queue.preset} announces its jobs by itself ({load(queue.preset).wakes_when}).\n"
+        return
+    for one in tables:
+        parts = [part.replace('""', '"').strip('"') for part in one.as_string().split(".")]
+        schema = parts[0] if len(parts) > 1 else "public"
+        channel = queue.wake_on or _NO_WORD.sub("_", f"new_{parts[-1]}".lower())[:63]
+        yield f"-- {name}: jobs are inserted into {one.as_string()} and announced on {channel}."
+        if queue.wake_on is None:
+            yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
+        else:
+            yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
+        yield trigger_sql(schema, parts[-1], one, channel)
+
+
+def _preset_tables(worker: WorkerPolicy) -> list[sql.Identifier]:
+    preset = load(worker.queue.preset or "")
+    schema = worker.queue.schema_name or preset.schema
+    prefix = preset.prefix if worker.queue.prefix is None else worker.queue.prefix
+    template = next(iter(preset.tables.values())).replace("{prefix}", prefix)
+    queues = worker.queue.queues if preset.needs_queues else ("",)
+    return [sql.Identifier(*filter(None, (schema, template.replace("{queue}", queue)))) for queue in queues]
