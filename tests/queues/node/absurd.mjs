@@ -18,14 +18,17 @@ await play({
     await app.createQueue('other')
   }),
 
-  // A task can only be for later once it has been begun, and sleeps.
+  // A task can only be for later once it has been begun, and sleeps. In this order, for jobs that are held let no other by.
   put: jobs => client(async app => {
-    const spawn = ({ does, queue, later }) =>
-      app.spawn(`${queue}-job`, { does, later }, { queue, ...(does === 'fail' && { maxAttempts: 1 }) })
-    const [later, now] = [jobs.filter(job => job.later), jobs.filter(job => !job.later)]
-    await Promise.all(later.map(spawn))
+    const spawn = async some => {
+      for (const { does, queue, later } of some) {
+        await app.spawn(`${queue}-job`, { does, later }, { queue, ...(does === 'fail' && { maxAttempts: 1 }) })
+      }
+    }
+    const later = jobs.filter(job => job.later)
+    await spawn(later)
     if (later.length > 0) await app.workBatch('sleepy', 120, later.length)
-    await Promise.all(now.map(spawn))
+    await spawn(jobs.filter(job => !job.later))
   }),
 
   work: () => client(async app => {
