@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from procrastinate.types import TimeDeltaParams
 
-from controller.demo.servers import Servers
 from tests.queues.procrastinate_app import app_on, job
-from tests.queues.scenario import LATER_S, Job, PresetSentences, Seen, play, python, stage
-
-LAST_SEEN_A_MINUTE_AGO = "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 min'"
+from tests.queues.scenario import LATER_S, Job, PresetSentences, Seen, Stage, play, python
 
 
 class Procrastinate:
@@ -33,9 +30,9 @@ class Procrastinate:
 
 
 @pytest.fixture(scope="module")
-def seen(servers: Servers) -> Iterator[Seen]:
-    with stage(servers) as place:
-        yield asyncio.run(play(place, Procrastinate(), after_kill=LAST_SEEN_A_MINUTE_AGO))
+def seen(place: Stage) -> Seen:
+    no_heartbeat = "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 min'"
+    return asyncio.run(play(place, Procrastinate(), after_kill=no_heartbeat))
 
 
 class TestProcrastinate(PresetSentences):

@@ -45,7 +45,7 @@ class Form:
         return all(_has(columns, name) for name in self.needs) and not any(_has(columns, name) for name in self.lacks)
 
     def can_tell_stale(self) -> bool:
-        return self.claimed_at is not None or "{stale}" in (self.alive or "")
+        return self.claimed_at is not None or any("{stale}" in part for part in (self.alive or "", *self.processing))
 
 
 def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
