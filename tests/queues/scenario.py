@@ -115,10 +115,10 @@ class Stage:
             await postgres.close()
         return Count(depth.pending, depth.processing, rest.scheduled, rest.failed, depth.stale, depth.oldest_age_s)
 
-    async def channels(self, preset: str) -> frozenset[str]:
+    async def channels(self, preset: str, **policy: Any) -> frozenset[str]:
         postgres = PostgresQueue(self.reader, timeout_s=5)
         try:
-            return frozenset(await postgres.channels(Queue(preset=preset)))
+            return frozenset(await postgres.channels(Queue(preset=preset, **policy)))
         finally:
             await postgres.close()
 
@@ -163,11 +163,15 @@ async def play(
     expected: Count = EVERYTHING,
     then: Count = NOBODY_HOLDS_THEM,
     schemas: Sequence[str] = ("public",),
+    **policy: Any,
 ) -> Seen:
-    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits."""
+    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits.
+
+    policy: further keys of it, in every reading.
+    """
     await library.migrate(place.url)
     place.let_read(*schemas)
-    channels = await place.channels(library.preset)
+    channels = await place.channels(library.preset, **policy)
     with working(place, library.worker()):
         await library.put(place.url, [Job("fail"), Job("fail"), Job("pass"), *[Job("hold")] * 3])
         await until(lambda: len(list(place.folder.glob("held-*"))) == 3)
@@ -175,11 +179,11 @@ async def play(
             await library.put(
                 place.url, [*[Job("pass")] * 5, *[Job("pass", "other")] * 2, *[Job("pass", later=True)] * 4]
             )
-            everything = await _settled(lambda: place.read(library.preset), expected)
-        default_queue = await place.read(library.preset, queues=["default"])
+            everything = await _settled(lambda: place.read(library.preset, **policy), expected)
+        default_queue = await place.read(library.preset, **{**policy, "queues": ["default"]})
     if after_kill:
         place.execute(after_kill)
-    limits = {} if stale_after is None else {"stale_after": stale_after}
+    limits = policy if stale_after is None else {**policy, "stale_after": stale_after}
     after = await _settled(lambda: place.read(library.preset, **limits), then)
     return Seen(everything, default_queue, after, frozenset(heard), channels)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import absurdctl
 import psycopg
 import pytest
 
-from controller.demo.servers import Servers
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
     EVERYTHING,
@@ -19,7 +17,6 @@ from tests.queues.scenario import (
     Seen,
     Stage,
     play,
-    stage,
 )
 
 # The next worker takes over a claim that has expired: at zero workers it must bring one.
@@ -38,19 +35,9 @@ QUEUES = ["default", "other"]
 
 
 @pytest.fixture(scope="module")
-def day(servers: Servers) -> Iterator[tuple[Stage, Seen]]:
-    with stage(servers) as place:
-        yield (
-            place,
-            asyncio.run(
-                play(place, Absurd("absurd"), after_kill=EXPIRED, then=READY_AGAIN, schemas=["absurd"], queues=QUEUES)
-            ),
-        )
-
-
-@pytest.fixture(scope="module")
-def seen(day: tuple[Stage, Seen]) -> Seen:
-    return day[1]
+def seen(place: Stage) -> Seen:
+    library = Absurd("absurd")
+    return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["absurd"], queues=QUEUES))
 
 
 @needs_node
@@ -58,22 +45,22 @@ class TestAbsurd(PresetSentences):
     expected_after_kill = READY_AGAIN
 
     async def test_a_claim_that_expired_on_the_last_attempt_is_stale_for_nobody_retries_it(
-        self, day: tuple[Stage, Seen]
+        self, place: Stage, seen: Seen
     ) -> None:
-        place, _ = day
         place.execute(EXPIRED)
         place.execute("UPDATE absurd.t_default SET max_attempts = attempts WHERE state = 'running'")
-        assert await place.read("absurd", QUEUES) == NOBODY_HOLDS_THEM
+        assert await place.read("absurd", queues=QUEUES) == NOBODY_HOLDS_THEM
 
     async def test_a_claim_without_a_limit_is_held_until_the_policy_says_that_it_is_stale(
-        self, day: tuple[Stage, Seen]
+        self, place: Stage, seen: Seen
     ) -> None:
-        place, _ = day
-        place.execute("UPDATE absurd.r_default SET claim_expires_at = NULL WHERE state = 'running'")
-        assert await place.read("absurd", QUEUES) == EVERYTHING
-        assert await place.read("absurd", QUEUES, stale_after=0) == NOBODY_HOLDS_THEM
+        place.execute(
+            "UPDATE absurd.r_default SET claim_expires_at = NULL, started_at = now() - interval '20 s' "
+            "WHERE state = 'running'"
+        )
+        assert await place.read("absurd", queues=QUEUES) == EVERYTHING
+        assert await place.read("absurd", queues=QUEUES, stale_after="10s") == NOBODY_HOLDS_THEM
 
-    async def test_a_task_that_waits_for_an_event_is_for_no_time(self, day: tuple[Stage, Seen]) -> None:
-        place, _ = day
+    async def test_a_task_that_waits_for_an_event_is_for_no_time(self, place: Stage, seen: Seen) -> None:
         place.execute("UPDATE absurd.r_default SET available_at = 'infinity' WHERE state = 'sleeping'")
-        assert (await place.read("absurd", QUEUES)).scheduled == 0
+        assert (await place.read("absurd", queues=QUEUES)).scheduled == 0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from controller.demo.servers import Servers
+from controller.ports import Unavailable
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
     EVERYTHING,
@@ -18,7 +17,6 @@ from tests.queues.scenario import (
     Seen,
     Stage,
     play,
-    stage,
 )
 
 # A running worker frees what has been locked for 4 hours: at zero workers they must bring one.
@@ -30,34 +28,24 @@ WHERE locked_at IS NOT NULL
 
 
 @pytest.fixture(scope="module")
-def day(servers: Servers) -> Iterator[tuple[Stage, Seen]]:
-    with stage(servers) as place:
-        library = NodeLibrary("graphile-worker")
-        yield (
-            place,
-            asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["graphile_worker"])),
-        )
-
-
-@pytest.fixture(scope="module")
-def seen(day: tuple[Stage, Seen]) -> Seen:
-    return day[1]
+def seen(place: Stage) -> Seen:
+    library = NodeLibrary("graphile-worker")
+    return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["graphile_worker"]))
 
 
 @needs_node
 class TestGraphileWorker(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, day: tuple[Stage, Seen]) -> None:
-        place, _ = day
-        place.execute("UPDATE graphile_worker._private_jobs SET locked_at = now() WHERE locked_at IS NOT NULL")
-        assert await place.read("graphile-worker", stale_after=60) == EVERYTHING
-        assert await place.read("graphile-worker", stale_after=0) == NOBODY_HOLDS_THEM
+    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Seen) -> None:
+        claimed = "UPDATE graphile_worker._private_jobs SET locked_at = now() - interval '20 s'"
+        place.execute(f"{claimed} WHERE locked_at IS NOT NULL")
+        assert await place.read("graphile-worker", stale_after="1m") == EVERYTHING
+        assert await place.read("graphile-worker", stale_after="10s") == NOBODY_HOLDS_THEM
 
     async def test_its_tables_look_empty_to_a_role_that_may_read_them_which_is_why_its_view_is_read(
-        self, day: tuple[Stage, Seen]
+        self, place: Stage, seen: Seen
     ) -> None:
-        place, _ = day
         with psycopg.connect(place.reader) as reader:
             assert reader.execute("SELECT count(*) FROM graphile_worker._private_jobs").fetchone() == (0,)
         assert (await place.read("graphile-worker")).pending > 0
@@ -88,32 +76,32 @@ INSERT INTO graphile_worker.jobs (task_id, run_at, locked_at, attempts, max_atte
 ONE_MORE_HELD = Count(pending=7, processing=4, scheduled=4, failed=2)
 
 
-@pytest.fixture
-def place(servers: Servers) -> Iterator[Stage]:
-    with stage(servers) as one:
-        yield one
-
-
 @pytest.mark.parametrize(("version", "rows"), [("0.13", OF_13), ("0.15", OF_15)])
 class TestItsTablesBeforeThereWasAView:
-    """Only a role that row security does not bind can read these."""
+    def begin(self, place: Stage, version: str, rows: str, role: str = "BYPASSRLS") -> None:
+        place.create(f"graphile-worker_{version}", rows)
+        place.let_read("graphile_worker")
+        place.execute(f"ALTER ROLE {place.role} {role}")
 
     async def test_what_waits_is_held_is_for_later_and_failed_are_told_apart(
-        self, place: Stage, version: str, rows: str
+        self, bare_place: Stage, version: str, rows: str
     ) -> None:
-        place.create(f"graphile-worker_{version}", rows)
-        place.let_read("graphile_worker")
-        place.execute(f"ALTER ROLE {place.role} BYPASSRLS")
-        everything = await place.read("graphile-worker")
+        self.begin(bare_place, version, rows)
+        everything = await bare_place.read("graphile-worker")
         assert everything == ONE_MORE_HELD
         assert everything.oldest_age_s == pytest.approx(60, abs=20)
-        assert await place.read("graphile-worker", ["default"]) == Count(5, 4, 4, 2)
+        assert await bare_place.read("graphile-worker", queues=["default"]) == Count(5, 4, 4, 2)
 
     async def test_what_a_dead_worker_held_is_ready_after_4_hours_unless_it_was_its_last_attempt(
-        self, place: Stage, version: str, rows: str
+        self, bare_place: Stage, version: str, rows: str
     ) -> None:
-        place.create(f"graphile-worker_{version}", rows)
-        place.let_read("graphile_worker")
-        place.execute(f"ALTER ROLE {place.role} BYPASSRLS")
-        place.execute("UPDATE graphile_worker.jobs SET locked_at = now() - interval '241 min' WHERE locked_at < now()")
-        assert await place.read("graphile-worker") == Count(pending=10, processing=0, scheduled=4, failed=3)
+        self.begin(bare_place, version, rows)
+        bare_place.execute("UPDATE graphile_worker.jobs SET locked_at = now() - interval '4 h' WHERE locked_at < now()")
+        assert await bare_place.read("graphile-worker") == Count(pending=10, processing=0, scheduled=4, failed=3)
+
+    async def test_to_a_role_that_row_security_binds_they_are_unreadable_rather_than_empty(
+        self, bare_place: Stage, version: str, rows: str
+    ) -> None:
+        self.begin(bare_place, version, rows, "NOBYPASSRLS")
+        with pytest.raises(Unavailable, match="row security hides rows"):
+            await bare_place.read("graphile-worker")

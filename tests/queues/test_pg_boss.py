@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
-from controller.demo.servers import Servers
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
     DEFAULT_QUEUE,
@@ -18,7 +16,6 @@ from tests.queues.scenario import (
     Seen,
     Stage,
     play,
-    stage,
 )
 
 # Any pg-boss that runs retries what has expired: at zero workers it must bring one.
@@ -27,28 +24,20 @@ EXPIRED = "UPDATE pgboss.job SET started_on = started_on - interval '16 min' WHE
 
 
 @pytest.fixture(scope="module")
-def day(servers: Servers) -> Iterator[tuple[Stage, Seen]]:
-    with stage(servers) as place:
-        yield (
-            place,
-            asyncio.run(play(place, NodeLibrary("pg-boss"), after_kill=EXPIRED, then=READY_AGAIN, schemas=["pgboss"])),
-        )
-
-
-@pytest.fixture(scope="module")
-def seen(day: tuple[Stage, Seen]) -> Seen:
-    return day[1]
+def seen(place: Stage) -> Seen:
+    library = NodeLibrary("pg-boss")
+    return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["pgboss"]))
 
 
 @needs_node
 class TestPgBoss(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, day: tuple[Stage, Seen]) -> None:
-        place, _ = day
-        place.execute("UPDATE pgboss.job SET started_on = now(), heartbeat_on = now() WHERE state = 'active'")
-        assert await place.read("pg-boss", stale_after=60) == EVERYTHING
-        assert await place.read("pg-boss", stale_after=0) == NOBODY_HOLDS_THEM
+    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Seen) -> None:
+        claimed = "UPDATE pgboss.job SET started_on = now() - interval '20 s', heartbeat_on = NULL"
+        place.execute(f"{claimed} WHERE state = 'active'")
+        assert await place.read("pg-boss", stale_after="1m") == EVERYTHING
+        assert await place.read("pg-boss", stale_after="10s") == NOBODY_HOLDS_THEM
 
 
 COLUMNS = "name, state, start_after, started_on, created_on, retry_count, retry_limit"
@@ -82,46 +71,42 @@ def begin(place: Stage, version: str) -> None:
     place.let_read("pgboss")
 
 
-@pytest.fixture
-def place(servers: Servers) -> Iterator[Stage]:
-    with stage(servers) as one:
-        yield one
-
-
 @pytest.mark.parametrize("version", ["9", "10", "11", "12.18", "12.38"])
 class TestItsTablesOfSeveralVersions:
-    async def test_what_waits_is_held_is_for_later_and_failed_are_told_apart(self, place: Stage, version: str) -> None:
-        begin(place, version)
-        everything = await place.read("pg-boss")
+    async def test_what_waits_is_held_is_for_later_and_failed_are_told_apart(
+        self, bare_place: Stage, version: str
+    ) -> None:
+        begin(bare_place, version)
+        everything = await bare_place.read("pg-boss")
         assert everything == EVERYTHING
         assert everything.oldest_age_s == pytest.approx(60, abs=20)
-        assert await place.read("pg-boss", ["default"]) == DEFAULT_QUEUE
+        assert await bare_place.read("pg-boss", queues=["default"]) == DEFAULT_QUEUE
 
     async def test_what_expired_is_ready_if_it_may_be_retried_for_only_a_running_pg_boss_retries_it(
-        self, place: Stage, version: str
+        self, bare_place: Stage, version: str
     ) -> None:
-        begin(place, version)
+        begin(bare_place, version)
         started, tried, limit = ("started_on", "retry_count", "retry_limit")
         if version == "9":
             started, tried, limit = ("startedon", "retrycount", "retrylimit")
-        place.execute(f"UPDATE pgboss.job SET {started} = now() - interval '16 min' WHERE state = 'active'")
-        again = await place.read("pg-boss")
+        bare_place.execute(f"UPDATE pgboss.job SET {started} = now() - interval '16 min' WHERE state = 'active'")
+        again = await bare_place.read("pg-boss")
         assert again == READY_AGAIN
         assert again.oldest_age_s == pytest.approx(60, abs=20)
-        place.execute(f"UPDATE pgboss.job SET {tried} = {limit} WHERE state = 'active'")
-        assert await place.read("pg-boss") == NOBODY_HOLDS_THEM
+        bare_place.execute(f"UPDATE pgboss.job SET {tried} = {limit} WHERE state = 'active'")
+        assert await bare_place.read("pg-boss") == NOBODY_HOLDS_THEM
 
 
 @pytest.mark.parametrize("version", ["12.18", "12.38"])
-async def test_a_missed_heartbeat_ends_a_claim_before_it_expires(place: Stage, version: str) -> None:
-    begin(place, version)
-    place.execute("UPDATE pgboss.job SET heartbeat_seconds = 60, heartbeat_on = now() WHERE state = 'active'")
-    assert await place.read("pg-boss") == EVERYTHING
-    place.execute("UPDATE pgboss.job SET heartbeat_on = now() - interval '61 s' WHERE state = 'active'")
-    assert await place.read("pg-boss") == READY_AGAIN
+async def test_a_missed_heartbeat_ends_a_claim_before_it_expires(bare_place: Stage, version: str) -> None:
+    begin(bare_place, version)
+    bare_place.execute("UPDATE pgboss.job SET heartbeat_seconds = 60, heartbeat_on = now() WHERE state = 'active'")
+    assert await bare_place.read("pg-boss") == EVERYTHING
+    bare_place.execute("UPDATE pgboss.job SET heartbeat_on = now() - interval '61 s' WHERE state = 'active'")
+    assert await bare_place.read("pg-boss") == READY_AGAIN
 
 
-async def test_a_job_that_waits_for_another_is_not_ready(place: Stage) -> None:
-    begin(place, "12.38")
-    place.execute("UPDATE pgboss.job SET blocked = true WHERE name = 'other'")
-    assert await place.read("pg-boss") == Count(pending=5, processing=3, scheduled=4, failed=2)
+async def test_a_job_that_waits_for_another_is_not_ready(bare_place: Stage) -> None:
+    begin(bare_place, "12.38")
+    bare_place.execute("UPDATE pgboss.job SET blocked = true WHERE name = 'other'")
+    assert await bare_place.read("pg-boss") == Count(pending=5, processing=3, scheduled=4, failed=2)
