@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import absurdctl
 import psycopg
 import pytest
 
@@ -18,6 +17,8 @@ from tests.queues.scenario import (
     Stage,
     play,
 )
+
+absurdctl = pytest.importorskip("absurdctl", reason="needs absurdctl, which brings the tables: make test installs it")
 
 # The next worker takes over a claim that has expired: at zero workers it must bring one.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
