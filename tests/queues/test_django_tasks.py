@@ -49,5 +49,5 @@ class TestDjangoTasks(PresetSentences):
         self, seen: Seen, place: Stage
     ) -> None:
         place.execute("UPDATE django_tasks_database_dbtaskresult SET started_at = started_at - interval '1 h'")
-        assert await place.read("django-tasks", stale_after=600) == NOBODY_HOLDS_THEM
-        assert await place.read("django-tasks", stale_after=6000) == EVERYTHING
+        assert await place.read("django-tasks", stale_after="10m") == NOBODY_HOLDS_THEM
+        assert await place.read("django-tasks", stale_after="100m") == EVERYTHING

@@ -80,7 +80,7 @@ class TestGoodJobBeforeItsJobsNamedTheirProcess:
         self, bare_place: Stage, worker: psycopg.Connection
     ) -> None:
         assert await bare_place.read("good_job") == EVERYTHING
-        assert await bare_place.read("good_job", ["default"]) == DEFAULT_QUEUE
+        assert await bare_place.read("good_job", queues=["default"]) == DEFAULT_QUEUE
 
     async def test_a_dead_workers_jobs_are_ready_at_once(self, bare_place: Stage, worker: psycopg.Connection) -> None:
         worker.close()

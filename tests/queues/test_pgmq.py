@@ -45,11 +45,11 @@ def queue_on(place: Stage) -> Any:
 @pytest.mark.parametrize("zone", ZONES)
 async def test_what_waits_what_is_being_read_and_what_is_for_later_are_told_apart(place: Stage, zone: str) -> None:
     move_to(place, zone)
-    seen = await place.read("pgmq", ["default", "other"])
+    seen = await place.read("pgmq", queues=["default", "other"])
     assert seen == Count(pending=7, processing=3, scheduled=4, failed=None)
     assert seen.oldest_age_s is not None
     assert 0 < seen.oldest_age_s < 60
-    assert await place.read("pgmq", ["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
+    assert await place.read("pgmq", queues=["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
 
 
 async def test_the_controller_reads_all_its_queues_at_once(place: Stage) -> None:
@@ -60,7 +60,7 @@ async def test_the_controller_reads_all_its_queues_at_once(place: Stage) -> None
 async def test_its_own_count_of_what_is_visible_is_the_same(place: Stage) -> None:
     with queue_on(place) as client:
         visible = client.metrics("default").queue_visible_length
-    assert (await place.read("pgmq", ["default"])).pending == visible
+    assert (await place.read("pgmq", queues=["default"])).pending == visible
 
 
 async def test_a_message_that_nobody_deletes_in_time_is_ready_again(place: Stage) -> None:
@@ -69,9 +69,9 @@ async def test_a_message_that_nobody_deletes_in_time_is_ready_again(place: Stage
         client.send("killed", {})
         client.read("killed", vt=HOUR_S)
         place.let_read("pgmq")
-        assert await place.read("pgmq", ["killed"]) == Count(pending=0, processing=1, scheduled=0, failed=None)
+        assert await place.read("pgmq", queues=["killed"]) == Count(pending=0, processing=1, scheduled=0, failed=None)
         client.set_vt("killed", 1, 0)
-    assert await place.read("pgmq", ["killed"]) == Count(pending=1, processing=0, scheduled=0, failed=None)
+    assert await place.read("pgmq", queues=["killed"]) == Count(pending=1, processing=0, scheduled=0, failed=None)
 
 
 async def test_a_queue_that_notifies_wakes_whoever_listens(place: Stage) -> None:

@@ -65,7 +65,7 @@ async def test_what_waits_is_held_is_for_later_and_failed_are_told_apart(
     assert seen == EVERYTHING
     assert seen.oldest_age_s is not None
     assert OLDEST_S <= seen.oldest_age_s < OLDEST_S + 30
-    assert await bare_place.read("que", ["default"]) == DEFAULT_QUEUE
+    assert await bare_place.read("que", queues=["default"]) == DEFAULT_QUEUE
     by_controller = await depth(bare_place, Queue(preset="que"))
     assert (by_controller.pending, by_controller.processing) == (seen.pending, seen.processing)
 
@@ -92,4 +92,4 @@ async def test_each_insert_wakes_whoever_listens(bare_place: Stage, worker: psyc
 
 async def test_que_before_1_is_read_too(bare_place: Stage, old_worker: psycopg.Connection) -> None:
     assert await bare_place.read("que") == Count(pending=7, processing=3, scheduled=4, failed=None)
-    assert await bare_place.read("que", ["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
+    assert await bare_place.read("que", queues=["other"]) == Count(pending=2, processing=0, scheduled=0, failed=None)
