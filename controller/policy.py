@@ -36,7 +36,17 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
 LARGEST = 1_000_000_000
 PRESETS = (
-    *("absurd", "chancy", "delayed_job", "django-q2", "django-tasks", "dramatiq-pg", "good_job", "graphile-worker"),
+    *(
+        "absurd",
+        "chancy",
+        "delayed",
+        "delayed_job",
+        "django-q2",
+        "django-tasks",
+        "dramatiq-pg",
+        "good_job",
+        "graphile-worker",
+    ),
     *("oban", "pg-boss", "pgmq", "pgqueuer", "procrastinate", "que", "river", "solid_queue"),
 )
 """The queue libraries that are known by name; how each is read stands in adapters/queues/NAME.toml."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.queues.published import READY_AGAIN, PublishedSentences
-from tests.queues.scenario import EVERYTHING, Stage
+from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Stage
 
 DAY = """
 INSERT INTO delayed_jobs ({name}handler, queue, run_at, locked_at, locked_by, failed_at, attempts)
@@ -37,14 +37,14 @@ class TestDelayedJob(PublishedSentences):
 
 
 class TestDelayed(PublishedSentences):
-    preset = "delayed_job"
+    preset = "delayed"
     schema = "delayed"
     day = DAY.format(name="name, ", value="'Sort', ")
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
 
-    async def test_its_shorter_limit_is_the_policys_to_say(self, bare_place: Stage) -> None:
+    async def test_its_claims_end_sooner_and_the_policy_may_give_them_up_before(self, bare_place: Stage) -> None:
         self.begin(bare_place)
-        bare_place.execute("UPDATE delayed_jobs SET locked_at = locked_at - interval '20 min'")
-        assert await bare_place.read("delayed_job") == EVERYTHING
-        assert await bare_place.read("delayed_job", stale_after=1230) == READY_AGAIN
+        bare_place.execute("UPDATE delayed_jobs SET locked_at = locked_at - interval '15 min'")
+        assert await bare_place.read("delayed") == EVERYTHING
+        assert await bare_place.read("delayed", stale_after="10m") == NOBODY_HOLDS_THEM

@@ -61,7 +61,7 @@ class TestRiver(PublishedSentences):
     async def test_a_longer_limit_of_the_policy_is_heeded(self, bare_place: Stage) -> None:
         self.begin(bare_place)
         bare_place.execute(MUCH_LATER)
-        assert await bare_place.read("river", stale_after=7200) == EVERYTHING
+        assert await bare_place.read("river", stale_after="2h") == EVERYTHING
 
 
 class TestRiverBeforeItsQueuesCouldBePaused(PublishedSentences):
