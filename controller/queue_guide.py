@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from controller.policy import Policy, WorkerPolicy
 from controller.ports import Unavailable
 
 _TESTED = {"library": "its own client and worker", "schema": "its published tables"}
+_WIDTH = 120
 _NO_WORD = re.compile(r"[^a-z0-9_]+")
 
 COST = f"""\
@@ -26,23 +28,17 @@ COST = f"""\
 
 
 def table() -> Iterator[tuple[str, ...]]:
-    yield "PRESET", "LIBRARY", "VERSIONS", "TESTED WITH", "QUEUES ARE ITS", "WAKES BY"
+    yield "PRESET", "LIBRARY", "LANGUAGE", "TESTED WITH", "ANNOUNCES JOBS"
     for name in names():
         preset = load(name)
-        yield (
-            name,
-            f"{preset.library} ({preset.language})",
-            preset.versions,
-            _TESTED[preset.tested],
-            preset.queue_is if preset.queue_column or preset.needs_queues else "(no filter)",
-            ", ".join(preset.wakes) or "(polling)",
-        )
+        yield name, preset.library, preset.language, _TESTED[preset.tested], "yes" if preset.wakes else "no: polled"
 
 
 def describe(name: str) -> Iterator[str]:
     """All that is known of one library, with the SQL that reads it."""
     preset = load(name)
-    yield f"{name}: {preset.library} ({preset.language}), tested with {_TESTED[preset.tested]}, {preset.versions}"
+    yield f"{name}: {preset.library} ({preset.language})"
+    yield f"tested with {_TESTED[preset.tested]}, {preset.versions}"
     yield ""
     yield "  workers:"
     yield "    NAME:"
@@ -54,8 +50,10 @@ def describe(name: str) -> Iterator[str]:
         yield f"            {preset.wakes_when}"
     if preset.stale_after is not None:
         yield f"  stale     after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
-    yield from (f"  note      {note}" for note in preset.notes)
-    yield from (f"  index     {index}" for index in preset.indexes)
+    for note in preset.notes:
+        yield from _wrapped("  note      ", note)
+    for index in preset.indexes:
+        yield from _wrapped("  index     ", index)
     for form in preset.forms:
         yield ""
         yield f"  versions {form.versions}:" if form.versions else "  read as:"
@@ -64,11 +62,23 @@ def describe(name: str) -> Iterator[str]:
             ("processing", form.processing),
             ("scheduled", form.scheduled),
             ("failed", form.failed),
+            ("alive if", (form.alive,)),
+            ("claimed at", (form.claimed_at,)),
+            ("ready since", (form.since,)),
         ):
-            yield from (f"    {key if index == 0 else '':<10}  {part}" for index, part in enumerate(parts))
-        for key, part in (("alive if", form.alive), ("claimed at", form.claimed_at), ("ready since", form.since)):
-            if part is not None:
-                yield f"    {key:<10}  {part}"
+            for part in filter(None, parts):
+                yield from _wrapped(f"    {key:<13}", part)
+
+
+def _wrapped(head: str, text: str) -> Iterator[str]:
+    yield from textwrap.wrap(
+        " ".join(text.split()),
+        _WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def as_object(name: str) -> dict[str, Any]:

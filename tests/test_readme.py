@@ -10,11 +10,12 @@ import pytest
 import yaml
 from graphql import build_schema, parse, validate
 
+from controller.adapters.queues.preset import load
 from controller.adapters.railway import operations
 from controller.cycle import Outcome
 from controller.demo.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERVICE_ID
 from controller.model import Reason
-from controller.policy import WorkerPolicy
+from controller.policy import PRESETS, WorkerPolicy
 from controller.server import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,13 @@ def test_the_readme_has_a_row_for_every_reason(reason: Reason) -> None:
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_the_readme_names_every_outcome(outcome: Outcome) -> None:
     assert f"`{outcome}`" in README
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_readme_marks_what_each_preset_was_tested_with(name: str) -> None:
+    preset = load(name)
+    tested = {"library": "its own client and worker", "schema": "its published tables"}[preset.tested]
+    assert f"| `{name}` | {preset.library} ({preset.language}) | {tested}, {preset.versions} |" in README
 
 
 @pytest.mark.parametrize("metric", METRICS)
