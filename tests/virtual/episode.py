@@ -80,7 +80,7 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
 
 
 def _swing(world: SimulatedWorld, depth: int) -> None:
-    woken = world.postgres.depth == 0 < depth
+    woken = world.postgres.depth < depth  # jobs came in, and their trigger announced them
     world.postgres.swing(depth)
     world.trace.note("queue", "holds", f"{depth} jobs")
     if woken:
