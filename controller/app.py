@@ -232,8 +232,10 @@ async def _listen(controller: Controller, settings: Settings) -> None:
         every = [await controller.queue.channels(worker.queue) for worker in controller.policy.workers.values()]
         return {channel for some in every for channel in some}
 
+    direct = settings.database_direct_url
     await Listener(
-        (settings.database_direct_url or settings.database_url).get_secret_value(),
+        (direct or settings.database_url).get_secret_value(),
+        "DATABASE_DIRECT_URL" if direct else "DATABASE_URL",
         channels,
         leading=lambda: controller.leadership.lease is not None,
         begun=controller.runner.wake,

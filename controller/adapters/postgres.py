@@ -16,8 +16,10 @@ from controller.adapters.postgres_connection import (
     CONNECT_TIMEOUT_S,
     Answer,
     Connection,
+    answered_within,
     connect,
     read,
+    read_within,
     setting,
 )
 from controller.adapters.postgres_words import in_words
@@ -28,9 +30,6 @@ from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 
 T = TypeVar("T")
-
-_SLACK_S = 5
-"""psycopg first tries to end on the server what it gives up here."""
 
 
 @dataclass(eq=False)
@@ -166,7 +165,8 @@ class PostgresQueue:
             Unavailable: for whatever reason, in words.
         """
         try:
-            async with asyncio.timeout(readings * self._timeout_s + 2 * CONNECT_TIMEOUT_S + _SLACK_S):
+            # Connecting and reading have their own limits; this one is for what has none, such as to look up a name.
+            async with asyncio.timeout(2 * (CONNECT_TIMEOUT_S + read_within(readings, self._timeout_s))):
                 return await self._on_a_live_connection(ask)
         except TimeoutError:
             await self._drop()
@@ -207,7 +207,7 @@ class PostgresQueue:
             if one.queue.sql is None:
                 place_of[index] = len(statements)
                 statements.append((await self._find(one.queue)).place.depth(one.limit))
-        answers = await read(await self._connected(), statements, self._timeout_s)
+        answers = await read(await self._connected(), statements, self._timeout_s, counts=len(batch))
         return [_depth(one, answers[place_of[index]]) for index, one in enumerate(batch)]
 
     async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
@@ -228,11 +228,14 @@ class PostgresQueue:
 
     async def _notify(self, channel: str) -> None:
         connection = await self._connected()
-        await connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
+        with answered_within(connection, read_within(1, self._timeout_s)):
+            await connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._dsn)
+            # Through a pooler it gets what others listen to on the same session, and psycopg would keep it for ever.
+            self._connection.add_notify_handler(lambda _: None)
         return self._connection
 
     async def _drop(self) -> None:

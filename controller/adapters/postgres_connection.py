@@ -6,15 +6,21 @@ clients through a pooler, and an open transaction would freeze now() and keep va
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCursor, OperationalError, sql
 from psycopg.pq import TransactionStatus
 
 APPLICATION_NAME = "worker-autoscaler"
 CONNECT_TIMEOUT_S = 3
 _LOCK_TIMEOUT_S = 0.5
+_SLACK_S = 2.0
+"""For the way there and back, and for a pooler to find a connection of its own."""
 
 Connection = AsyncConnection[Any]
 
@@ -34,6 +40,44 @@ async def connect(dsn: str) -> Connection:
         keepalives_count=3,
         tcp_user_timeout=5000,
     )
+
+
+class NoAnswerError(OperationalError):
+    """The connection was given up: what was asked on it stayed without an answer."""
+
+
+@contextlib.contextmanager
+def answered_within(connection: Connection, seconds: float) -> Iterator[None]:
+    """Gives the connection up, link and all, where what is asked in this block has no answer by then.
+
+    A timeout that cancels is no use on a dead link: psycopg first asks the server to cancel, over the same link, and
+    waits 10 s for that. Nor does tcp_user_timeout always end it: a proxy in between may acknowledge, and be silent.
+
+    Raises:
+        NoAnswerError: in the place of the error that the end of the link causes.
+    """
+    given_up = False
+
+    def give_up() -> None:
+        nonlocal given_up
+        given_up = True
+        with contextlib.suppress(OSError, OperationalError), socket.socket(fileno=os.dup(connection.fileno())) as link:
+            link.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, give_up)
+    try:
+        yield
+    except OperationalError as error:
+        if given_up:
+            raise NoAnswerError(f"no answer within {seconds:g} s") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def read_within(counts: int, timeout_s: float) -> float:
+    """The longest that read() takes, where so many of its statements count something."""
+    return counts * timeout_s + _SLACK_S
 
 
 def local_settings(timeout_s: float) -> dict[str, str]:
@@ -64,22 +108,25 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-async def read(connection: Connection, statements: Iterable[sql.Composed], timeout_s: float) -> list[Answer]:
-    """What each answers, in one transaction and one round trip.
+async def read(
+    connection: Connection, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1
+) -> list[Answer]:
+    """What each answers, in one transaction and one round trip. counts: how many of them may take their time.
 
     Raises:
         psycopg.Error: of the first that fails; then none was answered.
     """
-    try:
-        async with connection.pipeline():
-            await connection.execute("BEGIN READ ONLY")
-            await connection.execute(setting(local_settings(timeout_s)))
-            cursors = [await connection.execute(statement) for statement in statements]
-            await connection.execute("COMMIT")
-        return [await _answer(cursor) for cursor in cursors]
-    finally:
-        if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-            await connection.rollback()
+    with answered_within(connection, read_within(counts, timeout_s)):
+        try:
+            async with connection.pipeline():
+                await connection.execute("BEGIN READ ONLY")
+                await connection.execute(setting(local_settings(timeout_s)))
+                cursors = [await connection.execute(statement) for statement in statements]
+                await connection.execute("COMMIT")
+            return [await _answer(cursor) for cursor in cursors]
+        finally:
+            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+                await connection.rollback()
 
 
 async def _answer(cursor: AsyncCursor[Any]) -> Answer:

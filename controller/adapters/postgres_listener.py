@@ -6,11 +6,13 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres_connection import Connection, connect
+from controller.adapters.postgres_connection import Connection, answered_within, connect
+from controller.adapters.postgres_words import in_words
 from controller.ports import Report, Source, Unavailable
 
 _LOOK_S = 0.5
@@ -19,7 +21,10 @@ _AGAIN_S = 5.0
 _DEAF_AGAIN_S = 300.0
 """A pooler does not change its mode; somebody may change the address."""
 _ALIVE_S = 5.0
-_SELF_TEST_S = 1.0
+"""How often it is looked whether the link still is one: a dead one is as silent as an idle one."""
+_ANSWER_S = 5.0
+_SELF_TEST_S = 2.0
+_UNTIL_THEN = "until then the queue is read once each interval"
 
 
 class Deaf(Exception):  # noqa: N818  # a state of the connection: nothing that is announced arrives
@@ -31,10 +36,12 @@ class Listener:
     """Calls wake() for every notification on the channels, while leading().
 
     A notification only means "look now": what was sent while nobody listened is made up for by begun(), which is called
-    after each connect. notify() sends one from elsewhere, for a test whether anything arrives at all.
+    after each connect. notify() sends one from elsewhere, for a test whether anything arrives at all. variable: where
+    the address comes from.
     """
 
     dsn: str
+    variable: str
     channels: Callable[[], Awaitable[Collection[str]]]
     leading: Callable[[], bool]
     begun: Callable[[], None]
@@ -42,6 +49,7 @@ class Listener:
     notify: Callable[[str], Awaitable[None]]
     report: Report
     _said: str = field(default="", init=False)
+    _failed: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """For ever; on a connection of its own, and on none while another replica leads."""
@@ -56,50 +64,64 @@ class Listener:
                     continue
                 await self._listen(channels)
             except Deaf:
-                self._say(
-                    "wake_unavailable",
-                    "what is notified does not arrive here: DATABASE_URL leads through a pooler, or "
-                    "DATABASE_DIRECT_URL to another database. Set DATABASE_DIRECT_URL to PostgreSQL's own address; "
-                    "until then the queue is read once each interval",
-                )
+                self._say("wake_unavailable", self._deaf())
                 await self._while_leading(_DEAF_AGAIN_S)
             except psycopg.errors.ReadOnlySqlTransaction:
-                self._say(
-                    "wake_unavailable",
-                    "a standby of PostgreSQL cannot listen; set DATABASE_DIRECT_URL to the primary's address. Until "
-                    "then the queue is read once each interval",
-                )
+                mend = f"set DATABASE_DIRECT_URL to the primary's address; {_UNTIL_THEN}"
+                self._say("wake_unavailable", f"a standby of PostgreSQL cannot listen; {mend}")
                 await self._while_leading(_DEAF_AGAIN_S)
-            except (psycopg.Error, OSError, Unavailable):
+            except (psycopg.Error, UnicodeError) as error:
+                if self._failed:  # a connection that is lost once is no news
+                    self._say("wake_unavailable", f"nobody listens: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
+                self._failed = True
+                await asyncio.sleep(_AGAIN_S)
+            except (OSError, Unavailable):
                 await asyncio.sleep(_AGAIN_S)  # the readings say what is wrong with PostgreSQL
 
     async def _listen(self, channels: Collection[str]) -> None:
         connection = await connect(self.dsn)
         try:
-            test = f"autoscaler_{secrets.token_hex(8)}"
-            for channel in (*channels, test):
-                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            if not await self._hears(connection):
+                raise Deaf
+            for channel in channels:
+                await _say_to(connection, "LISTEN {}", channel)
             self.begun()
-            await self._hears(connection, test)
+            self._failed = False
             self._say("listening", f"a cycle begins at once when a job is announced on {', '.join(channels)}")
             while self.leading():
-                async for _ in connection.notifies(timeout=_ALIVE_S):
-                    self.wake()
-                await connection.execute("SELECT 1")  # a dead link fails here, within tcp_user_timeout
+                try:
+                    async for _ in connection.notifies(timeout=_ALIVE_S):
+                        self.wake()
+                except UnicodeError:
+                    self.wake()  # what it says need not be text of any kind; that it came is enough
+                await _say_to(connection, "SELECT 1")
         finally:
             await connection.close()
 
-    async def _hears(self, connection: Connection, test: str) -> None:
-        """Sends itself something; through a pooler, LISTEN succeeds and delivers nothing."""
-        await self.notify(test)
-        async with asyncio.timeout(_SELF_TEST_S + 1):
-            async for heard in connection.notifies(timeout=_SELF_TEST_S):
-                if heard.channel == test:
-                    break
-                self.wake()
-            else:
-                raise Deaf
-        await connection.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(test)))
+    async def _hears(self, connection: Connection) -> bool:
+        """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing."""
+        test = f"autoscaler_{secrets.token_hex(8)}"
+        await _say_to(connection, "LISTEN {}", test)
+        try:
+            await self.notify(test)
+            heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
+        finally:
+            # A pooler gives the session to somebody else next, who listens to nothing of ours.
+            await _say_to(connection, "UNLISTEN {}", test)
+        return test in heard
+
+    def _deaf(self) -> str:
+        if self.variable == "DATABASE_URL":
+            why, mend = "DATABASE_URL leads through a pooler", "set DATABASE_DIRECT_URL to PostgreSQL's own address"
+        else:
+            why = f"{self.variable} leads through a pooler too, or to another database than DATABASE_URL"
+            mend = "set it to PostgreSQL's own address"
+        return f"what is notified does not arrive: {why}; {mend}; {_UNTIL_THEN}"
+
+    def _words(self, error: psycopg.Error | UnicodeError) -> str:
+        if isinstance(error, UnicodeError):
+            return f"cannot be asked: {self.variable} or queue.wake_on holds odd text"
+        return in_words(error, None, _ANSWER_S).replace("DATABASE_URL", self.variable)
 
     async def _while_leading(self, seconds: float) -> None:
         for _ in range(round(seconds / _LOOK_S)):
@@ -112,3 +134,9 @@ class Listener:
         if message != self._said:
             self._said = message
             self.report(event, source=Source.QUEUE.value, message=message)
+
+
+async def _say_to(connection: Connection, statement: LiteralString, *names: str) -> None:
+    """With an answer in time, or the connection is given up."""
+    with answered_within(connection, _ANSWER_S):
+        await connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -107,6 +107,7 @@ _CONNECTION_WORDS = {
     "recovery mode": "is recovering from a crash",
     "sslmode": "cannot be asked with the sslmode that DATABASE_URL names",
     "administrator command": "ended the connection (a restart?); it is opened again",
+    "no answer within": "did not answer in time; is the network to it down, or has a pooler no connection left?",
     "SSL": "and DATABASE_URL do not agree on TLS; see its sslmode",
 }
 
