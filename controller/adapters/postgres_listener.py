@@ -89,11 +89,8 @@ class Listener:
             self._failed = False
             self._say("listening", f"a cycle begins at once when a job is announced on {', '.join(channels)}")
             while self.leading():
-                try:
-                    async for _ in connection.notifies(timeout=_ALIVE_S):
-                        self.wake()
-                except UnicodeError:
-                    self.wake()  # what it says need not be text of any kind; that it came is enough
+                async for _ in connection.notifies(timeout=_ALIVE_S):
+                    self.wake()
                 await _say_to(connection, "SELECT 1")
         finally:
             await connection.close()

@@ -1,0 +1,234 @@
+"""The connection that listens: dead links, ended sessions, odd news; and how many connections there ever are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from controller.adapters import postgres_connection, postgres_listener
+from controller.adapters.postgres import PostgresQueue
+from controller.demo.jobs import create_queue, enqueue
+from controller.demo.server_host import free_ports
+from controller.model import QueueDepth
+from controller.policy import Queue
+from controller.ports import Unavailable
+from tests.faults.proxy import Link, Mode
+from tests.listening import CHANNEL, end_sessions, listening, sessions
+from tests.processes import QUICK, running
+from tests.scene import Scene
+
+Connection = psycopg.AsyncConnection[Any]
+JOBS = Queue(table="generation_job")
+EMPTY = QueueDepth(0, 0, None)
+NOTICED_WITHIN_S = 30
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await create_queue(connection)
+        yield connection
+
+
+@pytest.fixture
+async def queue(database_url: str, admin: Connection) -> AsyncIterator[PostgresQueue]:
+    postgres = PostgresQueue(database_url, timeout_s=2.0)
+    yield postgres
+    await postgres.close()
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is different but the pauses."""
+    assert postgres_listener._ALIVE_S + postgres_listener._ANSWER_S < NOTICED_WITHIN_S
+    for name in ("_LOOK_S", "_AGAIN_S"):
+        monkeypatch.setattr(postgres_listener, name, 0.02)
+    for name in ("_ALIVE_S", "_ANSWER_S"):
+        monkeypatch.setattr(postgres_listener, name, 0.4)
+
+
+@asynccontextmanager
+async def link_to(url: str) -> AsyncIterator[tuple[Link, str]]:
+    """A link that can be disturbed, and the address that leads over it."""
+    address = urlsplit(url)
+    link = Link("PostgreSQL", next(free_ports()), ("127.0.0.1", address.port or 5432))
+    await link.open()
+    try:
+        yield link, address._replace(netloc=f"postgres@127.0.0.1:{link.port}").geturl()
+    finally:
+        await link.close()
+
+
+# --- what is announced ---
+
+
+async def test_a_job_is_announced_at_once(admin: Connection, queue: PostgresQueue, database_url: str) -> None:
+    async with listening(database_url, queue) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        assert ear.said == [("listening", f"a cycle begins at once when a job is announced on {CHANNEL}")]
+        await enqueue(admin, 1)
+        assert await ear.until(lambda: ear.woken == 1) < 0.5
+
+
+async def test_channels_may_have_any_name(admin: Connection, queue: PostgresQueue, database_url: str) -> None:
+    odd = ("jobs:insert", 'procrastinate_queue_v1#a"b', "Ünïcode; DROP TABLE generation_job", "x" * 63)
+    async with listening(database_url, queue, *odd) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        for channel in odd:
+            await admin.execute("SELECT pg_notify(%s, 'x')", (channel,))
+        await ear.until(lambda: ear.woken == len(odd))
+
+
+async def test_who_does_not_lead_listens_on_no_connection(
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: None
+) -> None:
+    async with listening(database_url, queue) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        await queue.close()
+        assert await sessions(admin) == 1
+        ear.leads = False
+        await asyncio.sleep(postgres_listener._ALIVE_S)
+        assert await sessions(admin) == 0
+
+
+# --- links that die ---
+
+
+async def test_an_ended_session_is_replaced_and_polled_for_once(
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: None
+) -> None:
+    async with listening(database_url, queue) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        assert await end_sessions(admin) == 2
+        await ear.until(lambda: ear.begun == 2)
+        await enqueue(admin, 1)
+        await ear.until(lambda: ear.woken == 1)
+        assert (ear.begun, ear.events) == (2, ["listening"])
+
+
+@pytest.mark.parametrize("mode", [Mode.SILENT, Mode.HALF])
+async def test_a_link_that_went_silent_is_noticed_and_the_readings_never_wait_for_it(
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: None, mode: Mode
+) -> None:
+    """Whatever comes, the proxy's kernel acknowledges, as a balancer's does: nothing of TCP's ends such a link."""
+    async with link_to(database_url) as (link, address), listening(address, queue) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        (dead,) = link._pairs
+        await link.disturb(mode)
+        readings: list[float] = []
+
+        async def read() -> None:
+            while True:
+                start = asyncio.get_running_loop().time()
+                assert await queue.depth(JOBS, 100) == EMPTY
+                readings.append(asyncio.get_running_loop().time() - start)
+
+        reading = asyncio.create_task(read())
+        noticed = await ear.until(lambda: dead not in link._pairs)
+        reading.cancel()
+        assert noticed < 2 * (postgres_listener._ALIVE_S + postgres_listener._ANSWER_S)
+        assert len(readings) > 20
+        assert max(readings) < 0.5
+        await link.heal()
+        await ear.until(lambda: ear.begun == 2)
+        await enqueue(admin, 1)
+        await ear.until(lambda: ear.woken == 1)
+
+
+async def test_a_reading_whose_link_went_silent_is_made_on_a_new_one(
+    database_url: str, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "_SLACK_S", 0.1)
+    async with link_to(database_url) as (link, address):
+        queue = PostgresQueue(address, timeout_s=0.3)
+        await queue.depth(JOBS, 100)
+        link.mode = Mode.SILENT
+        reading = asyncio.create_task(queue.depth(JOBS, 100))
+        await asyncio.sleep(0.1)
+        link.mode = Mode.PASS  # for new connections; what the old one has lost never comes
+        assert await asyncio.wait_for(reading, 3) == EMPTY
+        assert await sessions(admin) == 1
+        await queue.close()
+
+
+async def test_a_reading_without_any_link_is_unavailable_in_time(
+    database_url: str, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_connection, "_SLACK_S", 0.1)
+    monkeypatch.setattr(postgres_connection, "CONNECT_TIMEOUT_S", 2)  # libpq's least
+    async with link_to(database_url) as (link, address):
+        queue = PostgresQueue(address, timeout_s=0.3)
+        await queue.depth(JOBS, 100)
+        await link.disturb(Mode.SILENT)
+        async with asyncio.timeout(4):
+            with pytest.raises(Unavailable, match="did not answer at the address in DATABASE_URL in time"):
+                await queue.depth(JOBS, 100)
+        await link.heal()
+        assert await queue.depth(JOBS, 100) == EMPTY
+        await queue.close()
+
+
+async def test_an_address_that_nobody_answers_at_is_said_once_and_tried_again(
+    queue: PostgresQueue, database_url: str, hurry: None
+) -> None:
+    async with link_to(database_url) as (link, address):
+        await link.disturb(Mode.REFUSE)
+        async with listening(address, queue, variable="DATABASE_DIRECT_URL") as ear:
+            await ear.until(lambda: bool(ear.said))
+            await asyncio.sleep(0.3)
+            ((event, message),) = ear.said
+            assert event == "wake_unavailable"
+            assert "PostgreSQL refuses connections at the address in DATABASE_DIRECT_URL; is it running?" in message
+            await link.heal()
+            await ear.until(lambda: ear.begun == 1)
+            assert ear.events == ["wake_unavailable", "listening"]
+
+
+# --- how many connections ---
+
+
+async def test_a_hundred_readings_and_twenty_reconnects_leave_two_connections(
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: None
+) -> None:
+    async with listening(database_url, queue) as ear:
+        for times in range(1, 21):
+            await ear.until(lambda times=times: ear.begun == times)  # type: ignore[misc]
+            for _ in range(5):
+                await queue.depth(JOBS, 100)
+            assert await end_sessions(admin) == 2
+        await ear.until(lambda: ear.begun == 21)
+        await queue.depth(JOBS, 100)
+        assert await sessions(admin) == 2
+
+
+async def test_a_queue_that_announces_nothing_is_read_on_one_connection(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    for times in range(1, 21):
+        for _ in range(5):
+            await queue.depth(JOBS, 100)
+        assert await end_sessions(admin) == 1, times
+    await queue.depth(JOBS, 100)
+    assert await sessions(admin) == 1
+
+
+async def test_of_two_replicas_only_the_leader_has_connections(scene: Scene) -> None:
+    quick = {**QUICK, "POLL_INTERVAL_MS": "100"}
+    async with running(scene, **quick) as leader, running(scene, **quick) as standby:
+        await asyncio.gather(leader.until(event="started"), standby.until(event="started"))
+        listening = [asyncio.create_task(one.until(event="listening")) for one in (leader, standby)]
+        await asyncio.wait(listening, return_when=asyncio.FIRST_COMPLETED)
+        for task in listening:
+            task.cancel()
+        await asyncio.sleep(1)
+        assert await sessions(scene.queue) == 2
+        cursor = await scene.queue.execute(
+            "SELECT count(DISTINCT application_name) FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        assert await cursor.fetchone() == (2,)  # theirs and the test's own
