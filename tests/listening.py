@@ -30,8 +30,8 @@ class Ear:
     def wake(self) -> None:
         self.woken += 1
 
-    def report(self, event: str, /, *, message: str, **_: Any) -> None:
-        self.said.append((event, message))
+    def report(self, event: str, /, **fields: object) -> None:
+        self.said.append((event, str(fields["message"])))
 
     @property
     def events(self) -> list[str]:
