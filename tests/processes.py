@@ -14,9 +14,7 @@ from typing import Any
 
 from tests.scene import POLICY, Scene
 
-CLEAN = {
-    name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_URL", "REDIS_"))
-}
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))}
 
 
 @dataclass

@@ -17,7 +17,13 @@ from tests.scene import Scene
 
 async def test_everything_that_is_wrong_with_environment_and_policy_is_one_message() -> None:
     ran = await autoscaler(
-        "run", environment={"MAX_WORKERS": "many", "PORT": "x", "DATABASE_URL": "postgres://u:hunter2@h:x/"}
+        "run",
+        environment={
+            "MAX_WORKERS": "many",
+            "PORT": "x",
+            "DATABASE_URL": "postgres://u:hunter2@h:x/",
+            "DATABASE_DIRECT_URL": "mysql://u:hunter2@h/",
+        },
     )
     assert ran.code == 2
     names = (
@@ -26,6 +32,7 @@ async def test_everything_that_is_wrong_with_environment_and_policy_is_one_messa
         "RAILWAY_WORKER_SERVICE_ID",
         "REDIS_URL",
         "DATABASE_URL",
+        "DATABASE_DIRECT_URL",
         "PORT",
     )
     for name in (*names, "MAX_WORKERS is 'many'"):

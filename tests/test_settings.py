@@ -54,6 +54,8 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: names a port that is none"),
         ({"DATABASE_URL": "postgresql://u:hun%ter2@h/d"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"DATABASE_URL": "postgresql://u:hunter2@h/d?colour=red"}, "DATABASE_URL: is not a PostgreSQL address"),
+        ({"DATABASE_DIRECT_URL": "mysql://u:hunter2@h/d"}, "DATABASE_DIRECT_URL: must be a PostgreSQL address"),
+        ({"DATABASE_DIRECT_URL": "postgresql://u:hunter2@h:x/d"}, "DATABASE_DIRECT_URL: names a port that is none"),
         ({"REDIS_URL": "http://h"}, "REDIS_URL: must be a Redis address"),
         ({"REDIS_URL": "redis://"}, "REDIS_URL: must be a Redis address"),
         ({"REDIS_URL": "redis://:hunter2@h:x"}, "REDIS_URL: must be a Redis address"),
@@ -102,6 +104,15 @@ def test_a_project_token_is_accepted_in_its_own_variable() -> None:
 )
 def test_every_form_of_a_postgres_address_is_accepted(url: str) -> None:
     assert load_settings({**RIGHT, "DATABASE_URL": url}).database_url.get_secret_value() == url
+
+
+def test_the_way_around_a_pooler_need_not_be_set() -> None:
+    assert load_settings({**RIGHT, "DATABASE_DIRECT_URL": " "}).database_direct_url is None
+    direct = "postgresql://u:other@direct/d"
+    settings = load_settings({**RIGHT, "DATABASE_DIRECT_URL": direct})
+    assert settings.database_direct_url is not None
+    assert settings.database_direct_url.get_secret_value() == direct
+    assert {direct, "other"} <= set(settings.secrets)
 
 
 @pytest.mark.parametrize(
