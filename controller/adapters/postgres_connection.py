@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,9 @@ CONNECT_TIMEOUT_S = 3
 _LOCK_TIMEOUT_S = 0.5
 _SLACK_S = 2.0
 """For the way there and back, and for a pooler to find a connection of its own."""
+
+# What it warns of (a pipeline that an error ended, say) is said in our own words, and less often.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 Connection = AsyncConnection[Any]
 

@@ -30,7 +30,9 @@ LIBRARY = Queue(preset="procrastinate")
 PROCRASTINATE = """
 CREATE TABLE procrastinate_workers (id bigint, last_heartbeat timestamptz DEFAULT now());
 CREATE TABLE procrastinate_events (job_id bigint, type text, at timestamptz);
-CREATE TABLE procrastinate_jobs (queue_name text, status text, scheduled_at timestamptz, worker_id bigint);
+CREATE TABLE procrastinate_jobs (
+  id bigserial, queue_name text, status text, scheduled_at timestamptz, worker_id bigint
+);
 INSERT INTO procrastinate_workers VALUES (1);
 INSERT INTO procrastinate_jobs (status, worker_id) VALUES ('todo', NULL), ('todo', NULL), ('doing', 1);
 """
@@ -127,7 +129,13 @@ async def test_nothing_of_fifty_readings_is_left_in_the_pooler_s_sessions(
     ids=["a timeout", "no table", "a bad query", "a write", "two statements"],
 )
 async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
-    admin: Connection, pooled_url: str, crowded: tuple[int, int], policy: Queue, words: str
+    admin: Connection,
+    pooled_url: str,
+    crowded: tuple[int, int],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    policy: Queue,
+    words: str,
 ) -> None:
     await admin.execute("CREATE SEQUENCE numbers")
     await admin.execute("CREATE VIEW slow AS SELECT 'pending' AS status FROM pg_sleep(3)")
@@ -141,6 +149,7 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
     assert queue._connection is connection
     assert await left_behind(pooled_url, crowded[1], admin) == set()
     await queue.close()
+    assert caplog.records == []
 
 
 async def test_a_pooler_that_has_no_session_left_is_no_queue_without_jobs(
