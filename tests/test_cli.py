@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import autoscaler
+from tests.processes import autoscaler, led_before
 from tests.scene import POLICY, WORKER, Scene
 
 # --- what every command says ---
@@ -158,6 +158,7 @@ async def test_an_output_that_knows_no_arrows_gets_them_spelt_out(scene: Scene) 
 
 
 async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene) -> None:
+    await led_before(scene)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "fake-railway", "--port", "0", "--replicas", "1"),
         stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ import signal
 import httpx
 
 from controller.demo.servers import Servers
-from tests.processes import QUICK, autoscaler, running
+from tests.processes import QUICK, autoscaler, led_before, running
 from tests.scene import Scene
 
 # --- run: what it refuses to start with ---
@@ -72,6 +72,7 @@ async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -
 
 
 async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Scene) -> None:
+    await led_before(scene)
     async with running(scene, POLL_INTERVAL_MS="600000") as controller:
         await controller.until(event="listening")
         await scene.queue.execute("INSERT INTO generation_job DEFAULT VALUES")
@@ -80,6 +81,7 @@ async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Sc
 
 
 async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_takes_over(scene: Scene) -> None:
+    await led_before(scene)
     await scene.jobs(15)
     async with running(scene, **QUICK) as first:
         await first.until(event="reconcile", configured=2)
@@ -99,6 +101,7 @@ async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_take
 
 
 async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene: Scene) -> None:
+    await led_before(scene)
     await scene.jobs(15)
     async with running(scene, **QUICK) as first:
         await first.until(event="reconcile", configured=2)
@@ -112,6 +115,7 @@ async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene:
 
 async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
     """PostgreSQL, Redis and Railway at addresses where nobody answers: it starts, says so, and holds."""
+    await led_before(scene)
     nowhere = {
         "DATABASE_URL": ("postgresql://127.0.0.1:9/d", "QueueUnavailable"),
         "REDIS_URL": ("redis://127.0.0.1:9/0", "JournalUnavailable"),
@@ -133,6 +137,7 @@ async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_witho
     stoppable_scene: Scene, stoppable_servers: Servers
 ) -> None:
     scene = stoppable_scene
+    await led_before(scene)
     await scene.jobs(15)
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held", running=2)
@@ -195,6 +200,7 @@ async def test_no_secret_is_ever_printed(scene: Scene) -> None:
 
 
 async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_reading(scene: Scene) -> None:
+    await led_before(scene)
     await scene.jobs(15)
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held", configured=2)
@@ -206,9 +212,10 @@ async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_rea
 
 
 async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> None:
+    await led_before(scene)
     async with running(scene, **{**QUICK, "LEASE_TTL_MS": "15000"}) as controller:
         await controller.until(event="reconcile", outcome="held")
-        scene.fake.inject("slow", on="mutation", seconds=2.0)
+        scene.fake.inject("slow", on="mutation", seconds=1.0)
         await scene.jobs(5)
         while not scene.sent:
             await asyncio.sleep(0.02)
@@ -220,6 +227,7 @@ async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> 
 
 
 async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads(scene: Scene) -> None:
+    await led_before(scene)
     nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:9/d", "RAILWAY_API_URL": "http://127.0.0.1:9/graphql/v2"}
     await scene.jobs(15)
     async with running(scene, **QUICK, RAILWAY_REPLICA_ID="first") as first:
@@ -244,6 +252,7 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
 
 async def test_whoever_leads_no_longer_lets_go_of_postgresql(scene: Scene) -> None:
     """One connection reads and one listens; of a replica that lost the lease, none is left."""
+    await led_before(scene)
     async with running(scene, **{**QUICK, "LEASE_TTL_MS": "9000"}) as controller:
         await controller.until(event="reconcile", outcome="held")
         assert await _connections(scene) >= 1
@@ -279,6 +288,7 @@ async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_
 
 
 async def test_a_worker_that_left_the_policy_is_shown_no_more(scene: Scene) -> None:
+    await led_before(scene)
     cycles = (await scene.journal_key()).replace("worker:generation-worker", "cycles")
     async with running(scene, **QUICK) as first:
         await first.until(event="reconcile", outcome="held")

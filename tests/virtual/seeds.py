@@ -74,6 +74,8 @@ def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
     """One after the other, here; without the garbage collector's pauses while a world is alive."""
     total = Sum()
     was_on = gc.isenabled()
+    gc.collect()
+    gc.freeze()  # what is here already, a whole test run perhaps, need not be looked through each time
     gc.disable()
     try:
         with _quick_start(), mutated(mutant):
@@ -82,6 +84,7 @@ def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
                 if number % 10 == 9:
                     gc.collect()
     finally:
+        gc.unfreeze()
         if was_on:
             gc.enable()
     return total
