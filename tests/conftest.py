@@ -19,7 +19,7 @@ from tests.scene import Scene, set_scene
 
 if "AUTOSCALER_TEST_REDIS" in os.environ:
     demo_servers.find_redis = lambda: Path(os.environ["AUTOSCALER_TEST_REDIS"])
-# Nothing here speaks TLS to the world, and to load the authorities of the machine takes each client 40 ms of a core. Here
+# Nothing here speaks TLS to the world, and to load the machine's authorities takes each client 40 ms of a core. Here
 # is one whose key nobody has.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
 _numbers = itertools.cycle(range(1, 16))
