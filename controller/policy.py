@@ -288,9 +288,15 @@ class WorkerPolicy(_Part):
         return wish
 
     @property
+    def enough(self) -> int:
+        """A count that goes as far as this decides all that there is to decide: it is beyond the highest tier."""
+        tiers = (tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)
+        return max(1, *tiers, self.max_replicas * (self.jobs_per_worker or 0))
+
+    @property
     def count_limit(self) -> int:
-        """No count need go past this: a deeper queue decides nothing else, and counting it costs what it costs."""
-        return max(self.queue.count_limit, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None), 0)
+        """No count goes past this: a deeper queue is shown as so many and more."""
+        return max(self.queue.count_limit, self.enough)
 
     def wanted_at(self, depth: int) -> int:
         """The replicas of the first tier whose up_to holds the depth."""

@@ -23,6 +23,7 @@ from controller.model import (
     Intent,
     Lease,
     Observation,
+    QueueDepth,
     Rate,
     RateUnread,
     RateUsage,
@@ -138,7 +139,7 @@ class Reconciler:
             return NothingKnown()
         account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
         try:
-            account.queue = await self._world.queue.depth(self.policy.queue, self.policy.count_limit)
+            account.queue = await self._depth()
         except Unavailable:
             return NothingKnown()
         now = seen.recalled.now + self._world.clock.monotonic() - seen.at
@@ -247,10 +248,13 @@ class Reconciler:
         account.decision = decision
         return await self._in_one_go(account, reading, recalled.version, lease)
 
+    async def _depth(self) -> QueueDepth:
+        return await self._world.queue.depth(self.policy.queue, self.policy.count_limit, self.policy.enough)
+
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
             account.replicas = reading
-        account.queue = await self._world.queue.depth(self.policy.queue, self.policy.count_limit)
+        account.queue = await self._depth()
         if isinstance(reading, Unavailable):
             raise reading
         return Observation(account.queue, reading)

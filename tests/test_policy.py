@@ -346,17 +346,30 @@ def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> N
     assert shown == {"preset": "oban", "queues": "a, b", "schema": "jobs", "count_limit": "10000"}
 
 
-@pytest.mark.parametrize(("limit", "top", "counted"), [(None, 100, 10_000), (50, 100, 101), (None, 20_000, 20_001)])
-def test_counting_goes_to_the_limit_and_always_past_the_top_tier(limit: int | None, top: int, counted: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "top", "jobs", "enough", "counted"),
+    [
+        (None, 100, None, 101, 10_000),
+        (50, 100, None, 101, 101),
+        (None, 20_000, None, 20_001, 20_001),
+        (50, 10, 200, 600, 600),
+    ],
+    ids=["the limit is far", "never below the top tier", "a high top tier", "as many jobs as keep every worker busy"],
+)
+def test_counting_goes_to_the_limit_and_always_as_far_as_any_decision_needs(
+    limit: int | None, top: int, jobs: int | None, enough: int, counted: int
+) -> None:
     text = f"""
 workers:
   w:
     service: s
     max_replicas: 3
+    {f"jobs_per_worker: {jobs}" if jobs else ""}
     queue: {{table: a{f", count_limit: {limit}" if limit else ""}}}
     tiers: [{{up_to: {top}, replicas: 1}}, {{replicas: 2}}]
 """
-    assert load_policy(text, {})[0].workers["w"].count_limit == counted
+    worker = load_policy(text, {})[0].workers["w"]
+    assert (worker.enough, worker.count_limit) == (enough, counted)
 
 
 def test_notifications_may_not_start_cycles_without_a_pause() -> None:

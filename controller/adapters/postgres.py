@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,6 +23,7 @@ from controller.adapters.postgres_connection import (
     setting,
 )
 from controller.adapters.postgres_words import in_words
+from controller.adapters.queues.far import NEAR, FarCounts, Wanted
 from controller.adapters.queues.places import Located, located
 from controller.adapters.queues.query import depth_of
 from controller.model import QueueDepth, Rest
@@ -34,15 +35,12 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class _Asked:
-    """A reading that somebody waits for."""
+    """A reading that somebody waits for. near: where its counts stop at first."""
 
     queue: QueuePolicy
-    limit: int
-    key: str = field(init=False)
+    wanted: Wanted
+    near: int
     answer: QueueDepth | Unavailable | None = None
-
-    def __post_init__(self) -> None:
-        self.key = _key(self.queue)
 
 
 class PostgresQueue:
@@ -53,17 +51,20 @@ class PostgresQueue:
         self._timeout_s = timeout_s
         self._connection: Connection | None = None
         self._located: dict[str, Located] = {}
+        self._far = FarCounts()
         self._waiting: list[_Asked] = []
         self._failed_last: set[str] = set()
         # One connection serves all queues of the database, one reading at a time.
         self._turn = asyncio.Lock()
 
-    async def depth(self, queue: QueuePolicy, limit: int) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
         """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
 
+        Every reading counts up to `enough`, beyond which nobody decides otherwise. What is beyond is for people to see:
+        it is counted up to `limit` as often as that costs little, and for the longest count every 30 s.
         Readings that are asked for at the same moment share one round trip.
         """
-        asked = _Asked(queue, limit)
+        asked = _Asked(queue, Wanted(_key(queue), limit), min(limit, max(enough, NEAR)))
         self._waiting.append(asked)
         try:
             async with self._turn:
@@ -100,7 +101,7 @@ class PostgresQueue:
             return (await self._guarded(queue, lambda: self._find(queue))).channels
 
     async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
-        """The depth query as it is sent, for doctor, who asks for its plan."""
+        """The depth query as it is sent, with counts that stop there: for doctor, who asks for its plan."""
         if queue.sql is not None:
             return sql.Composed([sql.SQL(queue.sql)])
         async with self._turn:
@@ -130,7 +131,7 @@ class PostgresQueue:
         """Everybody who waits, in one round trip; whoever spoils it, then or the last time, is asked alone."""
         batch = [first, *(one for one in self._waiting if one is not first)]
         self._waiting = []
-        together = [one for one in batch if one.key not in self._failed_last]
+        together = [one for one in batch if one.wanted.key not in self._failed_last]
         if len(together) > 1:
             try:
                 answers = await self._guarded(None, lambda: self._depths(together), len(together))
@@ -153,9 +154,9 @@ class PostgresQueue:
         except Unavailable as unavailable:
             answer = unavailable
         if isinstance(answer, Unavailable):
-            self._failed_last.add(asked.key)
+            self._failed_last.add(asked.wanted.key)
         else:
-            self._failed_last.discard(asked.key)
+            self._failed_last.discard(asked.wanted.key)
         return answer
 
     async def _guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], readings: int = 1) -> T:
@@ -192,23 +193,43 @@ class PostgresQueue:
             return await ask()
 
     async def _depths(self, batch: Sequence[_Asked]) -> list[QueueDepth | Unavailable]:
+        near = await self._counted([(one.queue, one.near) for one in batch])
+        now = asyncio.get_running_loop().time()
+        due = [
+            one
+            for one, depth in zip(batch, near, strict=True)
+            if isinstance(depth, QueueDepth) and self._far.are_due(one.wanted, depth, now)
+        ]
+        if due:
+            for one, depth in zip(
+                due, await self._counted([(one.queue, one.wanted.limit) for one in due]), strict=True
+            ):
+                if isinstance(depth, QueueDepth):
+                    self._far.keep(one.wanted, depth, now)
+        return [
+            depth if isinstance(depth, Unavailable) or depth.limit is None else self._far.complete(one.wanted, depth)
+            for one, depth in zip(batch, near, strict=True)
+        ]
+
+    async def _counted(self, queues: Sequence[tuple[QueuePolicy, int]]) -> list[QueueDepth | Unavailable]:
+        """One reading of each queue, none of whose counts goes past its limit."""
         statements: list[sql.Composed] = []
         place_of: dict[int, int] = {}
-        for index, one in enumerate(batch):
-            if one.queue.sql is not None:
+        for index, (queue, _) in enumerate(queues):
+            if queue.sql is not None:
                 # A cursor: of a query that returns the whole table, two rows are fetched, and nothing but a query can
                 # be declared as one.
                 cursor = sql.Identifier(f"reading_{index}")
-                statements.append(sql.SQL("DECLARE {} CURSOR FOR {}").format(cursor, sql.SQL(one.queue.sql)))
+                statements.append(sql.SQL("DECLARE {} CURSOR FOR {}").format(cursor, sql.SQL(queue.sql)))
                 place_of[index] = len(statements)
                 statements.append(sql.SQL("FETCH 2 FROM {}").format(cursor))
         statements.append(setting(BY_INDEX))
-        for index, one in enumerate(batch):
-            if one.queue.sql is None:
+        for index, (queue, limit) in enumerate(queues):
+            if queue.sql is None:
                 place_of[index] = len(statements)
-                statements.append((await self._find(one.queue)).place.depth(one.limit))
-        answers = await read(await self._connected(), statements, self._timeout_s, counts=len(batch))
-        return [_depth(one, answers[place_of[index]]) for index, one in enumerate(batch)]
+                statements.append((await self._find(queue)).place.depth(limit))
+        answers = await read(await self._connected(), statements, self._timeout_s, counts=len(queues))
+        return [_depth(queue, limit, answers[place_of[index]]) for index, (queue, limit) in enumerate(queues)]
 
     async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
         statement = (await self._find(queue)).place.rest(limit)
@@ -244,15 +265,15 @@ class PostgresQueue:
             await connection.close()
 
 
-def _depth(asked: _Asked, answer: Answer) -> QueueDepth | Unavailable:
-    if asked.queue.sql is not None:
+def _depth(queue: QueuePolicy, limit: int, answer: Answer) -> QueueDepth | Unavailable:
+    if queue.sql is not None:
         try:
             return depth_of(answer.columns, answer.rows)
         except Unavailable as unavailable:
             return unavailable
     ((pending, age, processing, stale),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
-    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, asked.limit)
+    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, limit)
 
 
 def _key(queue: QueuePolicy) -> str:

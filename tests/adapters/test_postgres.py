@@ -157,6 +157,27 @@ async def test_a_backlog_without_end_is_not_counted_to_its_end(admin: Connection
     assert (await queue.depth(JOBS, LIMIT)).pending == LIMIT
 
 
+async def test_what_no_decision_needs_is_counted_less_often_and_what_one_needs_each_time(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await create_queue(admin)
+    await enqueue(admin, 5000)
+    assert (await queue.depth(JOBS, 10_000)).pending == 5000
+    await admin.execute("DELETE FROM generation_job WHERE id NOT IN (SELECT id FROM generation_job LIMIT 1000)")
+    assert (await queue.depth(JOBS, 10_000)).pending == 5000, "it was counted a moment ago, and decides nothing"
+    assert (await queue.depth(JOBS, 10_000, enough=2000)).pending == 1000
+    await admin.execute("DELETE FROM generation_job WHERE id NOT IN (SELECT id FROM generation_job LIMIT 250)")
+    assert (await queue.depth(JOBS, 10_000)).pending == 250
+
+
+async def test_a_backlog_past_the_limit_is_shown_as_so_many_and_more(admin: Connection, queue: PostgresQueue) -> None:
+    await create_queue(admin)
+    await enqueue(admin, 1100)
+    for _ in range(2):
+        depth = await queue.depth(JOBS, 1000, enough=101)
+        assert depth.sentence == "1000+ jobs (1000+ pending, 0 processing)"
+
+
 async def test_a_missing_table_says_what_to_set(queue: PostgresQueue) -> None:
     assert 'there is no table "generation_job" that this user can see; set queue.table' in await unavailable(queue)
 
