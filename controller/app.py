@@ -64,6 +64,7 @@ class Controller:
 
     policy: Policy
     queue: PostgresQueue
+    railway: RailwayPlatform
     world: World
     leadership: Leadership
     board: Board
@@ -116,7 +117,7 @@ async def opened(
         world = World(queue, platform, journal, shares, clock, log.event)
         world = _without_hands(world) if way.dry_run else world
         runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
-        yield Controller(policy, queue, world, leadership, board, runner, log, way)
+        yield Controller(policy, queue, platform, world, leadership, board, runner, log, way)
 
 
 def _queue_and_platform(

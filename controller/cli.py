@@ -164,12 +164,23 @@ def _add_controller_commands(commands: Any) -> None:
         "observe and decide right now, print each rule's turn, change nothing",
         "touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n" + _ENVIRONMENT,
     )
-    for parser in (run, once, explain):
+    doctor = _command(
+        commands,
+        "doctor",
+        _doctor,
+        "connect to everything, read only, and say what is well and what would mend the rest",
+        "Of each thing it says ok, warning or error, and what mends it; SQL is printed and never run.\n"
+        "Exit 0 without an error, 1 with one.\n\n"
+        "touches: nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and\n"
+        "Railway, and sends one notification on a channel of its own.\n\n" + _ENVIRONMENT,
+    )
+    for parser in (run, once, explain, doctor):
         parser.add_argument("--policy", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s")
     for parser in (run, once):
         parser.add_argument("--dry-run", action="store_true", help="decide and say so; change nothing, use no cooldown")
     for parser in (once, explain):
         parser.add_argument("--json", action="store_true", help="one JSON object per worker, with the log line's keys")
+    doctor.add_argument("--json", action="store_true", help="all findings as one JSON object")
 
 
 def _add_check(commands: Any) -> None:
@@ -263,6 +274,18 @@ def _explain(parsed: argparse.Namespace) -> int:
         else:
             print("\n".join(as_lines(explanation.cycle, explanation.steps, explanation.rest)))
     return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from controller import doctor  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+
+    report = asyncio.run(doctor.examine(configure(parsed.policy, os.environ)))
+    if parsed.json:
+        print(json.dumps(doctor.as_object(report), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(doctor.as_lines(report)))
+    return 0 if report.is_well else 1
 
 
 def _check(parsed: argparse.Namespace) -> int:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from psycopg import sql
-
-from controller.adapters.queues.places import identifier
+from controller.adapters.queues.places import table_names
 from controller.adapters.queues.preset import Preset, load, names
 from controller.adapters.queues.trigger import THROTTLE_MS, trigger_sql
 from controller.policy import Policy, WorkerPolicy
@@ -115,31 +113,20 @@ def _trigger(name: str, worker: WorkerPolicy) -> Iterator[str]:
     if queue.sql is not None:
         yield f"-- {name}: its queue is a query, and nobody can tell from it which table the jobs come into.\n"
         return
-    tables: Sequence[sql.Identifier]
     try:
-        tables = [identifier(queue.table)] if queue.table is not None else _preset_tables(worker)
+        tables = table_names(queue)
     except Unavailable as unavailable:
         yield f"-- {name}: {unavailable}\n"
         return
     if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
         yield f"-- {name}: {queue.preset} announces its jobs by itself ({load(queue.preset).wakes_when}).\n"
         return
-    for one in tables:
-        parts = [part.replace('""', '"').strip('"') for part in one.as_string().split(".")]
-        schema = parts[0] if len(parts) > 1 else "public"
-        channel = queue.wake_on or _NO_WORD.sub("_", f"new_{parts[-1]}".lower())[:63]
-        yield f"-- {name}: jobs are inserted into {one.as_string()} and announced on {channel}."
+    for one in (table for table in tables if table.short == tables[0].short):
+        channel = queue.wake_on or _NO_WORD.sub("_", f"new_{one.name}".lower())[:63]
+        shown = one.identifier.as_string()
+        yield f"-- {name}: jobs are inserted into {shown} and announced on {channel}."
         if queue.wake_on is None:
             yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
         else:
             yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
-        yield trigger_sql(schema, parts[-1], one, channel)
-
-
-def _preset_tables(worker: WorkerPolicy) -> list[sql.Identifier]:
-    preset = load(worker.queue.preset or "")
-    schema = worker.queue.schema_name or preset.schema
-    prefix = preset.prefix if worker.queue.prefix is None else worker.queue.prefix
-    template = next(iter(preset.tables.values())).replace("{prefix}", prefix)
-    queues = worker.queue.queues if preset.needs_queues else ("",)
-    return [sql.Identifier(*filter(None, (schema, template.replace("{queue}", queue)))) for queue in queues]
+        yield trigger_sql(one.schema or "public", one.name, one.identifier, channel)

@@ -107,13 +107,12 @@ class PostgresQueue:
         async with self._turn:
             return (await self._guarded(queue, lambda: self._find(queue))).place.depth(limit)
 
-    async def tables(self, queue: QueuePolicy) -> tuple[str, ...]:
-        """The tables that the depth query reads, each with its schema where that was named, and quoted."""
+    async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
+        """For how many seconds the job that was claimed first has been worked on, as far as anybody can tell."""
         if queue.sql is not None:
-            return ()
+            return None
         async with self._turn:
-            place = (await self._guarded(queue, lambda: self._find(queue))).place
-        return tuple(dict.fromkeys(table.as_string() for tables in place.tables for table in tables.values()))
+            return await self._guarded(queue, lambda: self._longest_claim(queue, limit))
 
     async def notify(self, channel: str) -> None:
         """Sends a notification from the connection that reads, as a worker's client would.
@@ -236,6 +235,14 @@ class PostgresQueue:
         *_, answer = await read(await self._connected(), [setting(BY_INDEX), statement], self._timeout_s)
         ((scheduled, failed),) = answer.rows
         return scheduled, failed
+
+    async def _longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
+        statement = (await self._find(queue)).place.longest_claim(limit)
+        if statement is None:
+            return None
+        *_, answer = await read(await self._connected(), [setting(BY_INDEX), statement], self._timeout_s)
+        ((seconds,),) = answer.rows
+        return None if seconds is None else max(0.0, float(seconds))
 
     async def _find(self, queue: QueuePolicy) -> Located:
         key = _key(queue)

@@ -81,7 +81,7 @@ class Listener:
     async def _listen(self, channels: Collection[str]) -> None:
         connection = await connect(self.dsn)
         try:
-            if not await self._hears(connection):
+            if not await hears(connection, self.notify):
                 raise Deaf
             for channel in channels:
                 await _say_to(connection, "LISTEN {}", channel)
@@ -94,18 +94,6 @@ class Listener:
                 await _say_to(connection, "SELECT 1")
         finally:
             await connection.close()
-
-    async def _hears(self, connection: Connection) -> bool:
-        """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing."""
-        test = f"autoscaler_{secrets.token_hex(8)}"
-        await _say_to(connection, "LISTEN {}", test)
-        try:
-            await self.notify(test)
-            heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
-        finally:
-            # A pooler gives the session to somebody else next, who listens to nothing of ours.
-            await _say_to(connection, "UNLISTEN {}", test)
-        return test in heard
 
     def _deaf(self) -> str:
         if self.variable == "DATABASE_URL":
@@ -131,6 +119,19 @@ class Listener:
         if message != self._said:
             self._said = message
             self.report(event, source=Source.QUEUE.value, message=message)
+
+
+async def hears(connection: Connection, notify: Callable[[str], Awaitable[None]]) -> bool:
+    """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing."""
+    test = f"autoscaler_{secrets.token_hex(8)}"
+    await _say_to(connection, "LISTEN {}", test)
+    try:
+        await notify(test)
+        heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
+    finally:
+        # A pooler gives the session to somebody else next, who listens to nothing of ours.
+        await _say_to(connection, "UNLISTEN {}", test)
+    return test in heard
 
 
 async def _say_to(connection: Connection, statement: LiteralString, *names: str) -> None:

@@ -18,8 +18,10 @@ from redis.exceptions import ResponseError
 from controller.adapters import redis_scripts
 from controller.adapters.redis import Keys
 from controller.adapters.redis_connection import FAULTS, Client, connect, in_words
+from controller.findings import Finding, error, warning
 from controller.ports import Clock, Report
 
+_ABOUT = "Redis"
 _LONGEST_LOOK_S = 2.0
 _AGAIN_S = 5.0
 _MOST_SKEW_S = 5.0
@@ -75,13 +77,15 @@ async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
         except FAULTS:  # whoever wants the lease says so already
             await asyncio.sleep(_AGAIN_S)
         else:
-            for warning in warnings:
-                report("redis_warning", message=warning)
+            for found in warnings:
+                report("redis_warning", message=found.sentence)
             return
 
 
-async def endangered(client: Client, keys: Keys, clock: Clock) -> list[str]:
-    """One sentence for each thing that a person should change; none where all is well.
+async def endangered(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
+    """One finding, with its mend, for each thing that a person should change; none where all is well.
+
+    clock: to hold Redis' own against.
 
     Raises:
         one of redis_connection.FAULTS: Redis could not be asked.
@@ -93,16 +97,19 @@ async def endangered(client: Client, keys: Keys, clock: Clock) -> list[str]:
         there["target_nodes"] = client.get_node_from_key(keys.lease)
     info = cast("dict[str, Any] | None", await _allowed(client.info(**there)))
     if info is None:
-        warnings = ["Redis denies INFO, so its eviction policy, persistence and replicas were not looked at (+info)"]
+        words = "Redis denies INFO, so its eviction policy, persistence and replicas were not looked at"
+        warnings = [warning(_ABOUT, words, "let it: +info")]
     elif "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # as Redis and as Valkey call it
-        return ["REDIS_URL names a Sentinel, which is not supported; give it the address of the primary itself"]
+        words = "REDIS_URL names a Sentinel, which is not supported"
+        return [error(_ABOUT, words, "give it the address of the primary itself")]
     else:
         warnings = [*_place(info, cluster=cluster), *_memory(info), *_replicas(info)]
         if not info.get("aof_enabled", 1):
             warnings += _persistence(
                 await _allowed(cast("Awaitable[dict[str, Any]]", client.config_get("save", **there))) or {}
             )
-    warnings += _clocks(await _allowed(client.time(**there)), clock)
+    ahead = None if clock is None else await clock_ahead(client, clock, **there)
+    warnings += [] if ahead is None else _clocks(ahead)
     return [*warnings, *await _scripts(client, keys)]
 
 
@@ -113,63 +120,76 @@ async def _allowed(answer: Awaitable[T]) -> T | None:
         return None
 
 
-def _place(info: Mapping[str, Any], *, cluster: bool) -> Iterator[str]:
+def _place(info: Mapping[str, Any], *, cluster: bool) -> Iterator[Finding]:
     version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
     if version and (int(version[1]), int(version[2])) < _OLDEST:
-        yield f"Redis {info['redis_version']} is older than 6.2, the oldest that is supported; upgrade it"
+        words = f"Redis {info['redis_version']} is older than 6.2, the oldest that is supported"
+        yield error(_ABOUT, words, "upgrade it")
     if info.get("role") == "slave":
-        yield "REDIS_URL names a replica, which takes no writes: nobody can lead; give it the primary's address"
+        words = "REDIS_URL names a replica, which takes no writes: nobody can lead"
+        yield error(_ABOUT, words, "give it the primary's address")
     if info.get("cluster_enabled") == 1 and not cluster:
-        yield "REDIS_URL names a node of a Redis Cluster; add ?cluster=true to it"
+        yield error(_ABOUT, "REDIS_URL names a node of a Redis Cluster", "add ?cluster=true to it")
 
 
-def _memory(info: Mapping[str, Any]) -> Iterator[str]:
+def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if _number(info, "maxmemory") and policy != "noeviction":
-        yield (
-            f"Redis may evict the lease or the journal when its memory is full (maxmemory-policy {policy}): "
-            "set maxmemory-policy noeviction, or give the autoscaler a Redis of its own"
+        yield warning(
+            _ABOUT,
+            f"Redis may evict the lease or the journal when its memory is full (maxmemory-policy {policy})",
+            "set maxmemory-policy noeviction, or give the autoscaler a Redis of its own",
         )
 
 
-def _replicas(info: Mapping[str, Any]) -> Iterator[str]:
+def _replicas(info: Mapping[str, Any]) -> Iterator[Finding]:
     """The number of good replicas is in INFO only while min-replicas-to-write is set."""
     replicas = _number(info, "connected_slaves")
     if info.get("role") == "master" and replicas and "min_slaves_good_slaves" not in info:
-        yield (
+        yield warning(
+            _ABOUT,
             f"Redis has {replicas} replica{'s' if replicas > 1 else ''} and does not wait for any: a failover may lose "
-            "the last scale, and let two lead for a moment; set min-replicas-to-write 1 and min-replicas-max-lag 10"
+            "the last scale, and let two lead for a moment",
+            "set min-replicas-to-write 1 and min-replicas-max-lag 10",
         )
 
 
-def _persistence(config: Mapping[str, Any]) -> Iterator[str]:
+def _persistence(config: Mapping[str, Any]) -> Iterator[Finding]:
     if config.get("save") == "":
-        yield (
-            "Redis saves nothing (no AOF, no save points): its restart forgets the cooldowns and any open change; "
-            "set appendonly yes"
+        yield warning(
+            _ABOUT,
+            "Redis saves nothing (no AOF, no save points): its restart forgets the cooldowns and any open change",
+            "set appendonly yes",
         )
 
 
-def _clocks(answer: Any, clock: Clock) -> Iterator[str]:
-    if answer is None:
-        return
-    ahead = answer[0] + answer[1] / 1e6 - clock.wall()
+async def clock_ahead(client: Client, clock: Clock, **there: Any) -> float | None:
+    """How many seconds Redis' clock is ahead of the one here; None where it may not be asked."""
+    before = clock.wall()
+    answer = await _allowed(client.time(**there))
+    return None if answer is None else answer[0] + answer[1] / 1e6 - (before + clock.wall()) / 2
+
+
+def _clocks(ahead: float) -> Iterator[Finding]:
     if abs(ahead) > _MOST_SKEW_S:
-        yield (
+        yield warning(
+            _ABOUT,
             f"Redis' clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the one here; cooldowns go by "
-            "Redis' clock, the minute of the rate limit by this one: set both by NTP"
+            "Redis' clock, the minute of the rate limit by this one",
+            "set both by NTP",
         )
 
 
-async def _scripts(client: Client, keys: Keys) -> list[str]:
+async def _scripts(client: Client, keys: Keys) -> list[Finding]:
     try:
         denied = await client.register_script(_DENIED)(keys=[keys.lease], args=_COMMANDS)
-    except ResponseError as error:
-        return [f"nobody can lead: Redis {in_words(error)}"]
+    except ResponseError as refusal:
+        return [error(_ABOUT, f"nobody can lead: Redis {in_words(refusal)}")]
     if not denied:
         return []
     rights = " ".join(f"+{command.lower()}" for command in cast("list[str]", denied))
-    return [f"nobody can lead: the user of REDIS_URL lacks rights on {keys.lease} that our scripts need: {rights}"]
+    words = f"nobody can lead: the user of REDIS_URL lacks rights on {keys.lease} that our scripts need"
+    return [error(_ABOUT, words, f"give them: {rights}")]
 
 
 def _number(info: Mapping[str, Any], name: str) -> int:

@@ -95,8 +95,8 @@ async def test_the_full_map_of_regions_is_sent_and_zero_never_is() -> None:
 async def test_a_removed_deployment_is_told_from_one_that_never_was_and_comes_back_by_a_new_one() -> None:
     async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
         seen = await read(railway, fake)
-        await railway._client.mutate("DeploymentStop", {"id": seen.deployment}, intent_to(0))
-        await railway._client._http.post(
+        await railway.client.mutate("DeploymentStop", {"id": seen.deployment}, intent_to(0))
+        await railway.client._http.post(
             fake.url, json={"query": f'mutation {{ deploymentRemove(id: "{seen.deployment}") }}'}
         )
         seen = await read_until(railway, fake, ServiceState.REMOVED, 0)

@@ -31,7 +31,7 @@ class Ahead(SystemClock):
 
 async def said(url: str, clock: SystemClock | None = None) -> list[str]:
     async with aclosing(connect(url)) as client:
-        return await endangered(client, KEYS, clock or SystemClock())
+        return [found.sentence for found in await endangered(client, KEYS, clock or SystemClock())]
 
 
 def about(words: str, warnings: list[str]) -> bool:
@@ -117,9 +117,8 @@ async def test_a_sentinel_is_warned_of_and_nothing_else_is_said(tmp_path: Path) 
 
 
 async def test_a_version_that_is_too_old_is_named(server: RedisServer) -> None:
-    assert list(redis_checks._place({"redis_version": "6.0.16"}, cluster=False)) == [
-        "Redis 6.0.16 is older than 6.2, the oldest that is supported; upgrade it"
-    ]
+    (found,) = redis_checks._place({"redis_version": "6.0.16"}, cluster=False)
+    assert found.sentence == "Redis 6.0.16 is older than 6.2, the oldest that is supported; upgrade it"
 
 
 @pytest.mark.parametrize(

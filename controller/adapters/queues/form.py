@@ -109,6 +109,17 @@ class Place:
             failed=self._count(self.form.failed, (), limit) if self.form.failed else sql.SQL("NULL"),
         )
 
+    def longest_claim(self, limit: int) -> sql.Composed | None:
+        """One row: for how many seconds the oldest claim has been worked on; None where nobody can tell."""
+        if self.form.claimed_at is None:
+            return None
+        alive = self._alive()
+        live = [] if alive is None else [alive]
+        claimed = sql.SQL("{} AS claimed").format(self._sql(self.form.claimed_at, self.tables[0]))
+        return sql.SQL(
+            "{common}SELECT extract(epoch FROM now() - min(claimed)) FROM ({rows} LIMIT {limit}) AS b"
+        ).format(common=self._common(), rows=self._rows(self.form.processing, claimed, live), limit=limit)
+
     def _common(self) -> sql.Composable:
         if self.form.common is None:
             return sql.SQL("")

@@ -68,6 +68,39 @@ async def located(queue: QueuePolicy, ask: Ask) -> Located:
     return Located(_table_place(queue, table, found.columns["jobs"]), ())
 
 
+class TableName(NamedTuple):
+    """short: what a form calls it. schema: "" for wherever the search path finds it."""
+
+    short: str
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(*filter(None, (self.schema, self.name)))
+
+
+def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
+    """Every table that the policy means, there or not, the one that jobs are inserted into first; none of a query.
+
+    Raises:
+        Unavailable: queue.table is no table's name.
+    """
+    if queue.sql is not None:
+        return ()
+    if queue.preset is None:
+        *schema, name = _parts(queue.table or "")
+        return (TableName("jobs", "".join(schema), name),)
+    preset = load(queue.preset)
+    schema_name = queue.schema_name if queue.schema_name is not None else preset.schema
+    prefix = queue.prefix if queue.prefix is not None else preset.prefix
+    return tuple(
+        TableName(short, schema_name, _filled(template, prefix=prefix, queue=name))
+        for short, template in preset.tables.items()
+        for name in (queue.queues if preset.needs_queues else ("",))
+    )
+
+
 async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Located:
     schema = queue.schema_name if queue.schema_name is not None else preset.schema
     prefix = queue.prefix if queue.prefix is not None else preset.prefix
@@ -189,9 +222,10 @@ def _table_place(queue: QueuePolicy, table: sql.Identifier, found: Mapping[str, 
         failed=parts["failed"],
         since=f"greatest({', '.join(since)})" if since else None,
         # A job that does not say when it was claimed is trusted to be worked on.
-        claimed_at="coalesce(j.{locked_at}, now())" if queue.stale_after is not None else None,
+        claimed_at="coalesce(j.{locked_at}, now())" if locked is not None else None,
     )
-    return Place(form, ({"jobs": table},), stale_after=queue.stale_after, stale_is_set=True, fixed=fixed)
+    is_set = queue.stale_after is not None
+    return Place(form, ({"jobs": table},), stale_after=queue.stale_after, stale_is_set=is_set, fixed=fixed)
 
 
 def _chosen(queue: QueuePolicy, found: Mapping[str, Column]) -> dict[str, str]:
@@ -228,10 +262,14 @@ def _first_time(names: Sequence[str], found: Mapping[str, Column]) -> str | None
 
 def identifier(table: str) -> sql.Identifier:
     """`job`, `jobs.job`, or with SQL's own quotes where a name holds a dot: `jobs."odd.name"`."""
+    return sql.Identifier(*_parts(table))
+
+
+def _parts(table: str) -> tuple[str, ...]:
     match = _TABLE.fullmatch(table)
     if match is None:
         raise Unavailable(Source.QUEUE, f"queue.table {table!r} is not a table's name; write table or schema.table")
-    return sql.Identifier(*(_unquoted(part) for part in match.groups() if part))
+    return tuple(_unquoted(part) for part in match.groups() if part)
 
 
 def _unquoted(name: str) -> str:

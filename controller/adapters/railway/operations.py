@@ -63,6 +63,51 @@ mutation DeploymentRestart($id: String!) {
 }
 """
 
+# What only doctor asks: a token that may not, or a schema that has moved on, costs nobody else anything.
+
+WHOSE_PROJECT = """
+query ProjectToken {
+  projectToken { projectId environmentId }
+}
+"""
+
+ME = """
+query Me {
+  me { id }
+}
+"""
+
+WHOSE_WORKSPACES = """
+query ApiToken {
+  apiToken { workspaces { id name } }
+}
+"""
+
+PROJECT_PLAN = """
+query ProjectPlan($id: String!) {
+  project(id: $id) { name subscriptionType }
+}
+"""
+
+REGIONS = """
+query Regions($projectId: String) {
+  regions(projectId: $projectId) {
+    name
+    deploymentConstraints { deprecationInfo { isDeprecated replacementRegion } }
+  }
+}
+"""
+
+SERVICE_CONFIG = """
+query ServiceConfig($serviceId: String!, $environmentId: String!) {
+  serviceInstance(serviceId: $serviceId, environmentId: $environmentId) {
+    serviceName
+    railwayConfigFile
+    latestDeployment { meta }
+  }
+}
+"""
+
 ALL = {
     "EnvironmentState": ENVIRONMENT_STATE,
     "EnvironmentConfig": ENVIRONMENT_CONFIG,
@@ -71,5 +116,11 @@ ALL = {
     "ServiceInstanceDeployV2": SERVICE_INSTANCE_DEPLOY,
     "DeploymentStop": DEPLOYMENT_STOP,
     "DeploymentRestart": DEPLOYMENT_RESTART,
+    "ProjectToken": WHOSE_PROJECT,
+    "Me": ME,
+    "ApiToken": WHOSE_WORKSPACES,
+    "ProjectPlan": PROJECT_PLAN,
+    "Regions": REGIONS,
+    "ServiceConfig": SERVICE_CONFIG,
 }
 """By operation name."""

@@ -25,7 +25,7 @@ class RailwayPlatform:
     """Reads and scales the services of one environment of one project."""
 
     def __init__(self, client: RailwayClient, *, project: str, environment: str) -> None:
-        self._client = client
+        self.client = client
         self._project = project
         self._environment = environment
         # The environment's config is a request of its own; asked again only when a service looks different.
@@ -35,18 +35,18 @@ class RailwayPlatform:
         self._queries_per_look = 1
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        before = self._client.budget.queries
+        before = self.client.budget.queries
         try:
             found = await self._instances(services)
             return {service: await self._reading(service, found) for service in services}
         finally:
-            self._queries_per_look = max(1, self._client.budget.queries - before)
+            self._queries_per_look = max(1, self.client.budget.queries - before)
 
     def requests(self) -> Requests:
-        return self._client.budget.requests(per_cycle=self._queries_per_look)
+        return self.client.budget.requests(per_cycle=self._queries_per_look)
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        steps = _Steps(self._client, intent)
+        steps = _Steps(self.client, intent)
         if intent.after == 0:
             if observed.deployment is None:
                 raise NotSent(Source.PLATFORM, "there is no deployment to stop")
@@ -125,7 +125,7 @@ class RailwayPlatform:
 
     async def _page(self, after: str | None) -> dict[str, Any]:
         variables = {**self._scope, "first": _PAGE, "after": after}
-        environment = (await self._client.query("EnvironmentState", variables)).get("environment")
+        environment = (await self.client.query("EnvironmentState", variables)).get("environment")
         page = environment.get("serviceInstances") if isinstance(environment, dict) else None
         if not isinstance(page, dict):
             raise _not_understood("the environment; look at RAILWAY_ENVIRONMENT_ID")
@@ -186,12 +186,12 @@ class RailwayPlatform:
         return (in_config if in_config is not None else reading.regions_of_old(instance, deployment)), volume
 
     async def _config(self) -> Any:
-        environment = (await self._client.query("EnvironmentConfig", self._scope)).get("environment")
+        environment = (await self.client.query("EnvironmentConfig", self._scope)).get("environment")
         return environment.get("config") if isinstance(environment, dict) else None
 
     async def _has_ever_been_deployed(self, service: str) -> bool:
         deployments = {"input": {"serviceId": service, "environmentId": self._environment}, "first": 1}
-        answer = await self._client.query("PastDeployments", deployments)
+        answer = await self.client.query("PastDeployments", deployments)
         try:
             return [_text(edge["node"]["id"]) for edge in answer["deployments"]["edges"]] != []
         except (KeyError, TypeError):

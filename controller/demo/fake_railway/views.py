@@ -29,6 +29,7 @@ def project(world: World) -> View:
         "updatedAt": iso(world.started_at),
         "deletedAt": None,
         "workspaceId": ids.WORKSPACE_ID,
+        "subscriptionType": world.plan,
         "environments": lambda _info, **page: connection([environment(world)], **page),
         "services": lambda _info, **page: connection(
             [service(world, each) for each in world.services.values()], **page
@@ -97,6 +98,7 @@ def instance(world: World, known: Service) -> View:
         "restartPolicyType": known.deploy.get("restartPolicyType") or "ON_FAILURE",
         "restartPolicyMaxRetries": known.deploy.get("restartPolicyMaxRetries") or 10,
         "isUpdatable": True,
+        "railwayConfigFile": None,
         "source": {"image": image(known), "repo": None},
         "createdAt": iso(known.created_at),
         "updatedAt": iso(known.created_at),

@@ -144,6 +144,8 @@ class Service:
 @dataclass
 class World:
     services: dict[str, Service] = field(default_factory=dict)
+    plan: str = "hobby"
+    """What the project's subscription is; no limit follows from it, see Switches.plan_limit."""
     staged: dict[str, Any] = field(default_factory=dict)
     """The environment patch that waits to be committed."""
     patch_id: str = field(default_factory=ids.fresh)

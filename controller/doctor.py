@@ -1,0 +1,188 @@
+"""`autoscaler doctor`: connects to everything as `run` would, only reads, and says what is wrong and what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import psycopg
+
+from controller.adapters.postgres_checks import QueueChecks, unreadable
+from controller.adapters.postgres_connection import connect as connect_postgres
+from controller.adapters.postgres_reach import reach, woken
+from controller.adapters.postgres_words import in_words
+from controller.adapters.railway.checks import RailwayChecks
+from controller.adapters.redis import Keys
+from controller.adapters.redis_checks import clock_ahead, endangered
+from controller.adapters.redis_connection import FAULTS
+from controller.adapters.redis_connection import connect as connect_redis
+from controller.adapters.redis_connection import in_words as redis_words
+from controller.app import Controller, Way, opened
+from controller.configuration import Configuration
+from controller.findings import Finding, Level, error, ok, warning
+from controller.policy import WorkerPolicy
+from controller.ports import Unavailable
+
+_MOST_SKEW_S = 2.0
+_READ_S = 5.0
+"""More than a cycle allows a reading: here somebody waits, and wants to know why it is slow."""
+_WIDTH = max(map(len, Level))
+
+
+@dataclass
+class Report:
+    """everywhere: what is no single worker's. jobs: how many seconds a job of each worker takes, as far as is known."""
+
+    everywhere: list[Finding] = field(default_factory=list)
+    workers: dict[str, list[Finding]] = field(default_factory=dict)
+    jobs: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def is_well(self) -> bool:
+        return all(finding.level is not Level.ERROR for _, finding in self.rows())
+
+    def rows(self) -> Iterator[tuple[str | None, Finding]]:
+        for finding in self.everywhere:
+            yield None, finding
+        for name, findings in self.workers.items():
+            for finding in findings:
+                yield name, finding
+
+
+async def examine(configuration: Configuration) -> Report:
+    """Everything, in the order in which a person would mend it. It changes nothing anywhere."""
+    report = Report(workers={name: [] for name in configuration.policy.workers})
+    async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+        ahead: dict[str, float] = {}
+        await _postgres(configuration, controller, report, ahead)
+        await _redis(configuration, controller, report, ahead)
+        if ahead:
+            report.everywhere.append(clocks(ahead))
+        await _railway(configuration, controller, report)
+    return report
+
+
+async def _postgres(
+    configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]
+) -> None:
+    settings = configuration.settings
+    direct = settings.database_direct_url
+    try:
+        connection = await connect_postgres(settings.database_url.get_secret_value())
+    except (psycopg.Error, UnicodeError) as failure:
+        words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
+        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
+        for findings in report.workers.values():
+            findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
+        return
+    try:
+        seen = await reach(connection, controller.world.clock, _READ_S, direct=direct is not None)
+        report.everywhere += seen.findings
+        ahead["PostgreSQL"] = seen.ahead_s
+        checks = QueueChecks(connection, controller.queue, _READ_S)
+        for name, worker in configuration.policy.workers.items():
+            report.workers[name] += await _queue(checks, worker)
+            report.jobs[name] = await checks.longest_job(worker)
+    except psycopg.Error as failure:
+        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
+    finally:
+        await connection.close()
+    if await _has_channels(controller):
+        address = direct or settings.database_url
+        variable = "DATABASE_DIRECT_URL" if direct else "DATABASE_URL"
+        report.everywhere.append(await woken(address.get_secret_value(), variable, controller.queue))
+
+
+async def _queue(checks: QueueChecks, worker: WorkerPolicy) -> list[Finding]:
+    try:
+        return await checks.look(worker)
+    except psycopg.Error as failure:
+        return [unreadable(failure)]
+
+
+async def _has_channels(controller: Controller) -> bool:
+    for worker in controller.policy.workers.values():
+        try:
+            if await controller.queue.channels(worker.queue):
+                return True
+        except Unavailable:
+            continue  # its own finding says what is wrong with it
+    return False
+
+
+async def _redis(configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]) -> None:
+    settings, clock = configuration.settings, controller.world.clock
+    url = settings.redis_url.get_secret_value()
+    try:
+        async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
+            offset = await clock_ahead(client, clock)
+            found = await endangered(client, Keys(settings.key_prefix, settings.environment_id))
+    except (*FAULTS, TimeoutError) as failure:
+        words = (
+            "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
+        )
+        report.everywhere.append(error("Redis", f"Redis {words}", "look at REDIS_URL"))
+        return
+    if offset is not None:
+        ahead["Redis"] = offset
+    report.everywhere += found or [ok("Redis", "saves its data, evicts none of it, and lets us do what we need")]
+
+
+async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
+    policy = configuration.policy
+    checks = RailwayChecks(controller.railway, configuration.settings)
+    report.everywhere += await checks.look([worker.service for worker in policy.workers.values()], policy.interval)
+    for name, worker in policy.workers.items():
+        report.workers[name] += await checks.service(worker, report.jobs.get(name))
+
+
+def clocks(ahead: Mapping[str, float]) -> Finding:
+    """Of every clock that was read, against each other and the one here."""
+    shown = ", ".join(f"{name} {offset:+.2f} s" for name, offset in ahead.items())
+    offsets = [0.0, *ahead.values()]
+    if max(offsets) - min(offsets) > _MOST_SKEW_S:
+        says = f"{shown} against the clock here: cooldowns go by Redis', due jobs by PostgreSQL's, minutes by this one"
+        return warning("clocks", says, "set them all by NTP")
+    return ok("clocks", f"{shown} against the clock here")
+
+
+def as_lines(report: Report) -> Iterator[str]:
+    about = max((len(finding.about) for _, finding in report.rows()), default=0)
+    heading: str | None = ""
+    for worker, finding in report.rows():
+        if worker != heading:
+            yield from ("",) if heading != "" else ()
+            yield "everywhere" if worker is None else worker
+            heading = worker
+        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {finding.says}"
+        indent = " " * (2 + _WIDTH + 2 + about + 2)
+        if finding.mend:
+            yield f"{indent}→ {finding.mend}"
+        for statement in finding.sql:
+            yield f"{indent}  {statement}"
+    counts = {level: sum(finding.level is level for _, finding in report.rows()) for level in Level}
+    yield ""
+    yield ", ".join(
+        f"{count} {level.value}{'s' if level is not Level.OK and count != 1 else ''}" for level, count in counts.items()
+    )
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    return {
+        "well": report.is_well,
+        "findings": [
+            {
+                "worker": worker,
+                "about": finding.about,
+                "level": finding.level.value,
+                "says": finding.says,
+                "mend": finding.mend or None,
+                "sql": list(finding.sql),
+            }
+            for worker, finding in report.rows()
+        ],
+    }
