@@ -17,7 +17,7 @@ from tests.scene import POLICY, WORKER, Scene
 # --- what every command says ---
 
 
-@pytest.mark.parametrize("command", ["run", "once", "explain", "check", "demo", "fake-railway"])
+@pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "demo", "fake-railway"])
 async def test_the_help_of_every_command_says_what_it_touches(command: str) -> None:
     ran = await autoscaler(command, "--help")
     assert ran.code == 0
@@ -26,7 +26,18 @@ async def test_the_help_of_every_command_says_what_it_touches(command: str) -> N
 
 async def test_the_help_names_every_command_and_every_variable() -> None:
     ran = await autoscaler("--help")
-    for word in ("run", "once", "explain", "check", "demo", "fake-railway", "RAILWAY_API_TOKEN", "REDIS_URL", "PORT"):
+    for word in (
+        "run",
+        "once",
+        "explain",
+        "doctor",
+        "check",
+        "demo",
+        "fake-railway",
+        "RAILWAY_API_TOKEN",
+        "REDIS_URL",
+        "PORT",
+    ):
         assert word in ran.out
 
 

@@ -1,0 +1,39 @@
+"""A database whose one table can be made as doctor is to find it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from controller.demo.jobs import create_queue
+from tests.doctor.looking import Patient, policy
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def reader_url(database_url: str) -> Iterator[str]:
+    """Of a role that may log in, and nothing else."""
+    statements: tuple[LiteralString, ...] = ("CREATE ROLE doctors_reader LOGIN", "DROP OWNED BY doctors_reader")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        if admin.execute("SELECT FROM pg_roles WHERE rolname = 'doctors_reader'").fetchone() is None:
+            admin.execute(statements[0])
+        address = urlsplit(database_url)
+        yield address._replace(netloc=f"doctors_reader@{address.netloc.rpartition('@')[2]}").geturl()
+        admin.execute(statements[1])
+        admin.execute("ALTER ROLE doctors_reader NOBYPASSRLS")
+
+
+@pytest.fixture
+async def patient(database_url: str, owner: psycopg.AsyncConnection[Any]) -> Patient:
+    """The queue of the shipped policy, empty, asked by its owner."""
+    await create_queue(owner)
+    return Patient(database_url, owner, policy())

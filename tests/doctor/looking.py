@@ -1,0 +1,62 @@
+"""What doctor says of one worker's queue, by what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres_checks import QueueChecks
+from controller.adapters.postgres_connection import connect
+from controller.findings import Finding, Level
+from controller.policy import WorkerPolicy
+
+TIMEOUT_S = 5.0
+FILL = """
+INSERT INTO {table} (id, status, scheduled_for, created_at, payload)
+SELECT 'done-' || n, 'completed', now() - n * interval '1 s', now(), jsonb_build_object('text', repeat('x', 400))
+FROM generate_series(1, 30000) n
+"""
+"""Some 15 MB: more than what is read whole without a word."""
+
+
+def policy(**queue: Any) -> WorkerPolicy:
+    return WorkerPolicy.model_validate(
+        {"service": "svc", "queue": queue or {"table": "generation_job"}, "max_replicas": 5, "tiers": [{"replicas": 5}]}
+    )
+
+
+@dataclass
+class Patient:
+    """url: of whoever looks; owner: a connection of whoever may change things."""
+
+    url: str
+    owner: psycopg.AsyncConnection[Any]
+    worker: WorkerPolicy
+
+    async def do(self, *statements: str) -> None:
+        for statement in statements:
+            await self.owner.execute(statement.encode())
+
+    async def findings(self) -> dict[str, Finding]:
+        """By what they are about; the worst where there are several."""
+        queue = PostgresQueue(self.url, timeout_s=TIMEOUT_S)
+        connection = await connect(self.url)
+        try:
+            found = await QueueChecks(connection, queue, TIMEOUT_S).look(self.worker)
+        finally:
+            await connection.close()
+            await queue.close()
+        order = list(Level)
+        return {finding.about: finding for finding in sorted(found, key=lambda one: order.index(one.level))}
+
+    async def longest_job(self) -> float | None:
+        queue = PostgresQueue(self.url, timeout_s=TIMEOUT_S)
+        connection = await connect(self.url)
+        try:
+            return await QueueChecks(connection, queue, TIMEOUT_S).longest_job(self.worker)
+        finally:
+            await connection.close()
+            await queue.close()

@@ -1,0 +1,126 @@
+"""The whole command: everything at once, in order, by worker; exit codes, JSON, and no secret whatever happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.configuration import configure
+from controller.demo.servers import Servers
+from controller.doctor import Report, as_lines, as_object, clocks, examine
+from controller.findings import Finding, Level, error, ok, warning
+from tests.pooler import pooler, through
+from tests.processes import autoscaler
+from tests.scene import WORKER, Scene
+
+EVERYWHERE = {"PostgreSQL", "pooler", "listening", "Redis", "clocks", "token", "Railway", "requests"}
+OF_A_WORKER = {
+    *("queue", "rights", "plan", "bloat", "wake-up"),
+    *("service", "regions", "max_replicas", "draining", "config-as-code"),
+}
+
+
+async def findings(scene: Scene, **environment: str) -> dict[str, Finding]:
+    report = await examine(configure(scene.policy, {**scene.environment, **environment}))
+    return {finding.about: finding for _, finding in report.rows()}
+
+
+async def test_everything_is_looked_at_and_each_worker_by_itself(scene: Scene) -> None:
+    report = await examine(configure(scene.policy, scene.environment))
+    assert {finding.about for finding in report.everywhere} == EVERYWHERE
+    assert {finding.about for finding in report.workers[WORKER]} == OF_A_WORKER
+    assert report.is_well
+    assert scene.sent == []
+    assert await scene.redis.dbsize() == 0
+
+
+async def test_two_workers_have_their_own_findings(scene: Scene, tmp_path: Path) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(
+        """
+workers:
+  good:
+    service: ${RAILWAY_WORKER_SERVICE_ID}
+    queue: {table: generation_job}
+    max_replicas: 2
+    tiers: [{replicas: 2}]
+  bad: {service: nowhere, queue: {table: nothing}, max_replicas: 2, tiers: [{replicas: 2}]}
+"""
+    )
+    report = await examine(configure(scene.policy, scene.environment))
+    wrong = {name: {one.about for one in found if one.level is Level.ERROR} for name, found in report.workers.items()}
+    assert wrong == {"good": set(), "bad": {"queue", "service"}}
+
+
+async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
+    ran = await autoscaler("doctor", environment=scene.environment)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("everywhere\n  ok       PostgreSQL")
+    assert f"\n{WORKER}\n" in ran.out
+    ran = await autoscaler("doctor", "--json", environment=scene.environment)
+    said = json.loads(ran.out)
+    assert (ran.code, said["well"]) == (0, True)
+    assert {(row["worker"], row["level"]) for row in said["findings"] if row["about"] == "queue"} == {(WORKER, "ok")}
+
+
+async def test_what_cannot_be_reached_is_an_error_and_the_rest_is_looked_at_all_the_same(scene: Scene) -> None:
+    nowhere = {
+        "DATABASE_URL": "postgresql://u:secret-one@127.0.0.1:1/d",
+        "REDIS_URL": "redis://:secret-two@127.0.0.1:1",
+        "RAILWAY_API_URL": "http://127.0.0.1:1/graphql",
+    }
+    ran = await autoscaler("doctor", "--json", environment={**scene.environment, **nowhere})
+    wrong = {row["about"] for row in json.loads(ran.out)["findings"] if row["level"] == "error"}
+    assert ran.code == 1
+    assert wrong == {"PostgreSQL", "queue", "Redis", "token", "Railway", "service"}
+    assert "secret" not in ran.out + ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_bad_input_is_exit_2_and_looks_at_nothing(tmp_path: Path) -> None:
+    ran = await autoscaler("doctor", "--policy", str(tmp_path / "none.yaml"))
+    assert ran.code == 2
+    assert "there is no such file" in ran.err
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
+    scene: Scene, servers: Servers, *, direct: bool
+) -> None:
+    straight = scene.environment["DATABASE_URL"]
+    with pooler(servers, sessions=3) as port:
+        past = {"DATABASE_DIRECT_URL": straight} if direct else {}
+        found = await findings(scene, DATABASE_URL=through(port, straight), **past)
+    assert found["pooler"].says.startswith("there is one in between")
+    assert found["listening"].level is (Level.OK if direct else Level.WARNING)
+    assert direct or found["listening"].mend.startswith("set DATABASE_DIRECT_URL to")
+    assert found["queue"].level is Level.OK
+
+
+def test_clocks_are_held_against_each_other() -> None:
+    assert clocks({"PostgreSQL": 0.1, "Redis": -0.2}).level is Level.OK
+    assert clocks({"PostgreSQL": 1.5, "Redis": -1.5}).level is Level.WARNING
+    assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the clock here")
+
+
+def test_a_report_is_read_from_left_to_right_with_what_mends_it_below() -> None:
+    report = Report(
+        [ok("PostgreSQL", "18")],
+        {"w": [error("queue", "no table", "make one"), warning("plan", "slow", "do:", ("CREATE INDEX;",))]},
+    )
+    assert list(as_lines(report)) == [
+        "everywhere",
+        "  ok       PostgreSQL  18",
+        "",
+        "w",
+        "  error    queue       no table",
+        "                       → make one",
+        "  warning  plan        slow",
+        "                       → do:",
+        "                         CREATE INDEX;",
+        "",
+        "1 ok, 1 warning, 1 error",
+    ]
+    assert as_object(report)["well"] is False

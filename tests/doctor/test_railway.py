@@ -1,0 +1,233 @@
+"""Of Railway: the token and its reach, the plan, the regions, the draining time, files that overrule us, the budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.adapters.clock import SystemClock
+from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.checks import RailwayChecks, regions
+from controller.adapters.railway.client import RailwayClient
+from controller.demo.fake_railway import FakeRailway, Timings, TokenKind
+from controller.findings import Finding, Level
+from controller.model import Replicas, ServiceState
+from controller.policy import WorkerPolicy
+from controller.settings import load_settings
+
+ELSEWHERE = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
+
+
+async def look(
+    fake: FakeRailway,
+    token: TokenKind = "account",
+    *,
+    most: int = 5,
+    job_s: float | None = None,
+    interval: float = 10.0,
+    service: str | None = None,
+    **environment: str,
+) -> dict[str, Finding]:
+    """What is said, by what it is about."""
+    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **environment})
+    client = RailwayClient(settings.railway_api_url, settings.railway_token, SystemClock())
+    platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
+    ident = service or fake.worker.id
+    worker = WorkerPolicy.model_validate(
+        {"service": ident, "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
+    )
+    checks = RailwayChecks(platform, settings)
+    try:
+        found = [*await checks.look([ident], interval), *await checks.service(worker, job_s)]
+    finally:
+        await client.close()
+    return {finding.about: finding for finding in found}
+
+
+def fake_railway(replicas: int = 1, **options: Any) -> FakeRailway:
+    return FakeRailway.create(replicas, timings=Timings().scaled(0.01), **options)
+
+
+async def test_a_service_that_is_as_it_should_be_is_not_complained_of() -> None:
+    async with fake_railway(deploy={"drainingSeconds": 60}) as fake:
+        found = await look(fake, "project", job_s=20)
+    assert {finding.level for finding in found.values()} == {Level.OK}, found
+    assert list(found) == [
+        *("token", "Railway", "requests", "service", "regions", "max_replicas", "draining", "config-as-code")
+    ]
+
+
+async def test_looking_changes_nothing() -> None:
+    async with fake_railway() as fake:
+        await look(fake)
+        assert fake.mutations == []
+
+
+@pytest.mark.parametrize(
+    ("token", "level", "words"),
+    [
+        ("account", Level.WARNING, "RAILWAY_API_TOKEN is an account token"),
+        ("workspace", Level.WARNING, "RAILWAY_API_TOKEN is a workspace token"),
+        ("project", Level.OK, "a project token, which reaches this environment and nothing else"),
+    ],
+)
+async def test_the_kind_of_the_token_and_its_reach_are_told(token: TokenKind, level: Level, words: str) -> None:
+    async with fake_railway() as fake:
+        found = (await look(fake, token))["token"]
+    assert found.level is level
+    assert words in found.says
+
+
+async def test_a_project_token_for_another_environment_is_an_error_that_names_the_variable() -> None:
+    async with fake_railway() as fake:
+        found = (await look(fake, "project", RAILWAY_ENVIRONMENT_ID="elsewhere"))["token"]
+    assert found.level is Level.ERROR
+    assert found.mend == "set RAILWAY_ENVIRONMENT_ID to the token's, or make a token there"
+
+
+@pytest.mark.parametrize("kind", ["project", "account"])
+async def test_a_token_that_is_none_is_an_error(kind: TokenKind) -> None:
+    name = "RAILWAY_TOKEN" if kind == "project" else "RAILWAY_API_TOKEN"
+    async with fake_railway() as fake:
+        found = await look(fake, kind, **{name: "made-up-secret"})
+    assert {found["Railway"].level, found["service"].level} == {Level.ERROR}
+    assert not any("made-up-secret" in finding.sentence for finding in found.values())
+
+
+async def test_a_service_that_is_not_there_is_an_error_with_those_that_are() -> None:
+    async with fake_railway() as fake:
+        found = (await look(fake, service="nowhere"))["service"]
+        assert found.level is Level.ERROR
+        assert fake.worker.id in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("plan", "quota", "most", "level", "words"),
+    [
+        ("hobby", 1000, 6, Level.OK, "is 6, of 6 that the plan allows"),
+        ("hobby", 1000, 7, Level.ERROR, "plan hobby allows 6 replicas"),
+        ("trial", 1000, 5, Level.ERROR, "plan trial allows 2 replicas"),
+        ("pro", 10_000, 42, Level.OK, "of 42"),
+        ("pro", 10_000, 51, Level.ERROR, "plan pro allows 42"),
+    ],
+)
+async def test_max_replicas_is_held_against_the_plan(
+    plan: str, quota: int, most: int, level: Level, words: str
+) -> None:
+    async with fake_railway(quota=quota) as fake:
+        fake.world.plan = plan
+        found = (await look(fake, most=most))["max_replicas"]
+    assert found.level is level
+    assert words in found.says
+
+
+@pytest.mark.parametrize(
+    ("quota", "most", "level", "words"),
+    [
+        (1000, 5, Level.OK, "allowed are 6 on hobby, 2 on trial"),
+        (1000, 7, Level.ERROR, "plan hobby or trial allows 6"),
+        (100, 2, Level.ERROR, "plan free allows 1"),
+        (77, 50, Level.OK, "of 50 that Railway ever allows"),
+    ],
+)
+async def test_a_plan_that_the_token_may_not_ask_for_is_told_by_the_quota(
+    quota: int, most: int, level: Level, words: str
+) -> None:
+    async with fake_railway(quota=quota) as fake:
+        fake.inject("problem", on="ProjectPlan", times=3)
+        found = (await look(fake, most=most))["max_replicas"]
+    assert found.level is level
+    assert words in found.says
+
+
+async def test_a_volume_allows_one_replica() -> None:
+    async with fake_railway(0) as fake:
+        fake.by_hand(volume=True)
+        fake.by_hand(deploy=True)
+        found = (await look(fake, most=5))["max_replicas"]
+    assert found.level is Level.ERROR
+    assert found.mend == "set max_replicas to 1, or detach the volume"
+
+
+@pytest.mark.parametrize(
+    ("draining", "job_s", "level", "words"),
+    [
+        (0, None, Level.WARNING, "a worker that is taken away is killed in the middle of its job"),
+        (0, 20.0, Level.WARNING, "drainingSeconds is 0, and jobs take up to 20 s"),
+        (30, 90.0, Level.WARNING, "drainingSeconds is 30, and jobs take up to 90 s"),
+        (30, 20.0, Level.OK, "may go on for 30 s"),
+        (30, None, Level.OK, "nobody knows how long jobs take"),
+    ],
+)
+async def test_the_draining_time_is_held_against_how_long_jobs_take(
+    draining: int, job_s: float | None, level: Level, words: str
+) -> None:
+    async with fake_railway(deploy={"drainingSeconds": draining}) as fake:
+        found = (await look(fake, job_s=job_s))["draining"]
+    assert found.level is level
+    assert words in found.says
+
+
+@pytest.mark.parametrize("file", [{"numReplicas": 4}, {"multiRegionConfig": {"us-west2": {"numReplicas": 4}}}])
+async def test_a_file_that_sets_the_replicas_would_overrule_us(file: dict[str, Any]) -> None:
+    async with fake_railway() as fake:
+        fake.by_hand(config_file=file)
+        fake.by_hand(deploy=True)
+        found = (await look(fake))["config-as-code"]
+    assert found.level is Level.WARNING
+    assert next(iter(file)) in found.says
+
+
+async def test_a_file_that_sets_something_else_does_not() -> None:
+    async with fake_railway() as fake:
+        fake.by_hand(config_file={"startCommand": "work"})
+        fake.by_hand(deploy=True)
+        assert (await look(fake))["config-as-code"].level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("quota", "interval", "level", "mend"),
+    [
+        (1000, 10.0, Level.OK, ""),
+        (1000, 1.0, Level.WARNING, "set interval to 9s or more"),
+        (100, 10.0, Level.WARNING, "set interval to 90s or more"),
+        (10_000, 1.0, Level.OK, ""),
+    ],
+)
+async def test_the_interval_is_held_against_the_requests_that_railway_allows(
+    quota: int, interval: float, level: Level, mend: str
+) -> None:
+    async with fake_railway(quota=quota) as fake:
+        found = (await look(fake, interval=interval))["requests"]
+    assert (found.level, found.mend) == (level, mend)
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "level", "words"),
+    [
+        ({"us-west2": 2}, 5, Level.OK, "us-west2: 2"),
+        ({"us-west2": 2, "asia": 1}, 5, Level.WARNING, "2 is the least but 0"),
+        ({"us-west2": 1, "asia": 1}, 1, Level.ERROR, "each region keeps at least 1 replica, and max_replicas is 1"),
+        ({"atlantis": 1}, 5, Level.WARNING, "there is no region atlantis any more"),
+        ({"us-old": 1}, 5, Level.WARNING, "Railway is giving up us-old"),
+        ({"": 1}, 5, Level.WARNING, "nothing says in which region the service runs"),
+    ],
+    ids=["one", "two", "more than max_replicas", "unknown", "given up", "unsaid"],
+)
+def test_the_map_of_regions_is_looked_through(counts: dict[str, int], most: int, level: Level, words: str) -> None:
+    reading = Replicas(1, 1, 1, ServiceState.RUNNING, regions=counts, smallest=len(counts))
+    worker = WorkerPolicy.model_validate(
+        {"service": "s", "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
+    )
+    found = regions(reading, {"us-west2": "", "asia": "", "us-old": "us-west2"}, worker)
+    assert found.level is level
+    assert words in found.says
+
+
+async def test_what_railway_will_not_answer_costs_only_what_depends_on_it() -> None:
+    async with fake_railway(deploy={"drainingSeconds": 60}) as fake:
+        for operation in ("ProjectPlan", "Regions", "ServiceConfig"):
+            fake.inject("problem", on=operation, times=3)
+        found = await look(fake, "project", job_s=20)
+    assert [about for about, finding in found.items() if finding.level is not Level.OK] == ["config-as-code"]
