@@ -1,4 +1,4 @@
-"""HTTP: /health, /metrics and /status show the last cycles. Answering calls nothing and decides nothing."""
+"""HTTP: /health, /metrics, /status and a page show the last cycles. Answering calls nothing and decides nothing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from controller.board import Board
 from controller.cycle import iso
 from controller.leading import Leadership
 from controller.model import Leader
+from controller.page import page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Requests, Source
@@ -48,8 +49,12 @@ def application(shown: Shown) -> web.Application:
     async def status(_: web.Request) -> web.Response:
         return web.json_response(status_body(shown))
 
+    async def look(_: web.Request) -> web.Response:
+        return web.Response(text=page(status_body(shown)), content_type="text/html")
+
     app = web.Application()
-    app.add_routes([web.get("/health", health), web.get("/metrics", metrics), web.get("/status", status)])
+    ways = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
+    app.add_routes([web.get(path, handler) for path, handler in ways.items()])
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -27,10 +28,10 @@ async def look(
     job_s: float | None = None,
     interval: float = 10.0,
     service: str | None = None,
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
-    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **environment})
+    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
     client = RailwayClient(settings.railway_api_url, settings.railway_token, SystemClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
@@ -81,7 +82,7 @@ async def test_the_kind_of_the_token_and_its_reach_are_told(token: TokenKind, le
 
 async def test_a_project_token_for_another_environment_is_an_error_that_names_the_variable() -> None:
     async with fake_railway() as fake:
-        found = (await look(fake, "project", RAILWAY_ENVIRONMENT_ID="elsewhere"))["token"]
+        found = (await look(fake, "project", environment={"RAILWAY_ENVIRONMENT_ID": "elsewhere"}))["token"]
     assert found.level is Level.ERROR
     assert found.mend == "set RAILWAY_ENVIRONMENT_ID to the token's, or make a token there"
 
@@ -90,7 +91,7 @@ async def test_a_project_token_for_another_environment_is_an_error_that_names_th
 async def test_a_token_that_is_none_is_an_error(kind: TokenKind) -> None:
     name = "RAILWAY_TOKEN" if kind == "project" else "RAILWAY_API_TOKEN"
     async with fake_railway() as fake:
-        found = await look(fake, kind, **{name: "made-up-secret"})
+        found = await look(fake, kind, environment={name: "made-up-secret"})
     assert {found["Railway"].level, found["service"].level} == {Level.ERROR}
     assert not any("made-up-secret" in finding.sentence for finding in found.values())
 
