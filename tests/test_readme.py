@@ -64,6 +64,13 @@ def test_the_readme_names_every_event_of_the_log() -> None:
     assert [name for name in sorted(events) if f"`{name}`" not in README] == []
 
 
+def test_the_readme_tells_what_doctor_looks_at() -> None:
+    every = "".join(path.read_text() for path in (ROOT / "controller").rglob("*.py"))
+    about = set(re.findall(r'\b(?:ok|warning|error|_took)\(\s*"([\w -]+)",', every))
+    assert len(about) > 15
+    assert [name for name in sorted(about) if f"`{name}`" not in README] == []
+
+
 def test_the_readme_s_links_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
