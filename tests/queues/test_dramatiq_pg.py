@@ -1,0 +1,133 @@
+"""The preset dramatiq-pg, on the real library."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.queues.published import move_to
+from tests.queues.scenario import (
+    LATER_S,
+    PATIENCE_S,
+    ROOT,
+    Count,
+    Job,
+    PresetSentences,
+    Seen,
+    Stage,
+    play,
+    python,
+    until,
+    working,
+)
+
+_LIBRARIES = Path(sys.prefix) / "dramatiq"
+_APP = "tests.queues.dramatiq_app"
+QUEUES = ["default", "other"]
+
+pytestmark = pytest.mark.skipif(not _LIBRARIES.is_dir(), reason="needs dramatiq-pg: make test installs it")
+
+# The next worker that starts takes a message that nobody's lock holds: at zero workers one must be brought.
+READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
+
+
+@dataclass(frozen=True, slots=True)
+class DramatiqPg:
+    preset = "dramatiq-pg"
+    schema: str = "dramatiq"
+    prefix: str = ""
+
+    async def migrate(self, url: str) -> None:
+        await self._run(url, "-m", _APP, "migrate")
+
+    async def put(self, url: str, jobs: Sequence[Job], later_s: float = LATER_S) -> None:
+        what = [
+            {"does": job.does, "queue": job.queue, "delay_ms": int(later_s * 1000) if job.later else 0} for job in jobs
+        ]
+        await self._run(url, "-m", _APP, "put", json.dumps(what))
+
+    def worker(self) -> list[str]:
+        # It takes no more than it has threads for: else some that only wait count as processing.
+        variables = [f"{name}={value}" for name, value in {**self._variables(), "dramatiq_queue_prefetch": "3"}.items()]
+        limits = ("--processes", "1", "--threads", "3", "--queues", "default")
+        return ["env", *variables, *python("-m", "dramatiq", _APP, *limits)]
+
+    def _variables(self) -> dict[str, str]:
+        path = os.pathsep.join([str(_LIBRARIES), str(ROOT)])
+        return {"PYTHONPATH": path, "SCHEMA": self.schema, "PREFIX": self.prefix}
+
+    async def _run(self, url: str, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *python(*arguments), cwd=ROOT, env={**os.environ, **self._variables(), "DATABASE_URL": url}
+        )
+        assert await process.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def seen(place: Stage) -> Seen:
+    return asyncio.run(play(place, DramatiqPg(), then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES))
+
+
+class TestDramatiqPg(PresetSentences):
+    expected_after_kill = READY_AGAIN
+
+    async def test_only_queues_that_are_named_can_be_listened_for(self, seen: Seen, place: Stage) -> None:
+        assert seen.heard == {"dramatiq.default.enqueue", "dramatiq.other.enqueue"}
+        assert await place.channels("dramatiq-pg") == frozenset()
+        assert await place.read("dramatiq-pg") == READY_AGAIN
+
+
+async def until_held(place: Stage, times: int) -> None:
+    await until(lambda: len(list(place.folder.glob("held-*"))) == times)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+async def test_another_schema_and_prefix_can_be_read_and_a_limit_of_ones_own_goes_by_the_claim_in_any_time_zone(
+    bare_place: Stage, zone: str
+) -> None:
+    library, where = DramatiqPg("jobs", "my_"), {"schema": "jobs", "prefix": "my_"}
+    held = Count(pending=0, processing=3, scheduled=0, failed=0)
+    stale = Count(pending=0, processing=0, scheduled=0, failed=0, stale=3)
+    move_to(bare_place, zone)
+    await library.migrate(bare_place.url)
+    bare_place.let_read("jobs")
+    with working(bare_place, library.worker()):
+        await library.put(bare_place.url, [Job("hold")] * 3)
+        await until_held(bare_place, 3)
+        assert await bare_place.read("dramatiq-pg", **where, stale_after="1m") == held
+        bare_place.execute("UPDATE jobs.my_queue SET mtime = mtime - interval '2 min'")
+        assert await bare_place.read("dramatiq-pg", **where, stale_after="1m") == stale
+        assert await bare_place.read("dramatiq-pg", **where, stale_after="3m") == held
+
+
+async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(bare_place: Stage) -> None:
+    library = DramatiqPg()
+    held = Count(pending=0, processing=3, scheduled=0, failed=0)
+    await library.migrate(bare_place.url)
+    bare_place.let_read("dramatiq")
+    await library.put(bare_place.url, [Job("hold")] * 3)
+    for workers in (1, 2):
+        with working(bare_place, library.worker()):
+            await until_held(bare_place, 3 * workers)
+            assert await bare_place.read_until("dramatiq-pg", held) == held
+        nobody_s = Count(pending=3, processing=0, scheduled=0, failed=0)
+        assert await bare_place.read_until("dramatiq-pg", nobody_s) == nobody_s
+
+
+async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worker_moves_it(bare_place: Stage) -> None:
+    library = DramatiqPg()
+    await library.migrate(bare_place.url)
+    bare_place.let_read("dramatiq")
+    await library.put(bare_place.url, [Job("pass", later=True)] * 2, later_s=0.001)
+    await library.put(bare_place.url, [Job("pass", later=True)])
+    seen = await bare_place.read("dramatiq-pg", queues=["default"])
+    assert seen == Count(pending=2, processing=0, scheduled=1, failed=0)
+    assert seen.oldest_age_s is not None
+    assert 0 < seen.oldest_age_s < PATIENCE_S
