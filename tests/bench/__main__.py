@@ -27,7 +27,7 @@ depth     The queue of the shipped policy, with millions of finished jobs in its
           100, ROWS/1000 and ROWS/10 jobs pending, on the table's own indexes and on those that are recommended:
           depth() end to end as the controller calls it, and its statement alone against SELECT count(*) of all pending
           jobs, by turns on one connection. Then once more after the deepest backlog was worked off without a vacuum,
-          while an older snapshot is open, when it is closed, and after VACUUM. 10 million rows: 8 minutes and 9 GB.
+          while an older snapshot is open, when it is closed, and after VACUUM. 10 million rows: 9 minutes and 9 GB.
 
 reaction  From the COMMIT of the first job on an empty queue to the moment when the fake Railway has received the
           request for a worker: woken by NOTIFY with the shipped interval of 10 s, and polled with an interval of 1 s,
