@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate-faults faults faults-mutants soak check format schema clean
+.PHONY: help demo test simulate-faults faults faults-mutants soak bench check format schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ faults-mutants: $(VENV)/.dev  ## take one guard after the other out of a control
 
 soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat (MINUTES=30, SEED=)
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: $(VENV)/.dev  ## what a reading costs among 10 million jobs, and how soon a first job is acted on (ROWS=100000, WAKES=10)
+	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .

@@ -146,12 +146,14 @@ class Driven:
 
 
 @asynccontextmanager
-async def set_scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
-    """An empty queue, and one worker service that is deployed and stopped."""
+async def set_scene(
+    database_url: str, redis_url: str, *, pace: float = 0.01, quota: int = 10_000
+) -> AsyncIterator[Scene]:
+    """An empty queue, and one worker service that is deployed and stopped. pace: of the platform; 1 is Railway's."""
     async with (
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as queue,
         # Ticks by hand do not wait for each other; the quota of the smaller plans would be used up in seconds.
-        FakeRailway.create(0, timings=Timings().scaled(0.01), quota=10_000) as fake,
+        FakeRailway.create(0, timings=Timings().scaled(pace), quota=quota) as fake,
         Redis.from_url(redis_url, decode_responses=True) as client,
     ):
         await create_queue(queue)
