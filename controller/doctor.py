@@ -12,7 +12,7 @@ from typing import Any, cast
 import psycopg
 
 from controller.adapters.postgres_checks import QueueChecks, unreadable
-from controller.adapters.postgres_connection import connect as connect_postgres
+from controller.adapters.postgres_connection import Reader
 from controller.adapters.postgres_reach import reach, woken
 from controller.adapters.postgres_words import in_words
 from controller.adapters.railway.checks import RailwayChecks
@@ -72,7 +72,7 @@ async def _postgres(
     settings = configuration.settings
     direct = settings.database_direct_url
     try:
-        connection = await connect_postgres(settings.database_url.get_secret_value())
+        reader = await Reader.connect(settings.database_url.get_secret_value())
     except (psycopg.Error, UnicodeError) as failure:
         words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
@@ -80,17 +80,17 @@ async def _postgres(
             findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
         return
     try:
-        seen = await reach(connection, controller.world.clock, _READ_S, direct=direct is not None)
+        seen = await reach(reader, controller.world.clock, _READ_S, direct=direct is not None)
         report.everywhere += seen.findings
         ahead["PostgreSQL"] = seen.ahead_s
-        checks = QueueChecks(connection, controller.queue, _READ_S)
+        checks = QueueChecks(reader, controller.queue, _READ_S)
         for name, worker in configuration.policy.workers.items():
             report.workers[name] += await _queue(checks, worker)
             report.jobs[name] = await checks.longest_job(worker)
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     finally:
-        await connection.close()
+        await reader.close()
     if await _has_channels(controller):
         address = direct or settings.database_url
         variable = "DATABASE_DIRECT_URL" if direct else "DATABASE_URL"

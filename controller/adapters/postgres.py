@@ -15,10 +15,7 @@ from controller.adapters.postgres_connection import (
     BY_INDEX,
     CONNECT_TIMEOUT_S,
     Answer,
-    Connection,
-    answered_within,
-    connect,
-    read,
+    Reader,
     read_within,
     setting,
 )
@@ -49,7 +46,7 @@ class PostgresQueue:
     def __init__(self, dsn: str, *, timeout_s: float) -> None:
         self._dsn = dsn
         self._timeout_s = timeout_s
-        self._connection: Connection | None = None
+        self._kept: Reader | None = None
         self._located: dict[str, Located] = {}
         self._far = FarCounts()
         self._waiting: list[_Asked] = []
@@ -123,6 +120,9 @@ class PostgresQueue:
         async with self._turn:
             await self._guarded(None, lambda: self._notify(channel))
 
+    async def _notify(self, channel: str) -> None:
+        await (await self._reader()).notify(channel, self._timeout_s)
+
     async def close(self) -> None:
         await self._drop()
 
@@ -135,7 +135,7 @@ class PostgresQueue:
             try:
                 answers = await self._guarded(None, lambda: self._depths(together), len(together))
             except Unavailable as unavailable:
-                if self._connection is None:  # nobody can be asked, so there is no need to ask each
+                if self._kept is None:  # nobody can be asked, so there is no need to ask each
                     for one in batch:
                         one.answer = unavailable
                     return
@@ -176,17 +176,17 @@ class PostgresQueue:
         except psycopg.Error as error:
             # The tables may have been changed under us: look at them afresh next time.
             self._located.clear()
-            if self._connection is not None and (self._connection.closed or self._connection.broken):
+            if self._kept is not None and self._kept.is_lost:
                 await self._drop()
             raise Unavailable(Source.QUEUE, in_words(error, queue, self._timeout_s)) from None
 
     async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
-        kept = self._connection is not None
+        kept = self._kept is not None
         try:
             return await ask()
         except psycopg.OperationalError:
             # A connection that died between two readings is no news of the queue: once more on a new one.
-            if not kept or (self._connection is not None and not self._connection.broken):
+            if not kept or (self._kept is not None and not self._kept.is_lost):
                 raise
             await self._drop()
             return await ask()
@@ -227,12 +227,12 @@ class PostgresQueue:
             if queue.sql is None:
                 place_of[index] = len(statements)
                 statements.append((await self._find(queue)).place.depth(limit))
-        answers = await read(await self._connected(), statements, self._timeout_s, counts=len(queues))
+        answers = await (await self._reader()).read(statements, self._timeout_s, counts=len(queues))
         return [_depth(queue, limit, answers[place_of[index]]) for index, (queue, limit) in enumerate(queues)]
 
     async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
         statement = (await self._find(queue)).place.rest(limit)
-        *_, answer = await read(await self._connected(), [setting(BY_INDEX), statement], self._timeout_s)
+        *_, answer = await (await self._reader()).read([setting(BY_INDEX), statement], self._timeout_s)
         ((scheduled, failed),) = answer.rows
         return scheduled, failed
 
@@ -240,7 +240,7 @@ class PostgresQueue:
         statement = (await self._find(queue)).place.longest_claim(limit)
         if statement is None:
             return None
-        *_, answer = await read(await self._connected(), [setting(BY_INDEX), statement], self._timeout_s)
+        *_, answer = await (await self._reader()).read([setting(BY_INDEX), statement], self._timeout_s)
         ((seconds,),) = answer.rows
         return None if seconds is None else max(0.0, float(seconds))
 
@@ -251,25 +251,18 @@ class PostgresQueue:
         return self._located[key]
 
     async def _ask(self, statement: sql.Composed) -> Sequence[tuple[Any, ...]]:
-        (answer,) = await read(await self._connected(), [statement], self._timeout_s)
+        (answer,) = await (await self._reader()).read([statement], self._timeout_s)
         return answer.rows
 
-    async def _notify(self, channel: str) -> None:
-        connection = await self._connected()
-        with answered_within(connection, read_within(1, self._timeout_s)):
-            await connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(channel)))
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await connect(self._dsn)
-            # Through a pooler it gets what others listen to on the same session, and psycopg would keep it for ever.
-            self._connection.add_notify_handler(lambda _: None)
-        return self._connection
+    async def _reader(self) -> Reader:
+        if self._kept is None or self._kept.is_lost:
+            self._kept = await Reader.connect(self._dsn)
+        return self._kept
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
 
 
 def _depth(queue: QueuePolicy, limit: int, answer: Answer) -> QueueDepth | Unavailable:

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Connection, read, setting
+from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Reader, setting
 from controller.adapters.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.adapters.postgres_words import brief
 from controller.adapters.queues.places import table_names
@@ -94,7 +94,7 @@ class Role(NamedTuple):
 class QueueChecks:
     """Looks at one worker's queue on a connection of its own; `queue` is the adapter that the controller would use."""
 
-    connection: Connection
+    reader: Reader
     queue: PostgresQueue
     timeout_s: float
 
@@ -142,7 +142,7 @@ class QueueChecks:
         return None if seconds is None else float(seconds)
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
-        (answer,) = await read(self.connection, [statement], self.timeout_s)
+        (answer,) = await self.reader.read([statement], self.timeout_s)
         return answer.rows
 
     async def _depth(self, worker: WorkerPolicy) -> Finding:
@@ -165,7 +165,7 @@ class QueueChecks:
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
         for explain in _EXPLAIN:
             try:
-                *_, answer = await read(self.connection, [settings, sql.SQL(explain).format(statement)], self.timeout_s)
+                *_, answer = await self.reader.read([settings, sql.SQL(explain).format(statement)], self.timeout_s)
             except (psycopg.errors.QueryCanceled, psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError):
                 continue
             return read_plan(answer.rows[0][0][0])

@@ -12,10 +12,10 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection, AsyncCursor, OperationalError, sql
-from psycopg.pq import TransactionStatus
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, DatabaseError, OperationalError, sql
 
 APPLICATION_NAME = "worker-autoscaler"
 CONNECT_TIMEOUT_S = 3
@@ -80,7 +80,7 @@ def answered_within(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def read_within(counts: int, timeout_s: float) -> float:
-    """The longest that read() takes, where so many of its statements count something."""
+    """The longest that a reading takes, where so many of its statements count something."""
     return counts * timeout_s + _SLACK_S
 
 
@@ -112,25 +112,63 @@ class Answer(NamedTuple):
     rows: list[tuple[Any, ...]]
 
 
-async def read(
-    connection: Connection, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1
-) -> list[Answer]:
-    """What each answers, in one transaction and one round trip. counts: how many of them may take their time.
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A connection that only reads, each time in one transaction and one round trip.
 
-    Raises:
-        psycopg.Error: of the first that fails; then none was answered.
+    It is in pipeline mode from beginning to end. On leaving that mode psycopg sends a Flush after its Sync, and whoever
+    sends one to a pooler in transaction mode is given a session, with nothing ever to end its turn.
     """
-    with answered_within(connection, read_within(counts, timeout_s)):
+
+    connection: Connection
+    _pipeline: AsyncPipeline
+    _mode: contextlib.AsyncExitStack
+
+    @classmethod
+    async def connect(cls, dsn: str) -> Reader:
+        connection = await connect(dsn)
+        # Through a pooler it gets what others listen to on the same session, and psycopg would keep it for ever.
+        connection.add_notify_handler(lambda _: None)
+        mode = contextlib.AsyncExitStack()
+        return cls(connection, await mode.enter_async_context(connection.pipeline()), mode)
+
+    @property
+    def is_lost(self) -> bool:
+        return self.connection.closed or self.connection.broken
+
+    async def read(self, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1) -> list[Answer]:
+        """What each answers. counts: how many of them may take their time.
+
+        Raises:
+            psycopg.Error: of the first that fails; then none was answered.
+        """
+        with answered_within(self.connection, read_within(counts, timeout_s)):
+            begun = [sql.SQL("BEGIN READ ONLY").format(), setting(local_settings(timeout_s))]
+            cursors = await self._sent([*begun, *statements, sql.SQL("COMMIT").format()])
+            return [await _answer(cursor) for cursor in cursors[len(begun) : -1]]
+
+    async def _sent(self, statements: Iterable[sql.Composed]) -> list[AsyncCursor[Any]]:
+        """Whatever happens, nothing is left open."""
+        well = False
         try:
-            async with connection.pipeline():
-                await connection.execute("BEGIN READ ONLY")
-                await connection.execute(setting(local_settings(timeout_s)))
-                cursors = [await connection.execute(statement) for statement in statements]
-                await connection.execute("COMMIT")
-            return [await _answer(cursor) for cursor in cursors]
+            cursors = [await self.connection.execute(statement) for statement in statements]
+            await self._pipeline.sync()
+            well = True
+            return cursors
         finally:
-            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-                await connection.rollback()
+            if not well and not self.is_lost:
+                with contextlib.suppress(DatabaseError):  # what was sent after the statement that failed
+                    await self._pipeline.sync()
+                await self.connection.rollback()
+
+    async def notify(self, channel: str, timeout_s: float) -> None:
+        with answered_within(self.connection, read_within(1, timeout_s)):
+            await self._sent([sql.SQL("NOTIFY {}").format(sql.Identifier(channel))])
+
+    async def close(self) -> None:
+        await self.connection.close()
+        with contextlib.suppress(OperationalError):  # there is nobody left to tell that the mode ends
+            await self._mode.aclose()
 
 
 async def _answer(cursor: AsyncCursor[Any]) -> Answer:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_connection import Connection, connect, read
+from controller.adapters.postgres_connection import Reader, connect
 from controller.adapters.postgres_listener import hears
 from controller.adapters.postgres_words import in_words
 from controller.findings import Finding, error, ok, warning
@@ -29,14 +29,14 @@ class Reach(NamedTuple):
     ahead_s: float
 
 
-async def reach(connection: Connection, clock: Clock, timeout_s: float, *, direct: bool) -> Reach:
+async def reach(reader: Reader, clock: Clock, timeout_s: float, *, direct: bool) -> Reach:
     """direct: whether there is an address without a pooler in between, to be woken by.
 
     Raises:
         psycopg.Error: the server could not be asked.
     """
     began, asked = time.perf_counter(), clock.wall()
-    (answer,) = await read(connection, [sql.SQL(_SERVER).format()], timeout_s)
+    (answer,) = await reader.read([sql.SQL(_SERVER).format()], timeout_s)
     took = time.perf_counter() - began
     version, user, database, process, standby, there = answer.rows[0]
     number = str(version).split()[0]
@@ -49,7 +49,7 @@ async def reach(connection: Connection, clock: Clock, timeout_s: float, *, direc
     if standby:
         says = "DATABASE_URL leads to a standby: what it shows may be old, and it cannot wake us"
         findings.append(warning("primary", says, "give it the primary's address"))
-    if process != connection.info.backend_pid:
+    if process != reader.connection.info.backend_pid:
         findings.append(
             ok("pooler", f"there is one in between{'; DATABASE_DIRECT_URL leads past it' if direct else ''}")
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from controller.adapters import postgres_connection, postgres_listener
 from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres_connection import Reader
 from controller.demo.jobs import create_queue, enqueue
 from controller.demo.servers import Servers
 from controller.model import QueueDepth
@@ -117,6 +120,23 @@ async def test_nothing_of_fifty_readings_is_left_in_the_pooler_s_sessions(
     assert await left_behind(pooled_url, crowded[1], admin) == set()
 
 
+async def test_nothing_is_sent_after_the_end_of_a_reading(database_url: str, admin: Connection, tmp_path: Path) -> None:
+    """A Flush that comes when the answer has gone out is given a session of the pooler's, and keeps it."""
+    reader = await Reader.connect(database_url)
+    with (tmp_path / "trace").open("w+") as trace:
+        reader.connection.pgconn.trace(trace.fileno())
+        await reader.read([sql.SQL("SELECT 1").format()], 2.0)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await reader.read([sql.SQL("SELECT FROM nowhere").format(), sql.SQL("SELECT 1").format()], 2.0)
+        await reader.notify("somebody", 2.0)
+        reader.connection.pgconn.untrace()
+        trace.seek(0)
+        sent = [line.split("\t")[3].strip() for line in trace if line.split("\t")[1] == "F"]
+    await reader.close()
+    assert "Flush" not in sent
+    assert sent[-1] == "Sync"
+
+
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
@@ -141,12 +161,12 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
     await admin.execute("CREATE VIEW slow AS SELECT 'pending' AS status FROM pg_sleep(3)")
     queue = PostgresQueue(pooled_url, timeout_s=0.25)
     await queue.depth(TABLE, LIMIT)
-    connection = queue._connection
+    connection = queue._kept
     with pytest.raises(Unavailable) as unavailable:
         await queue.depth(policy, LIMIT)
     assert words in str(unavailable.value)
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
-    assert queue._connection is connection
+    assert queue._kept is connection
     assert await left_behind(pooled_url, crowded[1], admin) == set()
     await queue.close()
     assert caplog.records == []

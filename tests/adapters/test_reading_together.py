@@ -41,12 +41,12 @@ async def test_workers_that_are_read_in_one_cycle_share_one_transaction(
     many = [JOBS, OWN, Queue(table="generation_job", statuses={"pending": ["completed"]})]  # type: ignore[arg-type]  # pydantic makes it one
     await asyncio.gather(*(queue.depth(one, 100) for one in many))
     begun: list[str] = []
-    connection = queue._connection
-    assert connection is not None
+    assert queue._kept is not None
+    connection = queue._kept.connection
     execute = connection.execute
 
     async def noted(query: Any, *rest: Any, **more: Any) -> Any:
-        begun.append(str(query))
+        begun.append(query.as_string())
         return await execute(query, *rest, **more)
 
     connection.execute = noted  # type: ignore[method-assign]  # only to see what is sent

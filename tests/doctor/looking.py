@@ -9,7 +9,7 @@ import psycopg
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_checks import QueueChecks
-from controller.adapters.postgres_connection import connect
+from controller.adapters.postgres_connection import Reader
 from controller.findings import Finding, Level
 from controller.policy import WorkerPolicy
 
@@ -43,20 +43,20 @@ class Patient:
     async def findings(self) -> dict[str, Finding]:
         """By what they are about; the worst where there are several."""
         queue = PostgresQueue(self.url, timeout_s=TIMEOUT_S)
-        connection = await connect(self.url)
+        reader = await Reader.connect(self.url)
         try:
-            found = await QueueChecks(connection, queue, TIMEOUT_S).look(self.worker)
+            found = await QueueChecks(reader, queue, TIMEOUT_S).look(self.worker)
         finally:
-            await connection.close()
+            await reader.close()
             await queue.close()
         order = list(Level)
         return {finding.about: finding for finding in sorted(found, key=lambda one: order.index(one.level))}
 
     async def longest_job(self) -> float | None:
         queue = PostgresQueue(self.url, timeout_s=TIMEOUT_S)
-        connection = await connect(self.url)
+        reader = await Reader.connect(self.url)
         try:
-            return await QueueChecks(connection, queue, TIMEOUT_S).longest_job(self.worker)
+            return await QueueChecks(reader, queue, TIMEOUT_S).longest_job(self.worker)
         finally:
-            await connection.close()
+            await reader.close()
             await queue.close()

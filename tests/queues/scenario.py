@@ -112,7 +112,7 @@ class Stage:
         try:
             depth, rest = await postgres.depth(queue, LIMIT), await postgres.rest(queue, LIMIT)
             claim = await postgres.longest_claim(queue, LIMIT)
-            assert claim is None or 0 <= claim, "how long the oldest claim has been worked on, where anybody can tell"
+            assert claim is None or claim >= 0, "how long the oldest claim has been worked on, where anybody can tell"
         finally:
             await postgres.close()
         return Count(depth.pending, depth.processing, rest.scheduled, rest.failed, depth.stale, depth.oldest_age_s)
