@@ -228,16 +228,12 @@ async def _until_told(controller: Controller, settings: Settings) -> int:
 
 async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
-
-    async def channels() -> set[str]:
-        every = [await controller.queue.channels(worker.queue) for worker in controller.policy.workers.values()]
-        return {channel for some in every for channel in some}
-
+    queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
     await Listener(
         (direct or settings.database_url).get_secret_value(),
         "DATABASE_DIRECT_URL" if direct else "DATABASE_URL",
-        channels,
+        lambda: controller.queue.every_channel(queues),
         leading=lambda: controller.leadership.lease is not None,
         begun=controller.runner.wake,
         wake=controller.runner.wake,

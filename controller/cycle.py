@@ -96,6 +96,7 @@ class Cycle:
             "stale": self.queue.stale if self.queue else None,
             "depth_shown": self.queue.shown(self.queue.depth) if self.queue else None,
             "pending_shown": self.queue.shown(self.queue.pending) if self.queue else None,
+            "stale_shown": self.queue.shown(self.queue.stale) if self.queue else None,
             "processing_shown": self.queue.shown(self.queue.processing) if self.queue else None,
             "max_workers": self.max_workers,
             "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,

@@ -147,7 +147,8 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     each = situation.policy.jobs_per_worker
     if decision.direction is not Direction.DOWN or each is None:
         return decision
-    busy = math.ceil(queue.processing / each)
+    counted = queue.limit is None or queue.processing < queue.limit
+    busy = math.ceil(queue.processing / each) if counted else decision.current  # nobody knows how many more there are
     if busy <= decision.desired:
         return decision
     stay = f"at least {workers(busy)}" if busy < decision.current else "nobody can be spared"

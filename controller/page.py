@@ -85,7 +85,7 @@ def _facts(worker: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "depth", _number(worker.get("depth_shown"), "unknown")
     yield "pending", _number(worker.get("pending_shown"))
     yield "processing", _number(worker.get("processing_shown"))
-    yield "stale", _number(worker.get("stale") or None)
+    yield "stale", _number(worker.get("stale_shown") if worker.get("stale") else None)
     yield "oldest has waited", _seconds(worker["oldest_age_s"])
     for key in ("running", "configured", "recommended", "desired"):
         yield key, _number(worker[key], "unknown")

@@ -290,8 +290,12 @@ class WorkerPolicy(_Part):
     @property
     def enough(self) -> int:
         """A count that goes as far as this decides all that there is to decide: it is beyond the highest tier."""
-        tiers = (tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)
-        return max(1, *tiers, self.max_replicas * (self.jobs_per_worker or 0))
+        return max([1, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)])
+
+    @property
+    def busy(self) -> int:
+        """So many jobs in work keep every worker that there may be; 0: nobody asks how many there are."""
+        return self.max_replicas * (self.jobs_per_worker or 0)
 
     @property
     def count_limit(self) -> int:

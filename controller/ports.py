@@ -60,8 +60,11 @@ class Report(Protocol):
 class Queue(Protocol):
     """Reads how many jobs wait and run. Raises Unavailable, never guesses."""
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
-        """No count goes past the limit. Up to `enough` all are of this moment; beyond, they may be of the last 30 s."""
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        """No count goes past the limit. Up to `enough`, and of jobs in work up to `busy`, they are of this moment.
+
+        Beyond, they may be some seconds old.
+        """
 
     async def close(self) -> None:
         """Lets go of what it holds; the next reading takes it up again."""

@@ -249,7 +249,8 @@ class Reconciler:
         return await self._in_one_go(account, reading, recalled.version, lease)
 
     async def _depth(self) -> QueueDepth:
-        return await self._world.queue.depth(self.policy.queue, self.policy.count_limit, self.policy.enough)
+        policy = self.policy
+        return await self._world.queue.depth(policy.queue, policy.count_limit, policy.enough, policy.busy)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):

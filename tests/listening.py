@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ import psycopg
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_listener import Listener
+from controller.policy import Queue
 
 CHANNEL = "new_generation_job"
 OURS = "application_name = 'worker-autoscaler' AND datname = current_database()"
@@ -49,12 +50,17 @@ class Ear:
 
 @asynccontextmanager
 async def listening(
-    dsn: str, queue: PostgresQueue, *channels: str, variable: str = "DATABASE_URL"
+    dsn: str,
+    queue: PostgresQueue,
+    *channels: str,
+    variable: str = "DATABASE_URL",
+    queues: Sequence[Queue] = (),
 ) -> AsyncIterator[Ear]:
+    """On these channels; or on those of `queues`."""
     ear = Ear()
 
-    async def which() -> tuple[str, ...]:
-        return channels or (CHANNEL,)
+    async def which() -> Collection[str]:
+        return await queue.every_channel(queues) if queues else channels or (CHANNEL,)
 
     listener = Listener(dsn, variable, which, lambda: ear.leads, ear.begin, ear.wake, queue.notify, ear.report)
     task = asyncio.create_task(listener.run())

@@ -58,6 +58,11 @@ def observed(
     )
 
 
+def beyond_counting(configured: int, *, limit: int) -> Observation:
+    """So many jobs in work that nobody counted them all."""
+    return replace(observed(limit, configured), queue=QueueDepth(0, limit, limit=limit))
+
+
 def history(
     *, up: float | None = None, down: float | None = None, since: float | None = LONG_AGO, unbroken: float | None = None
 ) -> History:
@@ -351,6 +356,13 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
             (
                 "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are being worked on, up to 5 by each worker, "
                 "so at least 2 workers: 4 → 2"
+            ),
+        ),
+        (
+            decide(policy(jobs_per_worker=5), beyond_counting(4, limit=10), history(), NOW),
+            (
+                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are being worked on, up to 5 "
+                "by each worker, so nobody can be spared"
             ),
         ),
         (

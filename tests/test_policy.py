@@ -352,9 +352,9 @@ def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> N
         (None, 100, None, 101, 10_000),
         (50, 100, None, 101, 101),
         (None, 20_000, None, 20_001, 20_001),
-        (50, 10, 200, 600, 600),
+        (50, 10, 200, 11, 50),
     ],
-    ids=["the limit is far", "never below the top tier", "a high top tier", "as many jobs as keep every worker busy"],
+    ids=["the limit is far", "never below the top tier", "a high top tier", "jobs in work are no depth"],
 )
 def test_counting_goes_to_the_limit_and_always_as_far_as_any_decision_needs(
     limit: int | None, top: int, jobs: int | None, enough: int, counted: int

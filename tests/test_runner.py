@@ -55,7 +55,7 @@ class Jobs:
 
     async def close(self) -> None: ...
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         self.readings += 1
         if queue.table == "bad" and self.breaks:
             raise ZeroDivisionError("a bug")
@@ -69,7 +69,7 @@ class DeafJobs(Jobs):
     told_to_end: asyncio.Event = field(default_factory=asyncio.Event)
     freed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         while not self.freed.is_set():
             try:
                 await self.freed.wait()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres_connection import (
+    AS_PLANNED,
     BY_INDEX,
     CONNECT_TIMEOUT_S,
     Answer,
@@ -20,7 +21,7 @@ from controller.adapters.postgres_connection import (
     setting,
 )
 from controller.adapters.postgres_words import in_words
-from controller.adapters.queues.far import NEAR, FarCounts, Wanted
+from controller.adapters.queues.far import FarCounts, Stops, Wanted
 from controller.adapters.queues.places import Located, located
 from controller.adapters.queues.query import depth_of
 from controller.model import QueueDepth, Rest
@@ -28,15 +29,16 @@ from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 
 T = TypeVar("T")
+_LOOK_AGAIN_S = 300.0
 
 
 @dataclass(eq=False)
 class _Asked:
-    """A reading that somebody waits for. near: where its counts stop at first."""
+    """A reading that somebody waits for."""
 
     queue: QueuePolicy
     wanted: Wanted
-    near: int
+    stops: Stops
     answer: QueueDepth | Unavailable | None = None
 
 
@@ -47,21 +49,34 @@ class PostgresQueue:
         self._dsn = dsn
         self._timeout_s = timeout_s
         self._kept: Reader | None = None
-        self._located: dict[str, Located] = {}
+        self._located: dict[str, tuple[Located, float]] = {}
         self._far = FarCounts()
         self._waiting: list[_Asked] = []
         self._failed_last: set[str] = set()
         # One connection serves all queues of the database, one reading at a time.
         self._turn = asyncio.Lock()
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
 
-        Every reading counts up to `enough`, beyond which nobody decides otherwise. What is beyond is for people to see:
-        it is counted up to `limit` as often as that costs little, and for the longest count every 30 s.
+        Every reading counts up to `enough`, and jobs in work up to `busy`: beyond, nobody decides otherwise. What is
+        beyond is for people to see: it is counted up to `limit` as often as that costs little (see queues/far.py).
         Readings that are asked for at the same moment share one round trip.
         """
-        asked = _Asked(queue, Wanted(_key(queue), limit), min(limit, max(enough, NEAR)))
+        asked = _Asked(queue, Wanted(_key(queue), limit), Stops.near(limit, enough, busy))
+        if asked.wanted.key in self._failed_last:
+            await asyncio.sleep(0)  # whoever can be read goes first, and waits for nobody else
+            async with self._turn:
+                asked.answer = await self._alone(asked)
+        else:
+            await self._along(asked)
+        if isinstance(asked.answer, Unavailable):
+            raise asked.answer
+        assert asked.answer is not None, "whoever has the turn answers everybody"
+        return asked.answer
+
+    async def _along(self, asked: _Asked) -> None:
+        """With all others that are asked for in this moment."""
         self._waiting.append(asked)
         try:
             async with self._turn:
@@ -71,10 +86,6 @@ class PostgresQueue:
         finally:
             if asked in self._waiting:
                 self._waiting.remove(asked)
-        if isinstance(asked.answer, Unavailable):
-            raise asked.answer
-        assert asked.answer is not None, "whoever has the turn answers everybody"
-        return asked.answer
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
         """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
@@ -96,6 +107,23 @@ class PostgresQueue:
             return ()
         async with self._turn:
             return (await self._guarded(queue, lambda: self._find(queue))).channels
+
+    async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
+        """Of all queues that can tell: one that cannot be read now takes no other's wake-ups away.
+
+        Raises:
+            Unavailable: none can tell, and one cannot be read.
+        """
+        known: set[str] = set()
+        unknown: Unavailable | None = None
+        for queue in queues:
+            try:
+                known |= set(await self.channels(queue))
+            except Unavailable as unavailable:
+                unknown = unavailable
+        if unknown is not None and not known:
+            raise unknown
+        return known
 
     async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
         """The depth query as it is sent, with counts that stop there: for doctor, who asks for its plan."""
@@ -127,24 +155,21 @@ class PostgresQueue:
         await self._drop()
 
     async def _answer_all(self, first: _Asked) -> None:
-        """Everybody who waits, in one round trip; whoever spoils it, then or the last time, is asked alone."""
+        """Everybody who waits, in one round trip; where somebody spoils it, each is asked alone."""
         batch = [first, *(one for one in self._waiting if one is not first)]
         self._waiting = []
-        together = [one for one in batch if one.wanted.key not in self._failed_last]
-        if len(together) > 1:
+        if len(batch) > 1:
             try:
-                answers = await self._guarded(None, lambda: self._depths(together), len(together))
+                answers = await self._guarded(None, lambda: self._depths(batch), len(batch))
             except Unavailable as unavailable:
                 if self._kept is None:  # nobody can be asked, so there is no need to ask each
-                    for one in batch:
-                        one.answer = unavailable
-                    return
-            else:
-                for one, answer in zip(together, answers, strict=True):
-                    one.answer = answer
-        for one in batch:
-            if one.answer is None:
-                one.answer = await self._alone(one)
+                    answers = [unavailable] * len(batch)
+                else:
+                    answers = [await self._alone(one) for one in batch]
+            for one, answer in zip(batch, answers, strict=True):
+                one.answer = answer
+        else:
+            first.answer = await self._alone(first)
 
     async def _alone(self, asked: _Asked) -> QueueDepth | Unavailable:
         answer: QueueDepth | Unavailable
@@ -192,43 +217,35 @@ class PostgresQueue:
             return await ask()
 
     async def _depths(self, batch: Sequence[_Asked]) -> list[QueueDepth | Unavailable]:
-        near = await self._counted([(one.queue, one.near) for one in batch])
+        depths = await self._counted([(one.queue, one.stops) for one in batch])
         now = asyncio.get_running_loop().time()
-        due = [
-            one
-            for one, depth in zip(batch, near, strict=True)
-            if isinstance(depth, QueueDepth) and self._far.are_due(one.wanted, depth, now)
-        ]
+        near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
+        due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
         if due:
-            for one, depth in zip(
-                due, await self._counted([(one.queue, one.wanted.limit) for one in due]), strict=True
-            ):
-                if isinstance(depth, QueueDepth):
+            everything = [(one.queue, Stops(one.wanted.limit, one.wanted.limit)) for one in due]
+            for one, depth in zip(due, await self._counted(everything), strict=True):
+                if _was_counted(depth):
                     self._far.keep(one.wanted, depth, now)
         return [
-            depth if isinstance(depth, Unavailable) or depth.limit is None else self._far.complete(one.wanted, depth)
-            for one, depth in zip(batch, near, strict=True)
+            self._far.complete(one.wanted, depth, one.stops) if _was_counted(depth) else depth
+            for one, depth in zip(batch, depths, strict=True)
         ]
 
-    async def _counted(self, queues: Sequence[tuple[QueuePolicy, int]]) -> list[QueueDepth | Unavailable]:
-        """One reading of each queue, none of whose counts goes past its limit."""
-        statements: list[sql.Composed] = []
+    async def _counted(self, queues: Sequence[tuple[QueuePolicy, Stops]]) -> list[QueueDepth | Unavailable]:
+        """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
+        statements = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
-        for index, (queue, _) in enumerate(queues):
-            if queue.sql is not None:
-                # A cursor: of a query that returns the whole table, two rows are fetched, and nothing but a query can
-                # be declared as one.
-                cursor = sql.Identifier(f"reading_{index}")
-                statements.append(sql.SQL("DECLARE {} CURSOR FOR {}").format(cursor, sql.SQL(queue.sql)))
-                place_of[index] = len(statements)
-                statements.append(sql.SQL("FETCH 2 FROM {}").format(cursor))
-        statements.append(setting(BY_INDEX))
-        for index, (queue, limit) in enumerate(queues):
+        for index, (queue, stops) in enumerate(queues):
             if queue.sql is None:
                 place_of[index] = len(statements)
-                statements.append((await self._find(queue)).place.depth(limit))
+                statements.append((await self._find(queue)).place.depth(*stops))
+        statements.append(setting(AS_PLANNED))
+        for index, (queue, _) in enumerate(queues):
+            if queue.sql is not None:
+                place_of[index] = len(statements) + 2
+                statements += _own_query(queue.sql)
         answers = await (await self._reader()).read(statements, self._timeout_s, counts=len(queues))
-        return [_depth(queue, limit, answers[place_of[index]]) for index, (queue, limit) in enumerate(queues)]
+        return [_depth(queue, stops, answers[place_of[index]]) for index, (queue, stops) in enumerate(queues)]
 
     async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
         statement = (await self._find(queue)).place.rest(limit)
@@ -245,10 +262,13 @@ class PostgresQueue:
         return None if seconds is None else max(0.0, float(seconds))
 
     async def _find(self, queue: QueuePolicy) -> Located:
-        key = _key(queue)
-        if key not in self._located:
-            self._located[key] = await located(queue, self._ask)
-        return self._located[key]
+        """Looked up again now and then: a column that was added since makes no statement fail."""
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        place, until = self._located.get(key, (None, 0.0))
+        if place is None or now >= until:
+            place = await located(queue, self._ask)
+            self._located[key] = place, now + _LOOK_AGAIN_S
+        return place
 
     async def _ask(self, statement: sql.Composed) -> Sequence[tuple[Any, ...]]:
         (answer,) = await (await self._reader()).read([statement], self._timeout_s)
@@ -265,7 +285,21 @@ class PostgresQueue:
             await kept.close()
 
 
-def _depth(queue: QueuePolicy, limit: int, answer: Answer) -> QueueDepth | Unavailable:
+def _own_query(text: str) -> list[sql.Composed]:
+    """What reads it: of a cursor, two rows are fetched, and nothing but a query can be declared as one.
+
+    A query can set what the next one goes by (search_path, say); rolling back to before it takes that back.
+    """
+    savepoint, cursor = sql.SQL("SAVEPOINT own").format(), sql.SQL("DECLARE own CURSOR FOR {}").format(sql.SQL(text))
+    return [savepoint, cursor, sql.SQL("FETCH 2 FROM own").format(), sql.SQL("ROLLBACK TO own").format()]
+
+
+def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
+    """By us, with limits; and not by a query, which says what it likes."""
+    return isinstance(depth, QueueDepth) and depth.limit is not None
+
+
+def _depth(queue: QueuePolicy, stops: Stops, answer: Answer) -> QueueDepth | Unavailable:
     if queue.sql is not None:
         try:
             return depth_of(answer.columns, answer.rows)
@@ -273,7 +307,7 @@ def _depth(queue: QueuePolicy, limit: int, answer: Answer) -> QueueDepth | Unava
             return unavailable
     ((pending, age, processing, stale),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
-    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, limit)
+    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, stops.waiting)
 
 
 def _key(queue: QueuePolicy) -> str:

@@ -147,7 +147,7 @@ class QueueChecks:
 
     async def _depth(self, worker: WorkerPolicy) -> Finding:
         try:
-            depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough)
+            depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
         except Unavailable as unavailable:
             return error("queue", str(unavailable))
         age = f"; the oldest ready one has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""

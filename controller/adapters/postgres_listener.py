@@ -92,8 +92,17 @@ class Listener:
                 async for _ in connection.notifies(timeout=_ALIVE_S):
                     self.wake()
                 await _say_to(connection, "SELECT 1")
+                if await self._are_more_than(channels):
+                    return
         finally:
             await connection.close()
+
+    async def _are_more_than(self, channels: Collection[str]) -> bool:
+        """Whether a queue has announced jobs all along that could not be read when listening began."""
+        try:
+            return not set(await self.channels()) <= set(channels)
+        except Unavailable:
+            return False
 
     def _deaf(self) -> str:
         if self.variable == "DATABASE_URL":

@@ -63,6 +63,7 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
     return _first(
         error,
         {
+            errors.ProtocolViolation: "queue.sql has placeholders such as $1, which nobody fills; write the values",
             errors.ReadOnlySqlTransaction: f"queue.sql would write ({brief(error)}); a query of a depth only reads",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({brief(error)}); a query of a depth only reads",
             errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; give it an index, or count no further: "

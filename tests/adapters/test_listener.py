@@ -21,6 +21,7 @@ from controller.ports import Unavailable
 from tests.faults.proxy import Link, Mode
 from tests.listening import CHANNEL, end_sessions, listening, sessions
 from tests.processes import QUICK, running
+from tests.queues.scenario import SCHEMAS
 from tests.scene import Scene
 
 Connection = psycopg.AsyncConnection[Any]
@@ -83,6 +84,20 @@ async def test_channels_may_have_any_name(admin: Connection, queue: PostgresQueu
         for channel in odd:
             await admin.execute("SELECT pg_notify(%s, 'x')", (channel,))
         await ear.until(lambda: ear.woken == len(odd))
+
+
+async def test_a_queue_that_cannot_be_read_takes_no_other_s_wake_ups_away_and_is_listened_to_once_it_can(
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: None
+) -> None:
+    library = Queue(preset="oban")
+    async with listening(database_url, queue, queues=[library, Queue(table="generation_job", wake_on=CHANNEL)]) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        await enqueue(admin, 1)
+        await ear.until(lambda: ear.woken == 1)
+        await admin.execute((SCHEMAS / "oban.sql").read_text().encode())
+        await ear.until(lambda: ear.begun == 2)
+        await admin.execute("SELECT pg_notify('public.oban_insert', '')")
+        await ear.until(lambda: ear.woken >= 2)
 
 
 async def test_who_does_not_lead_listens_on_no_connection(

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from controller.adapters import postgres
 from controller.adapters.postgres import PostgresQueue
 from controller.demo.jobs import create_queue, enqueue
 from controller.model import QueueDepth, Rest
@@ -69,6 +70,44 @@ async def test_one_queue_that_fails_spoils_no_other_s_reading_now_or_later(
         assert isinstance(bad, Unavailable)
         assert own == QueueDepth(5, 6)
     assert queue._failed_last == {queue_key(broken)}
+
+
+async def test_whoever_failed_the_last_time_keeps_nobody_else_waiting(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 3)
+    slow = Queue(sql="SELECT 1 AS pending, 0 AS processing FROM pg_sleep(30)")
+    with pytest.raises(Unavailable, match="took longer than"):
+        await queue.depth(slow, 100)
+    waiting = asyncio.create_task(queue.depth(slow, 100))
+    good = asyncio.create_task(queue.depth(JOBS, 100))
+    await good
+    assert not waiting.done()
+    with pytest.raises(Unavailable):
+        await waiting
+
+
+@pytest.mark.parametrize("local", ["true", "false"])
+async def test_what_an_own_query_sets_is_gone_before_the_next_is_asked(
+    admin: Connection, queue: PostgresQueue, local: str
+) -> None:
+    await enqueue(admin, 3)
+    await admin.execute("CREATE SCHEMA other")
+    await admin.execute("CREATE TABLE other.generation_job (LIKE generation_job)")
+    sly = Queue(sql=f"SELECT 1 AS pending, 0 AS processing, set_config('search_path', 'other', {local})")
+    count = Queue(sql="SELECT count(*) AS pending, 0 AS processing FROM generation_job")
+    for _ in range(2):
+        answers = await asyncio.gather(*(queue.depth(one, 100) for one in (sly, JOBS, count)))
+        assert [answer.pending for answer in answers] == [1, 3, 3]
+
+
+async def test_a_column_that_was_added_counts_from_the_next_look_on(
+    admin: Connection, queue: PostgresQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_LOOK_AGAIN_S", 0)
+    await admin.execute("CREATE TABLE job (status text)")
+    await admin.execute("INSERT INTO job VALUES ('pending')")
+    assert (await queue.depth(Queue(table="job"), 100)).pending == 1
+    await admin.execute("ALTER TABLE job ADD scheduled_for timestamptz DEFAULT now() + interval '1 h'")
+    assert (await queue.depth(Queue(table="job"), 100)).pending == 0
 
 
 def queue_key(queue: Queue) -> str:

@@ -55,7 +55,7 @@ class SimulatedQueue:
     link: Link
     last_read: int | None = None
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0) -> QueueDepth:
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         self.last_read = None
         depth: int = await self.link.ask(self.server.count, _TIMEOUT_S)
         self.last_read = depth

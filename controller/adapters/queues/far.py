@@ -14,15 +14,32 @@ from controller.model import QueueDepth
 
 NEAR = 200
 """So many jobs cost hardly more to count than none."""
-_HOLDS_FOR_S = 30.0
-"""How long a count holds that went all the way to its limit; one that went half as far holds half as long."""
+_HOLDS_FOR_S = 9.0
+"""How long a count holds that went all the way to its limit; one that went half as far holds half as long. It is less
+than the usual interval, so that each cycle shows what is, and only what wakes us between two of them goes by less."""
 
 
 class Wanted(NamedTuple):
-    """Which queue's count, and up to where."""
+    """Which queue's count, and up to where it may go."""
 
     key: str
     limit: int
+
+
+class Stops(NamedTuple):
+    """Where the counts of a reading stop: of jobs that wait, and of those that were claimed."""
+
+    waiting: int
+    claimed: int
+
+    @classmethod
+    def near(cls, limit: int, enough: int, busy: int) -> Stops:
+        """As far as decisions need it: the depth up to `enough`, and jobs in work up to `busy`."""
+        return cls(min(limit, max(enough, NEAR)), min(limit, max(enough, busy, NEAR)))
+
+    def reached(self, depth: QueueDepth) -> tuple[bool, bool, bool]:
+        """Whether each count of a reading with these stops ended at one."""
+        return depth.pending >= self.waiting, depth.processing >= self.claimed, depth.stale >= self.claimed
 
 
 class _Known(NamedTuple):
@@ -36,38 +53,35 @@ class FarCounts:
 
     _known: dict[Wanted, _Known] = field(default_factory=dict)
 
-    def are_due(self, wanted: Wanted, near: QueueDepth, now: float) -> bool:
+    def are_due(self, wanted: Wanted, near: QueueDepth, stops: Stops, now: float) -> bool:
         """Whether a count that stopped early has to be carried on: nothing stands for the rest, or not any more."""
-        if not _stopped(near, wanted.limit):
+        if not any(_short(near, stops, wanted.limit)):
             return False
         known = self._known.get(wanted)
-        return known is None or now >= known.until or not _reaches(known.depth, near)
+        if known is None or now >= known.until:
+            return True
+        stopped = zip(_short(near, stops, wanted.limit), _counts(near), _counts(known.depth), strict=True)
+        return any(is_short and far < count for is_short, count, far in stopped)
 
     def keep(self, wanted: Wanted, depth: QueueDepth, now: float) -> None:
         share = max(_counts(depth)) / wanted.limit
         self._known[wanted] = _Known(depth, now + _HOLDS_FOR_S * share)
 
-    def complete(self, wanted: Wanted, near: QueueDepth) -> QueueDepth:
+    def complete(self, wanted: Wanted, near: QueueDepth, stops: Stops) -> QueueDepth:
         """The near reading, with what is known in the place of each count that stopped."""
-        counts = _counts(near)
-        if _stopped(near, wanted.limit):
-            known = _counts(self._known[wanted].depth)
-            counts = tuple(
-                far if count >= (near.limit or 0) else count for count, far in zip(counts, known, strict=True)
-            )
-        pending, processing, stale = counts
+        short = _short(near, stops, wanted.limit)
+        far = _counts(self._known[wanted].depth) if any(short) else _counts(near)
+        pending, processing, stale = (
+            further if is_short else count for is_short, count, further in zip(short, _counts(near), far, strict=True)
+        )
         return QueueDepth(pending, processing, near.oldest_age_s, stale, wanted.limit)
 
 
-def _counts(depth: QueueDepth) -> tuple[int, ...]:
+def _counts(depth: QueueDepth) -> tuple[int, int, int]:
     return depth.pending, depth.processing, depth.stale
 
 
-def _stopped(near: QueueDepth, limit: int) -> bool:
-    return near.limit is not None and near.limit < limit and max(_counts(near)) >= near.limit
-
-
-def _reaches(far: QueueDepth, near: QueueDepth) -> bool:
-    """Whether each count that stopped in the one went at least as far in the other."""
-    pairs = zip(_counts(far), _counts(near), strict=True)
-    return all(further >= count for further, count in pairs if near.limit is not None and count >= near.limit)
+def _short(near: QueueDepth, stops: Stops, limit: int) -> tuple[bool, ...]:
+    """Which counts stopped, and could go further."""
+    could = (stops.waiting < limit, stops.claimed < limit, stops.claimed < limit)
+    return tuple(reached and further for reached, further in zip(stops.reached(near), could, strict=True))

@@ -73,11 +73,13 @@ class Place:
     stale_is_set: bool = False
     fixed: Mapping[str, sql.Composable] = field(default_factory=dict)
 
-    def depth(self, limit: int) -> sql.Composed:
+    def depth(self, limit: int, claimed: int | None = None) -> sql.Composed:
         """One row: pending, age of the oldest ready job in seconds (or NULL), processing, stale.
 
-        Neither count goes past the limit; beyond it, the age is of the oldest of those that were counted.
+        No count goes past the limit, or where it is given those of claimed jobs past `claimed`; beyond it, the age is
+        of the oldest of those that were counted.
         """
+        claimed = limit if claimed is None else claimed
         form = self.form
         alive = self._alive()
         live = [] if alive is None else [sql.SQL("coalesce({}, false)").format(alive)]
@@ -90,15 +92,16 @@ class Place:
         return sql.SQL(
             "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale "
             "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
-            "(SELECT count(*) AS counted FROM ({processing} LIMIT {limit}) AS b) AS p, "
+            "(SELECT count(*) AS counted FROM ({processing} LIMIT {claimed}) AS b) AS p, "
             "({stale}) AS s"
         ).format(
             common=self._common(),
             age=age,
             ready=self._rows(form.ready, sql.SQL("{} AS since").format(since), ()),
             processing=self._rows(form.processing, sql.SQL("1"), live),
-            stale=self._count(form.processing, stale, limit) if stale else sql.SQL("SELECT 0 AS counted"),
+            stale=self._count(form.processing, stale, claimed) if stale else sql.SQL("SELECT 0 AS counted"),
             limit=limit,
+            claimed=claimed,
         )
 
     def rest(self, limit: int) -> sql.Composed:

@@ -10,6 +10,7 @@ from typing import Any
 from controller.model import QueueDepth
 from controller.ports import Source, Unavailable
 
+_MOST = 1e15
 _EXAMPLE = "SELECT count(*) FILTER (WHERE …) AS pending, count(*) FILTER (WHERE …) AS processing FROM …"
 
 
@@ -26,6 +27,8 @@ def depth_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDept
             raise _wrong(f"returns {has} {name} (its columns are: {there}); write {_EXAMPLE}")
     if len(rows) != 1:
         raise _wrong(f"returns {'no row' if not rows else 'more than one row'}, and one is needed; count in it")
+    if columns.count("oldest_age_s") > 1:
+        raise _wrong("returns more than one column oldest_age_s; name one of them")
     row = dict(zip(columns, rows[0], strict=True))
     age = _number("oldest_age_s", row["oldest_age_s"]) if row.get("oldest_age_s") is not None else None
     return QueueDepth(_count("pending", row["pending"]), _count("processing", row["processing"]), age)
@@ -44,9 +47,10 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         mend = "extract(epoch FROM …)" if name == "oldest_age_s" else "count(*)"
         raise _wrong(f"returns {_kind(value)} as {name}, and a number is needed; write {mend} AS {name}")
-    if not math.isfinite(value) or value < 0:
-        mend = f"greatest(…, 0) AS {name}" if value < 0 else "a number that there is"
-        raise _wrong(f"returns {value} as {name}, which no queue can have; write {mend}")
+    if not math.isfinite(value) or value > _MOST:
+        raise _wrong(f"returns {value:.4g} as {name}, which no queue can have; write a number that there is")
+    if value < 0:
+        raise _wrong(f"returns {value:.20g} as {name}, which no queue can have; write greatest(…, 0) AS {name}")
     return float(value)
 
 

@@ -31,6 +31,8 @@ _LONGEST_CONNECT_S = 2.0
 _LONGEST_WAIT_S = 5.0
 """A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
+_KEEP_S = 60.0
+"""An idle connection is kept for longer than an interval, so that a cycle that a job wakes need not open one."""
 _LONGEST_RETRY_AFTER_S = 3600.0
 """Railway counts by the hour; a longer wait is an accident."""
 _AUTH = ("not authorized", "project token not found", "unauthorized")
@@ -245,7 +247,7 @@ def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:
     ]
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000)))
-    return httpx.AsyncHTTPTransport(socket_options=options)
+    return httpx.AsyncHTTPTransport(socket_options=options, limits=httpx.Limits(keepalive_expiry=_KEEP_S))
 
 
 def _give_up(state: RetryCallState) -> Any:
