@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
-from controller.policy_queue import PRESETS, Columns, Queue, Statuses
+from controller.policy_queue import PRESETS, Columns, Queue, Statuses, split_name
 from controller.policy_text import ConfigurationError, Document, Path, read
 from controller.policy_words import Keys, record
 
@@ -30,7 +30,10 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "effective",
     "json_schema",
     "load_policy",
+    "split_name",
 ]
+# A library's tables have columns of their own, and a query has its own of everything.
+_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
 
 
 class Tier(Part):
@@ -337,8 +340,8 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     def walk(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
         if isinstance(value, BaseModel):
             for key, name in _keys(type(value)).items():
-                if isinstance(value, Queue) and value.kind != "table" and name in {"columns", "statuses"}:
-                    continue  # a library's tables, and a query, have their own
+                if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
+                    continue
                 yield from walk(getattr(value, name), (*path, key))
         elif isinstance(value, dict):
             for name, child in value.items():

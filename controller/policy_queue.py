@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Self
 
@@ -29,7 +30,53 @@ PRESETS = (
 """The queue libraries that are known by name; how each is read stands in adapters/queues/NAME.toml."""
 _A_TABLE_PER_QUEUE = frozenset({"absurd", "pgmq"})
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=127)]
+# What is longer, PostgreSQL cuts off in a name, and does not notify on.
+_NAME_BYTES = 63
+_TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
+# Those of a transaction go with it; these stay with the session, which is one that we keep, or a pooler's.
+_SESSION_LOCK = re.compile(r'\b(pg_(?:try_)?advisory_lock(?:_shared)?)"?\s*\(', re.IGNORECASE)
+
+
+def _printable(text: str) -> str:
+    # A line break in a name would begin a line of SQL in what queue-trigger and doctor print.
+    if not text.isprintable():
+        raise PydanticCustomError("name", "holds a character that cannot be printed; leave it out")
+    return text
+
+
+def _name(text: str) -> str:
+    length = len(_printable(text).encode())
+    if length > _NAME_BYTES:
+        words = f"takes {length} bytes in UTF-8, and no name in PostgreSQL has more than {_NAME_BYTES}; shorten it"
+        raise PydanticCustomError("name", "{text}", {"text": words})
+    return text
+
+
+def split_name(table: str) -> tuple[str, str]:
+    """The schema, "" where none is written, and the name: of `job`, `jobs.job`, or quoted as in SQL: `jobs."a.b"`."""
+    match = _TABLE.fullmatch(table)
+    if match is None:
+        words = 'is not a table\'s name; write NAME or SCHEMA.NAME, each in "quotes" if it has a dot or a quote in it'
+        raise PydanticCustomError("name", "{text}", {"text": words})
+    schema, name = (_unquoted(part or "") for part in match.groups())
+    return schema, name
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _table(text: str) -> str:
+    for name in split_name(text):
+        _name(name)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+QueueName = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(_printable)]
+Prefix = Annotated[str, StringConstraints(max_length=_NAME_BYTES), AfterValidator(_name)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=_NAME_BYTES), AfterValidator(_name)]
+Table = Annotated[str, StringConstraints(min_length=1), AfterValidator(_table)]
 
 
 class Columns(Part):
@@ -47,9 +94,30 @@ class Columns(Part):
 class Statuses(Part):
     """Which values of the status column count as waiting, as being worked on, and as failed for good."""
 
-    pending: tuple[str, ...] = Field(default=("pending",), min_length=1)
-    processing: tuple[str, ...] = Field(default=("processing",), min_length=1)
-    failed: tuple[str, ...] = Field(default=("failed",), min_length=1)
+    pending: tuple[Text, ...] = Field(default=("pending",), min_length=1)
+    processing: tuple[Text, ...] = Field(default=("processing",), min_length=1)
+    failed: tuple[Text, ...] = Field(default=("failed",), min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        problems = list(self._twice())
+        if problems:
+            raise PydanticCustomError("statuses", "counts twice", {"problems": problems})
+        return self
+
+    def _twice(self) -> Iterator[tuple[Path, str]]:
+        seen: dict[str, str] = {}
+        # What the user wrote comes last, since that is what can be mended.
+        for kind in sorted(type(self).model_fields, key=lambda kind: kind in self.model_fields_set):
+            values: tuple[str, ...] = getattr(self, kind)
+            for index, status in enumerate(values):
+                other = seen.setdefault(status, kind)
+                if status in values[:index]:
+                    yield (kind, index), f"stands twice in {kind}, and its jobs would count twice; keep one"
+                elif other != kind:
+                    is_written = other in self.model_fields_set
+                    has = "has it too; keep one" if is_written else f"has it by default; write statuses.{other} too"
+                    yield (kind, index), f"would count twice: {other} {has}"
 
 
 def _known_preset(name: str) -> str:
@@ -77,15 +145,15 @@ class Queue(Part):
         "queue": "write queues: [name]",
         "library": "write preset",
     }
-    table: Identifier | None = None
+    table: Table | None = None
     preset: Annotated[str, AfterValidator(_known_preset), WithJsonSchema({"enum": list(PRESETS)})] | None = None
     sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
-    queues: tuple[Identifier, ...] = ()
+    queues: tuple[QueueName, ...] = ()
     schema_name: Identifier | None = Field(default=None, alias="schema")
-    prefix: Annotated[str, StringConstraints(max_length=63)] | None = None
+    prefix: Prefix | None = None
     columns: Columns = Columns()
     statuses: Statuses = Statuses()
-    wake_on: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    wake_on: Identifier | None = None
     count_limit: Positive = 10_000
     stale_after: Duration | None = None
 
@@ -121,8 +189,21 @@ def _queue_problems(queue: Queue) -> Iterator[tuple[Path, str]]:
     for index, name in enumerate(queue.queues):
         if name in queue.queues[:index]:
             yield ("queues", index), f"names {name} twice"
-    if queue.stale_after is not None and (kind == "sql" or not queue.stale_after):
-        mend = "leave stale jobs out of its processing" if kind == "sql" else "write 15m, or leave it out"
-        yield ("stale_after",), f"{'is for the query to say' if kind == 'sql' else 'is no time at all'}; {mend}"
-    if queue.sql is not None and "\0" in queue.sql:
+    if queue.sql is not None:
+        yield from _query_problems(queue, queue.sql)
+    elif queue.stale_after == 0:
+        yield ("stale_after",), "is no time at all; write 15m, or leave it out"
+
+
+def _query_problems(queue: Queue, sql: str) -> Iterator[tuple[Path, str]]:
+    if queue.stale_after is not None:
+        yield ("stale_after",), "is for the query to say; leave stale jobs out of its processing"
+    if "count_limit" in queue.model_fields_set:
+        yield ("count_limit",), "is for the query to say; count over a subquery that ends in LIMIT"
+    if "\0" in sql:
         yield ("sql",), "holds a character that no query can have"
+    lock = _SESSION_LOCK.search(sql)
+    if lock is not None:
+        name = lock[1].lower()
+        mend = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
+        yield ("sql",), f"calls {name}, and the lock would stay with the connection; {mend}"
