@@ -14,11 +14,12 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
-from controller.policy_queue import PRESETS, Columns, Queue, Statuses, split_name
+from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, split_name
 from controller.policy_text import ConfigurationError, Document, Path, read
 from controller.policy_words import Keys, record
 
 __all__ = [  # one door for everybody else: which file a model stands in is nobody's business
+    "NAME_BYTES",
     "PRESETS",
     "OnUnavailable",
     "Policy",

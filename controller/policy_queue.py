@@ -30,8 +30,8 @@ PRESETS = (
 """The queue libraries that are known by name; how each is read stands in adapters/queues/NAME.toml."""
 _A_TABLE_PER_QUEUE = frozenset({"absurd", "pgmq"})
 
-# What is longer, PostgreSQL cuts off in a name, and does not notify on.
-_NAME_BYTES = 63
+NAME_BYTES = 63
+"""What is longer, PostgreSQL cuts off in a name, and does not notify on."""
 _TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
 # Those of a transaction go with it; these stay with the session, which is one that we keep, or a pooler's.
 _SESSION_LOCK = re.compile(r'\b(pg_(?:try_)?advisory_lock(?:_shared)?)"?\s*\(', re.IGNORECASE)
@@ -46,8 +46,8 @@ def _printable(text: str) -> str:
 
 def _name(text: str) -> str:
     length = len(_printable(text).encode())
-    if length > _NAME_BYTES:
-        words = f"takes {length} bytes in UTF-8, and no name in PostgreSQL has more than {_NAME_BYTES}; shorten it"
+    if length > NAME_BYTES:
+        words = f"takes {length} bytes in UTF-8, and no name in PostgreSQL has more than {NAME_BYTES}; shorten it"
         raise PydanticCustomError("name", "{text}", {"text": words})
     return text
 
@@ -74,8 +74,8 @@ def _table(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_printable)]
 QueueName = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(_printable)]
-Prefix = Annotated[str, StringConstraints(max_length=_NAME_BYTES), AfterValidator(_name)]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=_NAME_BYTES), AfterValidator(_name)]
+Prefix = Annotated[str, StringConstraints(max_length=NAME_BYTES), AfterValidator(_name)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=NAME_BYTES), AfterValidator(_name)]
 Table = Annotated[str, StringConstraints(min_length=1), AfterValidator(_table)]
 
 
