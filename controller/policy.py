@@ -5,110 +5,42 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
+from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, split_name
 from controller.policy_text import ConfigurationError, Document, Path, read
 from controller.policy_words import Keys, record
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_S = 31 * 24 * 3600.0
-LARGEST = 1_000_000_000
-PRESETS = (
-    *(
-        "absurd",
-        "chancy",
-        "delayed",
-        "delayed_job",
-        "django-q2",
-        "django-tasks",
-        "dramatiq-pg",
-        "good_job",
-        "graphile-worker",
-    ),
-    *("oban", "pg-boss", "pgmq", "pgqueuer", "procrastinate", "que", "river", "solid_queue"),
-)
-"""The queue libraries that are known by name; how each is read stands in adapters/queues/NAME.toml."""
-_A_TABLE_PER_QUEUE = frozenset({"absurd", "pgmq"})
-_A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
-
-
-def _duration(value: object) -> float:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise PydanticCustomError("duration", "is not a duration; write 500ms, 30s, 2m or 1h")
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds > _LONGEST_S:
-        raise PydanticCustomError("duration", "is longer than a month; write 500ms, 30s, 2m or 1h")
-    return seconds
-
-
-def _whole(value: object) -> object:
-    # Without this, pydantic reads `replicas: yes` as 1.
-    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
-        raise PydanticCustomError("whole", "must be a whole number")
-    return value
-
-
-def _not_blank(value: str) -> str:
-    if not value or any(character.isspace() or ord(character) < 32 for character in value):
-        raise PydanticCustomError("word", "must be a word without spaces")
-    return value
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$|\$\{", "examples": ["500ms", "30s", "2m"]}),
+__all__ = [  # one door for everybody else: which file a model stands in is nobody's business
+    "NAME_BYTES",
+    "PRESETS",
+    "OnUnavailable",
+    "Policy",
+    "Queue",
+    "RateLimit",
+    "Tier",
+    "WorkerPolicy",
+    "duration_text",
+    "effective",
+    "json_schema",
+    "load_policy",
+    "split_name",
 ]
-Count = Annotated[
-    int,
-    BeforeValidator(_whole),
-    Field(ge=0, le=LARGEST),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _A_VARIABLE]}),
-]
-Positive = Annotated[
-    int,
-    BeforeValidator(_whole),
-    Field(ge=1, le=LARGEST),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _A_VARIABLE]}),
-]
-Word = Annotated[str, AfterValidator(_not_blank)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=127)]
+# A library's tables have columns of their own, and a query has its own of everything.
+_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    mends: ClassVar[Mapping[str, str]] = {}
-    """What to say of keys that people write by mistake."""
-
-
-class Tier(_Part):
+class Tier(Part):
     """`replicas` workers for a depth of at most `up_to` jobs; without `up_to`, for any depth beyond."""
 
-    mends = {
+    mends: ClassVar[Mapping[str, str]] = {
         "from": "a tier begins where the one before it ends, so that there can be no gap; keep only up_to",
         "to": "write up_to",
         "workers": "write replicas",
@@ -117,78 +49,14 @@ class Tier(_Part):
     replicas: Count
 
 
-class Columns(_Part):
-    """The column names. Where scheduled_for is unset, scheduled_for or run_at is used if there is one.
-
-    locked_at: when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at.
-    """
-
-    status: Identifier = "status"
-    scheduled_for: Identifier | None = None
-    created_at: Identifier | None = None
-    locked_at: Identifier | None = None
-
-
-class Statuses(_Part):
-    """Which values of the status column count as waiting, as being worked on, and as failed for good."""
-
-    pending: tuple[str, ...] = Field(default=("pending",), min_length=1)
-    processing: tuple[str, ...] = Field(default=("processing",), min_length=1)
-    failed: tuple[str, ...] = Field(default=("failed",), min_length=1)
-
-
-def _known_preset(name: str) -> str:
-    if name in PRESETS:
-        return name
-    alike = {known.replace("-", "").replace("_", ""): known for known in PRESETS}
-    near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), alike, n=1)
-    mend = f"did you mean {alike[near[0]]}?" if near else f"known are {', '.join(PRESETS)}; or write sql: a query"
-    raise PydanticCustomError("preset", "{text}", {"text": f"is no queue library that is known here; {mend}"})
-
-
-class Queue(_Part):
-    """Where the jobs are: in a `table` of yours, in the tables of a library that is known (`preset`), or as `sql` says.
-
-    table: its name, with its schema where it needs one (`jobs.generation_job`). sql: a query that returns one row with
-    the columns pending and processing, and oldest_age_s where there is one. queues: which ones of the library's; all
-    where none is named. schema_name, prefix: where the library's tables are, if not where it puts them by itself.
-    count_limit: jobs; a deeper backlog is shown as this many and more. stale_after: a job that was claimed longer ago
-    is not being worked on any more.
-    """
-
-    mends = {"name": "write table", "query": "write sql", "queue": "write queues: [name]", "library": "write preset"}
-    table: Identifier | None = None
-    preset: Annotated[str, AfterValidator(_known_preset), WithJsonSchema({"enum": list(PRESETS)})] | None = None
-    sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
-    queues: tuple[Identifier, ...] = ()
-    schema_name: Identifier | None = Field(default=None, alias="schema")
-    prefix: Annotated[str, StringConstraints(max_length=63)] | None = None
-    columns: Columns = Columns()
-    statuses: Statuses = Statuses()
-    wake_on: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
-    count_limit: Positive = 10_000
-    stale_after: Duration | None = None
-
-    @model_validator(mode="after")
-    def _in_one_place(self) -> Self:
-        problems = list(_queue_problems(self))
-        if problems:
-            raise PydanticCustomError("queue", "does not say where", {"problems": problems})
-        return self
-
-    @property
-    def kind(self) -> str:
-        return "table" if self.table is not None else "preset" if self.preset is not None else "sql"
-
-
-class ScaleUp(_Part):
+class ScaleUp(Part):
     """cooldown counts from the last scale-up; max_step is the most workers added at once."""
 
     cooldown: Duration = 30.0
     max_step: Positive | None = None
 
 
-class ScaleDown(_Part):
+class ScaleDown(Part):
     """cooldown counts from the last scale in either direction; max_step is the most workers taken at once.
 
     stabilization_window: going down only to the highest recommendation of that long.
@@ -199,7 +67,7 @@ class ScaleDown(_Part):
     stabilization_window: Duration = 0.0
 
 
-class RateLimitKeys(_Part):
+class RateLimitKeys(Part):
     """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
 
     usage: Word = "worker:rpm:<window>"
@@ -215,17 +83,21 @@ class RateLimitKeys(_Part):
         return usage
 
 
-class RateLimit(_Part):
+class RateLimit(Part):
     """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
 
     rpm: Positive
     keys: RateLimitKeys = RateLimitKeys()
 
 
-class OnUnavailable(_Part):
+class OnUnavailable(Part):
     """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
 
-    mends = {"replicas": "write at_least", "workers": "write at_least", "for": "write after"}
+    mends: ClassVar[Mapping[str, str]] = {
+        "replicas": "write at_least",
+        "workers": "write at_least",
+        "for": "write after",
+    }
     after: Duration
     at_least: Positive
 
@@ -237,13 +109,13 @@ class OnUnavailable(_Part):
         return after
 
 
-class WorkerPolicy(_Part):
+class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the count may change.
 
     jobs_per_worker: so many one worker runs at once; going down keeps as many workers as the jobs in work need.
     """
 
-    mends = {
+    mends: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",
@@ -307,7 +179,7 @@ class WorkerPolicy(_Part):
         return next(tier.replicas for tier in self.tiers if tier.up_to is None or depth <= tier.up_to)
 
 
-class Policy(_Part):
+class Policy(Part):
     """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys.
 
     wake_min_interval: a notification starts a cycle at once, and no two start one within so long.
@@ -330,33 +202,6 @@ class Policy(_Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
-
-
-def _queue_problems(queue: Queue) -> Iterator[tuple[Path, str]]:
-    given = [name for name in ("table", "preset", "sql") if getattr(queue, name) is not None]
-    if len(given) != 1:
-        says = (
-            f"has {' and '.join(given)}, and the jobs are in one place" if given else "does not say where the jobs are"
-        )
-        yield (), f"{says}; write one of table: NAME, preset: {PRESETS[-4]} (or another library), sql: a query"
-        return
-    (kind,) = given
-    for names, where in ((("queues", "schema", "prefix"), "preset"), (("columns", "statuses"), "table")):
-        for name in names:
-            field = "schema_name" if name == "schema" else name
-            if field in queue.model_fields_set and kind != where:
-                hint = ", or write jobs.NAME as the table" if name == "schema" and kind == "table" else ""
-                yield (name,), f"belongs to a queue with {where}:, and this one has {kind}:; leave it out{hint}"
-    if queue.preset in _A_TABLE_PER_QUEUE and not queue.queues:
-        yield (), f"has no queues, and {queue.preset} keeps each in a table of its own; write queues: [name]"
-    for index, name in enumerate(queue.queues):
-        if name in queue.queues[:index]:
-            yield ("queues", index), f"names {name} twice"
-    if queue.stale_after is not None and (kind == "sql" or not queue.stale_after):
-        mend = "leave stale jobs out of its processing" if kind == "sql" else "write 15m, or leave it out"
-        yield ("stale_after",), f"{'is for the query to say' if kind == 'sql' else 'is no time at all'}; {mend}"
-    if queue.sql is not None and "\0" in queue.sql:
-        yield ("sql",), "holds a character that no query can have"
 
 
 def _range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -441,9 +286,9 @@ def _keys(part: type[BaseModel]) -> dict[str, str]:
     return {field.alias or name: name for name, field in part.model_fields.items()}
 
 
-def _part_at(path: Path) -> type[_Part] | None:
+def _part_at(path: Path) -> type[Part] | None:
     """Which model stands at a path, for the names of its keys."""
-    by_shape: dict[tuple[str, ...], type[_Part]] = {
+    by_shape: dict[tuple[str, ...], type[Part]] = {
         (): Policy,
         ("*",): WorkerPolicy,
         ("*", "tiers", "*"): Tier,
@@ -500,8 +345,8 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     def walk(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
         if isinstance(value, BaseModel):
             for key, name in _keys(type(value)).items():
-                if isinstance(value, Queue) and value.kind != "table" and name in {"columns", "statuses"}:
-                    continue  # a library's tables, and a query, have their own
+                if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
+                    continue
                 yield from walk(getattr(value, name), (*path, key))
         elif isinstance(value, dict):
             for name, child in value.items():
@@ -520,15 +365,6 @@ def _as_text(value: object) -> str:
     if isinstance(value, float):
         return duration_text(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def duration_text(seconds: float) -> str:
-    """`90s` rather than 90.0: the shortest way to write a duration that the policy would read back as the same."""
-    for unit in ("h", "m", "s"):
-        whole = seconds / _SECONDS[unit]
-        if seconds and whole == int(whole):
-            return f"{int(whole)}{unit}"
-    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
 
 
 def json_schema() -> dict[str, Any]:

@@ -42,16 +42,19 @@ _WORDS: Mapping[str, str] = {
     "whole": "must be a whole number, not {shown}",
     "greater_than_equal": "must be at least {ge}, not {shown}",
     "less_than_equal": "must be at most {le}, not {shown}",
+    "string_too_long": "is longer than {max_length} characters; shorten it",
     "int_parsing_size": "must be a whole number, not {shown}",
     "string_pattern_mismatch": "a worker's name may have letters, digits, '-', '_' and '.' only, at most 63",
     "string_type": "must be a text, not {shown}; put it in quotes",
     "string_too_short": "is empty",
+    "string_unicode": "{shown} holds a character that cannot be printed; leave it out",
     "dict_type": "must be a mapping (`key: value` lines below it), not {shown}",
     "model_type": "must be a mapping (`key: value` lines below it), not {shown}",
     "tuple_type": "must be a list (`- …` lines below it), not {shown}",
     "after": "{shown} {msg}",
     "duration": "{shown} {msg}",
     "interval": "{shown} {msg}",
+    "name": "{shown} {msg}",
     "preset": "{shown} {msg}",
     "word": "{shown} {msg}",
     "window": "{shown} {msg}",
@@ -67,7 +70,7 @@ def _words(document: Document, path: Path, details: ErrorDetails, keys_at: KeysA
 
 
 def _bounds(details: ErrorDetails) -> dict[str, Any]:
-    return {name: details.get("ctx", {}).get(name) for name in ("ge", "le")}
+    return {name: details.get("ctx", {}).get(name) for name in ("ge", "le", "max_length")}
 
 
 def _shown(document: Document, path: Path, value: object) -> str:

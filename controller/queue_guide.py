@@ -7,21 +7,24 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from controller.adapters.queues.places import table_names
+from controller.adapters.queues.places import TableName, table_names
 from controller.adapters.queues.preset import Preset, load, names
 from controller.adapters.queues.trigger import THROTTLE_MS, trigger_sql
-from controller.policy import Policy, WorkerPolicy
-from controller.ports import Unavailable
+from controller.policy import NAME_BYTES, Policy
+from controller.policy import Queue as QueuePolicy
 
 _TESTED = {"library": "its own client and worker", "schema": "its published tables"}
 _WIDTH = 120
+_Key = tuple[str, str]
+"""A table, by its schema and its name."""
 _NO_WORD = re.compile(r"[^a-z0-9_]+")
 
 COST = f"""\
 -- What NOTIFY costs the writers: PostgreSQL lets transactions that notify commit one after the other. Measured with 32
 -- clients that insert single rows: 9,073 inserts a second without, 2,986 with a notification in each (two thirds less).
 -- Hence the throttle below: at most one notification each {THROTTLE_MS} ms, so that nearly all inserts send none. A job
--- that comes in just after another may go unannounced; the next reading, one interval later at most, finds it.
+-- that comes in just after another may go unannounced, and so may one that comes in just after an insert that is rolled
+-- back: that uses up the pause too. The next reading, one interval later at most, finds it.
 """
 
 
@@ -103,33 +106,71 @@ def _shown_tables(preset: Preset) -> Iterator[str]:
 def triggers(policy: Policy, only: str | None = None) -> Iterator[str]:
     """For each worker whose queue announces nothing, the trigger that would; for the others, why it needs none."""
     yield COST
+    channels = _channels(policy)
+    printed: dict[_Key, str] = {}
     for name, worker in policy.workers.items():
-        if only is None or name == only:
-            yield from _trigger(name, worker)
+        if only is not None and name != only:
+            continue
+        yield from _no_trigger(name, worker.queue)
+        for table in _silent(worker.queue):
+            key = _key(table)
+            yield from _about(name, worker.queue, table, channels[key], printed.get(key))
+            if printed.setdefault(key, name) == name:
+                yield trigger_sql(*key, table.identifier, channels[key])
 
 
-def _trigger(name: str, worker: WorkerPolicy) -> Iterator[str]:
-    queue = worker.queue
+def _key(table: TableName) -> _Key:
+    # Without a schema, the search path says where the table is; what its trigger needs goes into public either way.
+    return table.schema or "public", table.name
+
+
+def _silent(queue: QueuePolicy) -> tuple[TableName, ...]:
+    """The tables that jobs are inserted into, where a trigger would have to announce them."""
+    if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
+        return ()
+    tables = table_names(queue)
+    return tuple(table for table in tables if table.short == tables[0].short)
+
+
+def _channels(policy: Policy) -> dict[_Key, str]:
+    """One for each table, however many workers share it: one that somebody listens on already, where there is one."""
+    chosen: dict[_Key, str] = {}
+    queues = [worker.queue for worker in policy.workers.values()]
+    for queue in sorted(queues, key=lambda queue: queue.wake_on is None):
+        keys = [_key(table) for table in _silent(queue)]
+        known = [chosen[key] for key in keys if key in chosen]
+        for key in keys:
+            named_after = _NO_WORD.sub("_", f"new_{keys[0][1]}".lower())[:NAME_BYTES]
+            chosen.setdefault(key, queue.wake_on or next(iter(known), named_after))
+    return chosen
+
+
+def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
     if queue.sql is not None:
         yield f"-- {name}: its queue is a query, and nobody can tell from it which table the jobs come into.\n"
-        return
-    try:
-        tables = table_names(queue)
-    except Unavailable as unavailable:
-        yield f"-- {name}: {unavailable}\n"
-        return
-    if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
+    elif queue.preset is not None and not _silent(queue):
         preset = load(queue.preset)
         unheard = not queue.queues and all("{queue}" in channel for channel in preset.wakes)
         mend = f"; nobody listens yet: set workers.{name}.queue.queues" if unheard else ""
         yield f"-- {name}: {queue.preset} announces its jobs by itself ({preset.wakes_when}){mend}.\n"
-        return
-    for one in (table for table in tables if table.short == tables[0].short):
-        channel = queue.wake_on or _NO_WORD.sub("_", f"new_{one.name}".lower())[:63]
-        shown = one.identifier.as_string()
+
+
+def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above: str | None) -> Iterator[str]:
+    """What to know of the trigger that announces the worker's jobs; above: the worker that it was printed for."""
+    shown = table.identifier.as_string()
+    if above is None:
         yield f"-- {name}: jobs are inserted into {shown} and announced on {channel}."
-        if queue.wake_on is None:
-            yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
-        else:
-            yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
-        yield trigger_sql(one.schema or "public", one.name, one.identifier, channel)
+    else:
+        yield f"-- {name}: jobs are inserted into {shown} too, and the trigger for {above} announces them on {channel}."
+    if queue.wake_on is None:
+        yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
+    elif queue.wake_on != channel:
+        yield f"-- It listens on {queue.wake_on}, and a table needs one trigger, however many workers share it."
+        yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
+    if above is not None:
+        yield ""
+        return
+    yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
+    if queue.table is not None:
+        yield "-- If it is a view, put the trigger onto the table behind it (after ON):"
+        yield "-- inserts through a view fire none of the view's own."

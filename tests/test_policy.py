@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy import duration_text, effective, json_schema, load_policy
+from controller.policy import duration_text, effective, json_schema, load_policy, split_name
 from controller.policy_text import ConfigurationError, dotted
 
 ROOT = Path(__file__).parents[1]
@@ -332,12 +332,93 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
         ("{sql: 7}", "workers.w.queue.sql: must be a text, not 7"),
         ("{table: a, count_limit: 0}", "workers.w.queue.count_limit: must be at least 1, not 0"),
         ("{query: SELECT 1}", "workers.w.queue.query: is not a key: write sql"),
+        (f"{{table: a, wake_on: {'日' * 22}}}", "takes 66 bytes in UTF-8, and no name in PostgreSQL has more than 63"),
+        (f"{{table: a, wake_on: {'c' * 64}}}", "workers.w.queue.wake_on: is longer than 63 characters; shorten it"),
+        (f"{{table: jobs.{'é' * 32}}}", "takes 64 bytes in UTF-8, and no name in PostgreSQL has more than 63; shorten"),
+        (f"{{table: a, columns: {{status: {'é' * 32}}}}}", "workers.w.queue.columns.status: '"),
+        ("{table: a.b.c}", "workers.w.queue.table: 'a.b.c' is not a table's name; write NAME or SCHEMA.NAME, each in"),
+        ("{table: 'a\"b'}", "'a\"b' is not a table's name"),
+        ("{table: '\"\"'}", "'\"\"' is not a table's name"),
+        ("{table: '\"\".b'}", "'\"\".b' is not a table's name"),
+        ("{table: .b}", "'.b' is not a table's name"),
+        ("{table: ''}", "workers.w.queue.table: is empty"),
+        ("{table: a, statuses: {pending: [x, y, x]}}", "workers.w.queue.statuses.pending[2]: stands twice in pending"),
+        (
+            "{table: a, statuses: {processing: [x], pending: [y, x]}}",
+            "workers.w.queue.statuses.processing[0]: would count twice: pending has it too; keep one",
+        ),
+        (
+            "{table: a, statuses: {pending: [new, failed]}}",
+            "statuses.pending[1]: would count twice: failed has it by default; write statuses.failed too",
+        ),
+        ("{sql: SELECT 1, count_limit: 10000}", "workers.w.queue.count_limit: is for the query to say; count over a"),
+        ("{sql: 'SELECT pg_advisory_lock(1)'}", "calls pg_advisory_lock, and the lock would stay with the connection;"),
+        (
+            "{sql: 'SELECT PG_Try_Advisory_Lock_Shared (1)'}",
+            "connection; read pg_locks, or take pg_try_advisory_xact_lock_shared, which ends with the query",
+        ),
+        ("{sql: 'SELECT pg_catalog.\"pg_try_advisory_lock\"(1)'}", "calls pg_try_advisory_lock, and the lock"),
     ],
 )
 def test_a_queue_is_in_one_place_and_what_makes_no_sense_there_is_refused(queue: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         load_policy(QUEUE.format(queue=queue), {})
     assert any(problem in str(one) for one in error.value.problems), error.value.problems
+
+
+@pytest.mark.parametrize("character", ["\n", "\t", "\0", "\r", "\x1b", "\x7f", "\x85", "\u2028", "\ud800"])
+@pytest.mark.parametrize(
+    ("queue", "place"),
+    [
+        ("{table: '${X}'}", "table"),
+        ("{table: a, wake_on: '${X}'}", "wake_on"),
+        ("{table: a, columns: {status: '${X}'}}", "columns.status"),
+        ("{table: a, columns: {locked_at: '${X}'}}", "columns.locked_at"),
+        ("{table: a, statuses: {failed: [dead, '${X}']}}", "statuses.failed[1]"),
+        ("{preset: river, schema: '${X}'}", "schema"),
+        ("{preset: delayed_job, prefix: '${X}'}", "prefix"),
+        ("{preset: river, queues: [a, '${X}']}", "queues[1]"),
+    ],
+)
+def test_a_name_that_would_break_the_line_it_is_printed_on_is_refused(queue: str, place: str, character: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load_policy(QUEUE.format(queue=queue), {"X": f"a{character}DROP"})
+    (problem,) = error.value.problems
+    assert f"workers.w.queue.{place}: 'a" in str(problem)
+    assert "holds a character that cannot be printed; leave it out" in str(problem)
+    assert character not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        f"{{table: {'日' * 21}, wake_on: {'日' * 21}}}",
+        f"{{table: {'s' * 63}.{'t' * 63}}}",
+        "{table: a, statuses: {pending: [failed], failed: [dead]}}",
+        "{sql: 'SELECT pg_try_advisory_xact_lock(1), my_pg_advisory_lock(2), pg_advisory_unlock(3)'}",
+        "{sql: SELECT 1 FROM pg_locks -- those of pg_advisory_lock}",
+    ],
+)
+def test_what_only_looks_like_what_is_refused_is_accepted(queue: str) -> None:
+    load_policy(QUEUE.format(queue=queue), {})
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("job", ("", "job")),
+        ("jobs.job", ("jobs", "job")),
+        ('jobs."a.b"', ("jobs", "a.b")),
+        ('"a""b".c d', ('a"b', "c d")),
+    ],
+)
+def test_a_table_s_name_is_split_as_sql_would(table: str, names: tuple[str, str]) -> None:
+    assert split_name(table) == names
+
+
+def test_a_query_is_shown_without_a_limit_that_it_does_not_have() -> None:
+    policy, document = load_policy(QUEUE.format(queue="{sql: SELECT 1}"), {})
+    assert not [path for path, _, _ in effective(policy, document) if "count_limit" in path]
 
 
 def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> None:

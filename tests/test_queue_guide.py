@@ -22,13 +22,14 @@ Connection = psycopg.AsyncConnection[Any]
 ID = {"RAILWAY_WORKER_SERVICE_ID": "w"}
 
 
-def policy_text(queue: str) -> str:
-    return f"workers: {{a: {{service: s, max_replicas: 1, tiers: [{{replicas: 1}}], queue: {queue}}}}}"
-
-
-def printed(queue: str) -> str:
-    policy, _ = load_policy(policy_text(queue), {})
-    return "\n".join(triggers(policy))
+def printed(*queues: str, only: str | None = None) -> str:
+    """For the workers a, b, …, each with one of the queues."""
+    workers = ", ".join(
+        f"{name}: {{service: {name}, max_replicas: 1, tiers: [{{replicas: 1}}], queue: {queue}}}"
+        for name, queue in zip("ab", queues, strict=False)
+    )
+    policy, _ = load_policy(f"workers: {{{workers}}}", {})
+    return "\n".join(triggers(policy, only))
 
 
 @pytest.fixture
@@ -119,6 +120,134 @@ async def test_the_printed_trigger_can_be_taken_away_as_it_says(admin: Connectio
     left = await (await admin.execute("SELECT count(*) FROM pg_class WHERE relname LIKE '%_last'")).fetchone()
     assert len(undo) == 3
     assert left == (0,)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        ["日" * 21],
+        ["t" * 63],
+        [f"{'t' * 53}_one", f"{'t' * 53}_two"],
+        ["t" * 53, "t" * 54, "t" * 55, "t" * 62],
+        [f"{'s' * 63}.{'t' * 60}"],
+        ["x$announce$y", "x$announce_$y"],
+    ],
+)
+async def test_however_long_or_odd_a_table_s_name_is_its_trigger_announces_and_can_be_taken_away(
+    admin: Connection, tables: list[str]
+) -> None:
+    await admin.execute("LISTEN heard")
+    sqls = [printed(f"{{table: {table}, wake_on: heard}}") for table in tables]
+    for table, text in zip(tables, sqls, strict=True):
+        name = psycopg.sql.Identifier(*table.split("."))
+        if "." in table:
+            await admin.execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier("s" * 63)))
+        await admin.execute(psycopg.sql.SQL("CREATE TABLE {} (id int)").format(name))
+        await admin.execute(text.encode())
+        await admin.execute(psycopg.sql.SQL("INSERT INTO {} VALUES (1)").format(name))
+        assert len([_ async for _ in admin.notifies(timeout=0.3)]) == 1
+    for statement in re.findall("^--   (DROP .*)", "\n".join(sqls), re.MULTILINE):
+        made = re.findall(r'"([^"]+)"', statement)
+        assert all(len(name.encode()) <= 63 for name in made)
+        await admin.execute(statement.encode())
+
+
+def test_all_that_a_trigger_needs_has_a_name_of_its_own() -> None:
+    for table in ("job", "日" * 21, "t" * 63):
+        names = re.findall(r'(?:SEQUENCE|FUNCTION|TRIGGER) (?:"public"\.)?"([^"]+)"', printed(f"{{table: {table}}}"))
+        assert len({table, *names}) == 4
+
+
+async def test_a_channel_s_name_never_ends_the_function_s_text(admin: Connection) -> None:
+    await admin.execute("CREATE TABLE job (id int)")
+    await admin.execute(printed("{table: job, wake_on: '$announce$; DROP TABLE job; --'}").encode())
+    await admin.execute('LISTEN "$announce$; DROP TABLE job; --"')
+    await admin.execute("INSERT INTO job VALUES (1)")
+    assert len([_ async for _ in admin.notifies(timeout=0.3)]) == 1
+
+
+async def test_an_insert_that_is_rolled_back_uses_up_the_pause_as_the_caveat_says(admin: Connection) -> None:
+    await admin.execute("CREATE TABLE job (id int); LISTEN new_job")
+    text = printed("{table: job}")
+    await admin.execute(text.encode())
+    await admin.execute("BEGIN; INSERT INTO job VALUES (1); ROLLBACK; INSERT INTO job VALUES (2)")
+    assert [one async for one in admin.notifies(timeout=0.3)] == []
+    await admin.execute("INSERT INTO job VALUES (3)")
+    assert len([_ async for _ in admin.notifies(timeout=0.3)]) == 1
+    assert "an insert that is rolled\n-- back: that uses up the pause too" in text
+
+
+async def test_a_view_s_jobs_are_announced_by_the_table_behind_it_as_the_comment_says(admin: Connection) -> None:
+    await admin.execute("CREATE TABLE job (id int); CREATE VIEW seen AS SELECT * FROM job; LISTEN new_seen")
+    text = printed("{table: seen}")
+    await admin.execute(text.encode())
+    await admin.execute("INSERT INTO seen VALUES (1)")
+    assert [one async for one in admin.notifies(timeout=0.3)] == []
+    for statement in re.findall("^--   (DROP .*)", text, re.MULTILINE):
+        await admin.execute(statement.encode())
+    await admin.execute(text.replace('ON "seen"', 'ON "job"').encode())
+    await admin.execute("INSERT INTO seen VALUES (2)")
+    assert len([_ async for _ in admin.notifies(timeout=0.3)]) == 1
+    assert "If it is a view, put the trigger onto the table behind it" in text
+    assert "a view" not in printed("{preset: delayed_job}")
+
+
+@pytest.mark.parametrize(
+    ("queues", "channels", "words"),
+    [
+        (
+            ["{table: job, wake_on: x}", "{table: job, wake_on: x}"],
+            ["x"],
+            '-- b: jobs are inserted into "job" too, and the trigger for a announces them on x.',
+        ),
+        (["{table: job}", "{table: public.job}"], ["new_job"], "-- In the policy: workers.b.queue.wake_on: new_job"),
+        (["{table: job}", "{table: job, wake_on: x}"], ["x"], "-- In the policy: workers.a.queue.wake_on: x"),
+        (
+            ["{table: job, wake_on: x}", "{table: job, wake_on: y}"],
+            ["x"],
+            "however many workers share it.\n-- In the policy: workers.b.queue.wake_on: x",
+        ),
+        (
+            ["{preset: delayed_job, queues: [mail]}", "{preset: delayed_job, queues: [render]}"],
+            ["new_delayed_jobs"],
+            "-- In the policy: workers.b.queue.wake_on: new_delayed_jobs",
+        ),
+        (
+            ["{table: job}", "{table: jobs.job}"],
+            ["new_job", "new_job"],
+            '-- b: jobs are inserted into "jobs"."job" and',
+        ),
+        (
+            ["{preset: absurd, queues: [x, y]}"],
+            ["new_r_x", "new_r_x"],
+            "-- In the policy: workers.a.queue.wake_on: new_r_x",
+        ),
+        (["{preset: river}", "{preset: river, wake_on: x}"], ["x"], "-- a: river announces its jobs by itself"),
+    ],
+    ids=[
+        "the same channel",
+        "none yet",
+        "the second has one",
+        "two channels",
+        "one library, two queues",
+        "two schemas",
+        "one worker, two tables",
+        "a library that announces, and a wish",
+    ],
+)
+def test_a_table_has_one_trigger_and_all_its_workers_hear_of_one_channel(
+    queues: list[str], channels: list[str], words: str
+) -> None:
+    text = printed(*queues)
+    assert re.findall(r"pg_notify\('(\w+)'", text) == channels
+    assert words in text
+
+
+def test_the_trigger_for_one_worker_is_the_one_that_the_others_of_its_table_hear_of() -> None:
+    text = printed("{table: job, wake_on: x}", "{table: job}", only="b")
+    assert re.findall(r"pg_notify\('(\w+)'", text) == ["x"]
+    assert "-- In the policy: workers.b.queue.wake_on: x" in text
+    assert "-- a: " not in text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,9 +11,9 @@ from psycopg import sql
 from controller.adapters.queues.form import Form, Place
 from controller.adapters.queues.preset import Preset, load
 from controller.policy import Queue as QueuePolicy
+from controller.policy import split_name
 from controller.ports import Source, Unavailable
 
-_TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
 _DUE_COLUMNS = ("scheduled_for", "run_at")
 _CREATED_COLUMNS = ("created_at",)
 _LOCKED_COLUMNS = ("locked_at", "started_at")
@@ -59,12 +58,11 @@ async def located(queue: QueuePolicy, ask: Ask) -> Located:
     """
     if queue.preset is not None:
         return await _preset_located(queue, load(queue.preset), ask)
-    table = identifier(queue.table or "")
-    name = table.as_string()
+    table = table_names(queue)[0].identifier
     found = await _look_up({"jobs": table}, ask)
     if "jobs" not in found.columns:
         mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
-        raise Unavailable(Source.QUEUE, f"there is no table {name} that this user can see; {mend}")
+        raise Unavailable(Source.QUEUE, f"there is no table {table.as_string()} that this user can see; {mend}")
     return Located(_table_place(queue, table, found.columns["jobs"]), ())
 
 
@@ -81,16 +79,11 @@ class TableName(NamedTuple):
 
 
 def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
-    """Every table that the policy means, there or not, the one that jobs are inserted into first; none of a query.
-
-    Raises:
-        Unavailable: queue.table is no table's name.
-    """
-    if queue.sql is not None:
-        return ()
+    """Every table that the policy means, there or not, the one that jobs are inserted into first; none of a query."""
+    if queue.table is not None:
+        return (TableName("jobs", *split_name(queue.table)),)
     if queue.preset is None:
-        *schema, name = _parts(queue.table or "")
-        return (TableName("jobs", "".join(schema), name),)
+        return ()
     preset = load(queue.preset)
     schema_name = queue.schema_name if queue.schema_name is not None else preset.schema
     prefix = queue.prefix if queue.prefix is not None else preset.prefix
@@ -258,19 +251,3 @@ def _chosen(queue: QueuePolicy, found: Mapping[str, Column]) -> dict[str, str]:
 
 def _first_time(names: Sequence[str], found: Mapping[str, Column]) -> str | None:
     return next((name for name in names if name in found and found[name].is_time), None)
-
-
-def identifier(table: str) -> sql.Identifier:
-    """`job`, `jobs.job`, or with SQL's own quotes where a name holds a dot: `jobs."odd.name"`."""
-    return sql.Identifier(*_parts(table))
-
-
-def _parts(table: str) -> tuple[str, ...]:
-    match = _TABLE.fullmatch(table)
-    if match is None:
-        raise Unavailable(Source.QUEUE, f"queue.table {table!r} is not a table's name; write table or schema.table")
-    return tuple(_unquoted(part) for part in match.groups() if part)
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
