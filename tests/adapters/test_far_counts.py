@@ -20,9 +20,9 @@ def far(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
 @pytest.mark.parametrize(
     ("limit", "enough", "busy", "stops"),
     [
-        (10_000, 101, 0, (200, 200)),
+        (10_000, 101, 0, (101, 101)),
         (10_000, 501, 0, (501, 501)),
-        (10_000, 101, 600, (200, 600)),
+        (10_000, 11, 600, (100, 600)),
         (50, 11, 600, (50, 50)),
     ],
     ids=["near enough", "a high top tier", "many jobs in work decide", "never past the limit"],
