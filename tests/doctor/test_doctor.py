@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from controller.configuration import configure
+from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
 from controller.doctor import Report, as_lines, as_object, clocks, examine
 from controller.findings import Finding, Level, error, ok, warning
@@ -52,6 +54,48 @@ workers:
     report = await examine(configure(scene.policy, scene.environment))
     wrong = {name: {one.about for one in found if one.level is Level.ERROR} for name, found in report.workers.items()}
     assert wrong == {"good": set(), "bad": {"queue", "service"}}
+
+
+THREE = """
+workers:
+  first: {service: "${RAILWAY_WORKER_SERVICE_ID}", queue: FIRST, max_replicas: 2, tiers: [{replicas: 2}]}
+  second: {service: other, queue: {table: generation_job}, max_replicas: 2, tiers: [{replicas: 2}]}
+  third: {service: another, queue: {table: nothing}, max_replicas: 2, tiers: [{replicas: 2}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("queue", "says"),
+    [
+        ("{table: locked}", "PostgreSQL: locked is locked by another session"),
+        (
+            '{sql: "SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing"}',
+            "could not be looked at any further: PostgreSQL: ",
+        ),
+        ("{table: a.b.c}", "is not a table's name"),
+    ],
+    ids=["a lock", "the connection lost", "no table's name"],
+)
+async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
+    scene: Scene, tmp_path: Path, queue: str, says: str
+) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(THREE.replace("FIRST", queue))
+    await create_queue(scene.queue, "locked")
+    async with (
+        await psycopg.AsyncConnection.connect(scene.environment["DATABASE_URL"]) as other,
+        other.transaction(),
+    ):
+        await other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+        report = await examine(configure(scene.policy, scene.environment))
+    first, second, third = ({one.about: one for one in found} for found in report.workers.values())
+    assert first["queue"].level is Level.ERROR
+    assert says in first["queue"].says
+    assert {about: second[about].level for about in ("queue", "plan", "bloat", "wake-up")} == dict.fromkeys(
+        ("queue", "plan", "bloat", "wake-up"), Level.OK
+    )
+    assert "there is no table" in third["queue"].says
+    assert not [one for one in report.everywhere if one.level is Level.ERROR]
 
 
 async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
@@ -103,6 +147,11 @@ def test_clocks_are_held_against_each_other() -> None:
     assert clocks({"PostgreSQL": 0.1, "Redis": -0.2}).level is Level.OK
     assert clocks({"PostgreSQL": 1.5, "Redis": -1.5}).level is Level.WARNING
     assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the clock here")
+
+
+def test_a_finding_is_one_line_whatever_a_name_holds() -> None:
+    report = Report([], {"w": [error("queue", "no column a\nb\r\n c", "name\nit")]})
+    assert list(as_lines(report))[1:3] == ["  error    queue  no column a b c", "                  → name it"]
 
 
 def test_a_report_is_read_from_left_to_right_with_what_mends_it_below() -> None:
