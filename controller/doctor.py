@@ -13,7 +13,7 @@ import psycopg
 
 from controller.adapters.postgres_checks import QueueChecks, unreadable
 from controller.adapters.postgres_connection import Reader
-from controller.adapters.postgres_reach import reach, woken
+from controller.adapters.postgres_reach import Database, reach, woken
 from controller.adapters.postgres_words import in_words
 from controller.adapters.railway.checks import RailwayChecks
 from controller.adapters.redis import Keys
@@ -71,6 +71,7 @@ async def _postgres(
 ) -> None:
     settings = configuration.settings
     url, direct = settings.database_url.get_secret_value(), settings.database_direct_url
+    database: Database | None = None
     try:
         reader = await Reader.connect(url)
     except (psycopg.Error, UnicodeError) as failure:
@@ -81,9 +82,8 @@ async def _postgres(
         return
     checks = QueueChecks(reader, controller.queue, _READ_S)
     try:
-        seen = await reach(reader, controller.world.clock, _READ_S, direct=direct is not None)
-        report.everywhere += seen.findings
-        ahead["PostgreSQL"] = seen.ahead_s
+        findings, ahead["PostgreSQL"], database = await reach(reader, controller.world.clock, _READ_S)
+        report.everywhere += findings
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     try:
@@ -95,7 +95,7 @@ async def _postgres(
     if await _has_channels(controller):
         address = url if direct is None else direct.get_secret_value()
         variable = "DATABASE_URL" if direct is None else "DATABASE_DIRECT_URL"
-        report.everywhere.append(await woken(address, variable, controller.queue))
+        report.everywhere.append(await woken(address, variable, controller.queue, database if direct else None))
 
 
 async def _queue(checks: QueueChecks, worker: WorkerPolicy, url: str) -> list[Finding]:

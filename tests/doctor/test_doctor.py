@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -137,10 +138,38 @@ async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
     with pooler(servers, sessions=3) as port:
         past = {"DATABASE_DIRECT_URL": straight} if direct else {}
         found = await findings(scene, DATABASE_URL=through(port, straight), **past)
-    assert found["pooler"].says.startswith("there is one in between")
+    assert found["pooler"].says == "there is one in between"
     assert found["listening"].level is (Level.OK if direct else Level.WARNING)
     assert direct or found["listening"].mend.startswith("set DATABASE_DIRECT_URL to")
     assert found["queue"].level is Level.OK
+
+
+@pytest.mark.parametrize("other", ["database", "server"])
+async def test_a_direct_address_of_another_database_is_told_from_a_pooler(
+    scene: Scene, servers: Servers, stoppable_servers: Servers, other: str
+) -> None:
+    here = scene.environment["DATABASE_URL"]
+    name = urlsplit(here).path
+    address = urlsplit((servers if other == "database" else stoppable_servers).database_url)
+    if other == "server":
+        with psycopg.connect(address.geturl(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {name[1:]}".encode())
+            admin.execute(f"CREATE DATABASE {name[1:]}".encode())
+        address = address._replace(path=name)
+    found = (await findings(scene, DATABASE_DIRECT_URL=address.geturl()))["listening"]
+    assert found.level is Level.ERROR
+    assert "DATABASE_DIRECT_URL leads to another database than DATABASE_URL" in found.says
+    assert ("of another server" in found.says) is (other == "server")
+
+
+async def test_a_direct_address_that_leads_through_a_pooler_too_is_called_that(scene: Scene, servers: Servers) -> None:
+    straight = scene.environment["DATABASE_URL"]
+    with pooler(servers, sessions=3) as port:
+        found = (await findings(scene, DATABASE_DIRECT_URL=through(port, straight)))["listening"]
+    assert (found.level, found.says) == (
+        Level.WARNING,
+        "what is notified does not arrive at DATABASE_DIRECT_URL: it leads through a pooler",
+    )
 
 
 def test_clocks_are_held_against_each_other() -> None:
