@@ -13,7 +13,7 @@ import psycopg
 
 from controller.adapters.postgres_checks import QueueChecks, unreadable
 from controller.adapters.postgres_connection import Reader
-from controller.adapters.postgres_reach import reach, woken
+from controller.adapters.postgres_reach import Database, reach, woken
 from controller.adapters.postgres_words import in_words
 from controller.adapters.railway.checks import RailwayChecks
 from controller.adapters.redis import Keys
@@ -70,38 +70,43 @@ async def _postgres(
     configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]
 ) -> None:
     settings = configuration.settings
-    direct = settings.database_direct_url
+    url, direct = settings.database_url.get_secret_value(), settings.database_direct_url
+    database: Database | None = None
     try:
-        reader = await Reader.connect(settings.database_url.get_secret_value())
+        reader = await Reader.connect(url)
     except (psycopg.Error, UnicodeError) as failure:
         words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
         for findings in report.workers.values():
             findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
         return
+    checks = QueueChecks(reader, controller.queue, _READ_S)
     try:
-        seen = await reach(reader, controller.world.clock, _READ_S, direct=direct is not None)
-        report.everywhere += seen.findings
-        ahead["PostgreSQL"] = seen.ahead_s
-        checks = QueueChecks(reader, controller.queue, _READ_S)
-        for name, worker in configuration.policy.workers.items():
-            report.workers[name] += await _queue(checks, worker)
-            report.jobs[name] = await checks.longest_job(worker)
+        findings, ahead["PostgreSQL"], database = await reach(reader, controller.world.clock, _READ_S)
+        report.everywhere += findings
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
-    finally:
-        await reader.close()
-    if await _has_channels(controller):
-        address = direct or settings.database_url
-        variable = "DATABASE_DIRECT_URL" if direct else "DATABASE_URL"
-        report.everywhere.append(await woken(address.get_secret_value(), variable, controller.queue))
-
-
-async def _queue(checks: QueueChecks, worker: WorkerPolicy) -> list[Finding]:
     try:
-        return await checks.look(worker)
-    except psycopg.Error as failure:
-        return [unreadable(failure)]
+        for name, worker in configuration.policy.workers.items():
+            report.workers[name] += await _queue(checks, worker, url)
+            report.jobs[name] = await checks.longest_job(worker)
+    finally:
+        await checks.reader.close()
+    if await _has_channels(controller):
+        address = url if direct is None else direct.get_secret_value()
+        variable = "DATABASE_URL" if direct is None else "DATABASE_DIRECT_URL"
+        report.everywhere.append(await woken(address, variable, controller.queue, database if direct else None))
+
+
+async def _queue(checks: QueueChecks, worker: WorkerPolicy, url: str) -> list[Finding]:
+    """On a new connection, where what another worker's query did has ended the last one."""
+    if checks.reader.is_lost:
+        await checks.reader.close()
+        try:
+            checks.reader = await Reader.connect(url)
+        except psycopg.Error as failure:
+            return [unreadable(failure, worker, _READ_S)]
+    return await checks.look(worker)
 
 
 async def _has_channels(controller: Controller) -> bool:
@@ -158,10 +163,10 @@ def as_lines(report: Report) -> Iterator[str]:
             yield from ("",) if heading != "" else ()
             yield "everywhere" if worker is None else worker
             heading = worker
-        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {finding.says}"
+        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {_one_line(finding.says)}"
         indent = " " * (2 + _WIDTH + 2 + about + 2)
         if finding.mend:
-            yield f"{indent}→ {finding.mend}"
+            yield f"{indent}→ {_one_line(finding.mend)}"
         for statement in finding.sql:
             yield f"{indent}  {statement}"
     counts = {level: sum(finding.level is level for _, finding in report.rows()) for level in Level}
@@ -169,6 +174,11 @@ def as_lines(report: Report) -> Iterator[str]:
     yield ", ".join(
         f"{count} {level.value}{'s' if level is not Level.OK and count != 1 else ''}" for level, count in counts.items()
     )
+
+
+def _one_line(text: str) -> str:
+    """Names of tables and columns may hold anything."""
+    return " ".join(text.split())
 
 
 def as_object(report: Report) -> dict[str, Any]:

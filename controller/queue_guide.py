@@ -65,6 +65,7 @@ def describe(name: str) -> Iterator[str]:
             ("failed", form.failed),
             ("alive if", (form.alive,)),
             ("claimed at", (form.claimed_at,)),
+            ("begun at", (form.began,)),
             ("ready since", (form.since,)),
         ):
             for part in filter(None, parts):

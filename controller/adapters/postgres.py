@@ -133,7 +133,7 @@ class PostgresQueue:
             return (await self._guarded(queue, lambda: self._find(queue))).place.depth(limit)
 
     async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
-        """For how many seconds the job that was claimed first has been worked on, as far as anybody can tell."""
+        """For how many seconds a job has been worked on, at most, as far as anybody can tell."""
         if queue.sql is not None:
             return None
         async with self._turn:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_connection import Reader, connect
+from controller.adapters.postgres_connection import Connection, Reader, answered_within, connect
 from controller.adapters.postgres_listener import hears
 from controller.adapters.postgres_words import in_words
 from controller.findings import Finding, error, ok, warning
 from controller.ports import Clock, Source, Unavailable
 
 _SERVER = """
-SELECT current_setting('server_version'), current_user, current_database(), pg_backend_pid(), pg_is_in_recovery(),
-  extract(epoch FROM clock_timestamp())
+SELECT current_setting('server_version'), current_user, pg_backend_pid(), extract(epoch FROM clock_timestamp()),
+  current_database(), pg_postmaster_start_time(), pg_is_in_recovery()
 """
+_DATABASE = "SELECT current_database(), pg_postmaster_start_time(), pg_is_in_recovery()"
 _OLDEST = 12
+_ANSWER_S = 3.0
+
+
+class Database(NamedTuple):
+    """started: to the microsecond, so that it tells a server even from its clone, which has its system identifier."""
+
+    name: str
+    started: datetime
+    standby: bool
+
+    def is_another(self, other: Database) -> bool:
+        """A primary and its standby are not told apart: they hold the same."""
+        same_server = self.started == other.started or self.standby or other.standby
+        return self.name != other.name or not same_server
 
 
 class Reach(NamedTuple):
@@ -27,10 +43,11 @@ class Reach(NamedTuple):
 
     findings: list[Finding]
     ahead_s: float
+    database: Database
 
 
-async def reach(reader: Reader, clock: Clock, timeout_s: float, *, direct: bool) -> Reach:
-    """direct: whether there is an address without a pooler in between, to be woken by.
+async def reach(reader: Reader, clock: Clock, timeout_s: float) -> Reach:
+    """What is at the address that the queue is read at.
 
     Raises:
         psycopg.Error: the server could not be asked.
@@ -38,28 +55,27 @@ async def reach(reader: Reader, clock: Clock, timeout_s: float, *, direct: bool)
     began, asked = time.perf_counter(), clock.wall()
     (answer,) = await reader.read([sql.SQL(_SERVER).format()], timeout_s)
     took = time.perf_counter() - began
-    version, user, database, process, standby, there = answer.rows[0]
+    version, user, process, there, *rest = answer.rows[0]
+    database = Database(*rest)
     number = str(version).split()[0]
-    words = f"{number}, user {user}, database {database}; a round trip takes {took * 1000:.1f} ms"
+    words = f"{number}, user {user}, database {database.name}; a round trip takes {took * 1000:.1f} ms"
     findings = [ok("PostgreSQL", words)]
     if int(number.partition(".")[0]) < _OLDEST:
         findings = [
             warning("PostgreSQL", f"{words}; older than {_OLDEST}, the oldest that presets are for", "upgrade it")
         ]
-    if standby:
+    if database.standby:
         says = "DATABASE_URL leads to a standby: what it shows may be old, and it cannot wake us"
         findings.append(warning("primary", says, "give it the primary's address"))
     if process != reader.connection.info.backend_pid:
-        findings.append(
-            ok("pooler", f"there is one in between{'; DATABASE_DIRECT_URL leads past it' if direct else ''}")
-        )
+        findings.append(ok("pooler", "there is one in between"))
     else:
         findings.append(ok("pooler", "none in between"))
-    return Reach(findings, float(there) - (asked + took / 2))
+    return Reach(findings, float(there) - (asked + took / 2), database)
 
 
-async def woken(dsn: str, variable: str, queue: PostgresQueue) -> Finding:
-    """Whether a notification arrives at the address that listening would go to."""
+async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | None) -> Finding:
+    """Whether a notification arrives at the address that listening would go to. read: what DATABASE_URL leads to."""
     mend = "set DATABASE_DIRECT_URL to PostgreSQL's own address; until then the queue is read once each interval"
     try:
         connection = await connect(dsn)
@@ -69,9 +85,21 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue) -> Finding:
     try:
         if await hears(connection, queue.notify):
             return ok("listening", f"what is notified arrives at {variable}")
+        there = await _database(connection)
     except (psycopg.Error, Unavailable) as failure:
         words = in_words(failure, None, 0) if isinstance(failure, psycopg.Error) else str(failure)
         return warning("listening", f"a notification could not be tried at {variable}: {Source.QUEUE} {words}", mend)
     finally:
         await connection.close()
+    if read is not None and read.is_another(there):
+        names = f"{there.name}, and not {read.name}" if there.name != read.name else f"a {there.name} of another server"
+        says = f"what is notified does not arrive: {variable} leads to another database than DATABASE_URL ({names})"
+        return error("listening", says, f"set {variable} to PostgreSQL's own address of the same database")
     return warning("listening", f"what is notified does not arrive at {variable}: it leads through a pooler", mend)
+
+
+async def _database(connection: Connection) -> Database:
+    with answered_within(connection, _ANSWER_S):
+        row = await (await connection.execute(_DATABASE)).fetchone()
+    assert row is not None, "a query without FROM returns one row"
+    return Database(*row)

@@ -28,6 +28,18 @@ def policy(**queue: Any) -> WorkerPolicy:
     )
 
 
+async def looks(url: str, *workers: WorkerPolicy) -> list[list[Finding]]:
+    """What is said of each, when they are looked at one after the other."""
+    queue = PostgresQueue(url, timeout_s=TIMEOUT_S)
+    reader = await Reader.connect(url)
+    checks = QueueChecks(reader, queue, TIMEOUT_S)
+    try:
+        return [await checks.look(worker) for worker in workers]
+    finally:
+        await reader.close()
+        await queue.close()
+
+
 @dataclass
 class Patient:
     """url: of whoever looks; owner: a connection of whoever may change things."""
@@ -42,13 +54,7 @@ class Patient:
 
     async def findings(self) -> dict[str, Finding]:
         """By what they are about; the worst where there are several."""
-        queue = PostgresQueue(self.url, timeout_s=TIMEOUT_S)
-        reader = await Reader.connect(self.url)
-        try:
-            found = await QueueChecks(reader, queue, TIMEOUT_S).look(self.worker)
-        finally:
-            await reader.close()
-            await queue.close()
+        (found,) = await looks(self.url, self.worker)
         order = list(Level)
         return {finding.about: finding for finding in sorted(found, key=lambda one: order.index(one.level))}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from controller.configuration import configure
+from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
 from controller.doctor import Report, as_lines, as_object, clocks, examine
 from controller.findings import Finding, Level, error, ok, warning
@@ -54,6 +57,48 @@ workers:
     assert wrong == {"good": set(), "bad": {"queue", "service"}}
 
 
+THREE = """
+workers:
+  first: {service: "${RAILWAY_WORKER_SERVICE_ID}", queue: FIRST, max_replicas: 2, tiers: [{replicas: 2}]}
+  second: {service: other, queue: {table: generation_job}, max_replicas: 2, tiers: [{replicas: 2}]}
+  third: {service: another, queue: {table: nothing}, max_replicas: 2, tiers: [{replicas: 2}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("queue", "says"),
+    [
+        ("{table: locked}", "PostgreSQL: locked is locked by another session"),
+        (
+            '{sql: "SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing"}',
+            "could not be looked at any further: PostgreSQL: ",
+        ),
+        ("{table: a.b.c}", "is not a table's name"),
+    ],
+    ids=["a lock", "the connection lost", "no table's name"],
+)
+async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
+    scene: Scene, tmp_path: Path, queue: str, says: str
+) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(THREE.replace("FIRST", queue))
+    await create_queue(scene.queue, "locked")
+    async with (
+        await psycopg.AsyncConnection.connect(scene.environment["DATABASE_URL"]) as other,
+        other.transaction(),
+    ):
+        await other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+        report = await examine(configure(scene.policy, scene.environment))
+    first, second, third = ({one.about: one for one in found} for found in report.workers.values())
+    assert first["queue"].level is Level.ERROR
+    assert says in first["queue"].says
+    assert {about: second[about].level for about in ("queue", "plan", "bloat", "wake-up")} == dict.fromkeys(
+        ("queue", "plan", "bloat", "wake-up"), Level.OK
+    )
+    assert "there is no table" in third["queue"].says
+    assert not [one for one in report.everywhere if one.level is Level.ERROR]
+
+
 async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
     ran = await autoscaler("doctor", environment=scene.environment)
     assert (ran.code, ran.err) == (0, "")
@@ -93,16 +138,49 @@ async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
     with pooler(servers, sessions=3) as port:
         past = {"DATABASE_DIRECT_URL": straight} if direct else {}
         found = await findings(scene, DATABASE_URL=through(port, straight), **past)
-    assert found["pooler"].says.startswith("there is one in between")
+    assert found["pooler"].says == "there is one in between"
     assert found["listening"].level is (Level.OK if direct else Level.WARNING)
     assert direct or found["listening"].mend.startswith("set DATABASE_DIRECT_URL to")
     assert found["queue"].level is Level.OK
+
+
+@pytest.mark.parametrize("other", ["database", "server"])
+async def test_a_direct_address_of_another_database_is_told_from_a_pooler(
+    scene: Scene, servers: Servers, stoppable_servers: Servers, other: str
+) -> None:
+    here = scene.environment["DATABASE_URL"]
+    name = urlsplit(here).path
+    address = urlsplit((servers if other == "database" else stoppable_servers).database_url)
+    if other == "server":
+        with psycopg.connect(address.geturl(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {name[1:]}".encode())
+            admin.execute(f"CREATE DATABASE {name[1:]}".encode())
+        address = address._replace(path=name)
+    found = (await findings(scene, DATABASE_DIRECT_URL=address.geturl()))["listening"]
+    assert found.level is Level.ERROR
+    assert "DATABASE_DIRECT_URL leads to another database than DATABASE_URL" in found.says
+    assert ("of another server" in found.says) is (other == "server")
+
+
+async def test_a_direct_address_that_leads_through_a_pooler_too_is_called_that(scene: Scene, servers: Servers) -> None:
+    straight = scene.environment["DATABASE_URL"]
+    with pooler(servers, sessions=3) as port:
+        found = (await findings(scene, DATABASE_DIRECT_URL=through(port, straight)))["listening"]
+    assert (found.level, found.says) == (
+        Level.WARNING,
+        "what is notified does not arrive at DATABASE_DIRECT_URL: it leads through a pooler",
+    )
 
 
 def test_clocks_are_held_against_each_other() -> None:
     assert clocks({"PostgreSQL": 0.1, "Redis": -0.2}).level is Level.OK
     assert clocks({"PostgreSQL": 1.5, "Redis": -1.5}).level is Level.WARNING
     assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the clock here")
+
+
+def test_a_finding_is_one_line_whatever_a_name_holds() -> None:
+    report = Report([], {"w": [error("queue", "no column a\nb\r\n c", "name\nit")]})
+    assert list(as_lines(report))[1:3] == ["  error    queue  no column a b c", "                  → name it"]
 
 
 def test_a_report_is_read_from_left_to_right_with_what_mends_it_below() -> None:

@@ -12,7 +12,7 @@ from controller.demo.jobs import create_queue
 from controller.findings import Level
 from controller.policy import Policy
 from controller.queue_guide import triggers
-from tests.doctor.looking import FILL, Patient, policy
+from tests.doctor.looking import FILL, Patient, looks, policy
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -63,6 +63,34 @@ async def test_a_user_that_may_do_more_than_read_is_warned_of_with_one_that_may_
     assert (await Patient(reader_url, owner, policy()).findings())["rights"].level is Level.OK
 
 
+async def test_the_role_that_only_reads_is_made_once_and_every_queue_is_granted_to_it(
+    patient: Patient, owner: Connection
+) -> None:
+    await create_queue(owner, "other")
+    first, second = [
+        next(finding for finding in found if finding.about == "rights").sql
+        for found in await looks(patient.url, policy(), policy(table="other"))
+    ]
+    assert [statement.split()[0] for statement in first] == ["CREATE", "GRANT", "GRANT", "GRANT"]
+    assert second == (
+        'GRANT USAGE ON SCHEMA "public" TO "autoscaler_reader";',
+        'GRANT SELECT ON "public"."other" TO "autoscaler_reader";',
+    )
+
+
+async def test_whoever_may_read_the_columns_that_are_needed_has_rights_enough(
+    patient: Patient, reader_url: str, owner: Connection
+) -> None:
+    await patient.do(
+        "GRANT SELECT (status, scheduled_for, created_at, locked_at, started_at) ON generation_job TO doctors_reader",
+        "INSERT INTO generation_job (status, locked_at) VALUES ('processing', now() - interval '50 s')",
+    )
+    poor = Patient(reader_url, owner, policy())
+    found = await poor.findings()
+    assert (found["queue"].level, found["rights"].level) == (Level.OK, Level.OK)
+    assert await poor.longest_job() == pytest.approx(50, abs=5)
+
+
 async def test_one_right_to_write_is_one_too_many(patient: Patient, reader_url: str, owner: Connection) -> None:
     await patient.do("GRANT SELECT, DELETE ON generation_job TO doctors_reader")
     found = (await Patient(reader_url, owner, policy()).findings())["rights"]
@@ -83,6 +111,29 @@ async def test_row_security_that_hides_rows_is_named_with_what_lets_us_see_them(
     assert found.level is Level.WARNING
     await patient.do(*found.sql)
     assert (await poor.findings())["rights"].level is Level.OK
+
+
+async def test_a_view_with_its_reader_s_rights_needs_those_on_the_table_behind_it(
+    patient: Patient, reader_url: str, owner: Connection
+) -> None:
+    await patient.do(
+        "CREATE VIEW work WITH (security_invoker) AS SELECT * FROM generation_job WHERE client_id IS NULL",
+        "GRANT SELECT ON work TO doctors_reader",
+    )
+    poor = Patient(reader_url, owner, policy(table="work"))
+    found = (await poor.findings())["rights"]
+    assert (found.level, found.says) == (
+        Level.ERROR,
+        'user doctors_reader may not read "public"."generation_job"',
+    )
+    await patient.do(*found.sql, "ALTER TABLE generation_job ENABLE ROW LEVEL SECURITY")
+    found = (await poor.findings())["rights"]
+    assert (found.level, found.says) == (
+        Level.WARNING,
+        'row security of "public"."generation_job" may hide rows from user doctors_reader',
+    )
+    await patient.do(*found.sql)
+    assert {one.level for one in (await poor.findings()).values()} == {Level.OK}
 
 
 # --- the plan ---
@@ -134,6 +185,65 @@ async def test_a_query_that_no_index_can_serve_is_told_how_to_ask(patient: Patie
     found = (await patient.findings())["plan"]
     assert (found.level, found.sql) == (Level.WARNING, ())
     assert found.mend.startswith("put its conditions into WHERE")
+
+
+async def test_a_view_is_told_of_the_index_of_the_table_behind_it(patient: Patient) -> None:
+    await patient.do(
+        "DROP INDEX generation_job_status_idx",
+        FILL.format(table="generation_job"),
+        "CREATE VIEW work AS SELECT * FROM generation_job",
+        "ANALYZE generation_job",
+    )
+    patient.worker = policy(table="work")
+    found = (await patient.findings())["plan"]
+    assert found.level is Level.WARNING
+    assert all(
+        statement.startswith('CREATE INDEX CONCURRENTLY ON "public"."generation_job"') for statement in found.sql
+    )
+    await patient.do(*found.sql)
+    assert (await patient.findings())["plan"].level is Level.OK
+
+
+async def test_where_a_view_hides_what_is_looked_for_no_index_is_made_up(patient: Patient) -> None:
+    await patient.do(
+        FILL.format(table="generation_job"),
+        "CREATE VIEW work AS SELECT max(status) AS status FROM generation_job GROUP BY length(id)",
+        "ANALYZE generation_job",
+    )
+    patient.worker = policy(table="work")
+    found = (await patient.findings())["plan"]
+    assert (found.level, found.mend, found.sql) == (Level.WARNING, "", ())
+    assert found.says.endswith("; no index can be told from its plan")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT 1 / (random() < 0)::int AS pending, 0 AS processing", "SELECT 1 AS waiting", "SELECT 1; SELECT 2"],
+    ids=["fails", "lacks its columns", "is two"],
+)
+async def test_of_a_query_that_cannot_be_read_no_plan_is_praised(patient: Patient, query: str) -> None:
+    patient.worker = policy(sql=query)
+    found = await patient.findings()
+    assert found["queue"].level is Level.ERROR
+    assert "plan" not in found
+
+
+async def test_a_foreign_table_without_a_server_to_ask_breaks_nothing(patient: Patient) -> None:
+    await patient.do(
+        "DROP FOREIGN DATA WRAPPER IF EXISTS nothing CASCADE",
+        "CREATE FOREIGN DATA WRAPPER nothing",
+        "CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing",
+        "CREATE FOREIGN TABLE far (status text, started_at timestamptz, completed_at timestamptz) SERVER nowhere",
+    )
+    patient.worker = policy(table="far")
+    found = await patient.findings()
+    assert {about: finding.level for about, finding in found.items()} == {
+        "queue": Level.ERROR,
+        "rights": Level.WARNING,
+        "wake-up": Level.OK,
+    }
+    assert await patient.longest_job() is None
+    await patient.do("DROP FOREIGN DATA WRAPPER nothing CASCADE")
 
 
 async def test_a_small_table_may_be_read_whole(patient: Patient) -> None:
@@ -197,22 +307,3 @@ async def test_a_table_that_announces_nothing_is_told_of_the_trigger_which_mends
     printed = "\n".join(triggers(Policy(workers={"w": patient.worker})))
     await patient.do(printed)
     assert (await patient.findings())["wake-up"].level is Level.OK
-
-
-# --- how long jobs take ---
-
-
-async def test_how_long_jobs_take_is_known_from_those_that_are_done(patient: Patient) -> None:
-    assert await patient.longest_job() is None
-    await patient.do(
-        "INSERT INTO generation_job (id, status, started_at, completed_at) "
-        "SELECT n::text, 'completed', now() - n * interval '1 s', now() FROM generate_series(1, 100) n"
-    )
-    assert await patient.longest_job() == pytest.approx(95, abs=1)
-
-
-async def test_or_else_from_how_long_the_oldest_claim_is_worked_on(patient: Patient) -> None:
-    await patient.do(
-        "INSERT INTO generation_job (id, status, locked_at) VALUES ('1', 'processing', now() - interval '90 s')"
-    )
-    assert await patient.longest_job() == pytest.approx(90, abs=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,7 +93,8 @@ async def test_a_token_that_is_none_is_an_error(kind: TokenKind) -> None:
     name = "RAILWAY_TOKEN" if kind == "project" else "RAILWAY_API_TOKEN"
     async with fake_railway() as fake:
         found = await look(fake, kind, environment={name: "made-up-secret"})
-    assert {found["Railway"].level, found["service"].level} == {Level.ERROR}
+    assert {found[about].level for about in ("token", "Railway", "service")} == {Level.ERROR}
+    assert found["token"].says.startswith(f"{name} is refused") or kind == "project"
     assert not any("made-up-secret" in finding.sentence for finding in found.values())
 
 
@@ -159,6 +161,9 @@ async def test_a_volume_allows_one_replica() -> None:
         (30, 90.0, Level.WARNING, "drainingSeconds is 30, and jobs take up to 90 s"),
         (30, 20.0, Level.OK, "may go on for 30 s"),
         (30, None, Level.OK, "nobody knows how long jobs take"),
+        (30, math.inf, Level.OK, "nobody knows how long jobs take"),
+        (30, math.nan, Level.OK, "nobody knows how long jobs take"),
+        (0, -math.inf, Level.WARNING, "killed in the middle of its job"),
     ],
 )
 async def test_the_draining_time_is_held_against_how_long_jobs_take(

@@ -37,12 +37,16 @@ async def depth(place: Stage, queue: Queue) -> QueueDepth:
 
 
 class PublishedSentences:
-    """What holds for every library; day: SQL that makes the scenario's day; much_later: what only time does."""
+    """What holds for every library; day: SQL that makes the scenario's day; much_later: what only time does.
+
+    begun_s: how long ago the jobs in work were begun, whenever the last sign of life came.
+    """
 
     preset: ClassVar[str]
     schema: ClassVar[str]
     day: ClassVar[str]
     much_later: ClassVar[str]
+    begun_s: ClassVar[float] = 60
     expected: ClassVar[Count] = EVERYTHING
     expected_default_queue: ClassVar[Count] = DEFAULT_QUEUE
     expected_much_later: ClassVar[Count] = NOBODY_HOLDS_THEM
@@ -78,6 +82,9 @@ class PublishedSentences:
 
     async def test_one_queue_alone_can_be_read(self, written: Stage) -> None:
         assert await written.read(self.preset, queues=["default"]) == self.expected_default_queue
+
+    async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(self, written: Stage) -> None:
+        assert await written.longest_claim(self.preset) == pytest.approx(self.begun_s, abs=15)
 
     async def test_a_claim_without_a_sign_of_life_is_not_worked_on(self, bare_place: Stage) -> None:
         self.begin(bare_place)

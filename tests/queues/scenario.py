@@ -117,6 +117,14 @@ class Stage:
             await postgres.close()
         return Count(depth.pending, depth.processing, rest.scheduled, rest.failed, depth.stale, depth.oldest_age_s)
 
+    async def longest_claim(self, preset: str, **policy: Any) -> float | None:
+        """For how long the job that was begun first has been worked on."""
+        postgres = PostgresQueue(self.reader, timeout_s=5)
+        try:
+            return await postgres.longest_claim(Queue.model_validate({"preset": preset, **policy}), LIMIT)
+        finally:
+            await postgres.close()
+
     async def channels(self, preset: str, **policy: Any) -> frozenset[str]:
         postgres = PostgresQueue(self.reader, timeout_s=5)
         try:

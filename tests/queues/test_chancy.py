@@ -41,3 +41,12 @@ def seen(place: Stage) -> Seen:
 
 class TestChancy(PresetSentences):
     expected_after_kill = READY_AGAIN
+
+    async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
+        self, place: Stage, seen: Seen
+    ) -> None:
+        place.execute(
+            "UPDATE chancy_workers SET last_seen = now();"
+            "UPDATE chancy_jobs SET started_at = now() - interval '10 min' WHERE state = 'running'"
+        )
+        assert await place.longest_claim("chancy") == pytest.approx(600, abs=60)

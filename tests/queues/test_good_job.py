@@ -82,6 +82,11 @@ class TestGoodJobBeforeItsJobsNamedTheirProcess:
         assert await bare_place.read("good_job") == EVERYTHING
         assert await bare_place.read("good_job", queues=["default"]) == DEFAULT_QUEUE
 
+    async def test_how_long_it_has_been_worked_on_counts_from_when_it_was_begun(
+        self, bare_place: Stage, worker: psycopg.Connection
+    ) -> None:
+        assert await bare_place.longest_claim("good_job") == pytest.approx(60, abs=15)
+
     async def test_a_dead_workers_jobs_are_ready_at_once(self, bare_place: Stage, worker: psycopg.Connection) -> None:
         worker.close()
         assert await bare_place.read_until("good_job", READY_AGAIN) == READY_AGAIN

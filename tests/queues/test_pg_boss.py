@@ -102,6 +102,7 @@ async def test_a_missed_heartbeat_ends_a_claim_before_it_expires(bare_place: Sta
     begin(bare_place, version)
     bare_place.execute("UPDATE pgboss.job SET heartbeat_seconds = 60, heartbeat_on = now() WHERE state = 'active'")
     assert await bare_place.read("pg-boss") == EVERYTHING
+    assert await bare_place.longest_claim("pg-boss") == pytest.approx(60, abs=15), "from when it was begun"
     bare_place.execute("UPDATE pgboss.job SET heartbeat_on = now() - interval '61 s' WHERE state = 'active'")
     assert await bare_place.read("pg-boss") == READY_AGAIN
 

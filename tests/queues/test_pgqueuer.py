@@ -51,3 +51,11 @@ def seen(place: Stage) -> Seen:
 
 class TestPgQueuer(PresetSentences):
     expected_after_kill = READY_AGAIN
+
+    async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
+        self, place: Stage, seen: Seen
+    ) -> None:
+        place.execute(
+            "UPDATE pgqueuer SET heartbeat = now(), updated = now() - interval '10 min' WHERE status = 'picked'"
+        )
+        assert await place.longest_claim("pgqueuer") == pytest.approx(600, abs=60)

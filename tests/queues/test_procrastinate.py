@@ -36,4 +36,11 @@ def seen(place: Stage) -> Seen:
 
 
 class TestProcrastinate(PresetSentences):
-    pass
+    async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
+        self, place: Stage, seen: Seen
+    ) -> None:
+        place.execute(
+            "UPDATE procrastinate_workers SET last_heartbeat = now();"
+            "UPDATE procrastinate_events SET at = now() - interval '10 min' WHERE type = 'started'"
+        )
+        assert await place.longest_claim("procrastinate") == pytest.approx(600, abs=60)

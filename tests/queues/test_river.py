@@ -17,7 +17,8 @@ FROM (VALUES
 """
 # As the client claims: the first by priority, time and id, with the time of the attempt and its own name.
 CLAIM = """
-UPDATE river_job SET state = 'running', attempt = attempt + 1, attempted_at = now(), attempted_by = '{host_1}'
+UPDATE river_job SET state = 'running', attempt = attempt + 1, attempted_at = now() - interval '1 min',
+    attempted_by = '{host_1}'
 WHERE id IN (
     SELECT id FROM river_job WHERE state = 'available' AND queue = 'default' AND scheduled_at <= now()
     ORDER BY priority, scheduled_at, id LIMIT 3 FOR UPDATE SKIP LOCKED

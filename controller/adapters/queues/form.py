@@ -24,7 +24,8 @@ class Form:
     parts, of which several are added up. since: when a ready job became ready. oldest: a scalar query for the age of
     the oldest ready job in seconds, where since cannot say it; {ready} in it is the query of all ready rows. alive:
     true for a processing job that somebody is still working on; {stale} in it is an interval. claimed_at: when a
-    processing job was claimed. common: a WITH query that the parts use.
+    processing job was claimed, or last showed a sign of life. began: when the work on it was begun, where claimed_at
+    does not say it. common: a WITH query that the parts use.
     """
 
     ready: tuple[str, ...]
@@ -35,6 +36,7 @@ class Form:
     oldest: str | None = None
     alive: str | None = None
     claimed_at: str | None = None
+    began: str | None = None
     common: str | None = None
     needs: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
@@ -113,15 +115,20 @@ class Place:
         )
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
-        """One row: for how many seconds the oldest claim has been worked on; None where nobody can tell."""
-        if self.form.claimed_at is None:
+        """One row: for how many seconds a job has been worked on, at most; None where nobody can tell.
+
+        What was begun more than a day ago is left out: most likely its worker is dead.
+        """
+        text = self.form.began or self.form.claimed_at
+        if text is None:
             return None
         alive = self._alive()
         live = [] if alive is None else [alive]
-        claimed = sql.SQL("{} AS claimed").format(self._sql(self.form.claimed_at, self.tables[0]))
+        began = sql.SQL("{} AS began").format(self._sql(text, self.tables[0]))
         return sql.SQL(
-            "{common}SELECT extract(epoch FROM now() - min(claimed)) FROM ({rows} LIMIT {limit}) AS b"
-        ).format(common=self._common(), rows=self._rows(self.form.processing, claimed, live), limit=limit)
+            "{common}SELECT extract(epoch FROM now() - min(began)) FROM ({rows} LIMIT {limit}) AS b "
+            "WHERE began BETWEEN now() - interval '24 h' AND now()"
+        ).format(common=self._common(), rows=self._rows(self.form.processing, began, live), limit=limit)
 
     def _common(self) -> sql.Composable:
         if self.form.common is None:

@@ -192,6 +192,10 @@ def _table_place(queue: QueuePolicy, table: sql.Identifier, found: Mapping[str, 
             "queue.columns.locked_at to the column that does, or leave stale_after out",
         )
     fixed: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in columns.items()}
+    # Where a claim is kept alive, locked_at moves on and only this stays.
+    started = _first_time(("started_at",), found) if locked is not None else None
+    if started is not None:
+        fixed["started_at"] = sql.Identifier(started)
     # Untyped literals take the column's own type: text, an enum, a number.
     for kind, values in queue.statuses.model_dump().items():
         fixed |= {f"{kind}_{index}": sql.Literal(value) for index, value in enumerate(values)}
@@ -216,6 +220,7 @@ def _table_place(queue: QueuePolicy, table: sql.Identifier, found: Mapping[str, 
         since=f"greatest({', '.join(since)})" if since else None,
         # A job that does not say when it was claimed is trusted to be worked on.
         claimed_at="coalesce(j.{locked_at}, now())" if locked is not None else None,
+        began="coalesce(j.{started_at}, j.{locked_at})" if started is not None else None,
     )
     is_set = queue.stale_after is not None
     return Place(form, ({"jobs": table},), stale_after=queue.stale_after, stale_is_set=is_set, fixed=fixed)

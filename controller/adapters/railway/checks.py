@@ -43,6 +43,8 @@ class RailwayChecks:
             self.readings = await self.platform.observe(services)
         except Unavailable as unavailable:
             self.readings = dict.fromkeys(services, unavailable)
+            if isinstance(unavailable, NotAuthorized) and findings == [self._of_no_known_kind()]:
+                findings = [self._refused()]
             return [*findings, error("Railway", str(unavailable))]
         requests = self.platform.requests()
         self.plans = await self._plans(requests.quota)
@@ -81,11 +83,15 @@ class RailwayChecks:
                 return error("token", str(unavailable))
             mend = "a project token, in RAILWAY_TOKEN, reaches this one environment, and is enough"
             return warning("token", f"{token.variable} is {kind}: it reaches {reach}", mend)
-        return warning(
-            "token",
-            f"{token.variable} is of a kind that is not known here",
-            "a project token, in RAILWAY_TOKEN, is enough",
-        )
+        return self._of_no_known_kind()
+
+    def _of_no_known_kind(self) -> Finding:
+        says = f"{self.settings.railway_token.variable} is of a kind that is not known here"
+        return warning("token", says, "a project token, in RAILWAY_TOKEN, is enough")
+
+    def _refused(self) -> Finding:
+        says = f"{self.settings.railway_token.variable} is refused: it was revoked or mistyped, or is a project token"
+        return error("token", says, "make a project token in the environment's settings, and put it into RAILWAY_TOKEN")
 
     async def _project_token(self) -> Finding:
         try:
@@ -203,6 +209,8 @@ def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolic
 
 def draining(reading: Replicas, longest_job_s: float | None) -> Finding:
     has, about = reading.draining_s, "draining"
+    if longest_job_s is not None and not math.isfinite(longest_job_s):
+        longest_job_s = None
     mend = "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS on the service to {}, and deploy it"
     if longest_job_s is None and has:
         return ok(about, f"a worker that is taken away may go on for {has:.0f} s; nobody knows how long jobs take")

@@ -1,0 +1,91 @@
+"""How long jobs take, by those that a real table keeps when they are done, and by those in work."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from controller.adapters.postgres_durations import finished_within
+from controller.adapters.postgres_rights import tables_named
+from controller.findings import Level
+from tests.doctor.looking import Patient, policy
+
+
+async def test_how_long_jobs_take_is_known_from_those_that_are_done(patient: Patient) -> None:
+    assert await patient.longest_job() is None
+    await patient.do(
+        "INSERT INTO generation_job (id, status, started_at, completed_at) "
+        "SELECT n::text, 'completed', now() - n * interval '1 s', now() FROM generate_series(1, 100) n"
+    )
+    assert await patient.longest_job() == pytest.approx(99, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("done_s", "begun_s", "known_s"),
+    [(None, 90, 90), (60, 90, 90), (60, 30, 60), (60, 25 * 3600, 60), (None, 25 * 3600, None)],
+    ids=["nothing is done", "longer", "shorter", "dead, most likely", "dead, and nothing is done"],
+)
+async def test_a_job_in_work_counts_if_it_takes_longer_than_those_that_are_done(
+    patient: Patient, done_s: int | None, begun_s: int, known_s: int | None
+) -> None:
+    if done_s is not None:
+        await patient.do(
+            "INSERT INTO generation_job (id, status, started_at, completed_at) "
+            f"SELECT n::text, 'completed', now() - interval '{done_s} s', now() FROM generate_series(1, 100) n"
+        )
+    await patient.do(
+        "INSERT INTO generation_job (id, status, locked_at) "
+        f"VALUES ('work', 'processing', now() - interval '{begun_s} s')"
+    )
+    assert await patient.longest_job() == (None if known_s is None else pytest.approx(known_s, abs=5))
+
+
+async def test_a_claim_that_is_kept_alive_counts_from_when_its_job_was_started(patient: Patient) -> None:
+    await patient.do(
+        "INSERT INTO generation_job (id, status, started_at, locked_at) "
+        "VALUES ('1', 'processing', now() - interval '5 min', now())"
+    )
+    assert await patient.longest_job() == pytest.approx(300, abs=5)
+
+
+async def test_times_that_are_infinite_say_nothing(patient: Patient) -> None:
+    await patient.do(
+        "INSERT INTO generation_job (id, status, started_at, completed_at) VALUES "
+        "('1', 'completed', '-infinity', now()), ('2', 'completed', now(), 'infinity'), "
+        "('3', 'completed', '-infinity', 'infinity')",
+        "INSERT INTO generation_job (id, status, locked_at) VALUES ('4', 'processing', '-infinity')",
+    )
+    assert await patient.longest_job() is None
+    await patient.do(
+        "UPDATE generation_job SET started_at = now() - interval '9 s', completed_at = now() WHERE id = '1'"
+    )
+    assert await patient.longest_job() == pytest.approx(9)
+
+
+async def test_a_partitioned_table_is_sampled_by_the_pages_of_its_partitions(patient: Patient) -> None:
+    await patient.do(
+        "CREATE TABLE parts (id int, status text, started_at timestamptz, completed_at timestamptz) "
+        "PARTITION BY RANGE (id)",
+        "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (150000)",
+        "CREATE TABLE parts_2 PARTITION OF parts DEFAULT",
+        "INSERT INTO parts SELECT n, 'completed', now() - interval '7 s', now() FROM generate_series(1, 300000) n",
+        "ANALYZE parts",
+    )
+    statements: list[str] = []
+
+    async def ask(statement: sql.Composed) -> list[tuple[Any, ...]]:
+        statements.append(statement.as_string())
+        return await (await patient.owner.execute(statement)).fetchall()
+
+    (table,) = await tables_named({("", "parts")}, ask)
+    assert await finished_within(table, ask) == pytest.approx(7)
+    share = re.search(r"TABLESAMPLE SYSTEM \((.+?)\)", statements[-1])
+    assert share is not None
+    assert float(share[1]) < 20, "200 of some 1900 pages"
+    patient.worker = policy(table="parts")
+    found = await patient.findings()
+    assert (found["queue"].level, found["plan"].level) == (Level.OK, Level.WARNING)
+    assert "reads the whole table" in found["plan"].says
