@@ -387,7 +387,10 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
             ),
         ),
     ],
-    ids=["a change", "a wait", "nothing to do", "a correction", "the busy", "all busy", "the rate", "an unread rate"],
+    ids=[
+        *("a change", "a wait", "nothing to do", "a correction"),
+        *("the busy", "more busy than were counted", "all busy", "the rate", "an unread rate"),
+    ],
 )
 def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
     assert decision.sentence == sentence

@@ -71,8 +71,6 @@ class QueueChecks:
         try:
             async for finding in self._beyond(worker, is_read=findings[0].level is not Level.ERROR):
                 findings.append(finding)  # noqa: PERF401  # what was found stays where the next one fails
-        except Unavailable:
-            pass  # queue.table is no table's name, which the depth has said
         except psycopg.Error as failure:
             findings.append(unreadable(failure, worker, self.timeout_s))
         return findings

@@ -73,9 +73,8 @@ workers:
             '{sql: "SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing"}',
             "could not be looked at any further: PostgreSQL: ",
         ),
-        ("{table: a.b.c}", "is not a table's name"),
     ],
-    ids=["a lock", "the connection lost", "no table's name"],
+    ids=["a lock", "the connection lost"],
 )
 async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
     scene: Scene, tmp_path: Path, queue: str, says: str
