@@ -1,12 +1,10 @@
-"""The command line. Every command says what it touches; what a command needs is imported when it runs."""
+"""The command line: what there is to say, and to whom it goes. Every command says what it touches."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import errno
 import io
-import json
 import os
 import shlex
 import sys
@@ -15,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from controller import commands as command
 from controller.policy_text import ConfigurationError
 
 _ENVIRONMENT = """\
@@ -145,7 +144,7 @@ def _add_controller_commands(commands: Any) -> None:
     run = _command(
         commands,
         "run",
-        _run,
+        command.run,
         "run the controller until it is told to stop",
         "touches: reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the\n"
         "rate-limit keys in Redis; listens on PORT. With --dry-run it only reads.\n\n" + _ENVIRONMENT,
@@ -153,21 +152,21 @@ def _add_controller_commands(commands: Any) -> None:
     once = _command(
         commands,
         "once",
-        _once,
+        command.once,
         "one cycle, for cron: exit 0 where it applied or held, 1 where it failed",
         "touches: what `run` touches, once, and only while no running controller holds the lease.\n\n" + _ENVIRONMENT,
     )
     explain = _command(
         commands,
         "explain",
-        _explain,
+        command.explain,
         "observe and decide right now, print each rule's turn, change nothing",
         "touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n" + _ENVIRONMENT,
     )
     doctor = _command(
         commands,
         "doctor",
-        _doctor,
+        command.doctor,
         "connect to everything, read only, and say what is well and what would mend the rest",
         "Of each thing it says ok, warning or error, and what mends it; SQL is printed and never run.\n"
         "Exit 0 without an error, 1 with one.\n\n"
@@ -187,7 +186,7 @@ def _add_check(commands: Any) -> None:
     check = _command(
         commands,
         "check",
-        _check,
+        command.check,
         "validate a policy offline, print what is in force and where each value comes from",
         "touches: nothing; it reads the file and the environment. Exit 0 valid, 2 not.",
     )
@@ -202,7 +201,7 @@ def _add_queue_commands(commands: Any) -> None:
     queues = _command(
         commands,
         "queues",
-        _queues,
+        command.queues,
         "list the queue libraries that `queue: {preset: NAME}` knows, or tell all that is known of one",
         "touches: nothing. What is not listed is read by `queue: {sql: …}`, any query that returns one row with the\n"
         "columns pending and processing (and oldest_age_s, if it likes).",
@@ -212,7 +211,7 @@ def _add_queue_commands(commands: Any) -> None:
     trigger = _command(
         commands,
         "queue-trigger",
-        _queue_trigger,
+        command.queue_trigger,
         "print the SQL of a throttled trigger that announces new jobs, where a table has none",
         "touches: nothing; the SQL is for you to read and to run. It says what NOTIFY costs the writers.",
     )
@@ -224,7 +223,7 @@ def _add_demo_commands(commands: Any) -> None:
     demo = _command(
         commands,
         "demo",
-        _demo,
+        command.demo,
         "watch a burst of jobs scale real workers up and down, on this machine alone",
         "touches: a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway,\n"
         "the controller and up to 5 workers, and leaves nothing behind. Needs: pip install 'worker-autoscaler[demo]'",
@@ -232,7 +231,11 @@ def _add_demo_commands(commands: Any) -> None:
     demo.add_argument("--seconds", type=_seconds, default=None, metavar="N", help="end after N seconds at the latest")
     demo.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
     fake = _command(
-        commands, "fake-railway", _fake_railway, "serve the fake Railway alone, for integration tests", _FAKE_EXAMPLES
+        commands,
+        "fake-railway",
+        command.fake_railway,
+        "serve the fake Railway alone, for integration tests",
+        _FAKE_EXAMPLES,
     )
     fake.add_argument("--port", type=_port, required=True, metavar="N", help="to listen on (0: any free one)")
     fake.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on, default %(default)s")
@@ -244,147 +247,6 @@ def _add_demo_commands(commands: Any) -> None:
         metavar="CMD",
         help="start each replica as a process, with this command",
     )
-
-
-def _run(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
-    from controller.configuration import configure  # noqa: PLC0415  # as above
-
-    return asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
-
-
-def _once(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
-    from controller.configuration import configure  # noqa: PLC0415  # as above
-
-    configuration = configure(parsed.policy, os.environ)
-    return asyncio.run(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
-
-
-def _explain(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
-    from controller.configuration import configure  # noqa: PLC0415  # as above
-    from controller.cycle import Outcome  # noqa: PLC0415  # as above
-    from controller.explanation import as_lines, as_object  # noqa: PLC0415  # as above
-
-    explanations = asyncio.run(app.explain(configure(parsed.policy, os.environ)))
-    for explanation in explanations:
-        if parsed.json:
-            print(json.dumps(as_object(explanation.cycle, explanation.rest), ensure_ascii=False))
-        else:
-            print("\n".join(as_lines(explanation.cycle, explanation.steps, explanation.rest)))
-    return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
-
-
-def _doctor(parsed: argparse.Namespace) -> int:
-    from controller import doctor  # noqa: PLC0415  # a command imports what it needs
-    from controller.configuration import configure  # noqa: PLC0415  # as above
-
-    report = asyncio.run(doctor.examine(configure(parsed.policy, os.environ)))
-    if parsed.json:
-        print(json.dumps(doctor.as_object(report), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(doctor.as_lines(report)))
-    return 0 if report.is_well else 1
-
-
-def _check(parsed: argparse.Namespace) -> int:
-    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy import effective, json_schema  # noqa: PLC0415  # as above
-    from controller.policy_text import dotted  # noqa: PLC0415  # as above
-
-    if parsed.schema:
-        print(json.dumps(json_schema(), indent=2))
-        return 0
-    try:
-        policy, document = read_policy(parsed.file, os.environ)
-    except ConfigurationError as error:
-        if parsed.json:
-            problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            print(json.dumps({"valid": False, "problems": problems}, ensure_ascii=False))
-            return 2
-        raise
-    rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
-    if parsed.json:
-        values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
-        print(json.dumps({"valid": True, "values": values}, ensure_ascii=False))
-        return 0
-    _print_table([("VALUE OF", "IS", "FROM"), *rows])
-    print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
-    return 0
-
-
-def _queues(parsed: argparse.Namespace) -> int:
-    from controller import queue_guide  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy import PRESETS  # noqa: PLC0415  # as above
-    from controller.policy_text import Problem  # noqa: PLC0415  # as above
-
-    if parsed.name is not None and parsed.name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
-    names = PRESETS if parsed.name is None else (parsed.name,)
-    if parsed.json:
-        print(json.dumps([queue_guide.as_object(name) for name in names], ensure_ascii=False, indent=2))
-    elif parsed.name is not None:
-        print("\n".join(queue_guide.describe(parsed.name)))
-    else:
-        _print_table(list(queue_guide.table()))
-        print("\n`autoscaler queues PRESET` tells more. Any other queue is read by `queue: {sql: SELECT …}`.")
-    return 0
-
-
-def _queue_trigger(parsed: argparse.Namespace) -> int:
-    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy_text import Problem  # noqa: PLC0415  # as above
-    from controller.queue_guide import triggers  # noqa: PLC0415  # as above
-
-    policy, _ = read_policy(parsed.policy, os.environ)
-    if parsed.worker is not None and parsed.worker not in policy.workers:
-        known = ", ".join(policy.workers)
-        problem = Problem("WORKER", f"{parsed.worker!r} is no worker of {parsed.policy}; there is {known}")
-        raise ConfigurationError([problem])
-    print("\n".join(triggers(policy, parsed.worker)))
-    return 0
-
-
-def _demo(parsed: argparse.Namespace) -> int:
-    try:
-        from controller.demo.show import demo  # noqa: PLC0415  # it needs the extra
-    except ModuleNotFoundError as error:
-        return _needs_extra("demo", error)
-    code: int = demo(seconds=parsed.seconds, keep=parsed.keep)
-    return code
-
-
-def _fake_railway(parsed: argparse.Namespace) -> int:
-    try:
-        from controller.demo.fake_railway.cli import serve  # noqa: PLC0415  # it needs the extra
-    except ModuleNotFoundError as error:
-        return _needs_extra("fake", error)
-    try:
-        asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
-    except OSError as error:
-        print(
-            f"autoscaler: port {parsed.port} cannot be listened on ({error.strerror}); choose another", file=sys.stderr
-        )
-        return 2
-    return 0
-
-
-def _needs_extra(extra: str, error: ModuleNotFoundError) -> int:
-    if error.name is not None and error.name.startswith("controller"):
-        raise error
-    print(
-        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
-        file=sys.stderr,
-    )
-    return 2
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _policy_path() -> Path:

@@ -1,0 +1,153 @@
+"""What each command does: one function each, given its parsed arguments; they print, and return the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from controller.policy_text import ConfigurationError
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+
+    return asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
+
+
+def once(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+
+    configuration = configure(parsed.policy, os.environ)
+    return asyncio.run(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+
+
+def explain(parsed: argparse.Namespace) -> int:
+    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+    from controller.cycle import Outcome  # noqa: PLC0415  # as above
+    from controller.explanation import as_lines, as_object  # noqa: PLC0415  # as above
+
+    explanations = asyncio.run(app.explain(configure(parsed.policy, os.environ)))
+    for explanation in explanations:
+        if parsed.json:
+            print(json.dumps(as_object(explanation.cycle, explanation.rest), ensure_ascii=False))
+        else:
+            print("\n".join(as_lines(explanation.cycle, explanation.steps, explanation.rest)))
+    return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
+
+
+def doctor(parsed: argparse.Namespace) -> int:
+    from controller.configuration import configure  # noqa: PLC0415  # as above
+    from controller.doctor import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
+
+    report = asyncio.run(examine(configure(parsed.policy, os.environ)))
+    if parsed.json:
+        print(json.dumps(as_object(report), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(as_lines(report)))
+    return 0 if report.is_well else 1
+
+
+def check(parsed: argparse.Namespace) -> int:
+    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy import effective, json_schema  # noqa: PLC0415  # as above
+    from controller.policy_text import dotted  # noqa: PLC0415  # as above
+
+    if parsed.schema:
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    try:
+        policy, document = read_policy(parsed.file, os.environ)
+    except ConfigurationError as error:
+        if parsed.json:
+            problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
+            print(json.dumps({"valid": False, "problems": problems}, ensure_ascii=False))
+            return 2
+        raise
+    rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
+    if parsed.json:
+        values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
+        print(json.dumps({"valid": True, "values": values}, ensure_ascii=False))
+        return 0
+    _print_table([("VALUE OF", "IS", "FROM"), *rows])
+    print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
+    return 0
+
+
+def queues(parsed: argparse.Namespace) -> int:
+    from controller import queue_guide  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy import PRESETS  # noqa: PLC0415  # as above
+    from controller.policy_text import Problem  # noqa: PLC0415  # as above
+
+    if parsed.name is not None and parsed.name not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
+    names = PRESETS if parsed.name is None else (parsed.name,)
+    if parsed.json:
+        print(json.dumps([queue_guide.as_object(name) for name in names], ensure_ascii=False, indent=2))
+    elif parsed.name is not None:
+        print("\n".join(queue_guide.describe(parsed.name)))
+    else:
+        _print_table(list(queue_guide.table()))
+        print("\n`autoscaler queues PRESET` tells more. Any other queue is read by `queue: {sql: SELECT …}`.")
+    return 0
+
+
+def queue_trigger(parsed: argparse.Namespace) -> int:
+    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.policy_text import Problem  # noqa: PLC0415  # as above
+    from controller.queue_guide import triggers  # noqa: PLC0415  # as above
+
+    policy, _ = read_policy(parsed.policy, os.environ)
+    if parsed.worker is not None and parsed.worker not in policy.workers:
+        known = ", ".join(policy.workers)
+        problem = Problem("WORKER", f"{parsed.worker!r} is no worker of {parsed.policy}; there is {known}")
+        raise ConfigurationError([problem])
+    print("\n".join(triggers(policy, parsed.worker)))
+    return 0
+
+
+def demo(parsed: argparse.Namespace) -> int:
+    try:
+        from controller.demo.show import demo as show  # noqa: PLC0415  # it needs the extra
+    except ModuleNotFoundError as error:
+        return _needs_extra("demo", error)
+    code: int = show(seconds=parsed.seconds, keep=parsed.keep)
+    return code
+
+
+def fake_railway(parsed: argparse.Namespace) -> int:
+    try:
+        from controller.demo.fake_railway.cli import serve  # noqa: PLC0415  # it needs the extra
+    except ModuleNotFoundError as error:
+        return _needs_extra("fake", error)
+    try:
+        asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
+    except OSError as error:
+        print(
+            f"autoscaler: port {parsed.port} cannot be listened on ({error.strerror}); choose another", file=sys.stderr
+        )
+        return 2
+    return 0
+
+
+def _needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+    if error.name is not None and error.name.startswith("controller"):
+        raise error
+    print(
+        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
