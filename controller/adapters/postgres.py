@@ -222,14 +222,25 @@ class PostgresQueue:
         near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
         due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
         if due:
-            everything = [(one.queue, Stops(one.wanted.limit, one.wanted.limit)) for one in due]
-            for one, depth in zip(due, await self._counted(everything), strict=True):
-                if _was_counted(depth):
-                    self._far.keep(one.wanted, depth, now)
+            await self._count_on(due, now)
         return [
             self._far.complete(one.wanted, depth, one.stops) if _was_counted(depth) else depth
             for one, depth in zip(batch, depths, strict=True)
         ]
+
+    async def _count_on(self, due: Sequence[_Asked], now: float) -> None:
+        """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
+        try:
+            depths = await self._counted([(one.queue, Stops(one.wanted.limit, one.wanted.limit)) for one in due])
+        except psycopg.Error:
+            if self._kept is None or self._kept.is_lost:
+                raise
+            for one in due:
+                self._far.give_up(one.wanted, now)
+        else:
+            for one, depth in zip(due, depths, strict=True):
+                if _was_counted(depth):
+                    self._far.keep(one.wanted, depth, now)
 
     async def _counted(self, queues: Sequence[tuple[QueuePolicy, Stops]]) -> list[QueueDepth | Unavailable]:
         """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""

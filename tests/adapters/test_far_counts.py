@@ -75,6 +75,14 @@ def test_a_count_that_grew_past_what_is_known_is_carried_on_at_once() -> None:
     assert counts.are_due(WANTED, near(200, 200), STOPS, now=1)
 
 
+def test_where_it_could_not_be_counted_so_far_what_is_near_is_told_and_nobody_tries_again_for_a_while() -> None:
+    counts = FarCounts()
+    counts.give_up(WANTED, now=0)
+    assert not counts.are_due(WANTED, near(200), STOPS, now=59)
+    assert counts.complete(WANTED, near(200, 3), STOPS).sentence == "200+ jobs (200+ pending, 3 processing)"
+    assert counts.are_due(WANTED, near(200), STOPS, now=60)
+
+
 def test_each_queue_and_each_limit_has_its_own_far_count() -> None:
     counts = FarCounts()
     counts.keep(WANTED, far(9000), now=0)

@@ -170,6 +170,19 @@ async def test_what_no_decision_needs_is_counted_less_often_and_what_one_needs_e
     assert (await queue.depth(JOBS, 10_000)).pending == 90
 
 
+async def test_a_count_that_no_decision_needs_may_take_too_long(admin: Connection, database_url: str) -> None:
+    await admin.execute(
+        "CREATE FUNCTION slowly() RETURNS bool LANGUAGE sql VOLATILE AS 'SELECT true FROM pg_sleep(0.002)'"
+    )
+    await admin.execute("CREATE VIEW job AS SELECT 'pending' AS status FROM generate_series(1, 5000) WHERE slowly()")
+    queue = PostgresQueue(database_url, timeout_s=1.0)
+    try:
+        depth = await queue.depth(Queue(table="job"), 10_000)
+    finally:
+        await queue.close()
+    assert depth.sentence == "100+ jobs (100+ pending, 0 processing)"
+
+
 async def test_a_backlog_past_the_limit_is_shown_as_so_many_and_more(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
     await enqueue(admin, 1100)

@@ -7,7 +7,7 @@ time is an argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from controller.model import QueueDepth
@@ -17,6 +17,8 @@ NEAR = 100
 _HOLDS_FOR_S = 9.0
 """How long a count holds that went all the way to its limit; one that went half as far holds half as long. It is less
 than the usual interval, so that each cycle shows what is, and only what wakes us between two of them goes by less."""
+
+_GIVES_UP_FOR_S = 60.0
 
 
 class Wanted(NamedTuple):
@@ -43,7 +45,9 @@ class Stops(NamedTuple):
 
 
 class _Known(NamedTuple):
-    depth: QueueDepth
+    """depth: None where it could not be counted, or took too long."""
+
+    depth: QueueDepth | None
     until: float
 
 
@@ -60,6 +64,8 @@ class FarCounts:
         known = self._known.get(wanted)
         if known is None or now >= known.until:
             return True
+        if known.depth is None:
+            return False
         stopped = zip(_short(near, stops, wanted.limit), _counts(near), _counts(known.depth), strict=True)
         return any(is_short and far < count for is_short, count, far in stopped)
 
@@ -67,10 +73,17 @@ class FarCounts:
         share = max(_counts(depth)) / wanted.limit
         self._known[wanted] = _Known(depth, now + _HOLDS_FOR_S * share)
 
+    def give_up(self, wanted: Wanted, now: float) -> None:
+        """It could not be counted so far: for a while nobody tries again, and what is near is all that is known."""
+        self._known[wanted] = _Known(None, now + _GIVES_UP_FOR_S)
+
     def complete(self, wanted: Wanted, near: QueueDepth, stops: Stops) -> QueueDepth:
         """The near reading, with what is known in the place of each count that stopped."""
         short = _short(near, stops, wanted.limit)
-        far = _counts(self._known[wanted].depth) if any(short) else _counts(near)
+        known = self._known[wanted].depth if any(short) else near
+        if known is None:
+            return replace(near, limit=max(stops))  # "so many and more", of what was counted
+        far = _counts(known)
         pending, processing, stale = (
             further if is_short else count for is_short, count, further in zip(short, _counts(near), far, strict=True)
         )
