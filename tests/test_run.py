@@ -215,7 +215,7 @@ async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> 
     await led_before(scene)
     async with running(scene, **{**QUICK, "LEASE_TTL_MS": "15000"}) as controller:
         await controller.until(event="reconcile", outcome="held")
-        scene.fake.inject("slow", on="mutation", seconds=1.0)
+        scene.fake.inject("slow", on="mutation", seconds=2.0)  # twice what a cycle that only reads is given
         await scene.jobs(5)
         while not scene.sent:
             await asyncio.sleep(0.02)
