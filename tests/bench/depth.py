@@ -98,8 +98,8 @@ class Bench:
         whole, shown, statement = asyncio.run(self._as_the_controller())
         bare: list[float] = []
         full: list[float] = []
-        # By turns of a few each: a full count leaves nothing of the other's pages in these small shared buffers, which is
-        # the bench's doing and not the query's.
+        # By turns of a few each: a full count leaves nothing of the other's pages in shared buffers as small as these,
+        # which no real server has.
         for _ in range(_TURNS):
             bare += [_timed(self._connection, statement) for _ in range(_IN_A_TURN)]
             full += [_timed(self._connection, _FULL_COUNT.encode()) for _ in range(_IN_A_TURN)]
