@@ -59,7 +59,7 @@ def _worker(name: str, worker: Mapping[str, Any] | None) -> str:
     words = f"{worker['message']} ({', '.join(worker['reasons'])})"
     return (
         f"<section><h2>{escape(name)}</h2>{_dots(worker)}<p>{escape(words)}</p><dl>{facts}</dl>"
-        f'<p class="dim">seen {escape(_seconds(worker.get("age_s")) or "at an unknown time")} ago, '
+        f'<p class="dim">seen {escape(_ago(worker.get("age_s")))}, '
         f"outcome {escape(str(worker['outcome']))}</p></section>"
     )
 
@@ -107,6 +107,10 @@ def _seconds(value: float | None) -> str:
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
+
+
+def _ago(seconds: float | None) -> str:
+    return "at an unknown time" if seconds is None else f"{_seconds(seconds)} ago"
 
 
 def _cooldown(left: float | None) -> str:

@@ -160,16 +160,23 @@ class PostgresQueue:
         self._waiting = []
         if len(batch) > 1:
             try:
+                answers: Sequence[QueueDepth | Unavailable | None]
                 answers = await self._guarded(None, lambda: self._depths(batch), len(batch))
-            except Unavailable as unavailable:
-                if self._kept is None:  # nobody can be asked, so there is no need to ask each
-                    answers = [unavailable] * len(batch)
-                else:
-                    answers = [await self._alone(one) for one in batch]
+            except Unavailable:
+                answers = [await self._cannot_connect()] * len(batch)
             for one, answer in zip(batch, answers, strict=True):
                 one.answer = answer
-        else:
-            first.answer = await self._alone(first)
+        for one in batch:
+            if one.answer is None:
+                one.answer = await self._alone(one)
+
+    async def _cannot_connect(self) -> Unavailable | None:
+        """Why nobody can be asked, so that there is no need to ask each; None: it was one of the queries."""
+        try:
+            await self._guarded(None, self._reader)
+        except Unavailable as unavailable:
+            return unavailable
+        return None
 
     async def _alone(self, asked: _Asked) -> QueueDepth | Unavailable:
         answer: QueueDepth | Unavailable
@@ -199,8 +206,9 @@ class PostgresQueue:
         except UnicodeError:
             raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
         except psycopg.Error as error:
-            # The tables may have been changed under us: look at them afresh next time.
-            self._located.clear()
+            # The tables may have been changed under us: look at them afresh next time. Of several, each is asked alone.
+            if queue is not None:
+                self._located.pop(_key(queue), None)
             if self._kept is not None and self._kept.is_lost:
                 await self._drop()
             raise Unavailable(Source.QUEUE, in_words(error, queue, self._timeout_s)) from None
@@ -230,15 +238,14 @@ class PostgresQueue:
 
     async def _count_on(self, due: Sequence[_Asked], now: float) -> None:
         """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
-        try:
-            depths = await self._counted([(one.queue, Stops(one.wanted.limit, one.wanted.limit)) for one in due])
-        except psycopg.Error:
-            if self._kept is None or self._kept.is_lost:
-                raise
-            for one in due:
-                self._far.give_up(one.wanted, now)
-        else:
-            for one, depth in zip(due, depths, strict=True):
+        for one in due:
+            self._far.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+            try:
+                (depth,) = await self._counted([(one.queue, Stops(one.wanted.limit, one.wanted.limit))])
+            except (psycopg.Error, Unavailable):
+                if self._kept is None or self._kept.is_lost:
+                    raise
+            else:
                 if _was_counted(depth):
                     self._far.keep(one.wanted, depth, now)
 

@@ -81,7 +81,7 @@ class Listener:
     async def _listen(self, channels: Collection[str]) -> None:
         connection = await connect(self.dsn)
         try:
-            if not await hears(connection, self.notify):
+            if not await hears(connection, self.dsn, self.notify):
                 raise Deaf
             for channel in channels:
                 await _say_to(connection, "LISTEN {}", channel)
@@ -130,12 +130,20 @@ class Listener:
             self.report(event, source=Source.QUEUE.value, message=message)
 
 
-async def hears(connection: Connection, notify: Callable[[str], Awaitable[None]]) -> bool:
-    """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing."""
+async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:
+    """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing.
+
+    notify: from the connection that reads. Where that one cannot (a standby is good enough to be read), another is
+    opened for it at dsn, which is where the connection listens.
+    """
     test = f"autoscaler_{secrets.token_hex(8)}"
     await _say_to(connection, "LISTEN {}", test)
     try:
-        await notify(test)
+        try:
+            await notify(test)
+        except Unavailable:
+            async with await connect(dsn) as other:
+                await _say_to(other, "NOTIFY {}", test)
         heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
     finally:
         # A pooler gives the session to somebody else next, who listens to nothing of ours.

@@ -83,7 +83,7 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | 
         says = f"{variable}: PostgreSQL {in_words(failure, None, 0).replace('DATABASE_URL', variable)}"
         return error("listening", says, f"mend {variable}")
     try:
-        if await hears(connection, queue.notify):
+        if await hears(connection, dsn, queue.notify):
             return ok("listening", f"what is notified arrives at {variable}")
         there = await _database(connection)
     except (psycopg.Error, Unavailable) as failure:

@@ -77,6 +77,16 @@ async def test_a_job_is_announced_at_once(admin: Connection, queue: PostgresQueu
         assert await ear.until(lambda: ear.woken == 1) < 0.5
 
 
+async def test_where_the_reading_connection_cannot_notify_the_listener_tests_itself(
+    admin: Connection, database_url: str
+) -> None:
+    unread = PostgresQueue("postgresql://postgres@127.0.0.1:1/none", timeout_s=0.5)
+    async with listening(database_url, unread) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        await enqueue(admin, 1)
+        await ear.until(lambda: ear.woken == 1)
+
+
 async def test_channels_may_have_any_name(admin: Connection, queue: PostgresQueue, database_url: str) -> None:
     odd = ("jobs:insert", 'procrastinate_queue_v1#a"b', "Ünïcode; DROP TABLE generation_job", "x" * 63)
     async with listening(database_url, queue, *odd) as ear:

@@ -72,6 +72,18 @@ async def test_one_queue_that_fails_spoils_no_other_s_reading_now_or_later(
     assert queue._failed_last == {queue_key(broken)}
 
 
+async def test_a_query_that_ends_the_connection_ends_nobody_else_s_reading(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    fatal = Queue(sql="SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing")
+    for _ in range(3):
+        bad, good = await asyncio.gather(queue.depth(fatal, 100), queue.depth(JOBS, 100), return_exceptions=True)
+        assert isinstance(bad, Unavailable)
+        assert isinstance(good, QueueDepth)
+        assert good.pending == 3
+
+
 async def test_whoever_failed_the_last_time_keeps_nobody_else_waiting(admin: Connection, queue: PostgresQueue) -> None:
     await enqueue(admin, 3)
     slow = Queue(sql="SELECT 1 AS pending, 0 AS processing FROM pg_sleep(30)")
