@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -400,7 +401,11 @@ def test_a_name_that_would_break_the_line_it_is_printed_on_is_refused(queue: str
     ],
 )
 def test_what_only_looks_like_what_is_refused_is_accepted(queue: str) -> None:
-    load_policy(QUEUE.format(queue=queue), {})
+    accepted = load_policy(QUEUE.format(queue=queue), {})[0].workers["w"].queue
+    written = yaml.safe_load(queue)
+    assert {key: accepted.model_dump(mode="json")[key] for key in written if key != "statuses"} == {
+        key: value for key, value in written.items() if key != "statuses"
+    }
 
 
 @pytest.mark.parametrize(
