@@ -1,0 +1,153 @@
+"""What a run has cost, and how long its jobs have waited. All times in seconds, all figures of one policy."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from controller.simulation.demand import Levels
+from controller.simulation.series import Series
+from controller.simulation.waits import Waits
+
+Task = tuple[float, float, float]
+"""A job as a fleet sees it: arrival, service time, and the least wait that the cap alone forces on it; in seconds."""
+Done = tuple[float, int, Task, float]
+"""When a job ended, in which slot, which one, and how long it had waited."""
+
+
+@dataclass(slots=True)
+class Account:
+    """Written to by a fleet while it runs; `done` is emptied by each settle().
+
+    break_even_s: a worker that is stopped and needed again within so long was stopped in vain (a flap).
+    together: for how many seconds so many workers were ready (the first index) while so many were needed (the second).
+    """
+
+    cap: int
+    break_even_s: float
+    series: Series | None = None
+    done: list[Done] = field(default_factory=list)
+    waits: Waits = field(default_factory=Waits)
+    excess: Waits = field(default_factory=Waits)
+    jobs: int = 0
+    unfinished: int = 0
+    work_s: float = 0.0
+    lost_s: float = 0.0
+    given_back: int = 0
+    weighted_wait: float = 0.0
+    paid_s: float = 0.0
+    at_zero_s: float = 0.0
+    at_cap_s: float = 0.0
+    ups: int = 0
+    downs: int = 0
+    starts: int = 0
+    flaps: int = 0
+    most_paid: int = 0
+    end_s: float = 0.0
+    together: dict[int, list[float]] = field(default_factory=dict)
+    _paid: int = 0
+    _paid_since: float = 0.0
+    _configured: int = 0
+    _configured_since: float = 0.0
+    _ready: int = 0
+    _matched_ready: int = 0
+    _supply: list[tuple[float, int]] = field(default_factory=list)
+    _level: int = 0
+    _settled_s: float = 0.0
+    _told: int = 0
+    _untold: list[Done] = field(default_factory=list)
+    _stops: deque[float] = field(default_factory=deque)
+
+    def paid(self, now: float, change: int) -> None:
+        self.paid_s += self._paid * (now - self._paid_since)
+        self._paid += change
+        self._paid_since = now
+        self.most_paid = max(self.most_paid, self._paid)
+
+    def ready(self, now: float, change: int) -> None:
+        self._ready += change
+        self._supply.append((now, self._ready))
+
+    def scaled(self, now: float, before: int, after: int) -> None:
+        self._reckon_configured(now)
+        self._configured = after
+        if after < before:
+            self.downs += 1
+            self._stops.extend([now] * (before - after))
+            return
+        self.ups += 1
+        self.starts += after - before
+        while self._stops and self._stops[0] < now - self.break_even_s:
+            self._stops.popleft()
+        for _ in range(min(after - before, len(self._stops))):
+            self._stops.pop()
+            self.flaps += 1
+
+    def lose(self, seconds: float) -> None:
+        """Work that was begun and has to be begun anew."""
+        self.lost_s += seconds
+        self.given_back += 1
+
+    def fresh(self) -> Sequence[Done]:
+        """The jobs that ended since this was last asked."""
+        new, self._untold = [*self._untold, *self.done[self._told :]], []
+        self._told = len(self.done)
+        return new
+
+    def settle(self, levels: Levels, until: float) -> None:
+        """Reckons up what happened to `until`. `levels`: when how many workers were needed, since the last time."""
+        self._reckon_jobs()
+        self._match(levels, until)
+
+    def close(self, now: float, unfinished: Iterable[float]) -> None:
+        """The end. unfinished: how long the jobs that were never begun have waited."""
+        self._reckon_jobs()
+        self.paid(now, 0)
+        self._reckon_configured(now)
+        self.end_s = now
+        for wait in unfinished:
+            self.unfinished += 1
+            self.waits.extend([wait])
+            self.excess.extend([wait])
+
+    def _reckon_jobs(self) -> None:
+        done = self.done
+        if self.series is not None:
+            self.series.note_waits(done)
+        self.jobs += len(done)
+        self.waits.extend([wait for _, _, _, wait in done])
+        # FIFO under the same cap never waits less than the least; what is below is rounding.
+        self.excess.extend([wait - job[2] if wait > job[2] else 0.0 for _, _, job, wait in done])
+        self.work_s += sum([job[1] for _, _, job, _ in done])
+        self.weighted_wait += sum([wait * job[1] for _, _, job, wait in done if wait])
+        self._untold.extend(done[self._told :])
+        done.clear()
+        self._told = 0
+
+    def _reckon_configured(self, now: float) -> None:
+        held = now - self._configured_since
+        if self._configured == 0:
+            self.at_zero_s += held
+        if self._configured >= self.cap:
+            self.at_cap_s += held
+        self._configured_since = now
+
+    def _match(self, levels: Levels, until: float) -> None:
+        """Adds the time to the cells of (ready, needed), by merging both sequences of changes."""
+        supply, self._supply = self._supply, []
+        now, level, row = self._settled_s, self._level, self._row(self._matched_ready)
+        times, heights = levels.times, levels.heights
+        first = 0
+        for upto, ready in [*supply, (until, self._ready)]:
+            last = bisect_right(times, upto, first)
+            for time, height in zip(times[first:last], heights[first:last], strict=True):
+                row[level] += time - now
+                now, level = time, height
+            row[level] += upto - now
+            now, first, row = upto, last, self._row(ready)
+        self._level, self._settled_s, self._matched_ready = level, until, self._ready
+
+    def _row(self, ready: int) -> list[float]:
+        return self.together.setdefault(ready, [0.0] * (self.cap + 1))

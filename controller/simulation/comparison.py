@@ -1,0 +1,212 @@
+"""Several policies on one workload, side by side in one pass over the jobs, so that memory does not grow with them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from controller.simulation.account import Account
+from controller.simulation.demand import Clairvoyant, Demand, Levels, Task
+from controller.simulation.figures import Elasticity, Figures, Price, Spread
+from controller.simulation.fleet import Fleet, Platform, Scaler
+from controller.simulation.series import Series
+from controller.simulation.waits import Waits
+from controller.simulation.workload import Workload
+
+_CHUNK = 4096
+_DAY_S = 86_400.0
+
+Progress = Callable[[float], None]
+"""Is told how far the workload has been gone through, in simulated seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One of those that are compared. make: its scaler; None: the clairvoyant, who is reckoned and not simulated."""
+
+    name: str
+    maximum: int
+    make: Callable[[], Scaler] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all contenders have in common. series: whether what happened over time is wanted, for pictures."""
+
+    platform: Platform = field(default_factory=Platform)
+    price: Price = field(default_factory=Price)
+    slo_s: float = 60.0
+    series: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What no policy can beat, in worker-seconds; least_s is met only by who knows the future and lets jobs wait.
+
+    no_wait_s: every job begins at once and each start is paid for, with no_wait_workers at most.
+    """
+
+    least_s: float
+    no_wait_s: float
+    no_wait_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    workload: Workload
+    setting: Setting
+    figures: Sequence[Figures]
+    series: Sequence[Series | None]
+    limits: Limits
+    jobs: int
+    span_s: float
+    took_s: float
+    simulated: int
+
+    @property
+    def jobs_a_second(self) -> float:
+        """Of all policies that were simulated together."""
+        return self.jobs * self.simulated / self.took_s if self.took_s else 0.0
+
+    @property
+    def days_a_second(self) -> float:
+        return self.span_s / _DAY_S * self.simulated / self.took_s if self.took_s else 0.0
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """One cap, with all that are under it."""
+
+    demand: Demand
+    least_waits: Waits = field(default_factory=Waits)
+    weighted_wait: float = 0.0
+    fleets: list[Fleet] = field(default_factory=list)
+    together: dict[int, list[float]] = field(default_factory=dict)
+
+    def take(self, jobs: Sequence[tuple[float, float]], until: float, *, wants_waits: bool) -> None:
+        tasks, levels = self.demand.take(jobs)
+        for fleet in self.fleets:
+            fleet.feed(tasks, until)
+            fleet.account.settle(levels, until)
+        if wants_waits:
+            self._note(tasks)
+
+    def _note(self, tasks: Sequence[Task]) -> None:
+        self.least_waits.extend([least for _, _, least in tasks])
+        self.weighted_wait += sum([service * least for _, service, least in tasks])
+
+
+def compare(
+    workload: Workload, contenders: Sequence[Contender], setting: Setting, progress: Progress | None = None
+) -> Comparison:
+    """Runs all of them.
+
+    Raises:
+        ConfigurationError: the workload turns out not to be what it claims to be.
+    """
+    began = time.perf_counter()
+    schedules, runs = _schedules(contenders, setting)
+    unlimited = Demand(math.inf, setting.platform.concurrency, Clairvoyant(setting.platform.start_up_s))
+    clairvoyants = {contender.maximum for contender in contenders if contender.make is None}
+    last = work = 0.0
+    jobs = 0
+    for chunk in _chunks(workload):
+        last = chunk[-1][0]
+        jobs += len(chunk)
+        work += sum([service for _, service in chunk])
+        unlimited.take(chunk)
+        for cap, schedule in schedules.items():
+            schedule.take(chunk, last, wants_waits=cap in clairvoyants)
+        if progress is not None:
+            progress(last)
+    until = max(last, workload.span_s or 0.0)
+    unlimited.rest()
+    for schedule in schedules.values():
+        _finish(schedule, until)
+    each = setting.platform.concurrency
+    figures = [
+        _of_fleet(contender.name, runs[index], setting)
+        if index in runs
+        else _of_clairvoyant(contender.name, schedules[contender.maximum], setting, work / each, until)
+        for index, contender in enumerate(contenders)
+    ]
+    limits = Limits(work / each, unlimited.clairvoyant.cost_s, unlimited.clairvoyant.most)
+    took = time.perf_counter() - began
+    series = [runs[index].account.series if index in runs else None for index in range(len(contenders))]
+    return Comparison(workload, setting, figures, series, limits, jobs, until, took, len(runs))
+
+
+def _schedules(contenders: Sequence[Contender], setting: Setting) -> tuple[dict[int, _Schedule], dict[int, Fleet]]:
+    """By cap, what the workload asks for; by the contender's number, its fleet."""
+    platform = setting.platform
+    schedules: dict[int, _Schedule] = {}
+    runs: dict[int, Fleet] = {}
+    for index, contender in enumerate(contenders):
+        cap = contender.maximum
+        clairvoyant = Clairvoyant(platform.start_up_s)
+        schedule = schedules.setdefault(cap, _Schedule(Demand(cap, platform.concurrency, clairvoyant)))
+        if contender.make is not None:
+            account = Account(cap, platform.start_up_s, Series() if setting.series else None)
+            runs[index] = Fleet(contender.make(), platform, account)
+            schedule.fleets.append(runs[index])
+    return schedules, runs
+
+
+def _chunks(workload: Workload) -> Iterator[list[tuple[float, float]]]:
+    jobs = workload.jobs()
+    while chunk := list(itertools.islice(jobs, _CHUNK)):
+        yield chunk
+
+
+def _finish(schedule: _Schedule, until: float) -> None:
+    levels = schedule.demand.rest()
+    for fleet in schedule.fleets:
+        end = fleet.finish(until)
+        within = sum(1 for time in levels.times if time <= end)
+        fleet.account.settle(Levels(levels.times[:within], levels.heights[:within]), end)
+
+
+def _of_fleet(name: str, fleet: Fleet, setting: Setting) -> Figures:
+    platform = setting.platform
+    return Figures.of(
+        name,
+        fleet.account,
+        concurrency=platform.concurrency,
+        start_up_s=platform.start_up_s,
+        slo_s=setting.slo_s,
+        price=setting.price,
+    )
+
+
+def _of_clairvoyant(name: str, schedule: _Schedule, setting: Setting, work_s: float, until: float) -> Figures:
+    """It pays for each start, and waits only as long as the cap makes everybody wait."""
+    seer, waits = schedule.demand.clairvoyant, schedule.least_waits
+    return Figures(
+        name=name,
+        jobs=schedule.demand.jobs,
+        unfinished=0,
+        end_s=max(until, schedule.demand.last_end),
+        work_s=work_s,
+        paid_s=seer.cost_s,
+        dollars=seer.cost_s * setting.price.per_second,
+        waits=Spread.of(waits),
+        avoidable=Spread.of(Waits()),
+        slo_s=setting.slo_s,
+        late=waits.over(setting.slo_s),
+        weighted_wait_s=schedule.weighted_wait / (work_s * setting.platform.concurrency) if work_s else 0.0,
+        ups=seer.starts,
+        downs=seer.stops,
+        starts=seer.starts,
+        flaps=0,
+        start_up_s=setting.platform.start_up_s,
+        at_zero=0.0,
+        at_cap=0.0,
+        most=seer.most,
+        lost_s=0.0,
+        given_back=0,
+        elasticity=Elasticity(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        is_clairvoyant=True,
+    )

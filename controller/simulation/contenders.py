@@ -1,0 +1,283 @@
+"""What may be compared: policies of a file, the rules of peers, and a few of our own by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from controller.configuration import read_policy
+from controller.policy import Policy, WorkerPolicy
+from controller.policy_parts import seconds_of
+from controller.policy_text import ConfigurationError, Problem
+from controller.simulation.comparison import Contender
+from controller.simulation.own import OwnPolicy
+from controller.simulation.peers import Hpa, Keda, Latency, Static
+
+WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
+"""What a policy may ask of the environment, and no simulation needs."""
+_BUILT_IN = re.compile(r"[a-z][a-z_-]*(:.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What contenders take from the command line: maximum: where they name none; worker: which one of a policy."""
+
+    maximum: int = 5
+    worker: str | None = None
+    wakes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A contender with a name of its own. options: each with its default, whose type says what is to be written."""
+
+    about: str
+    options: Mapping[str, float | int | str]
+    make: Callable[[Mapping[str, Any], Common], Contender]
+    bare: str | None = None
+    """The option that is meant where only a value is written, as in static:5."""
+
+
+def read_contender(text: str, common: Common, environment: Mapping[str, str]) -> Contender:
+    """A policy's file, or a built-in such as `static:5` and `keda:target=3,window=60`.
+
+    Raises:
+        ConfigurationError: it is neither, or does not load.
+    """
+    name = text.partition(":")[0]
+    if name in KINDS:
+        return _built_in(text, KINDS[name], common)
+    path = Path(text)
+    if not path.exists() and _BUILT_IN.fullmatch(text) and "." not in text:
+        near = difflib.get_close_matches(name, KINDS, n=1)
+        mend = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
+        raise _wrong(text, f"is neither a file nor a built-in policy; {mend}")
+    policy, worker = read_worker(path, common.worker, environment)
+    return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=_wakes(worker, common)))
+
+
+def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) -> tuple[Policy, WorkerPolicy]:
+    """The policy of a file, and the worker that is meant: the one that is named, or the only one.
+
+    Raises:
+        ConfigurationError: it does not load, or which worker is meant cannot be told.
+    """
+    policy, _ = read_policy(path, {**WITHOUT_RAILWAY, **environment})
+    if name is not None and name not in policy.workers:
+        raise _wrong(str(path), f"has no worker {name}; --worker may be {', '.join(policy.workers)}")
+    if name is None and len(policy.workers) > 1:
+        raise _wrong(str(path), f"has {len(policy.workers)} workers; name one: --worker {', '.join(policy.workers)}")
+    return policy, policy.workers[name or next(iter(policy.workers))]
+
+
+def _wakes(worker: WorkerPolicy, common: Common) -> bool:
+    """A library's preset announces its jobs by itself, as far as it does."""
+    return common.wakes and (worker.queue.wake_on is not None or worker.queue.preset is not None)
+
+
+def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
+    """A worker's policy from what would stand in the file.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    return WorkerPolicy.model_validate({"service": "simulated", "queue": {"table": "jobs", "wake_on": "jobs"}, **fields})
+
+
+def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
+    def make(options: Mapping[str, Any], common: Common) -> Contender:
+        maximum = options["max"]
+        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **fields(options)})
+        policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
+        return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=common.wakes))
+
+    return make
+
+
+def _target_wait(options: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"target_wait": f"{options['wait']:g}s"}
+    if options["idle_off"] >= 0:
+        fields["scale_down"] = {"idle_off": f"{options['idle_off']:g}s"}
+    if options["service"] >= 0:
+        fields["service_time"] = f"{options['service']:g}s"
+    return fields
+
+
+def _tiers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The shipped table, whose last tier is the maximum."""
+    tiers = [{"up_to": depth, "replicas": k} for k, depth in enumerate((0, 10, 30, 60, 100)) if k < options["max"]]
+    return {**_with_cooldowns(options), "tiers": [*tiers, {"replicas": options["max"]}]}
+
+
+def _recut(options: Mapping[str, Any]) -> dict[str, Any]:
+    """d_k = k x wait / service: so many jobs are a wait of `wait` for k workers."""
+    each = options["wait"] / options["service"]
+    return {**_with_cooldowns(options), "tiers": tiers_for([k * each for k in range(1, options["max"])])}
+
+
+def tiers_for(bounds: list[float]) -> list[dict[str, int]]:
+    """Tiers of 0, 1, 2 … workers up to these depths, rounded so that each is a depth of its own; the last is open."""
+    tiers, before = [{"up_to": 0, "replicas": 0}], 0
+    for replicas, bound in enumerate(bounds, start=1):
+        before = max(before + 1, round(bound))
+        tiers.append({"up_to": before, "replicas": replicas})
+    return [*tiers, {"replicas": len(bounds) + 1}]
+
+
+def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"scale_up": {"cooldown": f"{options['up']:g}s"}, "scale_down": {"cooldown": f"{options['down']:g}s"}}
+
+
+def _keda(options: Mapping[str, Any], common: Common) -> Contender:
+    return Contender(
+        "",
+        options["max"],
+        lambda: Keda(
+            options["max"],
+            15.0,
+            target=options["target"],
+            window=options["window"],
+            cooldown=options["cooldown"],
+            polling=options["polling"],
+            counts_running=options["count"] == "all",
+            minimum=1,
+        ),
+    )
+
+
+def _hpa(options: Mapping[str, Any], common: Common) -> Contender:
+    return Contender(
+        "",
+        options["max"],
+        lambda: Hpa(
+            options["max"],
+            15.0,
+            target=options["target"],
+            window=options["window"],
+            counts_running=options["count"] == "all",
+            minimum=options["min"],
+        ),
+    )
+
+
+def _latency(options: Mapping[str, Any], common: Common) -> Contender:
+    return Contender(
+        "",
+        options["max"],
+        lambda: Latency(
+            options["max"],
+            10.0,
+            high=options["high"],
+            low=options["low"],
+            step=options["step"],
+            delay=options["delay"],
+            frequency=options["frequency"],
+            minimum=options["min"],
+        ),
+    )
+
+
+def _static(options: Mapping[str, Any], common: Common) -> Contender:
+    replicas = options["replicas"]
+    maximum = max(replicas, options["max"])
+    return Contender("", maximum, lambda: Static(maximum, float("inf"), replicas=replicas))
+
+
+def _oracle(options: Mapping[str, Any], common: Common) -> Contender:
+    return Contender("", options["max"], None)
+
+
+_OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0}
+_OF_TARGET_WAIT = {**_OF_A_POLICY, "service": -1.0}
+_COOLDOWNS = {"up": 30.0, "down": 120.0}
+KINDS: Mapping[str, Kind] = {
+    "tiers": Kind("the shipped tiers: 10, 30, 60, 100 jobs", {**_OF_A_POLICY, **_COOLDOWNS}, _own(_tiers)),
+    "recut": Kind(
+        "tiers cut for a wait: up to k x wait / service jobs for k workers",
+        {**_OF_A_POLICY, **_COOLDOWNS, "wait": 60.0, "service": 20.0},
+        _own(_recut),
+    ),
+    "target_wait": Kind(
+        "target_wait; service time and start-up are measured where they are not given",
+        {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0},
+        _own(_target_wait),
+        bare="wait",
+    ),
+    "economy": Kind(
+        "target_wait 60s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 10.0}, _own(_target_wait)
+    ),
+    "balanced": Kind(
+        "target_wait 20s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)
+    ),
+    "fast": Kind("target_wait 5s, idle_off 60s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 60.0}, _own(_target_wait)),
+    "static": Kind("always so many workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
+    "keda": Kind(
+        "KEDA 2.x: polls every 30 s, 0 to 1 while anything is there, back to 0 after `cooldown`; between 1 and max its HPA",
+        {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},
+        _keda,
+    ),
+    "hpa": Kind(
+        "HPA v2, AverageValue: every 15 s ceil(metric / target), tolerance 10 %, up by max(4, x2) per 15 s, down to the "
+        "window's highest",
+        {"max": 0, "min": 1, "target": 5.0, "window": 300.0, "count": "all"},
+        _hpa,
+    ),
+    "latency": Kind(
+        "Judoscale: every 10 s by the oldest wait, `step` up above `high`, one down after `delay` below `low`",
+        {"max": 0, "min": 1, "high": 30.0, "low": 5.0, "step": 1, "delay": 600.0, "frequency": 10.0},
+        _latency,
+    ),
+    "oracle": Kind(
+        "clairvoyant: waits only where max forces it, pays its start-ups, keeps a worker through short gaps",
+        {"max": 0},
+        _oracle,
+    ),
+}
+
+
+def _built_in(text: str, kind: Kind, common: Common) -> Contender:
+    name, _, rest = text.partition(":")
+    options: dict[str, Any] = dict(kind.options)
+    for part in filter(None, (part.strip() for part in rest.split(","))):
+        key, sign, value = part.partition("=")
+        if not sign and kind.bare is not None:
+            key, value = kind.bare, part
+        if key not in options:
+            raise _wrong(text, f"{key!r} is no option of {name}; there are {', '.join(options)}")
+        options[key] = _value(text, key, value, kind.options[key])
+    options["max"] = options["max"] or common.maximum
+    try:
+        made = kind.make(options, common)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _wrong(text, f"makes no policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+    return Contender(text, made.maximum, made.make)
+
+
+def _value(text: str, key: str, value: str, default: float | int | str) -> float | int | str:
+    """As the default is: a whole number, seconds (a number or a duration), or a word."""
+    if isinstance(default, str):
+        if value not in {"all", "waiting"}:
+            raise _wrong(text, f"{key} may be all (waiting and in work) or waiting, not {value!r}")
+        return value
+    if isinstance(default, int):
+        if not value.isascii() or not value.isdigit() or int(value) > 1000:
+            raise _wrong(text, f"{key} must be a whole number from 0 to 1000, not {value!r}")
+        return int(value)
+    try:
+        seconds = float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else seconds_of(value)
+    except ValueError:
+        raise _wrong(text, f"{key} must be a number, or a duration such as 90s or 5m, not {value!r}") from None
+    if key in {"target", "interval", "polling"} and seconds <= 0:
+        raise _wrong(text, f"{key} must be above 0")
+    return seconds
+
+
+def _wrong(place: str, words: str) -> ConfigurationError:
+    return ConfigurationError([Problem(place, words)])

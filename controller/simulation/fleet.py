@@ -1,0 +1,302 @@
+"""The workers and the queue in front of them, exact in time: no step, one event after the other.
+
+First come, first served; a worker runs `concurrency` jobs at once. A worker that is asked for is paid from that moment
+and works `start_up_s` later. Which one is taken away is Railway's choice, at random: it takes no more jobs, goes on with
+those that it has for `drain_s` at most, and gives back what it could not finish, to begin anew elsewhere.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from controller.simulation.account import Account, Done, Task
+
+NEVER = math.inf
+_HOUR_S = 3600.0
+_PATIENCE_S = 7 * 24 * _HOUR_S
+"""A queue in which nothing was finished for so long after the last arrival will not be worked off any more."""
+_NOBODY: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
+
+
+class Scaler(Protocol):
+    """Anything that says how many workers there should be.
+
+    interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
+    two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
+    nothing, however much time went by. learns: whether it wants to be told of the jobs that ended.
+    """
+
+    interval: float
+    wake_interval: float | None
+    settled: bool
+    learns: bool
+
+    def look(  # positional, for it is asked a million times
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        """The workers that there should be from now on.
+
+        busy: jobs in work. configured: workers that were asked for, running: those that have started. oldest_s: how
+        long the oldest waiting job has waited. notified: it was woken and has only read the queue.
+        """
+
+    def passed(self, now: float) -> None:
+        """Looks up to this one were left out, since it was settled and nothing happened."""
+
+    def learn(self, finished: Iterable[Done], now: float) -> None:
+        """Jobs that ended since it was last told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a worker is: how long it takes to start, how often a start fails and is tried again, how it is taken away.
+
+    idle_first: idle workers are taken first, as no platform that we know does; for comparing with the literature.
+    """
+
+    start_up_s: float = 20.0
+    drain_s: float = NEVER
+    start_failure: float = 0.0
+    concurrency: int = 1
+    idle_first: bool = False
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Fleet:
+    """One policy's run: feed() it the jobs in order of arrival, then finish()."""
+
+    scaler: Scaler
+    platform: Platform
+    account: Account
+    _dice: random.Random = field(init=False)
+    _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there always is a next one
+    _idle: list[int] = field(default_factory=list)
+    _waiting: deque[Task] = field(default_factory=deque)
+    _crew: list[int] = field(default_factory=list)
+    _starting: list[tuple[float, int]] = field(default_factory=list)
+    _leaving: dict[int, int] = field(default_factory=dict)
+    """The slots whose worker is taken away: they end what they do, if they may."""
+    _given_back: set[int] = field(default_factory=set)
+    """Slots whose job was given back; what they would have ended is still in the list of events."""
+    _deadlines: list[tuple[float, int]] = field(default_factory=list)
+    _hired: int = 0
+    _due: float = 0.0
+    _next_look: float = 0.0
+    _next_change: float = NEVER
+    _woken_at: float = -NEVER
+    _now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._dice = random.Random(self.platform.seed)  # noqa: S311  # which worker goes is no secret
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._waiting) + self._busy
+
+    @property
+    def _busy(self) -> int:
+        return len(self._events) - 1 - len(self._given_back)
+
+    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901  # the hot loop; calls would double it
+        """Goes on to `until`; the jobs arrive before, and are sorted by arrival."""
+        events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
+        done = self.account.done.append
+        push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
+        every = self.scaler.wake_interval
+        arrivals = iter(jobs)
+        job = next(arrivals, None)
+        at = until if job is None else job[0]
+        control = self._next_control()
+        while True:
+            end, slot, _, _ = events[0]
+            if end <= control and end <= at:
+                if leaving and slot in leaving:
+                    self._end_of_a_leaver(end)
+                    continue
+                if waiting:
+                    following = waiting.popleft()
+                    done(replace(events, (end + following[1], slot, following, end - following[0])))
+                else:
+                    done(pop(events))
+                    idle.append(slot)
+            elif control <= at:
+                control = self._control(control, at)
+            elif job is None:
+                break
+            else:
+                if idle:
+                    push(events, (at + job[1], idle.pop(), job, 0.0))
+                else:
+                    waiting.append(job)
+                if every is not None:
+                    control = min(control, self._wake(at, every))
+                job = next(arrivals, None)
+                at = until if job is None else job[0]
+        self._now = until
+
+    def finish(self, until: float) -> float:
+        """Goes on until `until` has passed and every job is done; returns when that was.
+
+        Where nothing gets done for a week, it gives up: see `unfinished`.
+        """
+        self.feed((), max(until, self._now))
+        patience = self._now + _PATIENCE_S
+        while self.unfinished and self._now < patience:
+            # Not further than to the next event: an hour of idle workers after the last job is nobody's cost.
+            upcoming = min(self._events[0][0], self._next_control())
+            before = len(self.account.done)
+            self.feed((), upcoming)
+            if len(self.account.done) > before:
+                patience = self._now + _PATIENCE_S
+        self.account.close(self._now, unfinished=[self._now - job[0] for job in self._waiting])
+        return self._now
+
+    def _wake(self, now: float, every: float) -> float:
+        """When it looks next, now that a job was announced."""
+        self._next_look = min(self._next_look, max(now, self._woken_at + every))
+        return self._next_look
+
+    def _next_control(self) -> float:
+        return self._next_look if self._next_look < self._next_change else self._next_change
+
+    def _control(self, now: float, arrival: float) -> float:
+        """What is due besides jobs that come and go; returns when there is something again."""
+        if self._next_change <= now:
+            self._change(now)
+        if self._next_look <= now:
+            self._look(now, arrival)
+        return self._next_look if self._next_look < self._next_change else self._next_change
+
+    def _change(self, now: float) -> None:
+        while self._starting and self._starting[0][0] <= now:
+            self._begin_work(now, heapq.heappop(self._starting)[1])
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self._give_back(now, heapq.heappop(self._deadlines)[1])
+        self._plan_change()
+
+    def _plan_change(self) -> None:
+        started = self._starting[0][0] if self._starting else NEVER
+        self._next_change = min(started, self._deadlines[0][0]) if self._deadlines else started
+
+    def _look(self, now: float, arrival: float) -> None:
+        scaler, waiting, configured = self.scaler, self._waiting, len(self._crew)
+        notified = now < self._due
+        if scaler.learns:
+            scaler.learn(self.account.fresh(), now)
+        depth, busy = len(waiting), len(self._events) - 1 - len(self._given_back)
+        oldest = now - waiting[0][0] if waiting else 0.0
+        desired = scaler.look(now, depth, busy, configured, configured - len(self._starting), oldest, notified)
+        if notified:
+            self._woken_at = now
+        if not notified or desired != configured:
+            self._due = now + scaler.interval
+        self._next_look = self._due
+        if desired != configured:
+            self._scale(now, desired)
+            self._plan_change()
+        elif scaler.settled:
+            self._skip(min(arrival, self._events[0][0], self._next_change))
+        if self.account.series is not None:
+            self.account.series.note(now, depth, busy, desired)
+
+    def _skip(self, upcoming: float) -> None:
+        """Leaves out the looks before anything happens: they would all see what this one saw."""
+        if upcoming > self._due and upcoming < NEVER:
+            left_out = math.ceil((upcoming - self._due) / self.scaler.interval)
+            self._due += left_out * self.scaler.interval
+            self._next_look = self._due
+            self.scaler.passed(self._due - self.scaler.interval)
+
+    def _scale(self, now: float, desired: int) -> None:
+        before = len(self._crew)
+        for _ in range(desired - before):
+            self._hire(now)
+        if desired < before:
+            for worker in self._victims(before - desired):
+                self._take(now, worker)
+        self.account.scaled(now, before, desired)
+
+    def _hire(self, now: float) -> None:
+        tries = 1
+        while self._dice.random() < self.platform.start_failure:
+            tries += 1
+        self._crew.append(self._hired)
+        heapq.heappush(self._starting, (now + tries * self.platform.start_up_s, self._hired))
+        self._hired += 1
+        self.account.paid(now, +1)
+
+    def _begin_work(self, now: float, worker: int) -> None:
+        each = self.platform.concurrency
+        self.account.ready(now, +1)
+        self._idle.extend(range(worker * each, worker * each + each))
+        self._take_up_work(now)
+
+    def _take_up_work(self, now: float) -> None:
+        while self._waiting and self._idle:
+            job = self._waiting.popleft()
+            heapq.heappush(self._events, (now + job[1], self._idle.pop(), job, now - job[0]))
+
+    def _victims(self, count: int) -> list[int]:
+        if not self.platform.idle_first:
+            return self._dice.sample(self._crew, count)
+        starting = {worker for _, worker in self._starting}
+        busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events[1:]}
+        return sorted(self._crew, key=lambda worker: (worker in busy, worker not in starting))[:count]
+
+    def _take(self, now: float, worker: int) -> None:
+        self._crew.remove(worker)
+        starting = [entry for entry in self._starting if entry[1] == worker]
+        if starting:
+            self._starting.remove(starting[0])
+            heapq.heapify(self._starting)
+            self.account.paid(now, -1)
+            return
+        each = self.platform.concurrency
+        own = range(worker * each, worker * each + each)
+        free = {slot for slot in self._idle if slot in own}
+        self._idle[:] = [slot for slot in self._idle if slot not in free]
+        self._leaving.update(dict.fromkeys((slot for slot in own if slot not in free), worker))
+        if len(free) == each:
+            self._gone(now)
+        elif self.platform.drain_s == 0:
+            self._give_back(now, worker)
+        elif self.platform.drain_s < NEVER:
+            heapq.heappush(self._deadlines, (now + self.platform.drain_s, worker))
+
+    def _end_of_a_leaver(self, now: float) -> None:
+        ended = heapq.heappop(self._events)
+        slot = ended[1]
+        worker = self._leaving.pop(slot)
+        if slot in self._given_back:
+            self._given_back.remove(slot)
+            return
+        self.account.done.append(ended)
+        if worker not in self._leaving.values():
+            self._gone(now)
+
+    def _give_back(self, now: float, worker: int) -> None:
+        """The time to drain is over: what the worker still does goes back to its place in the queue."""
+        back = []
+        for end, slot, job, _ in self._events:
+            if self._leaving.get(slot) == worker and slot not in self._given_back:
+                self._given_back.add(slot)
+                back.append(job)
+                self.account.lose(job[1] - (end - now))
+        if not back:
+            return  # it was done in time
+        while self._waiting and self._waiting[0] < max(back):
+            back.append(self._waiting.popleft())
+        self._waiting.extendleft(sorted(back, reverse=True))
+        self._gone(now)
+        self._take_up_work(now)
+
+    def _gone(self, now: float) -> None:
+        self.account.ready(now, -1)
+        self.account.paid(now, -1)

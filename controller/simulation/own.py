@@ -1,0 +1,203 @@
+"""Our own policies in the simulator: the very same decide() that runs in production, asked in the same order.
+
+decide() is pure, and what it goes by is a handful of small numbers: the recommendation, the jobs in work, the count that
+is configured, whether each cooldown is over, and the highest recommendation of the window. So an answer is remembered
+by these, and decide() is asked whenever one of them is new; a test holds every remembered answer against a fresh one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from controller.decide import decide, recommend
+from controller.model import (
+    Decision,
+    History,
+    Observation,
+    QueueDepth,
+    Recommendation,
+    Replicas,
+    ServiceState,
+    ServiceTime,
+)
+from controller.policy import Policy, WorkerPolicy
+from controller.simulation.account import Done
+
+MEASURED_JOBS = 500
+_MEASURE_AGAIN_S = 60.0
+_KEPT = 0.7
+"""Of what was known of the start-up time, when it is measured once more; as the journal does it."""
+
+
+@dataclass(slots=True)
+class Recent:
+    """How long the newest finished jobs took, as adapters/postgres_service_time.py asks the table for it."""
+
+    _newest: deque[float] = field(default_factory=deque)
+    _sorted: list[float] = field(default_factory=list)
+
+    def add(self, service_s: float) -> None:
+        self._newest.append(service_s)
+        insort(self._sorted, service_s)
+        if len(self._newest) > MEASURED_JOBS:
+            del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
+
+    def measured(self) -> ServiceTime | None:
+        """Each job counts as at most the 99th percentile of them and ten times their median."""
+        spans = self._sorted
+        if not spans:
+            return None
+        middle = len(spans) // 2
+        median = spans[middle] if len(spans) % 2 else (spans[middle - 1] + spans[middle]) / 2
+        most = min(spans[max(0, -(-99 * len(spans) // 100) - 1)], 10 * median)
+        kept = bisect_left(spans, most)
+        mean = (sum(spans[:kept]) + most * (len(spans) - kept)) / len(spans)
+        return ServiceTime(min(max(mean, 0.01), 86_400.0), median, len(spans))
+
+
+@dataclass(slots=True)
+class OwnPolicy:
+    """One worker of a policy, as the reconciler would keep it: a Scaler."""
+
+    policy: WorkerPolicy
+    interval: float
+    wake_interval: float | None
+    learns: bool = False
+    settled: bool = False
+    decisions: int = 0
+    """How often decide() itself was asked."""
+    _service: ServiceTime | None = None
+    _recent: Recent = field(default_factory=Recent)
+    _measured_at: float = 0.0
+    _fresh: bool = False
+    _enough: int = 0
+    _wants: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _known: dict[tuple[int, int, int, bool, bool, int], int] = field(default_factory=dict)
+    _past: deque[tuple[float, int]] = field(default_factory=deque)
+    _recommended: int = 0
+    _last_up: float | None = None
+    _last_down: float | None = None
+    _up_open: float = 0.0
+    _down_open: float = 0.0
+    _start_up_s: float | None = None
+    _asked_at: float | None = None
+    _window: float = 0.0
+
+    @classmethod
+    def of(cls, policy: Policy, worker: WorkerPolicy, *, wakes: bool) -> OwnPolicy:
+        return cls(worker, policy.interval, policy.wake_min_interval if wakes else None)
+
+    def __post_init__(self) -> None:
+        given = self.policy.service_time
+        self.learns = self.policy.target_wait is not None and given is None
+        if given is not None:
+            self._service = ServiceTime(given, given, 0)
+        self._enough = self.policy.enough_for(self._service)
+        self._window = self.policy.window(None)
+        self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
+
+    def look(  # noqa: D102  # as Scaler says
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        if self._asked_at is not None and running == configured and not notified:
+            self._started(now - self._asked_at)
+        if self._fresh and now - self._measured_at >= _MEASURE_AGAIN_S:
+            self._measure(now)
+        waiting = min(waiting, self._enough)
+        counts = (waiting, busy, configured if self._service is None else 0)
+        recommended = self._wants.get(counts)
+        if recommended is None:
+            recommended = recommend(self.policy, QueueDepth(waiting, busy), self._service, configured)
+            self._wants[counts] = recommended
+        highest = -1
+        if self._window and not notified:
+            self._note(now, recommended)
+        if self._window:
+            highest = max(self._highest(now), recommended)
+            if now < self._window:
+                highest = -2  # the window is not known yet
+        up, down = now >= self._up_open, now >= self._down_open
+        state = (recommended, busy, configured, up, down, highest)
+        desired = self._known.get(state)
+        if desired is None:
+            desired = self._decide(now, QueueDepth(waiting, busy), configured).desired
+            self._known[state] = desired
+        self._recommended = recommended
+        if desired == configured:
+            at_rest = recommended == configured or (up and down and highest in {-1, recommended})
+            self.settled = at_rest and not self._fresh
+            return desired
+        return self._changes(now, configured, running, desired, notified=notified)
+
+    def passed(self, now: float) -> None:
+        """Each of the looks that were left out would have noted the same."""
+        if self._window:
+            self._note(now, self._recommended)
+
+    def learn(self, finished: Iterable[Done], now: float) -> None:
+        """Of them, how long they took."""
+        for _, _, job, _ in finished:
+            self._recent.add(job[1])
+            self._fresh = True
+        if self._service is None and self._fresh:
+            self._measure(now)
+
+    def _changes(self, now: float, configured: int, running: int, desired: int, *, notified: bool) -> int:
+        self.settled = False
+        if desired == 0 and running == 0:
+            return configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
+        if notified and self._window:
+            self._note(now, self._recommended)
+        if desired > configured:
+            self._last_up, self._asked_at = now, now
+            self._up_open = now + self.policy.up_cooldown
+        else:
+            self._last_down, self._asked_at = now, None
+        self._down_open = max(self._down_open, now + self.policy.down_cooldown)
+        return desired
+
+    def _decide(self, now: float, queue: QueueDepth, configured: int) -> Decision:
+        self.decisions += 1
+        past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
+        history = History(
+            last_up=self._last_up,
+            last_down=self._last_down,
+            since=0.0,
+            unbroken_since=0.0,
+            remembered_at=now,
+            window=self.policy.kept_window,
+            recommendations=past,
+            start_up_s=self._start_up_s,
+        )
+        replicas = Replicas(configured, configured, configured, ServiceState.RUNNING)
+        return decide(self.policy, Observation(queue, replicas, None, self._service), history, now)
+
+    def _note(self, now: float, recommended: int) -> None:
+        """What could still be the highest of the window: later ones that are at least as high hide the earlier."""
+        past = self._past
+        while past and past[-1][1] <= recommended:
+            past.pop()
+        past.append((now, recommended))
+
+    def _highest(self, now: float) -> int:
+        past, oldest = self._past, now - self._window
+        while past and past[0][0] < oldest:
+            past.popleft()
+        return past[0][1] if past else 0
+
+    def _measure(self, now: float) -> None:
+        self._service, self._measured_at, self._fresh = self._recent.measured(), now, False
+        self._enough = self.policy.enough_for(self._service)
+        self._wants.clear()
+
+    def _started(self, seconds: float) -> None:
+        known = self._start_up_s
+        self._start_up_s = seconds if known is None else _KEPT * known + (1 - _KEPT) * seconds
+        self._asked_at = None
+        window = self.policy.window(self._start_up_s)
+        if window != self._window:
+            self._window = window
+            self._known.clear()

@@ -1,0 +1,179 @@
+"""The rules of other autoscalers, as they publish them, to be measured on the same workload and the same platform."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from controller.simulation.account import Done
+
+NEVER = math.inf
+
+
+@dataclass(slots=True)
+class _Rule:
+    """What all of them have in common: they poll, and remember nothing of single jobs."""
+
+    maximum: int
+    interval: float
+    wake_interval: float | None = None
+    learns: bool = False
+    settled: bool = False
+
+    def passed(self, now: float) -> None:
+        """Nothing that a skipped look would have changed."""
+
+    def learn(self, finished: Iterable[Done], now: float) -> None:
+        """They do not."""
+
+
+@dataclass(slots=True)
+class Static(_Rule):
+    """Always the same number of workers."""
+
+    replicas: int = 0
+
+    def look(  # noqa: D102  # as Scaler says
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        self.settled = True
+        return self.replicas
+
+
+@dataclass(slots=True)
+class Hpa(_Rule):
+    """The Horizontal Pod Autoscaler v2 on an external metric of type AverageValue, with its default behaviour.
+
+    Every 15 s: desired = ceil(metric / target), unchanged where metric / (target x pods) is within 10 % of 1; up at most
+    to max(+4 pods, x2) of what there was 15 s ago, at once; down at most to the highest recommendation of the window
+    (300 s), by up to 100 % at once. Pods that start count. min: 1, for the HPA does not go to zero.
+    """
+
+    target: float = 5.0
+    window: float = 300.0
+    minimum: int = 1
+    tolerance: float = 0.1
+    counts_running: bool = True
+    _wanted: deque[tuple[float, int]] = field(default_factory=deque)
+    _sizes: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def look(  # noqa: D102  # as Scaler says
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        metric = waiting + busy if self.counts_running else waiting
+        return self._limited(now, metric, configured)
+
+    def _limited(self, now: float, metric: int, configured: int) -> int:
+        wanted = math.ceil(metric / self.target - 1e-9)
+        if configured and abs(metric / (self.target * configured) - 1) <= self.tolerance:
+            wanted = configured
+        highest = self._highest(now, wanted)
+        desired = configured if wanted <= configured else wanted
+        if highest < configured:
+            desired = highest
+        desired = min(desired, self._most(now, configured), self.maximum)
+        desired = max(desired, self.minimum)
+        self.settled = len(self._wanted) == 1 and desired == configured == max(wanted, self.minimum)
+        self._sizes.append((now, desired))
+        return desired
+
+    def _highest(self, now: float, wanted: int) -> int:
+        past = self._wanted
+        while past and past[-1][1] <= wanted:
+            past.pop()
+        past.append((now, wanted))
+        while past[0][0] < now - self.window:
+            past.popleft()
+        return past[0][1]
+
+    def _most(self, now: float, configured: int) -> int:
+        """By the scale-up policies: +4 pods or +100 % within 15 s, whichever is more."""
+        sizes = self._sizes
+        while len(sizes) > 1 and sizes[1][0] <= now - 15.0:
+            sizes.popleft()
+        before = min(sizes[0][1], configured) if sizes else configured
+        return max(before + 4, before * 2)
+
+
+@dataclass(slots=True)
+class Keda(Hpa):
+    """KEDA: between 1 and the maximum its HPA; between 0 and 1 KEDA itself.
+
+    It is active while the metric is above 0 (activation threshold), looked at every `polling` seconds (30) and, as the
+    HPA asks it, every 15 s while there are pods; to zero after `cooldown` seconds (300) without activity.
+    """
+
+    polling: float = 30.0
+    cooldown: float = 300.0
+    _active_at: float = -NEVER
+    _polled_at: float = -NEVER
+
+    def look(  # noqa: D102  # as Scaler says
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        metric = waiting + busy if self.counts_running else waiting
+        polls = now - self._polled_at >= self.polling - 1e-9
+        if polls:
+            self._polled_at = now
+            if metric:
+                self._active_at = now
+        if configured == 0:
+            self.settled = metric == 0
+            return 1 if polls and metric and self.maximum else 0
+        if polls and not metric and now - self._active_at >= self.cooldown:
+            self.settled = False
+            self._wanted.clear()
+            self._sizes.clear()
+            return 0
+        desired = self._limited(now, metric, configured)
+        self.settled = self.settled and metric > 0
+        return desired
+
+    def passed(self, now: float) -> None:
+        """KEDA would have polled meanwhile, at its own pace."""
+        if self._polled_at > -NEVER:
+            polls = math.floor((now - self._polled_at) / self.polling + 1e-9)
+            self._polled_at += polls * self.polling
+
+
+@dataclass(slots=True)
+class Latency(_Rule):
+    """Judoscale's rule: by how long the oldest job has waited, the worst of the last 10 s, a step at a time.
+
+    Up by `step` where it is above `high` seconds, no sooner than `frequency` after the last way up; down by one where
+    it has been below `low` for `delay` seconds, and no sooner than that after the last change. min: 1; with 0, the last
+    one goes when nothing is waiting or being worked on.
+    """
+
+    high: float = 30.0
+    low: float = 5.0
+    step: int = 1
+    delay: float = 600.0
+    frequency: float = 10.0
+    minimum: int = 1
+    _last_up: float = -NEVER
+    _last_change: float = -NEVER
+    _not_low_at: float = -NEVER
+
+    def look(  # noqa: D102  # as Scaler says
+        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
+    ) -> int:
+        if oldest_s >= self.low or (configured == 1 and self.minimum == 0 and waiting + busy):
+            self._not_low_at = now
+        desired = max(configured, self.minimum)
+        if configured == 0 and waiting:
+            desired = max(1, self.minimum)
+        elif oldest_s > self.high and now - self._last_up >= self.frequency:
+            desired = configured + self.step
+        elif oldest_s < self.low and now - max(self._not_low_at, self._last_change) >= self.delay:
+            desired = configured - 1
+        desired = min(max(desired, self.minimum), self.maximum)
+        if desired > configured:
+            self._last_up = now
+        if desired != configured:
+            self._last_change = now
+        at_rest = configured == self.minimum and oldest_s < self.low
+        self.settled = desired == configured and at_rest
+        return desired

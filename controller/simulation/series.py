@@ -1,0 +1,65 @@
+"""What a picture needs of a run: depth, workers and waits over time, in a bounded number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_MOST = 1024
+Task = tuple[float, float, float]
+
+
+@dataclass(slots=True)
+class Step:
+    """The extremes of a stretch of time: most jobs waiting and in work, workers that were asked for, longest wait."""
+
+    waiting: int = 0
+    busy: int = 0
+    most: int = 0
+    least: int | None = None
+    wait_s: float = 0.0
+    last: int = 0
+
+
+@dataclass(slots=True)
+class Series:
+    """By steps of `step_s` seconds, which become twice as long whenever there are too many of them."""
+
+    step_s: float = 10.0
+    steps: dict[int, Step] = field(default_factory=dict)
+
+    def note(self, now: float, waiting: int, busy: int, configured: int) -> None:
+        step = self._at(now)
+        step.waiting = max(step.waiting, waiting)
+        step.busy = max(step.busy, busy)
+        step.most = max(step.most, configured)
+        step.least = configured if step.least is None else min(step.least, configured)
+        step.last = configured
+
+    def note_waits(self, done: Sequence[tuple[float, int, Task, float]]) -> None:
+        """By the time at which the job began."""
+        for _, _, job, wait in done:
+            step = self._at(job[0] + wait)
+            step.wait_s = max(step.wait_s, wait)
+
+    def _at(self, now: float) -> Step:
+        index = int(now / self.step_s)
+        while index >= _MOST:
+            self._double()
+            index = int(now / self.step_s)
+        step = self.steps.get(index)
+        if step is None:
+            step = self.steps[index] = Step()
+        return step
+
+    def _double(self) -> None:
+        old, self.steps, self.step_s = self.steps, {}, self.step_s * 2
+        for index in sorted(old):
+            step, other = self.steps.setdefault(index // 2, Step()), old[index]
+            step.waiting = max(step.waiting, other.waiting)
+            step.busy = max(step.busy, other.busy)
+            step.most = max(step.most, other.most)
+            seen = [least for least in (step.least, other.least) if least is not None]
+            step.least = min(seen, default=None)
+            step.wait_s = max(step.wait_s, other.wait_s)
+            step.last = other.last

@@ -1,0 +1,85 @@
+"""Many durations in little memory: exact as long as there are few, and within 0.5 % however many come."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_EXACT = 1_000_000
+"""Up to so many are kept as they are (8 MB)."""
+_RESOLUTION = math.log(1.01)
+"""Beyond, they are counted by size, in classes that are 1 % wide, so that the middle of one is within 0.5 %."""
+_LEAST_S = 0.001
+
+
+@dataclass(slots=True)
+class Waits:
+    """Seconds. Percentiles are by the nearest rank: the least value that so many per cent do not exceed."""
+
+    count: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+    _kept: array[float] = field(default_factory=lambda: array("d"))
+    _is_sorted: bool = True
+    _classes: Counter[int] = field(default_factory=Counter)
+
+    def extend(self, seconds: Iterable[float]) -> None:
+        before = len(self._kept)
+        self._kept.extend(seconds)
+        new = self._kept[before:]
+        if not new:
+            return
+        self.count += len(new)
+        self.total += math.fsum(new)
+        self.longest = max(self.longest, max(new))
+        self._is_sorted = False
+        if len(self._kept) > _EXACT or (self._classes and len(self._kept) > _EXACT // 10):
+            self._fold()
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+    def percentile(self, share: float) -> float:
+        """`share` is 0.95 for p95; 0 where there is nothing."""
+        if not self.count:
+            return 0.0
+        rank = max(1, math.ceil(share * self.count - 1e-9))
+        if not self._classes:
+            return self._sorted()[rank - 1]
+        self._fold()
+        passed = 0
+        for index in sorted(self._classes):
+            passed += self._classes[index]
+            if passed >= rank:
+                return min(self.longest, _middle(index))
+        return self.longest
+
+    def over(self, seconds: float) -> int:
+        """How many are longer."""
+        if not self._classes:
+            return self.count - bisect_right(self._sorted(), seconds)
+        self._fold()
+        return sum(count for index, count in self._classes.items() if _middle(index) > seconds)
+
+    def _sorted(self) -> array[float]:
+        if not self._is_sorted:
+            self._kept = array("d", sorted(self._kept))
+            self._is_sorted = True
+        return self._kept
+
+    def _fold(self) -> None:
+        self._classes.update(map(_class, self._kept))
+        self._kept = array("d")
+
+
+def _class(seconds: float) -> int:
+    return 0 if seconds < _LEAST_S else 1 + math.floor(math.log(seconds / _LEAST_S) / _RESOLUTION)
+
+
+def _middle(index: int) -> float:
+    return 0.0 if index == 0 else _LEAST_S * math.exp((index - 0.5) * _RESOLUTION)
