@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from controller import commands as command
+from controller import tryout
 from controller.policy_text import ConfigurationError
 
 _ENVIRONMENT = """\
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_controller_commands(commands)
     _add_check(commands)
+    tryout.add_commands(commands, _command, _policy_path())
     _add_queue_commands(commands)
     _add_demo_commands(commands)
     return parser

@@ -117,7 +117,7 @@ def demo(parsed: argparse.Namespace) -> int:
     try:
         from controller.demo.show import demo as show  # noqa: PLC0415  # it needs the extra
     except ModuleNotFoundError as error:
-        return _needs_extra("demo", error)
+        return needs_extra("demo", error)
     code: int = show(seconds=parsed.seconds, keep=parsed.keep)
     return code
 
@@ -126,7 +126,7 @@ def fake_railway(parsed: argparse.Namespace) -> int:
     try:
         from controller.demo.fake_railway.cli import serve  # noqa: PLC0415  # it needs the extra
     except ModuleNotFoundError as error:
-        return _needs_extra("fake", error)
+        return needs_extra("fake", error)
     try:
         asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
     except OSError as error:
@@ -137,7 +137,7 @@ def fake_railway(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
     if error.name is not None and error.name.startswith("controller"):
         raise error
     print(

@@ -1,0 +1,180 @@
+"""The commands that try a policy before it is deployed: their arguments, and where the workload comes from."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from controller import tryout_commands as command
+from controller.policy_parts import seconds_of
+
+_CONTENDERS = """\
+POLICY is a policy's file, or one of these, with options after a colon (in seconds where they are times; every one takes
+max=N, --max-workers if it is not given):
+
+  static:5                 always 5 workers
+  keda:target=5            KEDA: every 30 s (polling) 0 to 1 while there is anything, back to 0 after cooldown=300 s without;
+                           from 1 on its HPA. count=all (waiting and in work) or count=waiting
+  hpa:target=3,window=60   Kubernetes' HPA v2 on an AverageValue: every 15 s ceil(metric / target), unchanged within 10 %,
+                           up by at most max(4, x2) in 15 s, down to the highest of the window (300 s); min=1
+  latency:high=30,low=5    Judoscale's rule: every 10 s, step=1 up while the oldest job has waited longer than high, and
+                           frequency=10 s have passed; one down after delay=600 s below low; min=1
+  tiers                    the policy that we ship: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
+  recut:wait=60            the same with tiers cut for a wait: k workers up to k x wait / service jobs (service=20)
+  target_wait:60           target_wait: 60s; idle_off=SECONDS, service=SECONDS, measured where they are not given
+  economy balanced fast    target_wait 60 s, 20 s, 5 s with idle_off 10 s, 10 s, 60 s
+  oracle                   who knows the future: no wait but what max forces, start-ups paid, short gaps idled through
+
+Ours ask the same decide() as `autoscaler run`, at the policy's interval and woken by new jobs (wake_on). The rate limit is
+not simulated. First come, first served: priorities are not either.
+"""
+_WORKLOAD = """\
+Jobs come from one of
+
+  --from-database          the last --since of the policy's table (created_at, started_at, completed_at), DATABASE_URL
+  --trace FILE             CSV, gz or not: t,service (seconds), or t alone, or minute,count
+  --workload NAME          made up, by --seed: poisson:rate=6/m,service=20s,cv=1 · diurnal:swing=0.8 · bursts:every=1h,size=60
+                           · cron:every=30m,jobs=60
+"""
+_TOUCHES = "touches: nothing; with --from-database it reads PostgreSQL. Exit 0 done, 2 wrong input.\n"
+_EXAMPLES = """\
+examples:
+  autoscaler simulate policy.yaml                                    # on a day and night of made-up jobs
+  autoscaler simulate policy.yaml balanced keda:target=3 --from-database --since 7d --html week.html
+  autoscaler simulate tiers economy oracle --trace jobs.csv.gz --load 2 --plot week.png
+
+"""
+
+
+def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> None:
+    """simulate, plan, tune. `make` makes a command's parser as all others are made."""
+    simulate = make(
+        commands,
+        "simulate",
+        command.simulate,
+        "replay a workload under policies: what they cost, how long jobs wait, what would be better",
+        f"{_CONTENDERS}\n{_WORKLOAD}\n{_EXAMPLES}{_TOUCHES}",
+    )
+    simulate.add_argument("policies", nargs="*", metavar="POLICY", help=f"see below; default: {policy_path} and oracle")
+    simulate.add_argument("--json", action="store_true", help="everything as one JSON object")
+    simulate.add_argument("--plot", type=Path, metavar="FILE", help="a picture, .png or .svg: depth, replicas and waits")
+    simulate.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page with figures and pictures")
+    simulate.add_argument(
+        "--bound", action="store_true", help="also the least that any policy can reach, by a linear program (slow)"
+    )
+    plan = make(
+        commands,
+        "plan",
+        command.plan,
+        "what an edit of the policy changes, and what it would have cost and bought, side by side",
+        f"{_WORKLOAD}\nexample:\n  git show main:policy.yaml > old.yaml; autoscaler plan old.yaml policy.yaml --markdown\n\n"
+        f"{_TOUCHES}",
+    )
+    plan.add_argument("old", metavar="OLD", type=Path, help="the policy as it is")
+    plan.add_argument("new", metavar="NEW", type=Path, help="the policy as it shall be")
+    plan.add_argument("--markdown", action="store_true", help="for a comment on a pull request")
+    plan.add_argument("--json", action="store_true", help="as one JSON object")
+    tune = make(
+        commands,
+        "tune",
+        command.tune,
+        "search tiers and timings for a goal, and print the policy that meets it",
+        "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, as cheaply as\n"
+        "possible) and --budget (as little waiting as so many dollars a month buy). It searches on the first two thirds of\n"
+        "the workload, says how the policy does on the rest, which it has not seen, and how much that varies from week to\n"
+        f"week. The policy goes to stdout and is one that `check` accepts.\n\n{_WORKLOAD}\nexample:\n"
+        f"  autoscaler tune --wait 60s --from-database --since 14d > policy.yaml\n\n{_TOUCHES}",
+    )
+    tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
+    goal = tune.add_mutually_exclusive_group(required=True)
+    goal.add_argument("--wait", type=_duration, metavar="TIME", help="95 %% of the avoidable waits are at most this")
+    goal.add_argument("--budget", type=_budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
+    tune.add_argument(
+        "--form", choices=("tiers", "target_wait", "any"), default="any", help="what to search among, default %(default)s"
+    )
+    tune.add_argument("--weeks", type=_some, default=8, metavar="N", help="resampled weeks for the spread, default 8")
+    for parser in (simulate, plan, tune):
+        _add_workload(parser)
+        _add_platform(parser)
+
+
+def _add_workload(parser: Any) -> None:
+    where = parser.add_argument_group("workload")
+    source = where.add_mutually_exclusive_group()
+    source.add_argument("--from-database", action="store_true", help="the jobs of the policy's own table")
+    source.add_argument("--trace", type=Path, metavar="FILE", help="recorded jobs, as CSV")
+    source.add_argument("--workload", metavar="NAME", help="made-up jobs; default: diurnal")
+    where.add_argument("--since", type=_duration, default=7 * 86_400.0, metavar="TIME", help="of a database, default 7d")
+    where.add_argument("--span", type=_duration, default=None, metavar="TIME", help="no more than so much; default 7d of a made-up one, all of a trace")
+    where.add_argument("--seed", type=_whole, default=0, metavar="N", help="of all dice, default 0")
+    where.add_argument("--load", type=_positive, metavar="X", help="stretch the time axis to this load, in workers")
+    where.add_argument("--thin", action="store_true", help="with --load: leave jobs out, instead of stretching")
+    where.add_argument("--service-mean", type=_duration, metavar="TIME", help="rescale the service times to this mean")
+    where.add_argument("--winsorise", type=_share, metavar="Q", help="cut service times at this quantile, such as 0.99")
+
+
+def _add_platform(parser: Any) -> None:
+    what = parser.add_argument_group("workers")
+    what.add_argument("--start-up", type=_duration, default=20.0, metavar="TIME", help="until a worker works, default 20s")
+    what.add_argument("--drain", type=_duration, default=math.inf, metavar="TIME", help="that a worker which is taken away has for its jobs; default: as long as they take (Railway's own default is 0s)")
+    what.add_argument("--start-failure", type=_share, default=0.0, metavar="P", help="share of starts that fail and are tried again")
+    what.add_argument("--concurrency", type=_some, metavar="N", help="jobs at once; default: the policy's jobs_per_worker, or 1")
+    what.add_argument("--idle-first", action="store_true", help="idle workers are taken away first, as in the literature")
+    what.add_argument("--no-wake", action="store_true", help="new jobs wake nobody; ours only poll")
+    what.add_argument("--max-workers", type=_some, metavar="N", help="of built-in policies; default: the first file's, or 5")
+    what.add_argument("--worker", metavar="NAME", help="which worker of a policy that has several")
+    what.add_argument("--slo", type=_duration, default=60.0, metavar="TIME", help="a job that waits longer is late; default 60s")
+    what.add_argument("--worker-memory", type=_positive, default=0.5, metavar="GB", help="for the price, default %(default)s")
+    what.add_argument("--worker-cpu", type=_positive, default=0.25, metavar="VCPU", help="for the price, default %(default)s")
+
+
+def _duration(text: str) -> float:
+    days = text.removesuffix("d")
+    try:
+        return float(days) * 86_400.0 if text.endswith("d") and days.isdigit() else seconds_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    number = _number(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to below 1")
+    return number
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _some(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 1000")
+    return number
+
+
+def _budget(text: str) -> float:
+    return _positive(text.lower().removesuffix("/month").replace("$", ""))

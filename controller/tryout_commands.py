@@ -1,0 +1,266 @@
+"""What the commands that try a policy do: read what was asked for, run it, print it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from controller.commands import needs_extra
+from controller.policy_text import ConfigurationError, Problem
+
+if TYPE_CHECKING:  # each command imports what it needs
+    from controller.policy import WorkerPolicy
+    from controller.simulation.comparison import Comparison, Contender, Setting
+    from controller.simulation.report import Bound
+    from controller.simulation.workload import Workload
+
+_MADE_UP = "diurnal"
+_MADE_UP_SPAN_S = 7 * 86_400.0
+_MOST_WORKERS = 5
+
+
+def simulate(parsed: argparse.Namespace) -> int:
+    """Exit code 0; wrong input is raised as ConfigurationError."""
+    from controller.simulation.comparison import compare  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.report import as_lines, as_object  # noqa: PLC0415  # as above
+
+    contenders, worker = _contenders(parsed, parsed.policies or [_default_policy(), "oracle"])
+    setting = _setting(parsed, worker, series=parsed.plot is not None or parsed.html is not None)
+    if parsed.plot is not None and parsed.plot.suffix not in {".png", ".svg"}:
+        raise _wrong("--plot", f"{parsed.plot} ends in neither .png nor .svg")
+    try:
+        workload = _workload(parsed, worker)
+        with _progress(workload, "simulating") as progress:
+            comparison = compare(workload, contenders, setting, progress)
+        bound = _bound(workload, contenders, setting) if parsed.bound else None
+        _draw(parsed, comparison, bound)
+    except ModuleNotFoundError as error:
+        return needs_extra("simulate", error)
+    if parsed.json:
+        print(json.dumps(as_object(comparison, bound), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(as_lines(comparison, bound)))
+    return 0
+
+
+def plan(parsed: argparse.Namespace) -> int:
+    """Exit code 0; wrong input is raised as ConfigurationError."""
+    from controller.simulation.comparison import compare  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.contenders import Common, read_contender, read_worker  # noqa: PLC0415  # as above
+    from controller.simulation.plan import Plan, as_lines, as_markdown, as_object  # noqa: PLC0415  # as above
+
+    common = Common(parsed.max_workers or _MOST_WORKERS, parsed.worker, not parsed.no_wake)
+    policies = [read_worker(path, parsed.worker, os.environ) for path in (parsed.old, parsed.new)]
+    contenders = [read_contender(str(path), common, os.environ) for path in (parsed.old, parsed.new)]
+    workload = _workload(parsed, policies[0][1])
+    with _progress(workload, "simulating") as progress:
+        comparison = compare(workload, contenders, _setting(parsed, policies[1][1]), progress)
+    edit = Plan(*policies, comparison)
+    if parsed.json:
+        print(json.dumps(as_object(edit), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))
+    return 0
+
+
+def tune(parsed: argparse.Namespace) -> int:
+    """Exit code 0 where the goal was met, 1 where nothing met it; wrong input is raised as ConfigurationError."""
+    from controller.simulation.contenders import Common, read_worker  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.tune import Goal, as_yaml, search  # noqa: PLC0415  # as above
+
+    policy, worker = read_worker(parsed.file, parsed.worker, os.environ)
+    workload = _workload(parsed, worker)
+    goal = Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget)
+    common = Common(worker.max_replicas, parsed.worker, not parsed.no_wake)
+    with _counted("searching") as progress:
+        found = search(
+            policy,
+            worker,
+            workload,
+            goal,
+            _setting(parsed, worker),
+            form=parsed.form,
+            weeks=parsed.weeks,
+            common=common,
+            progress=progress,
+        )
+    print(as_yaml(found, parsed.file, parsed.worker), end="")
+    return 0 if found.is_met else 1
+
+
+def _default_policy() -> str:
+    return os.environ.get("AUTOSCALER_POLICY") or "policy.yaml"
+
+
+def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[Contender], WorkerPolicy | None]:
+    """All that are named, or all that is wrong with them; and the worker of the first that is a file."""
+    from controller.simulation.contenders import KINDS, Common, read_contender, read_worker  # noqa: PLC0415  # as above
+
+    worker: WorkerPolicy | None = None
+    problems: list[Problem] = []
+    contenders: list[Contender] = []
+    for name in names:
+        if worker is None and name.partition(":")[0] not in KINDS and Path(name).exists():
+            try:
+                worker = read_worker(Path(name), parsed.worker, os.environ)[1]
+            except ConfigurationError:
+                continue  # it is said below
+    maximum = parsed.max_workers or (worker.max_replicas if worker is not None else _MOST_WORKERS)
+    for name in names:
+        try:
+            contenders.append(read_contender(name, Common(maximum, parsed.worker, not parsed.no_wake), os.environ))
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return contenders, worker
+
+
+def _setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, *, series: bool = False) -> Setting:
+    from controller.simulation.comparison import Setting  # noqa: PLC0415  # as above
+    from controller.simulation.figures import Price  # noqa: PLC0415  # as above
+    from controller.simulation.fleet import Platform  # noqa: PLC0415  # as above
+
+    platform = Platform(
+        start_up_s=parsed.start_up,
+        drain_s=parsed.drain,
+        start_failure=parsed.start_failure,
+        concurrency=parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1,
+        idle_first=parsed.idle_first,
+        seed=parsed.seed,
+    )
+    return Setting(platform, Price(parsed.worker_memory, parsed.worker_cpu), parsed.slo, series)
+
+
+def _workload(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Workload:
+    """The jobs that were asked for, cut and scaled as was asked for.
+
+    Raises:
+        ConfigurationError: they cannot be had.
+    """
+    from controller.simulation.generators import generate  # noqa: PLC0415  # as above
+    from controller.simulation.traces import read_trace  # noqa: PLC0415  # as above
+    from controller.simulation.workload import first, scaled  # noqa: PLC0415  # as above
+
+    _check_scaling(parsed)
+    if parsed.from_database:
+        workload = _recorded(parsed, worker)
+    elif parsed.trace is not None:
+        workload = read_trace(parsed.trace, service_mean=parsed.service_mean or 20.0, seed=parsed.seed)
+    else:
+        span = parsed.span or _MADE_UP_SPAN_S
+        workload = generate(parsed.workload or _MADE_UP, seed=parsed.seed, span_s=span)
+    if parsed.span is not None and (parsed.from_database or parsed.trace is not None):
+        workload = first(workload, parsed.span)
+    if parsed.load is None and parsed.service_mean is None and parsed.winsorise is None:
+        return workload
+    return scaled(
+        workload,
+        load=parsed.load,
+        service_mean=parsed.service_mean,
+        winsorise=parsed.winsorise,
+        by="thin" if parsed.thin else "stretch",
+        seed=parsed.seed,
+    )
+
+
+def _check_scaling(parsed: argparse.Namespace) -> None:
+    if parsed.thin and parsed.load is None:
+        raise _wrong("--thin", "says how to come to a load; write --load too")
+
+
+def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Workload:
+    from controller.adapters.postgres_jobs import read_jobs  # noqa: PLC0415  # as above
+
+    if worker is None:
+        raise _wrong("--from-database", "reads the table that a policy names, and no policy's file is among POLICY")
+    address = os.environ.get("DATABASE_URL")
+    if not address:
+        raise _wrong("DATABASE_URL", "is not set; --from-database reads the jobs there")
+    with _counted("reading jobs") as progress:
+        return asyncio.run(read_jobs(address, worker.queue, since_s=parsed.since, progress=progress))
+
+
+def _bound(workload: Workload, contenders: Sequence[Contender], setting: Setting) -> Bound:
+    """The least of all, whatever the caps: by the largest of them."""
+    from controller.simulation.bound import lower_bound  # noqa: PLC0415  # as above
+    from controller.simulation.figures import WORTHS  # noqa: PLC0415  # as above
+
+    return lower_bound(
+        workload,
+        cap=max(contender.maximum for contender in contenders),
+        start_up_s=setting.platform.start_up_s,
+        concurrency=setting.platform.concurrency,
+        worths=WORTHS,
+    )
+
+
+def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | None) -> None:
+    if parsed.plot is not None:
+        from controller.simulation.picture import save_plot  # noqa: PLC0415  # it needs the extra
+
+        with _writing(parsed.plot, "--plot"):
+            save_plot(comparison, parsed.plot)
+    if parsed.html is not None:
+        from controller.simulation.html import page  # noqa: PLC0415  # it needs the extra
+
+        with _writing(parsed.html, "--html"):
+            parsed.html.write_text(page(comparison, bound), encoding="utf-8")
+
+
+@contextmanager
+def _writing(path: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _wrong(option, f"{path} cannot be written: {error.strerror}") from None
+    print(f"{path} written", file=sys.stderr)
+
+
+@contextmanager
+def _progress(workload: Workload, doing: str) -> Iterator[Callable[[float], None] | None]:
+    """How far the workload has been gone through, on a terminal; of one whose end nobody knows, the days."""
+    span = workload.span_s
+
+    def show(seconds: float) -> None:
+        how_far = f"{seconds / 86_400:.1f} d" if not span else _bar(seconds / span)
+        print(f"\r{doing} {how_far}", end="", file=sys.stderr, flush=True)
+
+    with _on_a_terminal() as shows:
+        yield show if shows else None
+
+
+@contextmanager
+def _counted(doing: str) -> Iterator[Callable[[int, int | None], None]]:
+    def show(done: int, of: int | None) -> None:
+        how_far = f"{done:,}" if not of else f"{_bar(done / of)} {done:,} of {of:,}"
+        print(f"\r{doing} {how_far}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    with _on_a_terminal() as shows:
+        yield show if shows else lambda _, __: None
+
+
+@contextmanager
+def _on_a_terminal() -> Iterator[bool]:
+    shows = sys.stderr.isatty()
+    try:
+        yield shows
+    finally:
+        if shows:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _bar(share: float) -> str:
+    filled = round(30 * min(1.0, share))
+    return f"[{'#' * filled}{'.' * (30 - filled)}] {min(1.0, share):4.0%}"
+
+
+def _wrong(place: str, words: str) -> ConfigurationError:
+    return ConfigurationError([Problem(place, words)])
