@@ -4,13 +4,18 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
 
 1. A count outside min..max is corrected at once; nothing below applies.
 2. (A pause or a manual override will stand here.)
-3. The tier of the depth recommends.
-4. Busy workers are spared: where the policy says how many jobs one worker runs at once, going down stops at as many
-   workers as the jobs being worked on need. A hold, never a way up.
+3. The tier of the depth recommends; or, for a target_wait of T seconds with jobs that take S seconds on average, the
+   ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers that have worked off within T what waits now:
+   S / (T + S) of a worker for each job, since the last one that is begun within T may end S later. Never fewer than
+   are busy. While nobody knows S, the count stays, and one worker finds it out.
+4. Busy workers are spared: where the policy says how many jobs one worker runs at once (one, for a target_wait), going
+   down stops at as many workers as the jobs being worked on need. A hold, never a way up.
 5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
-   the whole window, no way down (the HPA's rule, with its history kept across restarts).
+   the whole window, no way down (the HPA's rule, with its history kept across restarts). For a target_wait the window
+   is idle_off: as long as a start takes, unless the policy says otherwise.
 6. Cooldowns: up counts from the last scale-up, down from the last scale in either direction. A memory that begins only
    now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
+   A target_wait has none, but for one of going up that the policy says: what is asked for counts as if it ran.
 7. The rate limit: no further worker while this minute's requests are used up, since more hands can't go faster; nor
    while nobody knows how many are used, since that is not 0. Going down is none of its business.
 8. Steps: at most max_step workers more or fewer at once.
@@ -39,6 +44,7 @@ from controller.model import (
     RateUnread,
     Reason,
     Replicas,
+    ServiceTime,
     workers,
 )
 from controller.policy import WorkerPolicy
@@ -53,7 +59,10 @@ class Situation:
     history: History
     now: float
     rate: Rate
+    service: ServiceTime | None = None
 
+
+_NEARLY = 1e-9
 
 Rule = Callable[[Situation, Decision], Decision]
 
@@ -69,7 +78,7 @@ class Step:
 
 def decide(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Decision:
     """The decision after every rule; `now` is in the journal's time."""
-    *_, (decision, _) = _turns(Situation(policy, observed.replicas, history, now, observed.rate), observed.queue)
+    *_, (decision, _) = _turns(_situation(policy, observed, history, now), observed.queue)
     return decision
 
 
@@ -91,22 +100,45 @@ def trail(policy: WorkerPolicy, observed: Observation, history: History, now: fl
     """Each rule's turn, in order, as decide() takes them."""
     steps: list[Step] = []
     said = 0
-    for decision, rule in _turns(Situation(policy, observed.replicas, history, now, observed.rate), observed.queue):
+    for decision, rule in _turns(_situation(policy, observed, history, now), observed.queue):
         because = decision.because[-1] if len(decision.because) > said else None
         said = len(decision.because)
         steps.append(Step(rule, decision.desired, because))
     return tuple(steps)
 
 
-def recommend(policy: WorkerPolicy, queue: QueueDepth) -> int:
-    """What the tier of the depth says, before any limit."""
-    return policy.wanted_at(queue.depth)
+def recommend(policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0) -> int:
+    """What the tier of the depth says, or the wait that is aimed at, before any limit.
+
+    service: how long a job takes; None: nobody knows, so that a target_wait holds the `current` count.
+    """
+    if policy.target_wait is None:
+        return policy.wanted_at(queue.depth)
+    if not queue.depth:
+        return 0
+    if service is None:
+        return max(1, current)
+    return max(_by_wait(policy, policy.target_wait, queue, service), _busy(policy, queue))
+
+
+def _by_wait(policy: WorkerPolicy, target_wait: float, queue: QueueDepth, service: ServiceTime) -> int:
+    share = service.mean_s / (target_wait + service.mean_s)
+    # What is exactly 3 must not become 4 by the last digit of a float.
+    return math.ceil((queue.pending + queue.processing / 2) * share / policy.concurrency - _NEARLY)
+
+
+def _busy(policy: WorkerPolicy, queue: QueueDepth) -> int:
+    return math.ceil(queue.processing / policy.concurrency)
 
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
     """Seconds until a scale-up and a scale-down are open again, each at least 0."""
-    up = 0.0 if history.last_up is None else _left(history.last_up, policy.scale_up.cooldown, now)
-    return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
+    up = 0.0 if history.last_up is None else _left(history.last_up, policy.up_cooldown, now)
+    return up, _left(_last_scale(history, now), policy.down_cooldown, now)
+
+
+def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
+    return Situation(policy, observed.replicas, history, now, observed.rate, observed.service)
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
@@ -115,7 +147,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     if correction.changes_something:
         return
     decision = _recommended(situation, queue)
-    yield decision, "3 tier of the depth"
+    yield decision, "3 tier or target wait"
     decision = _spare_the_busy(situation, queue, decision)
     yield decision, "4 busy workers"
     for name, rule in _RULES:
@@ -125,7 +157,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     policy, current = situation.policy, situation.replicas.configured
-    recommended = recommend(policy, queue)
+    recommended = recommend(policy, queue, situation.service, current)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
@@ -138,13 +170,31 @@ def _correct(situation: Situation, queue: QueueDepth) -> Decision:
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
-    wanted = recommend(situation.policy, queue)
-    words = f"{queue.sentence} want{'s' if queue.depth == 1 else ''} {workers(wanted)}"
-    return Decision(current, wanted, wanted, (Because(Reason.TIER, words),))
+    wanted = recommend(situation.policy, queue, situation.service, current)
+    return Decision(current, wanted, wanted, (_wish(situation, queue, wanted),))
+
+
+def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
+    policy, service = situation.policy, situation.service
+    wants = f"want{'s' if queue.depth == 1 else ''}"
+    if policy.target_wait is None:
+        return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
+    aim = f"for a wait of {_long(policy.target_wait)}"
+    if not queue.depth:
+        return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
+    if service is None:
+        stay = "the count stays" if situation.replicas.configured else "1 worker finds it out"
+        words = f"{queue.sentence}, and how long one takes is not known yet, so {stay}"
+        return Because(Reason.SERVICE_TIME_UNKNOWN, words)
+    jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
+    by_wait, busy = _by_wait(policy, policy.target_wait, queue, service), _busy(policy, queue)
+    also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
+    return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
 
 
 def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
-    each = situation.policy.jobs_per_worker
+    policy = situation.policy
+    each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
     if decision.direction is not Direction.DOWN or each is None:
         return decision
     counted = queue.limit is None or queue.processing < queue.limit
@@ -158,10 +208,10 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
 
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:
-    window = situation.policy.scale_down.stabilization_window
+    policy, history, now = situation.policy, situation.history, situation.now
+    window = policy.window(history.start_up_s)
     if decision.direction is not Direction.DOWN or not window:
         return decision
-    history, now = situation.history, situation.now
     unbroken = now if history.unbroken_since is None else history.unbroken_since
     if unbroken > now - window:
         words = f"scale-down waits {_wait(unbroken + window - now)} more until the window is known"
@@ -169,8 +219,12 @@ def _stabilize(situation: Situation, decision: Decision) -> Decision:
     highest = max((past.replicas for past in history.recommendations if past.at >= now - window), default=0)
     if highest <= decision.desired:
         return decision
-    words = f"{workers(highest)} wanted within the last {_wait(window)}"
-    return _limit(decision, min(highest, decision.current), Reason.STABILIZATION_WINDOW, words)
+    if policy.target_wait is None:
+        reason, words = Reason.STABILIZATION_WINDOW, f"{workers(highest)} wanted within the last {_wait(window)}"
+    else:
+        needed = f"{workers(highest)} {'was' if highest == 1 else 'were'} needed"
+        reason, words = Reason.IDLE_OFF, f"{needed} within the last {_wait(window)}"
+    return _limit(decision, min(highest, decision.current), reason, words)
 
 
 def _cool_down(situation: Situation, decision: Decision) -> Decision:
@@ -264,3 +318,7 @@ def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Deci
 
 def _wait(seconds: float) -> str:
     return f"{math.ceil(seconds)} s"
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

@@ -26,10 +26,13 @@ class Reason(StrEnum):
     """Why a worker service has the size it has: the same words in log, /status, README and tests."""
 
     TIER = "Tier"
+    TARGET_WAIT = "TargetWait"
+    SERVICE_TIME_UNKNOWN = "ServiceTimeUnknown"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
     BUSY = "WorkersBusy"
     STABILIZATION_WINDOW = "StabilizationWindow"
+    IDLE_OFF = "IdleOff"
     MEMORY_TOO_SHORT = "MemoryTooShort"
     SCALE_UP_COOLDOWN = "ScaleUpCooldown"
     SCALE_DOWN_COOLDOWN = "ScaleDownCooldown"
@@ -64,10 +67,13 @@ class Reason(StrEnum):
 
 _SENTENCES: Mapping[Reason, str] = {
     Reason.TIER: "The tier that holds the queue's depth wants this many workers.",
+    Reason.TARGET_WAIT: "So many workers work off what waits within target_wait, as long as jobs take now.",
+    Reason.SERVICE_TIME_UNKNOWN: "How long a job takes is not known yet; the count stays, and one worker finds it out.",
     Reason.BELOW_MINIMUM: "Fewer workers than min_replicas were found; corrected at once, whatever the cooldowns say.",
     Reason.ABOVE_MAXIMUM: "More workers than max_replicas were found; corrected at once, whatever the cooldowns say.",
     Reason.BUSY: "The jobs that are being worked on keep so many workers busy; only the others may go.",
     Reason.STABILIZATION_WINDOW: "More workers were wanted a moment ago; going down waits for the window to pass.",
+    Reason.IDLE_OFF: "More workers were needed a moment ago; a worker goes when it was not for as long as idle_off.",
     Reason.MEMORY_TOO_SHORT: "What was wanted over the whole window is not known yet; going down waits until it is.",
     Reason.SCALE_UP_COOLDOWN: "The last scale-up was too recent to add more workers.",
     Reason.SCALE_DOWN_COOLDOWN: "The last scale, in either direction, was too recent to take workers away.",
@@ -209,10 +215,22 @@ Rate = RateUsage | RateUnread | None
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTime:
+    """How long the newest finished jobs took. jobs: how many were measured; 0: the policy gives it."""
+
+    mean_s: float
+    median_s: float
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
+    """service: None where nobody knows how long a job takes, or asks."""
+
     queue: QueueDepth
     replicas: Replicas
     rate: Rate = None
+    service: ServiceTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +263,8 @@ class History:
     without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
     count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
     to a change, or did not make it, and to which count; setbacks: how many of these in a row. unseen_stop: the
-    deployment whose stop was accepted and is not shown.
+    deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
+    smoothed; None: never measured.
     """
 
     last_up: float | None = None
@@ -261,6 +280,7 @@ class History:
     refused_to: int | None = None
     setbacks: int = 0
     unseen_stop: str | None = None
+    start_up_s: float | None = None
 
     def carried_on(self, now: float, *, window: float, gap: float) -> History:
         """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""

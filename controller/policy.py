@@ -5,16 +5,28 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from controller.model import ServiceTime
+from controller.policy_limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, shared_keys
 from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
 from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, split_name
+from controller.policy_scale import (
+    IDLE_OFF_TEXT,
+    ScaleDown,
+    ScaleUp,
+    Tier,
+    down_problems,
+    jobs_for,
+    service_time_problem,
+    tier_problems,
+    wait_problem,
+    without_cooldown,
+)
 from controller.policy_text import ConfigurationError, Document, Path, read
 from controller.policy_words import Keys, record
 
@@ -25,6 +37,8 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "Policy",
     "Queue",
     "RateLimit",
+    "ScaleDown",
+    "ScaleUp",
     "Tier",
     "WorkerPolicy",
     "duration_text",
@@ -35,84 +49,15 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
-
-
-class Tier(Part):
-    """`replicas` workers for a depth of at most `up_to` jobs; without `up_to`, for any depth beyond."""
-
-    mends: ClassVar[Mapping[str, str]] = {
-        "from": "a tier begins where the one before it ends, so that there can be no gap; keep only up_to",
-        "to": "write up_to",
-        "workers": "write replicas",
-    }
-    up_to: Count | None = None
-    replicas: Count
-
-
-class ScaleUp(Part):
-    """cooldown counts from the last scale-up; max_step is the most workers added at once."""
-
-    cooldown: Duration = 30.0
-    max_step: Positive | None = None
-
-
-class ScaleDown(Part):
-    """cooldown counts from the last scale in either direction; max_step is the most workers taken at once.
-
-    stabilization_window: going down only to the highest recommendation of that long.
-    """
-
-    cooldown: Duration = 120.0
-    max_step: Positive | None = None
-    stabilization_window: Duration = 0.0
-
-
-class RateLimitKeys(Part):
-    """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
-
-    usage: Word = "worker:rpm:<window>"
-    rpm_limit: Word = "worker:config:rpm_limit"
-    max_workers: Word = "worker:config:max_workers"
-    per_worker_rpm: Word = "worker:config:per_worker_rpm"
-
-    @field_validator("usage")
-    @classmethod
-    def _has_a_window(cls, usage: str) -> str:
-        if "<window>" not in usage:
-            raise PydanticCustomError("window", "must hold <window>, as in worker:rpm:<window>")
-        return usage
-
-
-class RateLimit(Part):
-    """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
-
-    rpm: Positive
-    keys: RateLimitKeys = RateLimitKeys()
-
-
-class OnUnavailable(Part):
-    """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
-
-    mends: ClassVar[Mapping[str, str]] = {
-        "replicas": "write at_least",
-        "workers": "write at_least",
-        "for": "write after",
-    }
-    after: Duration
-    at_least: Positive
-
-    @field_validator("after")
-    @classmethod
-    def _not_at_once(cls, after: float) -> float:
-        if not after:
-            raise PydanticCustomError("after", "is no time at all; write 5m, so that one lost reading adds nobody")
-        return after
+_NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
 class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the count may change.
 
-    jobs_per_worker: so many one worker runs at once; going down keeps as many workers as the jobs in work need.
+    tiers say how many workers a depth wants; or target_wait says how long a job shall wait at most, and the workers
+    follow from how long jobs take: service_time, or as measured. jobs_per_worker: so many one worker runs at once;
+    going down keeps as many workers as the jobs in work need.
     """
 
     mends: ClassVar[Mapping[str, str]] = {
@@ -126,9 +71,11 @@ class WorkerPolicy(Part):
     # The order matters: each validator below looks at the fields above it.
     max_replicas: Count
     min_replicas: Count = 0
-    tiers: tuple[Tier, ...]
-    scale_up: ScaleUp = ScaleUp()
-    scale_down: ScaleDown = ScaleDown()
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = ()
+    target_wait: Duration | None = Field(default=None, validate_default=True)
+    service_time: Duration | None = Field(default=None, validate_default=True)
+    scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)
+    scale_down: ScaleDown = Field(default=ScaleDown(), validate_default=True)
     on_unavailable: OnUnavailable | None = None
     jobs_per_worker: Positive | None = None
     rate_limit: RateLimit | None = None
@@ -146,33 +93,113 @@ class WorkerPolicy(Part):
     @field_validator("tiers")
     @classmethod
     def _in_order(cls, tiers: tuple[Tier, ...], info: ValidationInfo) -> tuple[Tier, ...]:
-        problems = list(_tier_problems(tiers, info.data.get("max_replicas")))
+        problems = list(tier_problems(tiers, info.data.get("max_replicas")))
         if problems:
             raise PydanticCustomError("tiers", "out of order", {"problems": problems})
         return tiers
 
+    @field_validator("target_wait")
+    @classmethod
+    def _one_of_the_two(cls, wait: float | None, info: ValidationInfo) -> float | None:
+        problem = wait_problem(info.data["tiers"], wait) if "tiers" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("target_wait", "{text}", {"text": problem})
+        return wait
+
+    @field_validator("service_time")
+    @classmethod
+    def _known_somehow(cls, seconds: float | None, info: ValidationInfo) -> float | None:
+        problem = service_time_problem(seconds, info.data) if "target_wait" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("service_time", "{text}", {"text": problem})
+        return seconds
+
+    @field_validator("scale_up")
+    @classmethod
+    def _without_a_wait_upward(cls, up: ScaleUp, info: ValidationInfo) -> ScaleUp:
+        # Workers that are starting are counted, so that nothing needs to be waited for.
+        unsaid = info.data.get("target_wait") is not None and "cooldown" not in up.model_fields_set
+        return without_cooldown(up) if unsaid else up
+
+    @field_validator("scale_down")
+    @classmethod
+    def _by_idleness(cls, down: ScaleDown, info: ValidationInfo) -> ScaleDown:
+        if "target_wait" not in info.data:
+            return down  # which is wrong by itself
+        problems = list(down_problems(down, info.data["target_wait"]))
+        if problems:
+            raise PydanticCustomError("scale_down", "of the other kind", {"problems": problems})
+        return down if info.data["target_wait"] is None else without_cooldown(down)
+
     @field_validator("on_unavailable")
     @classmethod
     def _within_range(cls, wish: OnUnavailable | None, info: ValidationInfo) -> OnUnavailable | None:
-        problems = [] if wish is None else list(_range_problems(wish.at_least, info.data))
+        problems = [] if wish is None else list(range_problems(wish.at_least, info.data))
         if problems:
             raise PydanticCustomError("on_unavailable", "out of range", {"problems": problems})
         return wish
 
     @property
+    def concurrency(self) -> int:
+        """How many jobs one worker runs at once, as far as the policy says."""
+        return self.jobs_per_worker or 1
+
+    @property
+    def up_cooldown(self) -> float:
+        unsaid = self.target_wait is not None and "cooldown" not in self.scale_up.model_fields_set
+        return 0.0 if unsaid else self.scale_up.cooldown
+
+    @property
+    def down_cooldown(self) -> float:
+        return self.scale_down.cooldown if self.target_wait is None else 0.0
+
+    def window(self, start_up_s: float | None) -> float:
+        """For so long, going down is only to the highest recommendation. start_up_s: as measured; None: never."""
+        return self.scale_down.stabilization_window if self.target_wait is None else self.scale_down.window(start_up_s)
+
+    @property
+    def kept_window(self) -> float:
+        """So long recommendations are remembered: always the same, since a longer window begins their chain anew."""
+        return self.scale_down.stabilization_window if self.target_wait is None else self.scale_down.longest_window
+
+    @property
+    def given_service(self) -> ServiceTime | None:
+        """How long a job takes, where the policy says it."""
+        return None if self.service_time is None else ServiceTime(self.service_time, self.service_time, 0)
+
+    def enough_for(self, service: ServiceTime | None) -> int:
+        """A count that goes as far as this decides all that there is to decide: it wants all the workers there may be.
+
+        Where nobody knows how long a job takes, only whether there is one decides anything.
+        """
+        if self.target_wait is None:
+            return max([1, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)])
+        if service is None:
+            return 1
+        return jobs_for(self.max_replicas, self.concurrency, self.target_wait, service.mean_s)
+
+    @property
     def enough(self) -> int:
-        """A count that goes as far as this decides all that there is to decide: it is beyond the highest tier."""
-        return max([1, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)])
+        """The same, as far as the policy alone can tell."""
+        return self.enough_for(self.given_service)
 
     @property
     def busy(self) -> int:
         """So many jobs in work keep every worker that there may be; 0: nobody asks how many there are."""
-        return self.max_replicas * (self.jobs_per_worker or 0)
+        return self.max_replicas * (self.jobs_per_worker or 0 if self.target_wait is None else self.concurrency)
+
+    def count_limit_for(self, service: ServiceTime | None) -> int:
+        """No count goes past this: a deeper queue is shown as so many and more."""
+        enough = self.enough_for(service)
+        if self.target_wait is not None and enough > self.queue.count_limit:
+            # A limit that moved with every measurement would make each count a new one.
+            enough = 1 << (enough - 1).bit_length()
+        return max(self.queue.count_limit, enough)
 
     @property
     def count_limit(self) -> int:
-        """No count goes past this: a deeper queue is shown as so many and more."""
-        return max(self.queue.count_limit, self.enough)
+        """The same, as far as the policy alone can tell."""
+        return self.count_limit_for(self.given_service)
 
     def wanted_at(self, depth: int) -> int:
         """The replicas of the first tier whose up_to holds the depth."""
@@ -202,57 +229,6 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
-
-
-def _range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    minimum, maximum = known.get("min_replicas"), known.get("max_replicas")
-    if maximum is None or minimum is None:
-        return  # which is wrong by itself
-    mend = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
-    if at_least > maximum:
-        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {mend}"
-    if at_least < minimum:
-        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
-
-
-def _tier_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
-    if not tiers:
-        yield (), "is empty; the least is one tier without up_to: `- replicas: 1`"
-        return
-    if tiers[-1].up_to is not None:
-        yield (
-            (len(tiers) - 1, "up_to"),
-            f"leaves depth {tiers[-1].up_to + 1} and more without a tier; the last tier must be open, without up_to",
-        )
-    for index, tier in enumerate(tiers[:-1]):
-        if tier.up_to is None:
-            yield (index,), "has no up_to, so that the tiers after it can never be reached; only the last tier is open"
-    yield from _order_problems(tiers)
-    yield from _falling_problems(tiers, maximum)
-
-
-def _order_problems(tiers: tuple[Tier, ...]) -> Iterator[tuple[Path, str]]:
-    bounded = [(index, tier.up_to) for index, tier in enumerate(tiers) if tier.up_to is not None]
-    for (before, lower), (index, upper) in itertools.pairwise(bounded):
-        if upper <= lower:
-            yield (
-                (index, "up_to"),
-                f"overlaps: {upper} is not above {lower}, where tiers[{before}] ends; list the tiers by rising up_to",
-            )
-
-
-def _falling_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
-    """More jobs must not mean fewer workers. Above max_replicas all counts are the same to us, so that is no fall."""
-
-    def capped(tier: Tier) -> int:
-        return tier.replicas if maximum is None else min(tier.replicas, maximum)
-
-    for index, (lower, upper) in enumerate(itertools.pairwise(tiers)):
-        if capped(upper) < capped(lower):
-            yield (
-                (index + 1, "replicas"),
-                f"falls from {lower.replicas} to {upper.replicas}: more jobs must not mean fewer workers",
-            )
 
 
 def load_policy(text: str, environment: Mapping[str, str], *, name: str = "policy.yaml") -> tuple[Policy, Document]:
@@ -324,41 +300,47 @@ def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[
             )
         seen.setdefault(service, name)
     if policy is not None:
-        yield from _shared_keys(policy)
-
-
-def _shared_keys(policy: Policy) -> Iterator[tuple[Path, str]]:
-    limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
-    counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())
-    for name, limit in limits.items():
-        shared = [key for key in limit.keys.model_dump().values() if counted[key] > 1]
-        if shared:
-            yield (
-                ("workers", name, "rate_limit"),
-                f"uses keys that another worker uses too ({', '.join(shared)}); give each its own rate_limit.keys",
-            )
+        yield from shared_keys(
+            {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
+        )
 
 
 def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, str]]:
     """Every value in force: its path, the value as text, and where it comes from."""
+    for path, value in _values(policy, ()):
+        origin = document.origin(path)
+        row = path, document.masked(_as_text(value)), str(origin) if origin else "built in"
+        yield from _in_force(policy, row)
 
-    def walk(value: object, path: Path) -> Iterator[tuple[Path, str, str]]:
-        if isinstance(value, BaseModel):
-            for key, name in _keys(type(value)).items():
-                if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
-                    continue
-                yield from walk(getattr(value, name), (*path, key))
-        elif isinstance(value, dict):
-            for name, child in value.items():
-                yield from walk(child, (*path, name))
-        elif isinstance(value, tuple) and any(isinstance(child, BaseModel) for child in value):
-            for index, child in enumerate(value):
-                yield from walk(child, (*path, index))
-        elif value is not None and value != ():
-            origin = document.origin(path)
-            yield path, document.masked(_as_text(value)), str(origin) if origin else "built in"
 
-    yield from walk(policy, ())
+def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
+    if isinstance(value, BaseModel):
+        for key, name in _keys(type(value)).items():
+            if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
+                continue
+            yield from _values(getattr(value, name), (*path, key))
+    elif isinstance(value, dict):
+        for name, child in value.items():
+            yield from _values(child, (*path, name))
+    elif isinstance(value, tuple) and any(isinstance(child, BaseModel) for child in value):
+        for index, child in enumerate(value):
+            yield from _values(child, (*path, index))
+    elif value is not None and value != ():
+        yield path, value
+
+
+def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path, str, str]]:
+    """With a target_wait, what stands in the place of two keys; and the one job of a worker that says nothing."""
+    path = row[0]
+    worker = policy.workers[str(path[1])] if path[0] == "workers" else None
+    if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
+        yield row
+        return
+    if path[2:] == _NOT_OF_A_WAIT[0]:
+        if worker.scale_down.idle_off is None:
+            yield (*path[:-1], "idle_off"), IDLE_OFF_TEXT, "built in"
+        if worker.jobs_per_worker is None:
+            yield (*path[:2], "jobs_per_worker"), str(worker.concurrency), "built in"
 
 
 def _as_text(value: object) -> str:

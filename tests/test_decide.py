@@ -401,7 +401,7 @@ def test_the_trail_ends_where_the_decision_does_and_shows_what_each_rule_said() 
     steps = trail(*arguments)
     assert steps[-1].desired == decide(*arguments).desired
     assert [(step.rule, step.desired) for step in steps if step.because] == [
-        ("3 tier of the depth", 5),
+        ("3 tier or target wait", 5),
         ("6 cooldown", 1),
     ]
 
@@ -411,8 +411,8 @@ def test_the_trail_shows_whom_the_work_keeps_and_whom_the_rate_limit_keeps_away(
     coming = trail(policy(), observed(15, 1, rate=RateUsage(60, 60)), history(), NOW)
     said = [[(step.rule, step.desired) for step in steps if step.because] for steps in (going, coming)]
     assert said == [
-        [("3 tier of the depth", 1), ("4 busy workers", 2)],
-        [("3 tier of the depth", 2), ("7 rate limit", 1)],
+        [("3 tier or target wait", 1), ("4 busy workers", 2)],
+        [("3 tier or target wait", 2), ("7 rate limit", 1)],
     ]
     assert [step.rule[0] for step in going] == list("134567899")
 

@@ -1,0 +1,78 @@
+"""What holds the count back, or up, besides the queue: a rate limit that all workers share, and a blind spell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from controller.policy_parts import Duration, Part, Positive, Word
+from controller.policy_text import Path
+
+
+class RateLimitKeys(Part):
+    """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
+
+    usage: Word = "worker:rpm:<window>"
+    rpm_limit: Word = "worker:config:rpm_limit"
+    max_workers: Word = "worker:config:max_workers"
+    per_worker_rpm: Word = "worker:config:per_worker_rpm"
+
+    @field_validator("usage")
+    @classmethod
+    def _has_a_window(cls, usage: str) -> str:
+        if "<window>" not in usage:
+            raise PydanticCustomError("window", "must hold <window>, as in worker:rpm:<window>")
+        return usage
+
+
+class RateLimit(Part):
+    """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
+
+    rpm: Positive
+    keys: RateLimitKeys = RateLimitKeys()
+
+
+class OnUnavailable(Part):
+    """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
+
+    mends: ClassVar[Mapping[str, str]] = {
+        "replicas": "write at_least",
+        "workers": "write at_least",
+        "for": "write after",
+    }
+    after: Duration
+    at_least: Positive
+
+    @field_validator("after")
+    @classmethod
+    def _not_at_once(cls, after: float) -> float:
+        if not after:
+            raise PydanticCustomError("after", "is no time at all; write 5m, so that one lost reading adds nobody")
+        return after
+
+
+def range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    minimum, maximum = known.get("min_replicas"), known.get("max_replicas")
+    if maximum is None or minimum is None:
+        return  # which is wrong by itself
+    mend = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
+    if at_least > maximum:
+        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {mend}"
+    if at_least < minimum:
+        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
+
+
+def shared_keys(limits: Mapping[str, RateLimit]) -> Iterator[tuple[Path, str]]:
+    """Two budgets under one key would overwrite each other. limits: by worker."""
+    counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())
+    for name, limit in limits.items():
+        shared = [key for key in limit.keys.model_dump().values() if counted[key] > 1]
+        if shared:
+            yield (
+                ("workers", name, "rate_limit"),
+                f"uses keys that another worker uses too ({', '.join(shared)}); give each its own rate_limit.keys",
+            )
