@@ -1,0 +1,1 @@
+"""Replays a workload through the same decide() that runs in earnest: what a policy would have cost, and who waited."""
