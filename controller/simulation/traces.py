@@ -43,6 +43,8 @@ def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Work
         ConfigurationError: it cannot be read, or is no trace. Whoever goes through the jobs gets it for later lines.
     """
     trace = _Trace(path, service_mean, seed)
+    if not 0 < service_mean < math.inf:
+        raise trace.refusal(f"cannot be given service times with a mean of {service_mean:g} s; give one above 0")
     with trace.rows() as rows:
         if not rows.has("minute"):
             next(_arrivals(rows, trace.services()))
@@ -84,16 +86,16 @@ class _Trace:
             with self._file() as file:
                 yield _Rows(self.path, file)
         except FileNotFoundError:
-            raise self._refusal("there is no such file; name a trace, CSV or gzipped CSV") from None
+            raise self.refusal("there is no such file; name a trace, CSV or gzipped CSV") from None
         except OSError as error:
-            raise self._refusal(f"cannot be read: {error.strerror or error}") from None
+            raise self.refusal(f"cannot be read: {error.strerror or error}") from None
 
     @contextmanager
     def _file(self) -> Iterator[IO[bytes]]:
         if self.path.is_dir():
-            raise self._refusal("is a directory; name a file in it")
+            raise self.refusal("is a directory; name a file in it")
         if self.path.exists() and not self.path.is_file():
-            raise self._refusal("is no file that can be read twice; save what comes from it, and name that")
+            raise self.refusal("is no file that can be read twice; save what comes from it, and name that")
         with self.path.open("rb") as file:
             if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
                 yield file
@@ -101,7 +103,7 @@ class _Trace:
                 with gzip.GzipFile(fileobj=file) as plain, io.BufferedReader(plain) as lines:
                     yield lines
 
-    def _refusal(self, text: str) -> ConfigurationError:
+    def refusal(self, text: str) -> ConfigurationError:
         return ConfigurationError([Problem(str(self.path), text)])
 
 
@@ -159,6 +161,8 @@ class _Rows:
             line = readline(_LONGEST_LINE).removeprefix(_BYTE_ORDER_MARK)
             while line:
                 self._line += 1
+                if len(line) == _LONGEST_LINE:
+                    self.refuse(f"is longer than {_LONGEST_LINE:,} bytes; is it a trace?")
                 yield line.decode()
                 line = readline(_LONGEST_LINE)
         except UnicodeDecodeError:
@@ -187,16 +191,15 @@ def _number(text: str) -> float:
 
 def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
     """One for each row."""
-    width, place = len(rows.header), rows.header.index("t")
-    service_place = rows.header.index("service") if rows.has("service") else None
-    last, number, service = 0.0, 0, 0.0
+    width, place, is_told = len(rows.header), rows.header.index("t"), rows.has("service")
+    service_place = rows.header.index("service") if is_told else place
+    last, number = 0.0, 0
     for row in rows:
         try:
             arrival = float(row[place])
-            service = draw() if service_place is None else float(row[service_place])
-            well = (
-                last <= arrival < math.inf and 0 <= service < math.inf and len(row) == width and "_" not in row[place]
-            )
+            service = float(row[service_place]) if is_told else draw()
+            well = last <= arrival < math.inf and 0 <= service < math.inf and len(row) == width
+            well = well and "_" not in row[place] and "_" not in row[service_place]
         except (ValueError, IndexError):
             well = False
         if not well:

@@ -240,20 +240,28 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
     def jobs() -> Iterator[Job]:
         for number, start in enumerate(starts):
             began, ended = number * block_s, min((number + 1) * block_s, new_span)
-            for index in range(bisect_left(arrivals, start), bisect_left(arrivals, start + (ended - began))):
+            for after, index in _block(arrivals, start, ended - began, span):
                 # Rounding must not carry a job past the next block's first one.
-                yield min(began + (arrivals[index] - start), ended), services[index]
+                yield min(began + after, ended), services[index]
 
     note = f"drawn anew in blocks of {block_s / _HOUR_S:.3g} h from {span / DAY_S:.3g} days (seed {seed})"
     return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))
 
 
+def _block(arrivals: Sequence[float], start: float, length: float, span: float) -> Iterator[tuple[float, int]]:
+    """How long after its start each job of a block comes, and which one it is; past the end, the window begins anew."""
+    end = start + length
+    for index in range(bisect_left(arrivals, start), bisect_left(arrivals, end) if end < span else len(arrivals)):
+        yield arrivals[index] - start, index
+    for index in range(bisect_left(arrivals, end - span)):
+        yield span - start + arrivals[index], index
+
+
 def _start(at: float, block_s: float, span: float, random: Random) -> float:
     """Where in the old window the block begins that is to stand at `at` in the new one."""
-    latest = span - block_s
     if span < _ABOUT_A_DAY_S:
-        return random.uniform(0.0, latest)
-    time_of_day = at % DAY_S
+        return random.uniform(0.0, span)  # so that each moment has the same chance, it may go past the end
+    latest, time_of_day = span - block_s, at % DAY_S
     days = max(1, math.floor((latest - time_of_day) / DAY_S) + 1)
     start = time_of_day + DAY_S * random.randrange(days)
     if span < _FEW_DAYS_S:
