@@ -67,6 +67,15 @@ class Part(BaseModel):
     """What to say of keys that people write by mistake."""
 
 
+def seconds_of(text: str) -> float:
+    """Of a duration as a policy writes it: `500ms`, `30s`, `2m`, `1h`.
+
+    Raises:
+        ValueError: it is none, or longer than a month; in words that say what to write.
+    """
+    return _duration(text)
+
+
 def duration_text(seconds: float) -> str:
     """`90s` rather than 90.0: the shortest way to write a duration that the policy would read back as the same."""
     for unit in ("h", "m", "s"):

@@ -32,9 +32,9 @@ _LEAST_BLOCKS = 8
 class Workload:
     """Jobs in a window of time.
 
-    jobs: begins anew with each call, and gives the same, by their arrival. Reading a file, it raises ConfigurationError
-    at the first line that is wrong. span_s: the length of the window; None where it ends with the last job. began: epoch
-    seconds of its start, where it happened. notes: sentences that whoever sees the results should see too.
+    jobs: begins anew with each call, and gives the same, by their arrival. Of a file, it raises ConfigurationError at
+    the first line that is wrong. span_s: the length of the window; None where it ends with the last job. began: epoch
+    seconds of its start, where it is known. notes: what whoever sees the results should know.
     """
 
     name: str
@@ -69,8 +69,9 @@ def measure(workload: Workload) -> Measured:
         return Measured(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     first = last = opening[0]
     services = array("d", opening[1:])
-    for last, service in jobs:
+    for arrival, service in jobs:
         services.append(service)
+        last = arrival
     work, ascending = math.fsum(services), sorted(services)
     mean = work / len(services)
     return Measured(len(services), first, last, work, mean, quantile(ascending, 0.5), quantile(ascending, 0.99))
@@ -80,10 +81,7 @@ def span_of(workload: Workload) -> float:
     """Seconds; where nobody knows them beforehand, in one pass up to the last job."""
     if workload.span_s is not None:
         return workload.span_s
-    last = 0.0
-    for last, _ in workload.jobs():  # noqa: B007  # the last one is what is wanted
-        pass
-    return last
+    return max((arrival for arrival, _ in workload.jobs()), default=0.0)
 
 
 def first(workload: Workload, seconds: float) -> Workload:
@@ -95,9 +93,9 @@ def first(workload: Workload, seconds: float) -> Workload:
 
 
 def halves(workload: Workload) -> tuple[Workload, Workload]:
-    """The first two thirds of the window and the last third, each from 0: to tune a policy on one, and to try the other.
+    """The first two thirds of the window and the last third, each from 0: to tune a policy on, and to try it on.
 
-    The last third is no half, but the part that is tuned on has to hold more than one of whatever comes again.
+    What it is tuned on is the larger part, since it has to hold more than one of whatever comes again.
     """
     span = span_of(workload)
     cut = span * 2 / 3
@@ -126,11 +124,11 @@ def scaled(
     by: Literal["stretch", "thin"] = "stretch",
     seed: int = 0,
 ) -> Workload:
-    """As if its jobs took another time and came at another rate: first winsorised, then of that mean, then of that load.
+    """As if its jobs took another time and came at another rate: winsorised, then of that mean, then of that load.
 
-    load: workers that the jobs keep busy on average, their work divided by the window. by: to get there, stretch the
-    time axis, or keep a random part of the jobs. service_mean: seconds. winsorise: a quantile, such as 0.99; longer jobs
-    take as long as that. It goes through the jobs once, or, to winsorise, holds 8 bytes for each of them.
+    load: workers that the jobs keep busy on average: their work divided by the window. by: to get there, stretch the
+    time axis, or keep a random part of the jobs. service_mean: seconds. winsorise: a quantile, such as 0.99; longer
+    jobs take as long as that. It goes through the jobs once, and only to winsorise holds 8 bytes for each.
 
     Raises:
         ConfigurationError: it cannot be scaled to that; or what it is read from is wrong.
@@ -145,25 +143,53 @@ def scaled(
     if (load is not None or service_mean is not None) and not work:
         raise _refusal(workload, "holds no work, so that it cannot be scaled; choose a longer window")
     longer = 1.0 if service_mean is None else service_mean * jobs / work
-    wider, kept = 1.0, 1.0
-    if load is not None:
-        if not span:
-            raise _refusal(workload, "has all its jobs at one moment, so that no load can be given to it")
-        ratio = work * longer / span / load
-        if by == "stretch":
-            wider = ratio
-        elif ratio < 1 - 1e-9:
-            has = f"offers a load of {ratio * load:.3g} workers, and leaving jobs out cannot raise that to {load:g}"
-            raise _refusal(workload, f"{has}; stretch the time axis instead, or ask for less")
-        else:
-            kept = min(1.0, 1 / ratio)
+    wider, kept = (1.0, 1.0) if load is None else _to_load(workload, load, work * longer, span, by)
+    scale = _Scale(cap, longer, wider, kept)
     return replace(
         workload,
-        jobs=lambda: _rescaled(workload, cap, longer, wider, kept, seed),
+        jobs=lambda: scale.applied(workload, seed),
         span_s=span * wider,
         began=workload.began if wider == 1 else None,
-        notes=(*workload.notes, *_scaling(winsorise, longer, wider, kept)),
+        notes=(*workload.notes, *scale.said(winsorise)),
     )
+
+
+class _Scale(NamedTuple):
+    """cap: the longest that a job takes before all is `longer`. wider: the time axis. kept: the share of the jobs."""
+
+    cap: float
+    longer: float
+    wider: float
+    kept: float
+
+    def applied(self, workload: Workload, seed: int) -> Iterator[Job]:
+        cap, longer, wider, kept = self
+        random = Random(seed).random
+        for arrival, service in workload.jobs():
+            if kept == 1 or random() < kept:
+                yield arrival * wider, (cap if service > cap else service) * longer  # noqa: FURB136  # half the time
+
+    def said(self, winsorise: float | None) -> tuple[str, ...]:
+        """In one sentence; none where nothing was done."""
+        time = "" if self.wider == 1 else f"time axis × {self.wider:.3g}"
+        part = "" if self.kept == 1 else f"a random {100 * self.kept:.3g} % of the jobs"
+        capped = "" if winsorise is None else f"winsorised at p{100 * winsorise:g}"
+        service = " and ".join(filter(None, (capped, "" if self.longer == 1 else f"× {self.longer:.3g}")))
+        said = ", ".join(filter(None, (time, part, service and f"service {service}")))
+        return (said,) if said else ()
+
+
+def _to_load(workload: Workload, load: float, work: float, span: float, by: str) -> tuple[float, float]:
+    """How much wider the time axis has to be, and which share of the jobs to keep."""
+    if not span:
+        raise _refusal(workload, "has all its jobs at one moment, so that no load can be given to it")
+    ratio = work / span / load
+    if by == "stretch":
+        return ratio, 1.0
+    if ratio < 1 - 1e-9:
+        has = f"offers a load of {ratio * load:.3g} workers, and leaving jobs out cannot raise that to {load:g}"
+        raise _refusal(workload, f"{has}; stretch the time axis instead, or ask for less")
+    return 1.0, min(1.0, 1 / ratio)
 
 
 def _refusal(workload: Workload, text: str) -> ConfigurationError:
@@ -174,39 +200,18 @@ def _totals(workload: Workload, winsorise: float | None) -> tuple[float, int, fl
     """The longest that a job may take, the number of jobs, their work then, and the window."""
     cap, jobs, work, last = math.inf, 0, 0.0, 0.0
     if winsorise is None:
-        for last, service in workload.jobs():
+        for arrival, service in workload.jobs():
             jobs += 1
             work += service
+            last = arrival
     else:
         services = array("d")
-        for last, service in workload.jobs():
+        for arrival, service in workload.jobs():
             services.append(service)
+            last = arrival
         cap, jobs = quantile(sorted(services), winsorise), len(services)
         work = math.fsum(min(service, cap) for service in services)
     return cap, jobs, work, last if workload.span_s is None else workload.span_s
-
-
-def _rescaled(workload: Workload, cap: float, longer: float, wider: float, kept: float, seed: int) -> Iterator[Job]:
-    if kept < 1:
-        random = Random(seed).random
-        for arrival, service in workload.jobs():
-            if random() < kept:
-                yield arrival, (service if service < cap else cap) * longer
-    else:
-        for arrival, service in workload.jobs():
-            yield arrival * wider, (service if service < cap else cap) * longer
-
-
-def _scaling(winsorise: float | None, longer: float, wider: float, kept: float) -> tuple[str, ...]:
-    """What was done, in one sentence; none where nothing was."""
-    time = "" if wider == 1 else f"time axis × {wider:.3g}"
-    part = "" if kept == 1 else f"a random {100 * kept:.3g} % of the jobs"
-    service = " and ".join(
-        ([] if winsorise is None else [f"winsorised at p{100 * winsorise:g}"])
-        + ([] if longer == 1 else [f"× {longer:.3g}"])
-    )
-    said = ", ".join(filter(None, (time, part, service and f"service {service}")))
-    return (said,) if said else ()
 
 
 def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float = DAY_S) -> Workload:
@@ -235,20 +240,28 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
     def jobs() -> Iterator[Job]:
         for number, start in enumerate(starts):
             began, ended = number * block_s, min((number + 1) * block_s, new_span)
-            for index in range(bisect_left(arrivals, start), bisect_left(arrivals, start + (ended - began))):
+            for after, index in _block(arrivals, start, ended - began, span):
                 # Rounding must not carry a job past the next block's first one.
-                yield min(began + (arrivals[index] - start), ended), services[index]
+                yield min(began + after, ended), services[index]
 
     note = f"drawn anew in blocks of {block_s / _HOUR_S:.3g} h from {span / DAY_S:.3g} days (seed {seed})"
     return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))
 
 
+def _block(arrivals: Sequence[float], start: float, length: float, span: float) -> Iterator[tuple[float, int]]:
+    """How long after its start each job of a block comes, and which one it is; past the end, the window begins anew."""
+    end = start + length
+    for index in range(bisect_left(arrivals, start), bisect_left(arrivals, end) if end < span else len(arrivals)):
+        yield arrivals[index] - start, index
+    for index in range(bisect_left(arrivals, end - span)):
+        yield span - start + arrivals[index], index
+
+
 def _start(at: float, block_s: float, span: float, random: Random) -> float:
     """Where in the old window the block begins that is to stand at `at` in the new one."""
-    latest = span - block_s
     if span < _ABOUT_A_DAY_S:
-        return random.uniform(0.0, latest)
-    time_of_day = at % DAY_S
+        return random.uniform(0.0, span)  # so that each moment has the same chance, it may go past the end
+    latest, time_of_day = span - block_s, at % DAY_S
     days = max(1, math.floor((latest - time_of_day) / DAY_S) + 1)
     start = time_of_day + DAY_S * random.randrange(days)
     if span < _FEW_DAYS_S:
