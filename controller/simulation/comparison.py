@@ -107,7 +107,7 @@ def compare(
     Raises:
         ConfigurationError: the workload turns out not to be what it claims to be.
     """
-    began = time.perf_counter()
+    began = time.process_time()
     schedules, runs = _schedules(contenders, setting)
     unlimited = Demand(math.inf, setting.platform.concurrency, Clairvoyant(setting.platform.start_up_s))
     clairvoyants = {contender.maximum for contender in contenders if contender.make is None}
@@ -134,7 +134,7 @@ def compare(
         for index, contender in enumerate(contenders)
     ]
     limits = Limits(work / each, unlimited.clairvoyant.cost_s, unlimited.clairvoyant.most)
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     series = [runs[index].account.series if index in runs else None for index in range(len(contenders))]
     return Comparison(workload, setting, figures, series, limits, jobs, until, took, len(runs))
 

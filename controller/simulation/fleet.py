@@ -11,7 +11,7 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,13 +29,16 @@ class Scaler(Protocol):
 
     interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
     two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
-    nothing, however much time went by. learns: whether it wants to be told of the jobs that ended.
+    nothing, however much time went by. calm: for counts of waiting jobs and jobs in work, how many workers it would
+    leave as they are, whenever that is; what is not there, it has to be asked. learn_at: when it wants to be told again
+    of the jobs that ended, and be asked.
     """
 
     interval: float
     wake_interval: float | None
     settled: bool
-    learns: bool
+    calm: Mapping[tuple[int, int], int]
+    learn_at: float
 
     def look(  # positional, for it is asked a million times
         self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
@@ -46,8 +49,8 @@ class Scaler(Protocol):
         long the oldest waiting job has waited. notified: it was woken and has only read the queue.
         """
 
-    def passed(self, now: float) -> None:
-        """Looks up to this one were left out, since it was settled and nothing happened."""
+    def passed(self, now: float, configured: int) -> None:
+        """Looks up to this one were left out, since they would have left so many workers as they are."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Jobs that ended since it was last told."""
@@ -86,11 +89,14 @@ class Fleet:
     _given_back: set[int] = field(default_factory=set)
     """Slots whose job was given back; what they would have ended is still in the list of events."""
     _deadlines: list[tuple[float, int]] = field(default_factory=list)
+    _configured: int = 0
     _hired: int = 0
     _due: float = 0.0
     _next_look: float = 0.0
     _next_change: float = NEVER
     _woken_at: float = -NEVER
+    _asked_at: float = -NEVER
+    _calm_at: float = -NEVER
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -107,9 +113,9 @@ class Fleet:
     def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901  # the hot loop; calls would double it
         """Goes on to `until`; the jobs arrive before, and are sorted by arrival."""
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
-        done = self.account.done.append
+        given_back, done = self._given_back, self.account.done.append
         push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
-        every = self.scaler.wake_interval
+        every, calm = self.scaler.wake_interval, self.scaler.calm
         arrivals = iter(jobs)
         job = next(arrivals, None)
         at = until if job is None else job[0]
@@ -136,7 +142,11 @@ class Fleet:
                 else:
                     waiting.append(job)
                 if every is not None:
-                    control = min(control, self._wake(at, every))
+                    counts = len(waiting), len(events) - 1 - len(given_back)
+                    if calm.get(counts) == self._configured and at >= self._woken_at + every:
+                        self._woken_at = at
+                    else:
+                        control = min(control, self._wake(at, every))
                 job = next(arrivals, None)
                 at = until if job is None else job[0]
         self._now = until
@@ -186,33 +196,45 @@ class Fleet:
         self._next_change = min(started, self._deadlines[0][0]) if self._deadlines else started
 
     def _look(self, now: float, arrival: float) -> None:
-        scaler, waiting, configured = self.scaler, self._waiting, len(self._crew)
-        notified = now < self._due
-        if scaler.learns:
-            scaler.learn(self.account.fresh(), now)
+        waiting, configured, notified = self._waiting, self._configured, now < self._due
         depth, busy = len(waiting), len(self._events) - 1 - len(self._given_back)
+        scaler, series = self.scaler, self.account.series
+        if series is not None:
+            series.note(now, depth, busy, configured)
+        if scaler.calm.get((depth, busy)) == configured and (notified or now < scaler.learn_at):
+            self._leave(now, arrival, notified=notified)
+            return
+        if self._calm_at > self._asked_at:
+            scaler.passed(self._calm_at, configured)
+        self._asked_at = now
+        if now >= scaler.learn_at and not notified:
+            scaler.learn(self.account.fresh(), now)
         oldest = now - waiting[0][0] if waiting else 0.0
         desired = scaler.look(now, depth, busy, configured, configured - len(self._starting), oldest, notified)
+        if desired == configured:
+            self._leave(now, arrival if scaler.settled else now, notified=notified)
+            return
+        self._woken_at = now if notified else self._woken_at
+        self._due = self._next_look = now + scaler.interval
+        self._scale(now, desired)
+        self._plan_change()
+        if series is not None:
+            series.note(now, depth, busy, desired)
+
+    def _leave(self, now: float, quiet_until: float, *, notified: bool) -> None:
+        """Nothing changes; and as long as nothing happens, all further looks would see what this one saw."""
         if notified:
             self._woken_at = now
-        if not notified or desired != configured:
-            self._due = now + scaler.interval
-        self._next_look = self._due
-        if desired != configured:
-            self._scale(now, desired)
-            self._plan_change()
-        elif scaler.settled:
-            self._skip(min(arrival, self._events[0][0], self._next_change))
-        if self.account.series is not None:
-            self.account.series.note(now, depth, busy, desired)
-
-    def _skip(self, upcoming: float) -> None:
-        """Leaves out the looks before anything happens: they would all see what this one saw."""
-        if upcoming > self._due and upcoming < NEVER:
-            left_out = math.ceil((upcoming - self._due) / self.scaler.interval)
-            self._due += left_out * self.scaler.interval
             self._next_look = self._due
-            self.scaler.passed(self._due - self.scaler.interval)
+            return
+        self._calm_at = now
+        due = now + self.scaler.interval
+        if due < quiet_until:
+            upcoming = min(quiet_until, self._events[0][0], self._next_change)
+            if due < upcoming < NEVER:
+                due += math.ceil((upcoming - due) / self.scaler.interval) * self.scaler.interval
+                self._calm_at = due - self.scaler.interval
+        self._due = self._next_look = due
 
     def _scale(self, now: float, desired: int) -> None:
         before = len(self._crew)
@@ -221,6 +243,7 @@ class Fleet:
         if desired < before:
             for worker in self._victims(before - desired):
                 self._take(now, worker)
+        self._configured = desired
         self.account.scaled(now, before, desired)
 
     def _hire(self, now: float) -> None:

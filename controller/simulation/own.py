@@ -7,6 +7,7 @@ by these, and decide() is asked whenever one of them is new; a test holds every 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
@@ -28,6 +29,8 @@ from controller.simulation.account import Done
 
 MEASURED_JOBS = 500
 _MEASURE_AGAIN_S = 60.0
+_MOST_KNOWN = 50_000
+_STEP = 1.02
 _KEPT = 0.7
 """Of what was known of the start-up time, when it is measured once more; as the journal does it."""
 
@@ -46,16 +49,17 @@ class Recent:
             del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
 
     def measured(self) -> ServiceTime | None:
-        """Each job counts as at most the 99th percentile of them and ten times their median."""
+        """Each job counts as at most the 99th percentile of them; in steps of 2 %."""
         spans = self._sorted
         if not spans:
             return None
         middle = len(spans) // 2
         median = spans[middle] if len(spans) % 2 else (spans[middle - 1] + spans[middle]) / 2
-        most = min(spans[max(0, -(-99 * len(spans) // 100) - 1)], 10 * median)
+        most = spans[max(0, -(-99 * len(spans) // 100) - 1)]
         kept = bisect_left(spans, most)
         mean = (sum(spans[:kept]) + most * (len(spans) - kept)) / len(spans)
-        return ServiceTime(min(max(mean, 0.01), 86_400.0), median, len(spans))
+        stepped = _STEP ** round(math.log(max(mean, 0.01)) / math.log(_STEP))
+        return ServiceTime(min(max(stepped, 0.01), 86_400.0), median, len(spans))
 
 
 @dataclass(slots=True)
@@ -65,16 +69,14 @@ class OwnPolicy:
     policy: WorkerPolicy
     interval: float
     wake_interval: float | None
-    learns: bool = False
     settled: bool = False
+    calm: dict[tuple[int, int], int] = field(default_factory=dict)
+    learn_at: float = math.inf
     decisions: int = 0
     """How often decide() itself was asked."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
-    _measured_at: float = 0.0
-    _fresh: bool = False
-    _enough: int = 0
-    _wants: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _wants: dict[tuple[int, int], int] = field(default_factory=dict)
     _known: dict[tuple[int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _recommended: int = 0
@@ -92,10 +94,9 @@ class OwnPolicy:
 
     def __post_init__(self) -> None:
         given = self.policy.service_time
-        self.learns = self.policy.target_wait is not None and given is None
+        self.learn_at = 0.0 if self.policy.target_wait is not None and given is None else math.inf
         if given is not None:
             self._service = ServiceTime(given, given, 0)
-        self._enough = self.policy.enough_for(self._service)
         self._window = self.policy.window(None)
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
 
@@ -104,14 +105,7 @@ class OwnPolicy:
     ) -> int:
         if self._asked_at is not None and running == configured and not notified:
             self._started(now - self._asked_at)
-        if self._fresh and now - self._measured_at >= _MEASURE_AGAIN_S:
-            self._measure(now)
-        waiting = min(waiting, self._enough)
-        counts = (waiting, busy, configured if self._service is None else 0)
-        recommended = self._wants.get(counts)
-        if recommended is None:
-            recommended = recommend(self.policy, QueueDepth(waiting, busy), self._service, configured)
-            self._wants[counts] = recommended
+        recommended = self._recommend(waiting, busy, configured)
         highest = -1
         if self._window and not notified:
             self._note(now, recommended)
@@ -128,22 +122,41 @@ class OwnPolicy:
         self._recommended = recommended
         if desired == configured:
             at_rest = recommended == configured or (up and down and highest in {-1, recommended})
-            self.settled = at_rest and not self._fresh
+            self.settled = at_rest
             return desired
         return self._changes(now, configured, running, desired, notified=notified)
 
-    def passed(self, now: float) -> None:
+    def passed(self, now: float, configured: int) -> None:
         """Each of the looks that were left out would have noted the same."""
         if self._window:
-            self._note(now, self._recommended)
+            self._note(now, configured)
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Of them, how long they took."""
+        fresh = False
         for _, _, job, _ in finished:
             self._recent.add(job[1])
-            self._fresh = True
-        if self._service is None and self._fresh:
-            self._measure(now)
+            fresh = True
+        known, self._service = self._service, self._recent.measured() if fresh else self._service
+        if known is None or self._service is None or known.mean_s != self._service.mean_s:
+            self._wants.clear()
+            self.calm.clear()
+        if self._service is not None:
+            self.learn_at = now + _MEASURE_AGAIN_S
+
+    def _recommend(self, waiting: int, busy: int, configured: int) -> int:
+        wants, counts = self._wants, (waiting, busy)
+        recommended = wants.get(counts)
+        if recommended is not None:
+            return recommended
+        recommended = recommend(self.policy, QueueDepth(waiting, busy), self._service, configured)
+        if self._service is not None or self.policy.target_wait is None:  # else it goes by what is configured, too
+            if len(wants) >= _MOST_KNOWN:
+                wants.clear()
+                self.calm.clear()
+            wants[counts] = recommended
+            self.calm[counts] = min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
+        return recommended
 
     def _changes(self, now: float, configured: int, running: int, desired: int, *, notified: bool) -> int:
         self.settled = False
@@ -187,11 +200,6 @@ class OwnPolicy:
         while past and past[0][0] < oldest:
             past.popleft()
         return past[0][1] if past else 0
-
-    def _measure(self, now: float) -> None:
-        self._service, self._measured_at, self._fresh = self._recent.measured(), now, False
-        self._enough = self.policy.enough_for(self._service)
-        self._wants.clear()
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s

@@ -19,10 +19,11 @@ class _Rule:
     maximum: int
     interval: float
     wake_interval: float | None = None
-    learns: bool = False
+    learn_at: float = NEVER
     settled: bool = False
+    calm: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def passed(self, now: float) -> None:
+    def passed(self, now: float, configured: int) -> None:
         """Nothing that a skipped look would have changed."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
@@ -131,7 +132,7 @@ class Keda(Hpa):
         self.settled = self.settled and metric > 0
         return desired
 
-    def passed(self, now: float) -> None:
+    def passed(self, now: float, configured: int) -> None:
         """KEDA would have polled meanwhile, at its own pace."""
         if self._polled_at > -NEVER:
             polls = math.floor((now - self._polled_at) / self.polling + 1e-9)
