@@ -81,8 +81,7 @@ def tune(parsed: argparse.Namespace) -> int:
     common = Common(worker.max_replicas, parsed.worker, not parsed.no_wake)
     with _counted("searching") as progress:
         found = search(
-            policy,
-            worker,
+            (policy, worker),
             workload,
             goal,
             _setting(parsed, worker),

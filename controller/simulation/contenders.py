@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         mend = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {mend}")
     policy, worker = read_worker(path, common.worker, environment)
-    return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=_wakes(worker, common)))
+    return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
 
 
 def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) -> tuple[Policy, WorkerPolicy]:
@@ -76,7 +76,7 @@ def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) ->
     return policy, policy.workers[name or next(iter(policy.workers))]
 
 
-def _wakes(worker: WorkerPolicy, common: Common) -> bool:
+def wakes(worker: WorkerPolicy, common: Common) -> bool:
     """A library's preset announces its jobs by itself, as far as it does."""
     return common.wakes and (worker.queue.wake_on is not None or worker.queue.preset is not None)
 
@@ -117,17 +117,17 @@ def _tiers(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recut(options: Mapping[str, Any]) -> dict[str, Any]:
     """d_k = k x wait / service: so many jobs are a wait of `wait` for k workers."""
-    each = options["wait"] / options["service"]
-    return {**_with_cooldowns(options), "tiers": tiers_for([k * each for k in range(1, options["max"])])}
+    each, most = options["wait"] / options["service"], options["max"]
+    return {**_with_cooldowns(options), "tiers": tiers_for([(k, k * each) for k in range(1, most)], most)}
 
 
-def tiers_for(bounds: list[float]) -> list[dict[str, int]]:
-    """Tiers of 0, 1, 2 … workers up to these depths, rounded so that each is a depth of its own; the last is open."""
+def tiers_for(bounds: Iterable[tuple[int, float]], most: int) -> list[dict[str, int]]:
+    """Tiers of so many workers up to these depths, rounded so that each is a depth of its own; the last is open."""
     tiers, before = [{"up_to": 0, "replicas": 0}], 0
-    for replicas, bound in enumerate(bounds, start=1):
+    for replicas, bound in bounds:
         before = max(before + 1, round(bound))
         tiers.append({"up_to": before, "replicas": replicas})
-    return [*tiers, {"replicas": len(bounds) + 1}]
+    return [*tiers, {"replicas": most}]
 
 
 def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, Any]:

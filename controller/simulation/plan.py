@@ -1,0 +1,201 @@
+"""What an edit of the policy changes: in words, and on the same jobs before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from controller.model import workers
+from controller.policy import Policy, WorkerPolicy
+from controller.policy_parts import duration_text
+from controller.simulation.comparison import Comparison
+from controller.simulation.figures import Figures
+from controller.simulation.report import columns, heading, seconds
+
+_AS_GOOD_AS = 0.02
+"""A change of less than 2 % is none that anybody should decide by: another week would say otherwise."""
+_AT_LEAST_S = 1.0
+_IS_OF = {"tiers", "queue", "service"}
+"""Said in words of their own, or nothing that a simulation sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Two policies, and the comparison of both in this order."""
+
+    old: tuple[Policy, WorkerPolicy]
+    new: tuple[Policy, WorkerPolicy]
+    comparison: Comparison
+
+    @property
+    def before(self) -> Figures:
+        return self.comparison.figures[0]
+
+    @property
+    def after(self) -> Figures:
+        return self.comparison.figures[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure before and after; change: in per cent of the old one, or None where that says nothing."""
+
+    name: str
+    before: str
+    after: str
+    change: float | None
+
+
+def changes(plan: Plan) -> list[str]:
+    """The edit in words, one sentence for each key whose value in force differs."""
+    old, new = plan.old[1], plan.new[1]
+    said = [*_tier_changes(old, new)]
+    if plan.old[0].interval != plan.new[0].interval:
+        said.append(f"interval: {duration_text(plan.old[0].interval)} → {duration_text(plan.new[0].interval)}")
+    before, after = dict(_values(old)), dict(_values(new))
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            said.append(f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}")
+    if old.queue != new.queue or old.service != new.service:
+        said.append("the queue or the service changes, which no simulation shows: both are given the same jobs")
+    return said
+
+
+def verdict(plan: Plan) -> str:
+    """One line: what the edit buys, and for how much."""
+    before, after = plan.before, plan.after
+    cost = _relative(before.paid_s, after.paid_s)
+    wait = _relative(before.avoidable.mean, after.avoidable.mean, floor=_AT_LEAST_S)
+    money = f"{after.dollars_a_month - before.dollars_a_month:+,.2f} $/month ({cost:+.0%})"
+    waits = (
+        f"jobs wait {seconds(after.avoidable.mean)} instead of {seconds(before.avoidable.mean)} "
+        "beyond what max_replicas forces, on average"
+    )
+    if after.unfinished > before.unfinished:
+        return f"worse: {after.unfinished:,} jobs would never be done"
+    cheaper, dearer, sooner, later = cost < -_AS_GOOD_AS, cost > _AS_GOOD_AS, wait < -_AS_GOOD_AS, wait > _AS_GOOD_AS
+    if not (cheaper or dearer or sooner or later):
+        return f"no difference that these jobs could show: {money}, {waits}"
+    if (cheaper and not later) or (sooner and not dearer):
+        return f"better: {money}, {waits}"
+    if (dearer and not sooner) or (later and not cheaper):
+        return f"worse: {money}, {waits}"
+    spent = (after.paid_s - before.paid_s) / (before.avoidable.total - after.avoidable.total)
+    worth = f"worth it if a job's second of waiting is worth {'more' if dearer else 'less'} than {spent:.3g} worker-seconds"
+    return f"a trade: {money}, {waits}; {worth}"
+
+
+def as_lines(plan: Plan) -> Iterator[str]:
+    """For a terminal."""
+    yield "what changes:"
+    yield from (f"  {change}" for change in changes(plan) or ["nothing that is in force"])
+    yield ""
+    yield from heading(plan.comparison)
+    yield ""
+    head = ["", "old", "new", "change"]
+    yield from columns([head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))])
+    yield ""
+    yield f"verdict: {verdict(plan)}"
+
+
+def as_markdown(plan: Plan) -> Iterator[str]:
+    """For a comment on a pull request."""
+    yield f"**Policy: {verdict(plan)}**"
+    yield ""
+    yield from (f"- {change}" for change in changes(plan) or ["nothing that is in force changes"])
+    yield ""
+    yield "| | old | new | change |"
+    yield "|---|---:|---:|---:|"
+    for row in rows(plan):
+        yield f"| {row.name} | {row.before} | {row.after} | {_percent(row.change)} |"
+    yield ""
+    yield "<sub>" + "; ".join(line.strip() for line in heading(plan.comparison)) + "</sub>"
+
+
+def as_object(plan: Plan) -> dict[str, Any]:
+    """For --json."""
+    return {
+        "changes": changes(plan),
+        "old": plan.before.as_object(),
+        "new": plan.after.as_object(),
+        "verdict": verdict(plan),
+    }
+
+
+def rows(plan: Plan) -> list[Row]:
+    """Cost, waits, actions, side by side."""
+    before, after = plan.before, plan.after
+
+    def row(name: str, old: float, new: float, text: str, unit: str = "") -> Row:
+        change = (new - old) / old if old else None
+        return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", change)
+
+    slo = duration_text(plan.comparison.setting.slo_s)
+    return [
+        row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, ",.1f"),
+        row("dollars a month", before.dollars_a_month, after.dollars_a_month, ",.2f", " $"),
+        row("cost over work", before.cost_over_work, after.cost_over_work, ".2f"),
+        row("wait, median", before.waits.p50, after.waits.p50, ",.1f", " s"),
+        row("wait, p95", before.waits.p95, after.waits.p95, ",.1f", " s"),
+        row("wait, p99", before.waits.p99, after.waits.p99, ",.1f", " s"),
+        row("wait, longest", before.waits.longest, after.waits.longest, ",.1f", " s"),
+        row("avoidable wait, mean", before.avoidable.mean, after.avoidable.mean, ",.1f", " s"),
+        row("avoidable wait, p95", before.avoidable.p95, after.avoidable.p95, ",.1f", " s"),
+        row(f"jobs that wait over {slo}", 100 * before.late_share, 100 * after.late_share, ".1f", " %"),
+        row("scale actions a day", before.per_day(before.ups + before.downs), after.per_day(after.ups + after.downs), ".1f"),
+        row("starts a day", before.per_day(before.starts), after.per_day(after.starts), ".1f"),
+        row("flaps a day", before.per_day(before.flaps), after.per_day(after.flaps), ".1f"),
+        row("time without workers", 100 * before.at_zero, 100 * after.at_zero, ".0f", " %"),
+        row("time at max_replicas", 100 * before.at_cap, 100 * after.at_cap, ".0f", " %"),
+    ]
+
+
+def _percent(change: float | None) -> str:
+    return "" if change is None else f"{change:+.0%}"
+
+
+def _relative(before: float, after: float, floor: float = 0.0) -> float:
+    """What is below the floor on both sides is no change."""
+    if max(before, after) <= floor or before == after:
+        return 0.0
+    return (after - before) / max(before, floor or before) if before or floor else 1.0
+
+
+def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
+    if not old.tiers or not new.tiers:
+        for key, policy in (("tiers", old), ("tiers", new)):
+            if policy.tiers and policy is old:
+                yield f"{key} are given up for target_wait"
+            elif policy.tiers:
+                yield f"target_wait is given up for {key}"
+        return
+    edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
+    for index, depth in enumerate(edges):
+        before, after = old.wanted_at(depth), new.wanted_at(depth)
+        if before == after:
+            continue
+        last = edges[index + 1] - 1 if index + 1 < len(edges) else None
+        yield f"{_depths(depth, last)}: {workers(after)} instead of {before}"
+
+
+def _depths(first: int, last: int | None) -> str:
+    if last is None:
+        return f"{first} jobs and more"
+    return f"{first} job{'s' * (first != 1)}" if first == last else f"{first} to {last} jobs"
+
+
+def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
+    """What is in force besides tiers and queue, by its key in the file."""
+
+    def walk(value: object, path: Sequence[str]) -> Iterator[tuple[str, str]]:
+        if isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                if path or name not in _IS_OF:
+                    yield from walk(getattr(value, name), (*path, name))
+        elif value is not None:
+            yield ".".join(path), duration_text(value) if isinstance(value, float) else str(value)
+
+    yield from walk(worker, ())
