@@ -60,11 +60,11 @@ WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
   AND a.attname IN ('started_at', 'completed_at', 'finished_at')
   AND coalesce(nullif(y.typbasetype, 0), y.oid) IN ('timestamp'::regtype, 'timestamptz'::regtype)
 """
-# Of those that are not finished, NULL; of those whose times say nothing, -1. Infinity has no difference.
+# Of those that are not finished, NULL; of those whose times say nothing, below 0. Infinity has no difference.
 _JOBS = """
 SELECT extract(epoch FROM {ready} - {since})::float8,
   CASE WHEN {is_open} THEN NULL
-    WHEN isfinite({ended}) AND isfinite({began}) AND {ended} >= {began} THEN extract(epoch FROM {ended} - {began})
+    WHEN isfinite({ended}) AND isfinite({began}) THEN extract(epoch FROM {ended} - {began})
     ELSE -1 END::float8
 FROM {table} j WHERE {in_window} ORDER BY {ready} DESC LIMIT {limit}
 """

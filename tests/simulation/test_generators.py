@@ -106,6 +106,7 @@ def test_bursts_come_at_one_moment_at_random_on_top_of_a_trickle() -> None:
 def test_cron_comes_by_the_clock_with_all_its_jobs() -> None:
     moments = Counter(arrival for arrival, _ in made("cron:rate=0/s,every=30m,jobs=7", span_s=2 * 3600))
     assert moments == {0: 7, 1800: 7, 3600: 7, 5400: 7}
+    assert len(made("cron:rate=0/s,every=30m,jobs=7", span_s=2 * 3600 + 1)) == 5 * 7
     moments = Counter(arrival for arrival, _ in made("cron:rate=2/m,every=30m,jobs=7"))
     assert [at for at, jobs in moments.items() if jobs > 1] == [1800.0 * run for run in range(336)]
     assert len(moments) - 336 == pytest.approx(2 * 7 * 1440, rel=0.03)

@@ -317,14 +317,16 @@ async def test_a_database_that_lets_nobody_in_is_none_either(stranger_url: str, 
     assert "s3cret-word" not in str(unavailable.value)
 
 
+@pytest.mark.parametrize("slack_s", [5, -0.1], ids=["the server ends it", "nothing comes from the server"])
 async def test_who_waits_too_long_is_told_to_ask_for_less(
-    database_url: str, owner: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch
+    database_url: str, owner: psycopg.AsyncConnection[Any], monkeypatch: pytest.MonkeyPatch, slack_s: float
 ) -> None:
-    monkeypatch.setattr(postgres_jobs, "_WITHIN_S", 0.2)
+    monkeypatch.setattr(postgres_jobs, "_WITHIN_S", 0.4)
+    monkeypatch.setattr(postgres_jobs, "_SLACK_S", slack_s)
     await owner.execute("ALTER TABLE generation_job RENAME TO rows")
     await owner.execute("INSERT INTO rows (id) SELECT n::text FROM generate_series(1, 100) n")
     await owner.execute("CREATE VIEW generation_job AS SELECT * FROM rows WHERE pg_sleep(0.1) IS NOT NULL")
-    with pytest.raises(Unavailable, match=r"within 0\.2 s; ask for less by --since"):
+    with pytest.raises(Unavailable, match=r"within 0\.4 s; ask for less by --since"):
         await read(database_url)
 
 

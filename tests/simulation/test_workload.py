@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy_text import ConfigurationError
+from controller.simulation import workload as workload_module
 from controller.simulation.workload import (
     DAY_S,
     Job,
@@ -136,10 +137,10 @@ def test_a_stretched_workload_has_the_load_and_the_mean_that_were_asked_for(
 
 
 def test_long_jobs_are_cut_before_the_mean_is_made() -> None:
-    whole = workload(*[(float(number), 1.0) for number in range(98)], (98, 3), (99, 500))
+    whole = workload((0, 3), (1, 500), *[(float(number), 1.0) for number in range(2, 100)])
     assert max(service for _, service in scaled(whole, winsorise=0.99).jobs()) == 3
     done = list(scaled(whole, winsorise=0.99, service_mean=1.04 * 5).jobs())
-    assert [service for _, service in done] == pytest.approx([5] * 98 + [15, 15])
+    assert [service for _, service in done] == pytest.approx([15, 15] + [5] * 98)
 
 
 def test_thinning_keeps_a_part_of_the_jobs_where_they_are() -> None:
@@ -217,6 +218,17 @@ def test_what_is_drawn_anew_is_in_order_and_made_of_old_jobs(whole: Workload, se
     assert all(0 <= arrival <= weeks * WEEK_S for arrival in arrivals)
     assert {service for _, service in jobs} <= {service for _, service in whole.jobs()}
     assert jobs == list(drawn.jobs()) == list(resampled(whole, seed, weeks=weeks).jobs())
+
+
+def test_rounding_carries_no_job_past_the_next_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block begins just before the end of the window with a job, and has its last one just before its own end."""
+    span = 7777.7
+    start = span - span / 8 / 400
+    jobs = ((math.nextafter(start + span / 8 - span, 0), 1.0), (start, 2.0))
+    monkeypatch.setattr(workload_module, "_start", lambda *_: start)
+    arrivals = [arrival for arrival, _ in resampled(workload(*jobs, span_s=span), 1).jobs()]
+    assert len(arrivals) > 900
+    assert arrivals == sorted(arrivals)
 
 
 def test_the_mean_of_many_drawn_weeks_is_the_old_one_s() -> None:
