@@ -87,15 +87,13 @@ class StartUp:
         if start is None:
             return None
         took = self.clock.monotonic() - start.at
-        if lease.epoch != start.epoch or took >= _LONGEST_START_S:
+        by_other_hands = replicas.configured not in {start.before, start.after}
+        if lease.epoch != start.epoch or took >= _LONGEST_START_S or by_other_hands:
             self.forget()
-        elif replicas.configured != start.after:
-            if replicas.configured != start.before:
-                self.forget()  # by other hands
-        elif replicas.running < start.after:
+            return None
+        if replicas.configured != start.after or replicas.running < start.after:
             self._seen_short = True
-        else:
-            is_measured = self._seen_short
-            self.forget()
-            return took if is_measured else None
-        return None
+            return None
+        is_measured = self._seen_short
+        self.forget()
+        return took if is_measured else None
