@@ -6,9 +6,9 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from controller.model import ServiceTime
@@ -52,6 +52,10 @@ _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "s
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # which no editor shall offer: a list that is written is not empty
+
+
 class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the count may change.
 
@@ -60,6 +64,7 @@ class WorkerPolicy(Part):
     going down keeps as many workers as the jobs in work need.
     """
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
     mends: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
@@ -71,7 +76,7 @@ class WorkerPolicy(Part):
     # The order matters: each validator below looks at the fields above it.
     max_replicas: Count
     min_replicas: Count = 0
-    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = ()
+    tiers: tuple[Tier, ...] = Field(default=(), min_length=1, json_schema_extra=_without_default)
     target_wait: Duration | None = Field(default=None, validate_default=True)
     service_time: Duration | None = Field(default=None, validate_default=True)
     scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)
