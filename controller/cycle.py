@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from controller.model import Because, Decision, Direction, Lease, QueueDepth, RateUsage, Reason, Replicas
+from controller.model import Because, Decision, Direction, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceTime
 from controller.policy import WorkerPolicy
 from controller.ports import Clock
 
@@ -54,6 +54,9 @@ class Cycle:
     rate: RateUsage | None = None
     cooldowns: Cooldowns | None = None
     took_s: float = 0.0
+    service: ServiceTime | None = None
+    target_wait_s: float | None = None
+    """None: it goes by tiers, and nobody asks how long a job takes."""
 
     @property
     def reason(self) -> Reason:
@@ -83,9 +86,16 @@ class Cycle:
             "rpm_limit": rate.limit if rate else None,
             "took_ms": round(self.took_s * 1000),
             "message": self.message,
+            **self._aim(),
             **({"stale": queue.stale} if queue and queue.stale else {}),
             **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
         }
+
+    def _aim(self) -> dict[str, Any]:
+        if self.target_wait_s is None:
+            return {}
+        known = None if self.service is None else round(self.service.mean_s, 3)
+        return {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
 
     def status(self) -> dict[str, Any]:
         """The line with what /status adds to it; this is also what a standby is told."""
@@ -119,6 +129,7 @@ class Account:
     decision: Decision | None = None
     rate: RateUsage | None = None
     cooldowns: Cooldowns | None = None
+    service: ServiceTime | None = None
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +151,8 @@ class Account:
             rate=self.rate,
             cooldowns=self.cooldowns,
             took_s=self.clock.monotonic() - self.started,
+            service=self.service,
+            target_wait_s=self.policy.target_wait,
         )
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.cycle import Cycle
 from controller.decide import Step
-from controller.model import Rest
+from controller.model import Rest, ServiceTime
 
 
 def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
@@ -36,10 +36,20 @@ def _seen(cycle: Cycle) -> Iterator[str]:
         yield f"  queue      {queue.sentence}{age}"
     if replicas is not None:
         yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
+    if cycle.target_wait_s is not None:
+        yield f"  aim        {_aim(cycle.service, cycle.target_wait_s)}"
     if cooldowns is not None:
         yield f"  cooldowns  {_left('scale-up', cooldowns.up)}, {_left('scale-down', cooldowns.down)}"
     if rate is not None:
         yield f"  rate       {rate.used} of {rate.limit} requests used in this minute"
+
+
+def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
+    wait = f"a wait of {target_wait_s:g} s"
+    if service is None:
+        return f"{wait}; how long a job takes is not known yet"
+    by = f"the newest {service.jobs} (median {service.median_s:.3g} s)" if service.jobs else "the policy"
+    return f"{wait}; a job takes {service.mean_s:.3g} s, by {by}"
 
 
 def _left(name: str, seconds: float) -> str:

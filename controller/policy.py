@@ -6,9 +6,9 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from controller.model import ServiceTime
@@ -43,6 +43,7 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "WorkerPolicy",
     "duration_text",
     "effective",
+    "jobs_for",
     "json_schema",
     "load_policy",
     "split_name",
@@ -50,6 +51,10 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # which no editor shall offer: a list that is written is not empty
 
 
 class WorkerPolicy(Part):
@@ -60,6 +65,7 @@ class WorkerPolicy(Part):
     going down keeps as many workers as the jobs in work need.
     """
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
     mends: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
@@ -71,7 +77,7 @@ class WorkerPolicy(Part):
     # The order matters: each validator below looks at the fields above it.
     max_replicas: Count
     min_replicas: Count = 0
-    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = ()
+    tiers: tuple[Tier, ...] = Field(default=(), min_length=1, json_schema_extra=_without_default)
     target_wait: Duration | None = Field(default=None, validate_default=True)
     service_time: Duration | None = Field(default=None, validate_default=True)
     scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, Replicas
+from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, Replicas, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
 
@@ -65,6 +65,9 @@ class Queue(Protocol):
 
         Beyond, they may be some seconds old.
         """
+
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        """How long the newest finished jobs took; None: no job has finished yet, or the table does not say."""
 
     async def close(self) -> None:
         """Lets go of what it holds; the next reading takes it up again."""
@@ -121,11 +124,15 @@ class Recalled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a cycle has seen: the recommendation (None: no queue), the configured count, whether jobs are worked on."""
+    """What a cycle has seen: the recommendation (None: no queue), the configured count, whether jobs are worked on.
+
+    started_in: how many seconds the workers took to start that this cycle sees running for the first time.
+    """
 
     recommended: int | None
     count: int
     working: bool = False
+    started_in: float | None = None
 
 
 class Keep(NamedTuple):

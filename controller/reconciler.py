@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.decide import Step, cooldowns_left, decide, fall_back, recommend, trail
+from controller.measuring import JobTime, StartUp
 from controller.model import (
     Because,
     Decision,
@@ -113,10 +114,12 @@ class Reconciler:
         self._short_since: float | None = None
         self._said_short = False
         self._seen: Seen | None = None
+        self._job_time = JobTime(worker, policy, world.queue, world.clock, world.report)
+        self._start_up = StartUp(world.clock)
 
     @property
     def _keep(self) -> Keep:
-        return Keep(window=self.policy.scale_down.stabilization_window, gap=max(self._gap, 3 * self.pace + 1))
+        return Keep(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
@@ -138,12 +141,13 @@ class Reconciler:
         if seen is None:
             return NothingKnown()
         account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
+        account.service = self._job_time.known
         try:
             account.queue = await self._depth()
         except Unavailable:
             return NothingKnown()
         now = seen.recalled.now + self._world.clock.monotonic() - seen.at
-        observed = Observation(account.queue, seen.replicas, await self._read_usage(account))
+        observed = Observation(account.queue, seen.replicas, await self._read_usage(account), account.service)
         self._decide(account, observed, seen.recalled._replace(now=now))
         if account.decided.changes_something and account.decided.desired != seen.in_vain:
             return None
@@ -221,6 +225,7 @@ class Reconciler:
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
     ) -> Cycle:
         """Holds, as long as the policy does not say how many workers there shall be while nobody sees the queue."""
+        self._start_up.forget()  # it may end unseen
         blind = unavailable.source is Source.QUEUE and isinstance(reading, Replicas)
         self._blind = self._blind + 1 if blind else 0
         if not isinstance(reading, Replicas) or lease is None or self.policy.on_unavailable is None:
@@ -249,20 +254,24 @@ class Reconciler:
         return await self._in_one_go(account, reading, recalled.version, lease)
 
     async def _depth(self) -> QueueDepth:
-        policy = self.policy
-        return await self._world.queue.depth(policy.queue, policy.count_limit, policy.enough, policy.busy)
+        policy, service = self.policy, self._job_time.known
+        limit, enough = policy.count_limit_for(service), policy.enough_for(service)
+        return await self._world.queue.depth(policy.queue, limit, enough, policy.busy)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
             account.replicas = reading
         account.queue = await self._depth()
+        account.service = await self._job_time.read()  # after the depth, which all workers ask for at once
         if isinstance(reading, Unavailable):
             raise reading
-        return Observation(account.queue, reading)
+        return Observation(account.queue, reading, service=account.service)
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
-        recommended = recommend(self.policy, observed.queue)
-        note = Note(recommended, observed.replicas.configured, working=observed.queue.processing > 0)
+        replicas, queue = observed.replicas, observed.queue
+        recommended = recommend(self.policy, queue, observed.service, replicas.configured)
+        started_in = self._start_up.seen(replicas, lease)
+        note = Note(recommended, replicas.configured, working=queue.processing > 0, started_in=started_in)
         return await self._world.journal.remember(self.worker, note, self._keep, lease)
 
     def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
@@ -326,6 +335,7 @@ class Reconciler:
         known = recalled.history.count
         if known is None or known == replicas.configured:
             return recalled
+        self._start_up.forget()
         self._world.report(
             "external_change",
             worker=self.worker,
@@ -367,6 +377,7 @@ class Reconciler:
         await self._share(max(decision.desired, decision.current), replicas)
         intent = await self._write_down(decision, version, lease)
         self._seen = None
+        self._start_up.forget()
         if intent.after == 0:
             self._stopped = {intent.id: replicas.deployment}
         try:
@@ -407,9 +418,11 @@ class Reconciler:
     async def _confirm(self, intent: Intent, lease: Lease) -> str:
         """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
         await self._world.journal.accept(self.worker, intent, lease)
+        self._start_up.accepted(intent)
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
             return " (accepted, and not visible yet)"
+        self._start_up.seen(shown, lease)
         self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease))
         return ""
 

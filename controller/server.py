@@ -244,7 +244,10 @@ def _quality(parameters: Iterable[str]) -> float:
 METRICS: Mapping[str, tuple[str, str]] = {
     "autoscaler_replicas_configured": ("gauge", "Replicas that the platform was last asked for."),
     "autoscaler_replicas_running": ("gauge", "Replicas that run."),
-    "autoscaler_replicas_recommended": ("gauge", "Replicas that the tier of the depth says."),
+    "autoscaler_replicas_recommended": (
+        "gauge",
+        "Replicas that the tier or the target wait says.",
+    ),
     "autoscaler_replicas_desired": ("gauge", "Replicas that are wanted after every rule."),
     "autoscaler_replicas_max": ("gauge", "max_replicas of the policy."),
     "autoscaler_queue_pending_jobs": ("gauge", "Jobs that may be claimed now."),

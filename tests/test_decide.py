@@ -461,49 +461,49 @@ def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> N
     depth = 0
     for _ in range(1440):
         now += interval
-        depth = _next_depth(depth, dice)
+        depth = next_depth(depth, dice)
         if dice.random() < 0.02:
             continue  # a lost reading: nothing is recorded and nothing is decided
-        past = _remembered(past, policy, depth, now, 3 * interval)
-        seen = observed(depth, count, processing=min(depth, dice.choice([0, 3, depth])), rate=_rate(dice))
+        past = remembered(past, policy, recommend(policy, QueueDepth(depth, 0)), now, 3 * interval)
+        seen = observed(depth, count, processing=min(depth, dice.choice([0, 3, depth])), rate=any_rate(dice))
         decision = decide(policy, seen, past, now)
-        _check(policy, seen, decision, past, now)
+        check(policy, seen, decision, past, now)
         if decision.direction is Direction.UP:
-            past = _stamped(past, last_up=now)
+            past = stamped(past, last_up=now)
         elif decision.direction is Direction.DOWN:
-            past = _stamped(past, last_down=now)
+            past = stamped(past, last_down=now)
         count = decision.desired
 
 
-def _rate(dice: Random) -> Rate:
+def any_rate(dice: Random) -> Rate:
     return dice.choice(
         [None, RateUsage(dice.randint(0, 60), 60), RateUsage(dice.randint(60, 90), 60), RateUnread("no")]
     )
 
 
-def _next_depth(depth: int, dice: Random) -> int:
+def next_depth(depth: int, dice: Random) -> int:
     if dice.random() < 0.02:
         return dice.choice([0, 0, 1, dice.randint(0, 500)])
     return max(0, depth + dice.randint(-6, 5))
 
 
-def _remembered(past: History, policy: WorkerPolicy, depth: int, now: float, gap: float) -> History:
-    window = policy.scale_down.stabilization_window
+def remembered(past: History, policy: WorkerPolicy, recommended: int, now: float, gap: float) -> History:
+    window = policy.kept_window
     kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
     broken = not kept or now - kept[-1].at > gap
     return replace(
         past,
         since=past.since if past.since is not None else now,
         unbroken_since=now if broken else past.unbroken_since,
-        recommendations=(*kept, Recommendation(now, recommend(policy, QueueDepth(depth, 0)))),
+        recommendations=(*kept, Recommendation(now, recommended)),
     )
 
 
-def _stamped(past: History, *, last_up: float | None = None, last_down: float | None = None) -> History:
+def stamped(past: History, *, last_up: float | None = None, last_down: float | None = None) -> History:
     return replace(past, last_up=last_up or past.last_up, last_down=last_down or past.last_down)
 
 
-def _check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: History, now: float) -> None:
+def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: History, now: float) -> None:
     assert policy.min_replicas <= decision.desired <= policy.max_replicas
     assert decision.reasons
     out_of_range = not policy.min_replicas <= decision.current <= policy.max_replicas
@@ -512,14 +512,15 @@ def _check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: Hi
     ups = [at for at in (past.last_up,) if at is not None]
     downs = [at for at in (past.last_up, past.last_down, past.since) if at is not None]
     if decision.direction is Direction.UP:
-        assert all(now - at >= policy.scale_up.cooldown for at in ups)
+        assert all(now - at >= policy.up_cooldown for at in ups)
         assert decision.desired <= max(decision.recommended, policy.min_replicas)
         assert seen.rate is None or (isinstance(seen.rate, RateUsage) and seen.rate.used < seen.rate.limit)
     else:
-        each = policy.jobs_per_worker
+        each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
         assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
-        assert all(now - at >= policy.scale_down.cooldown for at in downs)
-        window = policy.scale_down.stabilization_window
+        assert all(now - at >= policy.down_cooldown for at in downs)
+        window = policy.window(past.start_up_s)
+        assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
         wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
         assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)
 

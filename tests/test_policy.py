@@ -11,7 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy import duration_text, effective, json_schema, load_policy, split_name
+from controller.decide import recommend
+from controller.model import QueueDepth, ServiceTime
+from controller.policy import WorkerPolicy, duration_text, effective, json_schema, load_policy, split_name
 from controller.policy_text import ConfigurationError, dotted
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,18 @@ def worker(changes: str = "", *, tiers: str = "[{replicas: 1}]", maximum: str = 
             queue: {{table: job}}
             tiers: {tiers}
             max_replicas: {maximum}
+            {changes}
+        """
+
+
+def aiming(changes: str = "", *, queue: str = "{table: job}", wait: str = "target_wait: 60s") -> str:
+    return f"""\
+        workers:
+          a:
+            service: svc
+            queue: {queue}
+            max_replicas: 5
+            {wait}
             {changes}
         """
 
@@ -186,6 +200,130 @@ def test_two_dollars_are_one() -> None:
 def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem: str) -> None:
     problems = refused(text)
     assert any(problem in one for one in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (aiming(wait=""), "policy.yaml:2: workers.a.target_wait: is missing, and so are tiers; write one of the two"),
+        (
+            aiming("tiers: [{replicas: 1}]"),
+            "policy.yaml:6: workers.a.target_wait: stands beside tiers, and only one can say how many workers",
+        ),
+        (aiming(wait="target_wait: soon"), "policy.yaml:6: workers.a.target_wait: 'soon' is not a duration"),
+        (aiming("service_time: 0s"), "policy.yaml:7: workers.a.service_time: is no time at all; write 20s, or leave"),
+        (
+            worker("service_time: 20s"),
+            "policy.yaml:7: workers.a.service_time: would do nothing without target_wait; write that in the place of",
+        ),
+        (
+            aiming(queue="{preset: procrastinate}"),
+            "workers.a.service_time: is missing: how long the jobs of preset procrastinate take cannot be measured",
+        ),
+        (
+            aiming(queue='{sql: "SELECT 1 AS pending, 0 AS processing"}'),
+            "workers.a.service_time: is missing: how long the jobs of a query take cannot be measured, as it can of a",
+        ),
+        (
+            aiming("scale_down: {cooldown: 60s}"),
+            "policy.yaml:7: workers.a.scale_down.cooldown: has no use beside target_wait; idle_off stands in its place",
+        ),
+        (
+            aiming("scale_down: {stabilization_window: 0s}"),
+            "policy.yaml:7: workers.a.scale_down.stabilization_window: has no use beside target_wait; idle_off stands",
+        ),
+        (
+            worker("scale_down: {idle_off: 10s}"),
+            "policy.yaml:7: workers.a.scale_down.idle_off: belongs to target_wait; beside tiers, write cooldown or",
+        ),
+    ],
+)
+def test_a_wait_that_is_aimed_at_stands_in_the_place_of_tiers_and_idle_off_in_that_of_the_way_down(
+    text: str, problem: str
+) -> None:
+    problems = refused(text)
+    assert any(problem in one for one in problems), problems
+    assert len(problems) == 1
+
+
+def test_what_a_wait_that_is_aimed_at_leaves_unsaid_is_shown_as_it_is_in_force() -> None:
+    policy, document = load_policy(dedent(aiming("scale_down: {max_step: 2}")), {})
+    rows = {dotted(path): (value, origin) for path, value, origin in effective(policy, document)}
+    mine = {key.removeprefix("workers.a."): row for key, row in rows.items() if key.startswith("workers.a.scale")}
+    assert mine == {
+        "scale_up.cooldown": ("0s", "built in"),
+        "scale_down.idle_off": ("the measured start-up time, 5s to 5m; 20s until it is measured", "built in"),
+        "scale_down.max_step": ("2", "line 7"),
+    }
+    assert rows["workers.a.target_wait"] == ("1m", "line 6")
+    assert rows["workers.a.jobs_per_worker"] == ("1", "built in")
+
+
+def test_what_it_says_is_in_force() -> None:
+    text = aiming("scale_up: {cooldown: 7s}\n            scale_down: {idle_off: 10s}\n            jobs_per_worker: 3")
+    policy, document = load_policy(dedent(text), {})
+    rows = {dotted(path): value for path, value, _ in effective(policy, document)}
+    worker = policy.workers["a"]
+    assert (worker.up_cooldown, worker.down_cooldown, worker.concurrency, worker.busy) == (7, 0, 3, 15)
+    assert [rows[f"workers.a.{key}"] for key in ("scale_up.cooldown", "scale_down.idle_off")] == ["7s", "10s"]
+    assert (rows["workers.a.jobs_per_worker"], "workers.a.scale_down.cooldown" in rows) == ("3", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "start_up_s", "window", "kept"),
+    [
+        ("", None, 20, 300),
+        ("", 12.5, 12.5, 300),
+        ("", 0.3, 5, 300),
+        ("", 500, 300, 300),
+        ("scale_down: {idle_off: 10s}", 90, 10, 10),
+        ("scale_down: {idle_off: 0s}", 90, 0, 0),
+        ("scale_down: {idle_off: 1h}", None, 3600, 3600),
+    ],
+)
+def test_idle_off_is_as_long_as_a_start_takes_unless_it_is_given(
+    changes: str, start_up_s: float | None, window: float, kept: float
+) -> None:
+    policy, _ = load_policy(dedent(aiming(changes)), {})
+    assert policy.workers["a"].window(start_up_s) == window
+    assert policy.workers["a"].kept_window == kept
+
+
+def test_of_tiers_the_window_and_the_cooldowns_are_what_they_were() -> None:
+    policy, _ = load_policy(SHIPPED, SERVICE)
+    worker = policy.workers["generation-worker"]
+    assert (worker.up_cooldown, worker.down_cooldown, worker.window(90), worker.kept_window) == (30, 120, 0, 0)
+    assert (worker.enough, worker.enough_for(ServiceTime(1, 1, 9)), worker.count_limit) == (101, 101, 10_000)
+
+
+@given(
+    st.integers(0, 200),
+    st.integers(1, 50),
+    st.floats(0, 10_000),
+    st.floats(0.01, 86_400),
+    st.integers(1, 2_000_000),
+)
+def test_enough_is_the_first_count_that_wants_every_worker(
+    most: int, each: int, wait: float, mean_s: float, limit: int
+) -> None:
+    worker = WorkerPolicy.model_validate(
+        {
+            "service": "svc",
+            "queue": {"table": "job", "count_limit": limit},
+            "jobs_per_worker": each,
+            "max_replicas": most,
+            "target_wait": f"{wait:.3f}s",
+        }
+    )
+    service = ServiceTime(mean_s, mean_s, 500)
+    enough = worker.enough_for(service)
+    assert 1 <= enough <= 1_000_000
+    assert worker.count_limit_for(service) >= max(enough, limit)
+    if enough < 1_000_000:
+        assert recommend(worker, QueueDepth(enough, 0), service) >= most
+    if most and enough > 1:
+        assert recommend(worker, QueueDepth(enough - 1, 0), service) < most
+    assert worker.enough_for(None) == 1
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:

@@ -313,7 +313,7 @@ async def test_a_minute_whose_requests_are_used_up_adds_nobody_and_stops_nothing
         explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
         assert (explained.message, explained.rate) == (cycle.message, cycle.rate)
         assert [(step.rule, step.desired) for step in steps if step.because] == [
-            ("3 tier of the depth", 2),
+            ("3 tier or target wait", 2),
             ("7 rate limit", 1),
         ]
         await scene.count_requests(59)

@@ -17,7 +17,7 @@ from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Outcome
 from controller.leading import Leadership
 from controller.log import Log
-from controller.model import Decision, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState
+from controller.model import Decision, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState, ServiceTime
 from controller.policy import Policy, Tier
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Requests, Source, Unavailable, Watched
@@ -60,6 +60,9 @@ class Jobs:
         if queue.table == "bad" and self.breaks:
             raise ZeroDivisionError("a bug")
         return QueueDepth(self.pending, 0)
+
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        return None
 
 
 @dataclass

@@ -20,11 +20,13 @@ from controller.adapters.postgres_connection import (
     read_within,
     setting,
 )
+from controller.adapters.postgres_rights import tables_named
+from controller.adapters.postgres_service_time import measured
 from controller.adapters.postgres_words import in_words
 from controller.adapters.queues.far import FarCounts, Stops, Wanted
-from controller.adapters.queues.places import Located, located
+from controller.adapters.queues.places import Located, located, table_names
 from controller.adapters.queues.query import depth_of
-from controller.model import QueueDepth, Rest
+from controller.model import QueueDepth, Rest, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 
@@ -138,6 +140,21 @@ class PostgresQueue:
             return None
         async with self._turn:
             return await self._guarded(queue, lambda: self._longest_claim(queue, limit))
+
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        """How long the newest finished jobs took; None: none has finished, or the table does not say.
+
+        Raises:
+            Unavailable: also where it takes too long.
+        """
+        if queue.table is None:
+            return None
+        async with self._turn:
+            return await self._guarded(queue, lambda: self._service_time(queue))
+
+    async def _service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        tables = await tables_named({(name.schema, name.name) for name in table_names(queue)}, self._ask)
+        return await measured(tables[0], self._ask) if tables else None
 
     async def notify(self, channel: str) -> None:
         """Sends a notification from the connection that reads, as a worker's client would.
@@ -288,7 +305,7 @@ class PostgresQueue:
             self._located[key] = place, now + _LOOK_AGAIN_S
         return place
 
-    async def _ask(self, statement: sql.Composed) -> Sequence[tuple[Any, ...]]:
+    async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
         (answer,) = await (await self._reader()).read([statement], self._timeout_s)
         return answer.rows
 

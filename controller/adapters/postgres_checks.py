@@ -14,9 +14,10 @@ from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Reader, setting
-from controller.adapters.postgres_durations import finished_within
+from controller.adapters.postgres_durations import finished_within, spans_of
 from controller.adapters.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.adapters.postgres_rights import Rights, Table, tables_named, values
+from controller.adapters.postgres_service_time import measured
 from controller.adapters.postgres_words import in_words
 from controller.adapters.queues.places import table_names
 from controller.findings import Finding, Level, error, ok, warning
@@ -88,6 +89,8 @@ class QueueChecks:
                     yield finding
         for finding in await self._wakes(worker, tables):
             yield finding
+        if worker.target_wait is not None and is_read:
+            yield await self._service_time(worker, tables)
 
     async def longest_job(self, worker: WorkerPolicy) -> float | None:
         """How many seconds jobs take, by those that are done and by those in work; None where neither tells."""
@@ -172,6 +175,21 @@ class QueueChecks:
                 mend = "unless whoever inserts does it, run what `autoscaler queue-trigger` prints"
                 return [warning("wake-up", says, mend)]
         return [ok("wake-up", f"woken by {', '.join(channels)}")]
+
+    async def _service_time(self, worker: WorkerPolicy, tables: Sequence[Table]) -> Finding:
+        about = "service time"
+        if worker.service_time is not None:
+            return ok(about, f"a job takes {worker.service_time:g} s, as the policy says")
+        service = await measured(tables[0], self._ask) if tables else None
+        if service is not None:
+            newest = f"the newest {service.jobs}" if service.jobs > 1 else "the only one that is done"
+            says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), by {newest}"
+            return ok(about, says)
+        mend = "write service_time into the policy, as an estimate"
+        if not tables or await spans_of(tables[0], self._ask) is None:
+            says = "nobody can tell how long a job takes: the table has no started_at with completed_at or finished_at"
+            return warning(about, f"{says}, and without it no second worker is added", f"add them, or {mend}")
+        return warning(about, "no job has been done yet, and until then no second worker is added", mend)
 
 
 async def _if_known(seconds: Awaitable[float | None]) -> float | None:

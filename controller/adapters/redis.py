@@ -117,6 +117,7 @@ class RedisJournal:
             *("" if note.recommended is None else note.recommended, note.count, _ms(keep.window), _ms(keep.gap)),
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
+            "" if note.started_in is None else _ms(note.started_in),
         ]
         return await self._run("REMEMBER", worker, args)
 
@@ -261,6 +262,7 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         refused_to=_number(fields["refused_to"]) if fields.get("refused_to") else None,
         setbacks=_number(fields.get("setbacks", "0")),
         unseen_stop=fields.get("unseen_stop"),
+        start_up_s=_stamp(fields, "start_up"),
     )
 
 

@@ -74,6 +74,7 @@ class Found:
 
     goal: Goal
     candidate: Candidate
+    old: WorkerPolicy
     tried: int
     is_met: bool
     searched_on: Figures
@@ -122,6 +123,7 @@ def search(
     return Found(
         goal=goal,
         candidate=best,
+        old=old[1],
         tried=len(trial.results),
         is_met=goal.is_met_by(on_seen),
         searched_on=on_seen,
@@ -162,7 +164,7 @@ class _Trial:
             "max_replicas": self._worker.max_replicas,
             "jobs_per_worker": self._worker.jobs_per_worker,
         }
-        worker = own_worker({**base, **{key: value for key, value in candidate.items() if key != "aim"}})
+        worker = own_worker({**base, **_as_written(candidate, self._worker)})
         is_woken = wakes(self._worker, self._common)
         return Contender(name, worker.max_replicas, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
 
@@ -211,25 +213,25 @@ def _by_target(worker: WorkerPolicy, service_s: float, wait: float, idle_off: fl
     return {**candidate, "scale_down": {"idle_off": duration_text(idle_off)}, "aim": (wait, idle_off, 0.0)}
 
 
+def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
+    """As it would stand in the file; the step limits stay what they were."""
+    fields = {key: value for key, value in candidate.items() if key != "aim"}
+    for key, part in (("scale_up", old.scale_up), ("scale_down", old.scale_down)):
+        if part.max_step is not None:
+            fields[key] = {**fields.get(key, {}), "max_step": part.max_step}
+    return fields
+
+
 def as_yaml(found: Found, file: Path, worker: str | None) -> str:
     """The file with what was found in the place of what there was, and what is to be expected of it on top."""
     policy = yaml.safe_load(file.read_text(encoding="utf-8"))
     entries = policy["workers"]
     entry = dict(entries[worker or next(iter(entries))])
-    for key in ("tiers", "target_wait", "service_time"):
+    for key in ("tiers", "target_wait", "service_time", "scale_up", "scale_down"):
         entry.pop(key, None)
-    steps = {
-        key: {"max_step": entry[key]["max_step"]}
-        for key in ("scale_up", "scale_down")
-        if isinstance(entry.get(key), dict) and "max_step" in entry[key]
-    }
-    for key in ("scale_up", "scale_down"):
-        entry.pop(key, None)
-    chosen = {key: value for key, value in found.candidate.items() if key != "aim"}
+    chosen = _as_written(found.candidate, found.old)
     if "tiers" in chosen:
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": entry["max_replicas"]}]
-    for key, step in steps.items():
-        chosen[key] = {**chosen.get(key, {}), **step}
     entries[worker or next(iter(entries))] = {**entry, **chosen}
     head = "".join(f"# {line}\n" if line else "#\n" for line in _remarks(found))
     return f"{head}\n{yaml.safe_dump(policy, sort_keys=False, allow_unicode=True, width=100)}"

@@ -134,6 +134,19 @@ async def test_recommendations_older_than_the_window_are_forgotten(
     assert [one.replicas for one in history.recommendations] == [8, 3, 4]
 
 
+async def test_how_long_workers_take_to_start_is_smoothed_and_stays(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    told = [None, 10.0, None, 20.0, 20.0]
+    kept = [
+        (await journal.remember("w", Note(3, 1, started_in=seconds), KEEP, lease)).history.start_up_s
+        for seconds in told
+    ]
+    assert kept == [None, 10, 10, 13, 15.1]
+    another = RedisJournal(redis, KEYS, SystemClock())
+    assert (await another.recall("w")).history.start_up_s == 15.1
+
+
 async def test_without_a_window_no_recommendation_is_kept(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
     await journal.remember("w", Note(3, 1), Keep(0, 30), lease)
     assert await redis.exists(KEYS.past("w")) == 0

@@ -22,6 +22,14 @@ FROM generate_series(1, 30000) n
 """Some 15 MB: more than what is read whole without a word."""
 
 
+AIM = {"service": "svc", "queue": {"table": "generation_job"}, "max_replicas": 5, "target_wait": "60s"}
+
+
+def aiming(**changes: Any) -> WorkerPolicy:
+    """At a wait of a minute, in the place of tiers."""
+    return WorkerPolicy.model_validate({**AIM, **changes})
+
+
 def policy(**queue: Any) -> WorkerPolicy:
     return WorkerPolicy.model_validate(
         {"service": "svc", "queue": queue or {"table": "generation_job"}, "max_replicas": 5, "tiers": [{"replicas": 5}]}

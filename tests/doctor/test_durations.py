@@ -11,7 +11,7 @@ from psycopg import sql
 from controller.adapters.postgres_durations import finished_within
 from controller.adapters.postgres_rights import tables_named
 from controller.findings import Level
-from tests.doctor.looking import Patient, policy
+from tests.doctor.looking import Patient, aiming, policy
 
 
 async def test_how_long_jobs_take_is_known_from_those_that_are_done(patient: Patient) -> None:
@@ -89,3 +89,32 @@ async def test_a_partitioned_table_is_sampled_by_the_pages_of_its_partitions(pat
     found = await patient.findings()
     assert (found["queue"].level, found["plan"].level) == (Level.OK, Level.WARNING)
     assert "reads the whole table" in found["plan"].says
+
+
+# --- for a wait that is aimed at ---
+
+
+async def test_a_wait_that_is_aimed_at_needs_to_know_how_long_a_job_takes(patient: Patient) -> None:
+    assert "service time" not in await patient.findings(), "nobody asks"
+    patient.worker = aiming()
+    found = (await patient.findings())["service time"]
+    assert (found.level, "no job has been done yet" in found.says) == (Level.WARNING, True)
+    await patient.do(
+        "INSERT INTO generation_job (id, status, started_at, completed_at) "
+        "SELECT n::text, 'completed', now() - n * interval '1 s', now() FROM generate_series(1, 9) n"
+    )
+    found = (await patient.findings())["service time"]
+    assert (found.level, found.says) == (Level.OK, "a job takes 5 s on average (median 5 s), by the newest 9")
+
+
+async def test_a_table_that_does_not_say_it_is_warned_of_unless_the_policy_does(patient: Patient) -> None:
+    await patient.do("CREATE TABLE plain (id int, status text, started_at timestamptz)")
+    patient.worker = aiming(queue={"table": "plain"})
+    found = (await patient.findings())["service time"]
+    assert (found.level, found.mend) == (
+        Level.WARNING,
+        "add them, or write service_time into the policy, as an estimate",
+    )
+    patient.worker = aiming(queue={"table": "plain"}, service_time="20s")
+    found = (await patient.findings())["service time"]
+    assert (found.level, found.says) == (Level.OK, "a job takes 20 s, as the policy says")

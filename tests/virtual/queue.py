@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from controller.model import QueueDepth
+from controller.model import QueueDepth, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
 from tests.virtual.loop import Kernel
@@ -61,5 +61,8 @@ class SimulatedQueue:
         self.last_read = depth
         processing = min(depth, 3)
         return QueueDepth(min(limit, depth - processing), processing, 1.0 if depth > processing else None)
+
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        return None
 
     async def close(self) -> None: ...

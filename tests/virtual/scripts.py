@@ -173,6 +173,9 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
         memory.write(count=args[2])
     if args[6] == "1" and memory.get("unseen_stop") is not None:
         store.hdel(keys[1], "unseen_stop")
+    if args[18]:
+        old, new = memory.get("start_up"), float(args[18])
+        store.hset(keys[1], start_up=f"{new if old is None else 0.7 * float(old) + 0.3 * new:.0f}")
     if args[1]:
         _note_recommendation(store, keys, args, memory)
     return recall(store, keys, args)

@@ -127,6 +127,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         down=AGES,
         intent=st.none() | IDS,
         age=st.sampled_from(["0", "20000"]),
+        started=st.sampled_from(["", "", "1", "4050", "20001", "599999"]),
     )
     def remember(
         self,
@@ -142,12 +143,13 @@ class SameAsTheServer(RuleBasedStateMachine):
         down: str,
         intent: str | None,
         age: str,
+        started: str,
     ) -> None:
         memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
         known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
         open_intent = [intent, "5", "1", "2", age, "0"] if intent and not fresh else [""] * 6
         args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
-        self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent])
+        self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent, started])
 
     @rule(
         which=st.integers(0, 5),
@@ -227,7 +229,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.real.delete(key)
         self.store.delete(key)
 
-    @rule(name=st.sampled_from(["memory", "count", "since", "intent_previous", "last_up", "revision"]))
+    @rule(name=st.sampled_from(["memory", "count", "since", "intent_previous", "last_up", "revision", "start_up"]))
     def a_field_is_lost(self, *, name: str) -> None:
         self.real.hdel(HASH, name)
         self.store.hdel(HASH, name)

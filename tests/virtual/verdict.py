@@ -89,7 +89,7 @@ def _cooldowns(record: Record) -> Iterator[str]:
         if not policy.min_replicas <= change.before <= policy.max_replicas:
             continue  # corrected at once, whatever the cooldowns say
         up = change.after > change.before
-        cooldown = policy.scale_up.cooldown if up else policy.scale_down.cooldown
+        cooldown = policy.up_cooldown if up else policy.down_cooldown
         before = [one for one in ours[:index] if not up or one.after > one.before]
         if not before:
             continue

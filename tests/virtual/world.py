@@ -325,8 +325,8 @@ class SimulatedWorld:
         or did not do what it had accepted, the pause that the journal says until it is asked again.
         """
         policy, timing = self.worker, self.timing
-        cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
-        window = policy.scale_down.stabilization_window
+        cooldowns = policy.up_cooldown + policy.down_cooldown
+        window = policy.kept_window
         steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
         memory = self.redis.store.hash(KEYS.worker(WORKER))
         setbacks = int(memory.get("setbacks", "0"))

@@ -1,0 +1,277 @@
+"""What a controller finds out while it runs: how long a job takes, and how long workers take to start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from controller.cycle import Outcome
+from controller.explanation import as_lines
+from controller.measuring import JobTime, StartUp
+from controller.model import Intent, Lease, QueueDepth, Reason, Replicas, ServiceState, ServiceTime
+from controller.policy import Queue, WorkerPolicy
+from controller.ports import Source, Unavailable
+from tests.scene import WORKER, Driven, Scene, set_scene
+
+LEASE = Lease("me", 7)
+AIM = {"service": "svc", "queue": {"table": "job"}, "target_wait": "60s", "max_replicas": 5}
+TEXT = """
+workers:
+  generation-worker:
+    service: ${RAILWAY_WORKER_SERVICE_ID}
+    queue: {table: generation_job}
+    target_wait: 60s
+    max_replicas: 5
+"""
+
+
+@dataclass
+class Watch:
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+@dataclass
+class Jobs:
+    """Says one after the other how long a job takes; a text: why it cannot be read."""
+
+    answers: list[ServiceTime | str | None]
+    events: list[str] = field(default_factory=list)
+
+    async def service_time(self, queue: Queue) -> ServiceTime | None:
+        answer = self.answers.pop(0)
+        if isinstance(answer, str):
+            raise Unavailable(Source.QUEUE, answer)
+        return answer
+
+    async def depth(self, queue: Queue, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        raise AssertionError("nobody asks for it here")
+
+    async def close(self) -> None: ...
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append(event)
+
+
+def job_time(jobs: Jobs, clock: Watch, **changes: object) -> JobTime:
+    return JobTime("w", WorkerPolicy.model_validate({**AIM, **changes}), jobs, clock, jobs.report)
+
+
+def of(seconds: float) -> ServiceTime:
+    return ServiceTime(seconds, seconds, 500)
+
+
+# --- how long a job takes ---
+
+
+async def test_how_long_a_job_takes_is_read_once_a_minute() -> None:
+    jobs, clock = Jobs([of(20), of(30)]), Watch()
+    known = job_time(jobs, clock)
+    assert known.known is None
+    assert [await known.read() for _ in range(3)] == [of(20)] * 3
+    clock.now += 59.9
+    assert await known.read() == of(20)
+    clock.now += 0.1
+    assert await known.read() == known.known == of(30)
+
+
+async def test_what_cannot_be_read_stays_as_it_was_known_and_the_log_says_so_once_a_minute() -> None:
+    jobs, clock = Jobs(["is away", of(20), "is away", "is away", None]), Watch()
+    known = job_time(jobs, clock)
+    assert await known.read() is None
+    for _ in range(4):
+        clock.now += 60
+        assert await known.read() == of(20)
+    assert jobs.events == ["service_time_unreadable"] * 3
+    assert jobs.answers == []
+
+
+async def test_what_the_policy_says_overrides_and_nothing_is_read() -> None:
+    assert await job_time(Jobs([]), Watch(), service_time="12s").read() == ServiceTime(12, 12, 0)
+
+
+async def test_by_tiers_nobody_asks() -> None:
+    assert await job_time(Jobs([]), Watch(), target_wait=None, tiers=[{"replicas": 1}]).read() is None
+
+
+# --- how long a start takes ---
+
+
+def up(before: int = 1, after: int = 3, epoch: int = 7) -> Intent:
+    return Intent("i", epoch, before, after, 0.0)
+
+
+def running(running: int, configured: int = 3) -> Replicas:
+    return Replicas(configured, running, running, ServiceState.RUNNING)
+
+
+def timed(intent: Intent, *readings: tuple[float, Replicas], lease: Lease = LEASE) -> list[float]:
+    """What is told by readings so many seconds after the change was accepted."""
+    clock = Watch()
+    start_up = StartUp(clock)
+    start_up.accepted(intent)
+    told = []
+    for after, replicas in readings:
+        clock.now = 1000 + after
+        told.append(start_up.seen(replicas, lease))
+    return [seconds for seconds in told if seconds is not None]
+
+
+@pytest.mark.parametrize(
+    ("readings", "told"),
+    [
+        ([(1, running(1)), (10, running(2)), (20, running(3)), (30, running(3))], [20]),
+        ([(1, running(1, 1)), (10, running(1)), (20, running(3))], [20]),
+        ([(1, running(1, 1)), (10, running(3))], [10]),
+        ([(1, running(3))], []),
+        ([(1, running(1)), (10, running(1, 4)), (20, running(3))], []),
+        ([(1, running(1)), (599, running(3))], [599]),
+        ([(1, running(1)), (600, running(3))], []),
+        ([(1, running(1)), (10, running(2)), (20, running(2))], []),
+        ([(1, running(0)), (10, running(4))], [10]),
+    ],
+    ids=[
+        *(
+            "once, by the first reading that shows all",
+            "and not before it is visible",
+            "which it may be at once with them",
+        ),
+        *("no reading showed anybody missing", "other hands were at work", "just in time", "too long"),
+        *("not while one is missing", "more than all"),
+    ],
+)
+def test_a_start_takes_from_its_acceptance_until_all_run(
+    readings: list[tuple[float, Replicas]], told: list[float]
+) -> None:
+    assert timed(up(), *readings) == pytest.approx(told)
+
+
+def test_only_ways_up_of_this_lease_are_timed() -> None:
+    well = [(1.0, running(1)), (10.0, running(3))]
+    assert timed(up(), *well) == [10]
+    assert timed(up(before=4), *well) == []
+    assert timed(up(), *well, lease=Lease("me", 8)) == []
+
+
+# --- in a whole controller ---
+
+
+@pytest.fixture
+async def aiming(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A tenth of Railway's pace: slow enough for a reading to show workers that start."""
+    async with set_scene(database_url, redis_url, pace=0.1) as scene:
+        scene.policy = tmp_path / "policy.yaml"
+        scene.policy.write_text(TEXT)
+        yield scene
+
+
+async def done(scene: Scene, count: int, seconds: float) -> None:
+    await scene.queue.execute(
+        "INSERT INTO generation_job (status, started_at, completed_at) "
+        "SELECT 'completed', now() - %s * interval '1 s', now() FROM generate_series(1, %s)",
+        (seconds, count),
+    )
+
+
+async def all_run(scene: Scene, driven: Driven) -> None:
+    """Ticks until everybody runs who was asked for."""
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.05)
+            replicas = (await driven.tick()).replicas
+            if replicas is not None and 0 < replicas.configured <= replicas.running:
+                return
+
+
+async def test_one_worker_finds_out_how_long_a_job_takes_and_then_the_wait_is_aimed_at(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await aiming.jobs(13)
+    async with aiming.controller() as driven:
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.SERVICE_TIME_UNKNOWN)
+        assert (cycle.line()["service_time_s"], cycle.line()["target_wait_s"]) == (None, 60)
+        await done(aiming, 3, 20)
+        await all_run(aiming, driven)
+        assert (await driven.tick()).reason is Reason.SERVICE_TIME_UNKNOWN, "it is read once a minute"
+        monkeypatch.setattr("controller.measuring._READ_AGAIN_S", 0)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason, cycle.line()["service_time_s"]) == (
+            Outcome.APPLIED,
+            Reason.TARGET_WAIT,
+            20,
+        )
+        assert cycle.message.startswith("13 jobs (13 pending, 0 processing) of 20 s each want 4 workers for a wait of")
+    assert aiming.asked_for == [4], "the first comes by a restart"
+
+
+async def test_a_service_time_that_cannot_be_read_fails_no_cycle(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: Queue) -> ServiceTime | None:
+        raise Unavailable(Source.QUEUE, "took too long")
+
+    await aiming.jobs(13)
+    async with aiming.controller() as driven:
+        monkeypatch.setattr(driven.controller.queue, "service_time", away)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.SERVICE_TIME_UNKNOWN)
+    (event,) = aiming.events("service_time_unreadable")
+    assert (event["worker"], event["message"]) == (WORKER, "PostgreSQL: took too long")
+
+
+async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_goes(aiming: Scene) -> None:
+    aiming.policy.write_text(TEXT.replace("target_wait: 60s", "target_wait: 60s\n    service_time: 20s"))
+    await aiming.jobs(13)
+    async with aiming.controller() as driven:
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        await all_run(aiming, driven)
+        await driven.tick()
+    key = await aiming.journal_key()
+    took = int(await aiming.redis.hget(key, "start_up") or 0)
+    assert 100 < took < 10_000
+    await aiming.redis.hset(key, "start_up", "30000")
+    async with aiming.controller() as driven:
+        history, now, _ = await driven.controller.world.journal.recall(WORKER)
+        assert history.start_up_s == 30
+        await aiming.let_time_pass(1)
+        await aiming.redis.hset(key, "unbroken_since", str(round((now - 31) * 1000)))
+        await aiming.jobs(0)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.IDLE_OFF)
+        assert cycle.message.endswith("4 workers were needed within the last 30 s")
+
+
+async def test_a_glance_goes_by_what_is_known_and_reads_the_queue_alone(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await done(aiming, 3, 20)
+    async with aiming.controller() as driven:
+        assert (await driven.tick()).outcome is Outcome.HELD
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        monkeypatch.setattr("controller.measuring._READ_AGAIN_S", 0)
+        monkeypatch.setattr(driven.controller.queue, "service_time", None)
+        seen = await reconciler.glance(driven.lease)
+        assert getattr(seen, "service", None) == ServiceTime(pytest.approx(20), pytest.approx(20), 3)  # type: ignore[arg-type]
+        await aiming.jobs(5)
+        assert await reconciler.glance(driven.lease) is None, "two workers are wanted: a pass of its own"
+
+
+async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
+    await aiming.jobs(13)
+    await done(aiming, 3, 20)
+    async with aiming.controller() as driven:
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        cycle, steps = await reconciler.explain(await driven.reading())
+        text = "\n".join(as_lines(cycle, steps, None))
+    assert "  aim        a wait of 60 s; a job takes 20 s, by the newest 3 (median 20 s)" in text
+    assert "3 tier or target wait" in text
