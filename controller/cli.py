@@ -189,13 +189,18 @@ def _add_check(commands: Any) -> None:
         commands,
         "check",
         command.check,
-        "validate a policy offline, print what is in force and where each value comes from",
-        "touches: nothing; it reads the file and the environment. Exit 0 valid, 2 not.",
+        "validate a policy offline; print what is in force, where each value comes from, and the waits that it implies",
+        "A depth of d jobs that take S each makes a job wait d x S / k with k workers: that is what each tier implies\n"
+        "while the depth stays there.\n\n"
+        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL. Exit 0 valid, 2 not.",
     )
     check.add_argument(
         "file", nargs="?", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s"
     )
     check.add_argument("--json", action="store_true", help="the same as one JSON object")
+    time = check.add_mutually_exclusive_group()
+    time.add_argument("--service-time", type=tryout.duration, metavar="TIME", help="a job takes so long; default: 20s")
+    time.add_argument("--from-database", action="store_true", help="measure how long a job takes, in DATABASE_URL")
     check.add_argument("--schema", action="store_true", help="print the policy's JSON Schema, for editors, and end")
 
 

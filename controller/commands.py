@@ -7,9 +7,17 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from controller.policy_text import ConfigurationError
+from controller.policy_text import ConfigurationError, Problem
+
+if TYPE_CHECKING:  # a command imports what it needs
+    from controller.implied import Expectation
+    from controller.model import ServiceTime
+    from controller.policy import Policy
+
+T = TypeVar("T")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -71,19 +79,42 @@ def check(parsed: argparse.Namespace) -> int:
             return 2
         raise
     rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
+    expected = _expectations(parsed, policy)
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
-        print(json.dumps({"valid": True, "values": values}, ensure_ascii=False))
+        waits = {name: one.as_object() for name, one in expected.items()}
+        print(json.dumps({"valid": True, "values": values, "implied_waits": waits}, ensure_ascii=False))
         return 0
     _print_table([("VALUE OF", "IS", "FROM"), *rows])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
+    for name, one in expected.items():
+        print(f"\n{name}: {one.heading}")
+        _print_table(list(one.table()))
     return 0
+
+
+def _expectations(parsed: argparse.Namespace, policy: Policy) -> dict[str, Expectation]:
+    """What each worker's policy implies of waits, by how long a job is said or measured to take."""
+    from controller.implied import Expectation  # noqa: PLC0415  # as above
+
+    measured: Mapping[str, ServiceTime | None] = {}
+    if parsed.from_database:
+        from controller.adapters.postgres import service_times  # noqa: PLC0415  # as above
+
+        address = os.environ.get("DATABASE_URL")
+        if not address:
+            raise ConfigurationError([Problem("DATABASE_URL", "is not set; --from-database measures the jobs there")])
+        queues = {name: worker.queue for name, worker in policy.workers.items()}
+        measured = answered(service_times(address, queues))
+    return {
+        name: Expectation.of(worker, given_s=parsed.service_time, measured=measured.get(name))
+        for name, worker in policy.workers.items()
+    }
 
 
 def queues(parsed: argparse.Namespace) -> int:
     from controller import queue_guide  # noqa: PLC0415  # a command imports what it needs
     from controller.policy import PRESETS  # noqa: PLC0415  # as above
-    from controller.policy_text import Problem  # noqa: PLC0415  # as above
 
     if parsed.name is not None and parsed.name not in PRESETS:
         known = ", ".join(PRESETS)
@@ -101,7 +132,6 @@ def queues(parsed: argparse.Namespace) -> int:
 
 def queue_trigger(parsed: argparse.Namespace) -> int:
     from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy_text import Problem  # noqa: PLC0415  # as above
     from controller.queue_guide import triggers  # noqa: PLC0415  # as above
 
     policy, _ = read_policy(parsed.policy, os.environ)
@@ -135,6 +165,17 @@ def fake_railway(parsed: argparse.Namespace) -> int:
         )
         return 2
     return 0
+
+
+def answered(asking: Coroutine[Any, Any, T]) -> T:
+    """What was asked of PostgreSQL; where it does not answer, that is said, and the program ends with 1."""
+    from controller.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
+
+    try:
+        return asyncio.run(asking)
+    except Unavailable as unavailable:
+        print(f"autoscaler: {unavailable}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def needs_extra(extra: str, error: ModuleNotFoundError) -> int:

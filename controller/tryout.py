@@ -60,7 +60,9 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
     )
     simulate.add_argument("policies", nargs="*", metavar="POLICY", help=f"see below; default: {policy_path} and oracle")
     simulate.add_argument("--json", action="store_true", help="everything as one JSON object")
-    simulate.add_argument("--plot", type=Path, metavar="FILE", help="a picture, .png or .svg: depth, replicas and waits")
+    simulate.add_argument(
+        "--plot", type=Path, metavar="FILE", help="a picture, .png or .svg: depth, replicas and waits"
+    )
     simulate.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page with figures and pictures")
     simulate.add_argument(
         "--bound", action="store_true", help="also the least that any policy can reach, by a linear program (slow)"
@@ -90,10 +92,13 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
     goal = tune.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--wait", type=_duration, metavar="TIME", help="95 %% of the avoidable waits are at most this")
+    goal.add_argument("--wait", type=duration, metavar="TIME", help="95 %% of the avoidable waits are at most this")
     goal.add_argument("--budget", type=_budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     tune.add_argument(
-        "--form", choices=("tiers", "target_wait", "any"), default="any", help="what to search among, default %(default)s"
+        "--form",
+        choices=("tiers", "target_wait", "any"),
+        default="any",
+        help="what to search among, default %(default)s",
     )
     tune.add_argument("--weeks", type=_some, default=8, metavar="N", help="resampled weeks for the spread, default 8")
     for parser in (simulate, plan, tune):
@@ -107,31 +112,60 @@ def _add_workload(parser: Any) -> None:
     source.add_argument("--from-database", action="store_true", help="the jobs of the policy's own table")
     source.add_argument("--trace", type=Path, metavar="FILE", help="recorded jobs, as CSV")
     source.add_argument("--workload", metavar="NAME", help="made-up jobs; default: diurnal")
-    where.add_argument("--since", type=_duration, default=7 * 86_400.0, metavar="TIME", help="of a database, default 7d")
-    where.add_argument("--span", type=_duration, default=None, metavar="TIME", help="no more than so much; default 7d of a made-up one, all of a trace")
+    where.add_argument("--since", type=duration, default=7 * 86_400.0, metavar="TIME", help="of a database, default 7d")
+    where.add_argument(
+        "--span",
+        type=duration,
+        default=None,
+        metavar="TIME",
+        help="no more than so much; default 7d of a made-up one, all of a trace",
+    )
     where.add_argument("--seed", type=_whole, default=0, metavar="N", help="of all dice, default 0")
     where.add_argument("--load", type=_positive, metavar="X", help="stretch the time axis to this load, in workers")
     where.add_argument("--thin", action="store_true", help="with --load: leave jobs out, instead of stretching")
-    where.add_argument("--service-mean", type=_duration, metavar="TIME", help="rescale the service times to this mean")
+    where.add_argument("--service-mean", type=duration, metavar="TIME", help="rescale the service times to this mean")
     where.add_argument("--winsorise", type=_share, metavar="Q", help="cut service times at this quantile, such as 0.99")
 
 
 def _add_platform(parser: Any) -> None:
     what = parser.add_argument_group("workers")
-    what.add_argument("--start-up", type=_duration, default=20.0, metavar="TIME", help="until a worker works, default 20s")
-    what.add_argument("--drain", type=_duration, default=math.inf, metavar="TIME", help="that a worker which is taken away has for its jobs; default: as long as they take (Railway's own default is 0s)")
-    what.add_argument("--start-failure", type=_share, default=0.0, metavar="P", help="share of starts that fail and are tried again")
-    what.add_argument("--concurrency", type=_some, metavar="N", help="jobs at once; default: the policy's jobs_per_worker, or 1")
-    what.add_argument("--idle-first", action="store_true", help="idle workers are taken away first, as in the literature")
+    what.add_argument(
+        "--start-up", type=duration, default=20.0, metavar="TIME", help="until a worker works, default 20s"
+    )
+    what.add_argument(
+        "--drain",
+        type=duration,
+        default=math.inf,
+        metavar="TIME",
+        help="that a worker which is taken away has for its jobs; default: as long as they take (Railway's own default is 0s)",
+    )
+    what.add_argument(
+        "--start-failure", type=_share, default=0.0, metavar="P", help="share of starts that fail and are tried again"
+    )
+    what.add_argument(
+        "--concurrency", type=_some, metavar="N", help="jobs at once; default: the policy's jobs_per_worker, or 1"
+    )
+    what.add_argument(
+        "--idle-first", action="store_true", help="idle workers are taken away first, as in the literature"
+    )
     what.add_argument("--no-wake", action="store_true", help="new jobs wake nobody; ours only poll")
-    what.add_argument("--max-workers", type=_some, metavar="N", help="of built-in policies; default: the first file's, or 5")
+    what.add_argument(
+        "--max-workers", type=_some, metavar="N", help="of built-in policies; default: the first file's, or 5"
+    )
     what.add_argument("--worker", metavar="NAME", help="which worker of a policy that has several")
-    what.add_argument("--slo", type=_duration, default=60.0, metavar="TIME", help="a job that waits longer is late; default 60s")
-    what.add_argument("--worker-memory", type=_positive, default=0.5, metavar="GB", help="for the price, default %(default)s")
-    what.add_argument("--worker-cpu", type=_positive, default=0.25, metavar="VCPU", help="for the price, default %(default)s")
+    what.add_argument(
+        "--slo", type=duration, default=60.0, metavar="TIME", help="a job that waits longer is late; default 60s"
+    )
+    what.add_argument(
+        "--worker-memory", type=_positive, default=0.5, metavar="GB", help="for the price, default %(default)s"
+    )
+    what.add_argument(
+        "--worker-cpu", type=_positive, default=0.25, metavar="VCPU", help="for the price, default %(default)s"
+    )
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
+    """Of a command line: as in a policy, or in days: `7d`."""
     days = text.removesuffix("d")
     try:
         return float(days) * 86_400.0 if text.endswith("d") and days.isdigit() else seconds_of(text)

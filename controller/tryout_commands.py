@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.commands import needs_extra
+from controller.commands import answered, needs_extra
 from controller.policy_text import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # each command imports what it needs
@@ -57,12 +56,12 @@ def plan(parsed: argparse.Namespace) -> int:
     from controller.simulation.plan import Plan, as_lines, as_markdown, as_object  # noqa: PLC0415  # as above
 
     common = Common(parsed.max_workers or _MOST_WORKERS, parsed.worker, not parsed.no_wake)
-    policies = [read_worker(path, parsed.worker, os.environ) for path in (parsed.old, parsed.new)]
+    old, new = (read_worker(path, parsed.worker, os.environ) for path in (parsed.old, parsed.new))
     contenders = [read_contender(str(path), common, os.environ) for path in (parsed.old, parsed.new)]
-    workload = _workload(parsed, policies[0][1])
+    workload = _workload(parsed, old[1])
     with _progress(workload, "simulating") as progress:
-        comparison = compare(workload, contenders, _setting(parsed, policies[1][1]), progress)
-    edit = Plan(*policies, comparison)
+        comparison = compare(workload, contenders, _setting(parsed, new[1]), progress)
+    edit = Plan(old, new, comparison)
     if parsed.json:
         print(json.dumps(as_object(edit), ensure_ascii=False, indent=2))
     else:
@@ -184,7 +183,7 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
     if not address:
         raise _wrong("DATABASE_URL", "is not set; --from-database reads the jobs there")
     with _counted("reading jobs") as progress:
-        return asyncio.run(read_jobs(address, worker.queue, since_s=parsed.since, progress=progress))
+        return answered(read_jobs(address, worker.queue, since_s=parsed.since, progress=progress))
 
 
 def _bound(workload: Workload, contenders: Sequence[Contender], setting: Setting) -> Bound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
@@ -32,6 +32,8 @@ from controller.ports import Source, Unavailable
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0
+_PATIENT_S = 10.0
+"""Where a person waits for one answer."""
 
 
 @dataclass(eq=False)
@@ -318,6 +320,19 @@ class PostgresQueue:
         kept, self._kept = self._kept, None
         if kept is not None:
             await kept.close()
+
+
+async def service_times(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, ServiceTime | None]:
+    """How long the newest finished jobs of each queue took, on a connection of its own.
+
+    Raises:
+        Unavailable: one of them cannot be read.
+    """
+    reader = PostgresQueue(dsn, timeout_s=_PATIENT_S)
+    try:
+        return {name: await reader.service_time(queue) for name, queue in queues.items()}
+    finally:
+        await reader.close()
 
 
 def _own_query(text: str) -> list[sql.Composed]:

@@ -5,9 +5,8 @@ its newest rows, and a block sample of 100 more, since rows that were updated or
 anywhere. Of what these hold, the 500 that were done last.
 
 It keeps no state, so that a restart and another replica see the same, but for the blocks that chance gives them: what
-smooths it is that it is the mean of 500 jobs. Each counts as at most the 99th percentile of them, and the mean as at
-most 10 times the median, so that a few jobs that hung do not call for workers; both are within 10 ms and 24 h. Where
-fewer are done, it is the mean of these.
+smooths it is that it is the mean of 500 jobs. Each counts as at most the 99th percentile of them, so that a few jobs
+that hung do not call for workers; the rest of its bounds are ServiceTime's. Where fewer are done, the mean of these.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from controller.model import ServiceTime
 
 _PAGES = 100
 _NEWEST = 500
-_LEAST_S, _MOST_S = 0.01, 24 * 3600.0
-_MOST_MEDIANS = 10
 _BY_PAGES_SINCE = 140000
 """Before PostgreSQL 14, a condition on ctid reads the whole table."""
 
@@ -57,7 +54,7 @@ async def measured(table: Table, ask: Ask) -> ServiceTime | None:
     if not rows:
         return None
     ((mean, median, jobs),) = rows
-    return ServiceTime(_bounded(min(mean, _MOST_MEDIANS * median)), _bounded(median), jobs)
+    return ServiceTime.measured(mean, median, jobs)
 
 
 def _both(spans: Spans) -> sql.Composed:
@@ -78,7 +75,3 @@ def _sample(spans: Spans, pages: int, before: sql.Composable = _EVERYWHERE) -> s
         before=before,
         done=spans.done,
     )
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(_LEAST_S, seconds), _MOST_S)

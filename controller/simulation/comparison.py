@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task
 from controller.simulation.figures import Elasticity, Figures, Price, Spread
-from controller.simulation.fleet import Fleet, Platform, Scaler
+from controller.simulation.fleet import Fleet, Platform
+from controller.simulation.scaler import Scaler
 from controller.simulation.series import Series
 from controller.simulation.waits import Waits
 from controller.simulation.workload import Workload

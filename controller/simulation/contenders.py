@@ -38,7 +38,7 @@ class Kind:
     """A contender with a name of its own. options: each with its default, whose type says what is to be written."""
 
     about: str
-    options: Mapping[str, float | int | str]
+    options: Mapping[str, float | str]
     make: Callable[[Mapping[str, Any], Common], Contender]
     bare: str | None = None
     """The option that is meant where only a value is written, as in static:5."""
@@ -87,7 +87,9 @@ def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
     Raises:
         ValidationError: it is none.
     """
-    return WorkerPolicy.model_validate({"service": "simulated", "queue": {"table": "jobs", "wake_on": "jobs"}, **fields})
+    return WorkerPolicy.model_validate(
+        {"service": "simulated", "queue": {"table": "jobs", "wake_on": "jobs"}, **fields}
+    )
 
 
 def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
@@ -134,7 +136,7 @@ def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"scale_up": {"cooldown": f"{options['up']:g}s"}, "scale_down": {"cooldown": f"{options['down']:g}s"}}
 
 
-def _keda(options: Mapping[str, Any], common: Common) -> Contender:
+def _keda(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender(
         "",
         options["max"],
@@ -151,7 +153,7 @@ def _keda(options: Mapping[str, Any], common: Common) -> Contender:
     )
 
 
-def _hpa(options: Mapping[str, Any], common: Common) -> Contender:
+def _hpa(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender(
         "",
         options["max"],
@@ -166,7 +168,7 @@ def _hpa(options: Mapping[str, Any], common: Common) -> Contender:
     )
 
 
-def _latency(options: Mapping[str, Any], common: Common) -> Contender:
+def _latency(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender(
         "",
         options["max"],
@@ -183,13 +185,13 @@ def _latency(options: Mapping[str, Any], common: Common) -> Contender:
     )
 
 
-def _static(options: Mapping[str, Any], common: Common) -> Contender:
+def _static(options: Mapping[str, Any], _: Common) -> Contender:
     replicas = options["replicas"]
     maximum = max(replicas, options["max"])
     return Contender("", maximum, lambda: Static(maximum, float("inf"), replicas=replicas))
 
 
-def _oracle(options: Mapping[str, Any], common: Common) -> Contender:
+def _oracle(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender("", options["max"], None)
 
 
@@ -215,10 +217,12 @@ KINDS: Mapping[str, Kind] = {
     "balanced": Kind(
         "target_wait 20s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)
     ),
-    "fast": Kind("target_wait 5s, idle_off 60s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 60.0}, _own(_target_wait)),
+    "fast": Kind(
+        "target_wait 5s, idle_off 60s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 60.0}, _own(_target_wait)
+    ),
     "static": Kind("always so many workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(
-        "KEDA 2.x: polls every 30 s, 0 to 1 while anything is there, back to 0 after `cooldown`; between 1 and max its HPA",
+        "KEDA 2.x: every 30 s 0 to 1 while anything is there, back to 0 after `cooldown`; from 1 on its HPA",
         {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},
         _keda,
     ),
@@ -260,7 +264,7 @@ def _built_in(text: str, kind: Kind, common: Common) -> Contender:
     return Contender(text, made.maximum, made.make)
 
 
-def _value(text: str, key: str, value: str, default: float | int | str) -> float | int | str:
+def _value(text: str, key: str, value: str, default: float | str) -> float | str:
     """As the default is: a whole number, seconds (a number or a duration), or a word."""
     if isinstance(default, str):
         if value not in {"all", "waiting"}:

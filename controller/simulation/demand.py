@@ -12,7 +12,6 @@ level's first start. On the capped schedule it is the price of the least possibl
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 

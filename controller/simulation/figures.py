@@ -1,7 +1,8 @@
 """What a run comes to: the figures that are reported, each with its formula.
 
-W is the work: the jobs' service times, divided by the jobs that a worker does at once. J(v) is what a person pays in all
-where a job's second of avoidable waiting is worth v worker-seconds: J(v) = paid + v x the sum of the avoidable waits.
+W is the work: the jobs' service times, divided by the jobs that a worker does at once. J(v) is what a person pays in
+all where a job's second of avoidable waiting is worth v worker-seconds: J(v) = paid + v x the sum of the avoidable
+waits.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ class Figures:
     is_clairvoyant: bool = False
 
     @classmethod
-    def of(cls, name: str, account: Account, *, concurrency: int, start_up_s: float, slo_s: float, price: Price) -> Figures:
+    def of(
+        cls, name: str, account: Account, *, concurrency: int, start_up_s: float, slo_s: float, price: Price
+    ) -> Figures:
         end = account.end_s or 1.0
         return cls(
             name=name,

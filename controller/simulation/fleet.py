@@ -1,8 +1,8 @@
 """The workers and the queue in front of them, exact in time: no step, one event after the other.
 
 First come, first served; a worker runs `concurrency` jobs at once. A worker that is asked for is paid from that moment
-and works `start_up_s` later. Which one is taken away is Railway's choice, at random: it takes no more jobs, goes on with
-those that it has for `drain_s` at most, and gives back what it could not finish, to begin anew elsewhere.
+and works `start_up_s` later. Which one is taken away is Railway's choice, at random: it takes no more jobs, goes on
+with those that it has for `drain_s` at most, and gives back what it could not finish, to begin anew elsewhere.
 """
 
 from __future__ import annotations
@@ -11,49 +11,16 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from controller.simulation.account import Account, Done, Task
+from controller.simulation.scaler import NEVER, Scaler, Seen
 
-NEVER = math.inf
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
 """A queue in which nothing was finished for so long after the last arrival will not be worked off any more."""
 _NOBODY: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
-
-
-class Scaler(Protocol):
-    """Anything that says how many workers there should be.
-
-    interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
-    two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
-    nothing, however much time went by. calm: for counts of waiting jobs and jobs in work, how many workers it would
-    leave as they are, whenever that is; what is not there, it has to be asked. learn_at: when it wants to be told again
-    of the jobs that ended, and be asked.
-    """
-
-    interval: float
-    wake_interval: float | None
-    settled: bool
-    calm: Mapping[tuple[int, int], int]
-    learn_at: float
-
-    def look(  # positional, for it is asked a million times
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        """The workers that there should be from now on.
-
-        busy: jobs in work. configured: workers that were asked for, running: those that have started. oldest_s: how
-        long the oldest waiting job has waited. notified: it was woken and has only read the queue.
-        """
-
-    def passed(self, now: float, configured: int) -> None:
-        """Looks up to this one were left out, since they would have left so many workers as they are."""
-
-    def learn(self, finished: Iterable[Done], now: float) -> None:
-        """Jobs that ended since it was last told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +46,7 @@ class Fleet:
     platform: Platform
     account: Account
     _dice: random.Random = field(init=False)
+    _seen: Seen = field(default_factory=Seen)
     _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there always is a next one
     _idle: list[int] = field(default_factory=list)
     _waiting: deque[Task] = field(default_factory=deque)
@@ -100,7 +68,7 @@ class Fleet:
     _now: float = 0.0
 
     def __post_init__(self) -> None:
-        self._dice = random.Random(self.platform.seed)  # noqa: S311  # which worker goes is no secret
+        self._dice = random.Random(self.platform.seed)  # which worker goes is no secret
 
     @property
     def unfinished(self) -> int:
@@ -110,7 +78,7 @@ class Fleet:
     def _busy(self) -> int:
         return len(self._events) - 1 - len(self._given_back)
 
-    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901  # the hot loop; calls would double it
+    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: PLR0912  # the hot loop; calls would double it
         """Goes on to `until`; the jobs arrive before, and are sorted by arrival."""
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
@@ -174,7 +142,7 @@ class Fleet:
         return self._next_look
 
     def _next_control(self) -> float:
-        return self._next_look if self._next_look < self._next_change else self._next_change
+        return min(self._next_look, self._next_change)
 
     def _control(self, now: float, arrival: float) -> float:
         """What is due besides jobs that come and go; returns when there is something again."""
@@ -182,7 +150,7 @@ class Fleet:
             self._change(now)
         if self._next_look <= now:
             self._look(now, arrival)
-        return self._next_look if self._next_look < self._next_change else self._next_change
+        return min(self._next_look, self._next_change)
 
     def _change(self, now: float) -> None:
         while self._starting and self._starting[0][0] <= now:
@@ -209,8 +177,11 @@ class Fleet:
         self._asked_at = now
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
-        oldest = now - waiting[0][0] if waiting else 0.0
-        desired = scaler.look(now, depth, busy, configured, configured - len(self._starting), oldest, notified)
+        seen = self._seen
+        seen.now, seen.waiting, seen.busy, seen.configured, seen.notified = now, depth, busy, configured, notified
+        seen.running = configured - len(self._starting)
+        seen.oldest_s = now - waiting[0][0] if waiting else 0.0
+        desired = scaler.look(seen)
         if desired == configured:
             self._leave(now, arrival if scaler.settled else now, notified=notified)
             return

@@ -1,8 +1,9 @@
 """Our own policies in the simulator: the very same decide() that runs in production, asked in the same order.
 
-decide() is pure, and what it goes by is a handful of small numbers: the recommendation, the jobs in work, the count that
-is configured, whether each cooldown is over, and the highest recommendation of the window. So an answer is remembered
-by these, and decide() is asked whenever one of them is new; a test holds every remembered answer against a fresh one.
+decide() is pure, and what it goes by is a handful of small numbers: the recommendation, the jobs in work, the count
+that is configured, whether each cooldown is over, and the highest recommendation of the window. So an answer is
+remembered by these, and decide() is asked whenever one of them is new; a test holds every remembered answer against a
+fresh one.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from controller.model import (
 )
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import Done
+from controller.simulation.scaler import Calm, Seen
+from controller.simulation.workload import quantile
 
 MEASURED_JOBS = 500
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
-_STEP = 1.02
 _KEPT = 0.7
 """Of what was known of the start-up time, when it is measured once more; as the journal does it."""
 
@@ -49,17 +51,14 @@ class Recent:
             del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
 
     def measured(self) -> ServiceTime | None:
-        """Each job counts as at most the 99th percentile of them; in steps of 2 %."""
+        """Each job counts as at most the 99th percentile of them."""
         spans = self._sorted
         if not spans:
             return None
-        middle = len(spans) // 2
-        median = spans[middle] if len(spans) % 2 else (spans[middle - 1] + spans[middle]) / 2
-        most = spans[max(0, -(-99 * len(spans) // 100) - 1)]
+        median, most = quantile(spans, 0.5), quantile(spans, 0.99)
         kept = bisect_left(spans, most)
         mean = (sum(spans[:kept]) + most * (len(spans) - kept)) / len(spans)
-        stepped = _STEP ** round(math.log(max(mean, 0.01)) / math.log(_STEP))
-        return ServiceTime(min(max(stepped, 0.01), 86_400.0), median, len(spans))
+        return ServiceTime.measured(mean, median, len(spans))
 
 
 @dataclass(slots=True)
@@ -70,7 +69,7 @@ class OwnPolicy:
     interval: float
     wake_interval: float | None
     settled: bool = False
-    calm: dict[tuple[int, int], int] = field(default_factory=dict)
+    calm: Calm = field(default_factory=dict)
     learn_at: float = math.inf
     decisions: int = 0
     """How often decide() itself was asked."""
@@ -100,10 +99,9 @@ class OwnPolicy:
         self._window = self.policy.window(None)
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
 
-    def look(  # noqa: D102  # as Scaler says
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        if self._asked_at is not None and running == configured and not notified:
+    def look(self, seen: Seen) -> int:
+        now, waiting, busy, configured, notified = seen.now, seen.waiting, seen.busy, seen.configured, seen.notified
+        if self._asked_at is not None and seen.running == configured and not notified:
             self._started(now - self._asked_at)
         recommended = self._recommend(waiting, busy, configured)
         highest = -1
@@ -124,7 +122,7 @@ class OwnPolicy:
             at_rest = recommended == configured or (up and down and highest in {-1, recommended})
             self.settled = at_rest
             return desired
-        return self._changes(now, configured, running, desired, notified=notified)
+        return self._changes(seen, desired)
 
     def passed(self, now: float, configured: int) -> None:
         """Each of the looks that were left out would have noted the same."""
@@ -141,8 +139,7 @@ class OwnPolicy:
         if known is None or self._service is None or known.mean_s != self._service.mean_s:
             self._wants.clear()
             self.calm.clear()
-        if self._service is not None:
-            self.learn_at = now + _MEASURE_AGAIN_S
+        self.learn_at = now + _MEASURE_AGAIN_S
 
     def _recommend(self, waiting: int, busy: int, configured: int) -> int:
         wants, counts = self._wants, (waiting, busy)
@@ -158,13 +155,14 @@ class OwnPolicy:
             self.calm[counts] = min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
         return recommended
 
-    def _changes(self, now: float, configured: int, running: int, desired: int, *, notified: bool) -> int:
+    def _changes(self, seen: Seen, desired: int) -> int:
+        now = seen.now
         self.settled = False
-        if desired == 0 and running == 0:
-            return configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
-        if notified and self._window:
-            self._note(now, self._recommended)
-        if desired > configured:
+        if desired == 0 and seen.running == 0:
+            return seen.configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
+        if seen.notified and self._window:
+            self._note(now, self._recommended)  # a change is a whole cycle, and that notes what it recommends
+        if desired > seen.configured:
             self._last_up, self._asked_at = now, now
             self._up_open = now + self.policy.up_cooldown
         else:

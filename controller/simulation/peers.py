@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller.simulation.account import Done
-
-NEVER = math.inf
+from controller.simulation.scaler import NEVER, Calm, Seen
 
 
 @dataclass(slots=True)
@@ -21,7 +20,7 @@ class _Rule:
     wake_interval: float | None = None
     learn_at: float = NEVER
     settled: bool = False
-    calm: dict[tuple[int, int], int] = field(default_factory=dict)
+    calm: Calm = field(default_factory=dict)
 
     def passed(self, now: float, configured: int) -> None:
         """Nothing that a skipped look would have changed."""
@@ -36,10 +35,8 @@ class Static(_Rule):
 
     replicas: int = 0
 
-    def look(  # noqa: D102  # as Scaler says
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        self.settled = True
+    def look(self, seen: Seen) -> int:
+        self.settled = seen.configured == self.replicas
         return self.replicas
 
 
@@ -47,9 +44,9 @@ class Static(_Rule):
 class Hpa(_Rule):
     """The Horizontal Pod Autoscaler v2 on an external metric of type AverageValue, with its default behaviour.
 
-    Every 15 s: desired = ceil(metric / target), unchanged where metric / (target x pods) is within 10 % of 1; up at most
-    to max(+4 pods, x2) of what there was 15 s ago, at once; down at most to the highest recommendation of the window
-    (300 s), by up to 100 % at once. Pods that start count. min: 1, for the HPA does not go to zero.
+    Every 15 s: desired = ceil(metric / target), unchanged where metric / (target x pods) is within 10 % of 1; up at
+    most to max(+4 pods, x2) of what there was 15 s ago, at once; down at most to the highest recommendation of the
+    window (300 s), by up to 100 % at once. Pods that start count. min: 1, for the HPA does not go to zero.
     """
 
     target: float = 5.0
@@ -60,18 +57,18 @@ class Hpa(_Rule):
     _wanted: deque[tuple[float, int]] = field(default_factory=deque)
     _sizes: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def look(  # noqa: D102  # as Scaler says
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        metric = waiting + busy if self.counts_running else waiting
-        return self._limited(now, metric, configured)
+    def look(self, seen: Seen) -> int:
+        return self._limited(seen.now, self._metric(seen), seen.configured)
+
+    def _metric(self, seen: Seen) -> int:
+        return seen.waiting + seen.busy if self.counts_running else seen.waiting
 
     def _limited(self, now: float, metric: int, configured: int) -> int:
         wanted = math.ceil(metric / self.target - 1e-9)
         if configured and abs(metric / (self.target * configured) - 1) <= self.tolerance:
             wanted = configured
         highest = self._highest(now, wanted)
-        desired = configured if wanted <= configured else wanted
+        desired = max(configured, wanted)
         if highest < configured:
             desired = highest
         desired = min(desired, self._most(now, configured), self.maximum)
@@ -111,10 +108,8 @@ class Keda(Hpa):
     _active_at: float = -NEVER
     _polled_at: float = -NEVER
 
-    def look(  # noqa: D102  # as Scaler says
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        metric = waiting + busy if self.counts_running else waiting
+    def look(self, seen: Seen) -> int:
+        now, configured, metric = seen.now, seen.configured, self._metric(seen)
         polls = now - self._polled_at >= self.polling - 1e-9
         if polls:
             self._polled_at = now
@@ -158,13 +153,12 @@ class Latency(_Rule):
     _last_change: float = -NEVER
     _not_low_at: float = -NEVER
 
-    def look(  # noqa: D102  # as Scaler says
-        self, now: float, waiting: int, busy: int, configured: int, running: int, oldest_s: float, notified: bool, /
-    ) -> int:
-        if oldest_s >= self.low or (configured == 1 and self.minimum == 0 and waiting + busy):
+    def look(self, seen: Seen) -> int:
+        now, configured, oldest_s = seen.now, seen.configured, seen.oldest_s
+        if oldest_s >= self.low or (configured == 1 and self.minimum == 0 and seen.waiting + seen.busy):
             self._not_low_at = now
         desired = max(configured, self.minimum)
-        if configured == 0 and waiting:
+        if configured == 0 and seen.waiting:
             desired = max(1, self.minimum)
         elif oldest_s > self.high and now - self._last_up >= self.frequency:
             desired = configured + self.step

@@ -56,9 +56,11 @@ def changes(plan: Plan) -> list[str]:
     if plan.old[0].interval != plan.new[0].interval:
         said.append(f"interval: {duration_text(plan.old[0].interval)} → {duration_text(plan.new[0].interval)}")
     before, after = dict(_values(old)), dict(_values(new))
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) != after.get(key):
-            said.append(f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}")
+    said += [
+        f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
     if old.queue != new.queue or old.service != new.service:
         said.append("the queue or the service changes, which no simulation shows: both are given the same jobs")
     return said
@@ -84,7 +86,9 @@ def verdict(plan: Plan) -> str:
     if (dearer and not sooner) or (later and not cheaper):
         return f"worse: {money}, {waits}"
     spent = (after.paid_s - before.paid_s) / (before.avoidable.total - after.avoidable.total)
-    worth = f"worth it if a job's second of waiting is worth {'more' if dearer else 'less'} than {spent:.3g} worker-seconds"
+    worth = (
+        f"worth it if a job's second of waiting is worth {'more' if dearer else 'less'} than {spent:.3g} worker-seconds"
+    )
     return f"a trade: {money}, {waits}; {worth}"
 
 
@@ -145,7 +149,12 @@ def rows(plan: Plan) -> list[Row]:
         row("avoidable wait, mean", before.avoidable.mean, after.avoidable.mean, ",.1f", " s"),
         row("avoidable wait, p95", before.avoidable.p95, after.avoidable.p95, ",.1f", " s"),
         row(f"jobs that wait over {slo}", 100 * before.late_share, 100 * after.late_share, ".1f", " %"),
-        row("scale actions a day", before.per_day(before.ups + before.downs), after.per_day(after.ups + after.downs), ".1f"),
+        row(
+            "scale actions a day",
+            before.per_day(before.ups + before.downs),
+            after.per_day(after.ups + after.downs),
+            ".1f",
+        ),
         row("starts a day", before.per_day(before.starts), after.per_day(after.starts), ".1f"),
         row("flaps a day", before.per_day(before.flaps), after.per_day(after.flaps), ".1f"),
         row("time without workers", 100 * before.at_zero, 100 * after.at_zero, ".0f", " %"),

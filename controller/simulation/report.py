@@ -40,7 +40,9 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
         "limits": {
             "work_s": round(limits.least_s, 6),
             "clairvoyant_without_waits_s": round(limits.no_wait_s, 6),
-            "clairvoyant_without_waits_over_work": round(limits.no_wait_s / limits.least_s, 6) if limits.least_s else None,
+            "clairvoyant_without_waits_over_work": round(limits.no_wait_s / limits.least_s, 6)
+            if limits.least_s
+            else None,
             "clairvoyant_without_waits_workers": limits.no_wait_workers,
             "least_J": None if bound is None else {f"{value:g}": round(least, 6) for value, least in bound.items()},
         },
@@ -149,7 +151,17 @@ def total_worth(figures: Figures, value: float) -> float:
 
 
 def _doings(comparison: Comparison) -> list[list[str]]:
-    head = ["policy", "up/day", "down/day", "starts/day", "flaps/day", "at zero", "at cap", "short of", "more than needed"]
+    head = [
+        "policy",
+        "up/day",
+        "down/day",
+        "starts/day",
+        "flaps/day",
+        "at zero",
+        "at cap",
+        "short of",
+        "more than needed",
+    ]
     return [[*head, "given back", "lost h"], *map(_doings_row, comparison.figures)]
 
 
@@ -184,9 +196,9 @@ def _legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
             f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
     yield "Avoidable: what a job waits beyond what max_replicas alone would make it wait, without any start-up."
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W, v worker-seconds for a second of a job's waiting; * is the best."
+    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * is the best."
     if bound is not None:
-        yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (a fluid bound)."
+        yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]
     for figures in unfinished:
         yield f"{figures.name} left {figures.unfinished:,} jobs waiting for ever; their waits are counted to the end."
@@ -195,5 +207,3 @@ def _legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
         f"{comparison.simulated} {policies} in {comparison.took_s:.2f} s: {comparison.jobs_a_second:,.0f} jobs/s, "
         f"{comparison.days_a_second:,.1f} simulated days/s"
     )
-
-

@@ -1,7 +1,7 @@
 """Searches tiers and timings for a goal, on jobs that were recorded or made up, and says how far to believe it.
 
-It searches on the first two thirds of the workload; on the last third, which it has not looked at, and on weeks that are
-drawn anew from blocks of the whole, it only says how the policy does.
+It searches on the first two thirds of the workload; on the last third, which it has not looked at, and on weeks that
+are drawn anew from blocks of the whole, it only says how the policy does.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, serv
 
 
 def _by_tiers(worker: WorkerPolicy, service_s: float, wait: float, up: float, down: float) -> Candidate:
-    """k workers up to k x wait / service jobs; with many workers, not a tier for each."""
+    """As many workers as the wait asks for: k up to k x wait / service jobs; with many workers, not a tier for each."""
     most = worker.max_replicas
     counts = sorted({max(1, round(most * step / _MOST_TIERS)) for step in range(1, _MOST_TIERS + 1)} | {1, most})
     each = wait * (worker.jobs_per_worker or 1) / max(service_s, 1e-3)

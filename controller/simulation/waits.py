@@ -35,7 +35,8 @@ class Waits:
             return
         self.count += len(new)
         self.total += math.fsum(new)
-        self.longest = max(self.longest, max(new))
+        longest = max(new)
+        self.longest = max(self.longest, longest)
         self._is_sorted = False
         if len(self._kept) > _EXACT or (self._classes and len(self._kept) > _EXACT // 10):
             self._fold()
