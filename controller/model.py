@@ -225,10 +225,24 @@ class ServiceTime:
 
     @classmethod
     def measured(cls, mean_s: float, median_s: float, jobs: int) -> ServiceTime:
-        """Within 10 ms and 24 h; the mean in steps of 2 %, so that the noise of a few jobs changes nothing."""
-        least, most, step = 0.01, 24 * 3600.0, 1.02
-        stepped = step ** round(math.log(max(mean_s, least)) / math.log(step))
-        return cls(min(max(stepped, least), most), min(max(median_s, least), most), jobs)
+        """Within 10 ms and 24 h; of fewer than 100 jobs the mean is at most 10 times the median: one may have hung.
+
+        The mean goes in steps of 1 to 2.5 %, so that the noise of a few jobs changes nothing.
+        """
+        mean_s = min(mean_s, 10 * median_s) if jobs < 100 else mean_s
+        return cls(_stepped(_job_time(mean_s)), _job_time(median_s), jobs)
+
+
+def _job_time(seconds: float) -> float:
+    return min(max(seconds, 0.01), 24 * 3600.0)
+
+
+def _stepped(seconds: float) -> float:
+    """To a multiple of 0.02, 0.05 or 0.1 of its power of ten: 1.98, 2, 2.05, 4.95, 5, 5.1."""
+    power = math.floor(math.log10(seconds) + 1e-9)
+    leading = seconds / 10.0**power
+    step = 0.02 if leading < 2 else 0.05 if leading < 5 else 0.1
+    return round(round(leading / step) * step * 10.0**power, 6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ anywhere. Of what these hold, the 500 that were done last.
 
 It keeps no state, so that a restart and another replica see the same, but for the blocks that chance gives them: what
 smooths it is that it is the mean of 500 jobs. Each counts as at most the 99th percentile of them, so that a few jobs
-that hung do not call for workers; the rest of its bounds are ServiceTime's. Where fewer are done, the mean of these.
+that hung do not call for workers; its other bounds are ServiceTime's. Where fewer are done, the mean of these.
 """
 
 from __future__ import annotations
