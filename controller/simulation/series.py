@@ -62,4 +62,5 @@ class Series:
             seen = [least for least in (step.least, other.least) if least is not None]
             step.least = min(seen, default=None)
             step.wait_s = max(step.wait_s, other.wait_s)
-            step.last = other.last
+            if other.least is not None:  # else nobody looked, and what was asked for before still is
+                step.last = other.last
