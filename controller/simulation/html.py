@@ -26,7 +26,7 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; white-sp
 th, td {{ text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--line) }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0 }}
 thead th {{ color: var(--dim); font-weight: normal }}
-tbody th {{ font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 9rem }}
+tbody th {{ font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 14rem }}
 figure {{ margin: .6rem 0 0 }}
 .key {{ display: inline-block; width: 1.2em; height: .7em; margin: 0 .4em 0 1em }}
 .key:first-child {{ margin-left: 0 }} .line {{ height: 3px; margin-bottom: .2em }}

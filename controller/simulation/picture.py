@@ -58,20 +58,25 @@ class Points:
 
 
 def series_points(series: Series, end_s: float) -> Points:
-    """For drawing: where nobody looked, what was seen last still holds, and nothing has waited where nothing began."""
-    points, held, upto = Points(), (0, 0, 0, 0, 0), 0
+    """For drawing: the most that was seen in each step or is there at its end, and what is there holds until the next.
+
+    Where nobody looked, the workers are those that were asked for last.
+    """
+    points, waiting, busy, workers, upto = Points(), 0, 0, 0, 0
     for index in sorted(series.steps):
         if index * series.step_s >= end_s > 0:
             break
         if index > upto:
-            points.add(upto * series.step_s, held, 0.0)
+            points.add(upto * series.step_s, (waiting, busy, workers, workers, workers), 0.0)
         step = series.steps[index]
-        seen = held
+        waiting, busy = waiting + step.more_waiting, busy + step.more_busy
+        least = most = workers
         if step.least is not None:
-            seen = (step.waiting, step.busy, step.least, step.most, step.last)
-            held = (step.waiting, step.busy, step.last, step.last, step.last)
+            least, most, workers = step.least, step.most, step.last
+        seen = (max(waiting, step.waiting), max(busy, step.busy), least, most, workers)
         points.add(index * series.step_s, seen, step.wait_s)
         upto = index + 1
+    held = (waiting, busy, workers, workers, workers)
     if upto * series.step_s < end_s:
         points.add(upto * series.step_s, held, 0.0)
     points.add(end_s, held, 0.0)

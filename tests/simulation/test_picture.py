@@ -10,7 +10,7 @@ import pytest
 from controller.policy_text import ConfigurationError
 from controller.simulation.picture import caption, check_suffix, drawable, save_plot, series_points, unit_of_time
 from controller.simulation.series import Series
-from tests.simulation.drawn import CONTENDERS, comparison
+from tests.simulation.drawn import CAP, CONTENDERS, comparison
 
 
 def test_each_step_shows_its_most_jobs_and_all_the_workers_that_were_asked_for_in_it() -> None:
@@ -20,30 +20,31 @@ def test_each_step_shows_its_most_jobs_and_all_the_workers_that_were_asked_for_i
     series.note(11.0, 2, 3, 2)
     points = series_points(series, 20.0)
     assert points.times == [0.0, 10.0, 20.0]
-    assert (points.waiting, points.busy, points.depth) == ([7, 2, 2], [1, 3, 3], [8, 5, 5])
+    assert (points.waiting, points.busy, points.depth) == ([7, 2, 0], [1, 3, 0], [8, 5, 0])
     assert (points.least, points.most, points.workers) == ([1, 2, 2], [3, 2, 2], [3, 2, 2])
 
 
-def test_where_nobody_looked_what_was_seen_last_still_holds() -> None:
+def test_where_nobody_looked_the_jobs_are_counted_and_the_workers_are_those_that_were_asked_for_last() -> None:
     series = Series()
-    series.note(0.0, 0, 2, 1)
-    series.note(5.0, 3, 2, 2)
-    series.note(40.0, 0, 0, 0)
+    series.note(0.0, 0, 0, 1)
+    series.note(5.0, 0, 0, 2)
+    # Came at 12 s, began at 34 s, ended at 55 s; and one that began when it came, at 15 s, and ended at 35 s.
+    series.note_waits([(35.0, 0, (15.0, 20.0, 0.0), 0.0), (55.0, 0, (12.0, 21.0, 0.0), 22.0)])
     points = series_points(series, 100.0)
-    assert points.times == [0.0, 10.0, 40.0, 50.0, 100.0]
-    assert points.waiting == [3, 3, 0, 0, 0]
-    assert points.workers == [2, 2, 0, 0, 0]
-    assert points.least == [1, 2, 0, 0, 0], "what is held is what was asked for last"
+    assert points.times == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 100.0]
+    assert points.waiting == [0, 1, 1, 0, 0, 0, 0, 0]
+    assert points.busy == [0, 1, 1, 1, 1, 0, 0, 0]
+    assert points.waits == [0.0, 0.0, 0.0, 22.0, 0.0, 0.0, 0.0, 0.0]
+    assert points.workers == points.most == [2] * 8
+    assert points.least == [1, *[2] * 7], "what is held is what was asked for last"
 
 
-def test_a_wait_is_of_its_own_step_and_changes_neither_depth_nor_workers() -> None:
-    series = Series()
-    series.note(0.0, 1, 1, 2)
-    series.note_waits([(60.0, 0, (20.0, 25.0, 0.0), 15.0)])
-    points = series_points(series, 60.0)
-    assert points.times == [0.0, 10.0, 30.0, 40.0, 60.0]
-    assert points.waits == [0.0, 0.0, 15.0, 0.0, 0.0]
-    assert points.workers == [2, 2, 2, 2, 2]
+def test_a_policy_that_never_looks_again_has_a_queue_in_the_picture() -> None:
+    (_, points), *_ = drawable(comparison(CONTENDERS[:1]))
+    assert max(points.busy) == CAP
+    assert max(points.waiting) >= 10
+    assert points.depth[-1] == 0
+    assert set(points.workers) == {CAP}
 
 
 def test_steps_that_became_longer_keep_the_workers_of_the_last_look() -> None:
