@@ -13,7 +13,7 @@ from controller.simulation.picture import Points, unit_of_time
 from controller.simulation.report import long_time
 
 STYLE = """
-svg { display: block; width: 100%; height: auto } svg text { font-size: 12px; fill: currentColor }
+svg { display: block; width: 100%; min-width: 40rem; height: auto } svg text { font-size: 12px; fill: currentColor }
 svg .right { fill: var(--workers) } svg .end { text-anchor: end } svg .middle { text-anchor: middle }
 svg .axis { stroke: currentColor; fill: none } svg .tick { stroke: var(--line) }
 .waiting { fill: var(--waiting) } .busy { fill: var(--busy) }

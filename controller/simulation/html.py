@@ -27,7 +27,7 @@ th, td {{ text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(
 th:first-child, td:first-child {{ text-align: left; padding-left: 0 }}
 thead th {{ color: var(--dim); font-weight: normal }}
 tbody th {{ font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 14rem }}
-figure {{ margin: .6rem 0 0 }}
+figure {{ margin: .6rem 0 0; overflow-x: auto }}
 .key {{ display: inline-block; width: 1.2em; height: .7em; margin: 0 .4em 0 1em }}
 .key:first-child {{ margin-left: 0 }} .line {{ height: 3px; margin-bottom: .2em }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: .6rem 0 0 }}
