@@ -32,13 +32,15 @@ def simulate(parsed: argparse.Namespace) -> int:
 
     contenders, worker = _contenders(parsed, parsed.policies or [_default_policy(), "oracle"])
     setting = _setting(parsed, worker, series=parsed.plot is not None or parsed.html is not None)
-    if parsed.plot is not None and parsed.plot.suffix not in {".png", ".svg"}:
-        raise _wrong("--plot", f"{parsed.plot} ends in neither .png nor .svg")
     try:
+        if parsed.plot is not None:
+            from controller.simulation.picture import check_suffix  # noqa: PLC0415  # it needs the extra
+
+            check_suffix(parsed.plot)
         workload = _workload(parsed, worker)
         with _progress(workload, "simulating") as progress:
             comparison = compare(workload, contenders, setting, progress)
-        bound = _bound(workload, contenders, setting) if parsed.bound else None
+        bound = _bound(comparison, contenders) if parsed.bound else None
         _draw(parsed, comparison, bound)
     except ModuleNotFoundError as error:
         return needs_extra("simulate", error)
@@ -186,40 +188,42 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
         return answered(read_jobs(address, worker.queue, since_s=parsed.since, progress=progress))
 
 
-def _bound(workload: Workload, contenders: Sequence[Contender], setting: Setting) -> Bound:
-    """The least of all, whatever the caps: by the largest of them."""
+def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:
+    """The least of all: under the largest cap, and workers that are taken away go on working beside the others."""
     from controller.simulation.bound import lower_bound  # noqa: PLC0415  # as above
     from controller.simulation.figures import WORTHS  # noqa: PLC0415  # as above
 
-    return lower_bound(
-        workload,
-        cap=max(contender.maximum for contender in contenders),
-        start_up_s=setting.platform.start_up_s,
-        concurrency=setting.platform.concurrency,
-        worths=WORTHS,
-    )
+    platform = comparison.setting.platform
+    most = [contender.maximum for contender in contenders] + [figures.most for figures in comparison.figures]
+    with _on_a_terminal() as shows:
+        return lower_bound(
+            comparison.workload,
+            cap=max(most),
+            start_up_s=platform.start_up_s,
+            concurrency=platform.concurrency,
+            worths=WORTHS,
+            progress=(lambda share: _show(f"bounding {_bar(share)}")) if shows else None,
+        )
 
 
 def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | None) -> None:
     if parsed.plot is not None:
         from controller.simulation.picture import save_plot  # noqa: PLC0415  # it needs the extra
 
-        with _writing(parsed.plot, "--plot"):
-            save_plot(comparison, parsed.plot)
+        save_plot(comparison, parsed.plot)
+        _show(f"{parsed.plot} written\n")
     if parsed.html is not None:
         from controller.simulation.html import page  # noqa: PLC0415  # it needs the extra
 
-        with _writing(parsed.html, "--html"):
+        try:
             parsed.html.write_text(page(comparison, bound), encoding="utf-8")
+        except OSError as error:
+            raise _wrong("--html", f"{parsed.html} cannot be written: {error.strerror}") from None
+        _show(f"{parsed.html} written\n")
 
 
-@contextmanager
-def _writing(path: Path, option: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _wrong(option, f"{path} cannot be written: {error.strerror}") from None
-    print(f"{path} written", file=sys.stderr)
+def _show(text: str) -> None:
+    print(f"\r{text}\x1b[K" if sys.stderr.isatty() else text, end="", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -229,7 +233,7 @@ def _progress(workload: Workload, doing: str) -> Iterator[Callable[[float], None
 
     def show(seconds: float) -> None:
         how_far = f"{seconds / 86_400:.1f} d" if not span else _bar(seconds / span)
-        print(f"\r{doing} {how_far}", end="", file=sys.stderr, flush=True)
+        _show(f"{doing} {how_far}")
 
     with _on_a_terminal() as shows:
         yield show if shows else None
@@ -239,7 +243,7 @@ def _progress(workload: Workload, doing: str) -> Iterator[Callable[[float], None
 def _counted(doing: str) -> Iterator[Callable[[int, int | None], None]]:
     def show(done: int, of: int | None) -> None:
         how_far = f"{done:,}" if not of else f"{_bar(done / of)} {done:,} of {of:,}"
-        print(f"\r{doing} {how_far}\x1b[K", end="", file=sys.stderr, flush=True)
+        _show(f"{doing} {how_far}")
 
     with _on_a_terminal() as shows:
         yield show if shows else lambda _, __: None
@@ -252,7 +256,7 @@ def _on_a_terminal() -> Iterator[bool]:
         yield shows
     finally:
         if shows:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            _show("")
 
 
 def _bar(share: float) -> str:

@@ -60,13 +60,13 @@ def as_lines(comparison: Comparison, bound: Bound | None = None) -> Iterator[str
     """Two tables: what it costs and how long jobs wait; what the policies do."""
     yield from heading(comparison)
     yield ""
-    yield from columns(_cost_and_waits(comparison))
+    yield from columns(cost_and_waits(comparison))
     yield ""
-    yield from columns(_worth(comparison, bound))
+    yield from columns(worths(comparison, bound))
     yield ""
-    yield from columns(_doings(comparison))
+    yield from columns(doings(comparison))
     yield ""
-    yield from _legend(comparison, bound)
+    yield from legend(comparison, bound)
 
 
 def heading(comparison: Comparison) -> Iterator[str]:
@@ -107,7 +107,7 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
 
 
-def _cost_and_waits(comparison: Comparison) -> list[list[str]]:
+def cost_and_waits(comparison: Comparison) -> list[list[str]]:
     head = ["policy", "worker-h", "$/month", "cost/W", "wait p50", "p95", "p99", "max", "avoidable mean", "p95"]
     return [[*head, f"over {duration_text(comparison.setting.slo_s)}"], *map(_cost_row, comparison.figures)]
 
@@ -126,7 +126,7 @@ def _cost_row(figures: Figures) -> list[str]:
     ]
 
 
-def _worth(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
+def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
     """J(v), and how far that is from what nobody can beat."""
     best = {value: min(figures.worth(value) for figures in comparison.figures) for value in WORTHS}
     head = ["policy", *(f"J({value:g})" for value in WORTHS)]
@@ -150,18 +150,8 @@ def total_worth(figures: Figures, value: float) -> float:
     return (figures.paid_s + value * waiting) / figures.work_s if figures.work_s else 0.0
 
 
-def _doings(comparison: Comparison) -> list[list[str]]:
-    head = [
-        "policy",
-        "up/day",
-        "down/day",
-        "starts/day",
-        "flaps/day",
-        "at zero",
-        "at cap",
-        "short of",
-        "more than needed",
-    ]
+def doings(comparison: Comparison) -> list[list[str]]:
+    head = ["policy", "up/day", "down/day", "starts/day", "flaps/day", "at zero", "at cap", "too few", "too many"]
     return [[*head, "given back", "lost h"], *map(_doings_row, comparison.figures)]
 
 
@@ -176,8 +166,8 @@ def _doings_row(figures: Figures) -> list[str]:
         f"{figures.per_day(figures.flaps):.1f}",
         f"{figures.at_zero:.0%}" if known else "-",
         f"{figures.at_cap:.0%}" if known else "-",
-        f"{elasticity.theta_under:.1f}% ({elasticity.tau_under:.0f}% of the time)" if known else "-",
-        f"{elasticity.theta_over:.1f}% ({elasticity.tau_over:.0f}% of the time)" if known else "-",
+        f"{elasticity.theta_under:.0f}% / {elasticity.tau_under:.0f}%" if known else "-",
+        f"{elasticity.theta_over:.0f}% / {elasticity.tau_over:.0f}%" if known else "-",
         str(figures.given_back),
         f"{figures.lost_s / _HOUR_S:.1f}",
     ]
@@ -187,7 +177,7 @@ def seconds(value: float) -> str:
     return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
 
 
-def _legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
+def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
     limits = comparison.limits
     if limits.least_s:
         hours, ratio = limits.no_wait_s / _HOUR_S, limits.no_wait_s / limits.least_s

@@ -11,7 +11,10 @@ Task = tuple[float, float, float]
 
 @dataclass(slots=True)
 class Step:
-    """The extremes of a stretch of time: most jobs waiting and in work, workers that were asked for, longest wait."""
+    """The extremes of a stretch of time: most jobs waiting and in work, workers that were asked for, longest wait.
+
+    more_waiting, more_busy: by how many there are more at its end than at its beginning, of the jobs that get done.
+    """
 
     waiting: int = 0
     busy: int = 0
@@ -19,6 +22,8 @@ class Step:
     least: int | None = None
     wait_s: float = 0.0
     last: int = 0
+    more_waiting: int = 0
+    more_busy: int = 0
 
 
 @dataclass(slots=True)
@@ -37,10 +42,16 @@ class Series:
         step.last = configured
 
     def note_waits(self, done: Sequence[tuple[float, int, Task, float]]) -> None:
-        """By the time at which the job began."""
-        for _, _, job, wait in done:
-            step = self._at(job[0] + wait)
+        """By the time at which the job began. Who never looks has a queue too: it is counted by its jobs."""
+        for end, _, (came, _, _), wait in done:
+            if wait:
+                self._at(came).more_waiting += 1
+            step = self._at(came + wait)
             step.wait_s = max(step.wait_s, wait)
+            step.more_busy += 1
+            if wait:
+                step.more_waiting -= 1
+            self._at(end).more_busy -= 1
 
     def _at(self, now: float) -> Step:
         index = int(now / self.step_s)
@@ -62,4 +73,7 @@ class Series:
             seen = [least for least in (step.least, other.least) if least is not None]
             step.least = min(seen, default=None)
             step.wait_s = max(step.wait_s, other.wait_s)
-            step.last = other.last
+            step.more_waiting += other.more_waiting
+            step.more_busy += other.more_busy
+            if other.least is not None:  # else nobody looked, and what was asked for before still is
+                step.last = other.last

@@ -1,0 +1,154 @@
+"""One policy over time as SVG inside a page: no library, no script, and colours that the page's style gives. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+
+from controller.simulation.picture import Points, unit_of_time
+from controller.simulation.report import long_time
+
+STYLE = """
+svg { display: block; width: 100%; min-width: 40rem; height: auto } svg text { font-size: 12px; fill: currentColor }
+svg .right { fill: var(--workers) } svg .end { text-anchor: end } svg .middle { text-anchor: middle }
+svg .axis { stroke: currentColor; fill: none } svg .tick { stroke: var(--line) }
+.waiting { fill: var(--waiting) } .busy { fill: var(--busy) }
+.range { fill: var(--workers); opacity: .25 } .workers { stroke: var(--workers); fill: none; stroke-width: 1.3 }
+.waits { fill: var(--waits) }
+"""
+_WIDTH, _LEFT, _RIGHT = 1000.0, 62.0, 36.0
+_TOP, _MAIN, _GAP, _STRIP, _BOTTOM = 8.0, 160.0, 12.0, 40.0, 22.0
+_MOST_TICKS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """What all pictures of a page have in common. began: epoch seconds of time 0, where it is known."""
+
+    end_s: float
+    most_workers: int
+    began: float | None = None
+
+    def x(self, time_s: float) -> float:
+        share = time_s / self.end_s if self.end_s else 0.0
+        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+
+
+def picture(points: Points, scales: Scales, name: str) -> str:
+    """An <svg>; name: of whom it is, for those who cannot see it."""
+    depth, longest = points.depth, max(points.waits)
+    jobs = _Band(_TOP, _MAIN, max(1, *depth) * 1.05)
+    workers = _Band(_TOP, _MAIN, scales.most_workers + 0.5)
+    waits = _Band(_TOP + _MAIN + _GAP, _STRIP, longest * 1.1 or 1.0)
+    x = [round(scales.x(time), 1) for time in points.times]
+    nothing = [0.0] * len(x)
+    label = escape(
+        f"{name}: up to {max(depth):,} jobs, up to {max(points.most)} workers, waits up to {long_time(longest)}"
+    )
+    height = _TOP + _MAIN + _GAP + _STRIP + _BOTTOM
+    parts = [
+        *_time_axis(scales),
+        _area("busy", x, nothing, points.busy, jobs),
+        _area("waiting", x, points.busy, depth, jobs),
+        _area("range", x, points.least, points.most, workers),
+        f'<path class="workers" d="M{" L".join(_steps(x, points.workers, workers))}"/>',
+        _area("waits", x, nothing, points.waits, waits),
+        *_left_axis(jobs, [(value, f"{value:,}") for value in whole_ticks(max(1, *depth))]),
+        *_right_axis(workers, whole_ticks(max(1, scales.most_workers))),
+        *_left_axis(waits, [(longest, long_time(longest)), (0, "0")] if longest else [(0, "no waits")]),
+    ]
+    return f'<svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """A stretch of the picture from its top down, in which values from 0 to `most` are drawn."""
+
+    top: float
+    height: float
+    most: float
+
+    def y(self, value: float) -> float:
+        return round(self.top + self.height * (1 - value / self.most), 1)
+
+
+def _steps(x: Sequence[float], values: Sequence[float], band: _Band) -> list[str]:
+    """Each value holds until the next; only the corners."""
+    before = band.y(values[0])
+    corners = [f"{x[0]:g},{before:g}"]
+    for at, value in zip(x, values, strict=True):
+        y = band.y(value)
+        if y != before:
+            corners += [f"{at:g},{before:g}", f"{at:g},{y:g}"]
+        before = y
+    return [*corners, f"{x[-1]:g},{before:g}"]
+
+
+def _area(kind: str, x: Sequence[float], low: Sequence[float], high: Sequence[float], band: _Band) -> str:
+    corners = [*_steps(x, high, band), *reversed(_steps(x, low, band))]
+    return f'<path class="{kind}" d="M{" L".join(corners)}Z"/>'
+
+
+def _left_axis(band: _Band, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    bottom = band.top + band.height
+    yield f'<path class="axis" d="M{_LEFT:g},{band.top:g} V{bottom:g} H{_WIDTH - _RIGHT:g}"/>'
+    for value, words in ticks:
+        yield f'<text class="end" x="{_LEFT - 6:g}" y="{band.y(value) + 4:g}">{escape(words)}</text>'
+
+
+def _right_axis(band: _Band, ticks: Sequence[int]) -> Iterator[str]:
+    for value in ticks:
+        yield f'<text class="right" x="{_WIDTH - _RIGHT + 6:g}" y="{band.y(value) + 4:g}">{value}</text>'
+
+
+def _time_axis(scales: Scales) -> Iterator[str]:
+    upper, lower = _TOP, _TOP + _MAIN + _GAP + _STRIP
+    for time, words in time_ticks(scales):
+        x = round(scales.x(time), 1)
+        yield f'<path class="tick" d="M{x:g},{upper:g} V{lower:g}"/>'
+        yield f'<text class="middle" x="{x:g}" y="{lower + 16:g}">{escape(words)}</text>'
+
+
+def whole_ticks(most: int) -> list[int]:
+    """From 0 on, at most five, at steps of 1, 2 or 5 times a power of ten."""
+    step = next(size for size in _round_sizes(1) if most / size <= 4)
+    return list(range(0, most + 1, int(step)))
+
+
+def time_ticks(scales: Scales) -> list[tuple[float, str]]:
+    """Seconds from the beginning, each with what stands below: so many hours or days, or the date and time (UTC)."""
+    name, unit = unit_of_time(scales.end_s)
+    began, end = scales.began, scales.end_s
+    if began is None:
+        step = next(size for size in _round_sizes(1) if end / unit / size <= _MOST_TICKS)
+        ticks = [number * step for number in range(int(end / unit / step) + 1)]
+        return [(tick * unit, f"{tick:g}{_SHORT[name]}" if tick else "0") for tick in ticks]
+    step = next(size for size in _CLOCK if end / size <= _MOST_TICKS)
+    first = math.ceil(began / step) * step
+    form = "%d %b" if step >= _CLOCK_DAY else "%d %b %H:%M"
+    times = itertools.takewhile(lambda at: at <= began + end, itertools.count(first, step))
+    return [(at - began, datetime.fromtimestamp(at, UTC).strftime(form)) for at in times]
+
+
+_SHORT = {"days": " d", "hours": " h", "minutes": " min", "seconds": " s"}
+_CLOCK_DAY = 86_400
+_CLOCK = [
+    60,
+    300,
+    900,
+    1800,
+    3600,
+    10_800,
+    21_600,
+    43_200,
+    *(days * _CLOCK_DAY for days in (1, 2, 5, 10, 20, 50, 100, 10**4)),
+]
+
+
+def _round_sizes(smallest: int) -> Iterator[int]:
+    for power in itertools.count():
+        yield from (smallest * factor * 10**power for factor in (1, 2, 5))

@@ -1,0 +1,127 @@
+"""The page needs nothing but itself, and nothing from outside is ever markup in it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from controller.simulation.drawing import Scales, picture, time_ticks, whole_ticks
+from controller.simulation.figures import WORTHS
+from controller.simulation.html import page
+from controller.simulation.picture import series_points
+from controller.simulation.report import cost_and_waits, doings, worths
+from controller.simulation.series import Series
+from tests.simulation.drawn import CONTENDERS, comparison
+
+VOID = {"meta", "path"}
+
+
+class Reader(HTMLParser):
+    """What is shown, which elements there are, and whether each is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: dict[str, set[str]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.attributes.setdefault(name, set()).add(value or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.seen.append(data)
+
+
+BOUND = dict.fromkeys(WORTHS, 1.1)
+
+
+@pytest.mark.parametrize("began", [None, 1_700_000_000.0], ids=["from the beginning", "with dates"])
+def test_every_figure_of_the_report_is_on_the_page(began: float | None) -> None:
+    compared = comparison(began=began)
+    reader = Reader(page(compared, BOUND))
+    assert reader.open == []
+    for table in (cost_and_waits(compared), worths(compared, BOUND), doings(compared)):
+        for row in table:
+            assert set(row) <= set(reader.seen)
+
+
+def test_there_is_one_picture_for_each_policy_that_was_simulated() -> None:
+    assert Reader(page(comparison())).tags.count("svg") == 3
+    assert Reader(page(comparison(CONTENDERS[3:]))).tags.count("svg") == 0
+    assert Reader(page(comparison(series=False))).tags.count("svg") == 0
+
+
+def test_names_and_notes_from_outside_are_never_markup() -> None:
+    text = page(comparison())
+    reader = Reader(text)
+    assert not {"script", "b", "i"} & set(reader.tags)
+    assert "keda & co <script>alert(1)</script>" in reader.seen
+    assert any("bursts <b>bold</b>" in words for words in reader.seen)
+    assert "a note with <i>markup</i> & more" in reader.seen
+
+
+def test_it_loads_nothing_from_anywhere() -> None:
+    text = page(comparison())
+    assert not {"link", "script", "img", "iframe"} & set(Reader(text).tags)
+    assert not {"src", "href", "onload"} & set(Reader(text).attributes)
+    assert not re.search(r"https?:|url\(|@import", text)
+
+
+def test_the_bound_is_explained_only_where_it_is_known() -> None:
+    assert "J/least" in page(comparison(), BOUND)
+    assert "J/least" not in page(comparison())
+
+
+def test_a_picture_tells_what_it_shows_to_those_who_cannot_see_it() -> None:
+    series = Series()
+    series.note(0.0, 7, 2, 3)
+    text = picture(series_points(series, 60.0), Scales(60.0, 3), 'a "name" <b>')
+    assert 'aria-label="a &quot;name&quot; &lt;b&gt;: up to 9 jobs, up to 3 workers, waits up to 0 s"' in text
+
+
+def test_the_more_jobs_the_higher_the_area_and_the_later_the_further_right() -> None:
+    series = Series()
+    series.note(0.0, 0, 1, 1)
+    series.note(50.0, 0, 2, 2)
+    text = picture(series_points(series, 100.0), Scales(100.0, 2), "p")
+    corners = re.findall(r'class="workers" d="M(.*?)"', text)[0].split(" L")
+    points = [tuple(map(float, corner.split(","))) for corner in corners]
+    (x0, low), (x1, still_low), (x2, high), (x3, end) = points
+    assert x0 < x1 == x2 < x3
+    assert low == still_low > high == end
+    assert (x1 - x0) / (x3 - x0) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 10, 37, 100, 999, 12_345])
+def test_an_axis_has_a_few_round_numbers(most: int) -> None:
+    ticks = whole_ticks(most)
+    assert ticks[0] == 0
+    assert 2 <= len(ticks) <= 5
+    assert most / 3 < ticks[-1] <= most
+
+
+@pytest.mark.parametrize("began", [None, 1_700_000_000.0])
+@pytest.mark.parametrize("span_s", [1.0, 59.0, 600.0, 3600.0, 86_400.0, 7 * 86_400.0, 90 * 86_400.0, 3e8])
+def test_a_time_axis_has_at_most_a_handful_of_ticks_within_the_run(span_s: float, began: float | None) -> None:
+    ticks = time_ticks(Scales(span_s, 5, began))
+    assert len(ticks) <= 9
+    assert all(0 <= time <= span_s for time, _ in ticks)
+    assert len({words for _, words in ticks}) == len(ticks)
+
+
+def test_dates_are_shown_where_it_is_known_when_it_happened() -> None:
+    # 2023-11-14 22:13:20 UTC
+    assert time_ticks(Scales(3 * 3600.0, 5, 1_700_000_000.0))[0] == (1000.0, "14 Nov 22:30")
+    assert time_ticks(Scales(5 * 86_400.0, 5, 1_700_000_000.0))[0][1] == "15 Nov"

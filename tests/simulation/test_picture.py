@@ -1,0 +1,125 @@
+"""A picture shows what was seen, also where nobody looked, and is the same file each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from controller.policy_text import ConfigurationError
+from controller.simulation.picture import caption, check_suffix, drawable, save_plot, series_points, unit_of_time
+from controller.simulation.series import Series
+from tests.simulation.drawn import CAP, CONTENDERS, comparison
+
+
+def test_each_step_shows_its_most_jobs_and_all_the_workers_that_were_asked_for_in_it() -> None:
+    series = Series()
+    series.note(1.0, 4, 1, 1)
+    series.note(2.0, 7, 0, 3)
+    series.note(11.0, 2, 3, 2)
+    points = series_points(series, 20.0)
+    assert points.times == [0.0, 10.0, 20.0]
+    assert (points.waiting, points.busy, points.depth) == ([7, 2, 0], [1, 3, 0], [8, 5, 0])
+    assert (points.least, points.most, points.workers) == ([1, 2, 2], [3, 2, 2], [3, 2, 2])
+
+
+def test_where_nobody_looked_the_jobs_are_counted_and_the_workers_are_those_that_were_asked_for_last() -> None:
+    series = Series()
+    series.note(0.0, 0, 0, 1)
+    series.note(5.0, 0, 0, 2)
+    # Came at 12 s, began at 34 s, ended at 55 s; and one that began when it came, at 15 s, and ended at 35 s.
+    series.note_waits([(35.0, 0, (15.0, 20.0, 0.0), 0.0), (55.0, 0, (12.0, 21.0, 0.0), 22.0)])
+    points = series_points(series, 100.0)
+    assert points.times == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 100.0]
+    assert points.waiting == [0, 1, 1, 0, 0, 0, 0, 0]
+    assert points.busy == [0, 1, 1, 1, 1, 0, 0, 0]
+    assert points.waits == [0.0, 0.0, 0.0, 22.0, 0.0, 0.0, 0.0, 0.0]
+    assert points.workers == points.most == [2] * 8
+    assert points.least == [1, *[2] * 7], "what is held is what was asked for last"
+
+
+def test_a_policy_that_never_looks_again_has_a_queue_in_the_picture() -> None:
+    (_, points), *_ = drawable(comparison(CONTENDERS[:1]))
+    assert max(points.busy) == CAP
+    assert max(points.waiting) >= 10
+    assert points.depth[-1] == 0
+    assert set(points.workers) == {CAP}
+
+
+def test_steps_that_became_longer_keep_the_workers_of_the_last_look() -> None:
+    series = Series()
+    series.note(0.0, 0, 0, 5)
+    series.note_waits([(10.0, 0, (5.0, 1.0, 0.0), 6.0)])
+    series.note_waits([(20_000.0, 0, (19_000.0, 1.0, 0.0), 1.0)])
+    assert series.step_s > 10
+    assert set(series_points(series, 20_000.0).workers) == {5}
+
+
+def test_a_run_in_which_nothing_was_seen_is_a_flat_line() -> None:
+    points = series_points(Series(), 3600.0)
+    assert (points.times, points.depth, points.waits) == ([0.0, 3600.0], [0, 0], [0.0, 0.0])
+
+
+def test_the_picture_ends_where_the_run_ends() -> None:
+    series = Series()
+    series.note(0.0, 0, 0, 1)
+    series.note(30.0, 0, 0, 2)
+    assert series_points(series, 30.0).times == [0.0, 10.0, 30.0]
+    assert series_points(series, 35.0).times == [0.0, 10.0, 30.0, 35.0]
+
+
+@pytest.mark.parametrize(
+    ("span_s", "unit"), [(90.0, "seconds"), (3600.0, "minutes"), (6 * 3600.0, "hours"), (90 * 86_400.0, "days")]
+)
+def test_the_time_axis_is_in_a_unit_that_fits(span_s: float, unit: str) -> None:
+    assert unit_of_time(span_s)[0] == unit
+
+
+def test_the_clairvoyant_has_no_picture() -> None:
+    assert [figures.name for figures, _ in drawable(comparison())] == [each.name for each in CONTENDERS[:3]]
+
+
+def test_a_panel_says_what_the_policy_costs_and_how_long_its_jobs_wait() -> None:
+    figures = comparison().figures[0]
+    words = caption(figures)
+    assert f"${figures.dollars_a_month:,.2f}/month" in words
+    assert f"cost/W {figures.cost_over_work:.2f}" in words
+    assert "wait p95" in words
+    assert "avoidable p95" in words
+
+
+@pytest.mark.parametrize("began", [None, 1_700_000_000.0], ids=["from the beginning", "with dates"])
+def test_the_same_comparison_gives_the_same_svg(began: float | None, tmp_path: Path) -> None:
+    compared = comparison(began=began)
+    save_plot(compared, tmp_path / "a.svg")
+    save_plot(compared, tmp_path / "b.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text()
+    assert "<dc:date>" not in text
+    assert ET.fromstring(text).tag.endswith("svg")
+
+
+def test_a_png_is_as_high_as_there_are_panels(tmp_path: Path) -> None:
+    def height(path: Path) -> int:
+        return int.from_bytes(path.read_bytes()[20:24], "big")
+
+    save_plot(comparison(CONTENDERS[:1]), tmp_path / "one.PNG")
+    save_plot(comparison(CONTENDERS[:3]), tmp_path / "three.png")
+    assert height(tmp_path / "three.png") > 2 * height(tmp_path / "one.PNG")
+
+
+@pytest.mark.parametrize("name", ["picture.pdf", "picture", ".svg"])
+def test_another_suffix_is_refused_with_the_mend_before_anything_runs(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--plot: .*end its name with \.png or \.svg"):
+        check_suffix(Path(name))
+
+
+def test_a_file_that_cannot_be_written_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--plot: .*nowhere.*cannot be written"):
+        save_plot(comparison(CONTENDERS[:1]), tmp_path / "nowhere" / "a.png")
+
+
+def test_without_a_policy_that_was_simulated_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--plot: no policy was simulated"):
+        save_plot(comparison(CONTENDERS[3:]), tmp_path / "a.png")
