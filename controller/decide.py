@@ -107,28 +107,37 @@ def trail(policy: WorkerPolicy, observed: Observation, history: History, now: fl
     return tuple(steps)
 
 
-def recommend(policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0) -> int:
+def recommend(
+    policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
+) -> int:
     """What the tier of the depth says, or the wait that is aimed at, before any limit.
 
-    service: how long a job takes; None: nobody knows, so that a target_wait holds the `current` count.
+    service: how long a job takes; None: nobody knows, so that a target_wait holds the `current` count. leaving: workers
+    that were taken away and still work; their jobs need nobody else.
     """
     if policy.target_wait is None:
         return policy.wanted_at(queue.depth)
-    if not queue.depth:
+    staying = _staying(queue, leaving)
+    if not queue.pending and not staying:
         return 0
     if service is None:
         return max(1, current)
-    return max(_by_wait(policy, policy.target_wait, queue, service), _busy(policy, queue))
+    return max(_by_wait(policy, policy.target_wait, queue.pending, staying, service), _hands(policy, staying))
 
 
-def _by_wait(policy: WorkerPolicy, target_wait: float, queue: QueueDepth, service: ServiceTime) -> int:
+def _staying(queue: QueueDepth, leaving: int) -> int:
+    """Jobs in work that stay: a worker that is leaving has at least one, or it would be gone."""
+    return max(0, queue.processing - leaving)
+
+
+def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: int, service: ServiceTime) -> int:
     share = service.mean_s / (target_wait + service.mean_s)
     # What is exactly 3 must not become 4 by the last digit of a float.
-    return math.ceil((queue.pending + queue.processing / 2) * share / policy.concurrency - _NEARLY)
+    return math.ceil((pending + staying / 2) * share / policy.concurrency - _NEARLY)
 
 
-def _busy(policy: WorkerPolicy, queue: QueueDepth) -> int:
-    return math.ceil(queue.processing / policy.concurrency)
+def _hands(policy: WorkerPolicy, jobs: int) -> int:
+    return math.ceil(jobs / policy.concurrency)
 
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
@@ -157,7 +166,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     policy, current = situation.policy, situation.replicas.configured
-    recommended = recommend(policy, queue, situation.service, current)
+    recommended = recommend(policy, queue, situation.service, current, situation.replicas.leaving)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
@@ -170,7 +179,7 @@ def _correct(situation: Situation, queue: QueueDepth) -> Decision:
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
-    wanted = recommend(situation.policy, queue, situation.service, current)
+    wanted = recommend(situation.policy, queue, situation.service, current, situation.replicas.leaving)
     return Decision(current, wanted, wanted, (_wish(situation, queue, wanted),))
 
 
@@ -180,14 +189,16 @@ def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     if policy.target_wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
     aim = f"for a wait of {_long(policy.target_wait)}"
-    if not queue.depth:
+    if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
         stay = "the count stays" if situation.replicas.configured else "1 worker finds it out"
         words = f"{queue.sentence}, and how long one takes is not known yet, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
-    by_wait, busy = _by_wait(policy, policy.target_wait, queue, service), _busy(policy, queue)
+    staying = _staying(queue, situation.replicas.leaving)
+    by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
+    busy = _hands(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
 
@@ -198,12 +209,13 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     if decision.direction is not Direction.DOWN or each is None:
         return decision
     counted = queue.limit is None or queue.processing < queue.limit
-    busy = math.ceil(queue.processing / each) if counted else decision.current  # nobody knows how many more there are
+    staying = _staying(queue, situation.replicas.leaving)
+    busy = math.ceil(staying / each) if counted else decision.current  # nobody knows how many more there are
     if busy <= decision.desired:
         return decision
     stay = f"at least {workers(busy)}" if busy < decision.current else "nobody can be spared"
-    verb = "is" if queue.processing == 1 else "are"
-    words = f"{queue.jobs(queue.processing)} {verb} being worked on, up to {each} by each worker, so {stay}"
+    verb = "is" if staying == 1 else "are"
+    words = f"{queue.jobs(staying)} {verb} being worked on, up to {each} by each worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
 
 

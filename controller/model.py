@@ -195,6 +195,11 @@ class Replicas:
     smallest: int = 1
     largest: int | None = None
 
+    @property
+    def leaving(self) -> int:
+        """Instances that were taken away and may still be working: what they do, they end, or nobody does."""
+        return max(0, self.alive - self.configured)
+
 
 @dataclass(frozen=True, slots=True)
 class RateUsage:

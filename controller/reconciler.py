@@ -269,7 +269,7 @@ class Reconciler:
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
         replicas, queue = observed.replicas, observed.queue
-        recommended = recommend(self.policy, queue, observed.service, replicas.configured)
+        recommended = recommend(self.policy, queue, observed.service, replicas.configured, replicas.leaving)
         started_in = self._start_up.seen(replicas, lease)
         note = Note(recommended, replicas.configured, working=queue.processing > 0, started_in=started_in)
         return await self._world.journal.remember(self.worker, note, self._keep, lease)

@@ -97,7 +97,8 @@ def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[
         maximum = options["max"]
         worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **fields(options)})
         policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
-        return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=common.wakes))
+        is_woken = common.wakes and options["wake"] > 0
+        return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=is_woken))
 
     return make
 
@@ -195,7 +196,7 @@ def _oracle(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender("", options["max"], None)
 
 
-_OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0}
+_OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0, "wake": 1}
 _OF_TARGET_WAIT = {**_OF_A_POLICY, "service": -1.0}
 _COOLDOWNS = {"up": 30.0, "down": 120.0}
 KINDS: Mapping[str, Kind] = {
@@ -212,13 +213,13 @@ KINDS: Mapping[str, Kind] = {
         bare="wait",
     ),
     "economy": Kind(
-        "target_wait 60s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 10.0}, _own(_target_wait)
+        "target_wait 60s, idle_off 0s", {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)
     ),
     "balanced": Kind(
         "target_wait 20s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)
     ),
     "fast": Kind(
-        "target_wait 5s, idle_off 60s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 60.0}, _own(_target_wait)
+        "target_wait 5s, idle_off 40s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)
     ),
     "static": Kind("always so many workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(

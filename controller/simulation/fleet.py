@@ -54,6 +54,7 @@ class Fleet:
     _starting: list[tuple[float, int]] = field(default_factory=list)
     _leaving: dict[int, int] = field(default_factory=dict)
     """The slots whose worker is taken away: they end what they do, if they may."""
+    _leavers: int = 0
     _given_back: set[int] = field(default_factory=set)
     """Slots whose job was given back; what they would have ended is still in the list of events."""
     _deadlines: list[tuple[float, int]] = field(default_factory=list)
@@ -110,7 +111,7 @@ class Fleet:
                 else:
                     waiting.append(job)
                 if every is not None:
-                    counts = len(waiting), len(events) - 1 - len(given_back)
+                    counts = len(waiting), len(events) - 1 - len(given_back), self._leavers
                     if calm.get(counts) == self._configured and at >= self._woken_at + every:
                         self._woken_at = at
                     else:
@@ -169,7 +170,7 @@ class Fleet:
         scaler, series = self.scaler, self.account.series
         if series is not None:
             series.note(now, depth, busy, configured)
-        if scaler.calm.get((depth, busy)) == configured and (notified or now < scaler.learn_at):
+        if scaler.calm.get((depth, busy, self._leavers)) == configured and (notified or now < scaler.learn_at):
             self._leave(now, arrival, notified=notified)
             return
         if self._calm_at > self._asked_at:
@@ -179,7 +180,7 @@ class Fleet:
             scaler.learn(self.account.fresh(), now)
         seen = self._seen
         seen.now, seen.waiting, seen.busy, seen.configured, seen.notified = now, depth, busy, configured, notified
-        seen.running = configured - len(self._starting)
+        seen.running, seen.leaving = configured - len(self._starting), self._leavers
         seen.oldest_s = now - waiting[0][0] if waiting else 0.0
         desired = scaler.look(seen)
         if desired == configured:
@@ -259,7 +260,9 @@ class Fleet:
         self._leaving.update(dict.fromkeys((slot for slot in own if slot not in free), worker))
         if len(free) == each:
             self._gone(now)
-        elif self.platform.drain_s == 0:
+            return
+        self._leavers += 1
+        if self.platform.drain_s == 0:
             self._give_back(now, worker)
         elif self.platform.drain_s < NEVER:
             heapq.heappush(self._deadlines, (now + self.platform.drain_s, worker))
@@ -273,6 +276,7 @@ class Fleet:
             return
         self.account.done.append(ended)
         if worker not in self._leaving.values():
+            self._leavers -= 1
             self._gone(now)
 
     def _give_back(self, now: float, worker: int) -> None:
@@ -288,6 +292,7 @@ class Fleet:
         while self._waiting and self._waiting[0] < max(back):
             back.append(self._waiting.popleft())
         self._waiting.extendleft(sorted(back, reverse=True))
+        self._leavers -= 1
         self._gone(now)
         self._take_up_work(now)
 

@@ -75,8 +75,8 @@ class OwnPolicy:
     """How often decide() itself was asked."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
-    _wants: dict[tuple[int, int], int] = field(default_factory=dict)
-    _known: dict[tuple[int, int, int, bool, bool, int], int] = field(default_factory=dict)
+    _wants: Calm = field(default_factory=dict)
+    _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _recommended: int = 0
     _last_up: float | None = None
@@ -100,10 +100,10 @@ class OwnPolicy:
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
 
     def look(self, seen: Seen) -> int:
-        now, waiting, busy, configured, notified = seen.now, seen.waiting, seen.busy, seen.configured, seen.notified
+        now, configured, notified = seen.now, seen.configured, seen.notified
         if self._asked_at is not None and seen.running == configured and not notified:
             self._started(now - self._asked_at)
-        recommended = self._recommend(waiting, busy, configured)
+        recommended = self._recommend(seen)
         highest = -1
         if self._window and not notified:
             self._note(now, recommended)
@@ -112,10 +112,10 @@ class OwnPolicy:
             if now < self._window:
                 highest = -2  # the window is not known yet
         up, down = now >= self._up_open, now >= self._down_open
-        state = (recommended, busy, configured, up, down, highest)
+        state = (recommended, seen.busy, seen.leaving, configured, up, down, highest)
         desired = self._known.get(state)
         if desired is None:
-            desired = self._decide(now, QueueDepth(waiting, busy), configured).desired
+            desired = self._decide(seen).desired
             self._known[state] = desired
         self._recommended = recommended
         if desired == configured:
@@ -141,12 +141,13 @@ class OwnPolicy:
             self.calm.clear()
         self.learn_at = now + _MEASURE_AGAIN_S
 
-    def _recommend(self, waiting: int, busy: int, configured: int) -> int:
-        wants, counts = self._wants, (waiting, busy)
+    def _recommend(self, seen: Seen) -> int:
+        wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
         recommended = wants.get(counts)
         if recommended is not None:
             return recommended
-        recommended = recommend(self.policy, QueueDepth(waiting, busy), self._service, configured)
+        queue = QueueDepth(seen.waiting, seen.busy)
+        recommended = recommend(self.policy, queue, self._service, seen.configured, seen.leaving)
         if self._service is not None or self.policy.target_wait is None:  # else it goes by what is configured, too
             if len(wants) >= _MOST_KNOWN:
                 wants.clear()
@@ -170,7 +171,7 @@ class OwnPolicy:
         self._down_open = max(self._down_open, now + self.policy.down_cooldown)
         return desired
 
-    def _decide(self, now: float, queue: QueueDepth, configured: int) -> Decision:
+    def _decide(self, seen: Seen) -> Decision:
         self.decisions += 1
         past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
         history = History(
@@ -178,13 +179,14 @@ class OwnPolicy:
             last_down=self._last_down,
             since=0.0,
             unbroken_since=0.0,
-            remembered_at=now,
+            remembered_at=seen.now,
             window=self.policy.kept_window,
             recommendations=past,
             start_up_s=self._start_up_s,
         )
-        replicas = Replicas(configured, configured, configured, ServiceState.RUNNING)
-        return decide(self.policy, Observation(queue, replicas, None, self._service), history, now)
+        replicas = Replicas(seen.configured, seen.running, seen.configured + seen.leaving, ServiceState.RUNNING)
+        observed = Observation(QueueDepth(seen.waiting, seen.busy), replicas, None, self._service)
+        return decide(self.policy, observed, history, seen.now)
 
     def _note(self, now: float, recommended: int) -> None:
         """What could still be the highest of the window: later ones that are at least as high hide the earlier."""

@@ -10,16 +10,17 @@ from typing import Protocol
 from controller.simulation.account import Done
 
 NEVER = math.inf
-Calm = dict[tuple[int, int], int]
-"""For counts of waiting jobs and of jobs in work, how many workers would be left as they are, whenever that is."""
+Calm = dict[tuple[int, int, int], int]
+"""For counts of waiting jobs, jobs in work and workers that are leaving, how many workers would be left as they are, whenever that is."""
 
 
 @dataclass(slots=True)
 class Seen:
     """What a scaler sees; one object for all looks of a run, for there are millions.
 
-    busy: jobs in work. configured: workers that were asked for, running: those of them that have started. oldest_s: how
-    long the oldest waiting job has waited. notified: it was woken, and has only read the queue.
+    busy: jobs in work. configured: workers that were asked for, running: those of them that have started. leaving:
+    workers that were taken away and still have jobs. oldest_s: how long the oldest waiting job has waited. notified: it
+    was woken, and has only read the queue.
     """
 
     now: float = 0.0
@@ -27,6 +28,7 @@ class Seen:
     busy: int = 0
     configured: int = 0
     running: int = 0
+    leaving: int = 0
     oldest_s: float = 0.0
     notified: bool = False
 
