@@ -192,7 +192,8 @@ def _add_check(commands: Any) -> None:
         "validate a policy offline; print what is in force, where each value comes from, and the waits that it implies",
         "A depth of d jobs that take S each makes a job wait d x S / k with k workers: that is what each tier implies\n"
         "while the depth stays there.\n\n"
-        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL. Exit 0 valid, 2 not.",
+        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL.\n"
+        "Exit 0 valid, 2 not.",
     )
     check.add_argument(
         "file", nargs="?", type=Path, default=_policy_path(), metavar="FILE", help="default: %(default)s"

@@ -209,7 +209,7 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     if decision.direction is not Direction.DOWN or each is None:
         return decision
     counted = queue.limit is None or queue.processing < queue.limit
-    staying = _staying(queue, situation.replicas.leaving)
+    staying = queue.processing if policy.target_wait is None else _staying(queue, situation.replicas.leaving)
     busy = math.ceil(staying / each) if counted else decision.current  # nobody knows how many more there are
     if busy <= decision.desired:
         return decision

@@ -197,8 +197,8 @@ class Replicas:
 
     @property
     def leaving(self) -> int:
-        """Instances that were taken away and may still be working: what they do, they end, or nobody does."""
-        return max(0, self.alive - self.configured)
+        """Instances that were taken away and may finish what they do; without a time to drain, none does."""
+        return max(0, self.alive - self.configured) if self.draining_s else 0
 
 
 @dataclass(frozen=True, slots=True)

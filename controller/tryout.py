@@ -12,32 +12,32 @@ from controller import tryout_commands as command
 from controller.policy_parts import seconds_of
 
 _CONTENDERS = """\
-POLICY is a policy's file, or one of these, with options after a colon (in seconds where they are times; every one takes
-max=N, --max-workers if it is not given):
+POLICY is a policy's file, or one of these, with options after a colon (in seconds where they are times; each takes
+max=N, without it --max-workers):
 
   static:5                 always 5 workers
-  keda:target=5            KEDA: every 30 s (polling) 0 to 1 while there is anything, back to 0 after cooldown=300 s without;
-                           from 1 on its HPA. count=all (waiting and in work) or count=waiting
-  hpa:target=3,window=60   Kubernetes' HPA v2 on an AverageValue: every 15 s ceil(metric / target), unchanged within 10 %,
-                           up by at most max(4, x2) in 15 s, down to the highest of the window (300 s); min=1
-  latency:high=30,low=5    Judoscale's rule: every 10 s, step=1 up while the oldest job has waited longer than high, and
+  keda:target=5            KEDA: every 30 s (polling) 0 to 1 while there is anything, back to 0 after cooldown=300 s
+                           without; from 1 on its HPA. count=all (waiting and in work) or count=waiting
+  hpa:target=3,window=60   Kubernetes' HPA v2 on an AverageValue: every 15 s ceil(metric / target), unchanged within
+                           10 %, up by at most max(4, x2) in 15 s, down to the highest of the window (300 s); min=1
+  latency:high=30,low=5    Judoscale's rule: every 10 s, step=1 up while the oldest job has waited longer than high and
                            frequency=10 s have passed; one down after delay=600 s below low; min=1
   tiers                    the policy that we ship: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
   recut:wait=60            the same with tiers cut for a wait: k workers up to k x wait / service jobs (service=20)
   target_wait:60           target_wait: 60s; idle_off=SECONDS, service=SECONDS, measured where they are not given
-  economy balanced fast    target_wait 60 s, 20 s, 5 s with idle_off 10 s, 10 s, 60 s
+  economy balanced fast    target_wait 60 s, 20 s, 5 s with idle_off 0 s, 10 s, 40 s
   oracle                   who knows the future: no wait but what max forces, start-ups paid, short gaps idled through
 
-Ours ask the same decide() as `autoscaler run`, at the policy's interval and woken by new jobs (wake_on). The rate limit is
-not simulated. First come, first served: priorities are not either.
+Ours ask the same decide() as `autoscaler run`, at the policy's interval and woken by new jobs (wake_on; wake=0 of those
+here: not). The rate limit is not simulated. First come, first served: priorities are not either.
 """
 _WORKLOAD = """\
 Jobs come from one of
 
   --from-database          the last --since of the policy's table (created_at, started_at, completed_at), DATABASE_URL
   --trace FILE             CSV, gz or not: t,service (seconds), or t alone, or minute,count
-  --workload NAME          made up, by --seed: poisson:rate=6/m,service=20s,cv=1 · diurnal:swing=0.8 · bursts:every=1h,size=60
-                           · cron:every=30m,jobs=60
+  --workload NAME          made up, by --seed: poisson:rate=6/m,service=20s,cv=1 · diurnal:swing=0.8
+                           · bursts:every=1h,size=60 · cron:every=30m,jobs=60
 """
 _TOUCHES = "touches: nothing; with --from-database it reads PostgreSQL. Exit 0 done, 2 wrong input.\n"
 _EXAMPLES = """\
@@ -72,8 +72,8 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
         "plan",
         command.plan,
         "what an edit of the policy changes, and what it would have cost and bought, side by side",
-        f"{_WORKLOAD}\nexample:\n  git show main:policy.yaml > old.yaml; autoscaler plan old.yaml policy.yaml --markdown\n\n"
-        f"{_TOUCHES}",
+        f"{_WORKLOAD}\nexample:\n  git show main:policy.yaml > old.yaml\n"
+        f"  autoscaler plan old.yaml policy.yaml --from-database --markdown\n\n{_TOUCHES}",
     )
     plan.add_argument("old", metavar="OLD", type=Path, help="the policy as it is")
     plan.add_argument("new", metavar="NEW", type=Path, help="the policy as it shall be")
@@ -84,10 +84,10 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
         "tune",
         command.tune,
         "search tiers and timings for a goal, and print the policy that meets it",
-        "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, as cheaply as\n"
-        "possible) and --budget (as little waiting as so many dollars a month buy). It searches on the first two thirds of\n"
-        "the workload, says how the policy does on the rest, which it has not seen, and how much that varies from week to\n"
-        f"week. The policy goes to stdout and is one that `check` accepts.\n\n{_WORKLOAD}\nexample:\n"
+        "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, as cheaply\n"
+        "as possible) and --budget (as little waiting as so many dollars a month buy). It searches on the first two\n"
+        "thirds of the workload, says how the policy does on the rest, which it has not seen, and how much that varies\n"
+        f"from week to week. The policy goes to stdout and is one that `check` accepts.\n\n{_WORKLOAD}\nexample:\n"
         f"  autoscaler tune --wait 60s --from-database --since 14d > policy.yaml\n\n{_TOUCHES}",
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
@@ -137,7 +137,7 @@ def _add_platform(parser: Any) -> None:
         type=duration,
         default=math.inf,
         metavar="TIME",
-        help="that a worker which is taken away has for its jobs; default: as long as they take (Railway's own default is 0s)",
+        help="for a worker that is taken away to end its jobs; default: as long as they take (Railway's default is 0s)",
     )
     what.add_argument(
         "--start-failure", type=_share, default=0.0, metavar="P", help="share of starts that fail and are tried again"

@@ -228,8 +228,8 @@ KINDS: Mapping[str, Kind] = {
         _keda,
     ),
     "hpa": Kind(
-        "HPA v2, AverageValue: every 15 s ceil(metric / target), tolerance 10 %, up by max(4, x2) per 15 s, down to the "
-        "window's highest",
+        "HPA v2, AverageValue: every 15 s ceil(metric / target), tolerance 10 %, up by max(4, x2) per 15 s, down to "
+        "the window's highest",
         {"max": 0, "min": 1, "target": 5.0, "window": 300.0, "count": "all"},
         _hpa,
     ),

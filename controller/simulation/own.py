@@ -184,7 +184,13 @@ class OwnPolicy:
             recommendations=past,
             start_up_s=self._start_up_s,
         )
-        replicas = Replicas(seen.configured, seen.running, seen.configured + seen.leaving, ServiceState.RUNNING)
+        replicas = Replicas(
+            configured=seen.configured,
+            running=seen.running,
+            alive=seen.configured + seen.leaving,
+            state=ServiceState.RUNNING,
+            draining_s=1.0 if seen.leaving else 0.0,  # whoever is still there has some time
+        )
         observed = Observation(QueueDepth(seen.waiting, seen.busy), replicas, None, self._service)
         return decide(self.policy, observed, history, seen.now)
 

@@ -127,7 +127,7 @@ class Keda(Hpa):
         self.settled = self.settled and metric > 0
         return desired
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, configured: int) -> None:  # noqa: ARG002  # as Scaler says
         """KEDA would have polled meanwhile, at its own pace."""
         if self._polled_at > -NEVER:
             polls = math.floor((now - self._polled_at) / self.polling + 1e-9)

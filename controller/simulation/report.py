@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from controller.policy_parts import duration_text
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import WORTHS, Figures
-from controller.simulation.fleet import NEVER, Platform
+from controller.simulation.fleet import Platform
+from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 Bound = dict[float, float]
@@ -46,7 +48,7 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
             "clairvoyant_without_waits_workers": limits.no_wait_workers,
             "least_J": None if bound is None else {f"{value:g}": round(least, 6) for value, least in bound.items()},
         },
-        "policies": [figures.as_object() for figures in comparison.figures],
+        "policies": [_policy_object(figures, comparison, bound) for figures in comparison.figures],
         "speed": {
             "took_s": round(comparison.took_s, 6),
             "policies_simulated": comparison.simulated,
@@ -54,6 +56,15 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
             "days_a_second": round(comparison.days_a_second, 3),
         },
     }
+
+
+def _policy_object(figures: Figures, comparison: Comparison, bound: Bound | None) -> dict[str, Any]:
+    """With how far it is from what nobody can beat."""
+    no_wait, distance = comparison.limits.no_wait_s, None
+    if bound is not None and not figures.unfinished:
+        distance = {f"{value:g}": round(total_worth(figures, value) / bound[value], 6) for value in WORTHS}
+    over = round(figures.paid_s / no_wait, 6) if no_wait else None
+    return {**figures.as_object(), "paid_over_clairvoyant_without_waits": over, "over_least_J": distance}
 
 
 def as_lines(comparison: Comparison, bound: Bound | None = None) -> Iterator[str]:
@@ -128,7 +139,8 @@ def _cost_row(figures: Figures) -> list[str]:
 
 def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
     """J(v), and how far that is from what nobody can beat."""
-    best = {value: min(figures.worth(value) for figures in comparison.figures) for value in WORTHS}
+    mortal = [figures for figures in comparison.figures if not figures.is_clairvoyant]
+    best = {value: min((figures.worth(value) for figures in mortal), default=math.inf) for value in WORTHS}
     head = ["policy", *(f"J({value:g})" for value in WORTHS)]
     if bound is not None:
         head += [f"J/least({value:g})" for value in WORTHS]
@@ -139,9 +151,14 @@ def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
             worth = figures.worth(value)
             row.append(f"{worth:.3f}{'*' if worth == best[value] else ' '}")
         if bound is not None:
-            row += [f"{total_worth(figures, value) / bound[value]:.2f}" for value in WORTHS]
+            row += [_over_least(figures, value, bound) for value in WORTHS]
         rows.append(row)
     return rows
+
+
+def _over_least(figures: Figures, value: float, bound: Bound) -> str:
+    """Whoever leaves jobs undone is under no bound."""
+    return "-" if figures.unfinished else f"{total_worth(figures, value) / bound[value]:.2f}"
 
 
 def total_worth(figures: Figures, value: float) -> float:
@@ -186,7 +203,8 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
             f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
     yield "Avoidable: what a job waits beyond what max_replicas alone would make it wait, without any start-up."
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * is the best."
+    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * is best."
+    yield "Too few, too many: by how much of the need on average, and in how much of the time (SPEC's theta and tau)."
     if bound is not None:
         yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]

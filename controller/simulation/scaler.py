@@ -11,7 +11,7 @@ from controller.simulation.account import Done
 
 NEVER = math.inf
 Calm = dict[tuple[int, int, int], int]
-"""For counts of waiting jobs, jobs in work and workers that are leaving, how many workers would be left as they are, whenever that is."""
+"""For counts of waiting jobs, jobs in work and workers that are leaving: how many workers would be left as they are."""
 
 
 @dataclass(slots=True)
