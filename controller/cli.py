@@ -238,6 +238,7 @@ def _add_demo_commands(commands: Any) -> None:
     )
     demo.add_argument("--seconds", type=_seconds, default=None, metavar="N", help="end after N seconds at the latest")
     demo.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
+    demo.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles there, for `simulate`")
     fake = _command(
         commands,
         "fake-railway",

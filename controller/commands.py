@@ -148,7 +148,7 @@ def demo(parsed: argparse.Namespace) -> int:
         from controller.demo.show import demo as show  # noqa: PLC0415  # it needs the extra
     except ModuleNotFoundError as error:
         return needs_extra("demo", error)
-    code: int = show(seconds=parsed.seconds, keep=parsed.keep)
+    code: int = show(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record)
     return code
 
 

@@ -25,6 +25,7 @@ import psycopg
 from controller.demo import server_host
 from controller.demo.fake_railway import CommandLauncher, FakeRailway, Timings
 from controller.demo.jobs import create_queue, enqueue, summary
+from controller.demo.recording import save
 from controller.demo.screen import Screen, screen
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
 
@@ -45,10 +46,10 @@ _FROM_OUTSIDE = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKE
 """What a person may have set for a real deployment, and what must not leak into the demo."""
 
 
-def demo(*, seconds: float | None, keep: bool) -> int:
+def demo(*, seconds: float | None, keep: bool, record: Path | None = None) -> int:
     """Runs the demo; the exit code is 0 where every job was done, or the time that was given was up."""
     try:
-        return asyncio.run(_demo(seconds, keep))
+        return asyncio.run(_demo(seconds, keep, record))
     except (MissingExtra, ServerError) as error:
         print(f"autoscaler: {error}", file=sys.stderr)
         return 2 if isinstance(error, MissingExtra) else 1
@@ -63,9 +64,11 @@ class _Seen:
     actions: int = 0
     well: bool = False
     last: Mapping[str, Any] | None = None
+    lines: list[Mapping[str, Any]] = field(default_factory=list)
 
     def note(self, line: Mapping[str, Any]) -> None:
         self.last = line
+        self.lines.append(line)
         self.peak = max(self.peak, line["running"] or 0)
         self.actions += line["outcome"] == "applied"
         self.well = self.well or line["outcome"] in {"applied", "held"}
@@ -80,7 +83,7 @@ class _Seen:
         return time.monotonic() - self.started
 
 
-async def _demo(seconds: float | None, keep: bool) -> int:  # noqa: FBT001  # the flag of the command line
+async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int:  # noqa: FBT001  # as the flag says
     told = _told_to_stop()
     with start_servers() as servers:
         async with _stage(servers) as stage, _controller(stage) as controller:
@@ -96,6 +99,9 @@ async def _demo(seconds: float | None, keep: bool) -> int:  # noqa: FBT001  # th
                 await asyncio.wait({play, told}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             finished = await _ended(play)
             print(await _closing_summary(stage, seen, finished=finished))
+            if record is not None:
+                await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
+                print(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml")
     if told.done():
         return 130
     return 0 if finished or (seconds is not None and seen.well) else 1

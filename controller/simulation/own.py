@@ -71,6 +71,8 @@ class OwnPolicy:
     settled: bool = False
     calm: Calm = field(default_factory=dict)
     learn_at: float = math.inf
+    answer_s: float = 0.2
+    """How long the platform takes to accept a change: the cooldowns count from its answer, and not from the look."""
     decisions: int = 0
     """How often decide() itself was asked."""
     _service: ServiceTime | None = None
@@ -163,12 +165,13 @@ class OwnPolicy:
             return seen.configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
         if seen.notified and self._window:
             self._note(now, self._recommended)  # a change is a whole cycle, and that notes what it recommends
+        accepted = now + self.answer_s
         if desired > seen.configured:
-            self._last_up, self._asked_at = now, now
-            self._up_open = now + self.policy.up_cooldown
+            self._last_up, self._asked_at = accepted, accepted
+            self._up_open = accepted + self.policy.up_cooldown
         else:
-            self._last_down, self._asked_at = now, None
-        self._down_open = max(self._down_open, now + self.policy.down_cooldown)
+            self._last_down, self._asked_at = accepted, None
+        self._down_open = max(self._down_open, accepted + self.policy.down_cooldown)
         return desired
 
     def _decide(self, seen: Seen) -> Decision:

@@ -203,7 +203,7 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
             f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
     yield "Avoidable: what a job waits beyond what max_replicas alone would make it wait, without any start-up."
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * is best."
+    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * best."
     yield "Too few, too many: by how much of the need on average, and in how much of the time (SPEC's theta and tau)."
     if bound is not None:
         yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.simulation.recorded import decided_alike
+
 
 @asynccontextmanager
 async def demo(tmp_path: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -63,8 +65,9 @@ async def line_with(process: asyncio.subprocess.Process, words: str) -> str:
     raise AssertionError(f"the demo ended without saying {words!r}")
 
 
-async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path) -> None:
-    async with demo(short_tmp, "--seconds", "9") as process:
+async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded"
+    async with demo(short_tmp, "--seconds", "9", "--record", str(recorded)) as process:
         await line_with(process, "want 1 worker: 0 → 1")
         children = family(process)
         assert len(children) > 4
@@ -72,6 +75,8 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
         assert await asyncio.wait_for(process.wait(), 20) == 0
     assert re.match(r"\d+ jobs done \(\d+ left when it ended\), at most [1-5] workers, \d+ scale actions", summary)
     await nothing_is_left(children, short_tmp)
+    assert decided_alike(recorded) > 3, "the simulator would have decided the same in each cycle"
+    assert (recorded / "jobs.csv").read_text().startswith("t,service\n")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -1,0 +1,62 @@
+"""A run that `autoscaler demo --record` has left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from controller.model import Reason
+from controller.simulation.account import Account
+from controller.simulation.contenders import read_worker
+from controller.simulation.own import OwnPolicy
+from controller.simulation.scaler import Seen
+
+NOT_OF_DECIDE = {Reason.INTENT_OPEN, Reason.DEPLOYING, Reason.BACKING_OFF, Reason.NOT_HONOURED}
+"""What the reconciler holds for, whatever was decided."""
+
+
+@dataclass
+class Actions(Account):
+    """An account that remembers each change: when, from, to."""
+
+    taken: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def scaled(self, now: float, before: int, after: int) -> None:
+        self.taken.append((now, before, after))
+        Account.scaled(self, now, before, after)
+
+
+def cycles(folder: Path) -> list[dict[str, Any]]:
+    """The log lines, with `t`: the end of the cycle, in seconds from the first."""
+    lines = [json.loads(line) for line in (folder / "cycles.jsonl").read_text().splitlines()]
+    began = datetime.fromisoformat(lines[0]["at"])
+    return [{**line, "t": (datetime.fromisoformat(line["at"]) - began).total_seconds()} for line in lines]
+
+
+def scaled(lines: Sequence[dict[str, Any]]) -> list[tuple[float, int, int]]:
+    return [(line["t"], line["configured"], line["desired"]) for line in lines if line["outcome"] == "applied"]
+
+
+def decided_alike(folder: Path) -> int:
+    """How many decisions were compared; fails at the first that differs."""
+    policy, worker = read_worker(folder / "policy.yaml", None, {})
+    scaler, compared = OwnPolicy.of(policy, worker, wakes=True), 0
+    for line in cycles(folder):
+        if line["outcome"] not in {"applied", "held"} or NOT_OF_DECIDE & set(line["reasons"]):
+            continue
+        scaler.answer_s = line["took_ms"] / 2000  # accepted before it was read back
+        seen = Seen(
+            now=line["t"] - line["took_ms"] / 1000,
+            waiting=line["pending"],
+            busy=line["processing"],
+            configured=line["configured"],
+            running=line["running"],
+            oldest_s=line["oldest_age_s"] or 0.0,
+        )
+        assert scaler.look(seen) == line["desired"], line
+        compared += 1
+    return compared
