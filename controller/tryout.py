@@ -87,7 +87,8 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
         "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, as\n"
         "cheaply as possible) and --budget (as little waiting as so many dollars a month buy). It searches on the\n"
         "first two thirds of the workload, says how the policy does on the rest, which it has not seen, and how\n"
-        f"much that varies from week to week. The policy goes to stdout and is one that `check` accepts.\n\n{_WORKLOAD}\nexample:\n"
+        "much that varies from week to week. The policy goes to stdout and is one that `check` accepts.\n\n"
+        f"{_WORKLOAD}\nexample:\n"
         f"  autoscaler tune --wait 60s --from-database --since 14d > policy.yaml\n\n{_TOUCHES}",
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")

@@ -47,23 +47,25 @@ class Clairvoyant:
         """The level of demand changes, each time by one."""
         level, since, fell_at, start_up = self._level, self._since, self._fell_at, self.start_up_s
         needed = idle = 0.0
-        restarts = 0
+        starts = kept = 0
         for now, height in zip(levels.times, levels.heights, strict=True):
             needed += level * (now - since)
             if height < level:
                 fell_at[height] = now
-            elif height > len(fell_at):
+            elif level < len(fell_at):
+                gap = now - fell_at[level]
+                starts += 1
+                if gap < start_up:
+                    idle += gap
+                    kept += 1
+            else:
                 fell_at.append(now)
                 self.starts += 1
-            elif now - fell_at[level] < start_up:
-                idle += now - fell_at[level]
-            else:
-                restarts += 1
             level, since = height, now
         self.needed_s += needed
         self.idle_s += idle
-        self.starts += restarts
-        self.stops += restarts
+        self.starts += starts - kept
+        self.stops += starts - kept
         self.most = len(fell_at)
         self._level, self._since = level, since
 

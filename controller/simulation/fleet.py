@@ -8,11 +8,11 @@ with those that it has for `drain_s` at most, and gives back what it could not f
 from __future__ import annotations
 
 import heapq
-import math
 import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import ceil
 
 from controller.simulation.account import Account, Done, Task
 from controller.simulation.scaler import NEVER, Scaler, Seen
@@ -79,12 +79,13 @@ class Fleet:
     def _busy(self) -> int:
         return len(self._events) - 1 - len(self._given_back)
 
-    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: PLR0912  # the hot loop; calls would double it
+    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912  # hot; calls would double it
         """Goes on to `until`; the jobs arrive before, and are sorted by arrival."""
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
         push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
-        every, calm = self.scaler.wake_interval, self.scaler.calm
+        scaler, calm, is_drawn = self.scaler, self.scaler.calm, self.account.series is not None
+        interval, every = scaler.interval, scaler.wake_interval
         arrivals = iter(jobs)
         job = next(arrivals, None)
         at = until if job is None else job[0]
@@ -94,15 +95,30 @@ class Fleet:
             if end <= control and end <= at:
                 if leaving and slot in leaving:
                     self._end_of_a_leaver(end)
-                    continue
-                if waiting:
+                elif waiting:
                     following = waiting.popleft()
                     done(replace(events, (end + following[1], slot, following, end - following[0])))
                 else:
                     done(pop(events))
                     idle.append(slot)
             elif control <= at:
-                control = self._control(control, at)
+                counts = len(waiting), len(events) - 1 - len(given_back), self._leavers
+                if (
+                    calm.get(counts) == self._configured
+                    and self._due == control < self._next_change
+                    and control < scaler.learn_at
+                    and not is_drawn
+                ):
+                    # A look that would leave everything as it is, as would all others before anything happens.
+                    due = control + interval
+                    upcoming = min(at, end, self._next_change)
+                    if due < upcoming:
+                        due += ceil((upcoming - due) / interval) * interval
+                    self._calm_at = due - interval
+                    self._due = self._next_look = due
+                    control = min(due, self._next_change)
+                else:
+                    control = self._control(control, at)
             elif job is None:
                 break
             else:
@@ -165,48 +181,39 @@ class Fleet:
         self._next_change = min(started, self._deadlines[0][0]) if self._deadlines else started
 
     def _look(self, now: float, arrival: float) -> None:
-        waiting, configured, notified = self._waiting, self._configured, now < self._due
-        depth, busy = len(waiting), len(self._events) - 1 - len(self._given_back)
-        scaler, series = self.scaler, self.account.series
-        if series is not None:
-            series.note(now, depth, busy, configured)
-        if scaler.calm.get((depth, busy, self._leavers)) == configured and (notified or now < scaler.learn_at):
-            self._leave(now, arrival, notified=notified)
-            return
+        waiting, scaler, seen, configured = self._waiting, self.scaler, self._seen, self._configured
+        notified = now < self._due
         if self._calm_at > self._asked_at:
             scaler.passed(self._calm_at, configured)
         self._asked_at = now
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
-        seen = self._seen
-        seen.now, seen.waiting, seen.busy, seen.configured, seen.notified = now, depth, busy, configured, notified
-        seen.running, seen.leaving = configured - len(self._starting), self._leavers
+        seen.now, seen.configured, seen.notified, seen.leaving = now, configured, notified, self._leavers
+        seen.waiting, seen.busy = len(waiting), len(self._events) - 1 - len(self._given_back)
+        seen.running = configured - len(self._starting)
         seen.oldest_s = now - waiting[0][0] if waiting else 0.0
         desired = scaler.look(seen)
-        if desired == configured:
-            self._leave(now, arrival if scaler.settled else now, notified=notified)
-            return
-        self._woken_at = now if notified else self._woken_at
-        self._due = self._next_look = now + scaler.interval
-        self._scale(now, desired)
-        self._plan_change()
-        if series is not None:
-            series.note(now, depth, busy, desired)
-
-    def _leave(self, now: float, quiet_until: float, *, notified: bool) -> None:
-        """Nothing changes; and as long as nothing happens, all further looks would see what this one saw."""
         if notified:
             self._woken_at = now
-            self._next_look = self._due
-            return
-        self._calm_at = now
-        due = now + self.scaler.interval
-        if due < quiet_until:
-            upcoming = min(quiet_until, self._events[0][0], self._next_change)
-            if due < upcoming < NEVER:
-                due += math.ceil((upcoming - due) / self.scaler.interval) * self.scaler.interval
-                self._calm_at = due - self.scaler.interval
-        self._due = self._next_look = due
+        if desired != configured:
+            self._due = now + scaler.interval
+            self._scale(now, desired)
+            self._plan_change()
+        elif not notified:
+            self._due = now + scaler.interval
+            if scaler.settled:
+                self._skip(min(arrival, self._events[0][0], self._next_change))
+        self._next_look = self._due
+        if self.account.series is not None:
+            self.account.series.note(now, seen.waiting, seen.busy, configured)
+            self.account.series.note(now, seen.waiting, seen.busy, desired)
+
+    def _skip(self, upcoming: float) -> None:
+        """Leaves out the looks before anything happens: they would all see what this one saw."""
+        interval = self.scaler.interval
+        if self._due < upcoming < NEVER:
+            self._due += ceil((upcoming - self._due) / interval) * interval
+            self._calm_at = self._due - interval
 
     def _scale(self, now: float, desired: int) -> None:
         before = len(self._crew)

@@ -33,6 +33,7 @@ from controller.simulation.workload import quantile
 MEASURED_JOBS = 500
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
+_NO_WINDOW, _NOT_YET_KNOWN = -1, -2
 _KEPT = 0.7
 """Of what was known of the start-up time, when it is measured once more; as the journal does it."""
 
@@ -43,22 +44,25 @@ class Recent:
 
     _newest: deque[float] = field(default_factory=deque)
     _sorted: list[float] = field(default_factory=list)
+    _total: float = 0.0
 
     def add(self, service_s: float) -> None:
         self._newest.append(service_s)
         insort(self._sorted, service_s)
+        self._total += service_s
         if len(self._newest) > MEASURED_JOBS:
-            del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
+            oldest = self._newest.popleft()
+            self._total -= oldest
+            del self._sorted[bisect_left(self._sorted, oldest)]
 
     def measured(self) -> ServiceTime | None:
         """Each job counts as at most the 99th percentile of them."""
         spans = self._sorted
         if not spans:
             return None
-        median, most = quantile(spans, 0.5), quantile(spans, 0.99)
-        kept = bisect_left(spans, most)
-        mean = (sum(spans[:kept]) + most * (len(spans) - kept)) / len(spans)
-        return ServiceTime.measured(mean, median, len(spans))
+        most = quantile(spans, 0.99)
+        beyond = sum(span - most for span in spans[bisect_left(spans, most) :])
+        return ServiceTime.measured((self._total - beyond) / len(spans), quantile(spans, 0.5), len(spans))
 
 
 @dataclass(slots=True)
@@ -80,7 +84,6 @@ class OwnPolicy:
     _wants: Calm = field(default_factory=dict)
     _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
-    _recommended: int = 0
     _last_up: float | None = None
     _last_down: float | None = None
     _up_open: float = 0.0
@@ -102,29 +105,25 @@ class OwnPolicy:
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
 
     def look(self, seen: Seen) -> int:
-        now, configured, notified = seen.now, seen.configured, seen.notified
-        if self._asked_at is not None and seen.running == configured and not notified:
+        """As Scaler says."""
+        now, configured = seen.now, seen.configured
+        if self._asked_at is not None and seen.running == configured and not seen.notified:
             self._started(now - self._asked_at)
-        recommended = self._recommend(seen)
-        highest = -1
-        if self._window and not notified:
-            self._note(now, recommended)
+        recommended = self._wants.get((seen.waiting, seen.busy, seen.leaving))
+        if recommended is None:
+            recommended = self._recommend(seen)
+        highest = _NO_WINDOW
         if self._window:
-            highest = max(self._highest(now), recommended)
-            if now < self._window:
-                highest = -2  # the window is not known yet
+            highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self._up_open, now >= self._down_open
         state = (recommended, seen.busy, seen.leaving, configured, up, down, highest)
         desired = self._known.get(state)
         if desired is None:
-            desired = self._decide(seen).desired
-            self._known[state] = desired
-        self._recommended = recommended
+            desired = self._known[state] = self._decide(seen).desired
         if desired == configured:
-            at_rest = recommended == configured or (up and down and highest in {-1, recommended})
-            self.settled = at_rest
+            self.settled = recommended == configured or (up and down and highest == _NO_WINDOW)
             return desired
-        return self._changes(seen, desired)
+        return self._changes(seen, desired, recommended)
 
     def passed(self, now: float, configured: int) -> None:
         """Each of the looks that were left out would have noted the same."""
@@ -145,9 +144,6 @@ class OwnPolicy:
 
     def _recommend(self, seen: Seen) -> int:
         wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
-        recommended = wants.get(counts)
-        if recommended is not None:
-            return recommended
         queue = QueueDepth(seen.waiting, seen.busy)
         recommended = recommend(self.policy, queue, self._service, seen.configured, seen.leaving)
         if self._service is not None or self.policy.target_wait is None:  # else it goes by what is configured, too
@@ -158,13 +154,13 @@ class OwnPolicy:
             self.calm[counts] = min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
         return recommended
 
-    def _changes(self, seen: Seen, desired: int) -> int:
+    def _changes(self, seen: Seen, desired: int, recommended: int) -> int:
         now = seen.now
         self.settled = False
         if desired == 0 and seen.running == 0:
             return seen.configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
         if seen.notified and self._window:
-            self._note(now, self._recommended)  # a change is a whole cycle, and that notes what it recommends
+            self._note(now, recommended)  # a change is a whole cycle, and that notes what it recommends
         accepted = now + self.answer_s
         if desired > seen.configured:
             self._last_up, self._asked_at = accepted, accepted
@@ -204,11 +200,16 @@ class OwnPolicy:
             past.pop()
         past.append((now, recommended))
 
-    def _highest(self, now: float) -> int:
-        past, oldest = self._past, now - self._window
-        while past and past[0][0] < oldest:
+    def _over_the_window(self, now: float, recommended: int, *, notified: bool) -> int:
+        """The highest recommendation of the window; a glance at the queue leaves none behind."""
+        past, since = self._past, now - self._window
+        if not notified:
+            self._note(now, recommended)
+        if since < 0:
+            return _NOT_YET_KNOWN
+        while past and past[0][0] < since:
             past.popleft()
-        return past[0][1] if past else 0
+        return max(past[0][1], recommended) if past else recommended
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s
