@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from controller.simulation.account import Account
-from controller.simulation.demand import Clairvoyant, Demand, Levels, Task
+from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
 from controller.simulation.figures import Elasticity, Figures, Price, Spread
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Scaler
@@ -110,7 +109,7 @@ def compare(
     """
     began = time.process_time()
     schedules, runs = _schedules(contenders, setting)
-    unlimited = Demand(math.inf, setting.platform.concurrency, Clairvoyant(setting.platform.start_up_s))
+    unlimited = Unlimited(setting.platform.concurrency, setting.platform.start_up_s)
     clairvoyants = {contender.maximum for contender in contenders if contender.make is None}
     last = work = 0.0
     jobs = 0
@@ -124,7 +123,6 @@ def compare(
         if progress is not None:
             progress(last)
     until = max(last, workload.span_s or 0.0)
-    unlimited.rest()
     for schedule in schedules.values():
         _finish(schedule, until)
     each = setting.platform.concurrency
@@ -134,7 +132,7 @@ def compare(
         else _of_clairvoyant(contender.name, schedules[contender.maximum], setting, work / each, until)
         for index, contender in enumerate(contenders)
     ]
-    limits = Limits(work / each, unlimited.clairvoyant.cost_s, unlimited.clairvoyant.most)
+    limits = Limits(work / each, unlimited.cost_s, unlimited.workers)
     took = time.process_time() - began
     series = [runs[index].account.series if index in runs else None for index in range(len(contenders))]
     return Comparison(workload, setting, figures, series, limits, jobs, until, took, len(runs))

@@ -12,6 +12,7 @@ level's first start. On the capped schedule it is the price of the least possibl
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -76,13 +77,70 @@ class Clairvoyant:
 
 
 @dataclass(slots=True)
+class Unlimited:
+    """What it costs a clairvoyant who may have any number of workers to let nobody wait.
+
+    The k-th level of demand falls and rises again like a bracket that is opened and closed, so that each rise closes
+    the gap that the last fall has opened. most: workers at once.
+    """
+
+    concurrency: int
+    start_up_s: float
+    starts: int = 0
+    most: int = 0
+    idle_s: float = 0.0
+    _needed_s: float = 0.0
+    _busy: int = 0
+    _ends: list[float] = field(default_factory=list)
+    _gaps: list[float] = field(default_factory=list)
+
+    def take(self, jobs: Sequence[tuple[float, float]]) -> None:
+        """In order of arrival."""
+        each, start_up, gaps, busy = self.concurrency, self.start_up_s, self._gaps, self._busy
+        ends = sorted([*self._ends, *[at + service for at, service in jobs], math.inf])
+        needed = idle = 0.0
+        starts, following, most = 0, 0, self.most
+        for at, _ in jobs:
+            while ends[following] <= at:
+                busy -= 1
+                if busy % each == 0:
+                    gaps.append(ends[following])
+                    needed += ends[following]
+                following += 1
+            if busy % each == 0:
+                needed -= at
+                gap = at - gaps.pop() if gaps else math.inf
+                if gap < start_up:
+                    idle += gap
+                else:
+                    starts += 1
+            busy += 1
+            most = max(most, busy)
+        self._needed_s += needed
+        self.idle_s += idle
+        self.starts += starts
+        self._busy, self._ends, self.most = busy, ends[following:-1], most
+
+    @property
+    def cost_s(self) -> float:
+        """Paid worker-seconds, once all that was begun is done."""
+        left = range(len(self._ends) - 1, -1, -1)
+        falls = [end for end, others in zip(self._ends, left, strict=True) if others % self.concurrency == 0]
+        return self._needed_s + sum(falls) + self.idle_s + self.starts * self.start_up_s
+
+    @property
+    def workers(self) -> int:
+        return -(-self.most // self.concurrency)
+
+
+@dataclass(slots=True)
 class Demand:
     """Takes the jobs in order of arrival, and tells of each what the cap alone makes it wait.
 
-    cap: workers, math.inf for any number; concurrency: jobs that each runs at once.
+    cap: workers; concurrency: jobs that each runs at once.
     """
 
-    cap: float
+    cap: int
     concurrency: int
     clairvoyant: Clairvoyant
     jobs: int = 0

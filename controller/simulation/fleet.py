@@ -61,15 +61,17 @@ class Fleet:
     _configured: int = 0
     _hired: int = 0
     _due: float = 0.0
-    _next_look: float = 0.0
+    _wake_at: float = NEVER
     _next_change: float = NEVER
+    _quiet_until: float = 0.0
     _woken_at: float = -NEVER
     _asked_at: float = -NEVER
     _calm_at: float = -NEVER
     _now: float = 0.0
 
     def __post_init__(self) -> None:
-        self._dice = random.Random(self.platform.seed)  # which worker goes is no secret
+        self._dice = random.Random(self.platform.seed)
+        self._plan_quiet()
 
     @property
     def unfinished(self) -> int:
@@ -79,46 +81,62 @@ class Fleet:
     def _busy(self) -> int:
         return len(self._events) - 1 - len(self._given_back)
 
-    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912  # hot; calls would double it
-        """Goes on to `until`; the jobs arrive before, and are sorted by arrival."""
+    def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912, PLR0915  # hot; see below
+        """Goes on to `until`; the jobs arrive before, and are sorted by arrival.
+
+        One loop with everything at hand, since a call for each event would double its time. What calls may change is
+        taken up anew after each of them.
+        """
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
         push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
-        scaler, calm, is_drawn = self.scaler, self.scaler.calm, self.account.series is not None
-        interval, every = scaler.interval, scaler.wake_interval
+        scaler, interval, every = self.scaler, self.scaler.interval, self.scaler.wake_interval
         arrivals = iter(jobs)
         job = next(arrivals, None)
         at = until if job is None else job[0]
-        control = self._next_control()
+        configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
+        calm, up_at, down_at, is_plain = scaler.calm, scaler.up_at, scaler.down_at, not scaler.remembers
+        control = min(due, self._wake_at, self._next_change)
         while True:
-            end, slot, _, _ = events[0]
+            end = events[0][0]
             if end <= control and end <= at:
-                if leaving and slot in leaving:
+                if leaving and events[0][1] in leaving:
                     self._end_of_a_leaver(end)
+                    leavers = self._leavers
                 elif waiting:
                     following = waiting.popleft()
-                    done(replace(events, (end + following[1], slot, following, end - following[0])))
+                    done(replace(events, (end + following[1], events[0][1], following, end - following[0])))
                 else:
-                    done(pop(events))
-                    idle.append(slot)
+                    ended = pop(events)
+                    done(ended)
+                    idle.append(ended[1])
             elif control <= at:
-                counts = len(waiting), len(events) - 1 - len(given_back), self._leavers
-                if (
-                    calm.get(counts) == self._configured
-                    and self._due == control < self._next_change
-                    and control < scaler.learn_at
-                    and not is_drawn
-                ):
+                wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                if wish == configured and due == control < self._quiet_until:
                     # A look that would leave everything as it is, as would all others before anything happens.
-                    due = control + interval
+                    due += interval
                     upcoming = min(at, end, self._next_change)
                     if due < upcoming:
                         due += ceil((upcoming - due) / interval) * interval
                     self._calm_at = due - interval
-                    self._due = self._next_look = due
+                    self._wake_at = NEVER
                     control = min(due, self._next_change)
-                else:
-                    control = self._control(control, at)
+                    continue
+                if wish is not None and is_plain and due == control < self._quiet_until:
+                    held_until = down_at if wish < configured else up_at
+                    if control < held_until:
+                        # It would only be told to wait, and so would all others until then, if nothing happens.
+                        due += interval
+                        upcoming = min(at, end, self._next_change, held_until)
+                        if due < upcoming:
+                            due += ceil((upcoming - due) / interval) * interval
+                        self._wake_at = NEVER
+                        control = min(due, self._next_change)
+                        continue
+                self._due, self._woken_at = due, woken
+                control = self._control(control, at)
+                configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
+                calm, up_at, down_at = scaler.calm, scaler.up_at, scaler.down_at
             elif job is None:
                 break
             else:
@@ -127,14 +145,19 @@ class Fleet:
                 else:
                     waiting.append(job)
                 if every is not None:
-                    counts = len(waiting), len(events) - 1 - len(given_back), self._leavers
-                    if calm.get(counts) == self._configured and at >= self._woken_at + every:
-                        self._woken_at = at
+                    wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                    if at < woken + every:
+                        self._wake_at = min(self._wake_at, woken + every)
+                        control = min(control, self._wake_at)
+                    elif wish == configured or (
+                        wish is not None and (at < down_at if wish < configured else at < up_at)
+                    ):
+                        woken = at
                     else:
-                        control = min(control, self._wake(at, every))
+                        control = self._wake_at = at
                 job = next(arrivals, None)
                 at = until if job is None else job[0]
-        self._now = until
+        self._due, self._woken_at, self._now = due, woken, until
 
     def finish(self, until: float) -> float:
         """Goes on until `until` has passed and every job is done; returns when that was.
@@ -153,21 +176,16 @@ class Fleet:
         self.account.close(self._now, unfinished=[self._now - job[0] for job in self._waiting])
         return self._now
 
-    def _wake(self, now: float, every: float) -> float:
-        """When it looks next, now that a job was announced."""
-        self._next_look = min(self._next_look, max(now, self._woken_at + every))
-        return self._next_look
-
     def _next_control(self) -> float:
-        return min(self._next_look, self._next_change)
+        return min(self._due, self._wake_at, self._next_change)
 
     def _control(self, now: float, arrival: float) -> float:
         """What is due besides jobs that come and go; returns when there is something again."""
         if self._next_change <= now:
             self._change(now)
-        if self._next_look <= now:
+        if self._due <= now or self._wake_at <= now:
             self._look(now, arrival)
-        return min(self._next_look, self._next_change)
+        return min(self._due, self._wake_at, self._next_change)
 
     def _change(self, now: float) -> None:
         while self._starting and self._starting[0][0] <= now:
@@ -179,6 +197,12 @@ class Fleet:
     def _plan_change(self) -> None:
         started = self._starting[0][0] if self._starting else NEVER
         self._next_change = min(started, self._deadlines[0][0]) if self._deadlines else started
+        self._plan_quiet()
+
+    def _plan_quiet(self) -> None:
+        """Until when a look can be left out, if it would change nothing; never where a picture wants to see it."""
+        is_drawn = self.account.series is not None
+        self._quiet_until = 0.0 if is_drawn else min(self._next_change, self.scaler.learn_at)
 
     def _look(self, now: float, arrival: float) -> None:
         waiting, scaler, seen, configured = self._waiting, self.scaler, self._seen, self._configured
@@ -188,11 +212,13 @@ class Fleet:
         self._asked_at = now
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
+            self._plan_quiet()
         seen.now, seen.configured, seen.notified, seen.leaving = now, configured, notified, self._leavers
         seen.waiting, seen.busy = len(waiting), len(self._events) - 1 - len(self._given_back)
         seen.running = configured - len(self._starting)
         seen.oldest_s = now - waiting[0][0] if waiting else 0.0
         desired = scaler.look(seen)
+        self._wake_at = NEVER
         if notified:
             self._woken_at = now
         if desired != configured:
@@ -203,7 +229,6 @@ class Fleet:
             self._due = now + scaler.interval
             if scaler.settled:
                 self._skip(min(arrival, self._events[0][0], self._next_change))
-        self._next_look = self._due
         if self.account.series is not None:
             self.account.series.note(now, seen.waiting, seen.busy, configured)
             self.account.series.note(now, seen.waiting, seen.busy, desired)
@@ -216,18 +241,17 @@ class Fleet:
             self._calm_at = self._due - interval
 
     def _scale(self, now: float, desired: int) -> None:
-        before = len(self._crew)
+        before = self._configured
         for _ in range(desired - before):
             self._hire(now)
-        if desired < before:
-            for worker in self._victims(before - desired):
-                self._take(now, worker)
+        for _ in range(before - desired):
+            self._take(now, self._victim())
         self._configured = desired
         self.account.scaled(now, before, desired)
 
     def _hire(self, now: float) -> None:
-        tries = 1
-        while self._dice.random() < self.platform.start_failure:
+        tries, fails = 1, self.platform.start_failure
+        while fails and self._dice.random() < fails:
             tries += 1
         self._crew.append(self._hired)
         heapq.heappush(self._starting, (now + tries * self.platform.start_up_s, self._hired))
@@ -245,30 +269,35 @@ class Fleet:
             job = self._waiting.popleft()
             heapq.heappush(self._events, (now + job[1], self._idle.pop(), job, now - job[0]))
 
-    def _victims(self, count: int) -> list[int]:
-        if not self.platform.idle_first:
-            return self._dice.sample(self._crew, count)
-        starting = {worker for _, worker in self._starting}
-        busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events[1:]}
-        return sorted(self._crew, key=lambda worker: (worker in busy, worker not in starting))[:count]
+    def _victim(self) -> int:
+        """Who goes: anybody; or, where idle ones go first, an idle one, then one that is starting."""
+        crew = self._crew
+        index = int(self._dice.random() * len(crew))
+        if self.platform.idle_first:
+            starting = {worker for _, worker in self._starting}
+            busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events[1:]}
+            index = min(range(len(crew)), key=lambda number: (crew[number] in busy, crew[number] in starting))
+        crew[index], crew[-1] = crew[-1], crew[index]
+        return crew.pop()
 
     def _take(self, now: float, worker: int) -> None:
-        self._crew.remove(worker)
-        starting = [entry for entry in self._starting if entry[1] == worker]
-        if starting:
-            self._starting.remove(starting[0])
-            heapq.heapify(self._starting)
-            self.account.paid(now, -1)
-            return
-        each = self.platform.concurrency
+        for entry in self._starting:
+            if entry[1] == worker:
+                self._starting.remove(entry)
+                heapq.heapify(self._starting)
+                self.account.paid(now, -1)
+                return
+        each, idle = self.platform.concurrency, self._idle
         own = range(worker * each, worker * each + each)
-        free = {slot for slot in self._idle if slot in own}
-        self._idle[:] = [slot for slot in self._idle if slot not in free]
-        self._leaving.update(dict.fromkeys((slot for slot in own if slot not in free), worker))
-        if len(free) == each:
+        working = [slot for slot in own if slot not in idle]
+        for slot in own:
+            if slot in idle:
+                idle.remove(slot)
+        if not working:
             self._gone(now)
             return
         self._leavers += 1
+        self._leaving.update(dict.fromkeys(working, worker))
         if self.platform.drain_s == 0:
             self._give_back(now, worker)
         elif self.platform.drain_s < NEVER:

@@ -75,6 +75,9 @@ class OwnPolicy:
     settled: bool = False
     calm: Calm = field(default_factory=dict)
     learn_at: float = math.inf
+    up_at: float = 0.0
+    down_at: float = 0.0
+    remembers: bool = False
     answer_s: float = 0.2
     """How long the platform takes to accept a change: the cooldowns count from its answer, and not from the look."""
     decisions: int = 0
@@ -82,11 +85,11 @@ class OwnPolicy:
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
     _wants: Calm = field(default_factory=dict)
+    _by_service: dict[float, tuple[Calm, Calm]] = field(default_factory=dict)
     _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _last_up: float | None = None
     _last_down: float | None = None
-    _up_open: float = 0.0
     _down_open: float = 0.0
     _start_up_s: float | None = None
     _asked_at: float | None = None
@@ -102,7 +105,9 @@ class OwnPolicy:
         if given is not None:
             self._service = ServiceTime(given, given, 0)
         self._window = self.policy.window(None)
+        self.remembers = self.policy.kept_window > 0
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
+        self.down_at = self._down_open
 
     def look(self, seen: Seen) -> int:
         """As Scaler says."""
@@ -115,11 +120,13 @@ class OwnPolicy:
         highest = _NO_WINDOW
         if self._window:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
-        up, down = now >= self._up_open, now >= self._down_open
+        up, down = now >= self.up_at, now >= self._down_open
         state = (recommended, seen.busy, seen.leaving, configured, up, down, highest)
         desired = self._known.get(state)
         if desired is None:
             desired = self._known[state] = self._decide(seen).desired
+        if self._window:
+            self.down_at = max(self._down_open, self._held_until(configured))
         if desired == configured:
             self.settled = recommended == configured or (up and down and highest == _NO_WINDOW)
             return desired
@@ -136,10 +143,10 @@ class OwnPolicy:
         for _, _, job, _ in finished:
             self._recent.add(job[1])
             fresh = True
-        known, self._service = self._service, self._recent.measured() if fresh else self._service
-        if known is None or self._service is None or known.mean_s != self._service.mean_s:
-            self._wants.clear()
-            self.calm.clear()
+        if fresh:
+            self._service = self._recent.measured()
+            assert self._service is not None, "a job that ended took some time"
+            self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         self.learn_at = now + _MEASURE_AGAIN_S
 
     def _recommend(self, seen: Seen) -> int:
@@ -164,10 +171,11 @@ class OwnPolicy:
         accepted = now + self.answer_s
         if desired > seen.configured:
             self._last_up, self._asked_at = accepted, accepted
-            self._up_open = accepted + self.policy.up_cooldown
+            self.up_at = accepted + self.policy.up_cooldown
         else:
             self._last_down, self._asked_at = accepted, None
         self._down_open = max(self._down_open, accepted + self.policy.down_cooldown)
+        self.down_at = 0.0 if self._window else self._down_open
         return desired
 
     def _decide(self, seen: Seen) -> Decision:
@@ -210,6 +218,11 @@ class OwnPolicy:
         while past and past[0][0] < since:
             past.popleft()
         return max(past[0][1], recommended) if past else recommended
+
+    def _held_until(self, configured: int) -> float:
+        """Until when the window keeps so many: as long as a recommendation of as many is in it."""
+        kept = next((at for at, replicas in reversed(self._past) if replicas >= configured), -math.inf)
+        return max(kept, 0.0) + self._window  # before the first window is over, nothing goes
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s

@@ -19,6 +19,9 @@ class _Rule:
     interval: float
     wake_interval: float | None = None
     learn_at: float = NEVER
+    up_at: float = 0.0
+    down_at: float = 0.0
+    remembers: bool = True
     settled: bool = False
     calm: Calm = field(default_factory=dict)
 

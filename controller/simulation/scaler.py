@@ -11,7 +11,7 @@ from controller.simulation.account import Done
 
 NEVER = math.inf
 Calm = dict[tuple[int, int, int], int]
-"""For counts of waiting jobs, jobs in work and workers that are leaving: how many workers would be left as they are."""
+"""By jobs waiting, jobs in work and workers that are leaving: how many workers are wanted, and would be left alone."""
 
 
 @dataclass(slots=True)
@@ -38,8 +38,9 @@ class Scaler(Protocol):
 
     interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
     two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
-    nothing, however much time went by. calm: what is in there need not be asked. learn_at: when it wants to be told
-    again of the jobs that ended, and be asked.
+    nothing, however much time went by. calm: how many workers are wanted; so many need not be asked about. up_at,
+    down_at: before, more or fewer are wanted in vain. remembers: whether looks in vain matter later on. learn_at: when it wants to be told again of the jobs that ended,
+    and be asked.
     """
 
     interval: float
@@ -47,6 +48,9 @@ class Scaler(Protocol):
     settled: bool
     calm: Calm
     learn_at: float
+    up_at: float
+    down_at: float
+    remembers: bool
 
     def look(self, seen: Seen) -> int:
         """The workers that there should be from now on."""
