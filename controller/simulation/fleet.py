@@ -65,6 +65,8 @@ class Fleet:
     _woken_at: float = -NEVER
     _asked_at: float = -NEVER
     _calm_at: float = -NEVER
+    _has_begun: bool = False
+    """A worker began to work since the last look at the fleet, which may be what the scaler waits to see."""
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -128,12 +130,13 @@ class Fleet:
         patience = self._now + _PATIENCE_S
         while self.unfinished and self._now < patience:
             # Not further than to the next event: an hour of idle workers after the last job is nobody's cost.
-            upcoming = min(self._events[0][0], self._next_control())
+            upcoming = min(self._events[0][0], self._next_control(), patience)
             before = len(self.account.done)
             self.feed((), upcoming)
             if len(self.account.done) > before:
                 patience = self._now + _PATIENCE_S
-        self.account.close(self._now, unfinished=[self._now - job[0] for job in self._waiting])
+        begun = [end - job[1] - job[0] for end, slot, job, _ in self._events if 0 <= slot not in self._given_back]
+        self.account.close(self._now, unfinished=[*begun, *(self._now - job[0] for job in self._waiting)])
         return self._now
 
     def _wake(self, now: float, every: float) -> float:
@@ -169,12 +172,14 @@ class Fleet:
         scaler, series = self.scaler, self.account.series
         if series is not None:
             series.note(now, depth, busy, configured)
-        if scaler.calm.get((depth, busy)) == configured and (notified or now < scaler.learn_at):
+        is_news = not notified and (self._has_begun or now >= scaler.learn_at)
+        if scaler.calm.get((depth, busy)) == configured and not is_news:
             self._leave(now, arrival, notified=notified)
             return
         if self._calm_at > self._asked_at:
             scaler.passed(self._calm_at, configured)
         self._asked_at = now
+        self._has_begun = self._has_begun and notified
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
         seen = self._seen
@@ -201,7 +206,7 @@ class Fleet:
         self._calm_at = now
         due = now + self.scaler.interval
         if due < quiet_until:
-            upcoming = min(quiet_until, self._events[0][0], self._next_change)
+            upcoming = min(quiet_until, self._events[0][0], self._next_change, self.scaler.learn_at)
             if due < upcoming < NEVER:
                 due += math.ceil((upcoming - due) / self.scaler.interval) * self.scaler.interval
                 self._calm_at = due - self.scaler.interval
@@ -228,6 +233,7 @@ class Fleet:
 
     def _begin_work(self, now: float, worker: int) -> None:
         each = self.platform.concurrency
+        self._has_begun = True
         self.account.ready(now, +1)
         self._idle.extend(range(worker * each, worker * each + each))
         self._take_up_work(now)
@@ -241,7 +247,7 @@ class Fleet:
         if not self.platform.idle_first:
             return self._dice.sample(self._crew, count)
         starting = {worker for _, worker in self._starting}
-        busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events[1:]}
+        busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events}
         return sorted(self._crew, key=lambda worker: (worker in busy, worker not in starting))[:count]
 
     def _take(self, now: float, worker: int) -> None:

@@ -26,11 +26,11 @@ from controller.model import (
     ServiceTime,
 )
 from controller.policy import Policy, WorkerPolicy
-from controller.simulation.account import Done
+from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, Seen
 from controller.simulation.workload import quantile
 
-MEASURED_JOBS = 500
+MEASURED_JOBS = MOST_TOLD
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _KEPT = 0.7
@@ -119,10 +119,21 @@ class OwnPolicy:
             self._known[state] = desired
         self._recommended = recommended
         if desired == configured:
-            at_rest = recommended == configured or (up and down and highest in {-1, recommended})
-            self.settled = at_rest
+            self.settled = recommended == configured or (
+                up and down and self._is_at_rest(recommended, highest, configured)
+            )
             return desired
         return self._changes(seen, desired)
+
+    def _is_at_rest(self, recommended: int, highest: int, configured: int) -> bool:
+        """Of a count that is not the recommended one, though nothing has to be waited for but the queue.
+
+        Where there is a window, it is to be noted as such again and again: passed() notes what is configured.
+        """
+        return highest == -1 or (highest == recommended and self._within(recommended) == configured)
+
+    def _within(self, recommended: int) -> int:
+        return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
 
     def passed(self, now: float, configured: int) -> None:
         """Each of the looks that were left out would have noted the same."""
@@ -152,7 +163,7 @@ class OwnPolicy:
                 wants.clear()
                 self.calm.clear()
             wants[counts] = recommended
-            self.calm[counts] = min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
+            self.calm[counts] = self._within(recommended)
         return recommended
 
     def _changes(self, seen: Seen, desired: int) -> int:
@@ -194,10 +205,13 @@ class OwnPolicy:
         past.append((now, recommended))
 
     def _highest(self, now: float) -> int:
-        past, oldest = self._past, now - self._window
-        while past and past[0][0] < oldest:
+        past, oldest, oldest_kept = self._past, now - self._window, now - self.policy.kept_window
+        while past and past[0][0] < oldest_kept:
             past.popleft()
-        return past[0][1] if past else 0
+        for at, recommended in past:  # the window may be the shorter one, and become longer again
+            if at >= oldest:
+                return recommended
+        return 0
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s
