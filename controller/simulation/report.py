@@ -8,7 +8,8 @@ from typing import Any
 from controller.policy_parts import duration_text
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import WORTHS, Figures
-from controller.simulation.fleet import NEVER, Platform
+from controller.simulation.fleet import Platform
+from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 Bound = dict[float, float]
@@ -196,7 +197,10 @@ def _legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
             f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
     yield "Avoidable: what a job waits beyond what max_replicas alone would make it wait, without any start-up."
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * is the best."
+    yield (
+        "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; "
+        "* is the best."
+    )
     if bound is not None:
         yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]
