@@ -15,6 +15,8 @@ Task = tuple[float, float, float]
 """A job as a fleet sees it: arrival, service time, and the least wait that the cap alone forces on it; in seconds."""
 Done = tuple[float, int, Task, float]
 """When a job ended, in which slot, which one, and how long it had waited."""
+MOST_TOLD = 500
+"""So many of the newest that ended are kept for a scaler that asks: as many as it measures, whoever never asks."""
 
 
 @dataclass(slots=True)
@@ -91,8 +93,8 @@ class Account:
         self.given_back += 1
 
     def fresh(self) -> Sequence[Done]:
-        """The jobs that ended since this was last asked."""
-        new, self._untold = [*self._untold, *self.done[self._told :]], []
+        """The newest of the jobs that ended since this was last asked."""
+        new, self._untold = [*self._untold, *self.done[self._told :]][-MOST_TOLD:], []
         self._told = len(self.done)
         return new
 
@@ -102,7 +104,7 @@ class Account:
         self._match(levels, until)
 
     def close(self, now: float, unfinished: Iterable[float]) -> None:
-        """The end. unfinished: how long the jobs that were never begun have waited."""
+        """The end. unfinished: how long the jobs have waited that nobody will end."""
         self._reckon_jobs()
         self.paid(now, 0)
         self._reckon_configured(now)
@@ -122,7 +124,7 @@ class Account:
         self.excess.extend([wait - job[2] if wait > job[2] else 0.0 for _, _, job, wait in done])
         self.work_s += sum([job[1] for _, _, job, _ in done])
         self.weighted_wait += sum([wait * job[1] for _, _, job, wait in done if wait])
-        self._untold.extend(done[self._told :])
+        self._untold = [*self._untold, *done[self._told :]][-MOST_TOLD:]
         done.clear()
         self._told = 0
 

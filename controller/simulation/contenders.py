@@ -73,7 +73,10 @@ def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) ->
         raise _wrong(str(path), f"has no worker {name}; --worker may be {', '.join(policy.workers)}")
     if name is None and len(policy.workers) > 1:
         raise _wrong(str(path), f"has {len(policy.workers)} workers; name one: --worker {', '.join(policy.workers)}")
-    return policy, policy.workers[name or next(iter(policy.workers))]
+    worker = policy.workers[name or next(iter(policy.workers))]
+    if not worker.max_replicas:
+        raise _wrong(str(path), "has a max_replicas of 0, so that no job would ever be done; write 1 or more")
+    return policy, worker
 
 
 def wakes(worker: WorkerPolicy, common: Common) -> bool:
@@ -279,7 +282,7 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
         seconds = float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else seconds_of(value)
     except ValueError:
         raise _wrong(text, f"{key} must be a number, or a duration such as 90s or 5m, not {value!r}") from None
-    if key in {"target", "interval", "polling"} and seconds <= 0:
+    if key in {"target", "interval", "polling", "service"} and seconds <= 0:
         raise _wrong(text, f"{key} must be above 0")
     return seconds
 

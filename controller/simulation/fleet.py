@@ -67,6 +67,8 @@ class Fleet:
     _woken_at: float = -NEVER
     _asked_at: float = -NEVER
     _calm_at: float = -NEVER
+    _has_begun: bool = False
+    """A worker began to work since the last look at the fleet, which may be what the scaler waits to see."""
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -115,7 +117,7 @@ class Fleet:
                 if wish == configured and due == control < self._quiet_until:
                     # A look that would leave everything as it is, as would all others before anything happens.
                     due += interval
-                    upcoming = min(at, end, self._next_change)
+                    upcoming = min(at, end, self._quiet_until)
                     if due < upcoming:
                         due += ceil((upcoming - due) / interval) * interval
                     self._calm_at = due - interval
@@ -127,7 +129,7 @@ class Fleet:
                     if control < held_until:
                         # It would only be told to wait, and so would all others until then, if nothing happens.
                         due += interval
-                        upcoming = min(at, end, self._next_change, held_until)
+                        upcoming = min(at, end, self._quiet_until, held_until)
                         if due < upcoming:
                             due += ceil((upcoming - due) / interval) * interval
                         self._wake_at = NEVER
@@ -168,12 +170,13 @@ class Fleet:
         patience = self._now + _PATIENCE_S
         while self.unfinished and self._now < patience:
             # Not further than to the next event: an hour of idle workers after the last job is nobody's cost.
-            upcoming = min(self._events[0][0], self._next_control())
+            upcoming = min(self._events[0][0], self._next_control(), patience)
             before = len(self.account.done)
             self.feed((), upcoming)
             if len(self.account.done) > before:
                 patience = self._now + _PATIENCE_S
-        self.account.close(self._now, unfinished=[self._now - job[0] for job in self._waiting])
+        begun = [end - job[1] - job[0] for end, slot, job, _ in self._events if 0 <= slot not in self._given_back]
+        self.account.close(self._now, unfinished=[*begun, *(self._now - job[0] for job in self._waiting)])
         return self._now
 
     def _next_control(self) -> float:
@@ -200,9 +203,9 @@ class Fleet:
         self._plan_quiet()
 
     def _plan_quiet(self) -> None:
-        """Until when a look can be left out, if it would change nothing; never where a picture wants to see it."""
-        is_drawn = self.account.series is not None
-        self._quiet_until = 0.0 if is_drawn else min(self._next_change, self.scaler.learn_at)
+        """Until when a look can be left out, if it would change nothing; not where a picture wants to see it."""
+        shall_look = self.account.series is not None or self._has_begun
+        self._quiet_until = 0.0 if shall_look else min(self._next_change, self.scaler.learn_at)
 
     def _look(self, now: float, arrival: float) -> None:
         waiting, scaler, seen, configured = self._waiting, self.scaler, self._seen, self._configured
@@ -212,6 +215,8 @@ class Fleet:
         self._asked_at = now
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
+        if not notified:
+            self._has_begun = False
             self._plan_quiet()
         seen.now, seen.configured, seen.notified, seen.leaving = now, configured, notified, self._leavers
         seen.waiting, seen.busy = len(waiting), len(self._events) - 1 - len(self._given_back)
@@ -228,7 +233,7 @@ class Fleet:
         elif not notified:
             self._due = now + scaler.interval
             if scaler.settled:
-                self._skip(min(arrival, self._events[0][0], self._next_change))
+                self._skip(min(arrival, self._events[0][0], self._next_change, scaler.learn_at))
         if self.account.series is not None:
             self.account.series.note(now, seen.waiting, seen.busy, configured)
             self.account.series.note(now, seen.waiting, seen.busy, desired)
@@ -260,6 +265,7 @@ class Fleet:
 
     def _begin_work(self, now: float, worker: int) -> None:
         each = self.platform.concurrency
+        self._has_begun = True
         self.account.ready(now, +1)
         self._idle.extend(range(worker * each, worker * each + each))
         self._take_up_work(now)
@@ -275,7 +281,7 @@ class Fleet:
         index = int(self._dice.random() * len(crew))
         if self.platform.idle_first:
             starting = {worker for _, worker in self._starting}
-            busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events[1:]}
+            busy = {slot // self.platform.concurrency for _, slot, _, _ in self._events}
             index = min(range(len(crew)), key=lambda number: (crew[number] in busy, crew[number] in starting))
         crew[index], crew[-1] = crew[-1], crew[index]
         return crew.pop()

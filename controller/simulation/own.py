@@ -26,11 +26,11 @@ from controller.model import (
     ServiceTime,
 )
 from controller.policy import Policy, WorkerPolicy
-from controller.simulation.account import Done
+from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, Seen
 from controller.simulation.workload import quantile
 
-MEASURED_JOBS = 500
+MEASURED_JOBS = MOST_TOLD
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _NO_WINDOW, _NOT_YET_KNOWN = -1, -2
@@ -128,7 +128,8 @@ class OwnPolicy:
         if self._window:
             self.down_at = max(self._down_open, self._held_until(configured))
         if desired == configured:
-            self.settled = recommended == configured or (up and down and highest == _NO_WINDOW)
+            is_wanted = self._within(recommended) == configured
+            self.settled = is_wanted or (up and down and highest == _NO_WINDOW)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -158,8 +159,11 @@ class OwnPolicy:
                 wants.clear()
                 self.calm.clear()
             wants[counts] = recommended
-            self.calm[counts] = min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
+            self.calm[counts] = self._within(recommended)
         return recommended
+
+    def _within(self, recommended: int) -> int:
+        return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
 
     def _changes(self, seen: Seen, desired: int, recommended: int) -> int:
         now = seen.now
@@ -215,9 +219,10 @@ class OwnPolicy:
             self._note(now, recommended)
         if since < 0:
             return _NOT_YET_KNOWN
-        while past and past[0][0] < since:
+        while past and past[0][0] < now - self.policy.kept_window:
             past.popleft()
-        return max(past[0][1], recommended) if past else recommended
+        # The window may be the shorter one, and become longer again.
+        return max(recommended, next((highest for at, highest in past if at >= since), 0))
 
     def _held_until(self, configured: int) -> float:
         """Until when the window keeps so many: as long as a recommendation of as many is in it."""

@@ -63,6 +63,11 @@ class Hpa(_Rule):
     def look(self, seen: Seen) -> int:
         return self._limited(seen.now, self._metric(seen), seen.configured)
 
+    def passed(self, now: float, configured: int) -> None:  # noqa: ARG002  # as the Scaler has it
+        """Each of the looks that were left out would have wanted the same."""
+        if self._wanted:
+            self._note(now, self._wanted[-1][1])
+
     def _metric(self, seen: Seen) -> int:
         return seen.waiting + seen.busy if self.counts_running else seen.waiting
 
@@ -82,12 +87,16 @@ class Hpa(_Rule):
 
     def _highest(self, now: float, wanted: int) -> int:
         past = self._wanted
-        while past and past[-1][1] <= wanted:
-            past.pop()
-        past.append((now, wanted))
+        self._note(now, wanted)
         while past[0][0] < now - self.window:
             past.popleft()
         return past[0][1]
+
+    def _note(self, now: float, wanted: int) -> None:
+        past = self._wanted
+        while past and past[-1][1] <= wanted:
+            past.pop()
+        past.append((now, wanted))
 
     def _most(self, now: float, configured: int) -> int:
         """By the scale-up policies: +4 pods or +100 % within 15 s, whichever is more."""
@@ -130,11 +139,13 @@ class Keda(Hpa):
         self.settled = self.settled and metric > 0
         return desired
 
-    def passed(self, now: float, configured: int) -> None:  # noqa: ARG002  # as Scaler says
-        """KEDA would have polled meanwhile, at its own pace."""
-        if self._polled_at > -NEVER:
-            polls = math.floor((now - self._polled_at) / self.polling + 1e-9)
-            self._polled_at += polls * self.polling
+    def passed(self, now: float, configured: int) -> None:
+        """KEDA would have polled meanwhile, at those looks that are due, and found it as active as it was."""
+        Hpa.passed(self, now, configured)
+        pace = math.ceil(self.polling / self.interval - 1e-9) * self.interval
+        self._polled_at += math.floor((now - self._polled_at) / pace + 1e-9) * pace
+        if configured:
+            self._active_at = max(self._active_at, self._polled_at)
 
 
 @dataclass(slots=True)
@@ -172,6 +183,6 @@ class Latency(_Rule):
             self._last_up = now
         if desired != configured:
             self._last_change = now
-        at_rest = configured == self.minimum and oldest_s < self.low
+        at_rest = configured == self.minimum and not seen.waiting
         self.settled = desired == configured and at_rest
         return desired

@@ -53,9 +53,7 @@ def changes(plan: Plan) -> list[str]:
     """The edit in words, one sentence for each key whose value in force differs."""
     old, new = plan.old[1], plan.new[1]
     said = [*_tier_changes(old, new)]
-    if plan.old[0].interval != plan.new[0].interval:
-        said.append(f"interval: {duration_text(plan.old[0].interval)} → {duration_text(plan.new[0].interval)}")
-    before, after = dict(_values(old)), dict(_values(new))
+    before, after = ({**_rhythm(policy), **dict(_values(worker))} for policy, worker in (plan.old, plan.new))
     said += [
         f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
         for key in dict.fromkeys([*before, *after])
@@ -194,6 +192,11 @@ def _depths(first: int, last: int | None) -> str:
     if last is None:
         return f"{first} jobs and more"
     return f"{first} job{'s' * (first != 1)}" if first == last else f"{first} to {last} jobs"
+
+
+def _rhythm(policy: Policy) -> dict[str, str]:
+    keys = ("interval", "wake_min_interval")
+    return {key: duration_text(getattr(policy, key)) for key in keys}
 
 
 def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:

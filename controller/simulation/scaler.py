@@ -39,8 +39,8 @@ class Scaler(Protocol):
     interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
     two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
     nothing, however much time went by. calm: how many workers are wanted; so many need not be asked about. up_at,
-    down_at: before, more or fewer are wanted in vain. remembers: whether looks in vain matter later on. learn_at: when it wants to be told again of the jobs that ended,
-    and be asked.
+    down_at: before, more or fewer are wanted in vain. remembers: whether what was wanted in vain matters later on.
+    learn_at: when it wants to be told again of the jobs that ended, and be asked.
     """
 
     interval: float

@@ -1,0 +1,197 @@
+"""Our own policies in the simulator: each answer is decide()'s, on all that the journal would have kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.decide import decide, recommend
+from controller.model import (
+    History,
+    Observation,
+    QueueDepth,
+    Recommendation,
+    Replicas,
+    ServiceState,
+    ServiceTime,
+)
+from controller.policy import WorkerPolicy
+from controller.simulation.account import Done
+from controller.simulation.contenders import own_worker
+from controller.simulation.fleet import Platform
+from controller.simulation.own import MEASURED_JOBS, OwnPolicy, Recent
+from controller.simulation.scaler import Seen
+from controller.simulation.workload import Job
+from tests.simulation.policies import policies
+from tests.simulation.runs import Sleepless, platforms, random_jobs, run
+
+
+@dataclass(slots=True)
+class Held(Sleepless):
+    """Holds each answer of an own policy against decide(), with the whole history as the journal keeps it."""
+
+    last_up: float | None = None
+    last_down: float | None = None
+    past: list[Recommendation] = field(default_factory=list)
+    services: list[float] = field(default_factory=list)
+    service: ServiceTime | None = None
+    start_up_s: float | None = None
+    asked_at: float | None = None
+    answers: int = 0
+
+    @property
+    def own(self) -> OwnPolicy:
+        assert isinstance(self.inner, OwnPolicy)
+        return self.inner
+
+    def look(self, seen: Seen) -> int:
+        policy = self.own.policy
+        queue, now = QueueDepth(seen.waiting, seen.busy), seen.now
+        service = policy.given_service or self.service
+        if not seen.notified:
+            self._time_the_start(seen)
+            self._note(now, recommend(policy, queue, service, seen.configured, seen.leaving))
+        alive = seen.configured + seen.leaving
+        replicas = Replicas(seen.configured, seen.running, alive, ServiceState.RUNNING, draining_s=30.0)
+        decision = decide(policy, Observation(queue, replicas, None, service), self._history(now), now)
+        desired = decision.desired
+        if desired != seen.configured and seen.notified:
+            self._note(now, decision.recommended)
+        if desired == 0 and seen.running == 0:
+            desired = seen.configured  # a deployment in progress is not stopped
+        assert self.inner.look(seen) == desired, decision.sentence
+        self.answers += 1
+        if desired != seen.configured:
+            self._remember_change(now, seen.configured, desired)
+        return desired
+
+    def learn(self, finished: Iterable[Done], now: float) -> None:
+        finished = list(finished)
+        assert all(end <= now for end, _, _, _ in finished)
+        self.services += [job[1] for _, _, job, _ in finished]
+        self.service = plainly_measured(self.services[-MEASURED_JOBS:])
+        Sleepless.learn(self, finished, now)
+
+    def _history(self, now: float) -> History:
+        return History(
+            last_up=self.last_up,
+            last_down=self.last_down,
+            since=0.0,
+            unbroken_since=0.0,
+            remembered_at=now,
+            window=self.own.policy.kept_window,
+            recommendations=tuple(self.past),
+            start_up_s=self.start_up_s,
+        )
+
+    def _note(self, now: float, recommended: int) -> None:
+        if self.own.policy.kept_window:
+            self.past = [past for past in self.past if past.at >= now - self.own.policy.kept_window]
+            self.past.append(Recommendation(now, recommended))
+
+    def _remember_change(self, now: float, before: int, after: int) -> None:
+        accepted, self.asked_at = now + self.own.answer_s, None
+        if after > before:
+            self.last_up = self.asked_at = accepted
+        else:
+            self.last_down = accepted
+
+    def _time_the_start(self, seen: Seen) -> None:
+        if self.asked_at is not None and seen.running == seen.configured:
+            took = seen.now - self.asked_at
+            self.start_up_s = took if self.start_up_s is None else 0.7 * self.start_up_s + (1 - 0.7) * took
+            self.asked_at = None
+
+
+def plainly_measured(services: Sequence[float]) -> ServiceTime | None:
+    if not services:
+        return None
+    ascending = sorted(services)
+    most = ascending[math.ceil(0.99 * len(services) - 1e-9) - 1]
+    median = ascending[math.ceil(0.5 * len(services)) - 1]
+    return ServiceTime.measured(sum(min(one, most) for one in ascending) / len(services), median, len(services))
+
+
+def wakes() -> st.SearchStrategy[float | None]:
+    return st.sampled_from([None, 0.5, 1.0, 4.0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
+def test_every_answer_is_the_one_of_a_fresh_decision(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
+) -> None:
+    held = Held(OwnPolicy(policy, interval, wake))
+    run(held, jobs, platform, cap=policy.max_replicas, until=jobs[-1][0] + 400)
+    assert held.answers >= 400 / interval
+
+
+@settings(max_examples=80, deadline=None)
+@given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
+def test_what_is_left_out_changes_nothing(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
+) -> None:
+    wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
+    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=policy.max_replicas)
+    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=policy.max_replicas, chunk=chunk)
+    assert short.outcome == whole.outcome
+
+
+def test_a_decision_is_asked_for_once_for_each_situation() -> None:
+    policy = own_worker({"max_replicas": 3, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 3}]})
+    own = OwnPolicy(policy, 10.0, None)
+    held = Held(own)
+    run(held, [(600.0 * number, 20.0) for number in range(200)])
+    assert (held.answers > 10_000, own.decisions < 100) == (True, True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0.001, 1e4), max_size=60), st.integers(1, 20))
+def test_what_is_measured_is_the_mean_of_the_newest_without_the_longest_hundredth(
+    services: list[float], newest: int
+) -> None:
+    recent = Recent()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.simulation.own.MEASURED_JOBS", newest)
+        for number, service in enumerate(services, 1):
+            recent.add(service)
+            plain = plainly_measured(services[max(0, number - newest) : number])
+            measured = recent.measured()
+            assert measured is not None
+            assert plain is not None
+            assert measured.mean_s == pytest.approx(plain.mean_s, rel=0.021)  # a step more or less by a last digit
+            assert (measured.median_s, measured.jobs) == (plain.median_s, plain.jobs)
+
+
+def test_nothing_is_measured_where_nothing_is_done() -> None:
+    assert Recent().measured() is None
+
+
+def test_a_job_that_hung_counts_as_the_99th_percentile() -> None:
+    recent = Recent()
+    for service in [10.0] * 99 + [100_000.0]:
+        recent.add(service)
+    assert recent.measured() == ServiceTime.measured(10.0, 10.0, 100)
+
+
+def test_only_finished_jobs_say_how_long_jobs_take() -> None:
+    policy = own_worker({"max_replicas": 5, "target_wait": "20s", "scale_down": {"idle_off": "300s"}})
+    held = Held(OwnPolicy(policy, 10.0, None))
+    jobs = [(0.0, 1.0)] * 3 + [(100.0, 1000.0)] + [(200.0 + 40 * number, 1.0) for number in range(20)]
+    ledger = run(held, jobs, Platform(start_up_s=10.0), until=2000)
+    ended = sorted((end, job[1]) for end, _, job, _ in ledger.finished)
+    assert held.services == [service for _, service in ended]
+    assert 1000.0 in held.services
+
+
+@pytest.mark.parametrize(("wake", "first_look"), [(None, 110.0), (1.0, 104.0)])
+def test_a_job_is_answered_at_the_next_look_or_at_once_where_it_wakes(wake: float | None, first_look: float) -> None:
+    policy = own_worker({"max_replicas": 1, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 1}]})
+    ledger = run(OwnPolicy(policy, 10.0, wake), [(104.0, 5.0)])
+    assert ledger.actions[0] == (first_look, 0, 1)
+    assert ledger.begun == [(104.0, first_look + 20, first_look + 25)]
