@@ -65,10 +65,8 @@ class Fleet:
     _next_change: float = NEVER
     _quiet_until: float = 0.0
     _woken_at: float = -NEVER
-    _asked_at: float = -NEVER
-    _calm_at: float = -NEVER
     _has_begun: bool = False
-    """A worker began to work since the last look at the fleet, which may be what the scaler waits to see."""
+    """A worker began to work since the last look at the fleet, and the scaler wants to see it."""
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -97,7 +95,7 @@ class Fleet:
         job = next(arrivals, None)
         at = until if job is None else job[0]
         configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
-        calm, up_at, down_at, is_plain = scaler.calm, scaler.up_at, scaler.down_at, not scaler.remembers
+        calm, up_at, down_at, remembers = scaler.calm, scaler.up_at, scaler.down_at, scaler.remembers
         control = min(due, self._wake_at, self._next_change)
         while True:
             end = events[0][0]
@@ -114,25 +112,20 @@ class Fleet:
                     idle.append(ended[1])
             elif control <= at:
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
-                if wish == configured and due == control < self._quiet_until:
-                    # A look that would leave everything as it is, as would all others before anything happens.
-                    due += interval
-                    upcoming = min(at, end, self._quiet_until)
-                    if due < upcoming:
-                        due += ceil((upcoming - due) / interval) * interval
-                    self._calm_at = due - interval
-                    self._wake_at = NEVER
-                    control = min(due, self._next_change)
-                    continue
-                if wish is not None and is_plain and due == control < self._quiet_until:
-                    held_until = down_at if wish < configured else up_at
+                if wish is not None and control < self._quiet_until:
+                    held_until = NEVER if wish == configured else down_at if wish < configured else up_at
                     if control < held_until:
-                        # It would only be told to wait, and so would all others until then, if nothing happens.
-                        due += interval
-                        upcoming = min(at, end, self._quiet_until, held_until)
-                        if due < upcoming:
-                            due += ceil((upcoming - due) / interval) * interval
+                        # A look that would leave everything as it is, as would all others before anything happens.
                         self._wake_at = NEVER
+                        if control < due:
+                            woken = control
+                        else:
+                            due += interval
+                            upcoming = min(at, end, self._quiet_until, held_until)
+                            if due < upcoming:
+                                due += ceil((upcoming - due) / interval) * interval
+                            if remembers:
+                                scaler.passed(due - interval, wish)
                         control = min(due, self._next_change)
                         continue
                 self._due, self._woken_at = due, woken
@@ -210,9 +203,6 @@ class Fleet:
     def _look(self, now: float, arrival: float) -> None:
         waiting, scaler, seen, configured = self._waiting, self.scaler, self._seen, self._configured
         notified = now < self._due
-        if self._calm_at > self._asked_at:
-            scaler.passed(self._calm_at, configured)
-        self._asked_at = now
         if now >= scaler.learn_at and not notified:
             scaler.learn(self.account.fresh(), now)
         if not notified:
@@ -243,7 +233,7 @@ class Fleet:
         interval = self.scaler.interval
         if self._due < upcoming < NEVER:
             self._due += ceil((upcoming - self._due) / interval) * interval
-            self._calm_at = self._due - interval
+            self.scaler.passed(self._due - interval, self._configured)
 
     def _scale(self, now: float, desired: int) -> None:
         before = self._configured
@@ -265,7 +255,7 @@ class Fleet:
 
     def _begin_work(self, now: float, worker: int) -> None:
         each = self.platform.concurrency
-        self._has_begun = True
+        self._has_begun = self.scaler.times_starts
         self.account.ready(now, +1)
         self._idle.extend(range(worker * each, worker * each + each))
         self._take_up_work(now)

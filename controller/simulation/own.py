@@ -78,6 +78,7 @@ class OwnPolicy:
     up_at: float = 0.0
     down_at: float = 0.0
     remembers: bool = False
+    times_starts: bool = False
     answer_s: float = 0.2
     """How long the platform takes to accept a change: the cooldowns count from its answer, and not from the look."""
     decisions: int = 0
@@ -106,13 +107,14 @@ class OwnPolicy:
             self._service = ServiceTime(given, given, 0)
         self._window = self.policy.window(None)
         self.remembers = self.policy.kept_window > 0
+        self.times_starts = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
         self.down_at = self._down_open
 
     def look(self, seen: Seen) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
-        if self._asked_at is not None and seen.running == configured and not seen.notified:
+        if self._asked_at is not None and seen.running == configured and not seen.notified and self.times_starts:
             self._started(now - self._asked_at)
         recommended = self._wants.get((seen.waiting, seen.busy, seen.leaving))
         if recommended is None:
@@ -133,10 +135,10 @@ class OwnPolicy:
             return desired
         return self._changes(seen, desired, recommended)
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, wanted: int) -> None:
         """Each of the looks that were left out would have noted the same."""
         if self._window:
-            self._note(now, configured)
+            self._note(now, wanted)
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Of them, how long they took."""

@@ -22,10 +22,11 @@ class _Rule:
     up_at: float = 0.0
     down_at: float = 0.0
     remembers: bool = True
+    times_starts: bool = False
     settled: bool = False
     calm: Calm = field(default_factory=dict)
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, wanted: int) -> None:
         """Nothing that a skipped look would have changed."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
@@ -63,7 +64,7 @@ class Hpa(_Rule):
     def look(self, seen: Seen) -> int:
         return self._limited(seen.now, self._metric(seen), seen.configured)
 
-    def passed(self, now: float, configured: int) -> None:  # noqa: ARG002  # as the Scaler has it
+    def passed(self, now: float, wanted: int) -> None:  # noqa: ARG002  # as the Scaler has it
         """Each of the looks that were left out would have wanted the same."""
         if self._wanted:
             self._note(now, self._wanted[-1][1])
@@ -139,12 +140,12 @@ class Keda(Hpa):
         self.settled = self.settled and metric > 0
         return desired
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, wanted: int) -> None:
         """KEDA would have polled meanwhile, at those looks that are due, and found it as active as it was."""
-        Hpa.passed(self, now, configured)
+        Hpa.passed(self, now, wanted)
         pace = math.ceil(self.polling / self.interval - 1e-9) * self.interval
         self._polled_at += math.floor((now - self._polled_at) / pace + 1e-9) * pace
-        if configured:
+        if wanted:
             self._active_at = max(self._active_at, self._polled_at)
 
 

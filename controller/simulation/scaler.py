@@ -40,7 +40,8 @@ class Scaler(Protocol):
     two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
     nothing, however much time went by. calm: how many workers are wanted; so many need not be asked about. up_at,
     down_at: before, more or fewer are wanted in vain. remembers: whether what was wanted in vain matters later on.
-    learn_at: when it wants to be told again of the jobs that ended, and be asked.
+    times_starts: whether it looks how long workers take to start. learn_at: when it wants to be told again of the jobs
+    that ended, and be asked.
     """
 
     interval: float
@@ -51,12 +52,13 @@ class Scaler(Protocol):
     up_at: float
     down_at: float
     remembers: bool
+    times_starts: bool
 
     def look(self, seen: Seen) -> int:
         """The workers that there should be from now on."""
 
-    def passed(self, now: float, configured: int) -> None:
-        """Looks up to this one were left out, since they would have left so many workers as they are."""
+    def passed(self, now: float, wanted: int) -> None:
+        """Looks up to this one were left out, since they would have wanted so many workers, and changed nothing."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Jobs that ended since it was last told."""

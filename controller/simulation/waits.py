@@ -6,7 +6,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _EXACT = 1_000_000
@@ -27,15 +27,13 @@ class Waits:
     _is_sorted: bool = True
     _classes: Counter[int] = field(default_factory=Counter)
 
-    def extend(self, seconds: Iterable[float]) -> None:
-        before = len(self._kept)
-        self._kept.extend(seconds)
-        new = self._kept[before:]
-        if not new:
+    def extend(self, seconds: Sequence[float]) -> None:
+        if not seconds:
             return
-        self.count += len(new)
-        self.total += math.fsum(new)
-        longest = max(new)
+        self._kept.extend(seconds)
+        self.count += len(seconds)
+        self.total += sum(seconds)
+        longest = max(seconds)
         self.longest = max(self.longest, longest)
         self._is_sorted = False
         if len(self._kept) > _EXACT or (self._classes and len(self._kept) > _EXACT // 10):

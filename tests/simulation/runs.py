@@ -92,13 +92,14 @@ class Scripted:
     up_at: float = 0.0
     down_at: float = 0.0
     remembers: bool = True
+    times_starts: bool = True
     looks: list[tuple[float, int, int, int, bool]] = field(default_factory=list)
 
     def look(self, seen: Seen) -> int:
         self.looks.append((seen.now, seen.waiting, seen.busy, seen.running, seen.notified))
         return next((count for at, count in reversed(self.script) if at <= seen.now), 0)
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, wanted: int) -> None:
         raise AssertionError("it is never settled")
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
@@ -118,6 +119,7 @@ class Sleepless:
     up_at: float = 0.0
     down_at: float = 0.0
     remembers: bool = True
+    times_starts: bool = True
 
     def __post_init__(self) -> None:
         self.interval, self.wake_interval = self.inner.interval, self.inner.wake_interval
@@ -126,7 +128,7 @@ class Sleepless:
     def look(self, seen: Seen) -> int:
         return self.inner.look(seen)
 
-    def passed(self, now: float, configured: int) -> None:
+    def passed(self, now: float, wanted: int) -> None:
         raise AssertionError("nothing was left out")
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
