@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate-faults faults faults-mutants soak bench check format schema clean
+.PHONY: help demo test simulate-faults faults faults-mutants soak bench worth check format schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat
 
 bench: $(VENV)/.dev  ## what a reading costs among 10 million jobs, and how soon a first job is acted on (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
+
+worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER with *.csv or *.csv.gz)
+	@$(BIN)/python -m tests.bench.worth $(TRACES)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .
