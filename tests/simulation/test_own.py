@@ -194,3 +194,28 @@ def test_a_job_is_answered_at_the_next_look_or_at_once_where_it_wakes(wake: floa
     ledger = run(OwnPolicy(policy, 10.0, wake), [(104.0, 5.0)])
     assert ledger.actions[0] == (first_look, 0, 1)
     assert ledger.begun == [(104.0, first_look + 20, first_look + 25)]
+
+
+def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
+    """Though what that look sees of the queue needs no decision: 2 workers for 4 jobs, before and after."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "20s", "service_time": "20s"})
+    own = OwnPolicy(policy, 10.0, None)
+    run(own, [(0.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2)
+    assert own._start_up_s == 40.0
+
+
+def test_a_window_that_becomes_longer_finds_what_the_shorter_one_did_not_need() -> None:
+    own = OwnPolicy(own_worker({"max_replicas": 5, "target_wait": "20s", "service_time": "20s"}), 10.0, None)
+    for now, depth in ((0.0, 6), (100.0, 6), (110.0, 0), (120.0, 0)):
+        own.look(Seen(now, depth, 0, 3, 2))
+    own._window = 15.0
+    assert own._highest(120.0) == 0
+    own._window = 25.0
+    assert own._highest(120.0) == 3
+
+
+def test_the_service_time_is_measured_each_minute_though_nothing_happens() -> None:
+    policy = own_worker({"max_replicas": 3, "target_wait": "20s", "scale_down": {"idle_off": "60s"}})
+    own = OwnPolicy(policy, 10.0, None)
+    run(own, [(0.0, 900.0), (1.0, 5.0)], until=3000.0, cap=1)
+    assert own.learn_at == 3000.0 + 60.0
