@@ -136,8 +136,9 @@ def test_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
 ) -> None:
     wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
-    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=policy.max_replicas)
-    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=policy.max_replicas, chunk=chunk)
+    cap, until = policy.max_replicas, jobs[-1][0] + 500
+    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until)
+    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk)
     assert short.outcome == whole.outcome
 
 
@@ -200,7 +201,7 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
     """Though what that look sees of the queue has been seen before, and needs no decision."""
     policy = own_worker({"max_replicas": 2, "target_wait": "20s", "service_time": "20s"})
     own = OwnPolicy(policy, 10.0, None)
-    run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2)
+    run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2, until=9000.0)
     assert own._start_up_s == pytest.approx(40.0)
 
 
@@ -232,6 +233,6 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     down = {"cooldown": "0s", "stabilization_window": "60s"}
     policy = own_worker({"max_replicas": 3, "tiers": tiers, "scale_down": down, "jobs_per_worker": 1})
     jobs = [(0.0, 10.0)] * 5 + [(0.0, 900.0), (0.0, 1000.0), (0.0, 1000.0)]
-    ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3)
+    ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
     first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]

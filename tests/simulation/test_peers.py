@@ -98,6 +98,11 @@ def test_keda_goes_from_zero_to_one_and_back(jobs: list[Job], actions: list[tupl
     assert ledger.actions[: len(actions)] == actions
 
 
+def test_keda_polls_at_the_first_look_that_is_due() -> None:
+    """Every 40 s is every 45 s where somebody looks every 15 s."""
+    assert run(Keda(20, 15.0, polling=40.0), [(1000.0, 5.0)]).actions[0] == (45.0 * 23, 0, 1)
+
+
 def latency(**changes: float) -> Latency:
     return Latency(5, 10.0, **changes)  # type: ignore[arg-type]
 
@@ -136,7 +141,7 @@ def test_latency_lets_the_last_one_go_when_nobody_needs_it() -> None:
 
 def test_latency_does_not_sleep_while_its_only_job_waits() -> None:
     """The first is worked on for 1000 s; the second has waited for 31 s at 50, the first look at which it has."""
-    ledger = run(latency(), [(15.0, 1000.0), (19.0, 5.0)], Platform(start_up_s=0.0))
+    ledger = run(latency(), [(15.0, 1000.0), (19.0, 5.0)], Platform(start_up_s=0.0), until=2000.0)
     assert ledger.actions[:2] == [(0, 0, 1), (50, 1, 2)]
 
 
@@ -159,5 +164,6 @@ PEERS: dict[str, Callable[[], Scaler]] = {
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(PEERS)), random_jobs(most=20), platforms)
 def test_what_is_left_out_changes_nothing_for_them(name: str, jobs: list[Job], platform: Platform) -> None:
-    whole = run(Sleepless(PEERS[name]()), jobs, platform, cap=6)
-    assert run(PEERS[name](), jobs, platform, cap=6).outcome == whole.outcome
+    until = jobs[-1][0] + 500
+    whole = run(Sleepless(PEERS[name]()), jobs, platform, cap=6, until=until)
+    assert run(PEERS[name](), jobs, platform, cap=6, until=until).outcome == whole.outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +12,8 @@ import yaml
 
 from controller.policy import load_policy
 from controller.policy_text import ConfigurationError
-from controller.simulation.comparison import Setting
+from controller.simulation import tune
+from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.tune import Found, Goal, as_yaml, search
@@ -128,6 +130,20 @@ def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
     assert easy.searched_on == hard.searched_on
     assert (easy.searched_on.jobs, easy.held_out[0].jobs) == (len(seen), len(jobs) - len(seen))
     assert hard.held_out[0].work_s == pytest.approx(3 * easy.held_out[0].work_s)
+
+
+def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[bool, int]] = set()
+
+    def watched(jobs: Workload, contenders: Sequence[Contender], setting: Setting) -> Comparison:
+        compared = compare(jobs, contenders, setting)
+        seen.add((contenders[0].name == "", compared.jobs))
+        return compared
+
+    monkeypatch.setattr(tune, "compare", watched)
+    early = sum(at < 4000.0 for at, _ in EASY.jobs())
+    found(file, Goal(wait_s=25.0))
+    assert seen == {(True, early), (False, 240 - early)}
 
 
 def test_a_goal_that_is_missed_on_what_is_held_out_is_said_to_be(file: Path) -> None:
