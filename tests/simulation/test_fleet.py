@@ -181,9 +181,10 @@ def test_a_worker_does_as_many_jobs_at_once_as_it_may(each: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_where_idle_workers_go_first_no_job_is_disturbed(seed: int) -> None:
-    """Three of five are at work, whoever they are."""
+    """All five have had a job; three of them are at work, one of which will be done first."""
     platform = Platform(start_up_s=0.0, drain_s=0.0, idle_first=True, seed=seed)
-    jobs = [(1.0, 50.0 + seed), (2.0, 100.0 - 10 * seed), (3.0, 70.0)]
+    first = seed % 5
+    jobs = [(1.0, 3.0 if number in {first, (first + 1) % 5} else 50.0 + number) for number in range(5)]
     ledger = run(Scripted([(0, 5), (10, 3)]), jobs, platform)
     assert (ledger.given_back, ledger.lost_s) == (0, 0)
 
@@ -246,6 +247,7 @@ def test_it_is_all_the_same_in_how_many_pieces_the_jobs_are_fed(
 
 def test_what_a_scaler_is_told_of_ended_jobs_does_not_grow_with_them() -> None:
     ledger = run(static(1), [(float(number), 0.5) for number in range(5000)], INSTANT, cap=1, chunk=100)
+    assert len(ledger._untold) == 500
     assert len(ledger.fresh()) == 500
     assert ledger.fresh() == []
     assert math.isclose(ledger.work_s, 2500)

@@ -137,8 +137,9 @@ def test_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
 ) -> None:
     wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
-    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=policy.max_replicas)
-    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=policy.max_replicas, chunk=chunk)
+    cap, until = policy.max_replicas, jobs[-1][0] + 500
+    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until)
+    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk)
     assert short.outcome == whole.outcome
 
 
@@ -195,3 +196,44 @@ def test_a_job_is_answered_at_the_next_look_or_at_once_where_it_wakes(wake: floa
     ledger = run(OwnPolicy(policy, 10.0, wake), [(104.0, 5.0)])
     assert ledger.actions[0] == (first_look, 0, 1)
     assert ledger.begun == [(104.0, first_look + 20, first_look + 25)]
+
+
+def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
+    """Though what that look sees of the queue has been seen before, and needs no decision."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "20s", "service_time": "20s"})
+    own = OwnPolicy(policy, 10.0, None)
+    run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2, until=9000.0)
+    assert own._start_up_s == pytest.approx(40.0)
+
+
+def test_a_window_that_becomes_longer_finds_what_the_shorter_one_did_not_need() -> None:
+    own = OwnPolicy(own_worker({"max_replicas": 5, "target_wait": "20s", "service_time": "20s"}), 10.0, None)
+    for now, depth in ((0.0, 6), (100.0, 6), (110.0, 0), (120.0, 0)):
+        own.look(Seen(now, depth, 0, 3, 2))
+    own._window = 15.0
+    assert own._highest(120.0) == 0
+    own._window = 25.0
+    assert own._highest(120.0) == 3
+
+
+def test_the_service_time_is_measured_each_minute_though_nothing_happens() -> None:
+    class Learner(OwnPolicy):
+        def learn(self, finished: Iterable[Done], now: float) -> None:
+            times.append(now)
+            OwnPolicy.learn(self, finished, now)
+
+    times: list[float] = []
+    policy = own_worker({"max_replicas": 3, "target_wait": "20s", "scale_down": {"idle_off": "60s"}})
+    run(Learner(policy, 10.0, None), [(0.0, 900.0), (1.0, 5.0), (3000.0, 5.0)], cap=3)
+    assert times[:50] == [60.0 * number for number in range(50)]
+
+
+def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
+    """Three are busy where one is wanted; when one of them is done, the window has been over for long."""
+    tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 5, "replicas": 1}, {"replicas": 3}]
+    down = {"cooldown": "0s", "stabilization_window": "60s"}
+    policy = own_worker({"max_replicas": 3, "tiers": tiers, "scale_down": down, "jobs_per_worker": 1})
+    jobs = [(0.0, 10.0)] * 5 + [(0.0, 900.0), (0.0, 1000.0), (0.0, 1000.0)]
+    ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
+    first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
+    assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
