@@ -212,6 +212,6 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
         yield f"{figures.name} left {figures.unfinished:,} jobs waiting for ever; their waits are counted to the end."
     policies = "policy" if comparison.simulated == 1 else "policies"
     yield (
-        f"{comparison.simulated} {policies} in {comparison.took_s:.2f} s of CPU: {comparison.jobs_a_second:,.0f} jobs/s, "
-        f"{comparison.days_a_second:,.1f} simulated days/s"
+        f"{comparison.simulated} {policies} in {comparison.took_s:.2f} s of CPU: "
+        f"{comparison.jobs_a_second:,.0f} jobs/s, {comparison.days_a_second:,.1f} simulated days/s"
     )

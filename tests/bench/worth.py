@@ -69,10 +69,8 @@ def main(folder: Path) -> int:
     for row in rows[1:]:
         print("| " + " | ".join(row) + " |")
     for name, comparison in comparisons.items():
-        days, each = comparison.span_s / 86_400, comparison.jobs_a_second
-        print(
-            f"{name}: {comparison.jobs:,} jobs, {days:.1f} days, {each:,.0f} jobs/s, {comparison.days_a_second:.1f} days/s"
-        )
+        speed = f"{comparison.jobs_a_second:,.0f} jobs/s, {comparison.days_a_second:.1f} days/s"
+        print(f"{name}: {comparison.jobs:,} jobs in {comparison.span_s / 86_400:.1f} days; {speed}")
     return 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy import WorkerPolicy
-from controller.simulation.demand import Clairvoyant, Demand
+from controller.simulation.demand import Clairvoyant, Demand, Unlimited
 from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy
 from controller.simulation.workload import Job
@@ -107,15 +107,30 @@ def test_waits_levels_and_the_clairvoyants_cost_are_those_of_a_plain_replay(
 def test_a_clairvoyant_idles_through_short_gaps_only(
     jobs: list[Job], cost: float, starts: int, idle: float, most: int
 ) -> None:
-    demand = Demand(math.inf, 1, Clairvoyant(20.0))
+    demand = Demand(1000, 1, Clairvoyant(20.0))
     demand.take(jobs)
     demand.rest()
     seer = demand.clairvoyant
     assert (seer.cost_s, seer.starts, seer.idle_s, seer.most) == (cost, starts, idle, most)
 
 
-def test_without_a_cap_nobody_waits() -> None:
-    tasks, _ = Demand(math.inf, 1, Clairvoyant(20.0)).take([(0.0, 9.0)] * 50)
+@given(random_jobs(most=30), st.integers(1, 3), st.sampled_from([0.0, 5.0, 20.0, 90.0]), st.integers(1, 30))
+def test_who_may_have_any_number_of_workers_pays_what_a_cap_out_of_reach_costs(
+    jobs: list[Job], each: int, start_up: float, chunk: int
+) -> None:
+    capped, unlimited = Demand(1000, each, Clairvoyant(start_up)), Unlimited(each, start_up)
+    for start in range(0, len(jobs), chunk):
+        capped.take(jobs[start : start + chunk])
+        unlimited.take(jobs[start : start + chunk])
+    capped.rest()
+    seer = capped.clairvoyant
+    assert unlimited.cost_s == pytest.approx(seer.cost_s)
+    assert unlimited.idle_s == pytest.approx(seer.idle_s)
+    assert (unlimited.starts, unlimited.workers) == (seer.starts, seer.most)
+
+
+def test_with_a_cap_out_of_reach_nobody_waits() -> None:
+    tasks, _ = Demand(1000, 1, Clairvoyant(20.0)).take([(0.0, 9.0)] * 50)
     assert {wait for _, _, wait in tasks} == {0.0}
 
 

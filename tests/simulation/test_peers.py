@@ -124,14 +124,14 @@ def test_latency_goes_up_by_steps_and_down_after_a_delay() -> None:
         (2500.0, 0.0, 2, 1),
     ]
     scaler = latency()
-    assert [scaler.look(Seen(now, int(oldest > 0), 0, at, at, oldest)) for now, oldest, at, _ in table] == [
+    assert [scaler.look(Seen(now, int(oldest > 0), 0, at, at, oldest_s=oldest)) for now, oldest, at, _ in table] == [
         wanted for *_, wanted in table
     ]
 
 
 @pytest.mark.parametrize(("at", "wanted"), [(1, 4), (3, 5), (5, 5)])
 def test_latency_takes_its_whole_step_up_to_the_maximum(at: int, wanted: int) -> None:
-    assert latency(step=3).look(Seen(100.0, 9, 0, at, at, 31.0)) == wanted
+    assert latency(step=3).look(Seen(100.0, 9, 0, at, at, oldest_s=31.0)) == wanted
 
 
 def test_latency_lets_the_last_one_go_when_nobody_needs_it() -> None:
