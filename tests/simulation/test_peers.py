@@ -161,7 +161,7 @@ PEERS: dict[str, Callable[[], Scaler]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(PEERS)), random_jobs(most=20), platforms)
 def test_what_is_left_out_changes_nothing_for_them(name: str, jobs: list[Job], platform: Platform) -> None:
     until = jobs[-1][0] + 500
