@@ -144,9 +144,10 @@ class Keda(Hpa):
         """KEDA would have polled meanwhile, at those looks that are due, and found it as active as it was."""
         Hpa.passed(self, now, wanted)
         pace = math.ceil(self.polling / self.interval - 1e-9) * self.interval
-        self._polled_at += math.floor((now - self._polled_at) / pace + 1e-9) * pace
-        if wanted:
-            self._active_at = max(self._active_at, self._polled_at)
+        polls = math.floor((now - self._polled_at) / pace + 1e-9)
+        self._polled_at += polls * pace
+        if polls and wanted:
+            self._active_at = self._polled_at
 
 
 @dataclass(slots=True)

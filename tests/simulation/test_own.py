@@ -121,7 +121,7 @@ def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
@@ -131,7 +131,7 @@ def test_every_answer_is_the_one_of_a_fresh_decision(
     assert held.answers >= 400 / interval
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
 def test_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject

@@ -103,6 +103,13 @@ def test_keda_polls_at_the_first_look_that_is_due() -> None:
     assert run(Keda(20, 15.0, polling=40.0), [(1000.0, 5.0)]).actions[0] == (45.0 * 23, 0, 1)
 
 
+def test_keda_is_active_by_what_it_polled_alone() -> None:
+    """It polls at 45, 90 and 135; the job that is in work from 100 to 121 it never sees."""
+    jobs = [(20.0, 1.0), (40.0, 1.0), (100.0, 21.0)]
+    ledger = run(Keda(6, 15.0, polling=40.0, cooldown=100.0), jobs, Platform(start_up_s=0.0), until=600.0)
+    assert ledger.actions == [(45, 0, 1), (180, 1, 0)]
+
+
 def latency(**changes: float) -> Latency:
     return Latency(5, 10.0, **changes)  # type: ignore[arg-type]
 
@@ -161,7 +168,7 @@ PEERS: dict[str, Callable[[], Scaler]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(PEERS)), random_jobs(most=20), platforms)
 def test_what_is_left_out_changes_nothing_for_them(name: str, jobs: list[Job], platform: Platform) -> None:
     until = jobs[-1][0] + 500
