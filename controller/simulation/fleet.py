@@ -38,6 +38,15 @@ class Platform:
     seed: int = 0
 
 
+def _held_until(wanted: int | None, configured: int, up_at: float, down_at: float) -> float:
+    """Until when so many workers are wanted in vain, or are there already."""
+    if wanted == configured:
+        return NEVER
+    if wanted is None:
+        return -NEVER
+    return down_at if wanted < configured else up_at
+
+
 @dataclass(slots=True)
 class Fleet:
     """One policy's run: feed() it the jobs in order of arrival, then finish()."""
@@ -84,8 +93,9 @@ class Fleet:
     def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912, PLR0915  # hot; see below
         """Goes on to `until`; the jobs arrive before, and are sorted by arrival.
 
-        One loop with everything at hand, since a call for each event would double its time. What calls may change is
-        taken up anew after each of them.
+        One loop with everything at hand, since a call for each event would double its time; what calls may change is
+        taken up anew after each of them. While the counts want what `quiet` says, no look would change anything before
+        `control`, and none takes place; `due` catches up when that is over.
         """
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
@@ -95,11 +105,13 @@ class Fleet:
         job = next(arrivals, None)
         at = until if job is None else job[0]
         configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
-        calm, up_at, down_at, remembers = scaler.calm, scaler.up_at, scaler.down_at, scaler.remembers
+        calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
+        quiet: int | None = None
         control = min(due, self._wake_at, self._next_change)
         while True:
             end = events[0][0]
             if end <= control and end <= at:
+                now = end
                 if leaving and events[0][1] in leaving:
                     self._end_of_a_leaver(end)
                     leavers = self._leavers
@@ -110,49 +122,76 @@ class Fleet:
                     ended = pop(events)
                     done(ended)
                     idle.append(ended[1])
-            elif control <= at:
+                if quiet is None:
+                    continue  # the next look will tell
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
-                if wish is not None and control < self._quiet_until:
-                    held_until = NEVER if wish == configured else down_at if wish < configured else up_at
-                    if control < held_until:
-                        # A look that would leave everything as it is, as would all others before anything happens.
-                        self._wake_at = NEVER
-                        if control < due:
-                            woken = control
-                        else:
-                            due += interval
-                            upcoming = min(at, end, self._quiet_until, held_until)
-                            if due < upcoming:
-                                due += ceil((upcoming - due) / interval) * interval
-                            if remembers:
-                                scaler.passed(due - interval, wish)
-                        control = min(due, self._next_change)
-                        continue
-                self._due, self._woken_at = due, woken
-                control = self._control(control, at)
-                configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
-                calm, up_at, down_at = scaler.calm, scaler.up_at, scaler.down_at
+                if wish == quiet:
+                    continue
+                due = self._caught_up(due, now, quiet)
+            elif control <= at:
+                now = control
+                if quiet is not None:
+                    due = self._caught_up(due, now, quiet)
+                wish = None
+                if now < self._next_change and now in {due, self._wake_at}:
+                    wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                    if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
+                        wish = None
+                if wish is not None:
+                    if now < due:
+                        woken = now
+                    else:
+                        due += interval
+                        scaler.passed(now, wish)
+                    self._wake_at = NEVER
+                elif now >= min(due, self._wake_at, self._next_change):
+                    self._due, self._woken_at = due, woken
+                    control = self._control(now, at)
+                    configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
+                    calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
+                    quiet = None
+                    continue
             elif job is None:
                 break
             else:
+                now = at
                 if idle:
                     push(events, (at + job[1], idle.pop(), job, 0.0))
                 else:
                     waiting.append(job)
-                if every is not None:
-                    wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
-                    if at < woken + every:
-                        self._wake_at = min(self._wake_at, woken + every)
-                        control = min(control, self._wake_at)
-                    elif wish == configured or (
-                        wish is not None and (at < down_at if wish < configured else at < up_at)
-                    ):
-                        woken = at
-                    else:
-                        control = self._wake_at = at
                 job = next(arrivals, None)
                 at = until if job is None else job[0]
+                if every is None and quiet is None:
+                    continue
+                wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                if every is not None:
+                    if now < woken + every:
+                        self._wake_at = min(self._wake_at, woken + every)
+                        control = min(control, self._wake_at)
+                    elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
+                        woken = now
+                    else:
+                        control = self._wake_at = now
+                if wish == quiet:
+                    continue
+                if quiet is not None:
+                    due = self._caught_up(due, now, quiet, itself=True)
+            # What is wanted is another count than before, or there was a look.
+            held_until = min(_held_until(wish, configured, up_at, down_at), quiet_until)
+            quiet = wish if now < held_until else None
+            control = min(due if quiet is None else held_until, self._wake_at, self._next_change)
+        if quiet is not None:
+            due = self._caught_up(due, until, quiet, itself=True)
         self._due, self._woken_at, self._now = due, woken, until
+
+    def _caught_up(self, due: float, now: float, wanted: int, *, itself: bool = False) -> float:
+        """When the next look is due; those before `now` were left out, since it was quiet. itself: as was that at it."""
+        if due < now or (itself and due == now):
+            interval = self.scaler.interval
+            due += ceil((now - due) / interval) * interval
+            due += interval if itself and due <= now else 0.0
+            self.scaler.passed(due - interval, wanted)
+        return due
 
     def finish(self, until: float) -> float:
         """Goes on until `until` has passed and every job is done; returns when that was.
