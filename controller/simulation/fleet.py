@@ -107,7 +107,8 @@ class Fleet:
         configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
         calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
         quiet: int | None = None
-        control = min(due, self._wake_at, self._next_change)
+        wake = self._wake_at
+        control = min(due, wake, self._next_change)
         while True:
             end = events[0][0]
             if end <= control and end <= at:
@@ -128,12 +129,16 @@ class Fleet:
                 if wish == quiet:
                     continue
                 due = self._caught_up(due, now, quiet)
+                if wake < now:
+                    woken, wake = wake, NEVER
             elif control <= at:
                 now = control
                 if quiet is not None:
                     due = self._caught_up(due, now, quiet)
+                    if wake < now:
+                        woken, wake = wake, NEVER
                 wish = None
-                if now < self._next_change and now in {due, self._wake_at}:
+                if now < self._next_change and (now == due or now == wake):  # noqa: SIM109  # a tuple is slower
                     wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                     if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
                         wish = None
@@ -143,11 +148,12 @@ class Fleet:
                     else:
                         due += interval
                         scaler.passed(now, wish)
-                    self._wake_at = NEVER
-                elif now >= min(due, self._wake_at, self._next_change):
-                    self._due, self._woken_at = due, woken
+                    wake = NEVER
+                elif now >= min(due, wake, self._next_change):
+                    self._due, self._woken_at, self._wake_at = due, woken, wake
                     control = self._control(now, at)
                     configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
+                    wake = self._wake_at
                     calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
                     quiet = None
                     continue
@@ -165,27 +171,33 @@ class Fleet:
                     continue
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if every is not None:
+                    if wake <= now and quiet is not None:
+                        woken, wake = wake, NEVER  # which was a glance that changed nothing
                     if now < woken + every:
-                        self._wake_at = min(self._wake_at, woken + every)
-                        control = min(control, self._wake_at)
+                        wake = min(wake, woken + every)
+                        control = control if quiet is not None else min(control, wake)
                     elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
                         woken = now
                     else:
-                        control = self._wake_at = now
+                        control = wake = now
                 if wish == quiet:
                     continue
                 if quiet is not None:
                     due = self._caught_up(due, now, quiet, itself=True)
             # What is wanted is another count than before, or there was a look.
             held_until = min(_held_until(wish, configured, up_at, down_at), quiet_until)
-            quiet = wish if now < held_until else None
-            control = min(due if quiet is None else held_until, self._wake_at, self._next_change)
+            if now < held_until:
+                quiet, control = wish, min(held_until, self._next_change)
+            else:
+                quiet, control = None, min(due, wake, self._next_change)
         if quiet is not None:
             due = self._caught_up(due, until, quiet, itself=True)
-        self._due, self._woken_at, self._now = due, woken, until
+            if wake <= until:
+                woken, wake = wake, NEVER
+        self._due, self._woken_at, self._wake_at, self._now = due, woken, wake, until
 
     def _caught_up(self, due: float, now: float, wanted: int, *, itself: bool = False) -> float:
-        """When the next look is due; those before `now` were left out, since it was quiet. itself: as was that at it."""
+        """When the next look is due; those before `now` were left out, since it was quiet. itself: that at it, too."""
         if due < now or (itself and due == now):
             interval = self.scaler.interval
             due += ceil((now - due) / interval) * interval
