@@ -138,7 +138,7 @@ class Fleet:
                     if wake < now:
                         woken, wake = wake, NEVER
                 wish = None
-                if now < self._next_change and (now == due or now == wake):  # noqa: SIM109  # a tuple is slower
+                if now < self._next_change and (now == due or now == wake):  # noqa: PLR1714, SIM109  # a tuple is slower
                     wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                     if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
                         wish = None
