@@ -77,7 +77,6 @@ class OwnPolicy:
     learn_at: float = math.inf
     up_at: float = 0.0
     down_at: float = 0.0
-    remembers: bool = False
     times_starts: bool = False
     answer_s: float = 0.2
     """How long the platform takes to accept a change: the cooldowns count from its answer, and not from the look."""
@@ -95,6 +94,7 @@ class OwnPolicy:
     _start_up_s: float | None = None
     _asked_at: float | None = None
     _window: float = 0.0
+    _kept_window: float = 0.0
 
     @classmethod
     def of(cls, policy: Policy, worker: WorkerPolicy, *, wakes: bool) -> OwnPolicy:
@@ -106,7 +106,7 @@ class OwnPolicy:
         if given is not None:
             self._service = ServiceTime(given, given, 0)
         self._window = self.policy.window(None)
-        self.remembers = self.policy.kept_window > 0
+        self._kept_window = self.policy.kept_window
         self.times_starts = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
         self.down_at = self._down_open
@@ -128,7 +128,7 @@ class OwnPolicy:
         if desired is None:
             desired = self._known[state] = self._decide(seen).desired
         if self._window:
-            self.down_at = max(self._down_open, self._held_until(configured))
+            self._plan_down(seen, recommended)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
             self.settled = is_wanted or (up and down and highest == _NO_WINDOW)
@@ -193,7 +193,7 @@ class OwnPolicy:
             since=0.0,
             unbroken_since=0.0,
             remembered_at=seen.now,
-            window=self.policy.kept_window,
+            window=self._kept_window,
             recommendations=past,
             start_up_s=self._start_up_s,
         )
@@ -221,15 +221,22 @@ class OwnPolicy:
             self._note(now, recommended)
         if since < 0:
             return _NOT_YET_KNOWN
-        while past and past[0][0] < now - self.policy.kept_window:
+        while past and past[0][0] < now - self._kept_window:
             past.popleft()
-        # The window may be the shorter one, and become longer again.
-        return max(recommended, next((highest for at, highest in past if at >= since), 0))
+        for at, highest in past:
+            if at >= since:  # the window may be the shorter one, and become longer again
+                return max(recommended, highest)
+        return recommended
 
-    def _held_until(self, configured: int) -> float:
+    def _plan_down(self, seen: Seen, recommended: int) -> None:
         """Until when the window keeps so many: as long as a recommendation of as many is in it."""
-        kept = next((at for at, replicas in reversed(self._past) if replicas >= configured), -math.inf)
-        return max(kept, 0.0) + self._window  # before the first window is over, nothing goes
+        if recommended < seen.configured:
+            kept = next((at for at, replicas in reversed(self._past) if replicas >= seen.configured), 0.0)
+        elif seen.notified:
+            return  # it left nothing behind
+        else:
+            kept = seen.now
+        self.down_at = max(self._down_open, kept + self._window)  # before the first window is over, nothing goes
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s

@@ -21,7 +21,6 @@ class _Rule:
     learn_at: float = NEVER
     up_at: float = 0.0
     down_at: float = 0.0
-    remembers: bool = True
     times_starts: bool = False
     settled: bool = False
     calm: Calm = field(default_factory=dict)

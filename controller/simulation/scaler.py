@@ -39,9 +39,8 @@ class Scaler(Protocol):
     interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
     two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
     nothing, however much time went by. calm: how many workers are wanted; so many need not be asked about. up_at,
-    down_at: before, more or fewer are wanted in vain. remembers: whether what was wanted in vain matters later on.
-    times_starts: whether it looks how long workers take to start. learn_at: when it wants to be told again of the jobs
-    that ended, and be asked.
+    down_at: before, more or fewer are wanted in vain. times_starts: whether it looks how long workers take to start.
+    learn_at: when it wants to be told again of the jobs that ended, and be asked.
     """
 
     interval: float
@@ -51,7 +50,6 @@ class Scaler(Protocol):
     learn_at: float
     up_at: float
     down_at: float
-    remembers: bool
     times_starts: bool
 
     def look(self, seen: Seen) -> int:

@@ -91,7 +91,6 @@ class Scripted:
     learn_at: float = float("inf")
     up_at: float = 0.0
     down_at: float = 0.0
-    remembers: bool = True
     times_starts: bool = True
     looks: list[tuple[float, int, int, int, bool]] = field(default_factory=list)
 
@@ -118,7 +117,6 @@ class Sleepless:
     calm: Calm = field(default_factory=dict)
     up_at: float = 0.0
     down_at: float = 0.0
-    remembers: bool = True
     times_starts: bool = True
 
     def __post_init__(self) -> None:
