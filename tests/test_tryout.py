@@ -245,6 +245,7 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--thin"), "write --load too"),
         (("simulate", "static:2", "--plot", "out.pdf"), ".png or .svg"),
         (("simulate", "static:2", "--span", "soon"), "is not a duration"),
+        (("simulate", "static:2", "--workload", "poisson:rate=1/d", "--span", "1s"), "holds no job"),
         (("simulate", "static:2", "--load", "0"), "is not above 0"),
         (("plan", str(POLICY), "missing.yaml"), "there is no such file"),
         (("tune", str(POLICY)), "--wait"),

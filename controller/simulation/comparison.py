@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from controller.policy_text import ConfigurationError, Problem
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
 from controller.simulation.figures import Elasticity, Figures, Price, Spread
@@ -107,7 +108,7 @@ def compare(
     """Runs all of them.
 
     Raises:
-        ConfigurationError: the workload turns out not to be what it claims to be.
+        ConfigurationError: the workload turns out not to be what it claims to be, or to be empty.
     """
     began = time.process_time()
     schedules, runs = _schedules(contenders, setting)
@@ -125,6 +126,8 @@ def compare(
                 schedule.take(chunk, last, wants_waits=cap in clairvoyants)
             if progress is not None:
                 progress(last)
+    if not jobs:
+        raise ConfigurationError([Problem(workload.name, "holds no job in that time; take a longer one")])
     until = max(last, workload.span_s or 0.0)
     for schedule in schedules.values():
         _finish(schedule, until)

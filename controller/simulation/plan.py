@@ -67,7 +67,7 @@ def changes(plan: Plan) -> list[str]:
 def verdict(plan: Plan) -> str:
     """One line: what the edit buys, and for how much."""
     before, after = plan.before, plan.after
-    cost = _relative(before.paid_s, after.paid_s)
+    cost = _relative(before.dollars_a_month, after.dollars_a_month)
     wait = _relative(before.avoidable.mean, after.avoidable.mean, floor=_AT_LEAST_S)
     money = f"{after.dollars_a_month - before.dollars_a_month:+,.2f} $/month ({cost:+.0%})"
     waits = (
