@@ -200,7 +200,7 @@ def _add_check(commands: Any) -> None:
     )
     check.add_argument("--json", action="store_true", help="the same as one JSON object")
     time = check.add_mutually_exclusive_group()
-    time.add_argument("--service-time", type=tryout.duration, metavar="TIME", help="a job takes so long; default: 20s")
+    time.add_argument("--service-time", type=tryout.some_time, metavar="TIME", help="a job takes so long; default: 20s")
     time.add_argument("--from-database", action="store_true", help="measure how long a job takes, in DATABASE_URL")
     check.add_argument("--schema", action="store_true", help="print the policy's JSON Schema, for editors, and end")
 

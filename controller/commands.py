@@ -107,7 +107,9 @@ def _expectations(parsed: argparse.Namespace, policy: Policy) -> dict[str, Expec
         queues = {name: worker.queue for name, worker in policy.workers.items()}
         measured = answered(service_times(address, queues))
     return {
-        name: Expectation.of(worker, given_s=parsed.service_time, measured=measured.get(name))
+        name: Expectation.of(
+            worker, given_s=parsed.service_time, measured=measured.get(name), was_asked=parsed.from_database
+        )
         for name, worker in policy.workers.items()
     }
 

@@ -26,7 +26,7 @@ def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Doc
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        problem = "there is no such file; name the policy with --policy FILE, or AUTOSCALER_POLICY"
+        problem = "there is no such file; name the policy on the command line, or in AUTOSCALER_POLICY"
         raise ConfigurationError([Problem(str(path), problem)]) from None
     except (OSError, UnicodeDecodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

@@ -51,8 +51,10 @@ class Expectation:
     source: str
 
     @classmethod
-    def of(cls, worker: WorkerPolicy, *, given_s: float | None, measured: ServiceTime | None) -> Self:
-        """By what the command line says, else the database, else the policy, else an assumption."""
+    def of(
+        cls, worker: WorkerPolicy, *, given_s: float | None, measured: ServiceTime | None, was_asked: bool = False
+    ) -> Self:
+        """By what the command line says, else the database (if it was asked), else the policy, else an assumption."""
         if given_s is not None:
             return cls(worker, given_s, "as --service-time says")
         if measured is not None:
@@ -60,6 +62,9 @@ class Expectation:
             return cls(worker, measured.mean_s, words)
         if worker.service_time is not None:
             return cls(worker, worker.service_time, "as service_time says")
+        if was_asked:
+            nothing = "assumed, since no finished job was found that says so: are there started_at and completed_at?"
+            return cls(worker, _ASSUMED_S, nothing)
         return cls(worker, _ASSUMED_S, "assumed; write --service-time TIME or --from-database")
 
     @property

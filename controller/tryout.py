@@ -42,7 +42,7 @@ Jobs come from one of
 _TOUCHES = "touches: nothing; with --from-database it reads PostgreSQL. Exit 0 done, 2 wrong input.\n"
 _EXAMPLES = """\
 examples:
-  autoscaler simulate policy.yaml                                    # on a day and night of made-up jobs
+  autoscaler simulate policy.yaml                                    # on a week of made-up jobs
   autoscaler simulate policy.yaml balanced keda:target=3 --from-database --since 7d --html week.html
   autoscaler simulate tiers economy oracle --trace jobs.csv.gz --load 2 --plot week.png
 
@@ -89,7 +89,8 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
         "first two thirds of the workload, says how the policy does on the rest, which it has not seen, and how\n"
         "much that varies from week to week. The policy goes to stdout and is one that `check` accepts.\n\n"
         f"{_WORKLOAD}\nexample:\n"
-        f"  autoscaler tune --wait 60s --from-database --since 14d > policy.yaml\n\n{_TOUCHES}",
+        "  autoscaler tune --wait 60s --from-database --since 14d > tuned.yaml\n\n"
+        f"{_TOUCHES.replace('Exit 0 done,', 'Exit 0 done, 1 where nothing meets the goal,')}",
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
     goal = tune.add_mutually_exclusive_group(required=True)
@@ -116,7 +117,7 @@ def _add_workload(parser: Any) -> None:
     where.add_argument("--since", type=duration, default=7 * 86_400.0, metavar="TIME", help="of a database, default 7d")
     where.add_argument(
         "--span",
-        type=duration,
+        type=some_time,
         default=None,
         metavar="TIME",
         help="no more than so much; default 7d of a made-up one, all of a trace",
@@ -172,6 +173,14 @@ def duration(text: str) -> float:
         return float(days) * 86_400.0 if text.endswith("d") and days.isdigit() else seconds_of(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
+
+
+def some_time(text: str) -> float:
+    """Of a command line: a duration above 0."""
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    return seconds
 
 
 def _number(text: str) -> float:

@@ -32,6 +32,7 @@ def simulate(parsed: argparse.Namespace) -> int:
 
     contenders, worker = _contenders(parsed, parsed.policies or [_default_policy(), "oracle"])
     setting = _setting(parsed, worker, series=parsed.plot is not None or parsed.html is not None)
+    _check_outputs(parsed)
     try:
         if parsed.plot is not None:
             from controller.simulation.picture import check_suffix  # noqa: PLC0415  # it needs the extra
@@ -95,6 +96,15 @@ def tune(parsed: argparse.Namespace) -> int:
     return 0 if found.is_met else 1
 
 
+def _check_outputs(parsed: argparse.Namespace) -> None:
+    """Before anything is simulated; and a page never takes the place of what was named by mistake."""
+    if parsed.html is not None and parsed.html.suffix not in {".html", ".htm"}:
+        raise _wrong("--html", f"{parsed.html} must end in .html")
+    for option, path in (("--plot", parsed.plot), ("--html", parsed.html)):
+        if path is not None and not path.parent.is_dir():
+            raise _wrong(option, f"{path} cannot be written: there is no folder {path.parent}")
+
+
 def _default_policy() -> str:
     return os.environ.get("AUTOSCALER_POLICY") or "policy.yaml"
 
@@ -113,14 +123,20 @@ def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[
             except ConfigurationError:
                 continue  # it is said below
     maximum = parsed.max_workers or (worker.max_replicas if worker is not None else _MOST_WORKERS)
+    common = Common(maximum, parsed.worker, not parsed.no_wake, _hands(parsed, worker))
     for name in names:
         try:
-            contenders.append(read_contender(name, Common(maximum, parsed.worker, not parsed.no_wake), os.environ))
+            contenders.append(read_contender(name, common, os.environ))
         except ConfigurationError as error:
             problems += error.problems
     if problems:
         raise ConfigurationError(problems)
     return contenders, worker
+
+
+def _hands(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
+    """Jobs that a worker runs at once, whoever scales it: as the command line says, or the first file."""
+    return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
 def _setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, *, series: bool = False) -> Setting:
@@ -132,7 +148,7 @@ def _setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, *, series:
         start_up_s=parsed.start_up,
         drain_s=parsed.drain,
         start_failure=parsed.start_failure,
-        concurrency=parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1,
+        concurrency=_hands(parsed, worker),
         idle_first=parsed.idle_first,
         seed=parsed.seed,
     )

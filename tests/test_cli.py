@@ -87,7 +87,7 @@ async def test_check_names_everything_that_is_wrong_and_exits_2(tmp_path: Path) 
 async def test_check_of_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     ran = await autoscaler("check", cwd=tmp_path)
     assert ran.code == 2
-    assert "policy.yaml: there is no such file; name the policy with" in ran.err
+    assert "policy.yaml: there is no such file; name the policy on the command line" in ran.err
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"", b"- 1"])

@@ -225,15 +225,25 @@ async def _undated(names: Mapping[str, sql.Composable], ask: Ask) -> int:
     return 0
 
 
+_MUCH_OF_IT = 0.55
+"""Of the window: if no job came for so long from its beginning, the table may be younger, or was pruned."""
+
+
 def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Workload:
     finished = sorted(service for service in read.services if not math.isnan(service))
     if not finished:
         none = f"no job of {queue.table} that became ready in the last {duration_text(since_s)} is finished"
         raise _refusal("--since", f"{none} ({_jobs(read.unfinished)} unfinished); give a longer one")
     median, start = quantile(finished, 0.5), read.arrivals[-1] if read.is_cut else 0.0
+    silence_s = 0.0 if read.is_cut else read.arrivals[-1]
+    known_for = duration_text(60.0 * math.ceil((since_s - silence_s) / 60))
     arrivals = array("d", (arrival - start for arrival in reversed(read.arrivals)))
     services = array("d", (median if math.isnan(service) else service for service in reversed(read.services)))
     notes = (
+        (
+            silence_s > _MUCH_OF_IT * since_s,
+            f"no job came in the first {silence_s / 3600:.3g} h; if the table does not reach back: --since {known_for}",
+        ),
         (read.is_cut, f"only the newest {_jobs(limit)} were read, and the window begins with them"),
         (
             read.unfinished,

@@ -133,7 +133,7 @@ def compare(
         _finish(schedule, until)
     each = setting.platform.concurrency
     figures = [
-        _of_fleet(contender.name, runs[index], setting)
+        _of_fleet(contender.name, runs[index], setting, until)
         if index in runs
         else _of_clairvoyant(contender.name, schedules[contender.maximum], setting, work / each, until)
         for index, contender in enumerate(contenders)
@@ -186,7 +186,7 @@ def _finish(schedule: _Schedule, until: float) -> None:
         fleet.account.settle(Levels(levels.times[:within], levels.heights[:within]), end)
 
 
-def _of_fleet(name: str, fleet: Fleet, setting: Setting) -> Figures:
+def _of_fleet(name: str, fleet: Fleet, setting: Setting, until: float) -> Figures:
     platform = setting.platform
     return Figures.of(
         name,
@@ -195,6 +195,7 @@ def _of_fleet(name: str, fleet: Fleet, setting: Setting) -> Figures:
         start_up_s=platform.start_up_s,
         slo_s=setting.slo_s,
         price=setting.price,
+        span_s=until,
     )
 
 
@@ -205,6 +206,7 @@ def _of_clairvoyant(name: str, schedule: _Schedule, setting: Setting, work_s: fl
         name=name,
         jobs=schedule.demand.jobs,
         unfinished=0,
+        span_s=until,
         end_s=max(until, schedule.demand.last_end),
         work_s=work_s,
         paid_s=seer.cost_s,
@@ -222,6 +224,7 @@ def _of_clairvoyant(name: str, schedule: _Schedule, setting: Setting, work_s: fl
         at_zero=0.0,
         at_cap=0.0,
         most=seer.most,
+        cap=schedule.demand.cap,
         lost_s=0.0,
         given_back=0,
         elasticity=Elasticity(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),

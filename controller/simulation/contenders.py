@@ -26,11 +26,15 @@ _BUILT_IN = re.compile(r"[a-z][a-z_-]*(:.*)?")
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What contenders take from the command line: maximum: where they name none; worker: which one of a policy."""
+    """What contenders take from the command line.
+
+    maximum: where they name none. worker: which one of a policy. concurrency: jobs that a worker runs at once.
+    """
 
     maximum: int = 5
     worker: str | None = None
     wakes: bool = True
+    concurrency: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
 def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
     def make(options: Mapping[str, Any], common: Common) -> Contender:
         maximum = options["max"]
-        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **fields(options)})
+        hands = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
+        made = fields({**options, "concurrency": common.concurrency})
+        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **hands, **made})
         policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
         is_woken = common.wakes and options["wake"] > 0
         return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=is_woken))
@@ -123,7 +129,7 @@ def _tiers(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _recut(options: Mapping[str, Any]) -> dict[str, Any]:
     """d_k = k x wait / service: so many jobs are a wait of `wait` for k workers."""
-    each, most = options["wait"] / options["service"], options["max"]
+    each, most = options["wait"] * options["concurrency"] / options["service"], options["max"]
     return {**_with_cooldowns(options), "tiers": tiers_for([(k, k * each) for k in range(1, most)], most)}
 
 

@@ -7,6 +7,7 @@ waits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,11 +110,15 @@ class Elasticity:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one policy on one workload. Times in seconds, money in dollars, shares from 0 to 1."""
+    """Of one policy on one workload. Times in seconds, money in dollars, shares from 0 to 1.
+
+    span_s: of the workload; end_s: when the last job was done.
+    """
 
     name: str
     jobs: int
     unfinished: int
+    span_s: float
     end_s: float
     work_s: float
     paid_s: float
@@ -131,6 +136,7 @@ class Figures:
     at_zero: float
     at_cap: float
     most: int
+    cap: int
     lost_s: float
     given_back: int
     elasticity: Elasticity
@@ -138,13 +144,22 @@ class Figures:
 
     @classmethod
     def of(
-        cls, name: str, account: Account, *, concurrency: int, start_up_s: float, slo_s: float, price: Price
+        cls,
+        name: str,
+        account: Account,
+        *,
+        concurrency: int,
+        start_up_s: float,
+        slo_s: float,
+        price: Price,
+        span_s: float,
     ) -> Figures:
         end = account.end_s or 1.0
         return cls(
             name=name,
             jobs=account.jobs,
             unfinished=account.unfinished,
+            span_s=span_s,
             end_s=account.end_s,
             work_s=account.work_s / concurrency,
             paid_s=account.paid_s,
@@ -162,6 +177,7 @@ class Figures:
             at_zero=account.at_zero_s / end,
             at_cap=account.at_cap_s / end,
             most=account.most_paid,
+            cap=account.cap,
             lost_s=account.lost_s,
             given_back=account.given_back,
             elasticity=Elasticity.of(account.together),
@@ -173,7 +189,8 @@ class Figures:
 
     @property
     def dollars_a_month(self) -> float:
-        return self.dollars * _MONTH_S / self.end_s if self.end_s else 0.0
+        """Of as many jobs a month as the workload has."""
+        return self.dollars * _MONTH_S / self.span_s if self.span_s else 0.0
 
     @property
     def late_share(self) -> float:
@@ -183,8 +200,10 @@ class Figures:
         return count * _DAY_S / self.end_s if self.end_s else 0.0
 
     def worth(self, value: float) -> float:
-        """J(v), in units of the work."""
-        return (self.paid_s + value * self.avoidable.total) / self.work_s if self.work_s else 0.0
+        """J(v), in units of the work; infinite where not all of it was done, or there was none."""
+        if self.unfinished or not self.work_s:
+            return math.inf
+        return (self.paid_s + value * self.avoidable.total) / self.work_s
 
     def as_object(self) -> dict[str, Any]:
         """For --json; the keys say their units."""
@@ -192,7 +211,8 @@ class Figures:
             "name": self.name,
             "jobs": self.jobs,
             "unfinished_jobs": self.unfinished,
-            "span_s": _rounded(self.end_s),
+            "span_s": _rounded(self.span_s),
+            "end_s": _rounded(self.end_s),
             "work_s": _rounded(self.work_s),
             "worker_hours": _rounded(self.paid_s / _HOUR_S),
             "paid_s": _rounded(self.paid_s),
@@ -216,12 +236,17 @@ class Figures:
             "share_at_zero": _rounded(self.at_zero),
             "share_at_cap": _rounded(self.at_cap),
             "most_workers": self.most,
+            "max_workers": self.cap,
             "lost_work_s": _rounded(self.lost_s),
             "given_back_jobs": self.given_back,
             "elasticity": self.elasticity.as_object(),
-            "J": {f"{value:g}": _rounded(self.worth(value)) for value in WORTHS},
+            "J": {f"{value:g}": _known(self.worth(value)) for value in WORTHS},
             "clairvoyant": self.is_clairvoyant,
         }
+
+
+def _known(value: float) -> float | None:
+    return _rounded(value) if math.isfinite(value) else None
 
 
 def _rounded(value: float) -> float:

@@ -68,12 +68,12 @@ def verdict(plan: Plan) -> str:
     """One line: what the edit buys, and for how much."""
     before, after = plan.before, plan.after
     cost = _relative(before.dollars_a_month, after.dollars_a_month)
-    wait = _relative(before.avoidable.mean, after.avoidable.mean, floor=_AT_LEAST_S)
+    # With another maximum, another part of the waits is forced by it: then all of them count.
+    old, new = (one.avoidable if before.cap == after.cap else one.waits for one in (before, after))
+    beyond = "beyond what max_replicas forces, " if before.cap == after.cap else ""
+    wait = _relative(old.mean, new.mean, floor=_AT_LEAST_S)
     money = f"{after.dollars_a_month - before.dollars_a_month:+,.2f} $/month ({cost:+.0%})"
-    waits = (
-        f"jobs wait {seconds(after.avoidable.mean)} instead of {seconds(before.avoidable.mean)} "
-        "beyond what max_replicas forces, on average"
-    )
+    waits = f"jobs wait {seconds(new.mean)} instead of {seconds(old.mean)} {beyond}on average"
     if after.unfinished > before.unfinished:
         return f"worse: {after.unfinished:,} jobs would never be done"
     cheaper, dearer, sooner, later = cost < -_AS_GOOD_AS, cost > _AS_GOOD_AS, wait < -_AS_GOOD_AS, wait > _AS_GOOD_AS
@@ -83,7 +83,7 @@ def verdict(plan: Plan) -> str:
         return f"better: {money}, {waits}"
     if (dearer and not sooner) or (later and not cheaper):
         return f"worse: {money}, {waits}"
-    spent = (after.paid_s - before.paid_s) / (before.avoidable.total - after.avoidable.total)
+    spent = (after.paid_s - before.paid_s) / (old.total - new.total)
     worth = (
         f"worth it if a job's second of waiting is worth {'more' if dearer else 'less'} than {spent:.3g} worker-seconds"
     )
@@ -201,11 +201,16 @@ def _rhythm(policy: Policy) -> dict[str, str]:
 
 def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
     """What is in force besides tiers and queue, by its key in the file."""
+    silent = {("rate_limit", "keys")}
+    if worker.target_wait is not None:  # idle_off stands in their place
+        silent |= {("scale_down", "cooldown"), ("scale_down", "stabilization_window")}
+        if worker.scale_down.idle_off is None:
+            yield "scale_down.idle_off", "the measured start-up time"
 
     def walk(value: object, path: Sequence[str]) -> Iterator[tuple[str, str]]:
         if isinstance(value, BaseModel):
             for name in type(value).model_fields:
-                if path or name not in _IS_OF:
+                if (path or name not in _IS_OF) and (*path, name) not in silent:
                     yield from walk(getattr(value, name), (*path, name))
         elif value is not None:
             yield ".".join(path), duration_text(value) if isinstance(value, float) else str(value)

@@ -149,7 +149,8 @@ def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
         row = [figures.name]
         for value in WORTHS:
             worth = figures.worth(value)
-            row.append(f"{worth:.3f}{'*' if worth == best[value] else ' '}")
+            known = f"{worth:.3f}{'*' if worth == best[value] else ' '}"
+            row.append(known if math.isfinite(worth) else "- ")
         if bound is not None:
             row += [_over_least(figures, value, bound) for value in WORTHS]
         rows.append(row)
@@ -207,6 +208,8 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
     yield "Too few, too many: by how much of the need on average, and in how much of the time (SPEC's theta and tau)."
     if bound is not None:
         yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
+    if len({figures.cap for figures in comparison.figures}) > 1:
+        yield "The maxima differ: avoidable waits, and J with them, are beyond what each policy's own forces."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]
     for figures in unfinished:
         yield f"{figures.name} left {figures.unfinished:,} jobs waiting for ever; their waits are counted to the end."

@@ -28,6 +28,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_LINE = 65_536
 _A_DATE_S = 100_000_000
 """Three years: what begins later than that was counted from 1970."""
+_MOST_MINUTES = 3_000_000
 _KINDS = (("t",), ("minute", "count"))
 _FORMS = "`t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
 _SIGMA = 1.0
@@ -210,6 +211,8 @@ def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
             rows.refuse(
                 f"t begins at {arrival:.15g} s, which is a date; subtract the first t from all, so that it is 0"
             )
+        if arrival >= 2 * _A_DATE_S:
+            rows.refuse(f"t is {arrival:.15g} s, more than six years; is it in milliseconds? divide it")
         number += 1
         if number > MOST_JOBS:
             rows.refuse(f"is the row of more than {MOST_JOBS:,} jobs; cut the file into parts")
@@ -241,8 +244,8 @@ def _counts(rows: _Rows) -> Iterator[tuple[int, int]]:
         if len(row) != width:
             rows.refuse_row(row, "")
         minute, count = _number(row[minute_place]), _number(row[count_place])
-        if not (0 <= minute < _A_DATE_S and minute.is_integer()):
-            must = f"a whole number from the start, 0 to {_A_DATE_S:,}"
+        if not (0 <= minute < _MOST_MINUTES and minute.is_integer()):
+            must = f"a whole number from the start, 0 to {_MOST_MINUTES:,}"
             rows.refuse_number(row, "minute", must)
         if minute <= last:
             again = "stands there twice" if minute == last else f"comes after {last:.15g}"

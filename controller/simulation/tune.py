@@ -105,7 +105,7 @@ def search(
     seen, unseen = halves(workload)
     measured = measure(seen)
     if measured.jobs < 100 or measure(unseen).jobs < 20:
-        words = "has too few jobs to search on and to hold some out; take a longer window"
+        words = "has too few jobs in one of the parts, to search on and to hold out; take a window with more of them"
         raise ConfigurationError([Problem(workload.name, words)])
     if measured.jobs > _MOST_JOBS:
         seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
@@ -208,7 +208,9 @@ def _by_tiers(worker: WorkerPolicy, service_s: float, wait: float, up: float, do
 
 def _by_target(worker: WorkerPolicy, service_s: float, wait: float, idle_off: float) -> Candidate:
     candidate: dict[str, Any] = {"target_wait": duration_text(wait)}
-    if worker.queue.table is None:  # nobody could measure it there
+    if worker.service_time is not None:
+        candidate["service_time"] = duration_text(worker.service_time)
+    elif worker.queue.table is None:  # nobody could measure it there
         candidate["service_time"] = duration_text(round(max(service_s, 0.01), 3))
     return {**candidate, "scale_down": {"idle_off": duration_text(idle_off)}, "aim": (wait, idle_off, 0.0)}
 

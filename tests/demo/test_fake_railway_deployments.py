@@ -247,6 +247,6 @@ async def test_the_old_deployment_serves_in_the_meantime() -> None:
     async with railway(1) as (fake, client):
         await client.data(DEPLOY, **PLACE)
         active = (await client.state())["activeDeployments"]
-        assert [each["status"] for each in active] == ["SUCCESS"]
+        assert active[-1]["status"] == "SUCCESS", "the new one may be on its way by now"
         await until(client.running, 1)
         assert fake.worker.running == 2

@@ -61,7 +61,9 @@ AIMED = policy(tiers=None, target_wait="60s", service_time="20s")
             [
                 "tiers are given up for target_wait",
                 "scale_up.cooldown: 30s → 0s",
-                "scale_down.cooldown: 2m → 0s",
+                "scale_down.cooldown: 2m → not set",
+                "scale_down.stabilization_window: 0s → not set",
+                "scale_down.idle_off: not set → the measured start-up time",
                 "target_wait: not set → 1m",
                 "service_time: not set → 20s",
             ],
