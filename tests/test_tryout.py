@@ -128,6 +128,34 @@ def test_plan_says_what_changes_in_words_and_in_figures(run: Run, trace: Path, s
     assert said["new"]["avoidable_wait"]["mean_s"] < said["old"]["avoidable_wait"]["mean_s"]
 
 
+def test_another_maximum_is_judged_by_all_of_the_waits(run: Run, tmp_path: Path, trace: Path) -> None:
+    """What a lower one forces is no merit of it."""
+    few = tmp_path / "few.yaml"
+    few.write_text(POLICY.read_text().replace("${MAX_WORKERS:-5}", "1"))
+    lines = run("plan", "tests/none.yaml", few, "--trace", trace)
+    assert lines.code == 2
+    verdict = run("plan", POLICY, few, "--trace", trace, "--load", "1.5").out.splitlines()[-1]
+    assert "better" not in verdict
+    assert "beyond what max_replicas forces" not in verdict
+
+
+def test_who_leaves_jobs_undone_has_no_figure_of_merit(run: Run, trace: Path) -> None:
+    nobody = json.loads(run("simulate", "static:0", "tiers", "--trace", trace, "--json").out)["policies"][0]
+    assert nobody["unfinished_jobs"] == 140
+    assert set(nobody["J"].values()) == {None}
+
+
+def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: Path) -> None:
+    """So that one by name is the same as one in a file."""
+    same = tmp_path / "same.yaml"
+    same.write_text(
+        "workers: {w: {service: s, queue: {table: jobs, wake_on: jobs}, max_replicas: 5, target_wait: 20s,"
+        " jobs_per_worker: 4, scale_down: {idle_off: 10s}}}"
+    )
+    by_name, in_file = json.loads(run("simulate", "balanced", same, "--span", "3h", "--json").out)["policies"]
+    assert by_name["paid_s"] == in_file["paid_s"]
+
+
 def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> None:
     ran = run("tune", POLICY, "--wait", "60s", "--workload", "poisson", "--span", "6h", "--weeks", "2")
     assert (ran.code, ran.err) == (0, "")
@@ -244,6 +272,9 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", str(POLICY), "--from-database"), "DATABASE_URL: is not set"),
         (("simulate", "static:2", "--thin"), "write --load too"),
         (("simulate", "static:2", "--plot", "out.pdf"), ".png or .svg"),
+        (("simulate", "static:2", "--html", "policy.yaml"), "must end in .html"),
+        (("simulate", "static:2", "--html", "/nowhere/at/all.html"), "there is no folder"),
+        (("simulate", "static:2", "--span", "0s"), "is no time at all"),
         (("simulate", "static:2", "--span", "soon"), "is not a duration"),
         (("simulate", "static:2", "--workload", "poisson:rate=1/d", "--span", "1s"), "holds no job"),
         (("simulate", "static:2", "--load", "0"), "is not above 0"),
