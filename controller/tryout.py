@@ -51,6 +51,16 @@ examples:
 
 def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> None:
     """simulate, plan, tune. `make` makes a command's parser as all others are made."""
+    for parser in (
+        _simulate(commands, make, policy_path),
+        _plan(commands, make),
+        _tune(commands, make, policy_path),
+    ):
+        _add_workload(parser)
+        _add_platform(parser)
+
+
+def _simulate(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any:
     simulate = make(
         commands,
         "simulate",
@@ -67,6 +77,10 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
     simulate.add_argument(
         "--bound", action="store_true", help="also the least that any policy can reach, by a linear program (slow)"
     )
+    return simulate
+
+
+def _plan(commands: Any, make: Callable[..., Any]) -> Any:
     plan = make(
         commands,
         "plan",
@@ -79,6 +93,10 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
     plan.add_argument("new", metavar="NEW", type=Path, help="the policy as it shall be")
     plan.add_argument("--markdown", action="store_true", help="for a comment on a pull request")
     plan.add_argument("--json", action="store_true", help="as one JSON object")
+    return plan
+
+
+def _tune(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any:
     tune = make(
         commands,
         "tune",
@@ -103,9 +121,7 @@ def add_commands(commands: Any, make: Callable[..., Any], policy_path: Path) -> 
         help="what to search among, default %(default)s",
     )
     tune.add_argument("--weeks", type=_some, default=8, metavar="N", help="resampled weeks for the spread, default 8")
-    for parser in (simulate, plan, tune):
-        _add_workload(parser)
-        _add_platform(parser)
+    return tune
 
 
 def _add_workload(parser: Any) -> None:

@@ -27,9 +27,9 @@ async def save(
 ) -> None:
     """policy.yaml as it was in force, cycles.jsonl as the log had them, jobs.csv as `--trace` reads it.
 
-    Time begins with the first cycle.
+    Time begins with the first cycle, and there was one.
     """
-    began = datetime.fromisoformat(lines[0]["at"]) if lines else datetime.now().astimezone()
+    began = datetime.fromisoformat(lines[0]["at"])
     jobs = await (await queue.execute(_JOBS, {"began": began})).fetchall()
 
     def in_force(match: re.Match[str]) -> str:

@@ -99,7 +99,9 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
                 await asyncio.wait({play, told}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             finished = await _ended(play)
             print(await _closing_summary(stage, seen, finished=finished))
-            if record is not None:
+            if record is not None and not seen.lines:
+                print("nothing is recorded: it ended before the first cycle")
+            elif record is not None:
                 await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
                 print(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml")
     if told.done():
