@@ -42,6 +42,8 @@ _GOODBYE_S = 1.0
 _LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _SLOWEST_QUERY_S = 2.0
+_OLDEST_INTERVALS = 3
+"""What a standby of PostgreSQL shows may be this many intervals old; older, it is no reading."""
 _SLOWEST_CRON_S = 3600.0
 """`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
 
@@ -125,7 +127,9 @@ def _queue_and_platform(
 ) -> tuple[PostgresQueue, RailwayPlatform]:
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(0.25, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
-    queue = PostgresQueue(settings.database_url.get_secret_value(), timeout_s=timeout)
+    queue = PostgresQueue(
+        settings.database_url.get_secret_value(), timeout_s=timeout, oldest_s=_OLDEST_INTERVALS * policy.interval
+    )
     stack.push_async_callback(queue.close)
     try:
         client = RailwayClient(

@@ -109,6 +109,8 @@ class Cycle:
             "stale_shown": self.queue.shown(self.queue.stale) if self.queue else None,
             "processing_shown": self.queue.shown(self.queue.processing) if self.queue else None,
             "max_workers": self.max_workers,
+            "remarks": [{"about": one.about, "text": one.text} for one in self.queue.remarks] if self.queue else None,
+            "standby_lag_s": self.queue.lag_s if self.queue else None,
             "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,

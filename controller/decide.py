@@ -60,6 +60,7 @@ class Situation:
     now: float
     rate: Rate
     service: ServiceTime | None = None
+    unmeasured: str = ""
 
 
 _NEARLY = 1e-9
@@ -147,7 +148,7 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
 
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
-    return Situation(policy, observed.replicas, history, now, observed.rate, observed.service)
+    return Situation(policy, observed.replicas, history, now, observed.rate, observed.service, observed.unmeasured)
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
@@ -193,7 +194,12 @@ def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
         stay = "the count stays" if situation.replicas.configured else "1 worker finds it out"
-        words = f"{queue.sentence}, and how long one takes is not known yet, so {stay}"
+        unknown = (
+            f"cannot be measured, because {situation.unmeasured} (write service_time)"
+            if situation.unmeasured
+            else "is not known yet"
+        )
+        words = f"{queue.sentence}, and how long one takes {unknown}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.replicas.leaving)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from controller.model import Direction, Intent, Lease, Replicas, ServiceTime
 from controller.policy import WorkerPolicy
-from controller.ports import Clock, Queue, Report, Unavailable
+from controller.ports import Clock, NotMeasurable, Queue, Report, Unavailable
 from controller.trouble import Beat
 
 _READ_AGAIN_S = 60.0
@@ -24,6 +24,8 @@ class JobTime:
 
     def __init__(self, worker: str, policy: WorkerPolicy, queue: Queue, clock: Clock, report: Report) -> None:
         self.known: ServiceTime | None = policy.given_service
+        self.why_not = ""
+        """Why it cannot be measured at all; "" as long as it may be."""
         self._worker = worker
         self._policy = policy
         self._queue = queue
@@ -44,10 +46,15 @@ class JobTime:
             self._read_at = self._clock.monotonic()
             try:
                 self.known = await self._queue.service_time(self._policy.queue) or self.known
+            except NotMeasurable as no:
+                if no.why != self.why_not:
+                    self._report("service_time_unmeasurable", worker=self._worker, message=str(no))
+                self.why_not = no.why
             except Unavailable as unavailable:
                 if self._beat.lasted(str(unavailable), self._clock.monotonic()) is not None:
                     self._report("service_time_unreadable", worker=self._worker, message=str(unavailable))
             else:
+                self.why_not = ""
                 self._beat.over()
         return self.known
 

@@ -118,12 +118,25 @@ class ServiceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about a queue that a person should know and that changes no reading.
+
+    about: one word, the same however the text changes: statuses, timezone, claims, standby, service_time, oldest_age_s.
+    """
+
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueDepth:
     """One reading of a queue: jobs that may be claimed now, jobs being worked on, the wait of the oldest ready job.
 
     stale: claimed jobs that nobody works on any more; they are no part of the depth. limit: counting stopped there, so
     that a count that reached it says "so many, and perhaps more" (None: nothing was counted by us). At the limit the
-    age is that of the oldest job that was counted.
+    age is that of the oldest job that was counted. lag_s: how far a hot standby is behind its primary; None: it was no
+    standby. unnamed: why a depth of 0 is doubtful, where the queue never had a job with a status that the policy names
+    and has others that say that work is left; "" otherwise.
     """
 
     pending: int
@@ -131,6 +144,9 @@ class QueueDepth:
     oldest_age_s: float | None = None
     stale: int = 0
     limit: int | None = field(default=None, compare=False)
+    lag_s: float | None = field(default=None, compare=False)
+    unnamed: str = field(default="", compare=False)
+    remarks: tuple[Remark, ...] = field(default=(), compare=False)
 
     @property
     def depth(self) -> int:
@@ -153,7 +169,9 @@ class QueueDepth:
         named = self.jobs(self.depth)
         parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
         stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
-        return f"{named} ({', '.join([*parts, *stale])})" if parts or stale else named
+        behind = [f"read from a standby {self.lag_s:.0f} s behind"] if self.lag_s is not None else []
+        every = [*parts, *stale, *behind]
+        return f"{named} ({', '.join(every)})" if every else named
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +270,13 @@ def _stepped(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """service: None where nobody knows how long a job takes, or asks."""
+    """service: None where it is not known how long a job takes, or not asked. unmeasured: why it cannot be measured."""
 
     queue: QueueDepth
     replicas: Replicas
     rate: Rate = None
     service: ServiceTime | None = None
+    unmeasured: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +310,7 @@ class History:
     count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
     to a change, or did not make it, and to which count; setbacks: how many of these in a row. unseen_stop: the
     deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
-    smoothed; None: never measured.
+    smoothed; None: never measured. queue_seen: the identity of the queue in which jobs were last seen.
     """
 
     last_up: float | None = None
@@ -308,6 +327,7 @@ class History:
     setbacks: int = 0
     unseen_stop: str | None = None
     start_up_s: float | None = None
+    queue_seen: str = ""
 
     def carried_on(self, now: float, *, window: float, gap: float) -> History:
         """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""

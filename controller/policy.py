@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from controller.model import ServiceTime
 from controller.policy_limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, shared_keys
 from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
-from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, split_name
+from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
 from controller.policy_scale import (
     IDLE_OFF_TEXT,
     ScaleDown,
@@ -39,7 +39,9 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "RateLimit",
     "ScaleDown",
     "ScaleUp",
+    "Statuses",
     "Tier",
+    "TimeColumn",
     "WorkerPolicy",
     "duration_text",
     "effective",
@@ -50,6 +52,7 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
+_TIMES = tuple(name for name in Columns.model_fields if name not in {"status", "priority"})
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
@@ -276,6 +279,7 @@ def _part_at(path: Path) -> type[Part] | None:
         ("*", "tiers", "*"): Tier,
         ("*", "queue"): Queue,
         ("*", "queue", "columns"): Columns,
+        **{("*", "queue", "columns", name): TimeColumn for name in _TIMES},
         ("*", "queue", "statuses"): Statuses,
         ("*", "scale_up"): ScaleUp,
         ("*", "scale_down"): ScaleDown,
@@ -320,7 +324,9 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
 
 
 def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
-    if isinstance(value, BaseModel):
+    if isinstance(value, TimeColumn) and value.unit is None:
+        yield path, value.name
+    elif isinstance(value, BaseModel):
         for key, name in _keys(type(value)).items():
             if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
                 continue

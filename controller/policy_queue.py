@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from controller.policy_parts import Duration, Part, Positive
+from controller.policy_sql import condition_problem, session_lock_problem
 from controller.policy_text import Path
 
 PRESETS = (
@@ -33,8 +35,8 @@ _A_TABLE_PER_QUEUE = frozenset({"absurd", "pgmq"})
 NAME_BYTES = 63
 """What is longer, PostgreSQL cuts off in a name, and does not notify on."""
 _TABLE = re.compile(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)')
-# Those of a transaction go with it; these stay with the session, which is one that we keep, or a pooler's.
-_SESSION_LOCK = re.compile(r'\b(pg_(?:try_)?advisory_lock(?:_shared)?)"?\s*\(', re.IGNORECASE)
+_ZONE = re.compile(r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)*")
+_SHORTEST_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.1, 60.0
 
 
 def _printable(text: str) -> str:
@@ -72,31 +74,107 @@ def _table(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_printable)]
+def _zone(name: str) -> str:
+    # PostgreSQL also takes UTC+3, and means three hours west of it.
+    if not _ZONE.fullmatch(name) or len(name) > NAME_BYTES:
+        words = "is not the name of a time zone; write one such as Europe/Helsinki, or UTC"
+        raise PydanticCustomError("timezone", "{text}", {"text": words})
+    return name
+
+
 QueueName = Annotated[str, StringConstraints(min_length=1, max_length=127), AfterValidator(_printable)]
 Prefix = Annotated[str, StringConstraints(max_length=NAME_BYTES), AfterValidator(_name)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=NAME_BYTES), AfterValidator(_name)]
 Table = Annotated[str, StringConstraints(min_length=1), AfterValidator(_table)]
 
 
-class Columns(Part):
-    """The column names. Where scheduled_for is unset, scheduled_for or run_at is used if there is one.
+def _unit(value: object) -> object:
+    if value not in {"s", "ms"}:
+        raise PydanticCustomError("unit", "is not a unit of time that is known here; write s or ms (since 1970)")
+    return value
 
-    locked_at: when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at.
+
+def _condition(text: str) -> str:
+    problem = condition_problem(text)
+    if problem is not None:
+        raise PydanticCustomError("where", "{text}", {"text": problem})
+    return text
+
+
+def _timeout(seconds: float) -> float:
+    if not _SHORTEST_TIMEOUT_S <= seconds <= _LONGEST_TIMEOUT_S:
+        words = f"must be 100ms to {_LONGEST_TIMEOUT_S:g}s; a cycle waits for the reading"
+        raise PydanticCustomError("timeout", "{text}", {"text": words})
+    return seconds
+
+
+class TimeColumn(Part):
+    """A column that holds times: its name, and for numbers since 1970 their unit (s or ms)."""
+
+    mends: ClassVar[Mapping[str, str]] = {"column": "write name", "units": "write unit"}
+    name: Identifier
+    unit: Annotated[Literal["s", "ms"], BeforeValidator(_unit)] | None = None
+
+
+def _named(value: object) -> object:
+    if not isinstance(value, str | Mapping | TimeColumn):
+        words = "is not a column; write its name, or {name: scheduled, unit: s} where it holds numbers"
+        raise PydanticCustomError("column", "{text}", {"text": words})
+    return {"name": value} if isinstance(value, str) else value
+
+
+Time = Annotated[
+    TimeColumn,
+    BeforeValidator(_named),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/TimeColumn"}]}),
+]
+
+
+class Columns(Part):
+    """The column names. A time may be a name, or {name: scheduled, unit: s} where the column holds numbers.
+
+    scheduled_for: when a job is due; where it is unset, scheduled_for or run_at is used if there is one. locked_at:
+    when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at. started_at, completed_at:
+    from when to when a job was worked on, for the service time; where they are unset, started_at, and completed_at or
+    finished_at. updated_at: when a row was last changed: stands in for a completed_at that there is not. priority: what
+    jobs are claimed by first; it has to be there, and no reading goes by it.
     """
 
     status: Identifier = "status"
-    scheduled_for: Identifier | None = None
-    created_at: Identifier | None = None
-    locked_at: Identifier | None = None
+    scheduled_for: Time | None = None
+    created_at: Time | None = None
+    locked_at: Time | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    updated_at: Time | None = None
+    priority: Identifier | None = None
+
+
+def _value(value: object) -> object:
+    """A status column may hold numbers or true and false, and YAML reads them as such."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else value
+
+
+Status = Annotated[
+    str,
+    BeforeValidator(_value),
+    AfterValidator(_printable),
+    WithJsonSchema({"type": ["string", "integer", "boolean"]}),
+]
 
 
 class Statuses(Part):
-    """Which values of the status column count as waiting, as being worked on, and as failed for good."""
+    """Which values of the status column count as waiting, as being worked on, and as failed for good.
 
-    pending: tuple[Text, ...] = Field(default=("pending",), min_length=1)
-    processing: tuple[Text, ...] = Field(default=("processing",), min_length=1)
-    failed: tuple[Text, ...] = Field(default=("failed",), min_length=1)
+    finished: values of jobs that are done; nothing counts them, and nothing wonders about them.
+    """
+
+    pending: tuple[Status, ...] = Field(default=("pending",), min_length=1)
+    processing: tuple[Status, ...] = Field(default=("processing",), min_length=1)
+    failed: tuple[Status, ...] = ("failed",)
+    finished: tuple[Status, ...] = ()
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -129,6 +207,11 @@ def _known_preset(name: str) -> str:
     raise PydanticCustomError("preset", "{text}", {"text": f"is no queue library that is known here; {mend}"})
 
 
+Condition = Annotated[
+    str, StringConstraints(min_length=1, max_length=5_000, strip_whitespace=True), AfterValidator(_condition)
+]
+
+
 class Queue(Part):
     """Where the jobs are: in a `table` of yours, in the tables of a library that is known (`preset`), or as `sql` says.
 
@@ -136,7 +219,9 @@ class Queue(Part):
     the columns pending and processing, and oldest_age_s where there is one. queues: which ones of the library's; all
     where none is named. schema_name, prefix: where the library's tables are, if not where it puts them by itself.
     count_limit: jobs; a deeper backlog is shown as this many and more. stale_after: a job that was claimed longer ago
-    is not being worked on any more.
+    is not being worked on any more. where: a condition on the rows of the table, in SQL; others are no jobs of this
+    queue. timezone: in which zone a timestamp without a zone is written. timeout: how long a reading may take; 2s where
+    it is unset.
     """
 
     mends: ClassVar[Mapping[str, str]] = {
@@ -156,6 +241,9 @@ class Queue(Part):
     wake_on: Identifier | None = None
     count_limit: Positive = 10_000
     stale_after: Duration | None = None
+    where: Condition | None = None
+    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    timeout: Annotated[Duration, AfterValidator(_timeout)] | None = None
 
     @model_validator(mode="after")
     def _in_one_place(self) -> Self:
@@ -163,6 +251,12 @@ class Queue(Part):
         if problems:
             raise PydanticCustomError("queue", "does not say where", {"problems": problems})
         return self
+
+    @property
+    def identity(self) -> str:
+        """Which jobs are meant, of a table: 16 digits that change when another table, condition or status is named."""
+        meant = (self.table, self.where, self.columns.status, self.statuses.pending, self.statuses.processing)
+        return hashlib.sha256(repr(meant).encode()).hexdigest()[:16]
 
     @property
     def kind(self) -> str:
@@ -178,7 +272,8 @@ def _queue_problems(queue: Queue) -> Iterator[tuple[Path, str]]:
         yield (), f"{says}; write one of table: NAME, preset: {PRESETS[-4]} (or another library), sql: a query"
         return
     (kind,) = given
-    for names, where in ((("queues", "schema", "prefix"), "preset"), (("columns", "statuses"), "table")):
+    of_tables = ("columns", "statuses", "where", "timezone")
+    for names, where in ((("queues", "schema", "prefix"), "preset"), (of_tables, "table")):
         for name in names:
             field = "schema_name" if name == "schema" else name
             if field in queue.model_fields_set and kind != where:
@@ -202,8 +297,6 @@ def _query_problems(queue: Queue, sql: str) -> Iterator[tuple[Path, str]]:
         yield ("count_limit",), "is for the query to say; count over a subquery that ends in LIMIT"
     if "\0" in sql:
         yield ("sql",), "holds a character that no query can have"
-    lock = _SESSION_LOCK.search(sql)
+    lock = session_lock_problem(sql)
     if lock is not None:
-        name = lock[1].lower()
-        mend = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
-        yield ("sql",), f"calls {name}, and the lock would stay with the connection; {mend}"
+        yield ("sql",), lock

@@ -32,6 +32,14 @@ class Unavailable(Exception):  # noqa: N818  # a state of the world, and the wor
         super().__init__(f"{source}: {text}")
 
 
+class NotMeasurable(Unavailable):
+    """How long a job takes cannot be measured at this queue, now or later; the policy has to say it."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(Source.QUEUE, f"how long a job takes cannot be measured, because {why}; write service_time")
+
+
 class NotSent(Unavailable):
     """The change certainly did not happen: no byte of it arrived, or it was turned away unread."""
 
@@ -67,7 +75,11 @@ class Queue(Protocol):
         """
 
     async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
-        """How long the newest finished jobs took; None: no job has finished yet, or the table does not say."""
+        """How long the newest finished jobs took; None: no job has finished yet.
+
+        Raises:
+            NotMeasurable: it cannot be measured at this queue.
+        """
 
     async def close(self) -> None:
         """Lets go of what it holds; the next reading takes it up again."""
@@ -126,13 +138,15 @@ class Recalled(NamedTuple):
 class Note:
     """What a cycle has seen: the recommendation (None: no queue), the configured count, whether jobs are worked on.
 
-    started_in: how many seconds the workers took to start that this cycle sees running for the first time.
+    started_in: how many seconds the workers took to start that this cycle sees running for the first time. queue_seen:
+    the identity of the queue in which it has seen jobs; "" where it has seen none.
     """
 
     recommended: int | None
     count: int
     working: bool = False
     started_in: float | None = None
+    queue_seen: str = ""
 
 
 class Keep(NamedTuple):

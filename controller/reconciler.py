@@ -52,7 +52,7 @@ from controller.ports import (
     Source,
     Unavailable,
 )
-from controller.trouble import Beat
+from controller.trouble import Beat, Said
 from controller.waiting import believe_the_stop, not_yet, still_open
 
 _BLIND_CYCLES = 3
@@ -109,6 +109,7 @@ class Reconciler:
         self._unsent: set[str] = set()
         self._stopped: dict[str, str | None] = {}
         self._rate_beat = Beat()
+        self._remarks = Said()
         self._blind = 0
         self._gap = gap
         self._short_since: float | None = None
@@ -146,8 +147,11 @@ class Reconciler:
             account.queue = await self._depth()
         except Unavailable:
             return NothingKnown()
+        if account.queue.unnamed:
+            return NothingKnown()  # whether jobs were ever seen there, the journal knows
         now = seen.recalled.now + self._world.clock.monotonic() - seen.at
-        observed = Observation(account.queue, seen.replicas, await self._read_usage(account), account.service)
+        rate, why_not = await self._read_usage(account), self._job_time.why_not
+        observed = Observation(account.queue, seen.replicas, rate, account.service, why_not)
         self._decide(account, observed, seen.recalled._replace(now=now))
         if account.decided.changes_something and account.decided.desired != seen.in_vain:
             return None
@@ -261,17 +265,37 @@ class Reconciler:
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
             account.replicas = reading
-        account.queue = await self._depth()
+        depth = await self._depth()
+        self._tell_remarks(depth)
+        if depth.unnamed:
+            await self._refuse_doubtful(depth)
+        account.queue = depth
         account.service = await self._job_time.read()  # after the depth, which all workers ask for at once
         if isinstance(reading, Unavailable):
             raise reading
-        return Observation(account.queue, reading, service=account.service)
+        return Observation(depth, reading, service=account.service, unmeasured=self._job_time.why_not)
+
+    async def _refuse_doubtful(self, depth: QueueDepth) -> None:
+        """A queue that is read as empty may well be, if jobs were seen in it before.
+
+        Raises:
+            Unavailable: none ever were, and it has rows that say that work is left.
+        """
+        recalled = await self._world.journal.recall(self.worker)
+        if recalled.history.queue_seen != self.policy.queue.identity:
+            raise Unavailable(Source.QUEUE, depth.unnamed)
+
+    def _tell_remarks(self, depth: QueueDepth) -> None:
+        for remark in self._remarks.new(depth.remarks, self._world.clock.monotonic()):
+            self._world.report("queue_warning", worker=self.worker, about=remark.about, message=remark.text)
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
         replicas, queue = observed.replicas, observed.queue
         recommended = recommend(self.policy, queue, observed.service, replicas.configured, replicas.leaving)
         started_in = self._start_up.seen(replicas, lease)
-        note = Note(recommended, replicas.configured, working=queue.processing > 0, started_in=started_in)
+        seen = self.policy.queue.identity if queue.depth or queue.stale else ""
+        working = queue.processing > 0
+        note = Note(recommended, replicas.configured, working=working, started_in=started_in, queue_seen=seen)
         return await self._world.journal.remember(self.worker, note, self._keep, lease)
 
     def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:

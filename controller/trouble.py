@@ -6,11 +6,11 @@ Pure: time is an argument, so that an outage of hours is a table in a test.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from controller.cycle import Cycle, Outcome
-from controller.model import Reason
+from controller.model import Reason, Remark
 from controller.ports import Source
 
 BEAT_S = 60.0
@@ -20,6 +20,9 @@ CONTROLLER = "controller"
 
 _MANY = 100
 """Kinds of trouble remembered within one stretch: a bug that words itself anew each time must not fill the memory."""
+_HOLDS_S = 3600.0
+"""A remark that was gone for less is the same one."""
+_FIGURES = re.compile(r"\d[\d.,]*\+?(?: ?(?:ms|min|s|m|h)\b)?")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 _AT_FAULT: Mapping[Reason, str] = {
@@ -84,6 +87,26 @@ class Beat:
 
     def over(self) -> None:
         self._said.clear()
+
+
+class Said:
+    """Remarks that were made; each is made once for as long as it holds, whatever its figures are meanwhile."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], float] = {}
+
+    def new(self, remarks: Iterable[Remark], now: float) -> list[Remark]:
+        """Those that were not made within the last hour in which they held; `now` is monotonic."""
+        found = []
+        for remark in remarks:
+            key = remark.about, _FIGURES.sub("0", remark.text)
+            last = self._last.pop(key, None)
+            self._last[key] = now
+            if last is None or now - last > _HOLDS_S:
+                found.append(remark)
+            if len(self._last) > _MANY:
+                del self._last[next(iter(self._last))]
+        return found
 
 
 class Recovery(NamedTuple):

@@ -1,39 +1,53 @@
-"""PostgreSQL: how many jobs wait and run, for all workers in one round trip on one connection."""
+"""PostgreSQL: how many jobs wait and run, for all workers in one round trip on one connection.
+
+What is slow is read beside the others, each on a connection of its own, so that it keeps nothing else waiting.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres_connection import (
-    AS_PLANNED,
-    BY_INDEX,
-    CONNECT_TIMEOUT_S,
-    Answer,
-    Reader,
-    read_within,
-    setting,
-)
-from controller.adapters.postgres_rights import tables_named
+from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Answer, setting
+from controller.adapters.postgres_durations import finished_within
+from controller.adapters.postgres_lane import CannotConnect, Lane
 from controller.adapters.postgres_service_time import measured
-from controller.adapters.postgres_words import in_words
+from controller.adapters.postgres_survey import Survey, survey_of
 from controller.adapters.queues.far import FarCounts, Stops, Wanted
-from controller.adapters.queues.places import Located, located, table_names
-from controller.adapters.queues.query import depth_of
-from controller.model import QueueDepth, Rest, ServiceTime
+from controller.adapters.queues.own_table import OwnTable
+from controller.adapters.queues.places import Located, located
+from controller.adapters.queues.query import reading_of
+from controller.model import QueueDepth, Remark, Rest, ServiceTime
 from controller.policy import Queue as QueuePolicy
-from controller.ports import Source, Unavailable
+from controller.ports import NotMeasurable, Source, Unavailable
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0
 _PATIENT_S = 10.0
 """Where a person waits for one answer."""
+_SURVEY_S = 0.5
+"""The longest that one statement of a survey may take within a cycle."""
+_MOST_ASIDE = 10
+"""Connections beside the one that reads all quick queues."""
+_KEEP_ASIDE_S = 60.0
+_SLOW_SHARE = 0.5
+"""Of its timeout: a reading that took longer is taken aside."""
+_QUICK_SHARE = 0.1
+"""Of its timeout: one that took less goes along with the others again."""
+
+# On an idle primary nothing is replayed, and the last transaction gets old without any lag: what was received is
+# replayed, and there is a process that receives.
+_LAG = """
+SELECT CASE WHEN pg_is_in_recovery() THEN
+  CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+  ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 'infinity') END END::float8
+"""
 
 
 @dataclass(eq=False)
@@ -43,22 +57,44 @@ class _Asked:
     queue: QueuePolicy
     wanted: Wanted
     stops: Stops
-    answer: QueueDepth | Unavailable | None = None
+    timeout_s: float
+    answer: asyncio.Future[QueueDepth | Unavailable] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def tell(self, answer: QueueDepth | Unavailable) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class _Looked(NamedTuple):
+    """A survey of a queue, and until when it holds."""
+
+    survey: Survey
+    until: float
 
 
 class PostgresQueue:
     """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
 
-    def __init__(self, dsn: str, *, timeout_s: float) -> None:
+    def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf) -> None:
+        """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag."""
         self._dsn = dsn
         self._timeout_s = timeout_s
-        self._kept: Reader | None = None
+        self._oldest_s = oldest_s
+        self._main = Lane(dsn, self._changed)
+        self._aside: list[Lane] = []
+        self._places_aside = asyncio.Semaphore(_MOST_ASIDE)
         self._located: dict[str, tuple[Located, float]] = {}
+        self._own: dict[str, OwnTable] = {}
+        self._looked: dict[str, _Looked] = {}
+        self._named: set[str] = set()
         self._far = FarCounts()
         self._waiting: list[_Asked] = []
+        self._serving: asyncio.Task[None] | None = None
         self._failed_last: set[str] = set()
-        # One connection serves all queues of the database, one reading at a time.
-        self._turn = asyncio.Lock()
+        self._slow: set[str] = set()
+        self._known: set[str] = set()
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
@@ -67,29 +103,178 @@ class PostgresQueue:
         beyond is for people to see: it is counted up to `limit` as often as that costs little (see queues/far.py).
         Readings that are asked for at the same moment share one round trip.
         """
-        asked = _Asked(queue, Wanted(_key(queue), limit), Stops.near(limit, enough, busy))
-        if asked.wanted.key in self._failed_last:
-            await asyncio.sleep(0)  # whoever can be read goes first, and waits for nobody else
-            async with self._turn:
-                asked.answer = await self._alone(asked)
+        timeout_s = self._timeout_s if queue.timeout is None else queue.timeout
+        asked = _Asked(queue, Wanted(_key(queue), limit), Stops.near(limit, enough, busy), timeout_s)
+        self._known.add(asked.wanted.key)
+        if asked.wanted.key in self._failed_last | self._slow or queue.timeout is not None:
+            await asyncio.sleep(0)  # what can be read goes first, and waits for nothing else
+        if self._goes_aside(asked):
+            await self._answer_aside(asked)
+        elif asked.wanted.key in self._failed_last:
+            async with self._main.turn:
+                asked.tell(await self._alone(self._main, asked))
         else:
-            await self._along(asked)
-        if isinstance(asked.answer, Unavailable):
-            raise asked.answer
-        assert asked.answer is not None, "whoever has the turn answers everybody"
-        return asked.answer
+            self._waiting.append(asked)
+            if self._serving is None or self._serving.done():
+                self._serving = asyncio.create_task(self._serve())
+        answer = await asked.answer
+        if isinstance(answer, Unavailable):
+            raise answer
+        return await self._with_remarks(queue, answer)
 
-    async def _along(self, asked: _Asked) -> None:
-        """With all others that are asked for in this moment."""
-        self._waiting.append(asked)
+    def _goes_aside(self, asked: _Asked) -> bool:
+        """What is slow, or may be, is no company for others; where there are no others, it stays."""
+        may_be_slow = asked.wanted.key in self._slow or asked.queue.timeout is not None
+        return may_be_slow and len(self._known) > 1
+
+    async def _serve(self) -> None:
+        """Answers what waits, batch after batch; what a failed batch leaves unanswered is asked one by one."""
+        while self._waiting:
+            batch: list[_Asked] = []
+            try:
+                async with self._main.turn:
+                    await asyncio.sleep(0)  # what is asked for in this moment goes along
+                    batch, self._waiting = [one for one in self._waiting if not one.answer.done()], []
+                    left = await self._answer_all(batch)
+                await asyncio.gather(*map(self._answer_aside, left))
+            except BaseException as error:
+                for one in batch:  # a bug, or the end of the program: of all who wait for an answer
+                    if not one.answer.done():
+                        one.answer.set_exception(error)
+                raise
+
+    async def _answer_all(self, batch: Sequence[_Asked]) -> list[_Asked]:
+        """In one round trip; returns those that something slow among them leaves without an answer."""
+        loop = asyncio.get_running_loop()
+        if len(batch) > 1:
+            began = loop.time()
+            try:
+                answers = await self._main.guarded(
+                    None, lambda: self._depths(self._main, batch, self._timeout_s), self._timeout_s
+                )
+            except CannotConnect as unavailable:
+                answers = [unavailable] * len(batch)
+            except Unavailable:
+                answers = []
+            if loop.time() - began > _SLOW_SHARE * self._timeout_s:
+                # One of them, or all together, and nothing says which: each is measured by itself.
+                self._slow |= {one.wanted.key for one in batch}
+            for one, answer in zip(batch, answers, strict=False):
+                one.tell(answer)
+        left = [one for one in batch if not one.answer.done()]
+        if any(one.wanted.key in self._slow for one in left) and len(left) > 1:
+            return left
+        for one in left:
+            one.tell(await self._alone(self._main, one))
+        return []
+
+    async def _answer_aside(self, asked: _Asked) -> None:
+        """On a connection of its own; where none is left for it, when it has its turn on the one that all share."""
         try:
-            async with self._turn:
-                await asyncio.sleep(0)  # whoever asks in this moment goes along
-                if asked.answer is None:
-                    await self._answer_all(asked)
+            async with asyncio.timeout(asked.timeout_s):
+                await self._places_aside.acquire()
+        except TimeoutError:
+            words = (
+                f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {asked.timeout_s:g} s"
+            )
+            asked.tell(Unavailable(Source.QUEUE, words))
+            return
+        lane = self._aside.pop() if self._aside else Lane(self._dsn, self._changed)
+        try:
+            answer = await self._alone(lane, asked)
         finally:
-            if asked in self._waiting:
-                self._waiting.remove(asked)
+            self._places_aside.release()
+            lane.idle_since = asyncio.get_running_loop().time()
+            self._aside.append(lane)
+        if isinstance(answer, CannotConnect):
+            async with self._main.turn:
+                answer = await self._alone(self._main, asked)
+        asked.tell(answer)
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        before = asyncio.get_running_loop().time() - _KEEP_ASIDE_S
+        idle = [lane for lane in self._aside if lane.idle_since < before or lane.is_lost]
+        self._aside = [lane for lane in self._aside if lane not in idle]
+        for lane in idle:
+            await lane.drop()
+
+    async def _alone(self, lane: Lane, asked: _Asked) -> QueueDepth | Unavailable:
+        loop, key = asyncio.get_running_loop(), asked.wanted.key
+        began = loop.time()
+        answer: QueueDepth | Unavailable
+        try:
+            (answer,) = await lane.guarded(
+                asked.queue, lambda: self._depths(lane, [asked], asked.timeout_s), asked.timeout_s
+            )
+        except Unavailable as unavailable:
+            answer = unavailable
+        took = (loop.time() - began) / asked.timeout_s
+        if took > _SLOW_SHARE:
+            self._slow.add(key)
+        elif took < _QUICK_SHARE:
+            self._slow.discard(key)
+        if isinstance(answer, Unavailable):
+            self._failed_last.add(key)
+        else:
+            self._failed_last.discard(key)
+        return answer
+
+    async def _depths(self, lane: Lane, batch: Sequence[_Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
+        depths = await self._counted(lane, [(one.queue, one.stops) for one in batch], timeout_s)
+        now = asyncio.get_running_loop().time()
+        near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
+        due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
+        if due:
+            await self._count_on(lane, due, now, timeout_s)
+        return [
+            replace(self._far.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s)
+            if _was_counted(depth)
+            else depth
+            for one, depth in zip(batch, depths, strict=True)
+        ]
+
+    async def _count_on(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
+        """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
+        for one in due:
+            self._far.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+            try:
+                stops = Stops(one.wanted.limit, one.wanted.limit)
+                (depth,) = await self._counted(lane, [(one.queue, stops)], timeout_s)
+            except (psycopg.Error, Unavailable):
+                if lane.is_lost:
+                    raise
+            else:
+                if _was_counted(depth):
+                    self._far.keep(one.wanted, depth, now)
+
+    async def _counted(
+        self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Stops]], timeout_s: float
+    ) -> list[QueueDepth | Unavailable]:
+        """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
+        statements = [setting(BY_INDEX)]
+        place_of: dict[int, int] = {}
+        for index, (queue, stops) in enumerate(queues):
+            if queue.sql is None:
+                place_of[index] = len(statements)
+                statements.append((await self._find(lane, queue, timeout_s)).place.depth(*stops))
+        lag_at = len(statements) + 1
+        statements += [setting(AS_PLANNED), sql.SQL(_LAG).format()]
+        for index, (queue, _) in enumerate(queues):
+            if queue.sql is not None:
+                place_of[index] = len(statements) + 2
+                statements += _own_query(queue.sql)
+        answers = await (await lane.reader()).read(statements, timeout_s)
+        ((lag_s,),) = answers[lag_at].rows
+        self._refuse_what_is_old(lag_s)
+        return [_depth(queue, stops, answers[place_of[index]], lag_s) for index, (queue, stops) in enumerate(queues)]
+
+    def _refuse_what_is_old(self, lag_s: float | None) -> None:
+        if lag_s is None or lag_s <= self._oldest_s:
+            return
+        behind = f"{lag_s:.0f} s behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
+        words = f"is a standby that is {behind}, more than {self._oldest_s:g} s (3 intervals)"
+        raise Unavailable(Source.QUEUE, f"{words}; set DATABASE_URL to the primary's address")
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
         """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
@@ -99,8 +284,8 @@ class PostgresQueue:
         """
         if queue.sql is not None:
             return Rest(None, None, limit)
-        async with self._turn:
-            scheduled, failed = await self._guarded(queue, lambda: self._rest_of(queue, limit))
+        located = await self._located_for(queue)
+        ((scheduled, failed),) = await self._answered(queue, located.place.rest(limit))
         return Rest(scheduled, failed, limit)
 
     async def channels(self, queue: QueuePolicy) -> tuple[str, ...]:
@@ -109,8 +294,7 @@ class PostgresQueue:
             return (queue.wake_on,)
         if queue.preset is None:
             return ()
-        async with self._turn:
-            return (await self._guarded(queue, lambda: self._find(queue))).channels
+        return (await self._located_for(queue)).channels
 
     async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
         """Of all queues that can tell: one that cannot be read now takes no other's wake-ups away.
@@ -133,30 +317,60 @@ class PostgresQueue:
         """The depth query as it is sent, with counts that stop there: for doctor, who asks for its plan."""
         if queue.sql is not None:
             return sql.Composed([sql.SQL(queue.sql)])
-        async with self._turn:
-            return (await self._guarded(queue, lambda: self._find(queue))).place.depth(limit)
+        return (await self._located_for(queue)).place.depth(limit)
+
+    async def own(self, queue: QueuePolicy) -> OwnTable | None:
+        """How a table of the user's own is read; None of any other queue.
+
+        Raises:
+            Unavailable: it could not be looked up.
+        """
+        return (await self._located_for(queue)).own if queue.table is not None else None
 
     async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
-        """For how many seconds a job has been worked on, at most, as far as anybody can tell."""
+        """For how many seconds a job has been worked on, at most; None where that is not known.
+
+        Nor is it where a claim of a dead worker would not end by itself: its age is no length of a job.
+        """
         if queue.sql is not None:
             return None
-        async with self._turn:
-            return await self._guarded(queue, lambda: self._longest_claim(queue, limit))
+        place = (await self._located_for(queue)).place
+        statement = place.longest_claim(limit) if place.tells_the_dead else None
+        if statement is None:
+            return None
+        ((seconds,),) = await self._answered(queue, statement)
+        return None if seconds is None else max(0.0, float(seconds))
 
-    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
-        """How long the newest finished jobs took; None: none has finished, or the table does not say.
+    async def finished_within(self, queue: QueuePolicy) -> float | None:
+        """How many seconds 99 of 100 finished jobs took at most; None where no finished job says it.
 
         Raises:
             Unavailable: also where it takes too long.
         """
-        if queue.table is None:
+        own = await self.own(queue)
+        if own is None:
             return None
-        async with self._turn:
-            return await self._guarded(queue, lambda: self._service_time(queue))
+        async with self._main.turn:
+            return await self._main.guarded(
+                queue, lambda: finished_within(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
+            )
 
-    async def _service_time(self, queue: QueuePolicy) -> ServiceTime | None:
-        tables = await tables_named({(name.schema, name.name) for name in table_names(queue)}, self._ask)
-        return await measured(tables[0], self._ask) if tables else None
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        """How long the newest finished jobs took; None: none has finished yet.
+
+        Raises:
+            NotMeasurable: the queue does not say how long a job takes.
+            Unavailable: also where it takes too long.
+        """
+        own = await self.own(queue)
+        if own is None:
+            raise NotMeasurable(f"a {queue.kind} does not say when its jobs began and ended")
+        if why := own.unmeasured():
+            raise NotMeasurable(why)
+        async with self._main.turn:
+            return await self._main.guarded(
+                queue, lambda: measured(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
+            )
 
     async def notify(self, channel: str) -> None:
         """Sends a notification from the connection that reads, as a worker's client would.
@@ -164,162 +378,108 @@ class PostgresQueue:
         Raises:
             Unavailable: it could not be sent.
         """
-        async with self._turn:
-            await self._guarded(None, lambda: self._notify(channel))
 
-    async def _notify(self, channel: str) -> None:
-        await (await self._reader()).notify(channel, self._timeout_s)
+        async def send() -> None:
+            await (await self._main.reader()).notify(channel, self._timeout_s)
+
+        async with self._main.turn:
+            await self._main.guarded(None, send, self._timeout_s)
 
     async def close(self) -> None:
-        await self._drop()
+        """Lets go of all connections; the next reading opens one again."""
+        for lane in (self._main, *self._aside):
+            await lane.drop()
+        self._aside.clear()
 
-    async def _answer_all(self, first: _Asked) -> None:
-        """Everybody who waits, in one round trip; where somebody spoils it, each is asked alone."""
-        batch = [first, *(one for one in self._waiting if one is not first)]
-        self._waiting = []
-        if len(batch) > 1:
-            try:
-                answers: Sequence[QueueDepth | Unavailable | None]
-                answers = await self._guarded(None, lambda: self._depths(batch), len(batch))
-            except Unavailable:
-                answers = [await self._cannot_connect()] * len(batch)
-            for one, answer in zip(batch, answers, strict=True):
-                one.answer = answer
-        for one in batch:
-            if one.answer is None:
-                one.answer = await self._alone(one)
-
-    async def _cannot_connect(self) -> Unavailable | None:
-        """Why nobody can be asked, so that there is no need to ask each; None: it was one of the queries."""
-        try:
-            await self._guarded(None, self._reader)
-        except Unavailable as unavailable:
-            return unavailable
-        return None
-
-    async def _alone(self, asked: _Asked) -> QueueDepth | Unavailable:
-        answer: QueueDepth | Unavailable
-        try:
-            (answer,) = await self._guarded(asked.queue, lambda: self._depths([asked]))
-        except Unavailable as unavailable:
-            answer = unavailable
-        if isinstance(answer, Unavailable):
-            self._failed_last.add(asked.wanted.key)
-        else:
-            self._failed_last.discard(asked.wanted.key)
-        return answer
-
-    async def _guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], readings: int = 1) -> T:
-        """What is asked, in time and once more where the kept connection has died.
+    async def survey(self, queue: QueuePolicy) -> Survey:
+        """What is worth knowing of it besides; nothing of a query.
 
         Raises:
-            Unavailable: for whatever reason, in words.
+            Unavailable: also where it takes too long.
         """
-        try:
-            # Connecting and reading have their own limits; this one is for what has none, such as to look up a name.
-            async with asyncio.timeout(2 * (CONNECT_TIMEOUT_S + read_within(readings, self._timeout_s))):
-                return await self._on_a_live_connection(ask)
-        except TimeoutError:
-            await self._drop()
-            raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
-        except UnicodeError:
-            raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
-        except psycopg.Error as error:
-            # The tables may have been changed under us: look at them afresh next time. Of several, each is asked alone.
-            if queue is not None:
-                self._located.pop(_key(queue), None)
-            if self._kept is not None and self._kept.is_lost:
-                await self._drop()
-            raise Unavailable(Source.QUEUE, in_words(error, queue, self._timeout_s)) from None
+        if queue.sql is not None:
+            return Survey()
+        located = await self._located_for(queue)
+        async with self._main.turn:
+            return await self._main.guarded(
+                queue, lambda: survey_of(queue, located, self._bounded(self._timeout_s)), self._timeout_s
+            )
 
-    async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
-        kept = self._kept is not None
-        try:
-            return await ask()
-        except psycopg.OperationalError:
-            # A connection that died between two readings is no news of the queue: once more on a new one.
-            if not kept or (self._kept is not None and not self._kept.is_lost):
-                raise
-            await self._drop()
-            return await ask()
+    async def _with_remarks(self, queue: QueuePolicy, depth: QueueDepth) -> QueueDepth:
+        """The reading, with what is known of the queue besides; a survey that is due is made first."""
+        standby = "DATABASE_URL leads to a hot standby: what it shows may be some seconds old, and it cannot wake us"
+        behind = (Remark("standby", standby),) if depth.lag_s is not None else ()
+        if queue.sql is not None:
+            return replace(depth, remarks=(*depth.remarks, *behind))
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        if depth.depth or depth.stale:
+            self._named.add(key)
+        looked = self._looked.get(key)
+        # As long as no job was seen that the policy names, an empty queue is doubtful, and looked at again each time.
+        is_doubtful = key not in self._named and queue.table is not None
+        is_cheap = looked is None or looked.survey.words is None or looked.survey.words.is_small
+        if looked is None or now >= looked.until or (is_doubtful and is_cheap):
+            looked = await self._look(queue, looked)
+        words = looked.survey.words
+        if words is not None and words.named:
+            self._named.add(key)
+        unnamed = words.unnamed(queue.table) if words is not None and key not in self._named else ""
+        own = self._own.get(key)
+        zones = (Remark("timezone", own.zone_warning),) if own is not None and own.zone_warning else ()
+        remarks = (*depth.remarks, *behind, *zones, *looked.survey.remarks(queue))
+        return replace(depth, unnamed=unnamed, remarks=remarks)
 
-    async def _depths(self, batch: Sequence[_Asked]) -> list[QueueDepth | Unavailable]:
-        depths = await self._counted([(one.queue, one.stops) for one in batch])
-        now = asyncio.get_running_loop().time()
-        near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
-        due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
-        if due:
-            await self._count_on(due, now)
-        return [
-            self._far.complete(one.wanted, depth, one.stops) if _was_counted(depth) else depth
-            for one, depth in zip(batch, depths, strict=True)
-        ]
-
-    async def _count_on(self, due: Sequence[_Asked], now: float) -> None:
-        """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
-        for one in due:
-            self._far.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+    async def _look(self, queue: QueuePolicy, before: _Looked | None) -> _Looked:
+        """Whatever comes of it, the reading stands."""
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        found = before.survey if before is not None else Survey()
+        async with self._main.turn:
             try:
-                (depth,) = await self._counted([(one.queue, Stops(one.wanted.limit, one.wanted.limit))])
-            except (psycopg.Error, Unavailable):
-                if self._kept is None or self._kept.is_lost:
-                    raise
-            else:
-                if _was_counted(depth):
-                    self._far.keep(one.wanted, depth, now)
+                located = await self._main.guarded(
+                    queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s
+                )
+                found = await self._main.guarded(
+                    queue, lambda: survey_of(queue, located, self._bounded(_SURVEY_S)), self._timeout_s
+                )
+            except Unavailable:
+                pass  # what was known stays; the next survey may tell more
+        looked = _Looked(found, now + _LOOK_AGAIN_S)
+        self._looked[key] = looked
+        return looked
 
-    async def _counted(self, queues: Sequence[tuple[QueuePolicy, Stops]]) -> list[QueueDepth | Unavailable]:
-        """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
-        statements = [setting(BY_INDEX)]
-        place_of: dict[int, int] = {}
-        for index, (queue, stops) in enumerate(queues):
-            if queue.sql is None:
-                place_of[index] = len(statements)
-                statements.append((await self._find(queue)).place.depth(*stops))
-        statements.append(setting(AS_PLANNED))
-        for index, (queue, _) in enumerate(queues):
-            if queue.sql is not None:
-                place_of[index] = len(statements) + 2
-                statements += _own_query(queue.sql)
-        answers = await (await self._reader()).read(statements, self._timeout_s, counts=len(queues))
-        return [_depth(queue, stops, answers[place_of[index]]) for index, (queue, stops) in enumerate(queues)]
+    def _bounded(self, timeout_s: float) -> Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]:
+        return lambda statement: self._main.ask(statement, timeout_s, by_index=True)
 
-    async def _rest_of(self, queue: QueuePolicy, limit: int) -> tuple[int | None, int | None]:
-        statement = (await self._find(queue)).place.rest(limit)
-        *_, answer = await (await self._reader()).read([setting(BY_INDEX), statement], self._timeout_s)
-        ((scheduled, failed),) = answer.rows
-        return scheduled, failed
+    async def _located_for(self, queue: QueuePolicy) -> Located:
+        async with self._main.turn:
+            return await self._main.guarded(
+                queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s
+            )
 
-    async def _longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
-        statement = (await self._find(queue)).place.longest_claim(limit)
-        if statement is None:
-            return None
-        *_, answer = await (await self._reader()).read([setting(BY_INDEX), statement], self._timeout_s)
-        ((seconds,),) = answer.rows
-        return None if seconds is None else max(0.0, float(seconds))
+    async def _answered(self, queue: QueuePolicy, statement: sql.Composed) -> list[tuple[Any, ...]]:
+        async with self._main.turn:
+            return await self._main.guarded(
+                queue, lambda: self._main.ask(statement, self._timeout_s, by_index=True), self._timeout_s
+            )
 
-    async def _find(self, queue: QueuePolicy) -> Located:
-        """Looked up again now and then: a column that was added since makes no statement fail."""
+    async def _find(self, lane: Lane, queue: QueuePolicy, timeout_s: float) -> Located:
+        """Looked up again now and then: a column that was added since makes no statement fail.
+
+        With every reading, while nothing decides in which zone its times are: the next rows may.
+        """
         key, now = _key(queue), asyncio.get_running_loop().time()
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:
-            place = await located(queue, self._ask)
-            self._located[key] = place, now + _LOOK_AGAIN_S
+            place = await located(queue, lambda statement: lane.ask(statement, timeout_s), self._own.get(key))
+            undecided = place.own is not None and bool(place.own.undecided)
+            self._located[key] = place, now if undecided else now + _LOOK_AGAIN_S
+            if place.own is not None:
+                self._own[key] = place.own
         return place
 
-    async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
-        (answer,) = await (await self._reader()).read([statement], self._timeout_s)
-        return answer.rows
-
-    async def _reader(self) -> Reader:
-        if self._kept is None or self._kept.is_lost:
-            self._kept = await Reader.connect(self._dsn)
-        return self._kept
-
-    async def _drop(self) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.close()
+    def _changed(self, queue: QueuePolicy) -> None:
+        """The tables may have been changed under us: they are looked at afresh next time."""
+        self._located.pop(_key(queue), None)
 
 
 async def service_times(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, ServiceTime | None]:
@@ -330,9 +490,16 @@ async def service_times(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str
     """
     reader = PostgresQueue(dsn, timeout_s=_PATIENT_S)
     try:
-        return {name: await reader.service_time(queue) for name, queue in queues.items()}
+        return {name: await _if_measurable(reader, queue) for name, queue in queues.items()}
     finally:
         await reader.close()
+
+
+async def _if_measurable(reader: PostgresQueue, queue: QueuePolicy) -> ServiceTime | None:
+    try:
+        return await reader.service_time(queue)
+    except NotMeasurable:
+        return None
 
 
 def _own_query(text: str) -> list[sql.Composed]:
@@ -349,15 +516,16 @@ def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
     return isinstance(depth, QueueDepth) and depth.limit is not None
 
 
-def _depth(queue: QueuePolicy, stops: Stops, answer: Answer) -> QueueDepth | Unavailable:
+def _depth(queue: QueuePolicy, stops: Stops, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
     if queue.sql is not None:
         try:
-            return depth_of(answer.columns, answer.rows)
+            return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)
         except Unavailable as unavailable:
             return unavailable
     ((pending, age, processing, stale),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
-    return QueueDepth(pending, processing, max(0.0, float(age)) if known else None, stale, stops.waiting)
+    oldest = max(0.0, float(age)) if known else None
+    return QueueDepth(pending, processing, oldest, stale, stops.waiting, lag_s)
 
 
 def _key(queue: QueuePolicy) -> str:

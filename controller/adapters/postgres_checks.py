@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Reader, setting
-from controller.adapters.postgres_durations import finished_within, spans_of
 from controller.adapters.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.adapters.postgres_rights import Rights, Table, tables_named, values
-from controller.adapters.postgres_service_time import measured
 from controller.adapters.postgres_words import in_words
 from controller.adapters.queues.places import table_names
 from controller.findings import Finding, Level, error, ok, warning
 from controller.policy import WorkerPolicy
-from controller.ports import Source, Unavailable
+from controller.ports import NotMeasurable, Source, Unavailable
 
+T = TypeVar("T")
 _SLOW_MS = 250.0
+_ABOUT = {"service_time": "service time", "oldest_age_s": "age"}
 _MANY_DEAD = 10_000
 _LONG_TRANSACTION_S = 600.0
 _EXPLAIN: tuple[LiteralString, ...] = (
@@ -68,10 +68,10 @@ class QueueChecks:
 
     async def look(self, worker: WorkerPolicy) -> list[Finding]:
         """What is to say of it; where that breaks off, what was found until then, and why."""
-        findings = [await self._depth(worker)]
+        findings = await self._depth(worker)
         try:
             async for finding in self._beyond(worker, is_read=findings[0].level is not Level.ERROR):
-                findings.append(finding)  # noqa: PERF401  # what was found stays where the next one fails
+                findings.append(finding)  # what was found stays where the next one fails
         except psycopg.Error as failure:
             findings.append(unreadable(failure, worker, self.timeout_s))
         return findings
@@ -89,33 +89,45 @@ class QueueChecks:
                     yield finding
         for finding in await self._wakes(worker, tables):
             yield finding
+        own = await _if_known(self.queue.own(worker.queue))
+        if own is not None and own.verdicts and not own.zone_warning:
+            yield ok("timezone", own.zones)
         if worker.target_wait is not None and is_read:
-            yield await self._service_time(worker, tables)
+            yield await self._service_time(worker)
 
     async def longest_job(self, worker: WorkerPolicy) -> float | None:
-        """How many seconds jobs take, by those that are done and by those in work; None where neither tells."""
-        finished = await _if_known(self._finished(worker))
+        """How many seconds jobs take, by those that are done, and by those in work where a dead worker's claim ends.
+
+        None where neither tells.
+        """
+        finished = await _if_known(self.queue.finished_within(worker.queue))
         running = await _if_known(self.queue.longest_claim(worker.queue, worker.count_limit))
         return max(filter(None, (finished, running)), default=None)
-
-    async def _finished(self, worker: WorkerPolicy) -> float | None:
-        tables = await self._tables(worker, None) if worker.queue.table is not None else []
-        return await finished_within(tables[0], self._ask) if tables else None
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
         (answer,) = await self.reader.read([statement], self.timeout_s)
         return answer.rows
 
-    async def _depth(self, worker: WorkerPolicy) -> Finding:
+    async def _depth(self, worker: WorkerPolicy) -> list[Finding]:
+        """What was read, then what to know of it besides."""
         try:
             depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
         except Unavailable as unavailable:
-            return error("queue", str(unavailable))
+            return [error("queue", str(unavailable))]
+        besides = [
+            warning(_ABOUT.get(remark.about, remark.about), remark.text)
+            for remark in depth.remarks
+            if remark.about != "standby"  # which is said of the address
+        ]
+        if depth.unnamed:
+            others = [finding for finding in besides if finding.about != "statuses"]
+            return [error("queue", f"it is read as empty, and that is doubtful: {depth.unnamed}"), *others]
         age = f"; the oldest ready one has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""
         if depth.stale:
             says = f"{depth.sentence}{age}; the stale ones were claimed by workers that are gone"
-            return warning("queue", says, "have the library rescue them, or put them back by hand; they keep no worker")
-        return ok("queue", f"{depth.sentence}{age}")
+            mend = "have the library rescue them, or put them back by hand; they keep no worker"
+            return [warning("queue", says, mend), *besides]
+        return [ok("queue", f"{depth.sentence}{age}"), *besides]
 
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """Of the very statement that is sent; only planned, where to run it takes too long or is refused."""
@@ -176,25 +188,31 @@ class QueueChecks:
                 return [warning("wake-up", says, mend)]
         return [ok("wake-up", f"woken by {', '.join(channels)}")]
 
-    async def _service_time(self, worker: WorkerPolicy, tables: Sequence[Table]) -> Finding:
+    async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"
         if worker.service_time is not None:
             return ok(about, f"a job takes {worker.service_time:g} s, as the policy says")
-        service = await measured(tables[0], self._ask) if tables else None
-        if service is not None:
-            newest = f"the newest {service.jobs}" if service.jobs > 1 else "the only one that is done"
-            says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), by {newest}"
-            return ok(about, says)
         mend = "write service_time into the policy, as an estimate"
-        if not tables or await spans_of(tables[0], self._ask) is None:
-            says = "nobody can tell how long a job takes: the table has no started_at with completed_at or finished_at"
-            return warning(about, f"{says}, and without it no second worker is added", f"add them, or {mend}")
-        return warning(about, "no job has been done yet, and until then no second worker is added", mend)
+        try:
+            service = await self.queue.service_time(worker.queue)
+        except NotMeasurable as no:
+            says = (
+                f"how long a job takes cannot be measured, because {no.why}, and without it no second worker is added"
+            )
+            columns = "name the columns in queue.columns (started_at, completed_at), or "
+            return warning(about, says, f"{columns if worker.queue.table is not None else ''}{mend}")
+        except Unavailable as unavailable:
+            return warning(about, f"how long a job takes could not be read: {unavailable}", mend)
+        if service is None:
+            return warning(about, "no job has been done yet, and until then no second worker is added", mend)
+        newest = f"the newest {service.jobs}" if service.jobs > 1 else "the only one that is done"
+        says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), by {newest}"
+        return ok(about, says)
 
 
-async def _if_known(seconds: Awaitable[float | None]) -> float | None:
+async def _if_known(answer: Awaitable[T | None]) -> T | None:
     try:
-        return await seconds
+        return await answer
     except (Unavailable, psycopg.Error):
         return None  # what cannot be read at all is said of the queue
 

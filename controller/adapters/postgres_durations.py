@@ -1,80 +1,73 @@
-"""How long jobs take, for doctor: by a sample of those that a table of the user's own keeps when they are done."""
+"""Finished jobs of a table of the user's own: where a few of them are, for whoever measures how long they take."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from psycopg import sql
 
-from controller.adapters.postgres_rights import Ask, Table
+from controller.adapters.queues.columns import Ask
+from controller.adapters.queues.own_table import OwnTable
 
 _SAMPLE_PAGES = 200
-# The times that requirements and habit name.
-_SPANS = """
-SELECT a.attname FROM pg_attribute a
-WHERE a.attrelid = {table}::oid AND NOT a.attisdropped AND a.attname IN ('started_at', 'completed_at', 'finished_at')
-  AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)
-"""
+_NEWEST = 500
 # A partitioned table has no pages but its partitions'.
 _PAGES = """
 SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({table}::oid)),
   pg_relation_size({table}::oid)) / current_setting('block_size')::int)::float8,
   current_setting('server_version_num')::int
 """
-# A block sample: it reads some 200 pages, wherever they are, and needs no index.
-_DURATIONS = """
-SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY {seconds}) FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {done}
+_LONGEST = "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY seconds) FROM ({rows}) AS done"
+# A block sample: it reads about as many pages as it is told to, wherever they are, and needs no index.
+_SAMPLE = "SELECT {ended} AS ended, {seconds} AS seconds FROM {table} j TABLESAMPLE SYSTEM ({percent}) WHERE {done}"
+# A view has no pages; whether an index serves this is for the view to say.
+_OF_A_VIEW = """
+SELECT {ended} AS ended, {seconds} AS seconds FROM {table} j WHERE {done} ORDER BY {raw} DESC NULLS LAST LIMIT {newest}
 """
 
 
-class Spans(NamedTuple):
-    """Where a table says from when to when a job was worked on. pages: how many it has, with all its partitions.
-
-    seconds, done: SQL of one row: how long it took, and whether that is a time, which infinity does not have.
-    """
-
-    table: sql.Identifier
-    ended: sql.Identifier
-    seconds: sql.Composed
-    done: sql.Composed
-    pages: float
-    server: int
-
-    def percent(self, pages: int) -> sql.Literal:
-        """Of a block sample that reads about so many pages."""
-        return sql.Literal(min(100.0, 100.0 * pages / self.pages))
-
-
-async def spans_of(table: Table, ask: Ask) -> Spans | None:
-    """None: the table does not say when a job was started and when it was done.
+async def pages_of(table: OwnTable, ask: Ask) -> tuple[float, int]:
+    """How many pages the table has, with all its partitions, and the server's version as a number.
 
     Raises:
         psycopg.Error: it could not be asked.
     """
-    oid = sql.Literal(table.oid)
-    columns = {row[0] for row in await ask(sql.SQL(_SPANS).format(table=oid))} if table.is_stored else set()
-    end = next((name for name in ("completed_at", "finished_at") if name in columns), None)
-    if end is None or "started_at" not in columns:
-        return None
-    ((pages, server),) = await ask(sql.SQL(_PAGES).format(table=oid))
-    ended, began = sql.Identifier(end), sql.Identifier("started_at")
-    seconds = sql.SQL("extract(epoch FROM {} - {})::float8").format(ended, began)
-    done = sql.SQL("CASE WHEN isfinite({0}) AND isfinite({1}) THEN {0} > {1} END").format(ended, began)
-    return Spans(sql.Identifier(table.schema, table.name), ended, seconds, done, pages, server)
+    ((pages, server),) = await ask(sql.SQL(_PAGES).format(table=sql.Literal(table.shape.oid)))
+    return pages, server
 
 
-async def finished_within(table: Table, ask: Ask) -> float | None:
-    """So many seconds all but one in a hundred took; None where nobody can tell.
+def sampled(table: OwnTable, pages: float, wanted: int) -> sql.Composed:
+    """Rows (ended, seconds) of finished jobs, from a sample of about so many pages."""
+    percent = sql.Literal(min(100.0, 100.0 * wanted / pages))
+    return sql.SQL(_SAMPLE).format(**names(table), percent=percent)
+
+
+def of_a_view(table: OwnTable) -> sql.Composed:
+    """Rows (ended, seconds) of the jobs that finished last."""
+    assert table.ended is not None, "nothing says when a job was done"
+    return sql.SQL(_OF_A_VIEW).format(**names(table), raw=table.ended.raw, newest=sql.Literal(_NEWEST))
+
+
+def names(table: OwnTable) -> dict[str, sql.Composable]:
+    """What {words} stand for in a query of finished jobs."""
+    assert table.ended is not None, "nothing says when a job was done"
+    seconds, done = table.seconds()
+    condition = sql.SQL("{}{}").format(done, table.where)
+    return {"table": table.shape.identifier, "ended": table.ended.value, "seconds": seconds, "done": condition}
+
+
+async def finished_within(table: OwnTable, ask: Ask) -> float | None:
+    """So many seconds all but one in a hundred took; None where no finished job says it.
 
     Raises:
         psycopg.Error: it could not be asked.
     """
-    spans = await spans_of(table, ask)
-    if spans is None:
+    if table.unmeasured():
         return None
-    statement = sql.SQL(_DURATIONS).format(
-        seconds=spans.seconds, table=spans.table, percent=spans.percent(_SAMPLE_PAGES), done=spans.done
-    )
-    ((seconds,),) = await ask(statement)
+    if table.shape.is_stored:
+        pages, _ = await pages_of(table, ask)
+        rows = sampled(table, pages, _SAMPLE_PAGES)
+    else:
+        rows = of_a_view(table)
+    ((seconds,),) = await ask(sql.SQL(_LONGEST).format(rows=rows))
     return seconds if seconds is not None and math.isfinite(seconds) else None

@@ -27,7 +27,8 @@ from controller.adapters.postgres_connection import (
     setting,
 )
 from controller.adapters.postgres_words import in_words
-from controller.adapters.queues.places import Ask, located
+from controller.adapters.queues.columns import Ask
+from controller.adapters.queues.own_table import own_table
 from controller.policy import Queue as QueuePolicy
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
@@ -53,29 +54,23 @@ _MISTAKES = (
 )
 """What is wrong with the policy or the rights, rather than with the day."""
 
-# The times that requirements and habit name.
-_TIMES = """
-SELECT a.attname FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-WHERE a.attrelid = to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
-  AND a.attname IN ('started_at', 'completed_at', 'finished_at')
-  AND coalesce(nullif(y.typbasetype, 0), y.oid) IN ('timestamp'::regtype, 'timestamptz'::regtype)
-"""
 # Of those that are not finished, NULL; of those whose times say nothing, below 0. Infinity has no difference.
 _JOBS = """
 SELECT extract(epoch FROM {ready} - {since})::float8,
   CASE WHEN {is_open} THEN NULL
     WHEN isfinite({ended}) AND isfinite({began}) THEN extract(epoch FROM {ended} - {began})
     ELSE -1 END::float8
-FROM {table} j WHERE {in_window} ORDER BY {ready} DESC LIMIT {limit}
+FROM {table} j WHERE {in_window}{where} ORDER BY {ready} DESC LIMIT {limit}
 """
 # With each column by itself, so that an index can serve it. What is infinite is left out, and counted by itself.
-_IN_WINDOW = "{created} >= {since} AND {created} <= now()"
+_IN_WINDOW = "{created_raw} >= {created_since} AND {created_raw} <= {created_now}"
 _IN_WINDOW_WHEN_DUE = """
-({created} >= {since} OR {due} >= {since}) AND {created} > '-infinity' AND {created} <= now()
-AND ({due} IS NULL OR {due} > '-infinity' AND {due} <= now())
+({created_raw} >= {created_since} OR {due_raw} >= {due_since})
+AND {created_raw} <= {created_now} AND isfinite({created})
+AND ({due_raw} IS NULL OR {due_raw} <= {due_now} AND coalesce(isfinite({due}), true))
 """
-_UNDATED = "{created} IS NULL OR {created} IN ('-infinity', 'infinity')"
-_UNDATED_OR_UNDUE = _UNDATED + " OR {due} IN ('-infinity', 'infinity')"
+_UNDATED = "({created} IS NULL OR NOT isfinite({created}))"
+_UNDATED_OR_UNDUE = "(" + _UNDATED + " OR NOT isfinite({due}))"
 
 
 @dataclass
@@ -150,7 +145,7 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
     except _MISTAKES as error:
         raise _refusal("queue.table", in_words(error, queue, _WITHIN_S)) from None
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
-        column = queue.columns.created_at or "created_at"
+        column = queue.columns.created_at.name if queue.columns.created_at is not None else "created_at"
         words = f"did not give the jobs of {queue.table} within {_WITHIN_S:g} s; ask for less by --since, or "
         mend = f"CREATE INDEX CONCURRENTLY ON {queue.table} ({column})"
         raise Unavailable(Source.QUEUE, words + mend) from None
@@ -167,10 +162,9 @@ async def _read(connection: Connection, asked: _Asked) -> _Read:
     read = _Read()
     await connection.execute("BEGIN READ ONLY")
     await ask(setting(local_settings(_WITHIN_S)))
-    names = await _names(asked.queue, ask)
     ((now,),) = await ask(sql.SQL("SELECT extract(epoch FROM now())::float8").format())
     read.began = now - asked.since_s
-    names["since"] = sql.SQL("(now() - make_interval(secs => {}))").format(sql.Literal(asked.since_s))
+    names = await _names(asked, ask)
     in_window = sql.SQL(_IN_WINDOW_WHEN_DUE if "due" in names else _IN_WINDOW).format(**names)
     jobs = sql.SQL(_JOBS).format(**names, in_window=in_window, limit=sql.Literal(asked.limit + 1))
     ((plan,),) = await ask(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(jobs))
@@ -185,33 +179,37 @@ async def _read(connection: Connection, asked: _Asked) -> _Read:
     return read
 
 
-async def _names(queue: QueuePolicy, ask: Ask) -> dict[str, sql.Composable]:
+async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
     """What {words} stand for: the table, when a job was ready, began and ended, and whether it is not finished."""
-    place = (await located(queue, ask)).place
-    table = place.tables[0]["jobs"]
-    rows = await ask(sql.SQL(_TIMES).format(table=sql.Literal(table.as_string())))
-    times = {name for (name,) in rows}
-    ended = next((name for name in ("completed_at", "finished_at") if name in times), None)
-    created, due = place.fixed.get("created_at"), place.fixed.get("scheduled_for")
-    missing = [
-        *([] if created is not None else ["created_at (or what queue.columns.created_at names)"]),
-        *([] if "started_at" in times else ["started_at"]),
-        *([] if ended is not None else ["completed_at (or finished_at)"]),
-    ]
-    if missing or created is None or ended is None:
-        words = f"{queue.table} has no timestamp {', no timestamp '.join(missing)}; without it nobody knows when jobs "
-        raise _refusal("queue.table", f"{words}came and how long they took; export them as a trace: {_EXPORT}")
-    columns = {"created": created, "began": sql.Identifier("started_at"), "ended": sql.Identifier(ended)}
-    names: dict[str, sql.Composable] = {key: sql.SQL("j.{}").format(name) for key, name in columns.items()}
-    names["ready"] = names["created"]
-    if due is not None:
-        names["due"] = sql.SQL("j.{}").format(due)
-        names["ready"] = sql.SQL("greatest({created}, {due})").format(**names)
+    queue = asked.queue
+    own = await own_table(queue, ask)
+    created, due, began, ended = (
+        *(own.times.get("created_at"), own.times.get("scheduled_for")),
+        *(own.times.get("started_at"), own.ended),
+    )
+    if created is None or began is None or ended is None:
+        missing = [
+            *([] if created is not None else ["created_at"]),
+            *([] if began is not None else ["started_at"]),
+            *([] if ended is not None else ["completed_at (or finished_at)"]),
+        ]
+        keys = ", ".join(name.partition(" ")[0] for name in missing)
+        raise _refusal(
+            "queue.table",
+            f"{queue.table} has no time {', no time '.join(missing)}; name the columns that say when jobs came, began "
+            f"and ended in queue.columns ({keys}), or export them as a trace: {_EXPORT}",
+        )
+    since = sql.SQL("(now() - make_interval(secs => {}))").format(sql.Literal(asked.since_s))
+    names: dict[str, sql.Composable] = {"since": since, "table": own.shape.identifier, "where": own.where}
+    for key, time in (("created", created), ("due", due), ("began", began), ("ended", ended)):
+        if time is not None:
+            parts = {"": time.value, "_raw": time.raw, "_since": time.at(since), "_now": time.at(sql.SQL("now()"))}
+            names |= {f"{key}{suffix}": part for suffix, part in parts.items()}
+    names["ready"] = sql.SQL("greatest({created}, {due})").format(**names) if due is not None else created.value
     # Untyped literals take the column's own type. A retry keeps the times of the attempt before.
     waiting = sql.SQL(", ").join(map(sql.Literal, (*queue.statuses.pending, *queue.statuses.processing)))
-    parts = {"status": place.fixed["status"], "waiting": waiting}
-    names["is_open"] = sql.SQL("j.{status} IN ({waiting}) OR {ended} IS NULL").format(**parts, **names)
-    names["table"] = table
+    status = {"status": sql.Identifier(own.status), "waiting": waiting}
+    names["is_open"] = sql.SQL("j.{status} IN ({waiting}) OR {ended_raw} IS NULL").format(**status, **names)
     return names
 
 
@@ -220,7 +218,9 @@ async def _undated(names: Mapping[str, sql.Composable], ask: Ask) -> int:
     condition = sql.SQL(_UNDATED_OR_UNDUE if "due" in names else _UNDATED).format(**names)
     with suppress(errors.QueryCanceled):
         await ask(setting({"statement_timeout": str(round(_UNDATED_WITHIN_S * 1000))}))
-        ((count,),) = await ask(sql.SQL("SELECT count(*) FROM {} j WHERE {}").format(names["table"], condition))
+        ((count,),) = await ask(
+            sql.SQL("SELECT count(*) FROM {} j WHERE {}{}").format(names["table"], condition, names["where"])
+        )
         return int(count)
     return 0
 

@@ -2,7 +2,7 @@
 
 It needs no index, and reads some 200 pages however large the table is: the last 100, where a table that only grows has
 its newest rows, and a block sample of 100 more, since rows that were updated or put where others were deleted are
-anywhere. Of what these hold, the 500 that were done last.
+anywhere. Of what these hold, the 500 that were done last. A view has no pages: there it is the newest 500 by their end.
 
 It keeps no state, so that a restart and another replica see the same, but for the blocks that chance gives them: what
 smooths it is that it is the mean of 500 jobs. Each counts as at most the 99th percentile of them, so that a few jobs
@@ -15,16 +15,15 @@ import math
 
 from psycopg import sql
 
-from controller.adapters.postgres_durations import Spans, spans_of
-from controller.adapters.postgres_rights import Ask, Table
+from controller.adapters.postgres_durations import names, of_a_view, pages_of, sampled
+from controller.adapters.queues.columns import Ask
+from controller.adapters.queues.own_table import OwnTable
+from controller.adapters.queues.statuses import BY_PAGES_SINCE
 from controller.model import ServiceTime
 
 _PAGES = 100
 _NEWEST = 500
-_BY_PAGES_SINCE = 140000
-"""Before PostgreSQL 14, a condition on ctid reads the whole table."""
 
-_EVERYWHERE = sql.SQL("true")
 _MEASURED = """
 WITH done AS ({sources}),
 newest AS (SELECT seconds FROM done ORDER BY ended DESC LIMIT {newest}),
@@ -33,45 +32,32 @@ figures AS (SELECT count(*) AS jobs, percentile_disc(0.5) WITHIN GROUP (ORDER BY
 SELECT avg(least(seconds, most)), median, jobs FROM newest, figures GROUP BY median, most, jobs
 """
 # Each row is in one of the two: what the sample finds in the last pages is left to the other.
-_LAST_PAGES = "SELECT {ended} AS ended, {seconds} AS seconds FROM ONLY {table} WHERE ctid >= {last}::tid AND {done}"
-_SAMPLE = """
-SELECT {ended} AS ended, {seconds} AS seconds FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {before} AND {done}
-"""
+_LAST_PAGES = "SELECT {ended} AS ended, {seconds} AS seconds FROM ONLY {table} j WHERE j.ctid >= {last}::tid AND {done}"
+_BEFORE = " AND j.ctid < {last}::tid"
 
 
-async def measured(table: Table, ask: Ask) -> ServiceTime | None:
+async def measured(table: OwnTable, ask: Ask) -> ServiceTime | None:
     """None: the table does not say it, or no job that was found has been done.
 
     Raises:
         psycopg.Error: it could not be asked.
     """
-    spans = await spans_of(table, ask)
-    if spans is None:
+    if table.unmeasured():
         return None
-    has_last_pages = table.kind == "r" and spans.server >= _BY_PAGES_SINCE and spans.pages > 2 * _PAGES
-    sources = _both(spans) if has_last_pages else _sample(spans, 2 * _PAGES)
-    rows = await ask(sql.SQL(_MEASURED).format(sources=sources, newest=sql.Literal(_NEWEST)))
+    rows = await ask(sql.SQL(_MEASURED).format(sources=await _sources(table, ask), newest=sql.Literal(_NEWEST)))
     if not rows:
         return None
     ((mean, median, jobs),) = rows
     return ServiceTime.measured(mean, median, jobs)
 
 
-def _both(spans: Spans) -> sql.Composed:
-    last = sql.Literal(f"({math.ceil(spans.pages) - _PAGES},0)")
-    pages = sql.SQL(_LAST_PAGES).format(
-        ended=spans.ended, seconds=spans.seconds, table=spans.table, last=last, done=spans.done
-    )
-    before = sql.SQL("ctid < {}::tid").format(last)
-    return sql.SQL(" UNION ALL ").join([pages, _sample(spans, _PAGES, before)])
-
-
-def _sample(spans: Spans, pages: int, before: sql.Composable = _EVERYWHERE) -> sql.Composed:
-    return sql.SQL(_SAMPLE).format(
-        ended=spans.ended,
-        seconds=spans.seconds,
-        table=spans.table,
-        percent=spans.percent(pages),
-        before=before,
-        done=spans.done,
-    )
+async def _sources(table: OwnTable, ask: Ask) -> sql.Composed:
+    if not table.shape.is_stored:
+        return of_a_view(table)
+    pages, server = await pages_of(table, ask)
+    if table.shape.kind != "r" or server < BY_PAGES_SINCE or pages <= 2 * _PAGES:
+        return sampled(table, pages, 2 * _PAGES)
+    last = sql.Literal(f"({math.ceil(pages) - _PAGES},0)")
+    newest = sql.SQL(_LAST_PAGES).format(**names(table), last=last)
+    before = sql.SQL(_BEFORE).format(last=last)
+    return sql.SQL("{} UNION ALL {}{}").format(newest, sampled(table, pages, _PAGES), before)

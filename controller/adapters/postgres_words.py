@@ -10,6 +10,9 @@ from controller.policy import Queue as QueuePolicy
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
 
 
+_OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
+
+
 def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) -> str:
     """The complaint about reading this queue; None where several were read at once."""
     if queue is not None:
@@ -23,18 +26,22 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
     table = queue.table
     if "row-level security" in str(error):
         return f"row security hides rows of {table} from this user; ALTER ROLE … BYPASSRLS, or read a view of it"
+    where = " and queue.where" if queue.where is not None else ""
     return _first(
         error,
         {
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
-            errors.UndefinedColumn: f"table {table} has changed: {brief(error)}; set queue.columns",
+            errors.UndefinedColumn: f"table {table} has changed: {brief(error)}; set queue.columns{where}",
+            errors.InvalidParameterValue: f"{brief(error)}; set queue.timezone to a name that PostgreSQL knows, such "
+            "as Europe/Helsinki",
             errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} {_LOCKED}",
             errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; "
             f"CREATE INDEX CONCURRENTLY ON {table} ({queue.columns.status}) would make it quick",
             errors.InvalidTextRepresentation: f"{brief(error)}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
-            errors.UndefinedFunction: f"{brief(error)}; queue.statuses must be of the column's type",
+            errors.UndefinedFunction: f"{brief(error)}; queue.statuses{where} must be of the column's type",
+            **(dict.fromkeys(_OF_A_CONDITION, f"queue.where cannot be used: {brief(error)}") if where else {}),
         },
     )
 

@@ -118,6 +118,7 @@ class RedisJournal:
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
             "" if note.started_in is None else _ms(note.started_in),
+            note.queue_seen,
         ]
         return await self._run("REMEMBER", worker, args)
 
@@ -263,6 +264,7 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         setbacks=_number(fields.get("setbacks", "0")),
         unseen_stop=fields.get("unseen_stop"),
         start_up_s=_stamp(fields, "start_up"),
+        queue_seen=fields.get("queue_seen", ""),
     )
 
 

@@ -12,6 +12,7 @@ answers LOST and changes nothing when it does not. A worker's memory is a hash:
     count                     the replicas last agreed with the platform
     refused_at, refused_to, setbacks    the last change that came to nothing, and how many in a row
     start_up                  how long workers take to start, smoothed, in milliseconds
+    queue_seen                the queue in which jobs were seen last, so that its being empty is no doubt
     unseen_stop               the deployment whose stop was accepted and is not shown
     recommended_at, unbroken_since, window    the chain of recommendations
 """
@@ -200,7 +201,8 @@ return recall()
 # KEYS: lease, hash, recommendations. ARGV: lease, recommended (or nothing), count, window, gap, a name for this reading
 # (and for a memory that begins here), whether jobs are being worked on ('1'); then what this process remembers: memory,
 # revision, age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age, accepted; and
-# for how long (ms) the workers started that this cycle sees running for the first time (or nothing).
+# for how long (ms) the workers started that this cycle sees running for the first time (or nothing);
+# and the queue in which it has seen jobs (or nothing).
 # Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
 # for one cooldown, and not until that future comes.
 REMEMBER = (
@@ -251,6 +253,9 @@ if ARGV[7] == '1' and get('unseen_stop') then redis.call('HDEL', KEYS[2], 'unsee
 if ARGV[19] ~= '' then
   local old, new = tonumber(get('start_up') or ''), tonumber(ARGV[19])
   redis.call('HSET', KEYS[2], 'start_up', string.format('%.0f', old and 0.7 * old + 0.3 * new or new))
+end
+if (ARGV[20] or '') ~= '' and get('queue_seen') ~= ARGV[20] then
+  redis.call('HSET', KEYS[2], 'queue_seen', ARGV[20])
 end
 if ARGV[2] ~= '' then
   local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -64,17 +64,9 @@ async def test_one_row_of_counts_is_the_depth(queue: PostgresQueue, query: str, 
         ("SELECT 1.5 AS pending, 2 AS processing", "returns 1.5 as pending, which is no whole number"),
         ("SELECT 'NaN'::float8 AS pending, 2 AS processing", "returns nan as pending"),
         ("SELECT 'NaN'::numeric AS pending, 2 AS processing", "returns NaN as pending"),
-        ("SELECT 1 AS pending, 2 AS processing, 'NaN'::numeric AS oldest_age_s", "returns NaN as oldest_age_s"),
         ("SELECT 'infinity'::numeric AS pending, 2 AS processing", "returns Infinity as pending"),
         ("SELECT 1e400::numeric AS pending, 2 AS processing", "returns 1.000e+400 as pending"),
-        (
-            "SELECT 1 AS pending, 2 AS processing, 3 AS oldest_age_s, 4 AS oldest_age_s",
-            "more than one column old",
-        ),
         ("SELECT $1::int AS pending, 2 AS processing", "has placeholders"),
-        ("SELECT 1 AS pending, 2 AS processing, -3 AS oldest_age_s", "returns -3 as oldest_age_s"),
-        ("SELECT 1 AS pending, 2 AS processing, now() AS oldest_age_s", "returns a datetime as oldest_age_s"),
-        ("SELECT 1 AS pending, 2 AS processing, interval '1 s' AS oldest_age_s", "write extract(epoch FROM …)"),
         ("SELECT 1 AS pending, 2 AS processing FROM nowhere", 'cannot be run: relation "nowhere" does not exist'),
         ("SELEC 1", "cannot be run: syntax error"),
         ("SELECT 1/0 AS pending, 2 AS processing", "fails: division by zero"),
@@ -119,3 +111,25 @@ async def test_a_count_of_its_own_is_shown_as_it_is(queue: PostgresQueue) -> Non
     depth = await queue.depth(Queue(sql="SELECT 50000 AS pending, 1 AS processing"), 100)
     assert (depth.depth, depth.shown(depth.depth)) == (50_001, "50001")
     assert await queue.rest(Queue(sql="SELECT 1"), 100) == Rest(None, None, 100)
+
+
+@pytest.mark.parametrize(
+    ("age", "shown", "said"),
+    [
+        ("-3 AS oldest_age_s", 0.0, None),
+        ("NULL::int AS oldest_age_s", None, None),
+        ("'NaN'::numeric AS oldest_age_s", None, "NaN as oldest_age_s, which is no number of seconds"),
+        ("'infinity'::float8 AS oldest_age_s", None, "inf as oldest_age_s"),
+        ("'soon' AS oldest_age_s", None, "text as oldest_age_s, and seconds are a number"),
+        ("now() AS oldest_age_s", None, "a datetime as oldest_age_s"),
+        ("interval '1 s' AS oldest_age_s", None, "write extract(epoch FROM …) AS oldest_age_s"),
+        ("3 AS oldest_age_s, 4 AS oldest_age_s", None, "more than one column oldest_age_s"),
+    ],
+)
+async def test_an_age_that_makes_no_sense_is_dropped_with_a_word_and_stops_nothing(
+    queue: PostgresQueue, age: str, shown: float | None, said: str | None
+) -> None:
+    depth = await queue.depth(Queue(sql=f"SELECT 1 AS pending, 2 AS processing, {age}"), 100)
+    assert (depth.depth, depth.oldest_age_s) == (3, shown)
+    assert [remark.about for remark in depth.remarks] == ([] if said is None else ["oldest_age_s"])
+    assert said is None or said in depth.remarks[0].text

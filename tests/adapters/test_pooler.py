@@ -161,12 +161,12 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
     await admin.execute("CREATE VIEW slow AS SELECT 'pending' AS status FROM pg_sleep(3)")
     queue = PostgresQueue(pooled_url, timeout_s=0.25)
     await queue.depth(TABLE, LIMIT)
-    connection = queue._kept
+    connection = queue._main.kept
     with pytest.raises(Unavailable) as unavailable:
         await queue.depth(policy, LIMIT)
     assert words in str(unavailable.value)
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
-    assert queue._kept is connection
+    assert queue._main.kept is connection
     assert await left_behind(pooled_url, crowded[1], admin) == set()
     await queue.close()
     assert caplog.records == []

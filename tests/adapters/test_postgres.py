@@ -252,7 +252,7 @@ async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Conne
 
 async def test_a_due_time_that_is_no_time_is_named_and_not_passed_over(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE job (status text, run_at bigint)")
-    assert "column run_at of job is no timestamp" in await unavailable(queue, Queue(table="job"))
+    assert "column run_at of job is no timestamp but a number" in await unavailable(queue, Queue(table="job"))
 
 
 async def test_a_due_time_may_be_a_domain_over_a_time(admin: Connection, queue: PostgresQueue) -> None:
@@ -331,5 +331,5 @@ async def test_it_reads_only_and_holds_one_connection_that_is_idle_between_readi
     )
     assert await cursor.fetchall() == [("idle",)]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        await queue._ask(psycopg.sql.SQL("DELETE FROM generation_job").format())
+        await queue._main.ask(psycopg.sql.SQL("DELETE FROM generation_job").format(), 2.0)
     assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)

@@ -39,11 +39,11 @@ async def test_workers_that_are_read_in_one_cycle_share_one_transaction(
     admin: Connection, queue: PostgresQueue
 ) -> None:
     await enqueue(admin, 3)
-    many = [JOBS, OWN, Queue(table="generation_job", statuses={"pending": ["completed"]})]  # type: ignore[arg-type]  # pydantic makes it one
+    many = [JOBS, OWN, Queue.model_validate({"table": "generation_job", "where": "attempts < 1"})]
     await asyncio.gather(*(queue.depth(one, 100) for one in many))
     begun: list[str] = []
-    assert queue._kept is not None
-    connection = queue._kept.connection
+    assert queue._main.kept is not None
+    connection = queue._main.kept.connection
     execute = connection.execute
 
     async def noted(query: Any, *rest: Any, **more: Any) -> Any:
@@ -52,7 +52,7 @@ async def test_workers_that_are_read_in_one_cycle_share_one_transaction(
 
     connection.execute = noted  # type: ignore[method-assign]  # only to see what is sent
     depths = await asyncio.gather(*(queue.depth(one, 100) for one in many))
-    assert [depth.depth for depth in depths] == [3, 11, 0]
+    assert [depth.depth for depth in depths] == [3, 11, 3]
     assert begun.count("BEGIN READ ONLY") == 1
 
 

@@ -10,12 +10,12 @@ import pytest
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_rights import tables_named
 from controller.adapters.postgres_service_time import measured
+from controller.adapters.queues.own_table import own_table
 from controller.demo.jobs import create_queue
 from controller.model import ServiceTime
 from controller.policy import Queue
-from controller.ports import Unavailable
+from controller.ports import NotMeasurable, Unavailable
 
 Connection = psycopg.AsyncConnection[Any]
 JOBS = Queue(table="generation_job")
@@ -98,7 +98,7 @@ async def test_of_a_large_table_the_last_pages_are_read_and_a_sample_but_never_a
     assert pages > 700
     assert await queue.service_time(JOBS) == nearly(3, 3, 500)
     statements: list[sql.Composed] = []
-    (table,) = await tables_named({("", "generation_job")}, lambda statement: answered(admin, statement, statements))
+    table = await own_table(JOBS, lambda statement: answered(admin, statement, statements))
     await measured(table, lambda statement: answered(admin, statement, statements))
     explain = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT TEXT) {}").format(statements[-1])
     plan = "\n".join(row[0] for row in await (await admin.execute(explain)).fetchall())
@@ -135,14 +135,14 @@ async def test_a_table_without_the_two_columns_does_not_say_it(
     admin: Connection, queue: PostgresQueue, columns: str
 ) -> None:
     await admin.execute(f"CREATE TABLE job (id int, status text{columns})".encode())
-    assert await queue.service_time(Queue(table="job")) is None
+    with pytest.raises(NotMeasurable, match="job has no time"):
+        await queue.service_time(Queue(table="job"))
 
 
-async def test_neither_does_a_view_nor_a_library_nor_a_query(admin: Connection, queue: PostgresQueue) -> None:
-    await done(admin, 10, "7")
-    await admin.execute("CREATE VIEW job AS SELECT * FROM generation_job")
-    for one in (Queue(table="job"), Queue(preset="procrastinate"), Queue(sql="SELECT 1 AS pending, 1 AS processing")):
-        assert await queue.service_time(one) is None
+async def test_neither_does_a_library_nor_a_query(queue: PostgresQueue) -> None:
+    for one in (Queue(preset="procrastinate"), Queue(sql="SELECT 1 AS pending, 1 AS processing")):
+        with pytest.raises(NotMeasurable, match="does not say when its jobs began"):
+            await queue.service_time(one)
 
 
 async def test_what_cannot_be_read_is_unavailable(database_url: str, admin: Connection, queue: PostgresQueue) -> None:

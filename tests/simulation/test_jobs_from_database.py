@@ -205,10 +205,10 @@ async def test_nothing_is_written_and_no_setting_stays(
     seen: list[Any] = []
     names = postgres_jobs._names
 
-    async def looked(queue: Queue, ask: Any) -> Any:
+    async def looked(asked: Any, ask: Any) -> Any:
         for name in ("transaction_read_only", "statement_timeout", "row_security"):
             seen.extend(await ask(psycopg.sql.SQL("SHOW {}").format(psycopg.sql.Identifier(name))))
-        return await names(queue, ask)
+        return await names(asked, ask)
 
     monkeypatch.setattr(postgres_jobs, "_names", looked)
     await read(database_url)
@@ -241,16 +241,20 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
     [
         ("DROP TABLE generation_job", QUEUE, 'queue.table: there is no table "generation_job" that this user can see'),
         ("SELECT 1", Queue(table="nowhere.job"), 'there is no table "nowhere"."job" that this user can see'),
-        ("ALTER TABLE generation_job DROP created_at", QUEUE, "generation_job has no timestamp created_at (or what"),
+        (
+            "ALTER TABLE generation_job DROP created_at",
+            QUEUE,
+            "generation_job has no time created_at; name the columns",
+        ),
         (
             "ALTER TABLE generation_job DROP started_at, DROP completed_at",
             QUEUE,
-            "generation_job has no timestamp started_at, no timestamp completed_at (or finished_at); without it",
+            "generation_job has no time started_at, no time completed_at (or finished_at); name",
         ),
         (
             "ALTER TABLE generation_job ALTER started_at TYPE text",
             QUEUE,
-            "generation_job has no timestamp started_at; without it",
+            "generation_job has no time started_at; name the columns",
         ),
         (
             "SELECT 1",
@@ -260,7 +264,7 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
         (
             NUMBERED,
             QUEUE,
-            "set queue.statuses to values that generation_job.status has",
+            "set queue.statuses to values that it has",
         ),
     ],
     ids=["no table", "no schema", "not when it came", "not how long", "no time", "no such column", "other statuses"],
@@ -337,3 +341,18 @@ async def test_what_only_a_note_needs_may_take_too_long(
     monkeypatch.setattr(postgres_jobs, "_UNDATED_WITHIN_S", 0.05)
     monkeypatch.setattr(postgres_jobs, "_UNDATED_OR_UNDUE", "pg_sleep(9) IS NULL")
     assert minutes(await read(database_url)) == [(30, 1)]
+
+
+async def test_a_table_of_other_names_numbers_and_other_jobs_is_read_by_the_policy_s_columns(
+    database_url: str, owner: psycopg.AsyncConnection[Any]
+) -> None:
+    await owner.execute("CREATE TABLE work (kind text, state text, born bigint, begun bigint, done bigint)")
+    await owner.execute(
+        "INSERT INTO work SELECT kind, 'ok', at, at + 1000, at + 1000 + 7000 FROM (SELECT kind, "
+        "(extract(epoch FROM now() - interval '30 min') * 1000)::bigint AS at "
+        "FROM (VALUES ('mail'), ('film')) AS k(kind)) t"
+    )
+    times = {"created_at": "born", "started_at": "begun", "completed_at": "done"}
+    columns = {"status": "state", **{key: {"name": name, "unit": "ms"} for key, name in times.items()}}
+    queue = Queue.model_validate({"table": "work", "columns": columns, "where": "kind = 'mail'"})
+    assert minutes(await read(database_url, queue)) == [(30, 7)]

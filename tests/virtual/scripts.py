@@ -176,6 +176,8 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
     if args[18]:
         old, new = memory.get("start_up"), float(args[18])
         store.hset(keys[1], start_up=f"{new if old is None else 0.7 * float(old) + 0.3 * new:.0f}")
+    if args[19:] and args[19] and memory.get("queue_seen") != args[19]:
+        store.hset(keys[1], queue_seen=args[19])
     if args[1]:
         _note_recommendation(store, keys, args, memory)
     return recall(store, keys, args)

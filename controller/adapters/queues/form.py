@@ -25,7 +25,8 @@ class Form:
     the oldest ready job in seconds, where since cannot say it; {ready} in it is the query of all ready rows. alive:
     true for a processing job that somebody is still working on; {stale} in it is an interval. claimed_at: when a
     processing job was claimed, or last showed a sign of life. began: when the work on it was begun, where claimed_at
-    does not say it. common: a WITH query that the parts use.
+    does not say it. common: a WITH query that the parts use. keeps_claims_of_the_dead: the parts know no sign of life,
+    so that a dead worker's job counts as processing until somebody changes its row, or by queue.stale_after.
     """
 
     ready: tuple[str, ...]
@@ -38,6 +39,7 @@ class Form:
     claimed_at: str | None = None
     began: str | None = None
     common: str | None = None
+    keeps_claims_of_the_dead: bool = False
     needs: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     versions: str = ""
@@ -129,6 +131,30 @@ class Place:
             "{common}SELECT extract(epoch FROM now() - min(began)) FROM ({rows} LIMIT {limit}) AS b "
             "WHERE began BETWEEN now() - interval '24 h' AND now()"
         ).format(common=self._common(), rows=self._rows(self.form.processing, began, live), limit=limit)
+
+    @property
+    def tells_the_dead(self) -> bool:
+        """Whether a claim of a dead worker ends by itself: by a sign of life, or by a limit."""
+        return not self.form.keeps_claims_of_the_dead or self._alive() is not None
+
+    def old_claims(self, older_than_s: float, limit: int) -> sql.Composed | None:
+        """One row: how many jobs have been worked on for longer, and for how many seconds at most.
+
+        None where a dead worker's claim ends by itself, or where it is unknown when a job was claimed.
+        """
+        text = self.form.began or self.form.claimed_at
+        if text is None or self.tells_the_dead:
+            return None
+        began = sql.SQL("{} AS began").format(self._sql(text, self.tables[0]))
+        return sql.SQL(
+            "{common}SELECT count(*), extract(epoch FROM now() - min(began))::float8 FROM ({rows} LIMIT {limit}) AS b "
+            "WHERE isfinite(began) AND began < now() - make_interval(secs => {old})"
+        ).format(
+            common=self._common(),
+            rows=self._rows(self.form.processing, began, ()),
+            limit=limit,
+            old=sql.Literal(older_than_s),
+        )
 
     def _common(self) -> sql.Composable:
         if self.form.common is None:

@@ -9,14 +9,11 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from controller.adapters.queues.form import Form, Place
+from controller.adapters.queues.own_table import OwnTable, own_table
 from controller.adapters.queues.preset import Preset, load
 from controller.policy import Queue as QueuePolicy
 from controller.policy import split_name
 from controller.ports import Source, Unavailable
-
-_DUE_COLUMNS = ("scheduled_for", "run_at")
-_CREATED_COLUMNS = ("created_at",)
-_LOCKED_COLUMNS = ("locked_at", "started_at")
 
 _COLUMNS = """
 SELECT t.name, n.nspname, a.attname, a.attnotnull, coalesce(nullif(y.typbasetype, 0), y.oid)
@@ -45,12 +42,15 @@ class Found(NamedTuple):
 
 
 class Located(NamedTuple):
+    """own: of a table of the user's own, how it is read."""
+
     place: Place
     channels: tuple[str, ...]
+    own: OwnTable | None = None
 
 
-async def located(queue: QueuePolicy, ask: Ask) -> Located:
-    """Where the queue is.
+async def located(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) -> Located:
+    """Where the queue is. before: how a table of the user's own was read until now.
 
     Raises:
         Unavailable: it is not there, or has no shape that is known; with what to set.
@@ -58,12 +58,8 @@ async def located(queue: QueuePolicy, ask: Ask) -> Located:
     """
     if queue.preset is not None:
         return await _preset_located(queue, load(queue.preset), ask)
-    table = table_names(queue)[0].identifier
-    found = await _look_up({"jobs": table}, ask)
-    if "jobs" not in found.columns:
-        mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
-        raise Unavailable(Source.QUEUE, f"there is no table {table.as_string()} that this user can see; {mend}")
-    return Located(_table_place(queue, table, found.columns["jobs"]), ())
+    own = await own_table(queue, ask, before)
+    return Located(own.place(), (), own)
 
 
 class TableName(NamedTuple):
@@ -179,80 +175,3 @@ async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: s
 def _there(found: Found, need: str) -> bool:
     table, _, column = need.partition(".")
     return column in found.columns.get(table, {}) if column else table in found.columns
-
-
-def _table_place(queue: QueuePolicy, table: sql.Identifier, found: Mapping[str, Column]) -> Place:
-    """A table of the user's own. Its names and values stand in for {words}, so that nothing in them is ever SQL."""
-    columns = _chosen(queue, found)
-    due, created, locked = (columns.get(name) for name in ("scheduled_for", "created_at", "locked_at"))
-    if queue.stale_after is not None and locked is None:
-        raise Unavailable(
-            Source.QUEUE,
-            f"table {queue.table} does not say when a job was claimed, as queue.stale_after needs it; set "
-            "queue.columns.locked_at to the column that does, or leave stale_after out",
-        )
-    fixed: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in columns.items()}
-    # Where a claim is kept alive, locked_at moves on and only this stays.
-    started = _first_time(("started_at",), found) if locked is not None else None
-    if started is not None:
-        fixed["started_at"] = sql.Identifier(started)
-    # Untyped literals take the column's own type: text, an enum, a number.
-    for kind, values in queue.statuses.model_dump().items():
-        fixed |= {f"{kind}_{index}": sql.Literal(value) for index, value in enumerate(values)}
-    # A part for each value and for a due time of NULL, so that each can go by an index of its own.
-    parts = {
-        kind: tuple(f"{{jobs}} j WHERE j.{{status}} = {{{kind}_{index}}}" for index, _ in enumerate(values))
-        for kind, values in queue.statuses.model_dump().items()
-    }
-    ready = parts["pending"]
-    scheduled: tuple[str, ...] = ()
-    if due is not None:
-        ready = tuple(f"{part} AND j.{{scheduled_for}} <= now()" for part in parts["pending"])
-        scheduled = tuple(f"{part} AND j.{{scheduled_for}} > now()" for part in parts["pending"])
-        if not found[due].never_null:
-            ready += tuple(f"{part} AND j.{{scheduled_for}} IS NULL" for part in parts["pending"])
-    since = [f"j.{{{key}}}" for key, name in (("created_at", created), ("scheduled_for", due)) if name is not None]
-    form = Form(
-        ready=ready,
-        processing=parts["processing"],
-        scheduled=scheduled,
-        failed=parts["failed"],
-        since=f"greatest({', '.join(since)})" if since else None,
-        # A job that does not say when it was claimed is trusted to be worked on.
-        claimed_at="coalesce(j.{locked_at}, now())" if locked is not None else None,
-        began="coalesce(j.{started_at}, j.{locked_at})" if started is not None else None,
-    )
-    is_set = queue.stale_after is not None
-    return Place(form, ({"jobs": table},), stale_after=queue.stale_after, stale_is_set=is_set, fixed=fixed)
-
-
-def _chosen(queue: QueuePolicy, found: Mapping[str, Column]) -> dict[str, str]:
-    """The table's columns that a reading uses, by what they are for."""
-    wanted = queue.columns.model_dump()
-    for key, name in wanted.items():
-        if name is not None and name not in found:
-            known = ", ".join(sorted(found))
-            words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}"
-            raise Unavailable(Source.QUEUE, words)
-        if name is not None and key in {"created_at", "locked_at"} and not found[name].is_time:
-            raise Unavailable(Source.QUEUE, f"column {name} of {queue.table} is no timestamp; queue.columns.{key}")
-    chosen = {key: name for key, name in wanted.items() if name is not None}
-    due = chosen.get("scheduled_for") or next((name for name in _DUE_COLUMNS if name in found), None)
-    if due is not None and not found[due].is_time:
-        raise Unavailable(
-            Source.QUEUE,
-            f"column {due} of {queue.table} is no timestamp, so that nobody can tell which jobs are due; set "
-            "queue.columns.scheduled_for to the column that says when",
-        )
-    for key, name in (
-        ("scheduled_for", due),
-        ("created_at", _first_time(_CREATED_COLUMNS, found)),
-        ("locked_at", _first_time(_LOCKED_COLUMNS, found)),
-    ):
-        if name is not None:
-            chosen.setdefault(key, name)
-    return chosen
-
-
-def _first_time(names: Sequence[str], found: Mapping[str, Column]) -> str | None:
-    return next((name for name in names if name in found and found[name].is_time), None)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from controller.model import QueueDepth
+from controller.model import QueueDepth, Remark
 from controller.ports import Source, Unavailable
 
 _MOST = 1e15
 _EXAMPLE = "SELECT count(*) FILTER (WHERE …) AS pending, count(*) FILTER (WHERE …) AS processing FROM …"
 
 
-def depth_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDepth:
+def reading_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDepth:
     """The reading that the query's answer is.
 
     Raises:
@@ -27,11 +27,24 @@ def depth_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDept
             raise _wrong(f"returns {has} {name} (its columns are: {there}); write {_EXAMPLE}")
     if len(rows) != 1:
         raise _wrong(f"returns {'no row' if not rows else 'more than one row'}, and one is needed; count in it")
-    if columns.count("oldest_age_s") > 1:
-        raise _wrong("returns more than one column oldest_age_s; name one of them")
     row = dict(zip(columns, rows[0], strict=True))
-    age = _number("oldest_age_s", row["oldest_age_s"]) if row.get("oldest_age_s") is not None else None
-    return QueueDepth(_count("pending", row["pending"]), _count("processing", row["processing"]), age)
+    age, remarks = _age(row.get("oldest_age_s"), columns.count("oldest_age_s"))
+    return QueueDepth(_count("pending", row["pending"]), _count("processing", row["processing"]), age, remarks=remarks)
+
+
+def _age(value: object, times: int) -> tuple[float | None, tuple[Remark, ...]]:
+    """It is only shown: what makes no sense is dropped and said, and stops nothing. Clocks differ: at least 0."""
+    if times > 1:
+        what = "more than one column oldest_age_s; name one of them"
+    elif value is None:
+        return None, ()
+    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        what = f"{_kind(value)} as oldest_age_s, and seconds are a number; write extract(epoch FROM …) AS oldest_age_s"
+    elif not math.isfinite(value) or value > _MOST:
+        what = f"{value:.4g} as oldest_age_s, which is no number of seconds"
+    else:
+        return max(0.0, float(value)), ()
+    return None, (Remark("oldest_age_s", f"queue.sql returns {what}; no age is shown until it does"),)
 
 
 def _count(name: str, value: object) -> int:
@@ -45,8 +58,7 @@ def _count(name: str, value: object) -> int:
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        mend = "extract(epoch FROM …)" if name == "oldest_age_s" else "count(*)"
-        raise _wrong(f"returns {_kind(value)} as {name}, and a number is needed; write {mend} AS {name}")
+        raise _wrong(f"returns {_kind(value)} as {name}, and a number is needed; write count(*) AS {name}")
     if not math.isfinite(value) or value > _MOST:
         raise _wrong(f"returns {value:.4g} as {name}, which no queue can have; write a number that there is")
     if value < 0:
