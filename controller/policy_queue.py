@@ -126,7 +126,19 @@ def _named(value: object) -> object:
 Time = Annotated[
     TimeColumn,
     BeforeValidator(_named),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/TimeColumn"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {"name": {"type": "string", "minLength": 1}, "unit": {"enum": ["s", "ms"]}},
+                    "required": ["name"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
 ]
 
 
