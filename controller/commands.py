@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from controller.policy_text import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # a command imports what it needs
+    from controller.adapters.postgres import Known
     from controller.implied import Expectation
-    from controller.model import ServiceTime
     from controller.policy import Policy
 
 T = TypeVar("T")
@@ -66,6 +66,7 @@ def check(parsed: argparse.Namespace) -> int:
     from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.policy import effective, json_schema  # noqa: PLC0415  # as above
     from controller.policy_text import dotted  # noqa: PLC0415  # as above
+    from controller.queue_guide import claims_without_end  # noqa: PLC0415  # as above
 
     if parsed.schema:
         print(json.dumps(json_schema(), indent=2))
@@ -79,36 +80,46 @@ def check(parsed: argparse.Namespace) -> int:
             return 2
         raise
     rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
-    expected = _expectations(parsed, policy)
+    known = _known(policy) if parsed.from_database else {}
+    expected = _expectations(parsed, policy, known)
+    said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
+    warnings = [*claims_without_end(policy), *said]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}
-        print(json.dumps({"valid": True, "values": values, "implied_waits": waits}, ensure_ascii=False))
+        says = {"valid": True, "values": values, "implied_waits": waits, "warnings": warnings}
+        print(json.dumps(says, ensure_ascii=False))
         return 0
     _print_table([("VALUE OF", "IS", "FROM"), *rows])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
+    for warning in warnings:
+        print(f"\nwarning: {warning}")
     for name, one in expected.items():
         print(f"\n{name}: {one.heading}")
         _print_table(list(one.table()))
     return 0
 
 
-def _expectations(parsed: argparse.Namespace, policy: Policy) -> dict[str, Expectation]:
+def _known(policy: Policy) -> dict[str, Known]:
+    """What the database says of each worker's queue."""
+    from controller.adapters.postgres import known_of  # noqa: PLC0415  # as above
+
+    address = os.environ.get("DATABASE_URL")
+    if not address:
+        raise ConfigurationError([Problem("DATABASE_URL", "is not set; --from-database measures the jobs there")])
+    return answered(known_of(address, {name: worker.queue for name, worker in policy.workers.items()}))
+
+
+def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
     """What each worker's policy implies of waits, by how long a job is said or measured to take."""
     from controller.implied import Expectation  # noqa: PLC0415  # as above
 
-    measured: Mapping[str, ServiceTime | None] = {}
-    if parsed.from_database:
-        from controller.adapters.postgres import service_times  # noqa: PLC0415  # as above
-
-        address = os.environ.get("DATABASE_URL")
-        if not address:
-            raise ConfigurationError([Problem("DATABASE_URL", "is not set; --from-database measures the jobs there")])
-        queues = {name: worker.queue for name, worker in policy.workers.items()}
-        measured = answered(service_times(address, queues))
     return {
         name: Expectation.of(
-            worker, given_s=parsed.service_time, measured=measured.get(name), was_asked=parsed.from_database
+            worker,
+            given_s=parsed.service_time,
+            measured=known[name].service if name in known else None,
+            was_asked=parsed.from_database,
         )
         for name, worker in policy.workers.items()
     }

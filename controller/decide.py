@@ -47,7 +47,7 @@ from controller.model import (
     ServiceTime,
     workers,
 )
-from controller.policy import WorkerPolicy
+from controller.policy import WorkerPolicy, workers_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,6 @@ class Situation:
     service: ServiceTime | None = None
     unmeasured: str = ""
 
-
-_NEARLY = 1e-9
 
 Rule = Callable[[Situation, Decision], Decision]
 
@@ -132,9 +130,7 @@ def _staying(queue: QueueDepth, leaving: int) -> int:
 
 
 def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: int, service: ServiceTime) -> int:
-    share = service.mean_s / (target_wait + service.mean_s)
-    # What is exactly 3 must not become 4 by the last digit of a float.
-    return math.ceil((pending + staying / 2) * share / policy.concurrency - _NEARLY)
+    return workers_for(pending + staying / 2, policy.concurrency, target_wait, service.mean_s)
 
 
 def _hands(policy: WorkerPolicy, jobs: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.model import ServiceTime
 from controller.policy_limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, shared_keys
@@ -26,6 +26,7 @@ from controller.policy_scale import (
     tier_problems,
     wait_problem,
     without_cooldown,
+    workers_for,
 )
 from controller.policy_text import ConfigurationError, Document, Path, read
 from controller.policy_words import Keys, record
@@ -49,6 +50,7 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "json_schema",
     "load_policy",
     "split_name",
+    "workers_for",
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
@@ -252,12 +254,20 @@ def load_policy(text: str, environment: Mapping[str, str], *, name: str = "polic
         policy = Policy.model_validate(document.data)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            record(document, details, _keys_at)
+            record(document, _as_written(details, document.data), _keys_at)
     for path, problem in _shared_between_workers(document.data, policy):
         document.refuse(path, problem)
     if document.problems or policy is None:
         raise ConfigurationError(document.problems)
     return policy, document
+
+
+def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
+    """A column may be written as a name alone, and then its name is no key of the file."""
+    *above, last = details["loc"] or ("",)
+    for key in above:
+        data = data.get(key) if isinstance(data, dict) else None
+    return {**details, "loc": tuple(above)} if last == "name" and isinstance(data, str) else details
 
 
 def _keys_at(path: Path) -> Keys | None:

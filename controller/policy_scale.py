@@ -13,6 +13,7 @@ from controller.policy_text import Path
 
 MOST_COUNTED = 1_000_000
 """No reading counts further to decide anything; who has more jobs than that waits for no worker in particular."""
+_NEARLY = 1e-9
 _START_UP_S = 20.0
 _START_UP_WITHIN_S = (5.0, 300.0)
 IDLE_OFF_TEXT = "the measured start-up time, 5s to 5m; 20s until it is measured"
@@ -70,9 +71,22 @@ def without_cooldown(part: P) -> P:
 
 
 def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The least count of waiting jobs that wants so many workers, as far as anybody counts."""
-    least_above = (max(0, most - 1) + 2e-9) * concurrency * (target_wait + mean_s) / mean_s
-    return min(MOST_COUNTED, math.floor(least_above) + 1)
+    """The least count of waiting jobs that wants that many workers; counting stops at MOST_COUNTED."""
+    jobs = math.floor(min(MOST_COUNTED, max(0, most - 1) * concurrency * (target_wait + mean_s) / mean_s))
+    # Rounding may make this one too many or too few; the formula itself decides.
+    jobs = next(
+        n
+        for n in range(max(1, jobs - 1), jobs + 4)
+        if n == jobs + 3 or workers_for(n, concurrency, target_wait, mean_s) >= most
+    )
+    return min(MOST_COUNTED, jobs)
+
+
+def workers_for(jobs: float, concurrency: int, target_wait: float, mean_s: float) -> int:
+    """The workers that have begun all these jobs within target_wait, if each job takes mean_s."""
+    share = mean_s / (target_wait + mean_s)
+    # What is exactly 3 must not become 4 by the last digit of a float.
+    return math.ceil(jobs * share / concurrency - _NEARLY)
 
 
 def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | None:

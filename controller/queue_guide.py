@@ -120,6 +120,20 @@ def triggers(policy: Policy, only: str | None = None) -> Iterator[str]:
                 yield trigger_sql(*key, table.identifier, channels[key])
 
 
+def claims_without_end(policy: Policy) -> Iterator[str]:
+    """Warnings of queues in which a dead worker's job would count for ever."""
+    for name, worker in policy.workers.items():
+        queue = worker.queue
+        if queue.sql is not None or queue.stale_after is not None:
+            continue
+        if queue.preset is not None and not all(form.keeps_claims_of_the_dead for form in load(queue.preset).forms):
+            continue
+        yield (
+            f"workers.{name}.queue: nothing limits how long a claim counts: a killed worker's job keeps a "
+            "worker running until its row is changed; write stale_after, longer than the longest job takes"
+        )
+
+
 def _key(table: TableName) -> _Key:
     # Without a schema, the search path says where the table is; what its trigger needs goes into public either way.
     return table.schema or "public", table.name

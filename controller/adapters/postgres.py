@@ -482,24 +482,35 @@ class PostgresQueue:
         self._located.pop(_key(queue), None)
 
 
-async def service_times(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, ServiceTime | None]:
-    """How long the newest finished jobs of each queue took, on a connection of its own.
+class Known(NamedTuple):
+    """What a database says of a queue. service: None where it cannot be measured, or no job has finished."""
+
+    service: ServiceTime | None
+    remarks: tuple[str, ...]
+
+
+async def known_of(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, Known]:
+    """How long the newest finished jobs of each queue took, and what is to know of it, on a connection of its own.
 
     Raises:
         Unavailable: one of them cannot be read.
     """
     reader = PostgresQueue(dsn, timeout_s=_PATIENT_S)
     try:
-        return {name: await _if_measurable(reader, queue) for name, queue in queues.items()}
+        return {name: await _known(reader, queue) for name, queue in queues.items()}
     finally:
         await reader.close()
 
 
-async def _if_measurable(reader: PostgresQueue, queue: QueuePolicy) -> ServiceTime | None:
+async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
+    depth = await reader.depth(queue, 1)
+    texts = [remark.text for remark in depth.remarks if not (depth.unnamed and remark.about == "statuses")]
+    doubt = (f"it is read as empty: {depth.unnamed}",) if depth.unnamed else ()
+    remarks = (*doubt, *texts)
     try:
-        return await reader.service_time(queue)
-    except NotMeasurable:
-        return None
+        return Known(await reader.service_time(queue), remarks)
+    except NotMeasurable as no:
+        return Known(None, remarks if queue.table is None else (*remarks, str(no)))
 
 
 def _own_query(text: str) -> list[sql.Composed]:

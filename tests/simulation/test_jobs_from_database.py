@@ -348,7 +348,7 @@ async def test_a_table_of_other_names_numbers_and_other_jobs_is_read_by_the_poli
 ) -> None:
     await owner.execute("CREATE TABLE work (kind text, state text, born bigint, begun bigint, done bigint)")
     await owner.execute(
-        "INSERT INTO work SELECT kind, 'ok', at, at + 1000, at + 1000 + 7000 FROM (SELECT kind, "
+        "INSERT INTO work SELECT kind, 'ok', at, at + 1000, at + 1000 + 420000 FROM (SELECT kind, "
         "(extract(epoch FROM now() - interval '30 min') * 1000)::bigint AS at "
         "FROM (VALUES ('mail'), ('film')) AS k(kind)) t"
     )
