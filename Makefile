@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate-faults faults faults-mutants soak bench worth check format schema clean
+.PHONY: help demo test test-long simulate-faults faults faults-mutants soak bench worth check format schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,14 +17,17 @@ demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and do
 test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-long:  ## the same with ten times the random days, seeds and examples
+	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
+
 simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
 	@$(BIN)/python -m tests.virtual $(if $(SEEDS),--seeds $(SEEDS) --first-seed $(or $(SEED),0),$(if $(SEED),--trace $(SEED),--seeds 20000)) $(ARGS)
 
 faults: $(VENV)/.dev  ## break real controllers on purpose, and judge what they did (SECONDS=120, SEED=)
 	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-faults-mutants: $(VENV)/.dev  ## take one guard after the other out of a controller; the verdict has to notice
-	@$(BIN)/python -m pytest -m 'slow or not slow' -n 2 tests/faults/test_mutants.py $(ARGS)
+faults-mutants: $(VENV)/.dev  ## real processes under faults, and with one guard after the other taken out: the verdict has to notice
+	@$(BIN)/python -m pytest -m 'slow or not slow' -n 2 tests/faults/test_faults.py tests/faults/test_mutants.py $(ARGS)
 
 soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat (MINUTES=30, SEED=)
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

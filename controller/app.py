@@ -31,7 +31,7 @@ from controller.log import Log, library_lines
 from controller.model import Because, Reason, Replicas, Rest
 from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
-from controller.ports import Unavailable, Watched
+from controller.ports import Clock, Unavailable, Watched
 from controller.reconciler import World
 from controller.runner import Runner
 from controller.server import Shown, application, listening_socket
@@ -42,6 +42,7 @@ _GOODBYE_S = 1.0
 _LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _SLOWEST_QUERY_S = 2.0
+_SHORTEST_QUERY_S = 0.25
 _OLDEST_INTERVALS = 3
 """What a standby of PostgreSQL shows may be this many intervals old; older, it is no reading."""
 _SLOWEST_CRON_S = 3600.0
@@ -81,11 +82,17 @@ class Controller:
 
 @asynccontextmanager
 async def opened(
-    configuration: Configuration, way: Way, *, stream: TextIO, events: TextIO, form: Literal["json", "text"]
+    configuration: Configuration,
+    way: Way,
+    *,
+    stream: TextIO,
+    events: TextIO,
+    form: Literal["json", "text"],
+    clock: Clock | None = None,
 ) -> AsyncIterator[Controller]:
     """The controller, wired to the real world; nothing is sent anywhere until it is asked to."""
     settings, policy = configuration.settings, configuration.policy
-    clock = SystemClock()
+    clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
     board = Board(clock, policy.interval)
     async with AsyncExitStack() as stack:
@@ -123,10 +130,10 @@ async def opened(
 
 
 def _queue_and_platform(
-    settings: Settings, policy: Policy, leadership: Leadership, clock: SystemClock, stack: AsyncExitStack
+    settings: Settings, policy: Policy, leadership: Leadership, clock: Clock, stack: AsyncExitStack
 ) -> tuple[PostgresQueue, RailwayPlatform]:
     # Below the interval, so that a slow count cannot make the readings queue up.
-    timeout = max(0.25, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
+    timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
         settings.database_url.get_secret_value(), timeout_s=timeout, oldest_s=_OLDEST_INTERVALS * policy.interval
     )

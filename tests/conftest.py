@@ -1,22 +1,51 @@
 """The real PostgreSQL and the real Redis that the tests share, and a clean place in each for every test.
 
+Here it is chosen, once for all, that no test depends on how fast the machine is: the product has deadlines that no
+loaded machine reaches, and hypothesis has none. AUTOSCALER_TEST_LONG=1 (`make test-long`) draws more examples.
+
 AUTOSCALER_TEST_REDIS=PATH runs them on another redis-server, or a valkey-server, than the one of the demo.
 """
 
+import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
+from tests.examples import examples
+from tests.rendering import pytest_runtest_makereport
 from tests.scene import Scene, set_scene
+from tests.unhurried import unhurried
+from tests.virtual.idle import IdleLoop
 
+__all__ = ["pytest_runtest_makereport"]
+"""What pytest calls besides the fixtures."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of a test, by its mark."""
+    if item.get_closest_marker("virtual_time") is not None:
+        return {"virtual": IdleLoop}
+    return {"real": asyncio.new_event_loop}
+
+
+unhurried()
+settings.register_profile(
+    "no hurry",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    max_examples=examples(100),
+)
+settings.load_profile("no hurry")
 if "AUTOSCALER_TEST_REDIS" in os.environ:
     demo_servers.find_redis = lambda: Path(os.environ["AUTOSCALER_TEST_REDIS"])
 # Nothing here speaks TLS to the world, and to load the machine's authorities takes each client 40 ms of a core. Here

@@ -13,6 +13,7 @@ import psycopg
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_listener import Listener
 from controller.policy import Queue
+from tests.patience import PATIENCE_S, until, until_equal
 
 CHANNEL = "new_generation_job"
 OURS = "application_name = 'worker-autoscaler' AND datname = current_database()"
@@ -38,14 +39,8 @@ class Ear:
     def events(self) -> list[str]:
         return [event for event, _ in self.said]
 
-    async def until(self, true: Callable[[], bool], seconds: float = 10) -> float:
-        """How long it took."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        async with asyncio.timeout(seconds):
-            while not true():
-                await asyncio.sleep(0.01)
-        return loop.time() - start
+    async def until(self, true: Callable[[], bool], what: str = "what is listened for") -> None:
+        await until(true, what, shown=lambda: self, pause=0.01)
 
 
 @asynccontextmanager
@@ -72,17 +67,27 @@ async def listening(
         await asyncio.wait({task})
 
 
-async def sessions(admin: psycopg.AsyncConnection[Any]) -> int:
-    """How many of ours the server has, after those that are being closed are gone."""
-    last = -1
-    for _ in range(100):
+async def notified(connection: psycopg.AsyncConnection[Any]) -> list[psycopg.Notify]:
+    """All that was notified, on channels that this connection listens to, and that it has not been asked for before."""
+    await connection.execute("LISTEN the_end")
+    await connection.execute("NOTIFY the_end")  # which arrives after all that was notified before
+    heard: list[psycopg.Notify] = []
+    async for one in connection.notifies(timeout=PATIENCE_S):
+        if one.channel == "the_end":
+            return heard
+        heard.append(one)
+    raise AssertionError(f"what is notified does not arrive; so far: {heard}")
+
+
+async def sessions_become(count: int, admin: psycopg.AsyncConnection[Any]) -> None:
+    """Waits until the server has so many of ours: what is closed is gone there a moment later."""
+
+    async def sessions() -> int:
         cursor = await admin.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}".encode())
-        ((count,),) = await cursor.fetchall()
-        if count == last:
-            break
-        last = count
-        await asyncio.sleep(0.1)
-    return last
+        ((found,),) = await cursor.fetchall()
+        return int(found)
+
+    await until_equal(sessions, count)
 
 
 async def end_sessions(admin: psycopg.AsyncConnection[Any]) -> int:

@@ -24,6 +24,7 @@ import pytest
 
 from controller.demo.server_host import dying_with_us, free_ports, unprivileged
 from controller.demo.servers import Servers
+from tests.patience import wait_until
 
 NONE_HERE = "no pgbouncer here; `make test` unpacks Debian's, else: apt-get install pgbouncer"
 _PACKAGE = "pgbouncer"
@@ -97,16 +98,15 @@ def _copied(program: Path, folder: Path) -> None:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 10
-    while True:
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
         try:
-            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
+            psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
         except psycopg.OperationalError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        else:
-            return
+            return False
+        return True
+
+    wait_until(answers, "pgbouncer to answer", shown=log.read_text)
 
 
 def unpack(folder: Path) -> None:

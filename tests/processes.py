@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,9 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.patience import in_time
 from tests.scene import POLICY, Scene
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))}
+
+TALKATIVE = {"run", "once", "explain", "doctor"}
+"""What talks to servers, which may take their time."""
 
 
 @dataclass
@@ -29,14 +34,15 @@ class Ran:
 
 
 async def autoscaler(*arguments: str, environment: Mapping[str, str] | None = None, cwd: Path = POLICY.parent) -> Ran:
+    module = "tests.unhurried" if arguments and arguments[0] in TALKATIVE else "controller"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", *arguments),
+        *(sys.executable, "-m", module, *arguments),
         env={**CLEAN, "PYTHONPATH": str(POLICY.parent), **(environment or {})},
         cwd=cwd,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await in_time(process.communicate(), f"autoscaler {' '.join(arguments)} to end")
     assert process.returncode is not None
     return Ran(process.returncode, out.decode(), err.decode())
 
@@ -48,42 +54,62 @@ class Running:
     process: asyncio.subprocess.Process
     lines: list[dict[str, Any]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    at_end: bool = False
+
+    def __post_init__(self) -> None:
+        self.reading = asyncio.create_task(self.read())
 
     async def read(self) -> None:
         assert self.process.stdout is not None
         async for text in self.process.stdout:
             self.lines.append(json.loads(text))
             self.news.set()
+        self.at_end = True
+        self.news.set()
 
     async def until(self, **wanted: Any) -> dict[str, Any]:
         """The first line from now on, or so far, that has all of these."""
-        async with asyncio.timeout(15):
-            seen = 0
-            while True:
-                for line in self.lines[seen:]:
-                    seen += 1
-                    if all(line.get(key) == value for key, value in wanted.items()):
-                        return line
-                self.news.clear()
-                await self.news.wait()
+        return await in_time(self._line(wanted), f"a line with {wanted}", shown=lambda: self.lines[-5:])
+
+    async def _line(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        seen = 0
+        while True:
+            for line in self.lines[seen:]:
+                seen += 1
+                if all(line.get(key) == value for key, value in wanted.items()):
+                    return line
+            assert not self.at_end, f"it ended without {wanted}; its last lines: {self.lines[-5:]}"
+            self.news.clear()
+            await self.news.wait()
+
+    async def told_to_end(self) -> int:
+        """By SIGTERM, so that it gives the lease back."""
+        self.process.send_signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Its exit code, after all that it has printed was read."""
+        code = await in_time(self.process.wait(), "autoscaler run to end", shown=lambda: self.lines[-5:])
+        await in_time(self.reading, "the end of what it prints")
+        return code
 
 
 @asynccontextmanager
 async def running(scene: Scene, *arguments: str, **environment: str) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "run", "--policy", str(scene.policy), *arguments),
+        *(sys.executable, "-m", "tests.unhurried", "run", "--policy", str(scene.policy), *arguments),
         env={**CLEAN, **scene.environment, "PORT": "0", "LOG_FORMAT": "json", **environment},
+        cwd=POLICY.parent,
         stdout=asyncio.subprocess.PIPE,
     )
     controller = Running(process)
-    reading = asyncio.create_task(controller.read())
     try:
         yield controller
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
-        await reading
+        await controller.reading
 
 
 async def led_before(scene: Scene) -> None:
@@ -92,4 +118,13 @@ async def led_before(scene: Scene) -> None:
         pass
 
 
-QUICK = {"POLL_INTERVAL_MS": "200", "LEASE_TTL_MS": "2000"}
+UNHURRIED = {"LEASE_TTL_MS": "120000", "REDIS_TIMEOUT_MS": "30000", "RAILWAY_TIMEOUT_MS": "30000"}
+"""A lease that nobody loses and calls that are not given up because the machine is busy."""
+QUICK = {**UNHURRIED, "POLL_INTERVAL_MS": "200"}
+TAKEN_OVER = {
+    "POLL_INTERVAL_MS": "200",
+    "LEASE_TTL_MS": "10000",
+    "REDIS_TIMEOUT_MS": "5000",
+    "RAILWAY_TIMEOUT_MS": "5000",
+}
+"""Where somebody waits for the end of a lease that was not given back."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from controller.demo import servers
 from controller.demo.server_host import dying_with_us, free_ports
+from tests.patience import wait_until
 
 IN_MEMORY = ("--save", "", "--appendonly", "no")
 
@@ -35,10 +36,11 @@ class RedisServer:
             return client.execute_command(*command)
 
     def until(self, section: str, line: str) -> None:
-        deadline = time.monotonic() + 15
-        while line not in self.process_says(section):
-            assert time.monotonic() < deadline, f"never {line}: {self.process_says(section)}"
-            time.sleep(0.02)
+        wait_until(
+            lambda: line in self.process_says(section),
+            f"{line!r} of redis-server",
+            shown=lambda: self.process_says(section),
+        )
 
     def process_says(self, section: str) -> str:
         with redis.Redis(port=self.port) as client:
@@ -69,16 +71,15 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
 
 
 def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 10
     with redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client:
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                client.ping()
-            except redis.RedisError:
-                time.sleep(0.01)
-            else:
-                return True
-    return False
+
+        def pings() -> bool:
+            with contextlib.suppress(redis.RedisError):
+                return bool(client.ping())
+            return False
+
+        wait_until(lambda: process.poll() is not None or pings(), "redis-server to answer or to end")
+        return process.poll() is None
 
 
 @contextmanager

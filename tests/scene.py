@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,19 @@ from typing import Any
 import psycopg
 from redis.asyncio import Redis
 
+from controller.adapters.clock import SystemClock
 from controller.app import Controller, Way, opened
 from controller.configuration import configure
 from controller.cycle import Cycle, Outcome
 from controller.demo.fake_railway import FakeRailway, Timings
 from controller.demo.jobs import create_queue
 from controller.model import Intent, Lease, Reason, Replicas
-from controller.ports import Unavailable
+from controller.ports import Clock, Unavailable
+from tests.patience import until
 
 POLICY = Path(__file__).parents[1] / "policy.yaml"
 WORKER = "generation-worker"
+LEASE_S = 600
 
 
 def intent_to(after: int, epoch: int = 1) -> Intent:
@@ -45,12 +47,13 @@ class Scene:
 
     @asynccontextmanager
     async def controller(
-        self, environment: Mapping[str, str] | None = None, *, dry_run: bool = False
+        self, environment: Mapping[str, str] | None = None, *, dry_run: bool = False, clock: Clock | None = None
     ) -> AsyncIterator[Driven]:
         """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
         way = Way(dry_run=dry_run)
-        async with opened(configuration, way, stream=self.text, events=self.text, form="json") as controller:
+        out = self.text
+        async with opened(configuration, way, stream=out, events=out, form="json", clock=clock) as controller:
             self.journals.append(controller.world.journal)
             await controller.leadership.turn()
             try:
@@ -116,10 +119,21 @@ class Scene:
 
 
 @dataclass
+class LaterClock(SystemClock):
+    """The operating system's clock, and what has gone by besides."""
+
+    gone_by: Callable[[], float]
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.gone_by()
+
+
+@dataclass
 class Driven:
     """A controller, with the crank in the test's hand."""
 
     controller: Controller
+    last: Cycle | None = None
 
     @property
     def lease(self) -> Lease:
@@ -136,13 +150,13 @@ class Driven:
         return (await self.controller.world.platform.observe([worker.service]))[worker.service]
 
     async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
-        """Ticks until a cycle ends so, or fails the test after 5 s."""
-        async with asyncio.timeout(5):
-            while True:
-                cycle = await self.tick()
-                if (cycle.outcome, cycle.reason) == (outcome, reason):
-                    return cycle
-                await asyncio.sleep(0.02)
+        """Ticks until a cycle ends so."""
+
+        async def ends_so() -> Cycle | None:
+            self.last = await self.tick()
+            return self.last if (self.last.outcome, self.last.reason) == (outcome, reason) else None
+
+        return await until(ends_so, f"a cycle that ends as {outcome}, {reason}", shown=lambda: self.last)
 
 
 @asynccontextmanager
@@ -159,5 +173,6 @@ async def set_scene(
         await create_queue(queue)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         # Nobody renews the lease of a controller that is driven by hand.
-        environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": "120000"}
+        environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": f"{LEASE_S}000"}
+        environment |= {"REDIS_TIMEOUT_MS": "60000", "RAILWAY_TIMEOUT_MS": "50000"}
         yield Scene(fake, queue, client, environment)

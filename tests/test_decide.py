@@ -26,6 +26,7 @@ from controller.model import (
     ServiceState,
 )
 from controller.policy import WorkerPolicy
+from tests.examples import examples
 
 NOW = 1_000_000.0
 LONG_AGO = NOW - 86_400
@@ -451,7 +452,7 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(40))
 @given(policies(), st.integers(0, 2**32))
 def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
     """A day in one-minute cycles: bursts, lulls, lost readings, used-up minutes, restarts of only the process."""

@@ -15,6 +15,7 @@ from controller.decide import recommend
 from controller.model import QueueDepth, ServiceTime
 from controller.policy import WorkerPolicy, duration_text, effective, json_schema, load_policy, split_name
 from controller.policy_text import ConfigurationError, dotted
+from tests.examples import examples
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = (ROOT / "policy.yaml").read_text()
@@ -425,7 +426,7 @@ def test_a_duration_is_written_as_it_would_be_read(milliseconds: int) -> None:
     assert policy.workers["a"].scale_up.cooldown == pytest.approx(milliseconds / 1000)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>'\"\n ${}01#%@`,?", max_size=200))
 def test_rubbish_is_refused_and_never_crashes(text: str) -> None:
     with pytest.raises(ConfigurationError):
@@ -438,7 +439,7 @@ _NODES = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60))
 @given(st.dictionaries(st.sampled_from(["service", "queue", "tiers", "max_replicas", "scale_up"]), _NODES))
 def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):

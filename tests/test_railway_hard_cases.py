@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKi
 from controller.model import Reason, Replicas, ServiceState
 from controller.ports import NotSent, Refused
 from controller.server import status_body
+from tests.patience import until_equal
 from tests.scene import Driven, Scene, intent_to
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -27,10 +27,8 @@ async def driven(scene: Scene) -> AsyncIterator[Driven]:
 
 
 async def settled(scene: Scene, running: int) -> None:
-    """Until the fake runs this many, or fails the test."""
-    async with asyncio.timeout(5):
-        while scene.fake.worker.running != running:
-            await asyncio.sleep(0.01)
+    """Until the fake runs this many."""
+    await until_equal(lambda: scene.fake.worker.running, running)
 
 
 def regions(west: int, europe: int) -> dict[str, Any]:
@@ -177,7 +175,7 @@ async def test_a_new_deployment_that_fails_is_not_followed_by_another_in_a_loop(
     scene.fake.worker.switches.deploys_fail = True
     await scene.jobs(20)
     await driven.tick()
-    await asyncio.sleep(0.3)
+    await until_equal(lambda: scene.fake.worker.deployments[-1].status, "FAILED")
     for _ in range(5):
         assert (await driven.tick()).outcome is not Outcome.APPLIED
     assert scene.sent.count("serviceInstanceDeployV2") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,18 @@ from controller.cycle import Outcome
 from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.demo.fake_railway.processes import SimulatedProcess
 from controller.model import Because, Decision, RateUsage, Reason, ServiceState
-from tests.scene import POLICY, WORKER, Driven, Scene
+from tests.examples import examples
+from tests.patience import until_equal
+from tests.scene import LEASE_S, POLICY, WORKER, Driven, LaterClock, Scene
 
+NEARLY_A_LEASE_S = LEASE_S - 40
+"""So long after it was got, a lease still holds, and does not outlast another request."""
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
 
 
 async def settled(scene: Scene, configured: int) -> None:
-    """Until the fake shows this many running, or fails the test."""
-    for _ in range(500):
-        if scene.fake.worker.running == configured:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"{scene.fake.worker.running} run after 5 s, not {configured}")
+    """Until the fake shows this many running."""
+    await until_equal(lambda: scene.fake.worker.running, configured)
 
 
 @pytest.fixture
@@ -77,8 +76,8 @@ async def test_an_emptied_queue_goes_to_zero_by_a_stop_and_comes_back_by_a_resta
     assert 0 not in scene.asked_for
 
 
-async def test_hundreds_of_idle_cycles_send_nothing(scene: Scene, driven: Driven) -> None:
-    for _ in range(250):
+async def test_idle_cycles_send_nothing_however_many(scene: Scene, driven: Driven) -> None:
+    for _ in range(examples(60)):
         assert (await driven.tick()).outcome is Outcome.HELD
     assert scene.sent == []
 
@@ -370,11 +369,9 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
 
 
 async def test_nothing_more_is_sent_once_the_lease_has_run_out_between_two_steps(scene: Scene) -> None:
-    """Nobody renews it here: a second later there is too little left of it for another request."""
+    """Nobody renews it here: after the first of two requests there is too little left of it for another."""
     await scene.jobs(20)
-    async with scene.controller({"LEASE_TTL_MS": "3000"}) as driven:
-        scene.fake.inject("slow", on="serviceInstanceUpdate", seconds=0.9)
-        await asyncio.sleep(0.8)
+    async with scene.controller(clock=LaterClock(lambda: NEARLY_A_LEASE_S if scene.sent else 0.0)) as driven:
         cycle = await driven.tick()
     assert (cycle.outcome, cycle.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNKNOWN)
     assert "a part of the change only: the lease ran out before DeploymentRestart" in cycle.message
@@ -383,8 +380,10 @@ async def test_nothing_more_is_sent_once_the_lease_has_run_out_between_two_steps
 
 async def test_a_lease_with_too_little_left_sends_nothing_and_gives_the_cooldown_back(scene: Scene) -> None:
     await scene.jobs(20)
-    async with scene.controller({"LEASE_TTL_MS": "3000"}) as driven:
-        await asyncio.sleep(1.8)
+    gone_by = 0.0
+    async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
+        gone_by = NEARLY_A_LEASE_S
+        driven.controller.board.turned()  # the loop has not stood still meanwhile
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FENCED, Reason.LEASE_LOST)
         await driven.controller.leadership.turn()
@@ -403,7 +402,7 @@ async def test_a_new_deployment_never_comes_up_with_another_count_than_was_wante
 async def test_nothing_is_sent_once_the_lease_is_somebody_else_s(scene: Scene, driven: Driven) -> None:
     await scene.jobs(20)
     key = (await scene.journal_key()).replace(f"worker:{WORKER}", "lease")
-    await scene.redis.set(key, "another", px=15000)
+    await scene.redis.set(key, "another", px=600_000)
     cycle = await driven.tick()
     assert (cycle.outcome, cycle.reason) == (Outcome.FENCED, Reason.LEASE_LOST)
     assert scene.sent == []

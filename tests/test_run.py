@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from math import inf
+from typing import Any
 
 import httpx
 
 from controller.demo.servers import Servers
-from tests.processes import QUICK, autoscaler, led_before, running
+from tests.patience import until, until_equal
+from tests.processes import QUICK, TAKEN_OVER, autoscaler, led_before, running
 from tests.scene import Scene
+
+
+async def until_shown(port: int, page: str, wanted: dict[str, Any]) -> None:
+    """Until the page of the server at that port shows all of these."""
+
+    async def shown() -> dict[str, Any]:
+        async with httpx.AsyncClient() as client:
+            answer = (await client.get(f"http://127.0.0.1:{port}/{page}")).json()
+        return {key: answer.get(key) for key in wanted}
+
+    await until_equal(shown, wanted)
+
 
 # --- run: what it refuses to start with ---
 
@@ -65,10 +80,8 @@ async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -
         assert health == promised
         epoch = (await controller.until(event="lease_acquired"))["epoch"]
         assert (status["role"], status["epoch"]) == ("leader", epoch)
-        controller.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(controller.process.wait(), 5) == 0
-        await controller.until(event="lease_released")
-        await controller.until(event="stopped")
+        assert await controller.told_to_end() == 0
+        assert [line["event"] for line in controller.lines][-2:] == ["lease_released", "stopped"]
 
 
 async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Scene) -> None:
@@ -83,15 +96,12 @@ async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Sc
 async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_takes_over(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
-    async with running(scene, **QUICK) as first:
+    async with running(scene, **TAKEN_OVER) as first:
         await first.until(event="reconcile", configured=2)
-        async with running(scene, **QUICK) as second:
+        async with running(scene, **TAKEN_OVER) as second:
             port = (await second.until(event="started"))["port"]
-            async with asyncio.timeout(5), httpx.AsyncClient() as client:
-                while (health := (await client.get(f"http://127.0.0.1:{port}/health")).json())["queueDepth"] != 15:
-                    await asyncio.sleep(0.05)
-                status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
-            assert (health["workers"], status["role"]) == (2, "standby")
+            await until_shown(port, "health", {"queueDepth": 15, "workers": 2})
+            await until_shown(port, "status", {"role": "standby"})
             assert not [line for line in second.lines if line["event"] == "reconcile"]
             epoch = (await first.until(event="lease_acquired"))["epoch"]
             first.process.kill()
@@ -103,11 +113,12 @@ async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_take
 async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
-    async with running(scene, **QUICK) as first:
+    slow = {**TAKEN_OVER, "SCALE_UP_COOLDOWN_MS": "3600000"}
+    async with running(scene, **slow) as first:
         await first.until(event="reconcile", configured=2)
         first.process.kill()
     await scene.jobs(500)
-    async with running(scene, **QUICK) as second:
+    async with running(scene, **slow) as second:
         line = await second.until(event="reconcile", depth=500)
         assert (line["outcome"], line["reason"]) == ("held", "ScaleUpCooldown")
     assert scene.asked_for == [2]
@@ -130,6 +141,7 @@ async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
                 answer = await client.get(f"http://127.0.0.1:{port}/health")
             assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
             assert line["message"].startswith("hold: ")
+            assert await controller.told_to_end() == 0
     assert scene.sent == []
 
 
@@ -204,25 +216,24 @@ async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_rea
     await scene.jobs(15)
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held", configured=2)
-        scene.fake.inject("hang", on="query", seconds=15.0, times=9)
-        await asyncio.sleep(0.5)
-        controller.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(controller.process.wait(), 4) == 0
-        await controller.until(event="lease_released")
+        (hanging,) = scene.fake.faults.add({"fault": "hang", "on": "query", "seconds": 3600.0, "times": 9})
+        await until(lambda: hanging.times < 9, "a reading that hangs")
+        controller.lines.clear()
+        assert await controller.told_to_end() == 0
+        assert [line["event"] for line in controller.lines] == ["lease_released", "stopped"]
 
 
 async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> None:
     await led_before(scene)
-    async with running(scene, **{**QUICK, "LEASE_TTL_MS": "15000"}) as controller:
+    async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held")
         scene.fake.inject("slow", on="mutation", seconds=2.0)  # twice what a cycle that only reads is given
         await scene.jobs(5)
-        while not scene.sent:
-            await asyncio.sleep(0.02)
+        await until(lambda: scene.sent, "a change to be asked for")
         controller.process.send_signal(signal.SIGTERM)
         line = await controller.until(event="reconcile", outcome="applied")
         assert line["desired"] == 1
-        assert await asyncio.wait_for(controller.process.wait(), 4) == 0
+        assert await controller.ended() == 0
     assert await scene.redis.hget(await scene.journal_key(), "intent_accepted") in {None, "1"}
 
 
@@ -235,15 +246,20 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
         epoch = (await first.until(event="lease_acquired"))["epoch"]
         async with running(scene, **QUICK, **nowhere) as second, httpx.AsyncClient() as client:
             port = (await second.until(event="started"))["port"]
-            async with asyncio.timeout(5):
-                while (answer := await client.get(f"http://127.0.0.1:{port}/health")).json()["queueDepth"] != 15:
-                    await asyncio.sleep(0.05)
+            promised = {"status": "healthy", "workers": 2, "maxWorkers": 5}
+            promised |= {"queueDepth": 15, "rpmUsage": 0, "rpmLimit": 60}
+
+            async def age() -> float:
+                answer = await client.get(f"http://127.0.0.1:{port}/health")
+                return float(answer.headers["Age"]) if (answer.status_code, answer.json()) == (200, promised) else inf
+
+            async def is_fresh() -> bool:
+                return await age() < 5
+
+            await until(is_fresh, "the standby to show what the leader saw", shown=lambda: second.lines[-3:])
+            await asyncio.sleep(1)  # it looks again
+            await until(is_fresh, "the standby to show what the leader sees", shown=lambda: second.lines[-3:])
             status = (await client.get(f"http://127.0.0.1:{port}/status")).json()
-            await asyncio.sleep(1)
-            answer = await client.get(f"http://127.0.0.1:{port}/health")
-    promised = {"status": "healthy", "workers": 2, "maxWorkers": 5, "queueDepth": 15, "rpmUsage": 0, "rpmLimit": 60}
-    assert (answer.status_code, answer.json()) == (200, promised)
-    assert float(answer.headers["Age"]) < 5
     assert (status["role"], status["epoch"], status["leader"]["epoch"]) == ("standby", None, epoch)
     assert status["leader"]["holder"].startswith("first:")
     assert status["leader"]["since"].startswith("20")
@@ -253,15 +269,22 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
 async def test_whoever_leads_no_longer_lets_go_of_postgresql(scene: Scene) -> None:
     """One connection reads and one listens; of a replica that lost the lease, none is left."""
     await led_before(scene)
-    async with running(scene, **{**QUICK, "LEASE_TTL_MS": "9000"}) as controller:
+    async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="held")
         assert await _connections(scene) >= 1
         key = (await scene.journal_key()).replace("worker:generation-worker", "lease")
-        await scene.redis.set(key, "9999999999:another", px=60_000)
+        await scene.redis.set(key, "9999999999:another", px=3_600_000)
         await controller.until(event="lease_lost")
-        async with asyncio.timeout(10):
-            while await _connections(scene) > 0:
-                await asyncio.sleep(0.1)
+        await until_equal(lambda: _connections(scene), 0)
+
+
+async def _clients(scene: Scene) -> set[str]:
+    """The controllers' connections to Redis."""
+    return {one["id"] for one in await scene.redis.client_list() if one["name"] == "worker-autoscaler"}
+
+
+async def _newer(scene: Scene, before: set[str]) -> set[str]:
+    return await _clients(scene) - before
 
 
 async def _connections(scene: Scene) -> int:
@@ -274,14 +297,18 @@ async def _connections(scene: Scene) -> int:
 
 
 async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_one_remembers(scene: Scene) -> None:
+    await led_before(scene)
     await scene.jobs(15)
-    async with running(scene, **QUICK) as controller:
+    cooling = {"SCALE_UP_COOLDOWN_MS": "3600000"}
+    async with running(scene, **QUICK, **cooling) as controller:
         await controller.until(event="reconcile", outcome="held", configured=2, running=2)
         controller.process.send_signal(signal.SIGSTOP)
         await scene.redis.flushdb()
         await scene.jobs(500)
-        ran = asyncio.create_task(autoscaler("once", environment=scene.environment))
-        await asyncio.sleep(1.2)
+        before = await _clients(scene)
+        patient = {"LEASE_RENEW_MS": "60000"}  # it leaves those who may remember as long as that to tell
+        ran = asyncio.create_task(autoscaler("once", environment={**scene.environment, **cooling, **patient}))
+        await until(lambda: _newer(scene, before), "`once` to look at Redis")
         controller.process.send_signal(signal.SIGCONT)
         assert (await ran).code == 0
     assert scene.asked_for == [2]
@@ -290,9 +317,9 @@ async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_
 async def test_a_worker_that_left_the_policy_is_shown_no_more(scene: Scene) -> None:
     await led_before(scene)
     cycles = (await scene.journal_key()).replace("worker:generation-worker", "cycles")
-    async with running(scene, **QUICK) as first:
+    async with running(scene, **TAKEN_OVER) as first:
         await first.until(event="reconcile", outcome="held")
-        async with running(scene, **QUICK) as second, httpx.AsyncClient() as client:
+        async with running(scene, **TAKEN_OVER) as second, httpx.AsyncClient() as client:
             port = (await second.until(event="started"))["port"]
             published = await scene.redis.hget(cycles, "generation-worker")
             assert published is not None

@@ -23,6 +23,7 @@ from controller.model import (
     ServiceTime,
 )
 from controller.policy import WorkerPolicy
+from tests.examples import examples
 from tests.test_decide import (
     BUSY,
     NOW,
@@ -241,7 +242,7 @@ def aims(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(10))
 @given(aims(), st.integers(0, 2**32))
 def test_every_rule_of_a_wait_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
     """Hours in cycles of 5 s: bursts, lulls, lost readings, jobs that get longer, starts that are measured anew."""

@@ -137,8 +137,8 @@ async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaita
     opened for it at dsn, which is where the connection listens.
     """
     test = f"autoscaler_{secrets.token_hex(8)}"
-    await _say_to(connection, "LISTEN {}", test)
     try:
+        await _say_to(connection, "LISTEN {}", test)
         try:
             await notify(test)
         except Unavailable:

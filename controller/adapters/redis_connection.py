@@ -42,17 +42,18 @@ FAULTS = (RedisError, RedisClusterException, UnicodeDecodeError, OSError)
 _OURS = re.compile(r"(family|cluster)=")
 
 
-def connect(url: str, *, timeout_s: float = TIMEOUT_S) -> Client:
+def connect(url: str, *, timeout_s: float | None = None) -> Client:
     """A client that never repeats a command by itself: one sent twice would be done twice.
 
     A Cluster's client follows MOVED and ASK, which say that nothing was done.
     """
+    deadline = TIMEOUT_S if timeout_s is None else timeout_s
     options: dict[str, Any] = {
         "decode_responses": True,
         # Every version and every proxy speaks it; with 3 redis-py also asks each server for notices of its maintenance.
         "protocol": 2,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
+        "socket_timeout": deadline,
+        "socket_connect_timeout": deadline,
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import psycopg
@@ -13,6 +12,8 @@ from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_connection import AS_PLANNED
 from controller.model import QueueDepth
 from controller.policy import Queue
+from tests.patience import until
+from tests.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]
 JOBS = Queue(table="job")
@@ -29,13 +30,15 @@ async def scans(admin: Connection) -> tuple[int, int]:
 
 async def scans_of_a_reading(admin: Connection, database_url: str) -> tuple[int, int]:
     before = await scans(admin)
-    queue = PostgresQueue(database_url, timeout_s=2.0)
+    queue = PostgresQueue(database_url, timeout_s=PATIENT_S)
     assert await queue.depth(JOBS, LIMIT) == QueueDepth(7, 0, None)
     await queue.close()  # its session tells of its scans when it ends
-    async with asyncio.timeout(5):
-        while (after := await scans(admin)) == before:
-            await asyncio.sleep(0.02)
-    return after[0] - before[0], after[1] - before[1]
+
+    async def told() -> tuple[int, int] | None:
+        after = await scans(admin)
+        return (after[0] - before[0], after[1] - before[1]) if after != before else None
+
+    return await until(told, "the scans of a reading")
 
 
 async def test_a_burst_that_is_over_is_not_searched_for_in_the_whole_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,13 +21,16 @@ from controller.demo.servers import Servers
 from controller.model import QueueDepth
 from controller.policy import Queue
 from controller.ports import Unavailable
-from tests.listening import listening, sessions
+from tests.listening import listening, sessions_become
+from tests.patience import until
 from tests.pooler import pooler, through
 from tests.processes import QUICK, running
 from tests.scene import Scene
+from tests.unhurried import PATIENT_S, impatient
 
 Connection = psycopg.AsyncConnection[Any]
 LIMIT = 100
+SOON_DEAF = "controller.adapters.postgres_listener._SELF_TEST_S=0.5"
 TABLE = Queue(table="generation_job")
 QUERY = Queue(sql="SELECT count(*) AS pending, 0 AS processing FROM generation_job WHERE status = 'pending'")
 LIBRARY = Queue(preset="procrastinate")
@@ -63,7 +67,7 @@ async def admin(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def queue(pooled_url: str, admin: Connection) -> AsyncIterator[PostgresQueue]:
-    through_it = PostgresQueue(pooled_url, timeout_s=2.0)
+    through_it = PostgresQueue(pooled_url, timeout_s=PATIENT_S)
     yield through_it
     await through_it.close()
 
@@ -97,7 +101,7 @@ async def test_three_controllers_read_queues_of_every_kind_through_few_sessions(
 ) -> None:
     await enqueue(admin, 5)
     await admin.execute(PROCRASTINATE)
-    queues = [PostgresQueue(pooled_url, timeout_s=2.0) for _ in range(3)]
+    queues = [PostgresQueue(pooled_url, timeout_s=PATIENT_S) for _ in range(3)]
 
     async def readings(queue: PostgresQueue) -> None:
         for _ in range(20):
@@ -159,10 +163,11 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
 ) -> None:
     await admin.execute("CREATE SEQUENCE numbers")
     await admin.execute("CREATE VIEW slow AS SELECT 'pending' AS status FROM pg_sleep(3)")
-    queue = PostgresQueue(pooled_url, timeout_s=0.25)
+    queue = PostgresQueue(pooled_url, timeout_s=PATIENT_S)
+    hurry = impatient(queue, 0.25) if "took longer" in words else nullcontext()
     await queue.depth(TABLE, LIMIT)
     connection = queue._main.kept
-    with pytest.raises(Unavailable) as unavailable:
+    with pytest.raises(Unavailable) as unavailable, hurry:
         await queue.depth(policy, LIMIT)
     assert words in str(unavailable.value)
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
@@ -175,14 +180,15 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
 async def test_a_pooler_that_has_no_session_left_is_no_queue_without_jobs(
     admin: Connection, pooled_url: str, crowded: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_connection, "_SLACK_S", 0.2)
-    queue = PostgresQueue(pooled_url, timeout_s=0.3)
+    queue = PostgresQueue(pooled_url, timeout_s=PATIENT_S)
     await queue.depth(TABLE, LIMIT)
     greedy = [await psycopg.AsyncConnection.connect(pooled_url) for _ in range(crowded[1])]
     for one in greedy:
         await one.execute("SELECT 1")  # and its transaction stays open
-    with pytest.raises(Unavailable, match=r"did not answer in time; .* has a pooler no connection left"):
-        await queue.depth(TABLE, LIMIT)
+    with monkeypatch.context() as hurry, impatient(queue, 0.3):
+        hurry.setattr(postgres_connection, "_SLACK_S", 0.2)
+        with pytest.raises(Unavailable, match=r"did not answer in time; .* has a pooler no connection left"):
+            await queue.depth(TABLE, LIMIT)
     for one in greedy:
         await one.close()
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
@@ -198,13 +204,23 @@ async def test_a_listener_behind_a_pooler_finds_out_that_it_is_deaf_and_leaves(
 ) -> None:
     monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
     monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 0.5)
+    tried: list[bool] = []
+    hears = postgres_listener.hears
+
+    async def noted(*arguments: Any) -> bool:
+        tried.append(await hears(*arguments))
+        if len(tried) == 3:
+            monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 3600)
+        return tried[-1]
+
+    monkeypatch.setattr(postgres_listener, "hears", noted)
     async with listening(pooled_url, queue) as ear:
         await ear.until(lambda: bool(ear.said))
         ((event, message),) = ear.said
         assert event == "wake_unavailable"
         assert "set DATABASE_DIRECT_URL to PostgreSQL's own address; until then the queue is read once each" in message
-        await asyncio.sleep(1.5)  # time to try again, and to find the same
-        assert len(ear.said) == 1
+        await until(lambda: len(tried) == 3, "two tries more, which find the same")
+        assert (len(ear.said), tried) == (1, [False] * 3)
     assert (ear.begun, ear.woken) == (0, 0)
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
     assert await left_behind(pooled_url, crowded[1], admin) == set()
@@ -216,7 +232,7 @@ async def test_a_direct_address_beside_the_pooler_s_is_listened_at(
     async with listening(database_url, queue, variable="DATABASE_DIRECT_URL") as ear:
         await ear.until(lambda: ear.begun == 1)
         await enqueue(admin, 1)
-        assert await ear.until(lambda: ear.woken == 1) < 1
+        await ear.until(lambda: ear.woken == 1)
         assert ear.events == ["listening"]
 
 
@@ -236,13 +252,18 @@ async def test_the_controller_polls_through_a_pooler_with_a_warning_and_wakes_by
 ) -> None:
     with pooler(servers, sessions=1) as port:
         direct = scene.environment["DATABASE_URL"]
-        pooled = {**QUICK, "DATABASE_URL": through(port, direct)}
+        pooled = {
+            **QUICK,
+            "DATABASE_URL": through(port, direct),
+            "UNHURRIED_BUT": "controller.adapters.postgres_listener._SELF_TEST_S=0.5",
+        }
         async with running(scene, **pooled) as controller:
             await controller.until(event="wake_unavailable")
             await scene.jobs(3)
             await controller.until(event="reconcile", pending=3)
-            assert await sessions(scene.queue) == 1  # the pooler's
+            await sessions_become(1, scene.queue)  # the pooler's
             assert sum(line["event"] == "wake_unavailable" for line in controller.lines) == 1
+            assert await controller.told_to_end() == 0
         await scene.jobs(0)
         async with running(
             scene, **{**pooled, "POLL_INTERVAL_MS": "60000", "SCALE_UP_COOLDOWN_MS": "0"}, DATABASE_DIRECT_URL=direct
@@ -253,5 +274,5 @@ async def test_the_controller_polls_through_a_pooler_with_a_warning_and_wakes_by
             await enqueue(scene.queue, 15)
             await controller.until(event="woken")
             await controller.until(event="reconcile", pending=15)
-            assert await sessions(scene.queue) == 2
+            await sessions_become(2, scene.queue)
     assert urlsplit(direct).port != port

@@ -15,6 +15,8 @@ from controller.demo.servers import Servers
 from controller.model import QueueDepth
 from controller.policy import Queue
 from controller.ports import Unavailable
+from tests.patience import until
+from tests.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]
 JOBS = Queue(table="generation_job")
@@ -29,7 +31,7 @@ async def admin(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
-    postgres = PostgresQueue(database_url, timeout_s=2.0)
+    postgres = PostgresQueue(database_url, timeout_s=PATIENT_S)
     yield postgres
     await postgres.close()
 
@@ -172,10 +174,13 @@ async def test_what_no_decision_needs_is_counted_less_often_and_what_one_needs_e
 
 async def test_a_count_that_no_decision_needs_may_take_too_long(admin: Connection, database_url: str) -> None:
     await admin.execute(
-        "CREATE FUNCTION slowly() RETURNS bool LANGUAGE sql VOLATILE AS 'SELECT true FROM pg_sleep(0.002)'"
+        "CREATE FUNCTION slowly(n int) RETURNS bool LANGUAGE plpgsql VOLATILE AS "
+        "$$ BEGIN IF n > 1000 THEN PERFORM pg_sleep(60); END IF; RETURN true; END $$"
     )
-    await admin.execute("CREATE VIEW job AS SELECT 'pending' AS status FROM generate_series(1, 5000) WHERE slowly()")
-    queue = PostgresQueue(database_url, timeout_s=1.0)
+    await admin.execute(
+        "CREATE VIEW job AS SELECT 'pending' AS status FROM generate_series(1, 5000) AS n WHERE slowly(n)"
+    )
+    queue = PostgresQueue(database_url, timeout_s=2.0)
     try:
         depth = await queue.depth(Queue(table="job"), 10_000)
     finally:
@@ -235,7 +240,7 @@ async def test_a_count_that_takes_too_long_is_given_up(admin: Connection, databa
 async def test_a_user_without_the_right_is_told_to_grant_it(admin: Connection, database_url: str) -> None:
     await create_queue(admin)
     await admin.execute("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
-    stranger = PostgresQueue(database_url.replace("postgres@", "stranger@"), timeout_s=2)
+    stranger = PostgresQueue(database_url.replace("postgres@", "stranger@"), timeout_s=PATIENT_S)
     assert "GRANT SELECT ON generation_job" in await unavailable(stranger)
     await stranger.close()
 
@@ -245,7 +250,7 @@ async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Conne
     await enqueue(admin, 3)
     await admin.execute("DROP ROLE IF EXISTS blind; CREATE ROLE blind LOGIN; GRANT SELECT ON generation_job TO blind")
     await admin.execute("ALTER TABLE generation_job ENABLE ROW LEVEL SECURITY")
-    blind = PostgresQueue(database_url.replace("postgres@", "blind@"), timeout_s=2)
+    blind = PostgresQueue(database_url.replace("postgres@", "blind@"), timeout_s=PATIENT_S)
     assert "row security hides rows of generation_job" in await unavailable(blind)
     await blind.close()
 
@@ -277,7 +282,7 @@ async def test_an_age_without_end_is_no_age(admin: Connection, queue: PostgresQu
     ],
 )
 async def test_an_address_that_is_wrong_says_what_of_it(database_url: str, change: tuple[str, str], words: str) -> None:
-    wrong = PostgresQueue(database_url.replace(*change), timeout_s=2)
+    wrong = PostgresQueue(database_url.replace(*change), timeout_s=PATIENT_S)
     assert words in await unavailable(wrong)
 
 
@@ -289,9 +294,15 @@ async def test_a_wrong_password_is_named_and_not_shown(admin: Connection, server
     try:
         rules.write_text("host all careful 127.0.0.1/32 scram-sha-256\n" + before)
         await admin.execute("SELECT pg_reload_conf()")
-        await admin.execute("SELECT pg_sleep(0.2)")
-        wrong = PostgresQueue(database_url.replace("postgres@", "careful:hunter2@"), timeout_s=2)
-        words = await unavailable(wrong)
+        wrong = PostgresQueue(database_url.replace("postgres@", "careful:hunter2@"), timeout_s=PATIENT_S)
+
+        async def refused() -> str:
+            """Once the new rules are read; until then the role is let in."""
+            words = await unavailable(wrong)
+            await wrong.close()
+            return words if "there is no table" not in words else ""
+
+        words = await until(refused, "the role to be asked for its password")
     finally:
         rules.write_text(before)
         await admin.execute("SELECT pg_reload_conf()")
@@ -308,7 +319,7 @@ async def test_it_reconnects_by_itself_after_its_session_was_ended(admin: Connec
 
 
 async def test_it_comes_back_when_the_server_does(stoppable_servers: Servers, stoppable_database_url: str) -> None:
-    queue = PostgresQueue(stoppable_database_url, timeout_s=2)
+    queue = PostgresQueue(stoppable_database_url, timeout_s=PATIENT_S)
     async with await psycopg.AsyncConnection.connect(stoppable_database_url, autocommit=True) as admin:
         await create_queue(admin)
     await queue.depth(JOBS, LIMIT)

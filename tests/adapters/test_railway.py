@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -14,14 +13,17 @@ import pytest
 from aiohttp import web
 from graphql import OperationDefinitionNode, build_schema, parse, validate
 
-from controller.adapters.clock import SystemClock
 from controller.adapters.railway import RailwayPlatform, operations
 from controller.adapters.railway.client import RailwayClient
 from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
 from controller.model import Replicas, ServiceState
 from controller.ports import NotSent, Refused, Unavailable
 from controller.settings import load_settings
+from tests.patience import until
 from tests.scene import intent_to
+from tests.virtual.idle import LoopClock
+
+pytestmark = pytest.mark.virtual_time
 
 TIMINGS = Timings().scaled(0.01)
 
@@ -30,7 +32,7 @@ TIMINGS = Timings().scaled(0.01)
 async def platform(fake: FakeRailway, token: TokenKind = "account", **changes: str) -> AsyncIterator[RailwayPlatform]:
     elsewhere = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
     settings = load_settings({**fake.environment_variables(token), **elsewhere, **changes})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, SystemClock())
+    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
     yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     await client.close()
 
@@ -43,12 +45,11 @@ async def read(platform: RailwayPlatform, fake: FakeRailway) -> Replicas:
 
 
 async def read_until(platform: RailwayPlatform, fake: FakeRailway, state: ServiceState, configured: int) -> Replicas:
-    async with asyncio.timeout(5):
-        while True:
-            seen = await read(platform, fake)
-            if (seen.state, seen.configured, seen.running) == (state, configured, configured):
-                return seen
-            await asyncio.sleep(0.01)
+    async def settled() -> Replicas | None:
+        seen = await read(platform, fake)
+        return seen if (seen.state, seen.configured, seen.running) == (state, configured, configured) else None
+
+    return await until(settled, f"{configured} that run, {state}")
 
 
 @pytest.mark.parametrize("name", operations.ALL)
@@ -133,9 +134,9 @@ async def test_a_service_that_is_not_there_leaves_the_others_readable() -> None:
 async def test_429_is_waited_for_as_long_as_it_says() -> None:
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
         fake.inject("429", retry_after=1, on="query")
-        started = time.monotonic()
+        started = asyncio.get_running_loop().time()
         await read(railway, fake)
-        assert time.monotonic() - started >= 1
+        assert 1 <= asyncio.get_running_loop().time() - started < 1.1
 
 
 async def test_a_long_429_is_not_waited_for_and_nothing_is_sent_meanwhile() -> None:

@@ -13,13 +13,15 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from controller.adapters.clock import SystemClock
 from controller.adapters.railway import operations
 from controller.adapters.railway.client import RailwayClient
 from controller.demo.fake_railway import ACCOUNT_TOKEN, FakeRailway, Timings
 from controller.ports import LeaseLost, NotSent, Unavailable
 from controller.settings import RailwayToken
 from tests.scene import intent_to
+from tests.virtual.idle import LoopClock
+
+pytestmark = pytest.mark.virtual_time
 
 TOKEN = RailwayToken("account", SecretStr(ACCOUNT_TOKEN))
 TIMINGS = Timings().scaled(0.01)
@@ -28,7 +30,7 @@ INTENT = intent_to(0, epoch=7)
 
 @asynccontextmanager
 async def client(url: str, **options: Any) -> AsyncIterator[RailwayClient]:
-    one = RailwayClient(url, TOKEN, SystemClock(), **options)
+    one = RailwayClient(url, TOKEN, LoopClock(), **options)
     yield one
     await one.close()
 

@@ -77,7 +77,8 @@ async def test_the_epoch_rises_even_over_an_emptied_redis(redis: Redis, leases: 
     ahead = await acquired(leases, "me", seen_epoch=9_000_000_000)
     assert ahead == Lease("me", 9_000_000_001)
     await redis.flushdb()
-    assert (await acquired(leases, "newcomer")).epoch == pytest.approx(time.time(), abs=5)
+    began = time.time()
+    assert began - 1 < (await acquired(leases, "newcomer")).epoch < time.time() + 1
 
 
 async def test_a_renewal_never_brings_a_lost_lease_back(redis: Redis, leases: RedisLeases, lease: Lease) -> None:
@@ -194,7 +195,7 @@ async def test_a_change_counts_from_its_answer_and_one_without_an_answer_from_wh
         await journal.accept("w", intent, lease)
     await redis.hincrby(KEYS.worker("w"), "last_up", -3_600_000)
     history, now, _ = await journal.settle("w", intent, Settled.APPLIED, 3, lease)
-    assert history.last_up == pytest.approx(now - 3600 if accepted else now, abs=0.5)
+    assert history.last_up == pytest.approx(now - 3600 if accepted else now, abs=60)
 
 
 async def test_stamps_from_the_future_are_moved_to_the_present(
@@ -284,7 +285,9 @@ async def test_the_share_is_the_limit_over_the_replicas(redis: Redis, replicas: 
 async def test_a_usage_that_is_no_number_is_unavailable(redis: Redis) -> None:
     rate_limit = RateLimit.model_validate({"rpm": 60, "keys": {"usage": "odd<window>"}})
     clock = SystemClock()
-    await redis.set(f"odd{int(clock.wall() // 60 * 60)}", "many")
+    this = int(clock.wall() // 60 * 60)
+    for minute in (this, this + 60):  # which may begin meanwhile
+        await redis.set(f"odd{minute}", "many")
     with pytest.raises(Unavailable, match="holds no number"):
         await RedisRateLimit(redis, clock).used(rate_limit)
 

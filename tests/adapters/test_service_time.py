@@ -16,6 +16,7 @@ from controller.demo.jobs import create_queue
 from controller.model import ServiceTime
 from controller.policy import Queue
 from controller.ports import NotMeasurable, Unavailable
+from tests.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]
 JOBS = Queue(table="generation_job")
@@ -35,7 +36,7 @@ async def admin(database_url: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
-    postgres = PostgresQueue(database_url, timeout_s=2.0)
+    postgres = PostgresQueue(database_url, timeout_s=PATIENT_S)
     yield postgres
     await postgres.close()
 
@@ -153,7 +154,7 @@ async def test_what_cannot_be_read_is_unavailable(database_url: str, admin: Conn
     try:
         await admin.execute("GRANT SELECT ON generation_job TO of_some_rows")
         url = psycopg.conninfo.make_conninfo(database_url, user="of_some_rows")
-        theirs = PostgresQueue(url, timeout_s=2.0)
+        theirs = PostgresQueue(url, timeout_s=PATIENT_S)
         with pytest.raises(Unavailable):
             await theirs.service_time(JOBS)
         await theirs.close()

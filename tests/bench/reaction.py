@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from psycopg import sql
 
 from controller.demo.jobs import CHANNEL
+from tests.patience import until
 from tests.processes import led_before, running
 from tests.scene import POLICY, Scene, set_scene
 
-_PATIENCE_S = 60.0
+_DEADLINES = {"REDIS_TIMEOUT_MS": "2000", "RAILWAY_TIMEOUT_MS": "5000"}
 _QUOTA = 1_000_000
 """Or the controller would soon ask less often, as Railway's smaller plans want it."""
 
@@ -39,7 +40,12 @@ class Way:
     @property
     def environment(self) -> dict[str, str]:
         no_cooldowns = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
-        return {**no_cooldowns, "POLL_INTERVAL_MS": str(round(self.interval_s * 1000)), "LEASE_TTL_MS": "15000"}
+        return {
+            **no_cooldowns,
+            "POLL_INTERVAL_MS": str(round(self.interval_s * 1000)),
+            "LEASE_TTL_MS": "15000",
+            **_DEADLINES,
+        }
 
 
 # No two looks at an announcement come within wake_min_interval, which is one second in the shipped policy.
@@ -81,9 +87,11 @@ async def _come_to_rest(scene: Scene) -> None:
         # Nobody announces that there is less to do; so that it need not wait for the interval, we do.
         await scene.queue.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(CHANNEL)))
     key = await scene.journal_key()
-    async with asyncio.timeout(_PATIENCE_S):
-        while scene.fake.worker.configured or await scene.redis.hexists(key, "intent"):
-            await asyncio.sleep(0.02)
+
+    async def rests() -> bool:
+        return not scene.fake.worker.configured and not await scene.redis.hexists(key, "intent")
+
+    await until(rests, "no worker, and nothing that is waited for")
 
 
 async def _reaction(scene: Scene) -> float:
@@ -92,7 +100,5 @@ async def _reaction(scene: Scene) -> float:
     async with scene.queue.transaction():
         await scene.queue.execute("INSERT INTO generation_job (type) VALUES ('image')")
         committed_at = time.time()
-    async with asyncio.timeout(_PATIENCE_S):
-        while len(scene.fake.record.mutations) == earlier:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(scene.fake.record.mutations) > earlier, "the change", pause=0.005)
     return scene.fake.record.mutations[earlier].at_s - committed_at

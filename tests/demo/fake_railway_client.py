@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 
 from controller.demo.fake_railway import ACCOUNT_TOKEN, ENVIRONMENT_ID, WORKER_SERVICE_ID, FakeRailway, Timings
+from tests.patience import PATIENCE_S, until_equal
 
 QUICK = Timings().scaled(0.01)
 VISIBLE = replace(Timings().scaled(0.1), forgotten=0.5)
@@ -104,23 +104,17 @@ async def railway(
 ) -> AsyncIterator[tuple[FakeRailway, Client]]:
     async with (
         FakeRailway.create(replicas, timings=timings, **options) as fake,
-        httpx.AsyncClient(timeout=5, verify=False) as http,
+        httpx.AsyncClient(timeout=PATIENCE_S, verify=False) as http,
     ):
         yield fake, Client(http, fake)
 
 
-async def until(check: Callable[[], Awaitable[Any]], wanted: Any, within: float = 5) -> None:
-    """Ask again until the answer is the wanted one; the assertion shows the last answer otherwise."""
-    now = asyncio.get_running_loop().time
-    deadline = now() + within
-    seen = await check()
-    while seen != wanted and now() < deadline:
-        await asyncio.sleep(0.005)
-        seen = await check()
-    assert seen == wanted
+async def until(check: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Ask again until the answer is the wanted one."""
+    await until_equal(check, wanted, pause=0.005)
 
 
-async def seen_until(look: Callable[[], Awaitable[Any]], last: Any, within: float = 5) -> list[Any]:
+async def seen_until(look: Callable[[], Awaitable[Any]], last: Any) -> list[Any]:
     """Every different answer on the way to the last one, in order."""
     seen: list[Any] = []
 
@@ -130,5 +124,5 @@ async def seen_until(look: Callable[[], Awaitable[Any]], last: Any, within: floa
             seen.append(now)
         return now
 
-    await until(note, last, within)
+    await until(note, last)
     return seen

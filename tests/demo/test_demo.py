@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S, in_time, until_equal
 from tests.simulation.recorded import decided_alike
 
 
@@ -49,30 +50,37 @@ def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:
 
 
 async def nothing_is_left(children: list[psutil.Process], folder: Path) -> None:
-    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 15)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, PATIENCE_S)
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
-    async with asyncio.timeout(10):
-        while os.listdir(folder):  # noqa: PTH208  # two levels would be too many
-            await asyncio.sleep(0.1)
+    await until_equal(lambda: os.listdir(folder), [])  # noqa: PTH208  # two levels would be too many
+
+
+SCALED_UP = r"want \d workers?: 0 → [1-5]"
 
 
 async def line_with(process: asyncio.subprocess.Process, words: str) -> str:
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
+    """The first that matches."""
+    said: list[str] = []
+
+    async def read() -> str:
+        assert process.stdout is not None
         async for text in process.stdout:
-            if words in text.decode():
-                return text.decode()
-    raise AssertionError(f"the demo ended without saying {words!r}")
+            said.append(text.decode())
+            if re.search(words, said[-1]):
+                return said[-1]
+        raise AssertionError(f"the demo ended without saying {words!r}; its last lines: {said[-5:]}")
+
+    return await in_time(read(), f"{words!r} of the demo", shown=lambda: said[-5:])
 
 
 async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path, tmp_path: Path) -> None:
     recorded = tmp_path / "recorded"
-    async with demo(short_tmp, "--seconds", "9", "--record", str(recorded)) as process:
-        await line_with(process, "want 1 worker: 0 → 1")
+    async with demo(short_tmp, "--seconds", "20", "--record", str(recorded)) as process:
+        await line_with(process, SCALED_UP)
         children = family(process)
         assert len(children) > 4
         summary = await line_with(process, "jobs done")
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await in_time(process.wait(), "the demo to end") == 0
     assert re.match(r"\d+ jobs done \(\d+ left when it ended\), at most [1-5] workers, \d+ scale actions", summary)
     await nothing_is_left(children, short_tmp)
     assert decided_alike(recorded) > 3, "the simulator would have decided the same in each cycle"
@@ -82,8 +90,8 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: signal.Signals) -> None:
     async with demo(short_tmp) as process:
-        await line_with(process, "0 → 1")
+        await line_with(process, SCALED_UP)
         children = family(process)
         process.send_signal(ending)
-        await asyncio.wait_for(process.wait(), 20)
+        await in_time(process.wait(), "the demo to end")
     await nothing_is_left(children, short_tmp)

@@ -18,6 +18,8 @@ from controller.demo.fake_railway import (
 )
 from tests.demo.fake_railway_client import BEARER, PLACE, QUICK, RESTART, STATE, STOP, UPDATE, railway, until
 
+pytestmark = pytest.mark.virtual_time
+
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 PROJECT = {"Project-Access-Token": PROJECT_TOKEN}
 WORKSPACE = {"Authorization": f"Bearer {WORKSPACE_TOKEN}"}

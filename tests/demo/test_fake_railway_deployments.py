@@ -20,6 +20,8 @@ from tests.demo.fake_railway_client import (
     until,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 # --- stop and restart
 
 
@@ -29,7 +31,7 @@ async def test_a_stop_is_reported_late_and_says_success_all_along() -> None:
         asked = asyncio.get_running_loop().time()
         assert await client.data(STOP, id=before["id"]) is True
         seen = await seen_until(client.summary, ("SUCCESS", True, ["EXITED"]))
-        assert asyncio.get_running_loop().time() - asked >= VISIBLE.stopping
+        assert asyncio.get_running_loop().time() - asked > VISIBLE.stopping - 0.001
         assert seen == [("SUCCESS", False, ["RUNNING"]), ("SUCCESS", True, ["EXITED"])]
         after = await client.state()
         assert after["activeDeployments"][0]["id"] == before["id"]

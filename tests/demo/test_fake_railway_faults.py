@@ -8,6 +8,8 @@ import pytest
 
 from tests.demo.fake_railway_client import BEARER, PLACE, STATE, UPDATE, railway, until
 
+pytestmark = pytest.mark.virtual_time
+
 SCALE: dict[str, Any] = {**PLACE, "input": {"multiRegionConfig": {"us-west2": {"numReplicas": 3}}}}
 
 

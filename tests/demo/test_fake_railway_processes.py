@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from controller.demo.fake_railway import CommandLauncher, FakeRailway, NoProcesses, Timings
-from tests.demo.fake_railway_client import PLACE, QUICK, STOP, UPDATE, VISIBLE, Client, railway, until
+from tests.demo.fake_railway_client import PLACE, QUICK, STOP, UPDATE, VISIBLE, Client, railway, seen_until, until
+from tests.patience import in_time
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN = (
@@ -82,7 +83,7 @@ async def test_every_replica_is_a_process_that_knows_where_it_runs(tmp_path: Pat
     async with railway(1, launcher=launcher) as (fake, client):
         await client.scale(3)
 
-        await until(lambda: _told(tmp_path), 3, within=10)
+        await until(lambda: _told(tmp_path), 3)
         deployment = fake.worker.deployments[0]
         for replica in deployment.replicas:
             assert read(tmp_path / f"{replica.id}.json") == {
@@ -120,15 +121,25 @@ async def test_what_a_process_started_dies_with_it() -> None:
 
 async def test_a_killed_process_comes_back_under_the_same_instance() -> None:
     launcher = CommandLauncher([sys.executable, "-c", SLEEPER])
-    async with railway(1, launcher=launcher, timings=VISIBLE) as (fake, client):
+    async with railway(1, launcher=launcher) as (fake, client):
         (before,) = pids(fake)
         instance = (await client.latest())["instances"][0]["id"]
         os.kill(before, signal.SIGKILL)
-        await until(client.statuses, ["CRASHED"])
-        await until(client.statuses, ["RESTARTING"])
-        await until(client.statuses, ["RUNNING"])
-        assert pids(fake) != [before]
+
+        async def another() -> bool:
+            return await client.statuses() == ["RUNNING"] and pids(fake) not in ([before], [])
+
+        await until(another, True)
         assert (await client.latest())["instances"][0]["id"] == instance
+
+
+@pytest.mark.virtual_time
+async def test_a_crash_is_shown_before_the_restart() -> None:
+    launcher = NoProcesses()
+    async with railway(1, launcher=launcher, timings=VISIBLE) as (_, client):
+        (process,) = launcher.started.values()
+        process.exit(-signal.SIGKILL)
+        assert await seen_until(client.statuses, ["RUNNING"]) == [["CRASHED"], ["RESTARTING"], ["RUNNING"]]
 
 
 async def test_a_process_that_keeps_crashing_is_given_up_after_ten_restarts() -> None:
@@ -138,7 +149,7 @@ async def test_a_process_that_keeps_crashing_is_given_up_after_ten_restarts() ->
         async def status() -> str:
             return str((await client.latest())["status"])
 
-        await until(status, "CRASHED", within=20)
+        await until(status, "CRASHED")
         assert await client.statuses() == ["CRASHED"]
         assert fake.worker.deployments[0].replicas[0].restarts == 10
 
@@ -155,6 +166,7 @@ async def test_a_command_that_does_not_exist_crashes() -> None:
         await until(client.statuses, ["CRASHED"])
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("draining", "signals"),
     [(None, ["SIGTERM", "SIGKILL"]), (0, ["SIGTERM", "SIGKILL"]), (3600, ["SIGTERM"])],
@@ -171,12 +183,13 @@ async def test_a_process_that_ignores_sigterm_is_killed(draining: int | None, si
         assert fake.worker.running == (0 if "SIGKILL" in signals else 1)
 
 
+@pytest.mark.virtual_time
 async def test_closing_cuts_a_long_draining_short() -> None:
     launcher = NoProcesses(stubborn=True)
     async with railway(2, launcher=launcher, deploy={"drainingSeconds": 3600}, grace=0.05) as (fake, client):
         await client.scale(1)
         await until(client.statuses, ["RUNNING", "REMOVING"])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(1):  # virtual seconds
             await fake.close()
         assert [each.signals for each in launcher.started.values()] == [["SIGTERM", "SIGKILL"]] * 2
 
@@ -232,7 +245,7 @@ async def test_the_program_says_where_it_is_first_of_all_and_ends_cleanly(number
             await until(count, 3)
             started = await workers_of(http, exported)
         process.send_signal(number)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await in_time(process.wait(), "the program to end") == 0
         assert not await _living(started)
 
 

@@ -21,6 +21,8 @@ from tests.demo.fake_railway_client import (
     until,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 async def test_scaling_up_starts_an_instance_and_leaves_the_deployment_and_the_others_alone() -> None:
     async with railway(1, timings=VISIBLE) as (_, client):

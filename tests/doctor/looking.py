@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+import pytest
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_checks import QueueChecks
 from controller.adapters.postgres_connection import Reader
 from controller.findings import Finding, Level
 from controller.policy import WorkerPolicy
+from tests.unhurried import PATIENT_S
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = float(PATIENT_S)
 FILL = """
 INSERT INTO {table} (id, status, scheduled_for, created_at, payload)
 SELECT 'done-' || n, 'completed', now() - n * interval '1 s', now(), jsonb_build_object('text', repeat('x', 400))
@@ -74,3 +76,8 @@ class Patient:
         finally:
             await reader.close()
             await queue.close()
+
+
+def soon_after(seconds: float) -> Any:
+    """The age of what was made so old a moment ago."""
+    return pytest.approx(seconds + PATIENT_S / 2, abs=PATIENT_S / 2 + 0.1)

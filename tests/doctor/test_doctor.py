@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from controller.adapters import postgres_listener
 from controller.configuration import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
@@ -129,11 +130,19 @@ async def test_bad_input_is_exit_2_and_looks_at_nothing(tmp_path: Path) -> None:
     assert "there is no such file" in ran.err
 
 
+@pytest.fixture
+def deaf_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent never arrives, which need not be waited for."""
+    monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
+
+
 @pytest.mark.parametrize("direct", [False, True])
 async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
-    scene: Scene, servers: Servers, *, direct: bool
+    scene: Scene, servers: Servers, monkeypatch: pytest.MonkeyPatch, *, direct: bool
 ) -> None:
     straight = scene.environment["DATABASE_URL"]
+    if not direct:
+        monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
     with pooler(servers, sessions=3) as port:
         past = {"DATABASE_DIRECT_URL": straight} if direct else {}
         found = await findings(scene, DATABASE_URL=through(port, straight), **past)
@@ -143,6 +152,7 @@ async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
     assert found["queue"].level is Level.OK
 
 
+@pytest.mark.usefixtures("deaf_soon")
 @pytest.mark.parametrize("other", ["database", "server"])
 async def test_a_direct_address_of_another_database_is_told_from_a_pooler(
     scene: Scene, servers: Servers, stoppable_servers: Servers, other: str
@@ -161,6 +171,7 @@ async def test_a_direct_address_of_another_database_is_told_from_a_pooler(
     assert ("of another server" in found.says) is (other == "server")
 
 
+@pytest.mark.usefixtures("deaf_soon")
 async def test_a_direct_address_that_leads_through_a_pooler_too_is_called_that(scene: Scene, servers: Servers) -> None:
     straight = scene.environment["DATABASE_URL"]
     with pooler(servers, sessions=3) as port:

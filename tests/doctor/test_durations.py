@@ -12,7 +12,7 @@ from controller.adapters.postgres_durations import finished_within
 from controller.adapters.queues.own_table import own_table
 from controller.findings import Level
 from controller.policy import Queue as QueuePolicy
-from tests.doctor.looking import Patient, aiming, policy
+from tests.doctor.looking import Patient, aiming, policy, soon_after
 
 
 async def test_how_long_jobs_take_is_known_from_those_that_are_done(patient: Patient) -> None:
@@ -48,7 +48,7 @@ async def test_a_job_in_work_counts_only_where_a_dead_worker_s_claim_would_end(
         "INSERT INTO generation_job (id, status, locked_at) "
         f"VALUES ('work', 'processing', now() - interval '{begun_s} s')"
     )
-    assert await patient.longest_job() == (None if known_s is None else pytest.approx(known_s, abs=5))
+    assert await patient.longest_job() == (None if known_s is None else soon_after(known_s))
 
 
 async def test_a_claim_that_is_kept_alive_counts_from_when_its_job_was_started(patient: Patient) -> None:
@@ -57,7 +57,7 @@ async def test_a_claim_that_is_kept_alive_counts_from_when_its_job_was_started(p
         "INSERT INTO generation_job (id, status, started_at, locked_at) "
         "VALUES ('1', 'processing', now() - interval '5 min', now())"
     )
-    assert await patient.longest_job() == pytest.approx(300, abs=5)
+    assert await patient.longest_job() == soon_after(300)
 
 
 async def test_times_that_are_infinite_say_nothing(patient: Patient) -> None:

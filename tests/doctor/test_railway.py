@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.clock import SystemClock
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.checks import RailwayChecks, regions
 from controller.adapters.railway.client import RailwayClient
@@ -17,7 +16,9 @@ from controller.findings import Finding, Level
 from controller.model import Replicas, ServiceState
 from controller.policy import WorkerPolicy
 from controller.settings import load_settings
+from tests.virtual.idle import LoopClock
 
+pytestmark = pytest.mark.virtual_time
 ELSEWHERE = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
 
 
@@ -33,7 +34,7 @@ async def look(
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
     settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, SystemClock())
+    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
     worker = WorkerPolicy.model_validate(

@@ -1,6 +1,11 @@
-"""A short part of `make faults`: two sequences and one storm, on real processes."""
+"""A short part of `make faults`: two sequences and one storm, on real processes, judged by the real clock.
+
+`make faults-mutants` runs them. `make test` has the same promises in virtual time (tests/virtual).
+"""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.faults import directed
 from tests.faults.pace import Pace
@@ -8,6 +13,7 @@ from tests.faults.report import Least, Report
 from tests.faults.stage import Stage, set_stage
 from tests.faults.storm import Weather, clean_hand_over, one_round
 
+pytestmark = pytest.mark.slow
 BUSY = Pace(grace=4.0)
 """Other tests run beside this one; how quick a take-over is, is for `make faults` to measure."""
 

@@ -9,13 +9,10 @@ from tests.faults.pace import Pace
 from tests.faults.stage import set_stage
 from tests.faults.verdict import judge
 
-QUICK = ("own-memory", "same-epoch")
-"""Enough in every run of the suite to know that the way of taking guards out still works."""
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in sorted(mutants.ALL)]
-)
+@pytest.mark.parametrize("name", sorted(mutants.ALL))
 async def test_a_controller_without_this_guard_is_caught(name: str) -> None:
     mutant = mutants.ALL[name]
     module, environment = mutants.as_module(name)
@@ -25,7 +22,6 @@ async def test_a_controller_without_this_guard_is_caught(name: str) -> None:
     assert broken.intersection(mutant.promises), f"it broke {broken or 'nothing'}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("killer", sorted({mutant.killer for mutant in mutants.ALL.values()}))
 async def test_and_the_same_sequence_finds_nothing_in_the_controller_as_it_is(killer: str) -> None:
     async with set_stage(Pace(grace=4.0)) as stage:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.queues.scenario import PATIENCE_S, Job
+from tests.patience import in_time
+from tests.queues.scenario import Job
 
 _PROGRAMS = Path(__file__).parent / "node"
 _LIBRARIES = Path(sys.prefix) / "node"
@@ -43,6 +44,5 @@ class NodeLibrary:
         program = await asyncio.create_subprocess_exec(
             *self.worker()[:-1], *arguments, env={**os.environ, "DATABASE_URL": url}, stderr=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(PATIENCE_S):
-            _, said = await program.communicate()
+        _, said = await in_time(program.communicate(), f"{self.preset} to {arguments[0]}")
         assert program.returncode == 0, said.decode()[-2000:]

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,16 +22,18 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
 from controller.demo.servers import Servers
 from controller.policy import Queue
+from tests.patience import PATIENCE_S, until
+from tests.unhurried import PATIENT_S
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 LIMIT = 100
-PATIENCE_S = 20.0
 LATER_S = 3600
 
 
@@ -86,6 +89,12 @@ class Stage:
     url: str
     reader: str
     folder: Path
+    made_at: float = field(default_factory=time.monotonic)
+
+    def aged(self, seconds: float) -> Any:
+        """The age of what was made so old, at any time since this place was made."""
+        lived = time.monotonic() - self.made_at
+        return pytest.approx(seconds + lived / 2, abs=lived / 2 + 1)
 
     @property
     def role(self) -> str:
@@ -108,7 +117,7 @@ class Stage:
     async def read(self, preset: str, **policy: Any) -> Count:
         """What the controller reads, by a policy with this preset and these keys."""
         queue = Queue.model_validate({"preset": preset, **policy})
-        postgres = PostgresQueue(self.reader, timeout_s=5)
+        postgres = PostgresQueue(self.reader, timeout_s=PATIENT_S)
         try:
             depth, rest = await postgres.depth(queue, LIMIT), await postgres.rest(queue, LIMIT)
             claim = await postgres.longest_claim(queue, LIMIT)
@@ -119,14 +128,14 @@ class Stage:
 
     async def longest_claim(self, preset: str, **policy: Any) -> float | None:
         """For how long the job that was begun first has been worked on."""
-        postgres = PostgresQueue(self.reader, timeout_s=5)
+        postgres = PostgresQueue(self.reader, timeout_s=PATIENT_S)
         try:
             return await postgres.longest_claim(Queue.model_validate({"preset": preset, **policy}), LIMIT)
         finally:
             await postgres.close()
 
     async def channels(self, preset: str, **policy: Any) -> frozenset[str]:
-        postgres = PostgresQueue(self.reader, timeout_s=5)
+        postgres = PostgresQueue(self.reader, timeout_s=PATIENT_S)
         try:
             return frozenset(await postgres.channels(Queue(preset=preset, **policy)))
         finally:
@@ -187,7 +196,7 @@ async def play(
     channels = await place.channels(library.preset, **policy)
     with working(place, library.worker()):
         await library.put(place.url, [Job("fail"), Job("fail"), Job("pass"), *[Job("hold")] * 3])
-        await until(lambda: len(list(place.folder.glob("held-*"))) == 3)
+        await until(lambda: len(list(place.folder.glob("held-*"))) == 3, "three jobs to be held")
         async with listening(place, channels) as heard:
             await library.put(
                 place.url, [*[Job("pass")] * 5, *[Job("pass", "other")] * 2, *[Job("pass", later=True)] * 4]
@@ -221,8 +230,8 @@ def working(place: Stage, command: Sequence[str]) -> Iterator[None]:
     try:
         yield
         assert worker.poll() is None, f"the worker ended by itself: {(place.folder / 'worker.log').read_text()[-2000:]}"
-    except TimeoutError:
-        raise TimeoutError((place.folder / "worker.log").read_text()[-4000:]) from None
+    except AssertionError as error:
+        raise AssertionError((place.folder / "worker.log").read_text()[-4000:]) from error
     finally:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
@@ -235,21 +244,20 @@ async def listening(place: Stage, channels: frozenset[str]) -> AsyncIterator[set
     async with await psycopg.AsyncConnection.connect(place.reader, autocommit=True) as connection:
         for channel in channels:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        await connection.execute("LISTEN the_end")
         yield heard
-        async for notification in connection.notifies(timeout=0.1):
+        place.execute("NOTIFY the_end")  # which arrives after all that was notified before
+        async for notification in connection.notifies(timeout=PATIENCE_S):
+            if notification.channel == "the_end":
+                return
             heard.add(notification.channel)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.05)
+    raise AssertionError("what is notified does not arrive")
 
 
 async def _settled(reading: Callable[[], Coroutine[Any, Any, Count]], expected: Count) -> Count:
     """The expected count as soon as it is read, or else the last one: the tests say what is wrong with it."""
     try:
-        async with asyncio.timeout(PATIENCE_S / 2):
+        async with asyncio.timeout(PATIENCE_S):
             while await reading() != expected:
                 await asyncio.sleep(0.1)
     except TimeoutError:
@@ -276,7 +284,7 @@ class PresetSentences:
 
     def test_the_age_is_of_the_oldest_ready_job(self, seen: Seen) -> None:
         assert seen.everything.oldest_age_s is not None
-        assert 0 < seen.everything.oldest_age_s < PATIENCE_S
+        assert 0 < seen.everything.oldest_age_s < LATER_S
 
     def test_a_worker_killed_in_the_midst_holds_nothing_once_its_last_sign_of_life_is_old(self, seen: Seen) -> None:
         assert seen.after_kill == self.expected_after_kill

@@ -20,6 +20,7 @@ from controller.simulation.fleet import Platform
 from controller.simulation.peers import Keda, Latency, Static
 from controller.simulation.report import total_worth
 from controller.simulation.workload import Job, Workload
+from tests.examples import examples
 
 WORTHS = (0.05, 0.2, 1.0, 5.0)
 ROUNDING = 1e-6
@@ -65,7 +66,7 @@ platforms = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10))
 @given(gaps=drawn, platform=platforms, steps=st.sampled_from([5, 40, 200]))
 def test_no_policy_pays_less(gaps: list[tuple[float, float]], platform: Platform, steps: int) -> None:
     now, jobs = 0.0, []

@@ -15,6 +15,7 @@ from controller.simulation.demand import Clairvoyant, Demand, Unlimited
 from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy
 from controller.simulation.workload import Job
+from tests.examples import examples
 from tests.simulation.policies import policies
 from tests.simulation.runs import random_jobs, run
 
@@ -58,7 +59,7 @@ def plain_cost(schedule: Schedule, each: int, start_up: float) -> tuple[float, i
 small = st.integers(1, 4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60))
 @given(random_jobs(most=15), small, st.integers(1, 3), st.sampled_from([1.0, 20.0, 90.0]), st.integers(1, 15))
 def test_waits_levels_and_the_clairvoyants_cost_are_those_of_a_plain_replay(
     jobs: list[Job], cap: int, each: int, start_up: float, chunk: int
@@ -134,7 +135,7 @@ def test_with_a_cap_out_of_reach_nobody_waits() -> None:
     assert {wait for _, _, wait in tasks} == {0.0}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(16))
 @given(random_jobs(most=15), policies(), st.integers(1, 3))
 def test_no_policy_makes_jobs_wait_less_than_the_cap_does(jobs: list[Job], policy: WorkerPolicy, each: int) -> None:
     """Unless workers that are going away are still at work beside the new ones, which drain 0 excludes."""

@@ -13,6 +13,7 @@ from controller.simulation.fleet import Platform
 from controller.simulation.peers import Static
 from controller.simulation.scaler import NEVER
 from controller.simulation.workload import Job
+from tests.examples import examples
 from tests.simulation.runs import Ledger, Scripted, platforms, random_jobs, run
 
 INSTANT = Platform(start_up_s=0.0)
@@ -33,7 +34,7 @@ def overlap(begun: Sequence[tuple[float, float, float]]) -> float:
     return sum(end - start for _, start, end in begun)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20))
 @given(random_jobs(), platforms, scripts())
 def test_every_job_is_done_once_and_in_its_time(
     jobs: list[Job], platform: Platform, script: list[tuple[float, int]]
@@ -46,7 +47,7 @@ def test_every_job_is_done_once_and_in_its_time(
     assert ledger.work_s == sum(service for _, service in jobs)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20))
 @given(random_jobs(), platforms, scripts())
 def test_jobs_begin_in_order_of_arrival_as_long_as_none_is_given_back(
     jobs: list[Job], platform: Platform, script: list[tuple[float, int]]
@@ -60,7 +61,7 @@ def hands_at(ledger: Ledger, moment: float, each: int) -> int:
     return each * sum(change for at, change in ledger.readied if at <= moment)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20))
 @given(random_jobs(), st.integers(1, 3), st.sampled_from([0.0, 5.0, 20.0]), st.lists(st.integers(0, 2000), max_size=4))
 def test_nobody_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_up: float, more_at: list[int]) -> None:
     """Workers are only added, so that each that is ready takes jobs."""
@@ -75,7 +76,7 @@ def test_nobody_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_u
         assert not waits or at_work == hands
 
 
-@settings(max_examples=35, deadline=None)
+@settings(max_examples=examples(14))
 @given(random_jobs(most=15, longest=100), platforms, scripts())
 def test_no_second_of_work_and_none_that_is_paid_is_lost_from_the_books(
     jobs: list[Job], platform: Platform, script: list[tuple[float, int]]
@@ -236,7 +237,7 @@ def test_a_change_begins_the_interval_anew(up_at: float, looks: list[float]) -> 
     assert [now for now, *_ in scaler.looks] == looks
 
 
-@settings(max_examples=35, deadline=None)
+@settings(max_examples=examples(14))
 @given(random_jobs(), platforms, scripts(), st.integers(1, 7))
 def test_it_is_all_the_same_in_how_many_pieces_the_jobs_are_fed(
     jobs: list[Job], platform: Platform, script: list[tuple[float, int]], chunk: int

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from controller.policy_text import ConfigurationError
 from controller.simulation.generators import NAMES, generate
 from controller.simulation.workload import DAY_S, Job, measure
+from tests.examples import examples
 
 WEEK_S = 7 * DAY_S
 
@@ -52,7 +53,7 @@ OPTIONS: Mapping[str, st.SearchStrategy[str]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(24))
 @given(st.sampled_from(NAMES).flatmap(lambda name: OPTIONS[name].map(name.__add__)), st.integers(), st.floats(1, 9e4))
 def test_jobs_are_in_order_and_within_the_window(text: str, seed: int, span_s: float) -> None:
     jobs = made(text, seed=seed, span_s=span_s)

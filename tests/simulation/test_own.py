@@ -27,6 +27,7 @@ from controller.simulation.fleet import Platform
 from controller.simulation.own import MEASURED_JOBS, OwnPolicy, Recent
 from controller.simulation.scaler import Seen
 from controller.simulation.workload import Job
+from tests.examples import examples
 from tests.simulation.policies import policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 
@@ -121,7 +122,7 @@ def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(8))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
@@ -131,7 +132,7 @@ def test_every_answer_is_the_one_of_a_fresh_decision(
     assert held.answers >= 400 / interval
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
 def test_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
@@ -151,7 +152,7 @@ def test_a_decision_is_asked_for_once_for_each_situation() -> None:
     assert (held.answers > 10_000, own.decisions < 100) == (True, True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(16))
 @given(st.lists(st.floats(0.001, 1e4), max_size=60), st.integers(1, 20))
 def test_what_is_measured_is_the_mean_of_the_newest_without_the_longest_hundredth(
     services: list[float], newest: int

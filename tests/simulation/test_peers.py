@@ -12,6 +12,7 @@ from controller.simulation.fleet import Platform
 from controller.simulation.peers import Hpa, Keda, Latency, Static
 from controller.simulation.scaler import NEVER, Scaler, Seen
 from controller.simulation.workload import Job
+from tests.examples import examples
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 
 
@@ -168,7 +169,7 @@ PEERS: dict[str, Callable[[], Scaler]] = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(16))
 @given(st.sampled_from(sorted(PEERS)), random_jobs(most=20), platforms)
 def test_what_is_left_out_changes_nothing_for_them(name: str, jobs: list[Job], platform: Platform) -> None:
     until = jobs[-1][0] + 500

@@ -21,6 +21,7 @@ from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.peers import Static
 from controller.simulation.scaler import NEVER
 from controller.simulation.workload import Job
+from tests.examples import examples
 from tests.simulation.runs import random_jobs, run
 
 RATE, SERVICE_S = 0.1, 20.0
@@ -95,7 +96,7 @@ def test_waits_for_a_single_worker_are_those_of_pollaczek_and_khinchine(service:
     assert waits(1, 80_000, rate, service) == pytest.approx((load, wait), rel=0.015)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(24))
 @given(random_jobs(), st.integers(1, 4), st.integers(1, 3))
 def test_a_full_fleet_without_start_up_waits_exactly_as_the_demand_says(jobs: list[Job], cap: int, each: int) -> None:
     platform = Platform(start_up_s=0.0, concurrency=each)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from controller.policy_text import ConfigurationError
 from controller.simulation import traces
 from controller.simulation.traces import read_trace
+from tests.examples import examples
 
 Write = Callable[..., Path]
 
@@ -93,7 +94,7 @@ def test_counts_come_within_their_minutes(write: Write) -> None:
     assert "lognormal" in workload.notes[0]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(24))
 @given(counts=st.dictionaries(st.integers(0, 500), st.integers(0, 40), min_size=1), seed=st.integers(0, 99))
 def test_counts_are_kept_whatever_they_are(write: Write, counts: dict[int, int], seed: int) -> None:
     counts[501] = 1
@@ -104,7 +105,7 @@ def test_counts_are_kept_whatever_they_are(write: Write, counts: dict[int, int],
     assert held == Counter({minute: count for minute, count in counts.items() if count})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(24))
 @given(st.lists(st.tuples(st.floats(0, 1e7), st.floats(0, 1e7)), min_size=1))
 def test_what_is_written_is_what_is_read(write: Write, jobs: list[tuple[float, float]]) -> None:
     jobs.sort(key=lambda job: job[0])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.simulation import waits as module
 from controller.simulation.waits import Waits
+from tests.examples import examples
 
 SHARES = [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 
@@ -44,7 +45,7 @@ def test_adding_goes_on_after_a_percentile_was_asked_for() -> None:
     assert (waits.percentile(0.5), waits.percentile(1.0), waits.over(0.0)) == (1.0, 3.0, 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12))
 @given(st.integers(0, 1000), st.sampled_from([0.5, 30.0, 5000.0]), st.sampled_from(SHARES))
 def test_many_are_within_one_per_cent(seed: int, scale: float, share: float) -> None:
     random = Random(seed)

@@ -24,6 +24,7 @@ from controller.simulation.workload import (
     scaled,
     span_of,
 )
+from tests.examples import examples
 
 WEEK_S = 7 * DAY_S
 
@@ -207,7 +208,7 @@ def test_of_an_hour_every_part_comes_again() -> None:
     assert week.notes[-1] == "drawn anew in blocks of 0.125 h from 0.0417 days (seed 1)"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(16))
 @given(workloads(least=2).filter(lambda one: span_of(one) > 1000), st.integers(0, 1000), st.integers(1, 2))
 def test_what_is_drawn_anew_is_in_order_and_made_of_old_jobs(whole: Workload, seed: int, weeks: int) -> None:
     drawn = resampled(whole, seed, weeks=weeks)

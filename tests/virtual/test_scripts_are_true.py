@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from controller.adapters import redis_scripts as lua
+from tests.examples import examples
 from tests.virtual.mutants import mutated
 from tests.virtual.scripts import MODELS
 from tests.virtual.store import Store
@@ -43,7 +44,8 @@ return found
 """
 """In one question: this is asked thousands of times."""
 _NEARLY_MS = 400
-"""How far apart two lives of a key may be, besides the real time that has passed since they were made the same."""
+"""How far apart two lives of a key may be, besides the real time that has passed since they were made the same. Below
+any life that a key is given here."""
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
 IDS = st.sampled_from(["i1", "i2", "i3"])
@@ -75,6 +77,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         assert "TIME" not in here
         assert "INFO" not in here
         real = _normal(self.real.eval(here, len(keys), *keys, *args))
+        self.forget_what_was_held_up()
         model = _normal(MODELS[text](self.store, keys, args))
         name = MODELS[text].name
         if name == "acquire" and real[0] == model[0] == "0":
@@ -253,12 +256,17 @@ class SameAsTheServer(RuleBasedStateMachine):
         for key in list(self.store.data):
             self.store.value(key)
         held = {key: (_plain(kind, value), life) for key, kind, value, life in self.look()}
+        self.forget_what_was_held_up()
         assert {key: value for key, (value, _) in held.items()} == self.store.data
         for key, (_, real) in held.items():
             model = self.store.pttl(key)
             assert (real == -1) == (model == -1), key
             assert abs(real - model) < self.nearly_ms, key
         self.let_the_server_follow()
+
+    def forget_what_was_held_up(self) -> None:
+        """Where the machine was busy for so long that a key may have run out in real time, nothing can be compared."""
+        assume(time.monotonic() - self.followed_at < _NEARLY_MS / 1000)
 
     @property
     def nearly_ms(self) -> float:
@@ -304,7 +312,6 @@ def _compare(url: str, **options: Any) -> None:
     machine = type("OnThisServer", (SameAsTheServer,), {"url": url})
     chosen = settings(
         stateful_step_count=40,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
         report_multiple_bugs=False,
@@ -315,7 +322,7 @@ def _compare(url: str, **options: Any) -> None:
 
 @pytest.mark.parametrize("derandomize", [True, False], ids=["the same every time", "new ones every time"])
 def test_every_model_does_what_its_script_does(redis_url: str, derandomize: bool) -> None:  # noqa: FBT001
-    _compare(redis_url, max_examples=120, derandomize=derandomize)
+    _compare(redis_url, max_examples=examples(40), derandomize=derandomize)
 
 
 @pytest.mark.parametrize("name", ["renew brings it back", "no wait for the old lease", "no fence on the intent"])

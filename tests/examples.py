@@ -1,0 +1,12 @@
+"""How much a random test draws: little in each run of the suite, more in `make test-long`."""
+
+from __future__ import annotations
+
+import os
+
+LONG = os.environ.get("AUTOSCALER_TEST_LONG", "") not in {"", "0"}
+
+
+def examples(few: int, many: int | None = None) -> int:
+    """As many examples, seeds or days as this run is to try; many: by default ten times as many."""
+    return few if not LONG else 10 * few if many is None else many

@@ -1,0 +1,80 @@
+"""The product with deadlines that no loaded machine reaches; `python -m tests.unhurried …` is `autoscaler …` with them.
+
+A test that is not about a deadline must not run into one because the machine is busy. A test that is about one sets it
+itself. `python -m tests.unhurried worker` is the demo's worker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import httpx
+
+from controller.adapters.postgres import PostgresQueue
+
+PATIENT_S = 60
+PROMISED: dict[str, Any] = {}
+"""Each deadline by its name as the product has it, for tests that are about it."""
+DEADLINES: tuple[tuple[str, str, object], ...] = (
+    ("controller.app", "_SHORTEST_QUERY_S", float(PATIENT_S)),
+    ("controller.app", "_SLOWEST_QUERY_S", float(PATIENT_S)),
+    ("controller.adapters.postgres_connection", "CONNECT_TIMEOUT_S", PATIENT_S),
+    ("controller.adapters.postgres_connection", "_SLACK_S", float(PATIENT_S)),
+    ("controller.adapters.postgres_listener", "_ANSWER_S", float(PATIENT_S)),
+    ("controller.adapters.postgres_listener", "_SELF_TEST_S", float(PATIENT_S)),
+    ("controller.adapters.postgres_reach", "_ANSWER_S", float(PATIENT_S)),
+    ("controller.adapters.redis_checks", "_LONGEST_LOOK_S", float(PATIENT_S)),
+    ("controller.adapters.redis_connection", "TIMEOUT_S", float(PATIENT_S)),
+    ("controller.adapters.railway.client", "TIMEOUT", httpx.Timeout(PATIENT_S)),
+    ("controller.adapters.railway.client", "LONGEST_S", float(PATIENT_S)),
+    ("controller.adapters.railway.client", "_LONGEST_CONNECT_S", float(PATIENT_S)),
+)
+OF_A_WORKER: tuple[tuple[str, str, object], ...] = (
+    ("controller.demo.worker", "CLAIM_S", float(PATIENT_S)),
+    ("controller.demo.worker", "GIVE_BACK_S", float(PATIENT_S)),
+)
+
+
+def unhurried(deadlines: tuple[tuple[str, str, object], ...] = DEADLINES) -> None:
+    """Sets them in this process, for good, and what UNHURRIED_BUT="controller.module.NAME=0.5 …" says besides."""
+    for module, name, value in deadlines:
+        there = import_module(module)
+        assert hasattr(there, name), f"{module} has no {name} any more; tests/unhurried.py has to follow"
+        PROMISED.setdefault(f"{module}.{name}", getattr(there, name))
+        setattr(there, name, value)
+    for pair in os.environ.get("UNHURRIED_BUT", "").split():
+        place, _, text = pair.partition("=")
+        module, _, name = place.rpartition(".")
+        setattr(import_module(module), name, float(text))
+
+
+@contextmanager
+def impatient(queue: PostgresQueue, timeout_s: float) -> Iterator[None]:
+    """For the reading that has to take too long; whatever comes before and after it has time enough."""
+    patient, queue._timeout_s = queue._timeout_s, timeout_s
+    try:
+        yield
+    finally:
+        queue._timeout_s = patient
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["worker"]:
+        from controller.demo.worker import main as work
+
+        unhurried(OF_A_WORKER)
+        work()
+        return
+    from controller.cli import main as command
+
+    unhurried()
+    command(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
