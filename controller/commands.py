@@ -83,7 +83,12 @@ def check(parsed: argparse.Namespace) -> int:
     known = _known(policy) if parsed.from_database else {}
     expected = _expectations(parsed, policy, known)
     said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
-    warnings = [*claims_without_end(policy), *said]
+    unmeasured = [
+        f"workers.{name}: {one.why_not}"
+        for name, one in known.items()
+        if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
+    ]
+    warnings = [*claims_without_end(policy), *said, *unmeasured]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}

@@ -266,9 +266,9 @@ class Reconciler:
         if isinstance(reading, Replicas):
             account.replicas = reading
         depth = await self._depth()
-        self._tell_remarks(depth)
         if depth.unnamed:
             await self._refuse_doubtful(depth)
+        self._tell_remarks(depth)
         account.queue = depth
         account.service = await self._job_time.read()  # after the depth, which all workers ask for at once
         if isinstance(reading, Unavailable):

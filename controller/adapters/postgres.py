@@ -483,10 +483,11 @@ class PostgresQueue:
 
 
 class Known(NamedTuple):
-    """What a database says of a queue. service: None where it cannot be measured, or no job has finished."""
+    """What a database says of a queue. service: None where no job has finished, or it cannot be measured (why_not)."""
 
     service: ServiceTime | None
     remarks: tuple[str, ...]
+    why_not: str = ""
 
 
 async def known_of(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, Known]:
@@ -510,7 +511,7 @@ async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
     try:
         return Known(await reader.service_time(queue), remarks)
     except NotMeasurable as no:
-        return Known(None, remarks if queue.table is None else (*remarks, str(no)))
+        return Known(None, remarks, str(no))
 
 
 def _own_query(text: str) -> list[sql.Composed]:

@@ -90,7 +90,8 @@ class QueueChecks:
         for finding in await self._wakes(worker, tables):
             yield finding
         own = await _if_known(self.queue.own(worker.queue))
-        if own is not None and own.verdicts and not own.zone_warning:
+        decided = own is not None and (own.candidates is None or own.candidates.matter)
+        if own is not None and own.verdicts and decided and not own.zone_warning:
             yield ok("timezone", own.zones)
         if worker.target_wait is not None and is_read:
             yield await self._service_time(worker)
@@ -199,8 +200,9 @@ class QueueChecks:
             says = (
                 f"how long a job takes cannot be measured, because {no.why}, and without it no second worker is added"
             )
-            columns = "name the columns in queue.columns (started_at, completed_at), or "
-            return warning(about, says, f"{columns if worker.queue.table is not None else ''}{mend}")
+            own = await _if_known(self.queue.own(worker.queue))
+            columns = f"write {own.proposal(own.missing_times)} into the queue, or " if own is not None else ""
+            return warning(about, says, f"{columns}{mend}")
         except Unavailable as unavailable:
             return warning(about, f"how long a job takes could not be read: {unavailable}", mend)
         if service is None:

@@ -193,12 +193,9 @@ async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
             *([] if began is not None else ["started_at"]),
             *([] if ended is not None else ["completed_at (or finished_at)"]),
         ]
-        keys = ", ".join(name.partition(" ")[0] for name in missing)
-        raise _refusal(
-            "queue.table",
-            f"{queue.table} has no time {', no time '.join(missing)}; name the columns that say when jobs came, began "
-            f"and ended in queue.columns ({keys}), or export them as a trace: {_EXPORT}",
-        )
+        proposal = own.proposal([name.partition(" ")[0] for name in missing])
+        words = f"{queue.table} has no time {', no time '.join(missing)}; where others say it, write {proposal}; or "
+        raise _refusal("queue.table", f"{words}export them as a trace: {_EXPORT}")
     since = sql.SQL("(now() - make_interval(secs => {}))").format(sql.Literal(asked.since_s))
     names: dict[str, sql.Composable] = {"since": since, "table": own.shape.identifier, "where": own.where}
     for key, time in (("created", created), ("due", due), ("began", began), ("ended", ended)):

@@ -121,7 +121,10 @@ async def test_a_table_that_does_not_say_it_is_warned_of_unless_the_policy_does(
     patient.worker = aiming(queue={"table": "plain"})
     found = (await patient.findings())["service time"]
     assert found.level is Level.WARNING
-    assert found.mend.startswith("name the columns in queue.columns (started_at, completed_at), or write service_time")
+    assert found.mend.startswith("write columns: {completed_at: NAME} into the queue, or write service_time")
+    await patient.do("ALTER TABLE plain RENAME started_at TO begun; ALTER TABLE plain ADD ended timestamptz")
+    found = (await patient.findings())["service time"]
+    assert found.mend.startswith("write columns: {started_at: begun, completed_at: ended} into the queue, or")
     patient.worker = aiming(queue={"table": "plain"}, service_time="20s")
     found = (await patient.findings())["service time"]
     assert (found.level, found.says) == (Level.OK, "a job takes 20 s, as the policy says")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,14 @@ _USUAL = {
     "completed_at": ("completed_at", "finished_at"),
     "updated_at": ("updated_at",),
 }
+_NONE = ("{jobs} j WHERE false",)
+"""No job can be of this kind, which is known to be none, and not unknown."""
+_ALIKE = {
+    "created_at": re.compile(r"creat|insert|enqueue|added|born|submit", re.IGNORECASE),
+    "started_at": re.compile(r"start|beg[aiu]n|pick|claim|taken|lock", re.IGNORECASE),
+    "completed_at": re.compile(r"complet|finish|end|done|stop|clos", re.IGNORECASE),
+}
+"""Of a time's name, what says which one it is."""
 _LAST_PAGES = 8
 _PER_SECOND = {"s": 1, "ms": 1000}
 
@@ -122,6 +131,24 @@ class OwnTable:
         ]
         return f"{self.queue.table} has {' and '.join(missing)}" if missing else ""
 
+    def proposal(self, missing: Sequence[str]) -> str:
+        """What to write into the policy for missing times: `columns: {started_at: begun, completed_at: ended}`.
+
+        By the names of its other times; where none is alike, a placeholder. missing: keys of queue.columns.
+        """
+        taken = {time.name for time in self.times.values()}
+        free = [name for name, column in self.shape.columns.items() if column.is_time and name not in taken]
+        found = {key: next((name for name in free if _ALIKE[key].search(name)), "NAME") for key in missing}
+        others = f" (its other times are {', '.join(free)})" if free and "NAME" in found.values() else ""
+        named = ", ".join(f"{key}: {name}" for key, name in found.items())
+        return f"columns: {{{named}}}{others}"
+
+    @property
+    def missing_times(self) -> tuple[str, ...]:
+        """Of the times that measuring needs, the keys of those that are not there."""
+        ended = () if self.ended is not None else ("completed_at",)
+        return ended if "started_at" in self.times else ("started_at", *ended)
+
     def seconds(self) -> tuple[sql.Composed, sql.Composed]:
         """How many seconds a job took, and whether that is a time, which infinity does not have.
 
@@ -185,8 +212,8 @@ class OwnTable:
         form = Form(
             ready=_each(ready),
             processing=_each(parts["processing"]),
-            scheduled=_each(scheduled),
-            failed=_each(parts["failed"]) or ("{jobs} j WHERE false",),
+            scheduled=_each(scheduled) or _NONE,
+            failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
             # A job that does not say when it was claimed is trusted to be worked on.
             claimed_at="coalesce({claimed}, now())" if locked is not None else None,
