@@ -144,6 +144,41 @@ async def test_the_zone_of_a_role_that_writes_counts_as_the_database_s(
         await admin.execute("DROP ROLE app_far_away")
 
 
+async def test_the_zone_of_a_role_that_only_reads_or_runs_the_server_says_nothing(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    await admin.execute("DROP ROLE IF EXISTS traveller")
+    await admin.execute("CREATE ROLE traveller LOGIN SUPERUSER")
+    try:
+        await admin.execute("ALTER ROLE traveller SET timezone = 'America/New_York'")
+        await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 4)")
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        await admin.execute("DROP ROLE traveller")
+
+
+async def test_writers_in_different_zones_leave_it_to_the_rows(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    for role in ("far_east", "far_west"):
+        await admin.execute(f"DROP ROLE IF EXISTS {role}".encode())
+        await admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+        await admin.execute(f"GRANT INSERT ON jobs TO {role}".encode())
+    try:
+        await admin.execute("ALTER ROLE far_east SET timezone = 'Asia/Tokyo'")
+        await admin.execute("ALTER ROLE far_west SET timezone = 'America/New_York'")
+        await admin.execute(
+            "INSERT INTO jobs SELECT 'pending', timezone('Asia/Tokyo', now()) FROM generate_series(1, 4)"
+        )
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        for role in ("far_east", "far_west"):
+            await admin.execute(f"DROP OWNED BY {role}".encode())
+            await admin.execute(f"DROP ROLE {role}".encode())
+
+
 @pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK])
 async def test_the_policy_has_the_first_word(
     admin: Connection, queue: PostgresQueue, database_url: str, zone: str

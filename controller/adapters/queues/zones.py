@@ -39,17 +39,24 @@ _NOW = re.compile(
 )
 DUE, CREATED = "scheduled_for", "created_at"
 
-# Zones that are set for a role that may write here, for the database, and for this session where nothing else is set.
-# What was set for a role is meant for what that role writes.
+# The zone of each role that may write here, then that of the database. Writers are the roles that may insert; where
+# only superusers may, the owner. A zone that is set for a role in this database comes before one of the role, and that
+# before one of the database; what the server's file says is our own session's, where nothing is set for us.
 _ZONES = """
-SELECT substr(s.setting, strpos(s.setting, '=') + 1), CASE WHEN r.setrole <> 0 THEN 0 ELSE 1 END AS rank
-FROM pg_db_role_setting r, unnest(r.setconfig) AS s(setting)
-WHERE lower(split_part(s.setting, '=', 1)) = 'timezone'
-  AND r.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-  AND (r.setrole = 0 OR EXISTS (SELECT FROM pg_roles o WHERE o.oid = r.setrole AND o.rolcanlogin
-    AND has_table_privilege(o.oid, {table}::oid, 'INSERT, UPDATE')))
-UNION ALL SELECT reset_val, 2 FROM pg_settings WHERE name = 'TimeZone'
-ORDER BY 2
+WITH zones AS (
+  SELECT r.setrole, r.setdatabase, substr(s.setting, strpos(s.setting, '=') + 1) AS zone
+  FROM pg_db_role_setting r, unnest(r.setconfig) AS s(setting)
+  WHERE lower(split_part(s.setting, '=', 1)) = 'timezone'
+    AND r.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))),
+may AS (
+  SELECT o.oid, o.rolsuper FROM pg_roles o JOIN pg_class c ON c.oid = {table}::oid
+  WHERE o.rolcanlogin AND (o.oid = c.relowner OR NOT o.rolsuper AND has_table_privilege(o.oid, c.oid, 'INSERT'))),
+writers AS (SELECT oid FROM may WHERE NOT rolsuper OR NOT EXISTS (SELECT FROM may WHERE NOT rolsuper))
+SELECT coalesce(
+  (SELECT zone FROM zones z WHERE z.setrole = w.oid ORDER BY z.setdatabase DESC LIMIT 1),
+  (SELECT zone FROM zones z WHERE z.setrole = 0 ORDER BY z.setdatabase DESC LIMIT 1),
+  (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')), w.oid IS NOT NULL
+FROM (SELECT oid FROM writers UNION ALL SELECT NULL) AS w ORDER BY 2 DESC
 """
 _OFFSETS = "SELECT z.name, extract(epoch FROM timezone(z.name, now()) - timezone('UTC', now()))::float8 FROM {zones}"
 
@@ -72,10 +79,13 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """zones: those that a timestamp may be written in, UTC among them. local: the one that now() most likely gives."""
+    """zones: those that a timestamp may be written in, UTC among them.
+
+    local: the one that now() gives to whatever writes here; None where writers differ.
+    """
 
     zones: tuple[str, ...]
-    local: str
+    local: str | None
 
     @property
     def matter(self) -> bool:
@@ -103,11 +113,10 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
     values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(name)) for name in names)
     zones = sql.SQL("(VALUES {}) AS z(name)").format(values)
     offsets: dict[str, float] = dict([*await ask(sql.SQL(_OFFSETS).format(zones=zones))])
-    others = tuple(name for name in names if offsets[name])
-    # Of two zones for two roles nothing says which one writes.
-    best = {offsets[name] for name, rank in rows if rank == rows[0][1]}
-    local = names[0] if len(best) == 1 and offsets[names[0]] else UTC
-    return Candidates((UTC, *others), local if others else UTC)
+    theirs = [name for name, is_writer in rows if is_writer] or names
+    agreed = theirs[0] if len({offsets[name] for name in theirs}) == 1 else None
+    local = None if agreed is None else agreed if offsets[agreed] else UTC
+    return Candidates((UTC, *(name for name in names if offsets[name])), local)
 
 
 def by_default(column: Column, known: Candidates) -> Verdict | None:
@@ -117,7 +126,7 @@ def by_default(column: Column, known: Candidates) -> Verdict | None:
     if named is not None:
         zone = named[1] or named[2]
         return Verdict(UTC if zone.lower() in {"utc", "gmt", "z"} else zone, Rank.DEFAULT)
-    return Verdict(known.local, Rank.DEFAULT) if _NOW.search(text) else None
+    return Verdict(known.local, Rank.DEFAULT) if known.local is not None and _NOW.search(text) else None
 
 
 def decide_zones(
