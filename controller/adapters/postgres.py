@@ -6,6 +6,7 @@ What is slow is read beside the others, each on a connection of its own, so that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -149,7 +150,7 @@ class PostgresQueue:
         if len(batch) > 1:
             began = loop.time()
             try:
-                answers = await self._main.guarded(
+                answers = await self._on_main(
                     None, lambda: self._depths(self._main, batch, self._timeout_s), self._timeout_s
                 )
             except CannotConnect as unavailable:
@@ -179,6 +180,11 @@ class PostgresQueue:
             )
             asked.tell(Unavailable(Source.QUEUE, words))
             return
+        if self._main.is_lost:
+            # Of a role that may have one connection only, the one that all share is the one to have.
+            async with self._main.turn:
+                with contextlib.suppress(Unavailable):
+                    await self._on_main(None, self._main.reader, self._timeout_s)
         lane = self._aside.pop() if self._aside else Lane(self._dsn, self._changed)
         try:
             answer = await self._alone(lane, asked)
@@ -192,6 +198,22 @@ class PostgresQueue:
         asked.tell(answer)
         await self._close_idle()
 
+    async def _on_main(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+        """On the connection that all share; where it cannot be had, those beside it give way.
+
+        Raises:
+            Unavailable: for whatever reason, in words.
+        """
+        try:
+            return await self._main.guarded(queue, ask, timeout_s)
+        except CannotConnect:
+            idle, self._aside = self._aside, []
+            if not idle:
+                raise
+            for lane in idle:
+                await lane.drop()
+            return await self._main.guarded(queue, ask, timeout_s)
+
     async def _close_idle(self) -> None:
         before = asyncio.get_running_loop().time() - _KEEP_ASIDE_S
         idle = [lane for lane in self._aside if lane.idle_since < before or lane.is_lost]
@@ -204,7 +226,8 @@ class PostgresQueue:
         began = loop.time()
         answer: QueueDepth | Unavailable
         try:
-            (answer,) = await lane.guarded(
+            guarded = self._on_main if lane is self._main else lane.guarded
+            (answer,) = await guarded(
                 asked.queue, lambda: self._depths(lane, [asked], asked.timeout_s), asked.timeout_s
             )
         except Unavailable as unavailable:
@@ -351,7 +374,7 @@ class PostgresQueue:
         if own is None:
             return None
         async with self._main.turn:
-            return await self._main.guarded(
+            return await self._on_main(
                 queue, lambda: finished_within(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
             )
 
@@ -368,7 +391,7 @@ class PostgresQueue:
         if why := own.unmeasured():
             raise NotMeasurable(why)
         async with self._main.turn:
-            return await self._main.guarded(
+            return await self._on_main(
                 queue, lambda: measured(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
             )
 
@@ -383,7 +406,7 @@ class PostgresQueue:
             await (await self._main.reader()).notify(channel, self._timeout_s)
 
         async with self._main.turn:
-            await self._main.guarded(None, send, self._timeout_s)
+            await self._on_main(None, send, self._timeout_s)
 
     async def close(self) -> None:
         """Lets go of all connections; the next reading opens one again."""
@@ -401,7 +424,7 @@ class PostgresQueue:
             return Survey()
         located = await self._located_for(queue)
         async with self._main.turn:
-            return await self._main.guarded(
+            return await self._on_main(
                 queue, lambda: survey_of(queue, located, self._bounded(self._timeout_s)), self._timeout_s
             )
 
@@ -435,10 +458,10 @@ class PostgresQueue:
         found = before.survey if before is not None else Survey()
         async with self._main.turn:
             try:
-                located = await self._main.guarded(
+                located = await self._on_main(
                     queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s
                 )
-                found = await self._main.guarded(
+                found = await self._on_main(
                     queue, lambda: survey_of(queue, located, self._bounded(_SURVEY_S)), self._timeout_s
                 )
             except Unavailable:
@@ -452,13 +475,11 @@ class PostgresQueue:
 
     async def _located_for(self, queue: QueuePolicy) -> Located:
         async with self._main.turn:
-            return await self._main.guarded(
-                queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s
-            )
+            return await self._on_main(queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s)
 
     async def _answered(self, queue: QueuePolicy, statement: sql.Composed) -> list[tuple[Any, ...]]:
         async with self._main.turn:
-            return await self._main.guarded(
+            return await self._on_main(
                 queue, lambda: self._main.ask(statement, self._timeout_s, by_index=True), self._timeout_s
             )
 
