@@ -30,6 +30,8 @@ from controller.ports import NotMeasurable, Source, Unavailable
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0
+_DOUBTFUL_AGAIN_S = 30.0
+"""How often a large table is looked at in which no job with a named status was seen yet; a small one each time."""
 _PATIENT_S = 10.0
 """Where a person waits for one answer."""
 _SURVEY_S = 0.5
@@ -69,10 +71,10 @@ class _Asked:
 
 
 class _Looked(NamedTuple):
-    """A survey of a queue, and until when it holds."""
+    """A survey of a queue, and when it was made."""
 
     survey: Survey
-    until: float
+    at: float
 
 
 class PostgresQueue:
@@ -440,8 +442,7 @@ class PostgresQueue:
         looked = self._looked.get(key)
         # As long as no job was seen that the policy names, an empty queue is doubtful, and looked at again each time.
         is_doubtful = key not in self._named and queue.table is not None
-        is_cheap = looked is None or looked.survey.words is None or looked.survey.words.is_small
-        if looked is None or now >= looked.until or (is_doubtful and is_cheap):
+        if looked is None or now - looked.at >= (_again_after(looked.survey) if is_doubtful else _LOOK_AGAIN_S):
             looked = await self._look(queue, looked)
         words = looked.survey.words
         if words is not None and words.named:
@@ -466,7 +467,7 @@ class PostgresQueue:
                 )
             except Unavailable:
                 pass  # what was known stays; the next survey may tell more
-        looked = _Looked(found, now + _LOOK_AGAIN_S)
+        looked = _Looked(found, now)
         self._looked[key] = looked
         return looked
 
@@ -501,6 +502,10 @@ class PostgresQueue:
     def _changed(self, queue: QueuePolicy) -> None:
         """The tables may have been changed under us: they are looked at afresh next time."""
         self._located.pop(_key(queue), None)
+
+
+def _again_after(survey: Survey) -> float:
+    return 0.0 if survey.words is None or survey.words.is_small else _DOUBTFUL_AGAIN_S
 
 
 class Known(NamedTuple):
