@@ -14,7 +14,7 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-long:  ## the same with ten times the random days, seeds and examples
@@ -83,6 +83,13 @@ $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev
 $(VENV)/.dramatiq: $(VENV)/.dev
 	@echo "installing dramatiq-pg, which the tests run"
 	@rm -rf $(VENV)/dramatiq && $(PIP) --no-warn-conflicts --target $(VENV)/dramatiq 'dramatiq-pg>=0.12' psycopg2-binary
+	@touch $@
+
+# The fork wants a dramatiq newer than that one's.
+$(VENV)/.dramatiq-postgres: $(VENV)/.dev
+	@echo "installing dramatiq-postgres, which the tests run"
+	@rm -rf $(VENV)/dramatiq-postgres
+	@$(PIP) --no-warn-conflicts --target $(VENV)/dramatiq-postgres 'dramatiq-postgres>=1.4' 'psycopg[binary]'
 	@touch $@
 
 # Best effort: where there is no apt or no network, the tests that need a pooler say so and are skipped.

@@ -24,6 +24,7 @@ PRESETS = (
         "django-q2",
         "django-tasks",
         "dramatiq-pg",
+        "dramatiq-postgres",
         "good_job",
         "graphile-worker",
     ),

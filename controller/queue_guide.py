@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from controller.adapters.queues.form import ARMS
 from controller.adapters.queues.places import TableName, table_names
 from controller.adapters.queues.preset import Preset, load, names
 from controller.adapters.queues.trigger import THROTTLE_MS, trigger_sql
@@ -50,7 +51,8 @@ def describe(name: str) -> Iterator[str]:
     if preset.wakes_when:
         yield f"            {preset.wakes_when}"
     if preset.stale_after is not None:
-        yield f"  stale     after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
+        ends = "is ready again, unless the library would not run it again" if _rescues(preset) else "is stale"
+        yield f"  a claim   {ends}, {preset.stale_after:g} s after its last sign of life; queue.stale_after takes its place"
     for note in preset.notes:
         yield from _wrapped("  note      ", note)
     for index in preset.indexes:
@@ -59,10 +61,7 @@ def describe(name: str) -> Iterator[str]:
         yield ""
         yield f"  versions {form.versions}:" if form.versions else "  read as:"
         for key, parts in (
-            ("ready", form.ready),
-            ("processing", form.processing),
-            ("scheduled", form.scheduled),
-            ("failed", form.failed),
+            *((arm, getattr(form, arm)) for arm in ARMS),
             ("alive if", (form.alive,)),
             ("claimed at", (form.claimed_at,)),
             ("begun at", (form.began,)),
@@ -70,6 +69,10 @@ def describe(name: str) -> Iterator[str]:
         ):
             for part in filter(None, parts):
                 yield from _wrapped(f"    {key:<13}", part)
+
+
+def _rescues(preset: Preset) -> bool:
+    return any("{stale}" in part for form in preset.forms for part in form.ready)
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from controller.adapters.queues.form import ARMS
 from controller.adapters.queues.preset import load, names
 from controller.demo.jobs import create_queue, enqueue
 from controller.policy import PRESETS, load_policy
@@ -57,7 +58,7 @@ def test_every_preset_says_what_it_was_tested_with_and_where_its_jobs_are(name: 
 
 def _parts(form: Any) -> list[str]:
     single = [text for text in (form.since, form.oldest, form.alive, form.claimed_at, form.common) if text]
-    return [*form.ready, *form.processing, *form.scheduled, *form.failed, *single]
+    return [*(part for arm in ARMS for part in getattr(form, arm)), *single]
 
 
 async def test_queues_lists_every_library_and_tells_all_of_one() -> None:

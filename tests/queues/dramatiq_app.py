@@ -1,16 +1,21 @@
-"""A dramatiq-pg program: `migrate`, `put JOBS`, and for dramatiq's own command the actor, on the policy's database."""
+"""A program of dramatiq-pg, or of its fork: `migrate`, `put JOBS`, and for dramatiq's own command the actor.
 
+LIBRARY says which of the two; they share their names.
+"""
+
+import importlib
 import json
 import os
 import sys
 
 import dramatiq
-from dramatiq_pg import PostgresBroker, generate_init_sql
+import psycopg
 
 from tests.queues.jobs import do_and_block
 
 SCHEMA, PREFIX = os.environ.get("SCHEMA", "dramatiq"), os.environ.get("PREFIX", "")
-broker = PostgresBroker(url=os.environ["DATABASE_URL"], schema=SCHEMA, prefix=PREFIX)
+LIBRARY = os.environ["LIBRARY"]
+broker = importlib.import_module(LIBRARY).PostgresBroker(url=os.environ["DATABASE_URL"], schema=SCHEMA, prefix=PREFIX)
 dramatiq.set_broker(broker)
 
 
@@ -26,7 +31,8 @@ def put(jobs: str) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["migrate"]:
-            with broker.pool.getconn() as connection:
-                connection.cursor().execute(generate_init_sql(SCHEMA, PREFIX))
+            statements = importlib.import_module(f"{LIBRARY}.schema").generate_init_sql(SCHEMA, PREFIX)
+            with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+                connection.execute(statements)
         case ["put", jobs]:
             put(jobs)

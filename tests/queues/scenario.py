@@ -67,7 +67,9 @@ class Job:
 class Library(Protocol):
     """A queue library by its own means. url and folder are where its database and its files are."""
 
-    preset: str
+    @property
+    def preset(self) -> str:
+        """The preset that reads it."""
 
     async def migrate(self, url: str) -> None:
         """Make its tables."""

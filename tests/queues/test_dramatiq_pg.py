@@ -27,19 +27,19 @@ from tests.queues.scenario import (
     working,
 )
 
-_LIBRARIES = Path(sys.prefix) / "dramatiq"
 _APP = "tests.queues.dramatiq_app"
 QUEUES = ["default", "other"]
-
-pytestmark = pytest.mark.skipif(not _LIBRARIES.is_dir(), reason="needs dramatiq-pg: make test installs it")
 
 # The next worker that starts takes a message that nobody's lock holds: at zero workers one must be brought.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
 
 
 @dataclass(frozen=True, slots=True)
-class DramatiqPg:
-    preset = "dramatiq-pg"
+class Dramatiq:
+    """dramatiq-pg, or its fork: folder is where `make test` put it."""
+
+    preset: str = "dramatiq-pg"
+    folder: str = "dramatiq"
     schema: str = "dramatiq"
     prefix: str = ""
 
@@ -58,9 +58,22 @@ class DramatiqPg:
         limits = ("--processes", "1", "--threads", "3", "--queues", "default")
         return ["env", *variables, *python("-m", "dramatiq", _APP, *limits)]
 
+    @property
+    def is_installed(self) -> bool:
+        return (Path(sys.prefix) / self.folder).is_dir()
+
+    @property
+    def missing(self) -> str:
+        return f"needs {self.preset}: make test installs it"
+
+    @property
+    def needed(self) -> pytest.MarkDecorator:
+        return pytest.mark.skipif(not self.is_installed, reason=self.missing)
+
     def _variables(self) -> dict[str, str]:
-        path = os.pathsep.join([str(_LIBRARIES), str(ROOT)])
-        return {"PYTHONPATH": path, "SCHEMA": self.schema, "PREFIX": self.prefix}
+        path = os.pathsep.join([str(Path(sys.prefix) / self.folder), str(ROOT)])
+        library = self.preset.replace("-", "_")
+        return {"PYTHONPATH": path, "LIBRARY": library, "SCHEMA": self.schema, "PREFIX": self.prefix}
 
     async def _run(self, url: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
@@ -69,9 +82,13 @@ class DramatiqPg:
         assert await process.wait() == 0
 
 
+LIBRARY = Dramatiq()
+pytestmark = LIBRARY.needed
+
+
 @pytest.fixture(scope="module")
 def seen(place: Stage) -> Seen:
-    return asyncio.run(play(place, DramatiqPg(), then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES))
+    return asyncio.run(play(place, LIBRARY, then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES))
 
 
 class TestDramatiqPg(PresetSentences):
@@ -91,7 +108,7 @@ async def until_held(place: Stage, times: int) -> None:
 async def test_another_schema_and_prefix_can_be_read_and_a_limit_of_ones_own_goes_by_the_claim_in_any_time_zone(
     bare_place: Stage, zone: str
 ) -> None:
-    library, where = DramatiqPg("jobs", "my_"), {"schema": "jobs", "prefix": "my_"}
+    library, where = Dramatiq(schema="jobs", prefix="my_"), {"schema": "jobs", "prefix": "my_"}
     held = Count(pending=0, processing=3, scheduled=0, failed=0)
     stale = Count(pending=0, processing=0, scheduled=0, failed=0, stale=3)
     move_to(bare_place, zone)
@@ -107,7 +124,7 @@ async def test_another_schema_and_prefix_can_be_read_and_a_limit_of_ones_own_goe
 
 
 async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(bare_place: Stage) -> None:
-    library = DramatiqPg()
+    library = LIBRARY
     held = Count(pending=0, processing=3, scheduled=0, failed=0)
     await library.migrate(bare_place.url)
     bare_place.let_read("dramatiq")
@@ -121,7 +138,7 @@ async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(ba
 
 
 async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worker_moves_it(bare_place: Stage) -> None:
-    library = DramatiqPg()
+    library = LIBRARY
     await library.migrate(bare_place.url)
     bare_place.let_read("dramatiq")
     await library.put(bare_place.url, [Job("pass", later=True)] * 2, later_s=0.001)

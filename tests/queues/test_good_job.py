@@ -47,6 +47,25 @@ class TestGoodJob(PublishedSentences):
         bare_place.execute("DELETE FROM good_job_processes")
         assert await bare_place.read("good_job") == READY_AGAIN
 
+    async def test_a_job_that_its_process_left_behind_unlocked_is_ready_again(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("UPDATE good_jobs SET locked_by_id = NULL, locked_at = NULL WHERE finished_at IS NULL")
+        assert await bare_place.read("good_job") == READY_AGAIN
+
+    async def test_a_job_that_was_left_behind_and_put_off_is_for_later(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(
+            "UPDATE good_jobs SET locked_by_id = NULL, scheduled_at = timezone('UTC', now() + interval '1 h') "
+            "WHERE finished_at IS NULL AND performed_at IS NOT NULL"
+        )
+        assert await bare_place.read("good_job") == Count(pending=7, processing=0, scheduled=7, failed=2)
+
+    async def test_a_job_that_a_process_has_locked_and_not_yet_begun_is_in_work(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute("UPDATE good_jobs SET performed_at = NULL WHERE locked_by_id IS NOT NULL")
+        assert await bare_place.read("good_job") == EVERYTHING
+        assert await bare_place.longest_claim("good_job") == pytest.approx(60, abs=15)
+
     @pytest.mark.parametrize(
         ("paused", "pending"),
         [('{"queues": ["default"]}', 2), ('{"job_classes": ["Sort"]}', 0), ('{"labels": ["slow"]}', 6)],

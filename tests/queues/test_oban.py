@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.queues.published import PublishedSentences
-from tests.queues.scenario import EVERYTHING, Count, Stage
+from tests.queues.published import READY_AGAIN, PublishedSentences
+from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Count, Stage
 
 DAY = """
 INSERT INTO oban_jobs (worker, queue, state, scheduled_at, attempted_at, attempt, attempted_by, discarded_at)
@@ -34,11 +34,26 @@ class TestOban(PublishedSentences):
     schema = "oban"
     day = DAY
     much_later = MUCH_LATER
+    # At zero workers no node's Lifeline would rescue them.
+    expected_much_later = READY_AGAIN
 
     async def test_due_jobs_count_though_only_a_running_node_would_stage_them(self, bare_place: Stage) -> None:
         self.begin(bare_place)
         bare_place.execute(DUE)
         assert await bare_place.read("oban") == Count(pending=11, processing=3, scheduled=0, failed=2)
+
+    async def test_an_orphan_on_its_last_attempt_is_stale_for_it_is_not_run_again(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(f"{MUCH_LATER}; UPDATE oban_jobs SET attempt = max_attempts WHERE state = 'executing'")
+        assert await bare_place.read("oban") == NOBODY_HOLDS_THEM
+
+    async def test_another_rescue_after_is_written_as_stale_after(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(MUCH_LATER)
+        assert await bare_place.read("oban", stale_after="3h") == EVERYTHING
+        bare_place.execute(MUCH_LATER.replace("- interval '121 min'", "+ interval '111 min'"))
+        assert await bare_place.read("oban") == EVERYTHING
+        assert await bare_place.read("oban", stale_after="5m") == READY_AGAIN
 
     async def test_another_prefix_is_another_schema(self, bare_place: Stage) -> None:
         bare_place.execute("CREATE SCHEMA background")

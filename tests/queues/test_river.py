@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.queues.published import PublishedSentences
-from tests.queues.scenario import EVERYTHING, Count, Stage
+import pytest
+
+from tests.queues.published import READY_AGAIN, PublishedSentences
+from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Count, Stage
 
 DAY = """
 INSERT INTO river_job (kind, args, max_attempts, queue, state, scheduled_at, attempt, finalized_at)
@@ -46,6 +48,9 @@ class TestRiver(PublishedSentences):
     schema = "river"
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
+    expected_much_later = READY_AGAIN
+    # At zero workers no client would rescue them.
+    expected_much_later = READY_AGAIN
 
     async def test_due_jobs_count_though_only_a_running_client_would_make_them_available(
         self, bare_place: Stage
@@ -59,6 +64,31 @@ class TestRiver(PublishedSentences):
         bare_place.execute(PAUSED)
         assert await bare_place.read("river") == Count(pending=2, processing=3, scheduled=4, failed=2)
 
+    @pytest.mark.parametrize(
+        "but",
+        [
+            pytest.param("attempt = max_attempts", id="on its last attempt"),
+            pytest.param("""metadata = '{"cancel_attempted_at": "2026-01-01T00:00:00Z"}'""", id="to be cancelled"),
+            pytest.param("attempted_at = NULL", id="without the time of its attempt"),
+        ],
+    )
+    async def test_a_stuck_job_that_its_rescuer_would_not_run_again_is_stale(self, bare_place: Stage, but: str) -> None:
+        self.begin(bare_place)
+        bare_place.execute(f"{MUCH_LATER}; UPDATE river_job SET {but} WHERE state = 'running'")
+        assert await bare_place.read("river") == NOBODY_HOLDS_THEM
+
+    async def test_a_stuck_job_of_a_paused_queue_is_stale_until_the_queue_goes_on(self, bare_place: Stage) -> None:
+        self.begin(bare_place)
+        bare_place.execute(f"{MUCH_LATER}; {PAUSED}")
+        assert await bare_place.read("river") == Count(pending=2, processing=0, scheduled=4, failed=2, stale=3)
+        bare_place.execute("UPDATE river_queue SET paused_at = NULL")
+        assert await bare_place.read("river") == READY_AGAIN
+
+    async def test_a_rescued_job_waits_since_it_could_be_rescued(self, bare_place: Stage) -> None:
+        bare_place.create("river", DAY + CLAIM + MUCH_LATER)
+        bare_place.let_read()
+        assert (await bare_place.read("river")).oldest_age_s == pytest.approx(120, abs=30)
+
     async def test_a_longer_limit_of_the_policy_is_heeded(self, bare_place: Stage) -> None:
         self.begin(bare_place)
         bare_place.execute(MUCH_LATER)
@@ -70,3 +100,4 @@ class TestRiverBeforeItsQueuesCouldBePaused(PublishedSentences):
     schema = "river_003"
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
+    expected_much_later = READY_AGAIN

@@ -16,12 +16,21 @@ from psycopg import sql
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 
 
+ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
+"""Where a row of a library's can be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """One shape of a library's tables.
 
-    needs, lacks: `table.column` names that the tables must and must not have. ready, processing, scheduled, failed:
-    parts, of which several are added up. since: when a ready job became ready. oldest: a scalar query for the age of
+    needs, lacks: `table.column` names that the tables must and must not have, or `table.column=value` for a value of an
+    enum. The arms ready, processing, scheduled,
+    failed, held and finished are lists of parts, which are added up; each row of the library's is in exactly one arm.
+    ready: what a worker that starts now would run, also what the library itself would first free or promote.
+    scheduled: the same for later. failed: given up. held: unfinished, but no worker takes it and no time alone changes
+    that (paused, blocked, out of attempts). finished: done or cancelled. No reading counts held and finished: they are
+    there so that no state is forgotten. since: when a ready job became ready. oldest: a scalar query for the age of
     the oldest ready job in seconds, where since cannot say it; {ready} in it is the query of all ready rows. alive:
     true for a processing job that somebody is still working on; {stale} in it is an interval. claimed_at: when a
     processing job was claimed, or last showed a sign of life. began: when the work on it was begun, where claimed_at
@@ -33,6 +42,8 @@ class Form:
     processing: tuple[str, ...]
     scheduled: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    finished: tuple[str, ...] = ()
     since: str | None = None
     oldest: str | None = None
     alive: str | None = None
@@ -115,6 +126,11 @@ class Place:
             scheduled=self._count(self.form.scheduled, (), limit) if self.form.scheduled else sql.SQL("NULL"),
             failed=self._count(self.form.failed, (), limit) if self.form.failed else sql.SQL("NULL"),
         )
+
+    def rows(self, arm: str, what: str) -> sql.Composed:
+        """One row for each job in an arm of the form, with an expression over j."""
+        said = self._sql(what, self.tables[0])
+        return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), said, ()))
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
         """One row: for how many seconds a job has been worked on, at most; None where nobody can tell.

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from controller.adapters.queues.form import Form, Place
 from controller.adapters.queues.own_table import OwnTable, own_table
-from controller.adapters.queues.preset import Preset, load
+from controller.adapters.queues.preset import Preset, load, names
 from controller.policy import Queue as QueuePolicy
 from controller.policy import split_name
 from controller.ports import Source, Unavailable
@@ -20,6 +20,11 @@ SELECT t.name, n.nspname, a.attname, a.attnotnull, coalesce(nullif(y.typbasetype
   IN ('timestamp'::regtype, 'timestamptz'::regtype) AS is_time
 FROM (VALUES {tables}) AS t(name, oid) JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_type y ON y.oid = a.atttypid
+"""
+_LABELS = """
+SELECT t.name, a.attname, e.enumlabel FROM (VALUES {tables}) AS t(name, oid)
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_enum e ON e.enumtypid = a.atttypid
 """
 _ELSEWHERE = """
 SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -101,8 +106,15 @@ async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Locat
             for short, template in preset.tables.items()
         }
         found = await _look_up(tables, ask)
+        if any("=" in need for form in preset.forms for need in form.needs):
+            found = await _with_labels(found, tables, ask)
         form = next((form for form in preset.forms if form.fits(found.columns)), None)
         if form is None:
+            other = await _library_of(queue, preset, found, ask)
+            if other is not None:
+                table = tables[next(iter(tables))].as_string()
+                words = f"{table} has the columns of {other.name}, not those of {preset.name}"
+                raise Unavailable(Source.QUEUE, f"{words}; write preset: {other.name}")
             bare = _filled(next(iter(preset.tables.values())), prefix=prefix, queue=name)
             raise Unavailable(Source.QUEUE, await _no_form(preset, tables, bare, found, ask))
         chosen = chosen or form
@@ -139,17 +151,43 @@ def _filled(template: str, **values: str) -> str:
     return template
 
 
-async def _look_up(tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
-    values = sql.SQL(", ").join(
+def _values(tables: Mapping[str, sql.Identifier]) -> sql.Composed:
+    return sql.SQL(", ").join(
         sql.SQL("({}, to_regclass({})::oid)").format(sql.Literal(short), sql.Literal(table.as_string()))
         for short, table in tables.items()
     )
+
+
+async def _with_labels(found: Found, tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
+    """With each value of an enum as one more column, named column=value."""
+    columns = {short: dict(known) for short, known in found.columns.items()}
+    for short, column, label in await ask(sql.SQL(_LABELS).format(tables=_values(tables))):
+        columns[short][f"{column}={label}"] = columns[short][column]
+    return Found(columns, found.schemas)
+
+
+async def _look_up(tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
     columns: dict[str, dict[str, Column]] = {}
     schemas: dict[str, str] = {}
-    for short, schema, column, never_null, is_time in await ask(sql.SQL(_COLUMNS).format(tables=values)):
+    for short, schema, column, never_null, is_time in await ask(sql.SQL(_COLUMNS).format(tables=_values(tables))):
         columns.setdefault(short, {})[column] = Column(is_time, never_null)
         schemas[short] = schema
     return Found(columns, schemas)
+
+
+async def _library_of(queue: QueuePolicy, preset: Preset, found: Found, ask: Ask) -> Preset | None:
+    """The library whose tables these are, where another one's have the same names."""
+    if not found.columns:
+        return None
+    for name in names():
+        other = load(name)
+        if name == preset.name or set(preset.tables.values()).isdisjoint(other.tables.values()):
+            continue
+        tables = {table.short: table.identifier for table in table_names(queue.model_copy(update={"preset": name}))}
+        columns = (await _look_up(tables, ask)).columns
+        if any(form.fits(columns) for form in other.forms):
+            return other
+    return None
 
 
 async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: str, found: Found, ask: Ask) -> str:

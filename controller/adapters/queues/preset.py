@@ -22,6 +22,8 @@ class Preset:
     NOTIFY channels, with {schema}, {prefix}, {queue} or {schema_sha224}; wakes_when: what to know of them. stale_after:
     seconds after which a claim without a sign of life is stale. indexes: SQL to suggest where its own indexes do not
     suffice. notes: what a user must know.
+
+    In the file, a form may have words: conditions that its parts share, written {word} in them.
     """
 
     name: str
@@ -53,8 +55,24 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Preset:
     data = tomllib.loads((files(__package__) / f"{name}.toml").read_text(encoding="utf-8"))
-    forms = tuple(Form(**_frozen(form, Form)) for form in data.pop("forms"))
+    forms = tuple(Form(**_frozen(_spelled_out(form), Form)) for form in data.pop("forms"))
     return Preset(name=name, forms=forms, **_frozen(data, Preset))
+
+
+def _spelled_out(form: dict[str, Any]) -> dict[str, Any]:
+    """The form without its [forms.words]: each {word} replaced by its condition, in parentheses."""
+
+    def said(value: Any) -> Any:
+        if isinstance(value, list):
+            return [said(one) for one in value]
+        for word, condition in words:
+            value = value.replace(f"{{{word}}}", f"({condition})")
+        return value
+
+    words: list[tuple[str, str]] = []
+    for word, condition in form.pop("words", {}).items():
+        words.append((word, said(condition)))
+    return {key: said(value) for key, value in form.items()}
 
 
 def _frozen(data: Mapping[str, Any], kind: type) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""Every preset, on rows of every combination of what it looks at: each is in exactly one arm, in any time zone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from controller.adapters.queues.form import ARMS, Place
+from controller.adapters.queues.places import located
+from controller.adapters.queues.preset import load, names
+from controller.demo.servers import Servers
+from controller.policy import Queue
+from tests.queues.row_cases import CASES
+from tests.queues.rows import Case
+from tests.queues.scenario import Stage, stage
+
+ENOUGH = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    case: Case
+    place: Stage
+
+    async def found(self) -> Place:
+        """Where the controller finds the queue, and in which shape."""
+        async with reading(self.place) as connection:
+
+            async def ask(statement: sql.Composed) -> Sequence[tuple[Any, ...]]:
+                return await (await connection.execute(statement)).fetchall()
+
+            queue = Queue.model_validate({"preset": self.case.preset, "queues": self.case.queues})
+            return (await located(queue, ask)).place
+
+    async def arms(self) -> Mapping[str, Sequence[str]]:
+        """In which arms each row is, read in the session's own time zone."""
+        found = await self.found()
+        arms: dict[str, list[str]] = {}
+        async with reading(self.place) as connection:
+            for arm in ARMS:
+                if getattr(found.form, arm):
+                    for (name,) in await (await connection.execute(found.rows(arm, self._name))).fetchall():
+                        arms.setdefault(name, []).append(arm)
+        return arms
+
+    async def ready_since(self) -> Mapping[str, str | None]:
+        """Since when each ready row is ready, in seconds of the epoch; None where its row does not say it."""
+        found = await self.found()
+        since = f"ARRAY[{self._name}::text, extract(epoch FROM {found.form.since})::text]"
+        async with reading(self.place) as connection:
+            rows = await (await connection.execute(found.rows("ready", since))).fetchall()
+        return {name: seconds for ((name, seconds),) in rows}
+
+    @property
+    def _name(self) -> str:
+        return self.case.named_by or load(self.case.preset).queue_column or ""
+
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+@asynccontextmanager
+async def reading(place: Stage) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(place.reader, autocommit=True) as connection:
+        yield connection
+
+
+async def one_row(connection: Connection, statement: str | sql.Composed) -> tuple[Any, ...]:
+    row = await (await connection.execute(statement.encode() if isinstance(statement, str) else statement)).fetchone()
+    assert row is not None
+    return row
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join(filter(None, (case.preset, case.form))))
+def written(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Written]:
+    """The connection that wrote the rows stays open, for some are held by its locks."""
+    case: Case = request.param
+    with stage(servers) as place:
+        asyncio.run(case.tables(place))
+        with psycopg.connect(place.url, autocommit=True) as writer:
+            writer.execute(case.statements().encode())
+            yield Written(case, place)
+
+
+async def test_every_row_is_in_exactly_one_arm(written: Written) -> None:
+    arms = await written.arms()
+    assert {name: arms.get(name, []) for name, _ in written.case.rows() if len(arms.get(name, [])) != 1} == {}
+    assert len(arms) == len(list(written.case.rows()))
+
+
+async def test_ready_is_what_a_worker_that_starts_now_would_run(written: Written) -> None:
+    arms = await written.arms()
+    ready = {name for name, found in arms.items() if "ready" in found}
+    assert ready == {name for name, row in written.case.rows() if written.case.runs(row)}
+
+
+async def test_the_sum_of_all_arms_is_the_number_of_rows(written: Written) -> None:
+    found = await written.found()
+    arms = Counter(arm for arms in (await written.arms()).values() for arm in arms)
+    async with reading(written.place) as connection:
+        pending, _, processing, stale = await one_row(connection, found.depth(ENOUGH))
+        scheduled, failed = await one_row(connection, found.rest(ENOUGH))
+    assert (pending, processing + stale) == (arms["ready"], arms["processing"])
+    assert (scheduled or 0, failed or 0) == (arms["scheduled"], arms["failed"])
+    rows = len(list(written.case.rows()))
+    assert pending + processing + stale + (scheduled or 0) + (failed or 0) + arms["held"] + arms["finished"] == rows
+
+
+@pytest.mark.parametrize("zone", ["Europe/Helsinki", "America/New_York"])
+@pytest.mark.parametrize("of", ["DATABASE", "ROLE"])
+async def test_rows_stay_in_their_arms_with_their_ages_whatever_the_time_zone(
+    written: Written, of: str, zone: str
+) -> None:
+    here = (await written.arms(), await written.ready_since())
+    async with reading(written.place) as connection:
+        database = (await one_row(connection, "SELECT current_database()"))[0]
+    written.place.execute(f"ALTER {of} {database if of == 'DATABASE' else written.place.role} SET TimeZone = '{zone}'")
+    try:
+        async with reading(written.place) as connection:
+            assert await one_row(connection, "SHOW TimeZone") == (zone,)
+        assert (await written.arms(), await written.ready_since()) == here
+    finally:
+        written.place.execute(f"ALTER ROLE {written.place.role} RESET TimeZone")
+        written.place.execute(f"ALTER DATABASE {database} SET TimeZone = 'Asia/Tokyo'")
+
+
+def test_every_form_of_every_preset_has_its_rows() -> None:
+    forms = {(name, form.versions) for name in names() for form in load(name).forms}
+    assert {(case.preset, case.form) for case in CASES} == forms
