@@ -51,8 +51,8 @@ def describe(name: str) -> Iterator[str]:
     if preset.wakes_when:
         yield f"            {preset.wakes_when}"
     if preset.stale_after is not None:
-        ends = "is ready again, unless the library would not run it again" if _rescues(preset) else "is stale"
-        yield f"  a claim   {ends}, {preset.stale_after:g} s after its last sign of life; queue.stale_after takes its place"
+        limit = f"after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
+        yield f"  {'retried' if _rescues(preset) else 'stale':<9} {limit}"
     for note in preset.notes:
         yield from _wrapped("  note      ", note)
     for index in preset.indexes:
@@ -72,6 +72,7 @@ def describe(name: str) -> Iterator[str]:
 
 
 def _rescues(preset: Preset) -> bool:
+    """Whether a claim that is too old is ready again, rather than stale."""
     return any("{stale}" in part for form in preset.forms for part in form.ready)
 
 

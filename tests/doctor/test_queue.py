@@ -37,7 +37,8 @@ async def test_whoever_may_not_read_is_told_what_lets_him(
     if preset is not None:
         await patient.do(
             "CREATE SCHEMA jobs",
-            "CREATE TABLE jobs.river_job (state text, queue text, scheduled_at timestamptz, attempted_at timestamptz)",
+            "CREATE TABLE jobs.river_job (state text, queue text, scheduled_at timestamptz, attempted_at timestamptz, "
+            "attempt int, max_attempts int, metadata jsonb)",
             "CREATE TABLE jobs.river_queue (name text, paused_at timestamptz)",
         )
     worker = policy() if preset is None else policy(preset=preset, schema="jobs")

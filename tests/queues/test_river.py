@@ -48,7 +48,6 @@ class TestRiver(PublishedSentences):
     schema = "river"
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
-    expected_much_later = READY_AGAIN
     # At zero workers no client would rescue them.
     expected_much_later = READY_AGAIN
 

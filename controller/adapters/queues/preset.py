@@ -20,8 +20,8 @@ class Preset:
     says). prefix: what its tables' names begin with by default. tables: short name → name, with {prefix}, and with
     {queue} where each queue has tables of its own. queue_column: the expression that `queues` filters by. wakes: its
     NOTIFY channels, with {schema}, {prefix}, {queue} or {schema_sha224}; wakes_when: what to know of them. stale_after:
-    seconds after which a claim without a sign of life is stale. indexes: SQL to suggest where its own indexes do not
-    suffice. notes: what a user must know.
+    seconds after which a claim without a sign of life is stale, or ready again. indexes: SQL to suggest where its own
+    indexes do not suffice. notes: what a user must know.
 
     In the file, a form may have words: conditions that its parts share, written {word} in them.
     """
