@@ -15,7 +15,6 @@ from psycopg import sql
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 
-
 ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
 """Where a row of a library's can be."""
 
@@ -24,18 +23,21 @@ ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
 class Form:
     """One shape of a library's tables.
 
-    needs, lacks: `table.column` names that the tables must and must not have, or `table.column=value` for a value of an
-    enum. The arms ready, processing, scheduled,
-    failed, held and finished are lists of parts, which are added up; each row of the library's is in exactly one arm.
-    ready: what a worker that starts now would run, also what the library itself would first free or promote.
-    scheduled: the same for later. failed: given up. held: unfinished, but no worker takes it and no time alone changes
-    that (paused, blocked, out of attempts). finished: done or cancelled. No reading counts held and finished: they are
-    there so that no state is forgotten. since: when a ready job became ready. oldest: a scalar query for the age of
-    the oldest ready job in seconds, where since cannot say it; {ready} in it is the query of all ready rows. alive:
-    true for a processing job that somebody is still working on; {stale} in it is an interval. claimed_at: when a
-    processing job was claimed, or last showed a sign of life. began: when the work on it was begun, where claimed_at
-    does not say it. common: a WITH query that the parts use. keeps_claims_of_the_dead: the parts know no sign of life,
-    so that a dead worker's job counts as processing until somebody changes its row, or by queue.stale_after.
+    needs, lacks: `table.column` names that the tables must and must not have, or `table.column=value` for a value of
+    an enum.
+
+    The arms ready, processing, scheduled, failed, held and finished are lists of parts, which are added up; each row
+    of the library's is in exactly one arm. ready: what a worker that starts now would run, also what the library
+    itself would first free or promote. scheduled: the same for later. failed: given up. held: unfinished, but no
+    worker takes it and no time alone changes that (paused, blocked, out of attempts). finished: done or cancelled. No
+    reading counts held and finished: they are there so that no state is forgotten.
+
+    since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, where
+    since cannot say it; {ready} in it is the query of all ready rows. alive: true for a processing job that somebody
+    is still working on; {stale} in it is an interval. claimed_at: when a processing job was claimed, or last showed a
+    sign of life. began: when the work on it was begun, where claimed_at does not say it. common: a WITH query that
+    the parts use. keeps_claims_of_the_dead: the parts know no sign of life, so that a dead worker's job counts as
+    processing until somebody changes its row, or by queue.stale_after.
     """
 
     ready: tuple[str, ...]
