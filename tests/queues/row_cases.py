@@ -1,5 +1,7 @@
 """A case for each form of each preset: see rows.py.
 
+Signs of life lie ahead, so that they are none the older however long the tests take.
+
 What no case has: pg-boss' own housekeeping (queues named __pgboss__…), for no worker of ours is for it; procrastinate's
 state aborting from 3.0 on, which no version since writes; and what no library writes at all, such as a state of NULL.
 """
@@ -73,7 +75,7 @@ ABSURD = Case(
     {
         "state": same("pending", "running", "sleeping", "completed", "failed", "cancelled"),
         "due": without(EVER, "never"),
-        "expires": {**CLAIM, "later": "now() + interval '1 min'"},
+        "expires": {**CLAIM, "later": DUE["future"]},
         "tries": {"any": "1, NULL", **TRIES},
     },
     """INSERT INTO absurd.t_rows (task_id, task_name, params, state, attempts, max_attempts)
@@ -92,7 +94,7 @@ ABSURD = Case(
 
 
 def _chancy_runs(row: Row) -> bool:
-    if row["paused"] == "yes" or not is_due(row):
+    if row["paused"] in {"yes", "resumes later"} or not is_due(row):
         return False
     if row["state"] == "running":
         return row["worker"] != "alive"
@@ -115,8 +117,8 @@ def _chancy(form: str, then: str, paused: Choices) -> Case:
            {paused}""",
         _chancy_runs,
         form,
-        before="""INSERT INTO chancy_workers (worker_id, last_seen, expires_at)
-            VALUES ('alive', now() - interval '20 s', now()), ('dead', now() - interval '5 min', now())""",
+        before=f"""INSERT INTO chancy_workers (worker_id, last_seen, expires_at)
+            VALUES ('alive', {DUE["future"]}, now()), ('dead', now() - interval '5 min', now())""",
     )
 
 
@@ -130,6 +132,7 @@ CHANCY = [
             "no": "",
             "yes": _CHANCY_QUEUE,
             "resumed": _CHANCY_RESUMES.replace("{when}", DUE["past"]),
+            "resumes later": _CHANCY_RESUMES.replace("{when}", DUE["future"]),
         },
     ),
     _chancy("before those", "ALTER TABLE chancy_queues DROP COLUMN resume_at", {"no": "", "yes": _CHANCY_QUEUE}),
@@ -298,7 +301,7 @@ DRAMATIQ_POSTGRES = Case(
     """INSERT INTO dramatiq.queue (message_id, queue_name, state, message, available_at, worker_id)
            VALUES (gen_random_uuid(), '{name}{delayed}', {state}, '{}', {due}, {worker})""",
     lambda row: (row["state"] == "queued" and is_due(row)) or (row["state"] == "consumed" and row["worker"] != "alive"),
-    before="""INSERT INTO dramatiq.worker VALUES (md5('alive')::uuid, now() - interval '20 s'),
+    before=f"""INSERT INTO dramatiq.worker VALUES (md5('alive')::uuid, {DUE["future"]}),
         (md5('dead')::uuid, now() - interval '5 min')""",
 )
 
@@ -331,8 +334,8 @@ GOOD_JOB = [
             and row["paused"] == "no"
         ),
         "3.99 and 4",
-        before="""INSERT INTO good_job_processes (id, created_at, updated_at) VALUES
-            (md5('alive')::uuid, timezone('UTC', now()), timezone('UTC', now() - interval '1 min')),
+        before=f"""INSERT INTO good_job_processes (id, created_at, updated_at) VALUES
+            (md5('alive')::uuid, timezone('UTC', now()), {NAIVE_DUE["future"]}),
             (md5('dead')::uuid, timezone('UTC', now()), timezone('UTC', now() - interval '6 min'))""",
         after="""INSERT INTO good_job_settings (key, value, created_at, updated_at)
             SELECT 'pauses', jsonb_build_object('labels', '["slow"]'::jsonb,
@@ -437,7 +440,7 @@ def _pg_boss_runs(row: Row) -> bool:
 
 _BEATS = {
     "none": "NULL::timestamptz, NULL::integer",
-    "fresh": "now() - interval '20 s', 60",
+    "fresh": f"{DUE['future']}, 60",
     "missed": "now() - interval '2 min', 60",
 }
 
@@ -513,7 +516,7 @@ PGMQ = Case(
 def _pgqueuer(form: str, then: str, states: tuple[str, ...], *lacks: str) -> Case:
     vary = {
         "state": same(*states),
-        "heartbeat": {"fresh": "now() - interval '10 s'", "old": CLAIM["old"]},
+        "heartbeat": {"fresh": DUE["future"], "old": CLAIM["old"]},
         "due": without(EVER, "never"),
     }
     columns = {"state": "status", "heartbeat": "heartbeat", "due": "execute_after"}
@@ -572,7 +575,7 @@ def _procrastinate(form: str, then: str, *more_states: str, workers: bool = Fals
         f"VALUES ('{{name}}', 'sort', {', '.join(f'{{{key}}}' for key in vary)})",
         lambda row: row["state"] == "todo" and (row["due"] == "never" or is_due(row)),
         form,
-        before="INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now()), (now() - interval '1 min')"
+        before=f"INSERT INTO procrastinate_workers (last_heartbeat) VALUES ({DUE['future']}), ({DUE['past']})"
         if workers
         else "",
     )
@@ -712,8 +715,8 @@ SOLID_QUEUE = Case(
     lambda row: (
         row["paused"] == "no" and (row["in"] == "ready" or (row["in"] in {"scheduled", "blocked"} and is_due(row)))
     ),
-    before="""INSERT INTO solid_queue_processes (kind, pid, name, last_heartbeat_at, created_at) VALUES
-        ('Worker', 17, 'one', timezone('UTC', now() - interval '1 min'), timezone('UTC', now())),
+    before=f"""INSERT INTO solid_queue_processes (kind, pid, name, last_heartbeat_at, created_at) VALUES
+        ('Worker', 17, 'one', {NAIVE_DUE["future"]}, timezone('UTC', now())),
         ('Worker', 18, 'two', timezone('UTC', now() - interval '6 min'), timezone('UTC', now()))""",
 )
 
