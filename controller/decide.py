@@ -62,6 +62,10 @@ class Situation:
     service: ServiceTime | None = None
     unmeasured: str = ""
 
+    @property
+    def leaving(self) -> int:
+        return self.replicas.finishing(self.service)
+
 
 Rule = Callable[[Situation, Decision], Decision]
 
@@ -111,8 +115,8 @@ def recommend(
 ) -> int:
     """What the tier of the depth says, or the wait that is aimed at, before any limit.
 
-    service: how long a job takes; None: nobody knows, so that a target_wait holds the `current` count. leaving: workers
-    that were taken away and still work; their jobs need nobody else.
+    service: how long a job takes; None: not known, so that a target_wait holds the `current` count. leaving: workers
+    that were told to go and have the time to end their jobs, which need no other worker.
     """
     if policy.target_wait is None:
         return policy.wanted_at(queue.depth)
@@ -163,7 +167,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     policy, current = situation.policy, situation.replicas.configured
-    recommended = recommend(policy, queue, situation.service, current, situation.replicas.leaving)
+    recommended = recommend(policy, queue, situation.service, current, situation.leaving)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
@@ -176,7 +180,7 @@ def _correct(situation: Situation, queue: QueueDepth) -> Decision:
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
-    wanted = recommend(situation.policy, queue, situation.service, current, situation.replicas.leaving)
+    wanted = recommend(situation.policy, queue, situation.service, current, situation.leaving)
     return Decision(current, wanted, wanted, (_wish(situation, queue, wanted),))
 
 
@@ -198,7 +202,7 @@ def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
         words = f"{queue.sentence}, and how long one takes {unknown}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
-    staying = _staying(queue, situation.replicas.leaving)
+    staying = _staying(queue, situation.leaving)
     by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
     busy = _hands(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
@@ -211,7 +215,7 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     if decision.direction is not Direction.DOWN or each is None:
         return decision
     counted = queue.limit is None or queue.processing < queue.limit
-    staying = queue.processing if policy.target_wait is None else _staying(queue, situation.replicas.leaving)
+    staying = queue.processing if policy.target_wait is None else _staying(queue, situation.leaving)
     busy = math.ceil(staying / each) if counted else decision.current  # nobody knows how many more there are
     if busy <= decision.desired:
         return decision
@@ -308,11 +312,16 @@ def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
         words = f"a service with a volume can have {workers(replicas.largest)}"
         return _limit(decision, replicas.largest, Reason.VOLUME, words)
     if 0 < decision.desired < replicas.smallest:
-        words = f"the service runs in {replicas.smallest} regions, at least 1 worker in each"
+        words = f"the service is configured for {replicas.smallest} regions, at least 1 worker in each"
         if replicas.smallest > maximum:
-            words += f", and max_replicas is {maximum}: raise it, or take a region away"
-            return _limit(decision, decision.current, Reason.REGIONS, words)
-        return _limit(decision, replicas.smallest, Reason.REGIONS, words)
+            words += (
+                f", and max_replicas is {maximum}: raise max_replicas to {replicas.smallest}, or remove a region from "
+                "the service"
+            )
+        # A count below one per region stands only until the regions of the last change are deployed: none may go then.
+        down = decision.direction is Direction.DOWN
+        nearest = min(replicas.smallest, decision.current) if down else replicas.smallest
+        return _limit(decision, nearest, Reason.REGIONS, words)
     return decision
 
 

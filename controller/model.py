@@ -198,8 +198,11 @@ class Replicas:
 
     configured: what the platform was last asked for; 0 when its deployment is stopped, gone or was never made.
     running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
+    leaving: those of them that were told to go, while no other deployment serves or starts.
     draining_s: how long an instance that is taken away may go on with its jobs.
     regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
+    deployed: where the deployment that serves has its replicas; None: as regions says. The two differ after a change of
+    the regions that was not deployed, or whose deployment failed.
     smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
     """
 
@@ -212,11 +215,12 @@ class Replicas:
     draining_s: float = 0.0
     smallest: int = 1
     largest: int | None = None
+    leaving: int = 0
+    deployed: Mapping[str, int] | None = None
 
-    @property
-    def leaving(self) -> int:
-        """Instances that were taken away and may finish what they do; without a time to drain, none does."""
-        return max(0, self.alive - self.configured) if self.draining_s else 0
+    def finishing(self, service: ServiceTime | None) -> int:
+        """The leaving instances that have the time to end their jobs; 0 while it is not known how long jobs take."""
+        return self.leaving if service is not None and self.draining_s >= service.mean_s else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,8 @@ class Reconciler:
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
         replicas, queue = observed.replicas, observed.queue
-        recommended = recommend(self.policy, queue, observed.service, replicas.configured, replicas.leaving)
+        leaving = replicas.finishing(observed.service)
+        recommended = recommend(self.policy, queue, observed.service, replicas.configured, leaving)
         started_in = self._start_up.seen(replicas, lease)
         seen = self.policy.queue.identity if queue.depth or queue.stale else ""
         working = queue.processing > 0

@@ -594,8 +594,20 @@ def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  #
         (5, 3, 2, None, 5, 2, Reason.REGIONS),
         (5, 0, 2, None, 5, 2, Reason.REGIONS),
         (0, 2, 2, None, 5, 0, Reason.TIER),  # zero is a stop
-        (5, 0, 2, None, 1, 0, Reason.REGIONS),  # two can't be had within the maximum
-        (5, 2, 2, None, 1, 2, Reason.REGIONS),  # nor can one be asked for
+        (5, 0, 2, None, 1, 2, Reason.REGIONS),  # a maximum below the regions: the nearest that can be had serves the jobs
+        (5, 2, 2, None, 1, 2, Reason.REGIONS),
+        (50, 0, 3, None, 2, 3, Reason.REGIONS),
+        (50, 9, 3, None, 2, 3, Reason.REGIONS),
+        (5, 9, 3, None, 2, 3, Reason.REGIONS),
+        (0, 9, 3, None, 2, 3, Reason.REGIONS),
+        (50, 3, 3, None, 2, 3, Reason.REGIONS),
+        (0, 3, 3, None, 2, 0, Reason.TIER),  # zero can be had
+        (50, 9, 3, None, 0, 0, Reason.ABOVE_MAXIMUM),
+        (50, 9, 3, None, 3, 3, Reason.ABOVE_MAXIMUM),
+        (50, 9, 3, None, 4, 4, Reason.ABOVE_MAXIMUM),
+        (5, 2, 3, None, 5, 2, Reason.REGIONS),  # more regions than replicas, until it is deployed: none can go
+        (50, 2, 3, None, 3, 3, Reason.TIER),
+        (50, 1, 3, None, 2, 3, Reason.REGIONS),
         (50, 1, 1, 1, 5, 1, Reason.VOLUME),
         (50, 0, 1, 1, 5, 1, Reason.VOLUME),
         (5, 0, 1, 1, 5, 1, Reason.TIER),
@@ -609,3 +621,58 @@ def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0
     tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
     decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("configured", "minimum", "maximum", "smallest", "desired", "reason"),
+    [
+        (0, 1, 5, 3, 3, Reason.REGIONS),
+        (0, 3, 5, 3, 3, Reason.BELOW_MINIMUM),
+        (0, 4, 5, 3, 4, Reason.BELOW_MINIMUM),
+        (0, 1, 1, 3, 3, Reason.REGIONS),
+        (3, 1, 2, 3, 3, Reason.REGIONS),
+        (9, 1, 2, 3, 3, Reason.REGIONS),
+        (9, 2, 2, 3, 3, Reason.REGIONS),
+        (2, 3, 5, 4, 4, Reason.REGIONS),
+    ],
+)
+def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa: PLR0917  # a table
+    configured: int, minimum: int, maximum: int, smallest: int, desired: int, reason: Reason
+) -> None:
+    seen = observed(0, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    tiers = [{"up_to": 0, "replicas": minimum}, {"replicas": maximum}]
+    decision = decide(policy(min_replicas=minimum, max_replicas=maximum, tiers=tiers), seen, history(), NOW)
+    assert (decision.desired, decision.reason) == (desired, reason)
+
+
+def test_a_maximum_below_the_number_of_regions_names_both_ways_out() -> None:
+    seen = observed(50, 9)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=3))
+    tiers = [{"up_to": 0, "replicas": 0}, {"replicas": 2}]
+    assert decide(policy(max_replicas=2, tiers=tiers), seen, history(), NOW).sentence == (
+        "9 workers where max_replicas is 2, the service is configured for 3 regions, at least 1 worker in each, and "
+        "max_replicas is 2: raise max_replicas to 3, or remove a region from the service: 9 → 3"
+    )
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(2, 4))
+def test_regions_never_let_a_count_be_asked_for_that_leaves_one_without_a_worker(
+    policy: WorkerPolicy, depth: int, count: int, smallest: int
+) -> None:
+    seen = observed(depth, count)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    decision = decide(policy, seen, history(), NOW)
+    assert not decision.changes_something or decision.desired == 0 or decision.desired >= smallest
+    assert decision.desired <= max(policy.max_replicas, smallest, count)
+
+
+@pytest.mark.parametrize(("at_least", "smallest", "desired"), [(1, 3, 3), (3, 3, 3), (4, 3, 4)])
+def test_falling_back_goes_to_the_nearest_count_that_the_regions_allow(
+    at_least: int, smallest: int, desired: int
+) -> None:
+    blind = policy(on_unavailable={"after": "60s", "at_least": at_least})
+    replicas = replace(observed(0, 0).replicas, smallest=smallest)
+    decision = fall_back(blind, replicas, history(), NOW, unread_for_s=61, rate=None)
+    assert decision is not None
+    assert decision.desired == desired

@@ -80,6 +80,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.platform.seed)
+        self._seen.draining_s = self.platform.drain_s
         self._plan_quiet()
 
     @property

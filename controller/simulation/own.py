@@ -123,7 +123,8 @@ class OwnPolicy:
         if self._window:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self.up_at, now >= self._down_open
-        state = (recommended, seen.busy, seen.leaving, configured, up, down, highest)
+        leaving = self._replicas(seen).finishing(self._service) if seen.leaving else 0
+        state = (recommended, seen.busy, leaving, configured, up, down, highest)
         desired = self._known.get(state)
         if desired is None:
             desired = self._known[state] = self._decide(seen).desired
@@ -155,7 +156,8 @@ class OwnPolicy:
     def _recommend(self, seen: Seen) -> int:
         wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
         queue = QueueDepth(seen.waiting, seen.busy)
-        recommended = recommend(self.policy, queue, self._service, seen.configured, seen.leaving)
+        leaving = self._replicas(seen).finishing(self._service)
+        recommended = recommend(self.policy, queue, self._service, seen.configured, leaving)
         if self._service is not None or self.policy.target_wait is None:  # else it goes by what is configured, too
             if len(wants) >= _MOST_KNOWN:
                 wants.clear()
@@ -197,15 +199,19 @@ class OwnPolicy:
             recommendations=past,
             start_up_s=self._start_up_s,
         )
-        replicas = Replicas(
+        observed = Observation(QueueDepth(seen.waiting, seen.busy), self._replicas(seen), None, self._service)
+        return decide(self.policy, observed, history, seen.now)
+
+    @staticmethod
+    def _replicas(seen: Seen) -> Replicas:
+        return Replicas(
             configured=seen.configured,
             running=seen.running,
             alive=seen.configured + seen.leaving,
             state=ServiceState.RUNNING,
-            draining_s=1.0 if seen.leaving else 0.0,  # whoever is still there has some time
+            draining_s=seen.draining_s,
+            leaving=seen.leaving,
         )
-        observed = Observation(QueueDepth(seen.waiting, seen.busy), replicas, None, self._service)
-        return decide(self.policy, observed, history, seen.now)
 
     def _note(self, now: float, recommended: int) -> None:
         """What could still be the highest of the window: later ones that are at least as high hide the earlier."""

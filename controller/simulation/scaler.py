@@ -19,8 +19,8 @@ class Seen:
     """What a scaler sees; one object for all looks of a run, for there are millions.
 
     busy: jobs in work. configured: workers that were asked for, running: those of them that have started. leaving:
-    workers that were taken away and still have jobs. oldest_s: how long the oldest waiting job has waited. notified: it
-    was woken, and has only read the queue.
+    workers that were taken away and still have jobs, draining_s: how long these may go on. oldest_s: how long the
+    oldest waiting job has waited. notified: it was woken, and has only read the queue.
     """
 
     now: float = 0.0
@@ -31,6 +31,7 @@ class Seen:
     leaving: int = 0
     oldest_s: float = 0.0
     notified: bool = False
+    draining_s: float = NEVER
 
 
 class Scaler(Protocol):

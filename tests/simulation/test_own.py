@@ -56,9 +56,16 @@ class Held(Sleepless):
         service = policy.given_service or self.service
         if not seen.notified:
             self._time_the_start(seen)
-            self._note(now, recommend(policy, queue, service, seen.configured, seen.leaving))
-        alive = seen.configured + seen.leaving
-        replicas = Replicas(seen.configured, seen.running, alive, ServiceState.RUNNING, draining_s=30.0)
+            has_time = service is not None and seen.draining_s >= service.mean_s
+            self._note(now, recommend(policy, queue, service, seen.configured, seen.leaving if has_time else 0))
+        replicas = Replicas(
+            configured=seen.configured,
+            running=seen.running,
+            alive=seen.configured + seen.leaving,
+            state=ServiceState.RUNNING,
+            draining_s=seen.draining_s,
+            leaving=seen.leaving,
+        )
         decision = decide(policy, Observation(queue, replicas, None, service), self._history(now), now)
         desired = decision.desired
         if desired != seen.configured and seen.notified:
