@@ -594,7 +594,7 @@ def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  #
         (5, 3, 2, None, 5, 2, Reason.REGIONS),
         (5, 0, 2, None, 5, 2, Reason.REGIONS),
         (0, 2, 2, None, 5, 0, Reason.TIER),  # zero is a stop
-        (5, 0, 2, None, 1, 2, Reason.REGIONS),  # a maximum below the regions: the nearest that can be had serves the jobs
+        (5, 0, 2, None, 1, 2, Reason.REGIONS),  # a maximum below the regions: the nearest count
         (5, 2, 2, None, 1, 2, Reason.REGIONS),
         (50, 0, 3, None, 2, 3, Reason.REGIONS),
         (50, 9, 3, None, 2, 3, Reason.REGIONS),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.cycle import Outcome
-from controller.demo.fake_railway import FakeRailway, Switches, Timings, TokenKind
+from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Switches, Timings, TokenKind
 from controller.model import Reason, Replicas, ServiceState
 from controller.ports import NotSent, Refused
 from controller.server import status_body
 from tests.patience import until_equal
-from tests.scene import Driven, Scene, intent_to
+from tests.scene import POLICY, Driven, Scene, intent_to
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
 WEST, EUROPE = "us-west2", "europe-west4-drams3a"
@@ -37,13 +40,13 @@ def regions(west: int, europe: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def elsewhere(
-    scene: Scene, replicas: int = 0, token: TokenKind = "account", **options: Any
+    scene: Scene, replicas: int = 0, token: TokenKind = "account", policy: Path = POLICY, **options: Any
 ) -> AsyncIterator[Scene]:
     """The same scene on another Railway."""
-    async with FakeRailway.create(replicas, timings=Timings().scaled(0.01), **options) as fake:
+    async with FakeRailway.create(replicas, **{"timings": Timings().scaled(0.01), **options}) as fake:
         tokens = {"RAILWAY_TOKEN": "", "RAILWAY_API_TOKEN": ""}
         environment = {**scene.environment, **tokens, **fake.environment_variables(token)}
-        yield Scene(fake, scene.queue, scene.redis, environment)
+        yield Scene(fake, scene.queue, scene.redis, environment, policy)
 
 
 def maps_sent(scene: Scene) -> list[dict[str, Any]]:
@@ -345,7 +348,7 @@ async def test_every_change_follows_a_reading_of_its_own_cycle(scene: Scene) -> 
             await applied(driven)
     asked = [request["operationName"] for request in scene.fake.record.latest]
     changes = [n for n, name in enumerate(asked) if name == "ServiceInstanceUpdate"]
-    assert [asked[n - 1] for n in changes] == ["EnvironmentState"] * 3
+    assert [asked[n - 2 : n] for n in changes] == [["EnvironmentState", "EnvironmentConfig"]] * 3
 
 
 # --- deployments that come by themselves
@@ -402,3 +405,201 @@ async def test_a_deployment_that_changed_under_us_with_the_same_count_is_no_chan
     assert after.deployment != before
     assert scene.fake.mutations[-1]["variables"]["id"] == after.deployment
     assert scene.events("external_change") == []
+
+
+# --- a target_wait, and workers that are busy
+
+
+OVERLAPPING = replace(Timings().scaled(0.01), placing=0.2, settling=0.2, handover=0.5)
+"""Old and new deployments are shown beside each other for long enough to be seen in every state."""
+
+
+def aiming(directory: Path, *, job_s: float, most: int = 8) -> Path:
+    """A policy with a target_wait that takes away at once what is not needed."""
+    policy = directory / "policy.yaml"
+    policy.write_text(
+        f"""
+        workers:
+          generation-worker:
+            service: ${{RAILWAY_WORKER_SERVICE_ID}}
+            queue: {{table: generation_job}}
+            target_wait: 60s
+            service_time: {job_s:g}s
+            max_replicas: {most}
+            scale_down: {{idle_off: 0s}}
+        """
+    )
+    return policy
+
+
+async def deploys(there: Scene, driven: Driven) -> None:
+    there.fake.by_hand(deploy=True)
+
+
+async def deploys_then_scales(there: Scene, driven: Driven) -> None:
+    there.fake.by_hand(deploy=True)
+    await there.jobs(100, processing=5)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    await there.jobs(0, processing=5)
+
+
+async def scales_up_then_deploys(there: Scene, driven: Driven) -> None:
+    await there.jobs(100, processing=5)
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    there.fake.by_hand(deploy=True)
+    await there.jobs(0, processing=5)
+
+
+async def scales_down_then_deploys(there: Scene, driven: Driven) -> None:
+    await scales_up_then_deploys(there, driven)
+    await asyncio.sleep(0.05)
+    await driven.tick()
+    there.fake.by_hand(deploy=True)
+
+
+async def deploys_in_vain(there: Scene, driven: Driven) -> None:
+    there.fake.worker.switches.deploys_fail = True
+    there.fake.by_hand(deploy=True)
+
+
+async def deploys_twice(there: Scene, driven: Driven) -> None:
+    there.fake.by_hand(deploy=True)
+    await driven.tick()
+    there.fake.by_hand(deploy=True)
+
+
+async def scales_by_a_new_deployment(there: Scene, driven: Driven) -> None:
+    there.fake.worker.switches.mode = Mode.REDEPLOY
+    await deploys_then_scales(there, driven)
+
+
+async def over(there: Scene) -> bool:
+    """One deployment is left, in which everything that is to run does."""
+    current = there.fake.worker.current
+    left = [one for one in there.fake.worker.deployments if one.status not in {"REMOVED", "FAILED"}]
+    return current is not None and current.status == "SUCCESS" and left == [current]
+
+
+@pytest.mark.parametrize("draining", [0, 30, 3600])
+@pytest.mark.parametrize("job_s", [20, 600])
+@pytest.mark.parametrize(
+    "rollout",
+    [
+        *(deploys, deploys_then_scales, scales_up_then_deploys, scales_down_then_deploys, deploys_in_vain),
+        *(deploys_twice, scales_by_a_new_deployment),
+    ],
+    ids=lambda one: one.__name__,
+)
+async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leave(
+    scene: Scene, tmp_path: Path, rollout: Any, job_s: float, draining: int
+) -> None:
+    policy = aiming(tmp_path, job_s=job_s)
+    options: dict[str, Any] = {"timings": OVERLAPPING, "deploy": {"drainingSeconds": draining}, "grace": 0.01}
+    async with elsewhere(scene, 5, policy=policy, **options) as there, there.controller() as driven:
+        await there.jobs(0, processing=5)
+        assert (await driven.tick()).outcome is Outcome.HELD
+        await rollout(there, driven)
+        async with asyncio.timeout(30):
+            while not await over(there):
+                cycle = await driven.tick()
+                assert cycle.decision is not None, cycle.message
+                assert cycle.decision.recommended >= 5, cycle.message
+                await asyncio.sleep(0.01)
+        assert (await driven.tick()).outcome is not Outcome.FAILED
+    assert "deploymentStop" not in there.sent
+    assert all(count >= 5 for count in there.asked_for)
+
+
+@pytest.mark.parametrize(("job_s", "wanted"), [(20, 2), (600, 5)])
+async def test_workers_that_leave_count_only_where_they_have_the_time_to_end_their_jobs(
+    scene: Scene, tmp_path: Path, job_s: float, wanted: int
+) -> None:
+    policy = aiming(tmp_path, job_s=job_s)
+    launcher = NoProcesses(stubborn=True)  # they end what they do
+    # A second of draining takes an hour, so that nothing here hangs on how long it lasts.
+    options: dict[str, Any] = {
+        "timings": replace(Timings().scaled(0.01), second=3600.0),
+        "deploy": {"drainingSeconds": 30},
+        "launcher": launcher,
+        "grace": 0.01,
+    }
+    async with elsewhere(scene, 5, policy=policy, **options) as there, there.controller() as driven:
+        await there.jobs(0, processing=2)
+        cycle = await driven.tick()
+        assert (cycle.outcome, there.asked_for) == (Outcome.APPLIED, [2]), cycle.message
+        await there.jobs(0, processing=5)
+        cycle = await driven.tick()
+        assert cycle.replicas is not None
+        assert (cycle.replicas.configured, cycle.replicas.leaving) == (2, 3)
+        assert cycle.decision is not None
+        assert cycle.decision.recommended == wanted, cycle.message
+
+
+# --- the regions change under us
+
+
+@pytest.mark.parametrize("keeps_omitted", [True, False], ids=["merged", "replaced"])
+@pytest.mark.parametrize("fails", [True, False], ids=["its deployment failed", "it was not deployed"])
+@pytest.mark.parametrize("replicas", [0, 1, 2])
+async def test_after_a_move_never_more_run_than_the_maximum(
+    scene: Scene, replicas: int, *, fails: bool, keeps_omitted: bool
+) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with (
+        elsewhere(scene, replicas, switches=switches) as there,
+        there.controller({**SHORT, "MAX_WORKERS": "2"}) as driven,
+    ):
+        await settled(there, replicas)
+        await driven.tick()
+        there.fake.worker.deploy["multiRegionConfig"] = {EUROPE: {"numReplicas": max(1, replicas)}}
+        if fails and replicas:
+            there.fake.worker.switches.deploys_fail = True
+            there.fake.by_hand(deploy=True)
+            async with asyncio.timeout(30):
+                while there.fake.worker.deployments[-1].status != "FAILED":
+                    await asyncio.sleep(0.01)
+        for depth in (200, 1, 200, 0, 200):
+            await there.jobs(depth)
+            async with asyncio.timeout(30):
+                while (cycle := await driven.tick()).outcome is not Outcome.HELD or cycle.reason is Reason.INTENT_OPEN:
+                    assert there.fake.worker.configured <= 2
+                    await asyncio.sleep(0.01)
+            assert there.fake.worker.configured == min(2, depth)
+        await settled(there, 2)
+    assert set(there.fake.worker.deploy["multiRegionConfig"]) == {EUROPE}
+    assert not there.events("not_honoured")
+
+
+async def test_a_maximum_below_the_number_of_regions_goes_to_one_in_each(scene: Scene) -> None:
+    three = {**regions(3, 3)["multiRegionConfig"], "asia-southeast1-eqsg3a": {"numReplicas": 3}}
+    async with (
+        elsewhere(scene, 9, deploy={"multiRegionConfig": three}) as there,
+        there.controller({**SHORT, "MAX_WORKERS": "2"}) as driven,
+    ):
+        await settled(there, 9)
+        await there.jobs(200)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.REGIONS)
+        assert "raise max_replicas to 3, or remove a region from the service: 9 → 3" in cycle.message
+        await settled(there, 3)
+        cycle = await driven.tick_until(Outcome.HELD, Reason.REGIONS)
+        assert cycle.message.startswith("hold at 3")
+        await there.jobs(0)
+        await driven.tick_until(Outcome.APPLIED, Reason.TIER)
+        await settled(there, 0)
+        await there.jobs(5)
+        await driven.tick_until(Outcome.APPLIED, Reason.REGIONS)
+        await settled(there, 3)
+    assert there.sent == ["serviceInstanceUpdate", "deploymentStop", "deploymentRestart"]
+
+
+async def test_what_keeps_the_stored_configuration_from_being_read_is_said_and_nothing_is_sent(
+    scene: Scene, driven: Driven
+) -> None:
+    scene.fake.inject("502", on="EnvironmentConfig", times=3)
+    await scene.jobs(20)
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.SCALE_FAILED)
+    assert "could not be read right before the change" in cycle.message
+    assert scene.sent == []
+    assert (await driven.tick()).outcome is Outcome.APPLIED, "no cooldown is begun by what was not sent"

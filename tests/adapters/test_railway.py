@@ -115,13 +115,350 @@ async def test_a_change_that_is_not_written_into_the_deployment_is_found_in_the_
         await read_until(railway, fake, ServiceState.RUNNING, 2)
 
 
-async def test_services_are_found_on_whatever_page_they_are() -> None:
-    fake = FakeRailway(timings=TIMINGS)
-    names = [f"service-{number}" for number in range(120)]
-    services = [fake.add_service(name, 1) for name in names]
-    async with fake, platform(fake, RAILWAY_WORKER_SERVICE_ID="x") as railway:
-        last = services[-1].id
-        assert isinstance((await railway.observe([last]))[last], Replicas)
+# --- the stored configuration and the deployment differ
+
+
+WEST, EUROPE = "us-west2", "europe-west4-drams3a"
+
+
+def regions(**counts: int | None) -> dict[str, Any]:
+    names = {"west": WEST, "europe": EUROPE, "asia": "asia-southeast1-eqsg3a"}
+    return {names[name]: None if count is None else {"numReplicas": count} for name, count in counts.items()}
+
+
+def last_map(fake: FakeRailway) -> dict[str, Any]:
+    (*_, sent) = [one["variables"]["input"] for one in fake.mutations if "input" in one["variables"]]
+    return dict(sent["multiRegionConfig"])
+
+
+def where_it_runs(fake: FakeRailway) -> dict[str, int]:
+    """Members of all deployments that were not given up, by region."""
+    found: dict[str, int] = {}
+    for deployment in fake.worker.deployments:
+        for replica in deployment.members if deployment.status not in {"REMOVING", "REMOVED", "FAILED"} else []:
+            found[replica.region] = found.get(replica.region, 0) + 1
+    return found
+
+
+async def runs(fake: FakeRailway, wanted: dict[str, int]) -> None:
+    async with asyncio.timeout(30):
+        while where_it_runs(fake) != wanted or fake.worker.running != sum(wanted.values()):
+            await asyncio.sleep(0.01)
+
+
+async def stored_by_hand(fake: FakeRailway, move: dict[str, Any]) -> None:
+    """As after a change that was committed without a deployment."""
+    fake.worker.deploy["multiRegionConfig"] = move
+
+
+async def deployment_failed(fake: FakeRailway, move: dict[str, Any]) -> None:
+    fake.worker.deploy["multiRegionConfig"] = move
+    fake.worker.switches.deploys_fail = True
+    fake.by_hand(deploy=True)
+    async with asyncio.timeout(30):
+        while fake.worker.deployments[-1].status != "FAILED" or fake.worker.deployments[-1].members:
+            await asyncio.sleep(0.01)
+
+
+MOVES = pytest.mark.parametrize("move", [stored_by_hand, deployment_failed])
+OMITTED = pytest.mark.parametrize("keeps_omitted", [True, False], ids=["merged", "replaced"])
+
+
+@OMITTED
+@MOVES
+@pytest.mark.parametrize("in_place", [True, False], ids=["meta in place", "meta as made"])
+@pytest.mark.parametrize("wanted", [1, 2, 4])
+async def test_a_move_to_another_region_is_not_undone_by_a_scale_nor_added_to_it(
+    move: Any,
+    wanted: int,
+    *,
+    keeps_omitted: bool,
+    in_place: bool,
+) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted, meta_in_place=in_place)
+    async with FakeRailway.create(3, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await move(fake, regions(europe=3))
+        seen = await read(railway, fake)
+        assert (seen.configured, seen.running) == (3, 3)
+        await railway.scale(fake.worker.id, intent_to(wanted), seen)
+        assert last_map(fake) == regions(europe=wanted, west=None)
+        await runs(fake, {EUROPE: wanted})
+        seen = await read_until(railway, fake, ServiceState.RUNNING, wanted)
+        await railway.scale(fake.worker.id, intent_to(5), seen)
+        await runs(fake, {EUROPE: 5})
+
+
+@OMITTED
+async def test_a_count_that_differs_too_is_the_one_that_runs(*, keeps_omitted: bool) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with FakeRailway.create(2, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await deployment_failed(fake, regions(europe=5))
+        seen = await read(railway, fake)
+        assert (seen.configured, seen.running, dict(seen.regions)) == (2, 2, {EUROPE: 5})
+        await railway.scale(fake.worker.id, intent_to(3), seen)
+        await runs(fake, {EUROPE: 3})
+
+
+@OMITTED
+@MOVES
+async def test_a_region_that_was_added_gets_its_share_and_one_that_was_taken_away_gets_none(
+    move: Any, *, keeps_omitted: bool
+) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with FakeRailway.create(3, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await move(fake, regions(west=1, europe=2))
+        await railway.scale(fake.worker.id, intent_to(6), await read(railway, fake))
+        await runs(fake, {WEST: 2, EUROPE: 4})
+        await move(fake, regions(europe=2))
+        await railway.scale(fake.worker.id, intent_to(2), await read(railway, fake))
+        await runs(fake, {EUROPE: 2})
+
+
+@OMITTED
+async def test_a_move_of_a_stopped_service_holds_when_it_comes_back(*, keeps_omitted: bool) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with FakeRailway.create(0, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await stored_by_hand(fake, regions(europe=1))
+        await railway.scale(fake.worker.id, intent_to(2), await read(railway, fake))
+        await runs(fake, {EUROPE: 2})
+        assert [one["mutation"] for one in fake.mutations] == ["serviceInstanceUpdate", "deploymentRestart"]
+
+
+async def test_a_stopped_service_whose_stored_count_differs_is_told_the_count_before_it_starts() -> None:
+    """Though the deployment has the right one: what deploys next would have another."""
+    async with FakeRailway.create(0, timings=TIMINGS) as fake, platform(fake) as railway:
+        await stored_by_hand(fake, regions(west=7))
+        await railway.scale(fake.worker.id, intent_to(1), await read(railway, fake))
+        await runs(fake, {WEST: 1})
+    assert fake.worker.deploy["multiRegionConfig"] == regions(west=1)
+
+
+@OMITTED
+async def test_a_move_of_a_removed_service_holds_when_it_comes_back(*, keeps_omitted: bool) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with FakeRailway.create(2, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        fake.by_hand(removed=True)
+        seen = await read_until(railway, fake, ServiceState.REMOVED, 0)
+        await stored_by_hand(fake, regions(europe=1))
+        await railway.scale(fake.worker.id, intent_to(2), seen)
+        await runs(fake, {EUROPE: 2})
+
+
+@OMITTED
+async def test_a_move_while_its_deployment_is_under_way_goes_on_with_the_count_that_is_asked_for(
+    *, keeps_omitted: bool
+) -> None:
+    switches = Switches(keeps_omitted_regions=keeps_omitted)
+    async with FakeRailway.create(2, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await stored_by_hand(fake, regions(europe=2))
+        fake.by_hand(deploy=True)
+        seen = await read(railway, fake)
+        assert (seen.state, seen.configured) == (ServiceState.STARTING, 2)
+        await railway.scale(fake.worker.id, intent_to(4), seen)
+        await runs(fake, {EUROPE: 4})
+
+
+async def test_a_move_that_waits_for_a_deployment_is_stored_with_the_count_and_nothing_comes_twice() -> None:
+    """What runs stays where it is, however often it is asked for."""
+    switches = Switches(moves_need_a_deploy=True)
+    async with FakeRailway.create(1, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
+        await stored_by_hand(fake, regions(europe=1))
+        for _ in range(3):
+            seen = await read(railway, fake)
+            assert (seen.configured, seen.running) == (1, 1)
+            await railway.scale(fake.worker.id, intent_to(2), seen)
+        assert where_it_runs(fake) == {WEST: 1}
+        fake.by_hand(deploy=True)
+        await runs(fake, {EUROPE: 2})
+
+
+async def test_a_change_by_somebody_else_since_the_reading_is_what_the_map_is_made_of() -> None:
+    async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.by_hand(multiRegionConfig=regions(west=None, europe=2))
+        await railway.scale(fake.worker.id, intent_to(3), seen)
+        await runs(fake, {EUROPE: 3})
+
+
+async def test_more_regions_than_replicas_are_asked_for_are_found_out_before_it_is_sent_and_known_from_then_on() -> (
+    None
+):
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        await stored_by_hand(fake, regions(west=1, europe=1, asia=1))
+        assert seen.smallest == 1
+        with pytest.raises(NotSent, match="is configured for 3 regions by now") as error:
+            await railway.scale(fake.worker.id, intent_to(2), seen)
+        assert not isinstance(error.value, Refused)
+        assert fake.mutations == []
+        seen = await read(railway, fake)
+        assert (seen.configured, seen.smallest) == (1, 3)
+        await railway.scale(fake.worker.id, intent_to(3), seen)
+        await runs(fake, dict.fromkeys(regions(west=1, europe=1, asia=1), 1))
+
+
+@pytest.mark.parametrize(
+    ("deploy", "sent"),
+    [
+        ({"multiRegionConfig": None, "region": EUROPE}, regions(europe=3)),
+        ({"multiRegionConfig": None, "region": EUROPE, "numReplicas": 1}, regions(europe=3)),
+        ({"multiRegionConfig": None}, regions(west=3)),
+    ],
+)
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_a_service_from_before_the_map_is_scaled_where_it_runs(
+    deploy: dict[str, Any], sent: dict[str, Any], *, legacy: bool
+) -> None:
+    switches = Switches(legacy_meta=legacy)
+    async with FakeRailway.create(1, timings=TIMINGS, switches=switches, deploy=deploy) as fake:
+        async with platform(fake) as railway:
+            await railway.scale(fake.worker.id, intent_to(3), await read(railway, fake))
+        assert last_map(fake) == sent
+        assert fake.worker.configured == 3
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_a_service_from_before_the_map_that_was_moved_is_scaled_where_it_was_moved_to(*, legacy: bool) -> None:
+    deploy = {"multiRegionConfig": None, "region": WEST, "numReplicas": 2}
+    switches = Switches(legacy_meta=legacy)
+    async with (
+        FakeRailway.create(2, timings=TIMINGS, switches=switches, deploy=deploy) as fake,
+        platform(fake) as railway,
+    ):
+        fake.worker.deploy["region"] = EUROPE
+        await railway.scale(fake.worker.id, intent_to(3), await read(railway, fake))
+        assert last_map(fake) == regions(europe=3, west=None)
+        await runs(fake, {EUROPE: 3})
+
+
+async def test_regions_that_a_file_of_the_repository_names_are_not_changed_for_the_stored_ones() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        fake.by_hand(config_file={"multiRegionConfig": regions(europe=2)})
+        fake.by_hand(deploy=True)
+        await runs(fake, {EUROPE: 2})
+        seen = await read_until(railway, fake, ServiceState.RUNNING, 2)
+        await railway.scale(fake.worker.id, intent_to(4), seen)
+        assert last_map(fake) == regions(europe=4, west=None)
+        await runs(fake, {EUROPE: 4})
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("502", "could not be read right before the change .*HTTP 502"),
+        ("problem", "could not be read right before the change .*Problem processing request"),
+        ("null", "could not be read right before the change .*without data"),
+        ("429", "could not be read right before the change .*429"),
+        ("not_authorized", "look at RAILWAY_API_TOKEN"),
+    ],
+)
+@pytest.mark.parametrize("replicas", [0, 1])
+async def test_without_the_stored_configuration_nothing_is_sent(fault: str, words: str, replicas: int) -> None:
+    async with FakeRailway.create(replicas, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.inject(fault, on="EnvironmentConfig", times=9, retry_after=60)
+        with pytest.raises(NotSent, match=words):
+            await railway.scale(fake.worker.id, intent_to(3), seen)
+    assert fake.mutations == []
+
+
+async def test_a_stop_needs_no_configuration() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.inject("502", on="EnvironmentConfig", times=9)
+        await railway.scale(fake.worker.id, intent_to(0), seen)
+        await read_until(railway, fake, ServiceState.STOPPED, 0)
+
+
+async def test_a_reading_costs_no_configuration_while_nothing_looks_different_and_a_change_costs_one() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        for _ in range(5):
+            seen = await read(railway, fake)
+        assert fake.record.by_operation["EnvironmentConfig"] == 0
+        await railway.scale(fake.worker.id, intent_to(3), seen)
+        assert fake.record.by_operation["EnvironmentConfig"] == 1
+        await read_until(railway, fake, ServiceState.RUNNING, 3)
+        assert fake.record.by_operation["EnvironmentConfig"] == 1
+
+
+async def test_a_deployment_that_failed_is_asked_about_once() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        await deployment_failed(fake, regions(europe=1))
+        for _ in range(5):
+            assert dict((await read(railway, fake)).regions) == {EUROPE: 1}
+        assert fake.record.by_operation["EnvironmentConfig"] == 1
+
+
+# --- many services
+
+
+def crowd(number: int, **options: Any) -> FakeRailway:
+    fake = FakeRailway.create(1, timings=TIMINGS, **options)
+    for other in range(number - 1):
+        fake.add_service(f"service-{other}", 1)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("services", "scaled", "pages"),
+    [
+        pytest.param(50, [0, 49], 1, id="a page is enough"),
+        pytest.param(51, [0, 49], 1, id="the last of the first page"),
+        pytest.param(51, [0, 50], 2, id="the first of the second"),
+        pytest.param(101, [100], 3, id="alone on the third"),
+        pytest.param(160, [0], 1, id="whatever comes behind"),
+        pytest.param(160, [0, 159], 4, id="the first and the last"),
+    ],
+)
+async def test_a_cycle_is_counted_as_the_pages_that_it_takes(services: int, scaled: list[int], pages: int) -> None:
+    async with crowd(services) as fake, platform(fake) as railway:
+        every = list(fake.world.services)
+        ids = [every[index] for index in scaled]
+        readings = await railway.observe(ids)
+        assert all(isinstance(readings[one], Replicas) for one in ids)
+        assert fake.record.by_operation["EnvironmentState"] == pages
+        assert railway.queries_per_cycle == pages
+        await railway.observe(ids[:1])
+        assert railway.queries_per_cycle == pages, "one worker's own look is no cycle"
+        fake.inject("502", on="query", times=9)
+        with pytest.raises(Unavailable):
+            await railway.observe(ids)
+        assert railway.queries_per_cycle == pages
+
+
+async def test_a_service_that_is_nowhere_costs_all_pages() -> None:
+    async with crowd(101) as fake, platform(fake) as railway:
+        await railway.observe([fake.worker.id, "nowhere"])
+        assert railway.queries_per_cycle == 3
+
+
+async def test_a_service_that_was_never_deployed_costs_a_query_more_and_one_that_was_removed_only_once() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
+        idle = fake.add_service("idle", deployed=False)
+        await railway.observe([fake.worker.id, idle.id])
+        assert railway.queries_per_cycle == 2
+        fake.by_hand(idle.id, deploy=True)
+        await railway.observe([fake.worker.id, idle.id])
+        assert railway.queries_per_cycle == 1
+        fake.by_hand(removed=True)
+        await read_until(railway, fake, ServiceState.REMOVED, 0)
+        before = fake.record.by_operation["PastDeployments"]
+        await read(railway, fake)
+        assert (fake.record.by_operation["PastDeployments"], railway.queries_per_cycle) == (before, 1)
+
+
+async def test_cycles_of_several_pages_are_stretched_as_far_as_these_need() -> None:
+    """A hundred requests an hour: with three pages each cycle costs three, so that there are a third as many."""
+    paces = {}
+    for services in (50, 150):
+        async with crowd(services, quota=100) as fake, platform(fake) as railway:
+            last = list(fake.world.services)[-1]
+            for _ in range(45 // railway.queries_per_cycle):
+                if railway.client.budget.requests().used < 45:
+                    await railway.observe([last])
+            assert railway.client.budget.requests().used == 45
+            paces[services] = railway.requests().pace_s
+    assert paces[150] == pytest.approx(3 * paces[50], rel=0.01)
 
 
 async def test_a_service_that_is_not_there_leaves_the_others_readable() -> None:

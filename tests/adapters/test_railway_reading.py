@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from controller.adapters.railway import reading
-from controller.adapters.railway.reading import ServiceInstance
+from controller.adapters.railway.reading import ServiceInstance, Stored
 from controller.model import ServiceState
 
 
@@ -82,6 +82,81 @@ def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configure
     assert reading.replicas(what, ServiceState.RUNNING, {"us": 1}).alive == 2
 
 
+def drained(status: str, *instances: str, seconds: Any = 30, ident: str = "d1", stopped: bool = False) -> Any:
+    """A deployment that was made with a time to drain."""
+    deploy = {"multiRegionConfig": {"us": {"numReplicas": 3}}, "drainingSeconds": seconds}
+    return deployment(status, *instances, ident=ident, stopped=stopped, deploy=deploy)
+
+
+SERVES = drained("SUCCESS", "RUNNING", "RUNNING", "REMOVING", "REMOVING", "REMOVED", ident="d0")
+
+
+@pytest.mark.parametrize(
+    ("what", "leaving"),
+    [
+        pytest.param(instance(SERVES, SERVES), 2, id="two of one deployment are told to go"),
+        pytest.param(instance(drained("SUCCESS", *["RUNNING"] * 9)), 0, id="more run than there should be"),
+        pytest.param(instance(drained("SUCCESS", "RUNNING", "REMOVING", seconds=0)), 0, id="no time to drain"),
+        pytest.param(instance(drained("SUCCESS", "RUNNING", "REMOVING", seconds=None)), 0, id="none that is known"),
+        pytest.param(instance(drained("SUCCESS", "RUNNING", "REMOVING", seconds="20")), 1, id="a time written as text"),
+        pytest.param(
+            instance(drained("SUCCESS", "RUNNING", "REMOVING", seconds=None), drainingSeconds=600),
+            0,
+            id="a time that only the next deployment has",
+        ),
+        pytest.param(instance(drained("SUCCESS", "RUNNING", ident="d2"), SERVES), 0, id="a new one serves beside it"),
+        *[
+            pytest.param(instance(drained(status, ident="d2", stopped=True), SERVES), 0, id=f"a new one is {status}")
+            for status in ("INITIALIZING", "QUEUED", "WAITING", "NEEDS_APPROVAL", "BUILDING", "DEPLOYING")
+        ],
+        pytest.param(
+            instance(drained("DEPLOYING", "RUNNING", "REMOVING", stopped=True)), 0, id="the only one still starts"
+        ),
+        pytest.param(
+            instance(drained("DEPLOYING", "RUNNING", ident="d2", stopped=True), drained("SUCCESS", *["RUNNING"] * 5)),
+            0,
+            id="instances of a new one start while the old one serves",
+        ),
+        pytest.param(instance(drained("FAILED", "REMOVED", ident="d2"), SERVES), 2, id="a new one failed and is gone"),
+        pytest.param(instance(drained("FAILED", "RUNNING", ident="d2"), SERVES), 0, id="a failed one still has some"),
+        pytest.param(instance(drained("SKIPPED", ident="d2"), SERVES), 2, id="a new one was skipped"),
+        pytest.param(instance(drained("CRASHED", "CRASHED", ident="d2"), SERVES), 0, id="a new one crashed"),
+        pytest.param(
+            instance(drained("SUCCESS", "RUNNING"), drained("REMOVING", "RUNNING", ident="d0", stopped=True)),
+            0,
+            id="the old one is removed while a new one serves",
+        ),
+        pytest.param(
+            instance(drained("REMOVING", "RUNNING", "RUNNING", "REMOVED", stopped=True)),
+            2,
+            id="the whole deployment is removed, and there is no other",
+        ),
+        pytest.param(instance(drained("REMOVED", "REMOVED", stopped=True)), 0, id="it is gone"),
+        pytest.param(instance(drained("SUCCESS", "EXITED", stopped=True)), 0, id="stopped"),
+        pytest.param(instance(None), 0, id="never deployed"),
+    ],
+)
+def test_only_instances_that_were_told_to_go_are_leaving_and_none_during_a_rollout(
+    what: ServiceInstance, leaving: int
+) -> None:
+    assert reading.leaving(what) == leaving
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds"),
+    [
+        pytest.param(instance(drained("SUCCESS", seconds=30), drainingSeconds=600), 30, id="of the deployment itself"),
+        pytest.param(instance(drained("SUCCESS", seconds=0), drainingSeconds=600), 0, id="though it is 0"),
+        pytest.param(instance(drained("SUCCESS", seconds=None), drainingSeconds=60), 60, id="or of the service"),
+        pytest.param(instance(drained("SUCCESS", seconds=None)), 0, id="which may have none"),
+        pytest.param(instance(None, drainingSeconds=60), 60, id="without a deployment"),
+        pytest.param(instance(drained("SUCCESS", seconds=["?"]), drainingSeconds=60), 60, id="not understood"),
+    ],
+)
+def test_the_time_to_drain_is_the_one_that_the_deployment_was_made_with(what: ServiceInstance, seconds: float) -> None:
+    assert reading.draining_s(what) == seconds
+
+
 @pytest.mark.parametrize(
     ("regions", "counts"),
     [
@@ -93,13 +168,13 @@ def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configure
 )
 def test_the_map_of_regions(regions: Any, counts: dict[str, int] | None) -> None:
     config = {"services": {"s": {"deploy": {"multiRegionConfig": regions}}}}
-    assert reading.regions_in_config(config, "s") == counts
+    assert reading.stored(config, "s").regions == counts
 
 
 @pytest.mark.parametrize("regions", ["us", [4], 3, {"us": "x"}, {"us": 4}])
 def test_a_map_that_is_none_is_not_taken_for_an_absent_one(regions: Any) -> None:
     with pytest.raises(TypeError):
-        reading.regions_in_config({"services": {"s": {"deploy": {"multiRegionConfig": regions}}}}, "s")
+        reading.stored({"services": {"s": {"deploy": {"multiRegionConfig": regions}}}}, "s")
 
 
 @pytest.mark.parametrize("meta", [{"serviceManifest": "x"}, {"serviceManifest": {"deploy": [1]}}])
@@ -120,9 +195,7 @@ def test_a_field_that_was_asked_for_and_is_not_there_is_no_reading(key: str) -> 
 @pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1], None, 10**9])
 def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
     with pytest.raises(ValueError, match="not a number of replicas"):
-        reading.regions_in_config(
-            {"services": {"s": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": count}}}}}}, "s"
-        )
+        reading.stored({"services": {"s": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": count}}}}}}, "s")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +210,74 @@ def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
 )
 def test_services_from_before_the_map(what: ServiceInstance, regions: dict[str, int]) -> None:
     assert reading.regions_of_old(what, what.latestDeployment) == regions
+
+
+def test_a_count_from_before_the_map_that_nothing_says_is_the_stored_one() -> None:
+    what = instance(deployment("SUCCESS", "RUNNING", "RUNNING", deploy={"region": "us"}))
+    assert reading.regions_of_old(what, what.latestDeployment, {"eu": 2}) == {"us": 2}
+
+
+FILE = {"fileServiceManifest": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": 3}}}}}
+PLAIN = reading.Deployment.model_validate(deployment("SUCCESS"))
+OLD_REGION = reading.Deployment.model_validate(deployment("SUCCESS", deploy={"region": "us-west1"}))
+
+
+@pytest.mark.parametrize(
+    ("stored", "made_as", "shape", "dropped"),
+    [
+        pytest.param(Stored({"us": 3}), PLAIN, {"us": 3}, [], id="as it is deployed"),
+        pytest.param(Stored({"us": 5}), PLAIN, {"us": 5}, [], id="another count"),
+        pytest.param(Stored({"eu": 2}), PLAIN, {"eu": 2}, ["us"], id="moved"),
+        pytest.param(Stored({"us": 1, "eu": 2}), PLAIN, {"us": 1, "eu": 2}, [], id="a region more"),
+        pytest.param(Stored(), PLAIN, {"us": 3}, [], id="nothing stored"),
+        pytest.param(None, PLAIN, {"us": 3}, [], id="not asked"),
+        pytest.param(Stored(region="us"), PLAIN, {"us": 3}, [], id="the one region from before the map"),
+        pytest.param(Stored(region="eu", count=2), PLAIN, {"eu": 2}, ["us"], id="which was moved"),
+        pytest.param(Stored(region="eu"), PLAIN, {"eu": 3}, ["us"], id="without a count"),
+        pytest.param(
+            Stored(region="us-west1"),
+            OLD_REGION,
+            {"us": 3},
+            ["us-west1"],
+            id="left over, and deployed under a new name",
+        ),
+        pytest.param(
+            Stored({"eu": 2}),
+            PLAIN.model_copy(update={"meta": {**(PLAIN.meta or {}), **FILE}}),
+            {"us": 3},
+            ["eu"],
+            id="a file of the repository says where",
+        ),
+    ],
+)
+def test_a_change_goes_by_the_stored_regions_and_nulls_all_others(
+    stored: Stored | None, made_as: reading.Deployment, shape: dict[str, int], dropped: list[str]
+) -> None:
+    deployed = {"us": 3}
+    assert reading.shape(stored, deployed, made_as) == shape
+    assert reading.dropped(shape, deployed, stored or Stored()) == dropped
+
+
+@pytest.mark.parametrize(
+    ("instances", "candidates", "counted"),
+    [
+        (2, [{"us": 2}, {"eu": 2}], {"us": 2}),
+        (3, [{"us": 2}, {"eu": 3}], {"eu": 3}),
+        (4, [{"us": 2}, {"eu": 3}], {"us": 2}),
+        (None, [{"us": 2}, {"eu": 3}], {"us": 2}),
+        (3, [None, {"eu": 2}], {"eu": 2}),
+    ],
+)
+def test_the_count_is_the_one_that_the_instances_bear_out(
+    instances: int | None, candidates: list[dict[str, int] | None], counted: dict[str, int]
+) -> None:
+    assert reading.borne_out(instances, *candidates) == counted
+
+
+@pytest.mark.parametrize("config", [None, [], "x", 5])
+def test_a_config_that_is_none_is_not_taken_for_one_without_regions(config: Any) -> None:
+    with pytest.raises(TypeError):
+        reading.stored(config, "s")
 
 
 def test_several_instances_of_which_nothing_says_how_many_there_should_be_are_not_taken_for_one() -> None:
@@ -226,4 +367,4 @@ def test_proportions_that_somebody_else_has_set_are_the_new_ones() -> None:
     ("mounts", "attached"), [(None, False), ({}, False), ({"v": None}, False), ({"v": {"mountPath": "/data"}}, True)]
 )
 def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -> None:  # noqa: FBT001  # a table
-    assert reading.volume_in_config({"services": {"s": {"volumeMounts": mounts}}}, "s") is attached
+    assert reading.stored({"services": {"s": {"volumeMounts": mounts}}}, "s").volume is attached

@@ -30,8 +30,6 @@ class Budget:
         self._sent: deque[float] = deque()
         self._not_before = -math.inf
         self.quota, self.window_s = HOBBY
-        self.queries = 0
-        """Ever sent."""
 
     def spend_on_query(self) -> None:
         """Counts one query that is about to be sent.
@@ -46,7 +44,6 @@ class Budget:
                 f"is not read for {self._until_free(limit):.0f} s more: {used} of the {self.quota} requests that it "
                 f"allows in {self.window_s:.0f} s are used, and the rest is kept for changes",
             )
-        self.queries += 1
         self._sent.append(self._clock.monotonic())
 
     def spend_on_mutation(self) -> None:

@@ -74,23 +74,37 @@ class RailwayClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def query(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+    async def query(self, operation: str, variables: dict[str, Any], *, for_change: bool = False) -> dict[str, Any]:
         """The operation's `data`.
+
+        `for_change`: a change hangs on it, so that it is paid from what is kept for changes, and has no longer than
+        one of these.
 
         Raises:
             Unavailable: after a few tries.
         """
+        if not for_change:
+            return await self._try(operation, variables, self.budget.spend_on_query)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._try(operation, variables, self.budget.spend_on_mutation)
+        except TimeoutError:
+            raise Unavailable(Source.PLATFORM, f"did not answer {operation} within {self._timeout_s:g} s") from None
+        except _Problem as problem:
+            raise Unclear(Source.PLATFORM, str(problem).partition(": ")[2]) from None
+
+    async def _try(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Passing),
             stop=stop_after_attempt(3),
             wait=wait_random_exponential(multiplier=0.3, max=2.0),
             retry_error_callback=_give_up,
         )
-        return await retrying(self._ask, operation, variables)
+        return await retrying(self._ask, operation, variables, spend)
 
-    async def _ask(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
         await self._wait_my_turn()
-        self.budget.spend_on_query()
+        spend()
         return await self._send(operation, variables, longest_s=LONGEST_S, timeout=TIMEOUT)
 
     async def mutate(self, operation: str, variables: dict[str, Any], intent: Intent) -> None:
@@ -194,7 +208,7 @@ class NotAuthorized(Refused):
 
 
 class Unclear(Unavailable):
-    """Railway itself failed over a change: most likely it did not happen."""
+    """Railway itself failed over a change, or over what it hangs on: most likely it did not happen."""
 
 
 class _NotConnected(NotSent, _Passing):

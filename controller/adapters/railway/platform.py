@@ -2,18 +2,23 @@
 
 Railway refuses `numReplicas: 0`, so that zero is a stopped deployment: deploymentStop, and deploymentRestart on the way
 back, or a new deployment where it cannot be restarted. Any other number goes out as the full multiRegionConfig map.
+
+That map is merged into the environment's stored configuration, or replaces it; nobody has published which. And the
+stored one is not always what runs: a move to another region may wait for its deployment, or that may have failed. So
+the stored configuration is read again right before each change, the map that is sent has the stored regions, and names
+with null those that are not among them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
-from controller.adapters.railway.reading import Regions, ServiceInstance
+from controller.adapters.railway.reading import Deployment, Regions, ServiceInstance, Stored
 from controller.model import Intent, Replicas, ServiceState
 from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Source, Unavailable
 
@@ -28,22 +33,26 @@ class RailwayPlatform:
         self.client = client
         self._project = project
         self._environment = environment
-        # The environment's config is a request of its own; asked again only when a service looks different.
-        self._config_seen: dict[str, tuple[object, Regions | None, bool]] = {}
+        # The environment's config is a request of its own; for a reading, only when a service looks different.
+        self._stored: dict[str, tuple[object, Stored]] = {}
+        self._looks: dict[str, object] = {}
+        self._speakers: dict[str, Deployment | None] = {}
         # Of this process only: a successor starts from the map that it finds.
         self._proportions: dict[str, Mapping[str, int]] = {}
-        self._queries_per_look = 1
+        self._pages: dict[str, int] = {}
+        self._deployed_once: dict[str, bool] = {}
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        before = self.client.budget.queries
-        try:
-            found = await self._instances(services)
-            return {service: await self._reading(service, found) for service in services}
-        finally:
-            self._queries_per_look = max(1, self.client.budget.queries - before)
+        found = await self._instances(services)
+        return {service: await self._reading(service, found) for service in services}
+
+    @property
+    def queries_per_cycle(self) -> int:
+        """The pages that it takes to see every service that is scaled; and one for each that was never deployed."""
+        return max(self._pages.values(), default=1) + sum(not once for once in self._deployed_once.values())
 
     def requests(self) -> Requests:
-        return self.client.budget.requests(per_cycle=self._queries_per_look)
+        return self.client.budget.requests(per_cycle=self.queries_per_cycle)
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
         steps = _Steps(self.client, intent)
@@ -52,52 +61,69 @@ class RailwayPlatform:
                 raise NotSent(Source.PLATFORM, "there is no deployment to stop")
             await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
-        change = self._change(service, intent.after, observed)
+        change = self._change(service, intent.after, observed, await self._stored_now(service))
         if observed.state is ServiceState.STOPPED:
             await self._start(steps, service, change, observed)
         elif observed.state in {ServiceState.SLEEPING, ServiceState.REMOVED}:
-            await self._update(steps, service, change)
+            await self._update(steps, service, change.input)
             await self._deploy(steps, service)
         else:
-            await self._update(steps, service, change)
+            await self._update(steps, service, change.input)
         return Receipt.ACCEPTED
 
-    def _change(self, service: str, replicas: int, observed: Replicas) -> dict[str, Any]:
-        """The input of an update. Refuses here what Railway would clamp without a word, or can't be asked for."""
-        if observed.largest is not None and replicas > observed.largest:
+    def _change(self, service: str, replicas: int, observed: Replicas, stored: Stored) -> _Change:
+        """What to ask for. Refuses here what Railway would clamp without a word, or can't be asked for."""
+        if replicas > 1 and (stored.volume or observed.largest == 1):
             raise Refused(
                 Source.PLATFORM,
                 f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
                 "to 1, or detach the volume",
             )
-        named = {region: count for region, count in observed.regions.items() if region}
+        deployed = observed.regions if observed.deployed is None else observed.deployed
+        shape = reading.shape(stored, dict(deployed), self._speakers.get(service))
+        named = {region: count for region, count in shape.items() if region}
         if not named:
-            return {"numReplicas": replicas}  # a service that never said where it runs
+            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=deployed == {"": replicas})
         weights = reading.proportions(named, self._proportions.get(service, named))
         self._proportions[service] = weights
         counts = reading.spread(replicas, weights)
-        if replicas < sum(counts.values()) == observed.configured:
-            raise Refused(
+        if replicas < len(counts):
+            raise self._too_few(service, replicas, counts, observed)
+        others = reading.dropped(counts, dict(deployed), stored)
+        wanted = {region: {"numReplicas": count} for region, count in counts.items()}
+        return _Change(
+            counts,
+            {"multiRegionConfig": {**wanted, **dict.fromkeys(others)}},
+            nothing_new=not others and counts == deployed and stored.regions in (None, counts),
+        )
+
+    @staticmethod
+    def _too_few(service: str, replicas: int, counts: Regions, observed: Replicas) -> NotSent:
+        if observed.smallest >= len(counts):
+            return Refused(
                 Source.PLATFORM,
                 f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
                 f"{replicas} cannot be asked for",
             )
-        return {"multiRegionConfig": {region: {"numReplicas": count} for region, count in counts.items()}}
+        return NotSent(
+            Source.PLATFORM,
+            f"service {service} is configured for {len(counts)} regions by now, and each keeps at least 1 replica; the "
+            f"next cycle decides with them in mind, and {replicas} was not asked for",
+        )
 
-    async def _start(self, steps: _Steps, service: str, change: dict[str, Any], observed: Replicas) -> None:
+    async def _start(self, steps: _Steps, service: str, change: _Change, observed: Replicas) -> None:
         """From zero: the count first, while nothing runs, then the restart; a new deployment where that is refused."""
-        updated = change != _as_it_is(observed)
-        if updated:
-            await self._update(steps, service, change)
+        if not change.nothing_new:
+            await self._update(steps, service, change.input)
         try:
             await steps.take("DeploymentRestart", {"id": observed.deployment})
         except NotAuthorized:
             raise
         except (Refused, Unclear):
             # A restart that did happen after all gives way to the deployment; jobs that wait for a minute do not.
-            if not updated:
+            if change.nothing_new:
                 # A deployment is known to fall back to one replica where the count was not set just before it.
-                await self._update(steps, service, change)
+                await self._update(steps, service, change.input)
             await self._deploy(steps, service)
 
     async def _update(self, steps: _Steps, service: str, change: dict[str, Any]) -> None:
@@ -111,8 +137,10 @@ class RailwayPlatform:
     async def _instances(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
         """The environment's services by id, until all that were asked for are found."""
         found: dict[str, dict[str, Any]] = {}
+        pages: dict[str, int] = {}
         after: str | None = None
-        for _ in range(_MOST_PAGES):
+        for number in range(1, _MOST_PAGES + 1):
+            pages |= dict.fromkeys((service for service in services if service not in found), number)
             page = await self._page(after)
             try:
                 found |= {_text(edge["node"]["serviceId"]): edge["node"] for edge in page["edges"]}
@@ -121,6 +149,7 @@ class RailwayPlatform:
                 raise _not_understood("the list of services") from None
             if after is None or all(service in found for service in services):
                 break
+        self._pages |= pages
         return found
 
     async def _page(self, after: str | None) -> dict[str, Any]:
@@ -153,53 +182,108 @@ class RailwayPlatform:
             raise Unavailable(
                 Source.PLATFORM, f"service {name} was never deployed; deploy it once, then it can be scaled"
             )
+        self._deployed_once[instance.serviceId] = True
         if state is ServiceState.FAILED:
             raise Unavailable(
                 Source.PLATFORM, f"the last deployment of service {name} failed and none runs; mend it and deploy again"
             )
-        regions, volume = await self._regions_and_volume(instance, state)
-        return reading.replicas(instance, state, regions, volume=volume)
-
-    async def _regions_and_volume(self, instance: ServiceInstance, state: ServiceState) -> tuple[Regions, bool]:
-        """The deployment's own map; where it has none, or its instances belie it, the environment's config.
-
-        A volume only by the config: what the deployment says of its mounts is what its image declares, too.
-        """
-        deployment = reading.speaker(instance)
         in_meta = reading.regions_in_meta(deployment)
-        live = reading.live(deployment)
-        mounts = reading.may_have_volume(deployment)
-        believed = in_meta is not None and (state is not ServiceState.RUNNING or live == sum(in_meta.values()))
-        if in_meta is not None and believed and not mounts:
-            return in_meta, False
-        look = (deployment and deployment.id, in_meta and tuple(in_meta.items()), None if believed else live, mounts)
-        seen = self._config_seen.get(instance.serviceId)
-        if seen is None or seen[0] != look:
-            config, service = await self._config(), instance.serviceId
-            seen = (look, reading.regions_in_config(config, service), reading.volume_in_config(config, service))
-            self._config_seen[service] = seen
-        _, in_config, volume = seen
+        instances = reading.live(deployment) if state is ServiceState.RUNNING else None
+        stored = await self._stored_for_reading(instance, in_meta, instances)
+        in_config = stored.regions if stored is not None else None
         if in_meta is not None:
             # An update may reach the config and the instances without being written into the deployment's map.
-            belied = not believed and in_config is not None and sum(in_config.values()) == live
-            return (in_config if belied and in_config is not None else in_meta), volume
-        return (in_config if in_config is not None else reading.regions_of_old(instance, deployment)), volume
+            deployed, counted = in_meta, reading.borne_out(instances, in_meta, in_config)
+        else:
+            deployed = reading.regions_of_old(instance, deployment, in_config)
+            counted = reading.borne_out(instances, in_config, deployed)
+        return reading.replicas(
+            instance,
+            state,
+            counted,
+            regions=reading.shape(stored, deployed, deployment),
+            deployed=deployed,
+            volume=stored is not None and stored.volume,
+        )
 
-    async def _config(self) -> Any:
-        environment = (await self.client.query("EnvironmentConfig", self._scope)).get("environment")
-        return environment.get("config") if isinstance(environment, dict) else None
+    async def _stored_for_reading(
+        self, instance: ServiceInstance, in_meta: Regions | None, instances: int | None
+    ) -> Stored | None:
+        """The stored configuration, where the deployment alone does not tell; None where it does.
+
+        It does not where it has no map, or its instances belie it; where it is not the latest, so that something that
+        came after it failed or waits; and where it names places to mount at, which its image declares, too.
+        """
+        service, deployment = instance.serviceId, reading.speaker(instance)
+        latest = instance.latestDeployment
+        belied = in_meta is None or instances not in (None, sum(in_meta.values()))
+        mounts = reading.may_have_volume(deployment)
+        others = None if latest is deployment or latest is None else (latest.id, latest.status)
+        shown = in_meta and tuple(in_meta.items())
+        look = (deployment and deployment.id, others, shown, instances if belied else None, mounts)
+        self._looks[service], self._speakers[service] = look, deployment
+        seen = self._stored.get(service)
+        if seen is not None and seen[0] == look:
+            return seen[1]
+        if not belied and not mounts and latest is deployment:
+            return None
+        found = reading.stored(await self.config(), service)
+        self._stored[service] = look, found
+        return found
+
+    async def config(self) -> Any:
+        """The environment's stored configuration.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        return _config_of(await self.client.query("EnvironmentConfig", self._scope))
+
+    async def _stored_now(self, service: str) -> Stored:
+        """As it is right before a change, which is paid from what is kept for changes.
+
+        Raises:
+            NotSent: it cannot be read, so that nobody knows what a map would be merged into.
+        """
+        try:
+            config = _config_of(await self.client.query("EnvironmentConfig", self._scope, for_change=True))
+            found = reading.stored(config, service)
+        except Refused:
+            raise
+        except (Unavailable, TypeError, ValueError) as error:
+            raise NotSent(
+                Source.PLATFORM,
+                f"the stored configuration of service {service} could not be read right before the change ({error})",
+            ) from error
+        self._stored[service] = self._looks.get(service), found
+        return found
 
     async def _has_ever_been_deployed(self, service: str) -> bool:
+        if self._deployed_once.get(service):
+            return True
         deployments = {"input": {"serviceId": service, "environmentId": self._environment}, "first": 1}
         answer = await self.client.query("PastDeployments", deployments)
         try:
-            return [_text(edge["node"]["id"]) for edge in answer["deployments"]["edges"]] != []
+            once = [_text(edge["node"]["id"]) for edge in answer["deployments"]["edges"]] != []
         except (KeyError, TypeError):
             raise _not_understood("the list of past deployments") from None
+        self._deployed_once[service] = once
+        return once
 
     @property
     def _scope(self) -> dict[str, Any]:
         return {"environmentId": self._environment, "projectId": self._project}
+
+
+class _Change(NamedTuple):
+    """An update of a service: how many replicas in which region, and in which form that is asked for.
+
+    nothing_new: the service is configured and deployed like that already.
+    """
+
+    counts: Regions
+    input: dict[str, Any]
+    nothing_new: bool
 
 
 class _Steps:
@@ -220,11 +304,11 @@ class _Steps:
         self._taken += 1
 
 
-def _as_it_is(observed: Replicas) -> dict[str, Any]:
-    """The change that would change nothing."""
-    if "" in observed.regions:
-        return {"numReplicas": observed.regions[""]}
-    return {"multiRegionConfig": {region: {"numReplicas": count} for region, count in observed.regions.items()}}
+def _config_of(answer: Mapping[str, Any]) -> Any:
+    environment = answer.get("environment")
+    if not isinstance(environment, dict) or not isinstance(environment.get("config"), dict):
+        raise _not_understood("the environment's config")
+    return environment["config"]
 
 
 def _text(value: Any) -> str:

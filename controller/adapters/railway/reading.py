@@ -7,6 +7,7 @@ questions matters, since a stopped deployment still says SUCCESS and a starting 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +26,8 @@ _STATES = {
     "SKIPPED": ServiceState.FAILED,
 }
 _GONE = frozenset({"REMOVED", "EXITED", "STOPPED", "SKIPPED"})
+_OVER = frozenset({"REMOVING", "REMOVED", "FAILED", "SKIPPED"})
+"""A deployment that neither serves nor is about to."""
 _AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
 
 _MOST_REPLICAS = 10_000
@@ -64,6 +67,20 @@ class ServiceInstance(_Answer):
     activeDeployments: list[Deployment]  # noqa: N815  # Railway's name
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the environment's config has of one service: a deployment may not have it yet, or never get it.
+
+    regions: its map; None: it has none. region: the single one of a service from before the map. volume: whether one is
+    attached.
+    """
+
+    regions: Regions | None = None
+    region: str | None = None
+    count: int | None = None
+    volume: bool = False
+
+
 def speaker(instance: ServiceInstance) -> Deployment | None:
     """The deployment that tells what the service was asked for: the newest, unless it came to nothing.
 
@@ -99,9 +116,51 @@ def regions_in_meta(deployment: Deployment | None) -> Regions | None:
     return _regions(_deploy_part(deployment).get("multiRegionConfig"))
 
 
-def regions_in_config(config: Any, service: str) -> Regions | None:
-    """The map in the environment's config."""
-    return _regions(_below(config, "services", service, "deploy").get("multiRegionConfig"))
+def stored(config: Any, service: str) -> Stored:
+    """What the environment's config has of the service."""
+    if not isinstance(config, Mapping):
+        raise TypeError(f"the environment's config is {type(config).__name__}")
+    deploy = _below(config, "services", service, "deploy")
+    region, count = deploy.get("region"), deploy.get("numReplicas")
+    if region is not None and not isinstance(region, str):
+        raise TypeError(f"region is {type(region).__name__}")
+    return Stored(
+        regions=_regions(deploy.get("multiRegionConfig")),
+        region=region or None,
+        count=None if count is None else _checked(count),
+        volume=any(mount is not None for mount in _below(config, "services", service, "volumeMounts").values()),
+    )
+
+
+def shape(stored: Stored | None, deployed: Regions, deployment: Deployment | None) -> Regions:
+    """Where a change puts the replicas: the stored map, into which it is merged, or which it replaces.
+
+    The deployment's own where the stored configuration names no region, or was not asked; and where a file of the
+    service's repository names them, which wins over the stored ones in each new deployment.
+    """
+    if stored is None or _below(_meta(deployment), "fileServiceManifest", "deploy").get("multiRegionConfig"):
+        return deployed
+    if stored.regions is not None:
+        return stored.regions
+    # The flat field is left over from before the map, unless it was changed since the deployment was made.
+    if stored.region in {None, _deploy_part(deployment).get("region"), *deployed}:
+        return deployed
+    return {str(stored.region): sum(deployed.values()) if stored.count is None else stored.count}
+
+
+def dropped(shape: Regions, deployed: Regions, stored: Stored) -> list[str]:
+    """The regions that a change has to name with null, so that none is left over beside those of the shape."""
+    others = [*deployed, *(stored.regions or {}), *([stored.region] if stored.region else [])]
+    return [region for region in dict.fromkeys(others) if region and region not in shape]
+
+
+def borne_out(instances: int | None, *candidates: Regions | None) -> Regions:
+    """The first map that adds up to as many as there are instances; the first of all where none does.
+
+    instances: None while they say nothing of what was asked for, since they come and go.
+    """
+    known = [regions for regions in candidates if regions is not None]
+    return next((regions for regions in known if instances in (None, sum(regions.values()))), known[0])
 
 
 def may_have_volume(deployment: Deployment | None) -> bool:
@@ -109,16 +168,13 @@ def may_have_volume(deployment: Deployment | None) -> bool:
     return bool(deployment and deployment.meta and deployment.meta.get("volumeMounts"))
 
 
-def volume_in_config(config: Any, service: str) -> bool:
-    """Whether a volume is attached, by the environment's config."""
-    return any(mount is not None for mount in _below(config, "services", service, "volumeMounts").values())
-
-
-def regions_of_old(instance: ServiceInstance, deployment: Deployment | None) -> Regions:
+def regions_of_old(instance: ServiceInstance, deployment: Deployment | None, stored: Regions | None = None) -> Regions:
     """Services from before the map: one region with a flat count, which reads null until it is first set."""
     deploy = _deploy_part(deployment)
     count = deploy.get("numReplicas")
     count = instance.numReplicas if count is None else count
+    if count is None and stored:
+        count = sum(stored.values())
     if count is None and live(deployment) > 1:
         raise ValueError(f"{live(deployment)} instances, and nothing says how many there should be")
     region = deploy.get("region") or instance.region or ""
@@ -132,21 +188,57 @@ def live(deployment: Deployment | None) -> int:
     return sum(instance.status not in _GONE and instance.status != "REMOVING" for instance in deployment.instances)
 
 
-def replicas(instance: ServiceInstance, state: ServiceState, regions: Regions, *, volume: bool = False) -> Replicas:
-    """Puts the reading together."""
+def leaving(instance: ServiceInstance) -> int:
+    """Instances that were told to go, in a way that leaves them some time, while nothing else serves or starts.
+
+    During a rollout none counts: of the instances that overlap, those of the old deployment may have no job at all, and
+    what is taken for a job of theirs would be one of a worker that stays.
+    """
+    alive = {one.id: _alive(one) for one in _deployments(instance)}
+    deployments = [one for one in _deployments(instance) if alive[one.id] or one.status not in _OVER]
+    if len(deployments) != 1 or deployments[0].status in _STARTING:
+        return 0
+    (deployment,) = deployments
+    told = [one for one in alive[deployment.id] if deployment.status in _OVER or one.status == "REMOVING"]
+    return len(told) if _draining_in_meta(deployment) else 0
+
+
+def draining_s(instance: ServiceInstance) -> float:
+    """What the deployment was made with: the service's own value takes effect with the next one."""
+    in_meta = _draining_in_meta(speaker(instance))
+    return float(in_meta if in_meta is not None else instance.drainingSeconds or 0)
+
+
+def replicas(
+    instance: ServiceInstance,
+    state: ServiceState,
+    counted: Regions,
+    *,
+    regions: Regions | None = None,
+    deployed: Regions | None = None,
+    volume: bool = False,
+) -> Replicas:
+    """Puts the reading together. counted: the map that says how many; regions: where a change puts them, if not there.
+
+    While the stored configuration and the deployment differ, the count is that of what runs, and a change goes by the
+    stored regions: so the smallest count that can be asked for is one in each of these.
+    """
     deployment = speaker(instance)
     instances = _instances(instance)
     stopped = state in _AT_REST
+    regions = counted if regions is None else regions
     return Replicas(
-        configured=0 if stopped else sum(regions.values()),
+        configured=0 if stopped else sum(counted.values()),
         running=0 if stopped else sum(one.status == "RUNNING" for one in instances),
         alive=sum(one.status not in _GONE for one in instances),
         state=state,
         regions=regions,
         deployment=deployment.id if deployment else None,
-        draining_s=instance.drainingSeconds or 0.0,
+        draining_s=draining_s(instance),
         smallest=max(1, len(regions)),
         largest=1 if volume else None,
+        leaving=leaving(instance),
+        deployed=None if deployed == regions else deployed,
     )
 
 
@@ -178,16 +270,36 @@ def _all_ended(deployment: Deployment) -> bool:
     return deployment.instances != [] and all(one.status in _GONE for one in deployment.instances)
 
 
-def _instances(instance: ServiceInstance) -> Sequence[Instance]:
-    """Of all deployments that may still have some, each once: a new deployment overlaps with the old one."""
+def _deployments(instance: ServiceInstance) -> Sequence[Deployment]:
+    """All that may still have instances, each once: a new deployment overlaps with the old one."""
     deployments = {one.id: one for one in instance.activeDeployments}
     if instance.latestDeployment is not None:
         deployments[instance.latestDeployment.id] = instance.latestDeployment
-    return [one for deployment in deployments.values() for one in deployment.instances]
+    return list(deployments.values())
+
+
+def _instances(instance: ServiceInstance) -> Sequence[Instance]:
+    return [one for deployment in _deployments(instance) for one in deployment.instances]
+
+
+def _alive(deployment: Deployment) -> Sequence[Instance]:
+    return [one for one in deployment.instances if one.status not in _GONE]
+
+
+def _meta(deployment: Deployment | None) -> Mapping[str, Any] | None:
+    return deployment.meta if deployment else None
 
 
 def _deploy_part(deployment: Deployment | None) -> Mapping[str, Any]:
-    return _below(deployment.meta if deployment else None, "serviceManifest", "deploy")
+    return _below(_meta(deployment), "serviceManifest", "deploy")
+
+
+def _draining_in_meta(deployment: Deployment | None) -> int | None:
+    """Seconds; None where the deployment does not say it."""
+    found = _deploy_part(deployment).get("drainingSeconds")
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        return int(found)  # as a file of the repository writes it
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _below(value: Any, *keys: str) -> Mapping[str, Any]:

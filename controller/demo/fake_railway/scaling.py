@@ -60,6 +60,8 @@ class Scaling:
         if service.switches.mode is Mode.REDEPLOY:
             self._lifecycle.deploy(service)
             return
+        if service.switches.moves_need_a_deploy and not current.target.keys() >= wanted.keys():
+            return
         before = sum(current.target.values())
         current.target = dict(wanted)
         if service.switches.meta_in_place:

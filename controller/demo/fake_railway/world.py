@@ -44,6 +44,8 @@ class Switches:
     """Meta of a very old deployment: only region and numReplicas."""
     keeps_omitted_regions: bool = True
     """serviceInstanceUpdate keeps the regions that its map leaves out."""
+    moves_need_a_deploy: bool = False
+    """A change that adds a region is only stored, until the next deploy: users report so, the manual does not."""
     flat_redeploys: bool = False
     """The flat numReplicas deploys, as one report has it."""
     plan_limit: int = config.HARD_CAP
