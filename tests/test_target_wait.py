@@ -162,6 +162,29 @@ def test_the_table_of_a_wait_that_is_aimed_at(case: Aimed) -> None:
     assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
 
 
+@pytest.mark.parametrize(
+    ("leaving", "draining", "seconds", "processing", "desired"),
+    [
+        pytest.param(3, 60, 20, 5, 2, id="they have the time"),
+        pytest.param(3, 20, 20, 5, 2, id="just the time"),
+        pytest.param(3, 19, 20, 5, 5, id="not the time"),
+        pytest.param(3, 0, 20, 5, 5, id="no time at all"),
+        pytest.param(3, 3600, None, 5, 5, id="it is not known how long a job takes"),
+        pytest.param(0, 3600, 20, 5, 5, id="none leaves"),
+        pytest.param(5, 60, 20, 5, 0, id="all leave, and nothing waits"),
+        pytest.param(5, 60, None, 5, 5, id="which is no reason while the length is not known"),
+        pytest.param(3, 30, 600, 5, 5, id="a job of ten minutes, and half a minute to drain"),
+    ],
+)
+def test_a_job_needs_no_worker_where_the_one_that_has_it_leaves_with_the_time_to_end_it(
+    leaving: int, draining: float, seconds: float | None, processing: int, desired: int
+) -> None:
+    seen = observed(processing, 5, processing=processing)
+    replicas = replace(seen.replicas, leaving=leaving, draining_s=draining, alive=10)
+    seen = replace(seen, replicas=replicas, service=None if seconds is None else of(seconds))
+    assert decide(aiming(), seen, needed(), NOW).desired == desired
+
+
 def test_where_more_are_busy_than_were_counted_nobody_goes() -> None:
     seen = replace(beyond_counting(9, limit=5), service=of(20))
     decision = decide(aiming(max_replicas=9), seen, needed(), NOW)

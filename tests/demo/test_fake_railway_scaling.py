@@ -113,6 +113,20 @@ async def test_the_map_of_regions(switches: Switches, change: Any, left: Any) ->
         await until(client.running, sum(each["numReplicas"] for each in left.values()))
 
 
+async def test_a_move_to_another_region_may_wait_for_the_next_deploy() -> None:
+    async with railway(1, switches=Switches(moves_need_a_deploy=True)) as (fake, client):
+        await client.data(UPDATE, **PLACE, input={"multiRegionConfig": regions(west=None, europe=2)})
+        assert fake.mutations[0]["effect"] == "worker: 1, stored 2"
+        assert await client.shown_regions() == regions(west=1)
+        await client.data(UPDATE, **PLACE, input={"multiRegionConfig": regions(europe=3)})
+        assert await client.running() == 1
+        await client.data(DEPLOY, **PLACE)
+        await until(client.running, 3)
+        assert await client.shown_regions() == regions(europe=3)
+        await client.scale(4, EUROPE)
+        await until(client.running, 4)
+
+
 async def test_the_flat_number_is_null_until_it_is_set_and_one_over_several_regions() -> None:
     async with railway(2) as (_, client):
         assert (await client.state())["numReplicas"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -208,6 +209,59 @@ async def test_the_interval_is_held_against_the_requests_that_railway_allows(
     async with fake_railway(quota=quota) as fake:
         found = (await look(fake, interval=interval))["requests"]
     assert (found.level, found.mend) == (level, mend)
+
+
+@pytest.mark.parametrize(
+    ("services", "interval", "level", "says", "mend"),
+    [
+        (50, 10.0, Level.OK, "reads 360 times in 60 min, of 1000 requests", ""),
+        (51, 10.0, Level.WARNING, "reads 360 times in 60 min in 2 requests each", "set interval to 18s or more"),
+        (101, 10.0, Level.WARNING, "reads 360 times in 60 min in 3 requests each", "set interval to 27s or more"),
+        (160, 10.0, Level.WARNING, "reads 360 times in 60 min in 4 requests each", "set interval to 36s or more"),
+        (160, 36.0, Level.OK, "reads 100 times in 60 min in 4 requests each", ""),
+    ],
+)
+async def test_an_environment_of_several_pages_costs_as_many_requests_in_each_cycle(
+    services: int, interval: float, level: Level, says: str, mend: str
+) -> None:
+    async with fake_railway() as fake:
+        for number in range(services - 1):
+            last = fake.add_service(f"service-{number}", 1)
+        found = (await look(fake, interval=interval, service=last.id))["requests"]
+    assert (found.level, found.mend) == (level, mend)
+    assert says in found.says
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["in vain", "never"])
+async def test_regions_that_are_not_deployed_are_warned_of_with_both_places(*, fails: bool) -> None:
+    async with fake_railway() as fake:
+        fake.worker.deploy["multiRegionConfig"] = {"europe-west4-drams3a": {"numReplicas": 2}}
+        if fails:
+            fake.worker.switches.deploys_fail = True
+            fake.by_hand(deploy=True)
+            async with asyncio.timeout(30):
+                while fake.worker.deployments[-1].status != "FAILED":
+                    await asyncio.sleep(0.01)
+        found = (await look(fake))["regions"]
+    assert found.level is Level.WARNING
+    assert "configured is europe-west4-drams3a: 2, and deployed is us-west2: 1" in found.says
+
+
+async def test_more_configured_regions_than_max_replicas_are_an_error_though_fewer_are_deployed() -> None:
+    async with fake_railway() as fake:
+        three = ("us-west2", "us-east4-eqdc4a", "europe-west4-drams3a")
+        fake.worker.deploy["multiRegionConfig"] = {region: {"numReplicas": 1} for region in three}
+        found = (await look(fake, most=2))["regions"]
+    assert (found.level, found.mend) == (Level.ERROR, "raise max_replicas to 3, or take regions away")
+
+
+async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change_begins_with_it() -> None:
+    async with fake_railway() as fake:
+        fake.inject("problem", on="EnvironmentConfig", times=3)
+        found = await look(fake)
+    assert found["configuration"].level is Level.ERROR
+    assert "without which no count is changed" in found["configuration"].says
+    assert found["service"].level is Level.OK
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,15 @@ def test_only_finished_jobs_say_how_long_jobs_take() -> None:
     assert 1000.0 in held.services
 
 
+@pytest.mark.parametrize(("drain", "wanted"), [(math.inf, 2), (20.0, 2), (19.0, 5), (0.0, 5)])
+def test_a_worker_that_leaves_too_soon_to_end_its_job_needs_another_one(drain: float, wanted: int) -> None:
+    policy = own_worker(
+        {"max_replicas": 9, "target_wait": "60s", "service_time": "20s", "scale_down": {"idle_off": "0s"}}
+    )
+    own = OwnPolicy(policy, 10.0, None)
+    assert own.look(Seen(100.0, 0, 5, 5, 5, leaving=3, draining_s=drain)) == wanted
+
+
 @pytest.mark.parametrize(("wake", "first_look"), [(None, 110.0), (1.0, 104.0)])
 def test_a_job_is_answered_at_the_next_look_or_at_once_where_it_wakes(wake: float | None, first_look: float) -> None:
     policy = own_worker({"max_replicas": 1, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 1}]})

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from controller.adapters.railway import reading as railway
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.findings import Finding, error, ok, warning
@@ -35,6 +36,8 @@ class RailwayChecks:
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
     regions: Mapping[str, str] | None = None
     """The regions that there are: "", or which one takes the place of one that is being given up."""
+    config: Any = None
+    """The environment's stored configuration; None where it cannot be read."""
 
     async def look(self, services: Collection[str], interval: float) -> list[Finding]:
         """At everything that is no single service's; `service()` then goes by what was seen here."""
@@ -51,7 +54,8 @@ class RailwayChecks:
         self.regions = await self._regions()
         plan = f"plan {' or '.join(self.plans)}" if self.plans else "a plan that this token may not ask for"
         findings.append(ok("Railway", f"the environment can be read; {plan}"))
-        return [*findings, budget(requests, interval)]
+        findings += await self._configuration()
+        return [*findings, budget(requests, interval, self.platform.queries_per_cycle)]
 
     async def service(self, worker: WorkerPolicy, longest_job_s: float | None) -> list[Finding]:
         """longest_job_s: how long jobs are known to take; None where nobody knows."""
@@ -61,11 +65,32 @@ class RailwayChecks:
         says = f"is {reading.state.value}; replicas configured: {reading.configured}, running: {reading.running}"
         return [
             ok("service", says),
-            regions(reading, self.regions, worker),
+            regions(self._as_stored(worker.service, reading), self.regions, worker),
             most_replicas(reading, self.plans, worker),
             draining(reading, longest_job_s),
             await self._config(worker.service),
         ]
+
+    async def _configuration(self) -> list[Finding]:
+        """Each change of a count begins with reading it."""
+        try:
+            self.config = await self.platform.config()
+        except Unavailable as unavailable:
+            says = f"the environment's configuration cannot be read, without which no count is changed: {unavailable}"
+            return [error("configuration", says, "make a project token in the environment's settings")]
+        return []
+
+    def _as_stored(self, service: str, reading: Replicas) -> Replicas:
+        """As a change would see it, which reads the stored configuration first."""
+        if self.config is None:
+            return reading
+        try:
+            stored = railway.stored(self.config, service)
+        except (TypeError, ValueError):
+            return reading
+        deployed = dict(reading.regions if reading.deployed is None else reading.deployed)
+        shape = self.platform.shape(service, stored, deployed)
+        return replace(reading, regions=shape, deployed=deployed, smallest=max(1, len(shape)))
 
     async def _token(self) -> Finding:
         token = self.settings.railway_token
@@ -141,21 +166,22 @@ def _replacement(region: Mapping[str, Any]) -> str:
     return str(deprecation.get("replacementRegion") or "another one") if deprecation.get("isDeprecated") else ""
 
 
-def budget(requests: Requests, interval: float) -> Finding:
+def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     """What cycles of this interval ask within the window, against what is allowed before they are stretched.
 
-    A fifth is kept for changes; from half of the rest on, cycles come less often (see budget.py).
+    A fifth is kept for changes; from half of the rest on, cycles come less often (see budget.py). per_cycle: one query
+    reads 50 services of the environment, so that it takes as many as there are pages up to the last one that is scaled.
     """
-    # One query a cycle, which serves all services of the environment.
-    wanted = math.ceil(requests.window_s / interval)
+    wanted = math.ceil(requests.window_s / interval) * per_cycle
     unstretched = (requests.quota - requests.quota // 5) // 2
+    each = f" in {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
-        f"an interval of {duration_text(interval)} reads {wanted} times in {requests.window_s / 60:.0f} min, "
-        f"of {requests.quota} requests that Railway allows"
+        f"an interval of {duration_text(interval)} reads {wanted // per_cycle} times in "
+        f"{requests.window_s / 60:.0f} min{each}, of {requests.quota} requests that Railway allows"
     )
     if wanted <= unstretched:
         return ok("requests", says)
-    fits = math.ceil(requests.window_s / unstretched)
+    fits = math.ceil(requests.window_s * per_cycle / unstretched)
     return warning("requests", f"{says}: cycles will be stretched", f"set interval to {fits}s or more")
 
 
@@ -178,6 +204,11 @@ def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPo
     if reading.smallest > worker.max_replicas:
         says = f"{shown}; each region keeps at least 1 replica, and max_replicas is {worker.max_replicas}"
         return error("regions", says, f"raise max_replicas to {reading.smallest}, or take regions away")
+    moved = reading.deployed is not None and set(named) != {region for region in reading.deployed if region}
+    if moved:
+        runs = ", ".join(f"{region}: {count}" for region, count in (reading.deployed or {}).items())
+        says = f"configured is {shown}, and deployed is {runs}: the next change of the count moves the workers"
+        return warning("regions", says, "deploy the service, or set its regions back (Settings → Scale)")
     if len(named) > 1:
         says = f"{shown}; each keeps at least 1 replica, so that {reading.smallest} is the least but 0"
         return warning("regions", says, "take regions away, if fewer shall be possible")

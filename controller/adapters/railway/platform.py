@@ -71,6 +71,10 @@ class RailwayPlatform:
             await self._update(steps, service, change.input)
         return Receipt.ACCEPTED
 
+    def shape(self, service: str, stored: Stored, deployed: Regions) -> Regions:
+        """Where a change would put the replicas of a service that was observed."""
+        return reading.shape(stored, deployed, self._speakers.get(service))
+
     def _change(self, service: str, replicas: int, observed: Replicas, stored: Stored) -> _Change:
         """What to ask for. Refuses here what Railway would clamp without a word, or can't be asked for."""
         if replicas > 1 and (stored.volume or observed.largest == 1):
@@ -80,7 +84,7 @@ class RailwayPlatform:
                 "to 1, or detach the volume",
             )
         deployed = observed.regions if observed.deployed is None else observed.deployed
-        shape = reading.shape(stored, dict(deployed), self._speakers.get(service))
+        shape = self.shape(service, stored, dict(deployed))
         named = {region: count for region, count in shape.items() if region}
         if not named:
             return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=deployed == {"": replicas})
