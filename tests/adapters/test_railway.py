@@ -276,8 +276,25 @@ async def test_a_change_by_somebody_else_since_the_reading_is_what_the_map_is_ma
     async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
         seen = await read(railway, fake)
         fake.by_hand(multiRegionConfig=regions(west=None, europe=2))
+        await runs(fake, {EUROPE: 2})
         await railway.scale(fake.worker.id, intent_to(3), seen)
         await runs(fake, {EUROPE: 3})
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 3, 4])
+async def test_a_count_that_somebody_else_has_set_since_the_reading_is_not_overwritten(replicas: int) -> None:
+    async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        fake.by_hand(replicas=replicas)
+        async with asyncio.timeout(30):
+            while fake.worker.running != replicas or (replicas == 0) != fake.worker.deployments[-1].stopped:
+                await asyncio.sleep(0.01)
+        with pytest.raises(NotSent, match=f"went from 2 to {replicas} replicas since it was decided on") as error:
+            await railway.scale(fake.worker.id, intent_to(5), seen)
+        assert not isinstance(error.value, Refused), "no pause: the next cycle decides anew"
+        await railway.scale(fake.worker.id, intent_to(5), await read(railway, fake))
+        await runs(fake, {WEST: 5})
+    assert fake.mutations[0]["mutation"] == "serviceInstanceUpdate"
 
 
 async def test_more_regions_than_replicas_are_asked_for_are_found_out_before_it_is_sent_and_known_from_then_on() -> (

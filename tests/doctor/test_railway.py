@@ -260,7 +260,7 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
         fake.inject("problem", on="EnvironmentConfig", times=3)
         found = await look(fake)
     assert found["configuration"].level is Level.ERROR
-    assert "without which no count is changed" in found["configuration"].says
+    assert "each change of the count begins with reading" in found["configuration"].says
     assert found["service"].level is Level.OK
 
 

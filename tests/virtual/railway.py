@@ -102,6 +102,7 @@ class Shown(NamedTuple):
     since: float
     body: bytes
     configured: int
+    node: dict[str, Any]
 
 
 class Railway:
@@ -120,6 +121,7 @@ class Railway:
         self.hits: dict[Fate, int] = {}
         self.when_applied: list[Callable[[], None]] = []
         self._bad_reads: tuple[Fate, float] | None = None
+        self._bad_operation: str | None = None
         self._bad_mutations: tuple[Fate, float] | None = None
         self._number = 1
         self._deployment = Deployment("deployment-1", regions=dict(self.regions), stopped=self.asked_to_stop)
@@ -147,8 +149,9 @@ class Railway:
 
     # Bad days
 
-    def have_bad_reads(self, fate: Fate, seconds: float) -> None:
-        self._bad_reads = (fate, self.kernel.now + seconds)
+    def have_bad_reads(self, fate: Fate, seconds: float, of: str | None = None) -> None:
+        """Of one operation, or of every."""
+        self._bad_reads, self._bad_operation = (fate, self.kernel.now + seconds), of
 
     def have_bad_mutations(self, fate: Fate, seconds: float) -> None:
         self._bad_mutations = (fate, self.kernel.now + seconds)
@@ -174,7 +177,7 @@ class Railway:
 
     def receive(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply) -> None:
         mutation = operation in _MUTATIONS
-        fate = self._fate(mutation=mutation)
+        fate = self._fate(operation, mutation=mutation)
         if fate is not Fate.DONE:
             self.hits[fate] = self.hits.get(fate, 0) + 1
             self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'somebody'}: {fate.value}")
@@ -192,8 +195,10 @@ class Railway:
             return self._answer(reply, 200, b'{"data": null}')
         return self._answer(reply, 200, self._read(operation, stale=fate is Fate.STALE))
 
-    def _fate(self, *, mutation: bool) -> Fate:
+    def _fate(self, operation: str, *, mutation: bool) -> Fate:
         bad = self._bad_mutations if mutation else self._bad_reads
+        if not mutation and self._bad_operation not in {None, operation}:
+            return Fate.DONE
         return bad[0] if bad is not None and self.kernel.now < bad[1] else Fate.DONE
 
     def _answer(self, reply: Reply, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -201,16 +206,16 @@ class Railway:
         self.kernel.after(0.05 + 0.25 * self.random.random(), reply, Answer(response))
 
     def _read(self, operation: str, *, stale: bool) -> bytes:
-        if operation == "EnvironmentConfig":
-            regions = {name: {"numReplicas": count} for name, count in self.regions.items()}
-            services = {SERVICE: {"deploy": {"multiRegionConfig": regions}}}
-            return _data({"environment": {"id": ENVIRONMENT, "config": {"services": services}}})
         if operation == "PastDeployments":
             return _data({"deployments": {"edges": [{"node": {"id": "deployment-1", "status": "SUCCESS"}}]}})
-        if not stale:
-            return self._history[-1].body
-        old = self.kernel.now - 20
-        return next((one.body for one in reversed(self._history) if one.since <= old), self._history[0].body)
+        shown, old = self._history[-1], self.kernel.now - 20
+        if stale:
+            shown = next((one for one in reversed(self._history) if one.since <= old), self._history[0])
+        if operation == "EnvironmentState":
+            return shown.body
+        regions = {name: {"numReplicas": count} for name, count in self.regions.items()}
+        config = {"services": {SERVICE: {"deploy": {"multiRegionConfig": regions}}}}
+        return _data({"environment": {"id": ENVIRONMENT, "config": config}, "serviceInstance": shown.node})
 
     def _mutate(self, operation: str, variables: dict[str, Any], origin: Origin, reply: Reply, fate: Fate) -> None:
         def apply(reply: Reply) -> None:
@@ -359,7 +364,7 @@ class Railway:
         at_rest = self._deployment.stopped and self._deployment.status == "SUCCESS"
         configured = 0 if at_rest else sum(self._deployment.regions.values())
         self._counts[body] = configured
-        self._history.append(Shown(self.kernel.now, body, configured))
+        self._history.append(Shown(self.kernel.now, body, configured, node))
 
 
 _MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "DeploymentStop", "DeploymentRestart"})

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from controller.adapters.railway import reading as railway
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.findings import Finding, error, ok, warning
@@ -36,8 +35,6 @@ class RailwayChecks:
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
     regions: Mapping[str, str] | None = None
     """The regions that there are: "", or which one takes the place of one that is being given up."""
-    config: Any = None
-    """The environment's stored configuration; None where it cannot be read."""
 
     async def look(self, services: Collection[str], interval: float) -> list[Finding]:
         """At everything that is no single service's; `service()` then goes by what was seen here."""
@@ -54,7 +51,6 @@ class RailwayChecks:
         self.regions = await self._regions()
         plan = f"plan {' or '.join(self.plans)}" if self.plans else "a plan that this token may not ask for"
         findings.append(ok("Railway", f"the environment can be read; {plan}"))
-        findings += await self._configuration()
         return [*findings, budget(requests, interval, self.platform.queries_per_cycle)]
 
     async def service(self, worker: WorkerPolicy, longest_job_s: float | None) -> list[Finding]:
@@ -63,34 +59,19 @@ class RailwayChecks:
         if not isinstance(reading, Replicas):
             return [error("service", str(reading or "was not read"))]
         says = f"is {reading.state.value}; replicas configured: {reading.configured}, running: {reading.running}"
+        findings = [ok("service", says)]
+        try:
+            reading, _ = await self.platform.read_before_change(worker.service)
+        except Unavailable as unavailable:
+            says = f"each change of the count begins with reading what is configured: {unavailable}"
+            findings.append(error("configuration", says, "make a project token in the environment's settings"))
         return [
-            ok("service", says),
-            regions(self._as_stored(worker.service, reading), self.regions, worker),
+            *findings,
+            regions(reading, self.regions, worker),
             most_replicas(reading, self.plans, worker),
             draining(reading, longest_job_s),
             await self._config(worker.service),
         ]
-
-    async def _configuration(self) -> list[Finding]:
-        """Each change of a count begins with reading it."""
-        try:
-            self.config = await self.platform.config()
-        except Unavailable as unavailable:
-            says = f"the environment's configuration cannot be read, without which no count is changed: {unavailable}"
-            return [error("configuration", says, "make a project token in the environment's settings")]
-        return []
-
-    def _as_stored(self, service: str, reading: Replicas) -> Replicas:
-        """As a change would see it, which reads the stored configuration first."""
-        if self.config is None:
-            return reading
-        try:
-            stored = railway.stored(self.config, service)
-        except (TypeError, ValueError):
-            return reading
-        deployed = dict(reading.regions if reading.deployed is None else reading.deployed)
-        shape = self.platform.shape(service, stored, deployed)
-        return replace(reading, regions=shape, deployed=deployed, smallest=max(1, len(shape)))
 
     async def _token(self) -> Finding:
         token = self.settings.railway_token

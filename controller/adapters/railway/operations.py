@@ -1,13 +1,6 @@
 """Every document that is ever sent to Railway. A test validates them against the schema."""
 
-ENVIRONMENT_STATE = """
-query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int, $after: String) {
-  environment(id: $environmentId, projectId: $projectId) {
-    id
-    name
-    serviceInstances(first: $first, after: $after) {
-      edges {
-        node {
+_INSTANCE = """{
           serviceId
           serviceName
           numReplicas
@@ -16,22 +9,41 @@ query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int
           drainingSeconds
           latestDeployment { id status deploymentStopped meta instances { id status } }
           activeDeployments { id status deploymentStopped meta instances { id status } }
-        }
+        }"""
+
+ENVIRONMENT_STATE = (
+    """
+query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int, $after: String) {
+  environment(id: $environmentId, projectId: $projectId) {
+    id
+    name
+    serviceInstances(first: $first, after: $after) {
+      edges {
+        node """
+    + _INSTANCE
+    + """
       }
       pageInfo { hasNextPage endCursor }
     }
   }
 }
 """
+)
 
-ENVIRONMENT_CONFIG = """
-query EnvironmentConfig($environmentId: String!, $projectId: String!) {
+# Both of one moment, since a change is made of both.
+ENVIRONMENT_CONFIG = (
+    """
+query EnvironmentConfig($serviceId: String!, $environmentId: String!, $projectId: String!) {
   environment(id: $environmentId, projectId: $projectId) {
     id
     config(decryptVariables: false)
   }
+  serviceInstance(serviceId: $serviceId, environmentId: $environmentId) """
+    + _INSTANCE
+    + """
 }
 """
+)
 
 PAST_DEPLOYMENTS = """
 query PastDeployments($input: DeploymentListInput!, $first: Int) {

@@ -5,8 +5,8 @@ back, or a new deployment where it cannot be restarted. Any other number goes ou
 
 That map is merged into the environment's stored configuration, or replaces it; nobody has published which. And the
 stored one is not always what runs: a move to another region may wait for its deployment, or that may have failed. So
-the stored configuration is read again right before each change, the map that is sent has the stored regions, and names
-with null those that are not among them.
+both are read again right before each change. Where the count is not the one any more that was decided on, nothing is
+sent; otherwise the map has the stored regions, and names with null those that are not among them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
-from controller.adapters.railway.reading import Deployment, Regions, ServiceInstance, Stored
+from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
 from controller.model import Intent, Replicas, ServiceState
 from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Source, Unavailable
 
@@ -35,8 +35,7 @@ class RailwayPlatform:
         self._environment = environment
         # The environment's config is a request of its own; for a reading, only when a service looks different.
         self._stored: dict[str, tuple[object, Stored]] = {}
-        self._looks: dict[str, object] = {}
-        self._speakers: dict[str, Deployment | None] = {}
+        self._shown: dict[str, int] = {}
         # Of this process only: a successor starts from the map that it finds.
         self._proportions: dict[str, Mapping[str, int]] = {}
         self._pages: dict[str, int] = {}
@@ -44,7 +43,9 @@ class RailwayPlatform:
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         found = await self._instances(services)
-        return {service: await self._reading(service, found) for service in services}
+        readings = {service: await self._reading(service, found) for service in services}
+        self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
+        return readings
 
     @property
     def queries_per_cycle(self) -> int:
@@ -61,7 +62,8 @@ class RailwayPlatform:
                 raise NotSent(Source.PLATFORM, "there is no deployment to stop")
             await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
-        change = self._change(service, intent.after, observed, await self._stored_now(service))
+        now, stored = await self._still_as_it_was(service)
+        change = self._change(service, intent.after, now, stored, known=observed.smallest)
         if observed.state is ServiceState.STOPPED:
             await self._start(steps, service, change, observed)
         elif observed.state in {ServiceState.SLEEPING, ServiceState.REMOVED}:
@@ -71,28 +73,26 @@ class RailwayPlatform:
             await self._update(steps, service, change.input)
         return Receipt.ACCEPTED
 
-    def shape(self, service: str, stored: Stored, deployed: Regions) -> Regions:
-        """Where a change would put the replicas of a service that was observed."""
-        return reading.shape(stored, deployed, self._speakers.get(service))
+    def _change(self, service: str, replicas: int, now: Replicas, stored: Stored, *, known: int) -> _Change:
+        """What to ask for. Refuses here what Railway would clamp without a word, or can't be asked for.
 
-    def _change(self, service: str, replicas: int, observed: Replicas, stored: Stored) -> _Change:
-        """What to ask for. Refuses here what Railway would clamp without a word, or can't be asked for."""
-        if replicas > 1 and (stored.volume or observed.largest == 1):
+        known: the smallest count that whoever decided on it took to be possible.
+        """
+        if now.largest is not None and replicas > now.largest:
             raise Refused(
                 Source.PLATFORM,
                 f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
                 "to 1, or detach the volume",
             )
-        deployed = observed.regions if observed.deployed is None else observed.deployed
-        shape = self.shape(service, stored, dict(deployed))
-        named = {region: count for region, count in shape.items() if region}
+        deployed = now.regions if now.deployed is None else now.deployed
+        named = {region: count for region, count in now.regions.items() if region}
         if not named:
             return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=deployed == {"": replicas})
         weights = reading.proportions(named, self._proportions.get(service, named))
         self._proportions[service] = weights
         counts = reading.spread(replicas, weights)
         if replicas < len(counts):
-            raise self._too_few(service, replicas, counts, observed)
+            raise self._too_few(service, replicas, counts, known)
         others = reading.dropped(counts, dict(deployed), stored)
         wanted = {region: {"numReplicas": count} for region, count in counts.items()}
         return _Change(
@@ -102,8 +102,8 @@ class RailwayPlatform:
         )
 
     @staticmethod
-    def _too_few(service: str, replicas: int, counts: Regions, observed: Replicas) -> NotSent:
-        if observed.smallest >= len(counts):
+    def _too_few(service: str, replicas: int, counts: Regions, known: int) -> NotSent:
+        if known >= len(counts):
             return Refused(
                 Source.PLATFORM,
                 f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
@@ -174,7 +174,8 @@ class RailwayPlatform:
         except Unavailable as unavailable:
             return unavailable
 
-    async def _replicas(self, instance: ServiceInstance) -> Replicas:
+    async def _replicas(self, instance: ServiceInstance, fresh: Stored | None = None) -> Replicas:
+        """`fresh`: the stored configuration, if it has just been read."""
         name = instance.serviceName
         if instance.cronSchedule:
             raise Unavailable(Source.PLATFORM, f"service {name} is a cron service, which cannot have replicas")
@@ -193,7 +194,7 @@ class RailwayPlatform:
             )
         in_meta = reading.regions_in_meta(deployment)
         instances = reading.live(deployment) if state is ServiceState.RUNNING else None
-        stored = await self._stored_for_reading(instance, in_meta, instances)
+        stored = await self._stored_for_reading(instance, in_meta, instances, fresh)
         in_config = stored.regions if stored is not None else None
         if in_meta is not None:
             # An update may reach the config and the instances without being written into the deployment's map.
@@ -211,7 +212,7 @@ class RailwayPlatform:
         )
 
     async def _stored_for_reading(
-        self, instance: ServiceInstance, in_meta: Regions | None, instances: int | None
+        self, instance: ServiceInstance, in_meta: Regions | None, instances: int | None, fresh: Stored | None
     ) -> Stored | None:
         """The stored configuration, where the deployment alone does not tell; None where it does.
 
@@ -225,42 +226,51 @@ class RailwayPlatform:
         others = None if latest is deployment or latest is None else (latest.id, latest.status)
         shown = in_meta and tuple(in_meta.items())
         look = (deployment and deployment.id, others, shown, instances if belied else None, mounts)
-        self._looks[service], self._speakers[service] = look, deployment
         seen = self._stored.get(service)
-        if seen is not None and seen[0] == look:
+        if fresh is None and seen is not None and seen[0] == look:
             return seen[1]
-        if not belied and not mounts and latest is deployment:
+        if fresh is None and not belied and not mounts and latest is deployment:
             return None
-        found = reading.stored(await self.config(), service)
+        found = (await self._configured(service))[1] if fresh is None else fresh
         self._stored[service] = look, found
         return found
 
-    async def config(self) -> Any:
-        """The environment's stored configuration.
+    async def read_before_change(self, service: str) -> tuple[Replicas, Stored]:
+        """Replicas and stored configuration as they are right now, in one request that is paid as a change is.
 
         Raises:
-            Unavailable: it cannot be read.
-        """
-        return _config_of(await self.client.query("EnvironmentConfig", self._scope))
-
-    async def _stored_now(self, service: str) -> Stored:
-        """As it is right before a change, which is paid from what is kept for changes.
-
-        Raises:
-            NotSent: it cannot be read, so that nobody knows what a map would be merged into.
+            NotSent: they cannot be read, so that nobody knows what a map would be merged into.
         """
         try:
-            config = _config_of(await self.client.query("EnvironmentConfig", self._scope, for_change=True))
-            found = reading.stored(config, service)
+            instance, stored = await self._configured(service, for_change=True)
+            return await self._replicas(ServiceInstance.model_validate(instance), stored), stored
         except Refused:
             raise
-        except (Unavailable, TypeError, ValueError) as error:
+        except Unavailable as unavailable:
+            why = str(unavailable)
+        except (ValidationError, ValueError, TypeError) as error:
+            why = str(error).splitlines()[0]
+        raise NotSent(Source.PLATFORM, f"service {service} could not be read right before the change ({why})")
+
+    async def _still_as_it_was(self, service: str) -> tuple[Replicas, Stored]:
+        now, stored = await self.read_before_change(service)
+        shown = self._shown.get(service, now.configured)
+        if now.configured != shown:
             raise NotSent(
                 Source.PLATFORM,
-                f"the stored configuration of service {service} could not be read right before the change ({error})",
-            ) from error
-        self._stored[service] = self._looks.get(service), found
-        return found
+                f"service {service} went from {shown} to {now.configured} replicas since it was decided on; the next "
+                "cycle decides anew",
+            )
+        return now, stored
+
+    async def _configured(self, service: str, *, for_change: bool = False) -> tuple[Any, Stored]:
+        """The service's instance, not looked at yet, and what is stored of it."""
+        variables = {**self._scope, "serviceId": service}
+        answer = await self.client.query("EnvironmentConfig", variables, for_change=for_change)
+        environment = answer.get("environment")
+        return answer.get("serviceInstance"), reading.stored(
+            environment.get("config") if isinstance(environment, dict) else None, service
+        )
 
     async def _has_ever_been_deployed(self, service: str) -> bool:
         if self._deployed_once.get(service):
@@ -306,13 +316,6 @@ class _Steps:
                 raise
             raise Unavailable(Source.PLATFORM, f"was asked for a part of the change only: {lost}") from None
         self._taken += 1
-
-
-def _config_of(answer: Mapping[str, Any]) -> Any:
-    environment = answer.get("environment")
-    if not isinstance(environment, dict) or not isinstance(environment.get("config"), dict):
-        raise _not_understood("the environment's config")
-    return environment["config"]
 
 
 def _text(value: Any) -> str:
