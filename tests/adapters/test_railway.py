@@ -33,7 +33,7 @@ async def platform(fake: FakeRailway, token: TokenKind = "account", **changes: s
     elsewhere = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
     settings = load_settings({**fake.environment_variables(token), **elsewhere, **changes})
     client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
-    yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
+    yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id, shown_within_s=0.05)
     await client.close()
 
 
@@ -276,7 +276,8 @@ async def test_a_change_by_somebody_else_since_the_reading_is_what_the_map_is_ma
     async with FakeRailway.create(2, timings=TIMINGS) as fake, platform(fake) as railway:
         seen = await read(railway, fake)
         fake.by_hand(multiRegionConfig=regions(west=None, europe=2))
-        await runs(fake, {EUROPE: 2})
+        async with platform(fake) as other:
+            await read_until(other, fake, ServiceState.RUNNING, 2)
         await railway.scale(fake.worker.id, intent_to(3), seen)
         await runs(fake, {EUROPE: 3})
 
@@ -295,6 +296,24 @@ async def test_a_count_that_somebody_else_has_set_since_the_reading_is_not_overw
         await railway.scale(fake.worker.id, intent_to(5), await read(railway, fake))
         await runs(fake, {WEST: 5})
     assert fake.mutations[0]["mutation"] == "serviceInstanceUpdate"
+
+
+async def test_a_count_that_is_stored_and_about_to_show_is_waited_for_and_not_overwritten() -> None:
+    async with FakeRailway.create(5, timings=TIMINGS) as fake, platform(fake) as railway:
+        seen = await read(railway, fake)
+        await stored_by_hand(fake, regions(west=2))
+        railway._shown_within_s = 30.0
+        scaling = asyncio.create_task(railway.scale(fake.worker.id, intent_to(3), seen))
+        async with asyncio.timeout(30):
+            while not fake.record.by_operation["EnvironmentConfig"]:
+                await asyncio.sleep(0.01)
+        assert fake.mutations == []
+        scaling.cancel()
+        railway._shown_within_s = 0.0
+        fake.by_hand(multiRegionConfig=regions(west=2))
+        with pytest.raises(NotSent, match="went from 5 to 2"):
+            await railway.scale(fake.worker.id, intent_to(3), seen)
+    assert fake.mutations == []
 
 
 async def test_more_regions_than_replicas_are_asked_for_are_found_out_before_it_is_sent_and_known_from_then_on() -> (

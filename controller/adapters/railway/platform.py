@@ -11,6 +11,7 @@ sent; otherwise the map has the stored regions, and names with null those that a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -24,18 +25,24 @@ from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Sou
 
 _PAGE = 50
 _MOST_PAGES = 20
+_SHOWN_WITHIN_S = 3.0
+"""What is stored shows in the deployment by then, if it ever does without a new one."""
 
 
 class RailwayPlatform:
     """Reads and scales the services of one environment of one project."""
 
-    def __init__(self, client: RailwayClient, *, project: str, environment: str) -> None:
+    def __init__(
+        self, client: RailwayClient, *, project: str, environment: str, shown_within_s: float = _SHOWN_WITHIN_S
+    ) -> None:
         self.client = client
+        self._shown_within_s = shown_within_s
         self._project = project
         self._environment = environment
         # The environment's config is a request of its own; for a reading, only when a service looks different.
         self._stored: dict[str, tuple[object, Stored]] = {}
         self._shown: dict[str, int] = {}
+        self._asked: dict[str, Regions] = {}
         # Of this process only: a successor starts from the map that it finds.
         self._proportions: dict[str, Mapping[str, int]] = {}
         self._pages: dict[str, int] = {}
@@ -64,6 +71,7 @@ class RailwayPlatform:
             return Receipt.ACCEPTED
         now, stored = await self._still_as_it_was(service)
         change = self._change(service, intent.after, now, stored, known=observed.smallest)
+        self._asked[service] = change.counts
         if observed.state is ServiceState.STOPPED:
             await self._start(steps, service, change, observed)
         elif observed.state in {ServiceState.SLEEPING, ServiceState.REMOVED}:
@@ -253,7 +261,17 @@ class RailwayPlatform:
         raise NotSent(Source.PLATFORM, f"service {service} could not be read right before the change ({why})")
 
     async def _still_as_it_was(self, service: str) -> tuple[Replicas, Stored]:
+        """What a change starts from, unless somebody else has changed the count since it was decided on.
+
+        A stored count that is new may be about to show, or wait for a deployment: a few seconds tell these apart.
+        """
+        _, known = self._stored.get(service, (None, None))
         now, stored = await self.read_before_change(service)
+        deployed = now.regions if now.deployed is None else now.deployed
+        ours = stored.regions in (None, known and known.regions, self._asked.get(service))
+        if not ours and sum((stored.regions or {}).values()) != sum(deployed.values()):
+            await asyncio.sleep(self._shown_within_s)
+            now, stored = await self.read_before_change(service)
         shown = self._shown.get(service, now.configured)
         if now.configured != shown:
             raise NotSent(
