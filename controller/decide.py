@@ -67,6 +67,8 @@ class Situation:
         return self.replicas.finishing(self.service)
 
 
+_PART_OF_A_LOOK, _MOST_TOLERATED_S = 0.25, 0.75
+
 Rule = Callable[[Situation, Decision], Decision]
 
 
@@ -139,6 +141,16 @@ def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: in
 
 def _hands(policy: WorkerPolicy, jobs: int) -> int:
     return math.ceil(jobs / policy.concurrency)
+
+
+def window_tolerance(since_last_look: float) -> float:
+    """How far beyond its end, in seconds, a window of recommendations still counts a look.
+
+    Windows are often a whole number of intervals (idle_off: 10s, interval: 10s), and a look is late or early by some
+    milliseconds. Without a tolerance these would decide whether the look of one window ago counts, and so whether a
+    worker goes one interval sooner. It is less than the time between two looks, so that it never counts one look more.
+    """
+    return min(_PART_OF_A_LOOK * since_last_look, _MOST_TOLERATED_S)
 
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
@@ -231,10 +243,12 @@ def _stabilize(situation: Situation, decision: Decision) -> Decision:
     if decision.direction is not Direction.DOWN or not window:
         return decision
     unbroken = now if history.unbroken_since is None else history.unbroken_since
-    if unbroken > now - window:
+    tolerance = window_tolerance(now - max((past.at for past in history.recommendations if past.at < now), default=now))
+    if unbroken > now - window + tolerance:
         words = f"scale-down waits {_wait(unbroken + window - now)} more until the window is known"
         return _limit(decision, decision.current, Reason.MEMORY_TOO_SHORT, words)
-    highest = max((past.replicas for past in history.recommendations if past.at >= now - window), default=0)
+    since = now - window - tolerance
+    highest = max((past.replicas for past in history.recommendations if past.at >= since), default=0)
     if highest <= decision.desired:
         return decision
     if policy.target_wait is None:

@@ -57,7 +57,7 @@ class DryRunJournal:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         del lease
         history, now, version = await self._journal.recall(worker)
-        noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window]
+        noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window - keep.gap]
         new = [] if note.recommended is None else [Recommendation(now, note.recommended)]
         self._noted[worker] = [*noted, *new]
         began = self._began.setdefault(worker, now)

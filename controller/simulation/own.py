@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from controller.decide import decide, recommend
+from controller.decide import decide, recommend, window_tolerance
 from controller.model import (
     Decision,
     History,
@@ -88,6 +88,10 @@ class OwnPolicy:
     _by_service: dict[float, tuple[Calm, Calm]] = field(default_factory=dict)
     _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
+    _looked_at: float | None = None
+    """The last look that left a recommendation behind."""
+    _before: float | None = None
+    """The same, before this look."""
     _last_up: float | None = None
     _last_down: float | None = None
     _down_open: float = 0.0
@@ -189,6 +193,8 @@ class OwnPolicy:
     def _decide(self, seen: Seen) -> Decision:
         self.decisions += 1
         past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
+        if self._before is not None:  # it may be hidden by a later one, and tells how far apart looks are
+            past = (Recommendation(self._before, 0), *past)
         history = History(
             last_up=self._last_up,
             last_down=self._last_down,
@@ -219,15 +225,18 @@ class OwnPolicy:
         while past and past[-1][1] <= recommended:
             past.pop()
         past.append((now, recommended))
+        self._looked_at = now
 
     def _over_the_window(self, now: float, recommended: int, *, notified: bool) -> int:
         """The highest recommendation of the window; a glance at the queue leaves none behind."""
-        past, since = self._past, now - self._window
+        past, self._before = self._past, self._looked_at
+        tolerance = 0.0 if self._before is None else window_tolerance(now - self._before)
+        since = now - self._window - tolerance
         if not notified:
             self._note(now, recommended)
-        if since < 0:
+        if now - self._window + tolerance < 0:
             return _NOT_YET_KNOWN
-        while past and past[0][0] < now - self._kept_window:
+        while past and past[0][0] < now - self._kept_window - window_tolerance(self.interval):
             past.popleft()
         for at, highest in past:
             if at >= since:  # the window may be the shorter one, and become longer again
@@ -235,14 +244,16 @@ class OwnPolicy:
         return recommended
 
     def _plan_down(self, seen: Seen, recommended: int) -> None:
-        """Until when the window keeps so many: as long as a recommendation of as many is in it."""
+        """Until when the window keeps so many at least: as long as a recommendation of as many is in it."""
         if recommended < seen.configured:
-            kept = next((at for at, replicas in reversed(self._past) if replicas >= seen.configured), 0.0)
+            # Before the first window is over, nothing goes.
+            first = -window_tolerance(self.interval)
+            kept = next((at for at, replicas in reversed(self._past) if replicas >= seen.configured), first)
         elif seen.notified:
             return  # it left nothing behind
         else:
             kept = seen.now
-        self.down_at = max(self._down_open, kept + self._window)  # before the first window is over, nothing goes
+        self.down_at = max(self._down_open, kept + self._window)
 
     def _started(self, seconds: float) -> None:
         known = self._start_up_s
