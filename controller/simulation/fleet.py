@@ -76,6 +76,8 @@ class Fleet:
     _woken_at: float = -NEVER
     _has_begun: bool = False
     """A worker began to work since the last look at the fleet, and the scaler wants to see it."""
+    _is_amid: bool = False
+    """Jobs have arrived at `_now` that no look has seen, and more of the same instant may follow."""
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -92,7 +94,10 @@ class Fleet:
         return len(self._events) - 1 - len(self._given_back)
 
     def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912, PLR0915  # hot; see below
-        """Goes on to `until`; the jobs arrive before, and are sorted by arrival.
+        """Goes on to `until`; the jobs arrive before or at it, and are sorted by arrival.
+
+        A look at a moment comes before the jobs that arrive then, or after all of them: jobs of one instant, as one
+        INSERT makes them, are never seen in part. That holds across calls, too.
 
         One loop with everything at hand, since a call for each event would double its time; what calls may change is
         taken up anew after each of them. While the counts want what `quiet` says, no look would change anything before
@@ -105,6 +110,7 @@ class Fleet:
         arrivals = iter(jobs)
         job = next(arrivals, None)
         at = until if job is None else job[0]
+        is_amid = self._is_amid and job is not None and at == self._now
         configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
         calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
         quiet: int | None = None
@@ -129,10 +135,10 @@ class Fleet:
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if wish == quiet:
                     continue
-                due = self._caught_up(due, now, quiet)
-                if wake < now:
+                due = self._caught_up(due, now, quiet, itself=is_amid)
+                if wake < now or (is_amid and wake == now):
                     woken, wake = wake, NEVER
-            elif control <= at:
+            elif control < at or (control == at and not is_amid):
                 now = control
                 if quiet is not None:
                     due = self._caught_up(due, now, quiet)
@@ -168,7 +174,8 @@ class Fleet:
                     waiting.append(job)
                 job = next(arrivals, None)
                 at = until if job is None else job[0]
-                if every is None and quiet is None:
+                is_amid = at == now
+                if is_amid or (every is None and quiet is None):
                     continue
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if every is not None:
@@ -178,7 +185,7 @@ class Fleet:
                         wake = min(wake, woken + every)
                         control = control if quiet is not None else min(control, wake)
                     elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
-                        woken = now
+                        woken, wake = now, NEVER
                     else:
                         control = wake = now
                 if wish == quiet:
@@ -195,6 +202,9 @@ class Fleet:
             due = self._caught_up(due, until, quiet, itself=True)
             if wake <= until:
                 woken, wake = wake, NEVER
+        if is_amid and every is not None:
+            wake = min(wake, max(until, woken + every))
+        self._is_amid = is_amid
         self._due, self._woken_at, self._wake_at, self._now = due, woken, wake, until
 
     def _caught_up(self, due: float, now: float, wanted: int, *, itself: bool = False) -> float:

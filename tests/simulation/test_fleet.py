@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
+from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Static
 from controller.simulation.scaler import NEVER
 from controller.simulation.workload import Job
@@ -252,3 +254,24 @@ def test_what_a_scaler_is_told_of_ended_jobs_does_not_grow_with_them() -> None:
     assert len(ledger.fresh()) == 500
     assert ledger.fresh() == []
     assert math.isclose(ledger.work_s, 2500)
+
+
+@settings(max_examples=80, deadline=None)
+@given(random_jobs(longest=5), st.sampled_from([None, 1.0, 3.0]), st.sampled_from([1, 2, 3, 1000]))
+def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | None, chunk: int) -> None:
+    """No worker runs before the last of them has come, so that all that came are waiting."""
+    scaler = Scripted([(0.0, 0), (jobs[-1][0] + 1, 2)], interval=10.0, wake_interval=wake)
+    run(scaler, jobs, chunk=chunk)
+    for now, waiting, _, _, notified in scaler.looks:
+        if now <= jobs[-1][0]:
+            before, until = (sum(at < now for at, _ in jobs), sum(at <= now for at, _ in jobs))
+            assert waiting in ({until} if notified else {before, until})
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_a_burst_of_one_instant_asks_for_all_its_workers_at_once(chunk: int) -> None:
+    tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"up_to": 30, "replicas": 2}, {"replicas": 5}]
+    policy = own_worker({"max_replicas": 5, "tiers": tiers, "scale_up": {"cooldown": "30s"}})
+    for at in (60.0, 104.0):  # at a look, and between two
+        ledger = run(OwnPolicy(policy, 10.0, 1.0), [(at, 5.0)] * 40, chunk=chunk)
+        assert ledger.actions[0] == (at, 0, 5)
