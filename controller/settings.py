@@ -85,6 +85,28 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+@dataclass(frozen=True, slots=True)
+class RailwayAccess:
+    """What it takes to ask Railway, and nothing else."""
+
+    api_url: str
+    token: RailwayToken
+    project_id: str
+    environment_id: str
+
+
+def railway_access(environment: Mapping[str, str]) -> RailwayAccess | None:
+    """None where any of it is not set, or wrong: for what can do without."""
+    reader = _Reader(environment)
+    access = RailwayAccess(
+        reader.api_url(),
+        reader.token(),
+        reader.identifier("RAILWAY_PROJECT_ID"),
+        reader.identifier("RAILWAY_ENVIRONMENT_ID"),
+    )
+    return None if reader.problems else access
+
+
 class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment

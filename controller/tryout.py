@@ -12,39 +12,68 @@ from controller import tryout_commands as command
 from controller.policy_parts import seconds_of
 
 _CONTENDERS = """\
-POLICY is a policy's file, or one of these, with options after a colon (in seconds where they are times; each takes
-max=N, without it --max-workers):
+POLICY is a policy's file, or one of these, with options after a colon (in
+seconds where they are times; each takes max=N, without it --max-workers):
 
-  static:5                 always 5 workers
-  keda:target=5            KEDA: every 30 s (polling) 0 to 1 while there is anything, back to 0 after cooldown=300 s
-                           without; from 1 on its HPA. count=all (waiting and in work) or count=waiting
-  hpa:target=3,window=60   Kubernetes' HPA v2 on an AverageValue: every 15 s ceil(metric / target), unchanged within
-                           10 %, up by at most max(4, x2) in 15 s, down to the highest of the window (300 s); min=1
-  latency:high=30,low=5    Judoscale's rule: every 10 s, step=1 up while the oldest job has waited longer than high and
-                           frequency=10 s have passed; one down after delay=600 s below low; min=1
-  tiers                    the policy that we ship: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
-  recut:wait=60            the same with tiers cut for a wait: k workers up to k x wait / service jobs (service=20)
-  target_wait:60           target_wait: 60s; idle_off=SECONDS, service=SECONDS, measured where they are not given
-  economy balanced fast    target_wait 60 s, 20 s, 5 s with idle_off 0 s, 10 s, 40 s
-  oracle                   who knows the future: no wait but what max forces, start-ups paid, short gaps idled through
+  static:5                always 5 workers
+  keda:target=5           KEDA: every 30 s (polling) 0 to 1 while there is
+                          anything, back to 0 after cooldown=300 s without;
+                          from 1 on its HPA. count=all (waiting and in work)
+                          or count=waiting
+  hpa:target=3,window=60  Kubernetes' HPA v2 on an AverageValue: every 15 s
+                          ceil(metric / target), unchanged within 10 %, up by
+                          at most max(4, x2) in 15 s, down to the highest of
+                          the window (300 s); min=1
+  latency:high=30,low=5   Judoscale's rule: every 10 s, step=1 up while the
+                          oldest job has waited longer than high and
+                          frequency=10 s have passed; one down after
+                          delay=600 s below low; min=1
+  tiers                   the policy that we ship: 10, 30, 60, 100 jobs;
+                          up=30,down=120 are the cooldowns
+  recut:wait=60           the same with tiers cut for a wait: k workers up to
+                          k x wait / service jobs (service=20)
+  target_wait:60          target_wait: 60s; idle_off=SECONDS, service=SECONDS,
+                          measured where they are not given
+  economy balanced fast   target_wait 60 s, 20 s, 5 s with idle_off 0 s, 10 s,
+                          40 s
+  oracle                  knows the future: no wait but what max forces,
+                          start-ups paid, short gaps idled through
 
-Ours ask the same decide() as `autoscaler run`, at the policy's interval and woken by new jobs (wake_on; wake=0 of those
-here: not). The rate limit is not simulated. First come, first served: priorities are not either.
+Ours ask the same decide() as `autoscaler run`, at the policy's interval and
+woken by new jobs (wake_on; wake=0 of those here: not). The rate limit is not
+simulated. First come, first served: priorities are not simulated either.
+Jobs of one instant are seen together.
 """
 _WORKLOAD = """\
 Jobs come from one of
 
-  --from-database          the last --since of the policy's table (created_at, started_at, completed_at), DATABASE_URL
-  --trace FILE             CSV, gz or not: t,service (seconds), or t alone, or minute,count
-  --workload NAME          made up, by --seed: poisson:rate=6/m,service=20s,cv=1 · diurnal:swing=0.8
-                           · bursts:every=1h,size=60 · cron:every=30m,jobs=60
+  --from-database   the last --since of the policy's table in DATABASE_URL
+                    (created_at, started_at, completed_at)
+  --trace FILE      CSV, gz or not: t,service (seconds), or t alone, or
+                    minute,count
+  --workload NAME   made up, by --seed: poisson:rate=6/m,service=20s,cv=1
+                    diurnal:swing=0.8  bursts:every=1h,size=60
+                    cron:every=30m,jobs=60
+
+--since and --span count the jobs' own time: --load stretches the time axis
+after that.
 """
-_TOUCHES = "touches: nothing; with --from-database it reads PostgreSQL. Exit 0 done, 2 wrong input.\n"
+_TOUCHES = """\
+touches: nothing; with --from-database it reads PostgreSQL. Without --drain,
+where RAILWAY_API_TOKEN or RAILWAY_TOKEN, RAILWAY_PROJECT_ID and
+RAILWAY_ENVIRONMENT_ID are set, it reads the service once on Railway.
+"""
+_DIGITS_OF_DAYS = 4
+_LARGEST = 1_000_000
+"""Workers, dollars, gigabytes: more is a slip of the finger."""
+_EXTRA = "pip install 'worker-autoscaler[simulate]'"
+_EXITS = "Exit 0 done, 2 wrong input.\n"
 _EXAMPLES = """\
 examples:
-  autoscaler simulate policy.yaml                                    # on a week of made-up jobs
-  autoscaler simulate policy.yaml balanced keda:target=3 --from-database --since 7d --html week.html
-  autoscaler simulate tiers economy oracle --trace jobs.csv.gz --load 2 --plot week.png
+  autoscaler simulate policy.yaml              # on a week of made-up jobs
+  autoscaler simulate policy.yaml balanced keda:target=3 \\
+      --from-database --since 7d --html week.html
+  autoscaler simulate tiers economy oracle --trace jobs.csv.gz --load 2
 
 """
 
@@ -65,17 +94,22 @@ def _simulate(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any
         commands,
         "simulate",
         command.simulate,
-        "replay a workload under policies: what they cost, how long jobs wait, what would be better",
-        f"{_CONTENDERS}\n{_WORKLOAD}\n{_EXAMPLES}{_TOUCHES}",
+        "replay a workload under policies: what they cost, how long jobs wait",
+        f"{_CONTENDERS}\n{_WORKLOAD}\n{_EXAMPLES}{_TOUCHES}{_EXITS}",
     )
     simulate.add_argument("policies", nargs="*", metavar="POLICY", help=f"see below; default: {policy_path} and oracle")
     simulate.add_argument("--json", action="store_true", help="everything as one JSON object")
     simulate.add_argument(
-        "--plot", type=Path, metavar="FILE", help="a picture, .png or .svg: depth, replicas and waits"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help=f"a picture, .png or .svg: depth, replicas and waits; needs {_EXTRA}",
     )
     simulate.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page with figures and pictures")
     simulate.add_argument(
-        "--bound", action="store_true", help="also the least that any policy can reach, by a linear program (slow)"
+        "--bound",
+        action="store_true",
+        help=f"also the least that any policy can reach, by a linear program (slow); needs {_EXTRA}",
     )
     return simulate
 
@@ -85,9 +119,9 @@ def _plan(commands: Any, make: Callable[..., Any]) -> Any:
         commands,
         "plan",
         command.plan,
-        "what an edit of the policy changes, and what it would have cost and bought, side by side",
+        "what an edit of the policy changes, in words and on the same jobs",
         f"{_WORKLOAD}\nexample:\n  git show main:policy.yaml > old.yaml\n"
-        f"  autoscaler plan old.yaml policy.yaml --from-database --markdown\n\n{_TOUCHES}",
+        f"  autoscaler plan old.yaml policy.yaml --from-database --markdown\n\n{_TOUCHES}{_EXITS}",
     )
     plan.add_argument("old", metavar="OLD", type=Path, help="the policy as it is")
     plan.add_argument("new", metavar="NEW", type=Path, help="the policy as it shall be")
@@ -102,13 +136,18 @@ def _tune(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any:
         "tune",
         command.tune,
         "search tiers and timings for a goal, and print the policy that meets it",
-        "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, as\n"
-        "cheaply as possible) and --budget (as little waiting as so many dollars a month buy). It searches on the\n"
-        "first two thirds of the workload, says how the policy does on the rest, which it has not seen, and how\n"
-        "much that varies from week to week. The policy goes to stdout and is one that `check` accepts.\n\n"
+        "The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what\n"
+        "max_replicas forces, as cheaply as possible) and --budget (as little waiting as\n"
+        "so many dollars a month buy). It searches on the first two thirds of the\n"
+        "workload, and ranks what meets the goal there by the share of weeks in which it\n"
+        "does, drawn anew from whole days of those two thirds (hours, where there are few\n"
+        "days), by --seed. It says how the best does on the rest, which it has not seen.\n"
+        "The policy goes to stdout and is one that `check` accepts. A target_wait comes\n"
+        "with the service_time that was assumed wherever it is not known that the table\n"
+        "can measure it. More scale actions than Railway's requests allow are a warning.\n\n"
         f"{_WORKLOAD}\nexample:\n"
         "  autoscaler tune --wait 60s --from-database --since 14d > tuned.yaml\n\n"
-        f"{_TOUCHES.replace('Exit 0 done,', 'Exit 0 done, 1 where nothing meets the goal,')}",
+        f"{_TOUCHES}Exit 0 the goal is met, 1 nothing meets it, or not on the rest, 2 wrong input.\n",
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
     goal = tune.add_mutually_exclusive_group(required=True)
@@ -120,7 +159,7 @@ def _tune(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any:
         default="any",
         help="what to search among, default %(default)s",
     )
-    tune.add_argument("--weeks", type=_some, default=8, metavar="N", help="resampled weeks for the spread, default 8")
+    tune.add_argument("--weeks", type=_some, default=8, metavar="N", help="resampled weeks to rank by, default 8")
     return tune
 
 
@@ -130,13 +169,16 @@ def _add_workload(parser: Any) -> None:
     source.add_argument("--from-database", action="store_true", help="the jobs of the policy's own table")
     source.add_argument("--trace", type=Path, metavar="FILE", help="recorded jobs, as CSV")
     source.add_argument("--workload", metavar="NAME", help="made-up jobs; default: diurnal")
-    where.add_argument("--since", type=duration, default=7 * 86_400.0, metavar="TIME", help="of a database, default 7d")
+    where.add_argument(
+        "--since", type=duration, default=7 * 86_400.0, metavar="TIME", help="of a database: the last TIME, default 7d"
+    )
     where.add_argument(
         "--span",
         type=some_time,
         default=None,
         metavar="TIME",
-        help="no more than so much; default 7d of a made-up one, all of a trace",
+        help="only the first TIME of the jobs, by their own time, before --load stretches it; default 7d of made-up "
+        "ones, else all",
     )
     where.add_argument("--seed", type=_whole, default=0, metavar="N", help="of all dice, default 0")
     where.add_argument("--load", type=_positive, metavar="X", help="stretch the time axis to this load, in workers")
@@ -152,10 +194,11 @@ def _add_platform(parser: Any) -> None:
     )
     what.add_argument(
         "--drain",
-        type=duration,
-        default=math.inf,
+        type=_drain,
+        default=None,
         metavar="TIME",
-        help="for a worker that is taken away to end its jobs; default: as long as they take (Railway's default is 0s)",
+        help="that a worker that is taken away has to end its jobs, or unlimited; default: the service's "
+        "drainingSeconds, where Railway can be asked for it (see touches), else 0s, which is Railway's default",
     )
     what.add_argument(
         "--start-failure", type=_share, default=0.0, metavar="P", help="share of starts that fail and are tried again"
@@ -186,7 +229,11 @@ def duration(text: str) -> float:
     """Of a command line: as in a policy, or in days: `7d`."""
     days = text.removesuffix("d")
     try:
-        return float(days) * 86_400.0 if text.endswith("d") and days.isdigit() else seconds_of(text)
+        if not (text.endswith("d") and days.isascii() and days.isdigit()):
+            return seconds_of(text)
+        if len(days) <= _DIGITS_OF_DAYS:
+            return float(days) * 86_400.0
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than {10**_DIGITS_OF_DAYS - 1:,} days")
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
 
@@ -199,9 +246,14 @@ def some_time(text: str) -> float:
     return seconds
 
 
+def _drain(text: str) -> float:
+    """Of a command line: a duration, or as long as the jobs take."""
+    return math.inf if text == "unlimited" else duration(text)
+
+
 def _number(text: str) -> float:
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -213,6 +265,8 @@ def _positive(text: str) -> float:
     number = _number(text)
     if number <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    if number > _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {_LARGEST:,}")
     return number
 
 

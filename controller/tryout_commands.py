@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import importlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.commands import answered, needs_extra
+from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # each command imports what it needs
     from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Comparison, Contender, Setting
     from controller.simulation.report import Bound
+    from controller.simulation.tune import JobTime
     from controller.simulation.workload import Workload
 
 _MADE_UP = "diurnal"
 _MADE_UP_SPAN_S = 7 * 86_400.0
 _MOST_WORKERS = 5
+_RAILWAY_WITHIN_S = 5.0
+_NEEDED = {"--plot": ("matplotlib.figure",), "--bound": ("numpy", "scipy.optimize")}
+"""What is not installed with the command itself, by the flag that needs it."""
 
 
 def simulate(parsed: argparse.Namespace) -> int:
@@ -30,21 +38,17 @@ def simulate(parsed: argparse.Namespace) -> int:
     from controller.simulation.comparison import compare  # noqa: PLC0415  # a command imports what it needs
     from controller.simulation.report import as_lines, as_object  # noqa: PLC0415  # as above
 
+    missing = _missing(parsed)
+    if missing is not None:
+        return missing
     contenders, worker = _contenders(parsed, parsed.policies or [_default_policy(), "oracle"])
-    setting = _setting(parsed, worker, series=parsed.plot is not None or parsed.html is not None)
-    _check_outputs(parsed)
-    try:
-        if parsed.plot is not None:
-            from controller.simulation.picture import check_suffix  # noqa: PLC0415  # it needs the extra
-
-            check_suffix(parsed.plot)
-        workload = _workload(parsed, worker)
-        with _progress(workload, "simulating") as progress:
-            comparison = compare(workload, contenders, setting, progress)
-        bound = _bound(comparison, contenders) if parsed.bound else None
-        _draw(parsed, comparison, bound)
-    except ModuleNotFoundError as error:
-        return needs_extra("simulate", error)
+    _check_outputs(parsed, contenders)
+    workload = _workload(parsed, worker)
+    setting = _setting(parsed, worker, _drain(parsed, worker), series=bool(parsed.plot or parsed.html))
+    with _progress(workload, "simulating") as progress:
+        comparison = compare(workload, contenders, setting, progress)
+    bound = _bound(comparison, contenders) if parsed.bound else None
+    _draw(parsed, comparison, bound)
     if parsed.json:
         print(json.dumps(as_object(comparison, bound), ensure_ascii=False, indent=2))
     else:
@@ -62,8 +66,9 @@ def plan(parsed: argparse.Namespace) -> int:
     old, new = (read_worker(path, parsed.worker, os.environ) for path in (parsed.old, parsed.new))
     contenders = [read_contender(str(path), common, os.environ) for path in (parsed.old, parsed.new)]
     workload = _workload(parsed, old[1])
+    setting = _setting(parsed, new[1], _drain(parsed, new[1]))
     with _progress(workload, "simulating") as progress:
-        comparison = compare(workload, contenders, _setting(parsed, new[1]), progress)
+        comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
         print(json.dumps(as_object(edit), ensure_ascii=False, indent=2))
@@ -73,36 +78,126 @@ def plan(parsed: argparse.Namespace) -> int:
 
 
 def tune(parsed: argparse.Namespace) -> int:
-    """Exit code 0 where the goal was met, 1 where nothing met it; wrong input is raised as ConfigurationError."""
+    """Exit code 0 where the goal was met, 1 where nothing met it, or not what was held out; wrong input is raised."""
     from controller.simulation.contenders import Common, read_worker  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.requests import Requests  # noqa: PLC0415  # as above
     from controller.simulation.tune import Goal, as_yaml, search  # noqa: PLC0415  # as above
 
     policy, worker = read_worker(parsed.file, parsed.worker, os.environ)
     workload = _workload(parsed, worker)
-    goal = Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget)
-    common = Common(worker.max_replicas, parsed.worker, not parsed.no_wake)
+    drain = _drain(parsed, worker)
+    requests = Requests(policy.interval)
+    if drain.requests_an_hour is not None:
+        requests = Requests(policy.interval, drain.requests_an_hour, "of this token")
     with _counted("searching") as progress:
         found = search(
             (policy, worker),
             workload,
-            goal,
-            _setting(parsed, worker),
+            Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget),
+            _setting(parsed, worker, drain),
             form=parsed.form,
             weeks=parsed.weeks,
-            common=common,
+            common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
             progress=progress,
+            job_time=_job_time(parsed, worker),
+            requests=requests,
         )
     print(as_yaml(found, parsed.file, parsed.worker), end="")
-    return 0 if found.is_met else 1
+    if found.warning is not None:
+        print(f"autoscaler: warning: {found.warning}", file=sys.stderr)
+    return 0 if found.holds else 1
 
 
-def _check_outputs(parsed: argparse.Namespace) -> None:
+def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
+    """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
+    from controller.adapters.postgres import service_times  # noqa: PLC0415  # a command imports what it needs
+    from controller.ports import Unavailable  # noqa: PLC0415  # as above
+    from controller.simulation.tune import JobTime  # noqa: PLC0415  # as above
+
+    if worker.queue.table is None:
+        of = f"preset {worker.queue.preset}" if worker.queue.preset is not None else "a query"
+        return JobTime(f"the jobs of {of} cannot be measured")
+    if not parsed.from_database:
+        return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
+    try:
+        found = asyncio.run(service_times(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+    except Unavailable as unavailable:
+        return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
+    if found is None:
+        return JobTime(f"{worker.queue.table} does not say it, or no finished job was found there")
+    return JobTime()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    """How long a worker that is taken away has to finish its jobs, and whose word that is.
+
+    requests_an_hour: what Railway allows, where it was asked.
+    """
+
+    seconds: float
+    source: str
+    requests_an_hour: int | None = None
+
+
+def _drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> _Drain:
+    """As the command line says, else as the service is set on Railway if the environment has what asks it, else 0."""
+    from controller.adapters.railway.service_limits import service_limits  # noqa: PLC0415  # it needs httpx
+    from controller.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
+    from controller.settings import railway_access  # noqa: PLC0415  # as above
+    from controller.simulation.contenders import WITHOUT_RAILWAY  # noqa: PLC0415  # as above
+
+    default = "Railway's default; --drain says otherwise"
+    if parsed.drain is not None:
+        return _Drain(parsed.drain, "--drain")
+    access = railway_access(os.environ)
+    if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
+        return _Drain(0.0, default)
+    try:
+        limits = asyncio.run(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
+    except Unavailable as unavailable:
+        return _Drain(0.0, f"{default}. The service's own could not be read: {unavailable}")
+    return _Drain(limits.drain_s, "the service's drainingSeconds on Railway", limits.requests_an_hour)
+
+
+def _missing(parsed: argparse.Namespace) -> int | None:
+    """The exit code where a flag needs what is not installed, before anything is read or simulated."""
+    for flag, modules in _NEEDED.items():
+        if not getattr(parsed, flag.removeprefix("--")):
+            continue
+        try:
+            for module in modules:
+                importlib.import_module(module)
+        except ImportError as error:
+            return needs_extra("simulate", error, flag)
+    return None
+
+
+def _check_outputs(parsed: argparse.Namespace, contenders: Sequence[Contender]) -> None:
     """Before anything is simulated; and a page never takes the place of what was named by mistake."""
+    if parsed.plot is not None:
+        from controller.simulation.picture import check_suffix  # noqa: PLC0415  # a command imports what it needs
+
+        check_suffix(parsed.plot)
+        if all(contender.make is None for contender in contenders):
+            raise _wrong("--plot", "the oracle is not simulated, and cannot be drawn; name another policy beside it")
     if parsed.html is not None and parsed.html.suffix not in {".html", ".htm"}:
         raise _wrong("--html", f"{parsed.html} must end in .html")
     for option, path in (("--plot", parsed.plot), ("--html", parsed.html)):
-        if path is not None and not path.parent.is_dir():
+        if path is not None:
+            _check_writable(option, path)
+
+
+def _check_writable(option: str, path: Path) -> None:
+    try:
+        if not path.parent.is_dir():
             raise _wrong(option, f"{path} cannot be written: there is no folder {path.parent}")
+        if path.is_dir():
+            raise _wrong(option, f"{path} cannot be written: it is a folder")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise _wrong(option, f"{path} cannot be written: no right to; name another place")
+    except OSError as error:
+        raise _wrong(option, f"{path} cannot be written: {error.strerror}") from None
 
 
 def _default_policy() -> str:
@@ -111,13 +206,13 @@ def _default_policy() -> str:
 
 def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[Contender], WorkerPolicy | None]:
     """All that are named, or all that is wrong with them; and the worker of the first that is a file."""
-    from controller.simulation.contenders import KINDS, Common, read_contender, read_worker  # noqa: PLC0415  # as above
+    from controller.simulation.contenders import KINDS, Common, is_there, read_contender, read_worker  # noqa: PLC0415  # as above
 
     worker: WorkerPolicy | None = None
     problems: list[Problem] = []
     contenders: list[Contender] = []
     for name in names:
-        if worker is None and name.partition(":")[0] not in KINDS and Path(name).exists():
+        if worker is None and name.partition(":")[0] not in KINDS and is_there(Path(name)):
             try:
                 worker = read_worker(Path(name), parsed.worker, os.environ)[1]
             except ConfigurationError:
@@ -139,20 +234,23 @@ def _hands(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
     return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
-def _setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, *, series: bool = False) -> Setting:
+def _setting(
+    parsed: argparse.Namespace, worker: WorkerPolicy | None, drain: _Drain, *, series: bool = False
+) -> Setting:
     from controller.simulation.comparison import Setting  # noqa: PLC0415  # as above
     from controller.simulation.figures import Price  # noqa: PLC0415  # as above
     from controller.simulation.fleet import Platform  # noqa: PLC0415  # as above
 
     platform = Platform(
         start_up_s=parsed.start_up,
-        drain_s=parsed.drain,
+        drain_s=drain.seconds,
         start_failure=parsed.start_failure,
         concurrency=_hands(parsed, worker),
         idle_first=parsed.idle_first,
         seed=parsed.seed,
     )
-    return Setting(platform, Price(parsed.worker_memory, parsed.worker_cpu), parsed.slo, series)
+    price = Price(parsed.worker_memory, parsed.worker_cpu)
+    return Setting(platform, price, parsed.slo, series, drain.source)
 
 
 def _workload(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Workload:
@@ -175,6 +273,8 @@ def _workload(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
         workload = generate(parsed.workload or _MADE_UP, seed=parsed.seed, span_s=span)
     if parsed.span is not None and (parsed.from_database or parsed.trace is not None):
         workload = first(workload, parsed.span)
+    if parsed.span is not None:
+        workload = replace(workload, notes=(*workload.notes, _span_note(parsed)))
     if parsed.load is None and parsed.service_mean is None and parsed.winsorise is None:
         return workload
     return scaled(
@@ -185,6 +285,12 @@ def _workload(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
         by="thin" if parsed.thin else "stretch",
         seed=parsed.seed,
     )
+
+
+def _span_note(parsed: argparse.Namespace) -> str:
+    """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
+    stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
+    return f"--span {duration_text(parsed.span)}: of the jobs' own time{stretched}"
 
 
 def _check_scaling(parsed: argparse.Namespace) -> None:
@@ -224,12 +330,12 @@ def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:
 
 def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | None) -> None:
     if parsed.plot is not None:
-        from controller.simulation.picture import save_plot  # noqa: PLC0415  # it needs the extra
+        from controller.simulation.picture import save_plot  # noqa: PLC0415  # a command imports what it needs
 
         save_plot(comparison, parsed.plot)
         _show(f"{parsed.plot} written\n")
     if parsed.html is not None:
-        from controller.simulation.html import page  # noqa: PLC0415  # it needs the extra
+        from controller.simulation.html import page  # noqa: PLC0415  # a command imports what it needs
 
         try:
             parsed.html.write_text(page(comparison, bound), encoding="utf-8")

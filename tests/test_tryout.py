@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
-from collections.abc import Callable
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 import pytest
 
+from controller.adapters.postgres import service_times
 from controller.cli import main
+from controller.demo.fake_railway import FakeRailway
 from controller.demo.jobs import FULL_TABLE
 from controller.policy import load_policy
 from tests.scene import POLICY
@@ -28,7 +35,8 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.delenv("RAILWAY_WORKER_SERVICE_ID", raising=False)
+    for name in [name for name in os.environ if name.startswith("RAILWAY_")]:
+        monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
     def ran(*arguments: str | Path) -> Ran:
@@ -157,7 +165,9 @@ def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: 
 
 
 def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> None:
-    ran = run("tune", POLICY, "--wait", "60s", "--workload", "poisson", "--span", "6h", "--weeks", "2")
+    ran = run(
+        "tune", POLICY, "--wait", "60s", "--workload", "poisson", "--span", "6h", "--weeks", "2", "--form", "tiers"
+    )
     assert (ran.code, ran.err) == (0, "")
     assert all(words in ran.out for words in ("# searched on", "# held out", "over 2 weeks drawn anew"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
@@ -263,6 +273,8 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
     [
         (("simulate", "nothing.yaml"), "there is no such file"),
         (("simulate", "kedda:target=3"), "did you mean keda?"),
+        (("simulate", "x" * 5000), "is neither a file nor a built-in policy"),
+        (("simulate", "static:" + "9" * 5000), "must be a whole number"),
         (("simulate", "keda:goal=3"), "there are max, target"),
         (("simulate", "static:many"), "must be a whole number"),
         (("simulate", "static:2", "--workload", "poisson:speed=3"), "poisson"),
@@ -274,6 +286,10 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--plot", "out.pdf"), ".png or .svg"),
         (("simulate", "static:2", "--html", "policy.yaml"), "must end in .html"),
         (("simulate", "static:2", "--html", "/nowhere/at/all.html"), "there is no folder"),
+        (("simulate", "oracle", "--plot", "out.png"), "cannot be drawn"),
+        (("simulate", "static:2", "--since", "99999999d"), "is longer than 9,999 days"),
+        (("simulate", "static:2", "--worker-memory", "1e300"), "is more than 1,000,000"),
+        (("simulate", "static:2", "--drain", "for ever"), "is not a duration"),
         (("simulate", "static:2", "--span", "0s"), "is no time at all"),
         (("simulate", "static:2", "--span", "soon"), "is not a duration"),
         (("simulate", "static:2", "--workload", "poisson:rate=1/d", "--span", "1s"), "holds no job"),
@@ -307,3 +323,194 @@ def test_a_database_that_is_away_is_no_wrong_input(run: Run, monkeypatch: pytest
     assert ran.code == 1
     assert "PostgreSQL" in ran.err
     assert "s3cret" not in ran.err
+
+
+EXTRAS = {"--plot": ("matplotlib", ("--plot", "out.png")), "--bound": ("scipy", ("--bound",))}
+
+
+@pytest.mark.parametrize(("module", "arguments"), EXTRAS.values(), ids=EXTRAS)
+def test_a_flag_without_its_extra_is_refused_before_anything_is_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, module: str, arguments: tuple[str, ...]
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, module, None)
+    ran = run("simulate", "nothing.yaml", "--trace", "nowhere.csv", *arguments)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert f"{arguments[0]} needs {module}" in ran.err
+    assert "pip install 'worker-autoscaler[simulate]'" in ran.err
+
+
+def test_without_the_extras_a_page_is_written(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("matplotlib", "scipy", "numpy"):
+        for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+            monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, module, None)
+    ran = run("simulate", "tiers", "oracle", "--span", "3h", "--html", tmp_path / "out.html")
+    assert ran.code == 0
+    assert "<html" in (tmp_path / "out.html").read_text()
+
+
+class Asked:
+    """What of the time to drain is said in JSON, and in words."""
+
+    def __init__(self, run: Run, policy: Path, *arguments: str) -> None:
+        asked = ("simulate", policy, "--span", "2h", *arguments)
+        platform = json.loads(run(*asked, "--json").out)["platform"]
+        self.seconds, self.source = platform["drain_s"], platform["drain_source"]
+        self.words = " ".join(run(*asked).out.split())
+
+
+@contextmanager
+def on_railway(monkeypatch: pytest.MonkeyPatch, draining: int | None) -> Iterator[None]:
+    """A fake Railway in a thread of its own, for the command has an event loop itself."""
+    deploy = {} if draining is None else {"drainingSeconds": draining}
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    creating = FakeRailway.create(1, deploy=deploy)
+    fake = asyncio.run_coroutine_threadsafe(creating.__aenter__(), loop).result(30)
+    try:
+        for name, value in fake.environment_variables().items():
+            monkeypatch.setenv(name, value)
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(creating.__aexit__(None, None, None), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_without_credentials_a_worker_has_railway_s_default_to_end_its_jobs(run: Run) -> None:
+    asked = Asked(run, POLICY)
+    assert (asked.seconds, asked.source) == (0.0, "Railway's default; --drain says otherwise")
+    assert "has 0s to finish its jobs (Railway's default; --drain says otherwise)" in asked.words
+
+
+@pytest.mark.parametrize(("draining", "seconds"), [(None, 0.0), (0, 0.0), (45, 45.0)])
+def test_where_railway_can_be_asked_a_worker_has_what_the_service_says(
+    run: Run, monkeypatch: pytest.MonkeyPatch, draining: int | None, seconds: float
+) -> None:
+    with on_railway(monkeypatch, draining):
+        asked = Asked(run, POLICY)
+    assert (asked.seconds, asked.source) == (seconds, "the service's drainingSeconds on Railway")
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("90s", 90.0), ("0s", 0.0), ("unlimited", None)])
+def test_the_command_line_has_the_last_word_and_railway_is_not_asked(
+    run: Run, monkeypatch: pytest.MonkeyPatch, said: str, seconds: float | None
+) -> None:
+    with on_railway(monkeypatch, 45):
+        monkeypatch.setenv("RAILWAY_API_URL", "http://127.0.0.1:1/graphql/v2")
+        asked = Asked(run, POLICY, "--drain", said)
+    assert (asked.seconds, asked.source) == (seconds, "--drain")
+
+
+@pytest.mark.parametrize("command", ["simulate", "plan", "tune"])
+def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("controller.tryout_commands._RAILWAY_WITHIN_S", 0.5)
+    with on_railway(monkeypatch, 45):
+        monkeypatch.setenv("RAILWAY_API_URL", "http://127.0.0.1:1/graphql/v2")
+        arguments: dict[str, list[str | Path]] = {
+            "simulate": [POLICY],
+            "plan": [POLICY, POLICY],
+            "tune": [POLICY, "--wait", "60s", "--weeks", "1", "--form", "tiers"],
+        }
+        ran = run(command, *arguments[command], "--workload", "poisson", "--span", "1h")
+    words = " ".join(ran.out.replace("#", " ").split())
+    assert "has 0s to finish its jobs (Railway's default; --drain says otherwise. The service's own could not" in words
+
+
+def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_railway(monkeypatch, None):
+        ran = run(
+            "tune", POLICY, "--wait", "5m", "--workload", "poisson", "--span", "1h", "--weeks", "1", "--form", "tiers"
+        )
+    assert "requests an hour of this token" in " ".join(ran.out.replace("#", " ").split())
+
+
+def test_tune_warns_on_stderr_too(run: Run, tmp_path: Path) -> None:
+    busy = tmp_path / "busy.yaml"
+    busy.write_text(POLICY.read_text().replace("${POLL_INTERVAL_MS:-10000}ms", "3s"))
+    ran = run("tune", busy, "--wait", "60s", "--workload", "poisson", "--span", "1h", "--weeks", "1", "--form", "tiers")
+    assert "autoscaler: warning: " in ran.err
+    assert "scale actions a day" in ran.err
+    assert "# WARNING: " in ran.out
+
+
+def test_tune_fails_where_what_was_held_out_misses_the_goal(run: Run, tmp_path: Path) -> None:
+    """One job a minute, and in the last third bursts that no start-up is quick enough for."""
+    calm, wild = ([(60.0 * n, 15.0) for n in range(400)], [(24_000.0 + 600.0 * n, 40.0) for n in range(20)])
+    jobs = sorted([*calm, *(job for job in wild for _ in range(30))])
+    path = tmp_path / "jobs.csv"
+    path.write_text("t,service\n" + "".join(f"{at},{service}\n" for at, service in jobs))
+    ran = run("tune", POLICY, "--wait", "10s", "--trace", path, "--weeks", "1", "--form", "target_wait")
+    assert ran.code == 1
+    assert "# NOT MET on what was held out" in ran.out
+    load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
+
+
+VIEW = "ALTER TABLE generation_job RENAME TO jobs; CREATE VIEW generation_job AS SELECT * FROM jobs"
+
+
+@pytest.mark.parametrize("change", ["SELECT 1", VIEW], ids=["a table", "a view"])
+def test_only_what_can_be_measured_needs_no_service_time(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    table_of_jobs(database_url, finished=600)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(change)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    asked = ("--from-database", "--since", "12h", "--form", "target_wait", "--weeks", "1")
+    ran = run("tune", POLICY, "--wait", "60s", *asked)
+    worker = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})[0].workers["generation-worker"]
+    measured = asyncio.run(service_times(database_url, {"one": worker.queue}))["one"]
+    assert worker.target_wait
+    assert worker.service_time == (None if measured is not None else 10.0)
+    assert ("# assumed: the mean of" in ran.out) is (measured is None)
+    assert measured is not None or change == VIEW
+
+
+def test_whose_time_span_counts_is_said(run: Run, trace: Path) -> None:
+    asked = ("simulate", "static:3", "--trace", trace, "--span", "1h", "--json")
+    own, stretched = (json.loads(run(*asked, *more).out)["workload"] for more in ((), ("--load", "2")))
+    assert own["notes"] == ["--span 1h: of the jobs' own time"]
+    assert stretched["notes"][0] == "--span 1h: of the jobs' own time, before --load stretches it"
+    assert own["jobs"] == stretched["jobs"]
+    assert own["span_s"] == 3600 != stretched["span_s"]
+    assert "their own time" in " ".join(run("simulate", "--help").out.split())
+
+
+def test_j_and_least_j_say_what_each_of_them_counts(run: Run, trace: Path) -> None:
+    said = json.loads(run("simulate", "tiers", "--trace", trace, "--bound", "--json").out)
+    (policy,), limits = said["policies"], said["limits"]
+    names = {**policy, **{key: value for key, value in policy["wait"].items() if key not in policy}}
+    for v in ("0.05", "0.2", "1"):
+        j = (policy["paid_s"] + float(v) * policy["avoidable_wait"]["total_s"]) / policy["work_s"]
+        all_waits = (policy["paid_s"] + float(v) * names["work_weighted_wait_s"] * names["jobs"]) / policy["work_s"]
+        assert policy["J"][v] == pytest.approx(j, rel=1e-4)
+        assert policy["J_of_all_waits"][v] == pytest.approx(all_waits, rel=1e-4)
+        assert policy["over_least_J"][v] == pytest.approx(all_waits / limits["least_J"][v], rel=1e-4)
+    assert policy["J_counts"]["formula"] == "(paid_s + v * avoidable_wait.total_s) / work_s"
+    assert limits["least_J_counts"]["formula"] == policy["J_of_all_waits_counts"]["formula"]
+    assert all("unit" in one for one in (policy["J_counts"], limits["least_J_counts"]))
+
+
+@pytest.mark.parametrize("command", ["simulate", "plan", "tune"])
+def test_what_is_printed_fits_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, trace: Path, sooner: Path, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(POLICY.parent)
+    asked: dict[str, list[str | Path]] = {
+        "simulate": ["policy.yaml", "balanced", "keda:target=3,window=60", "oracle", "--bound"],
+        "plan": ["policy.yaml", sooner],
+        "tune": ["policy.yaml", "--wait", "60s", "--weeks", "1", "--form", "target_wait"],
+    }
+    lines = [
+        *run(command, *asked[command], "--trace", trace).out.splitlines(),
+        *run(command, "--help").out.splitlines(),
+    ]
+    assert [line for line in lines if len(line) > 80 and not line.startswith("verdict: ")] == []

@@ -15,6 +15,7 @@ Task = tuple[float, float, float]
 """A job as a fleet sees it: arrival, service time, and the least wait that the cap alone forces on it; in seconds."""
 Done = tuple[float, int, Task, float]
 """When a job ended, in which slot, which one, and how long it had waited."""
+_HOUR_S = 3600.0
 MOST_TOLD = 500
 """So many of the newest that ended are kept for a scaler that asks: as many as it measures, whoever never asks."""
 
@@ -46,6 +47,7 @@ class Account:
     downs: int = 0
     starts: int = 0
     flaps: int = 0
+    most_actions_an_hour: int = 0
     most_paid: int = 0
     end_s: float = 0.0
     together: dict[int, list[float]] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Account:
     _told: int = 0
     _untold: list[Done] = field(default_factory=list)
     _stops: deque[float] = field(default_factory=deque)
+    _actions: deque[float] = field(default_factory=deque)
 
     def paid(self, now: float, change: int) -> None:
         self.paid_s += self._paid * (now - self._paid_since)
@@ -75,6 +78,11 @@ class Account:
     def scaled(self, now: float, before: int, after: int) -> None:
         self._reckon_configured(now)
         self._configured = after
+        actions = self._actions
+        actions.append(now)
+        while actions[0] <= now - _HOUR_S:
+            actions.popleft()
+        self.most_actions_an_hour = max(self.most_actions_an_hour, len(actions))
         if after < before:
             self.downs += 1
             self._stops.extend([now] * (before - after))

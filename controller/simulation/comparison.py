@@ -37,12 +37,16 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all contenders have in common. series: whether what happened over time is wanted, for pictures."""
+    """What all contenders have in common. series: whether what happened over time is wanted, for pictures.
+
+    drain_source: where platform.drain_s comes from, as a person says it.
+    """
 
     platform: Platform = field(default_factory=Platform)
     price: Price = field(default_factory=Price)
     slo_s: float = 60.0
     series: bool = False
+    drain_source: str = "as given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,7 @@ def _of_clairvoyant(name: str, schedule: _Schedule, setting: Setting, work_s: fl
         downs=seer.stops,
         starts=seer.starts,
         flaps=0,
+        most_actions_an_hour=0,
         start_up_s=setting.platform.start_up_s,
         at_zero=0.0,
         at_cap=0.0,

@@ -21,6 +21,7 @@ from controller.simulation.peers import Hpa, Keda, Latency, Static
 
 WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
 """What a policy may ask of the environment, and no simulation needs."""
+_LONGEST_PLACE = 200
 _BUILT_IN = re.compile(r"[a-z][a-z_-]*(:.*)?")
 
 
@@ -58,12 +59,20 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
     if name in KINDS:
         return _built_in(text, KINDS[name], common)
     path = Path(text)
-    if not path.exists() and _BUILT_IN.fullmatch(text) and "." not in text:
+    if not is_there(path) and _BUILT_IN.fullmatch(text) and "." not in text:
         near = difflib.get_close_matches(name, KINDS, n=1)
         mend = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {mend}")
     policy, worker = read_worker(path, common.worker, environment)
     return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
+
+
+def is_there(path: Path) -> bool:
+    """No file has a name that the system refuses to look up."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) -> tuple[Policy, WorkerPolicy]:
@@ -281,7 +290,7 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
             raise _wrong(text, f"{key} may be all (waiting and in work) or waiting, not {value!r}")
         return value
     if isinstance(default, int):
-        if not value.isascii() or not value.isdigit() or int(value) > 1000:
+        if not value.isascii() or not value.isdigit() or len(value) > 4 or int(value) > 1000:
             raise _wrong(text, f"{key} must be a whole number from 0 to 1000, not {value!r}")
         return int(value)
     try:
@@ -294,4 +303,5 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
 
 
 def _wrong(place: str, words: str) -> ConfigurationError:
-    return ConfigurationError([Problem(place, words)])
+    shown = place if len(place) <= _LONGEST_PLACE else f"{place[:_LONGEST_PLACE]}…"
+    return ConfigurationError([Problem(shown, words)])

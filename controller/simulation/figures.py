@@ -24,6 +24,12 @@ _GB_MONTH, _CPU_MONTH = 10.0, 20.0
 WORTHS = (0.05, 0.2, 1.0)
 """v: worker-seconds that a job's second of waiting is worth; 0.05 is 3 worker-minutes for a job-hour, 1 is equal."""
 
+PER_WORTH = {
+    "unit": "worker-seconds paid or waited for, for each worker-second of work",
+    "by": "v, the worker-seconds that a job's second of waiting is worth",
+}
+"""What all figures have in common that are given by v."""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -132,6 +138,7 @@ class Figures:
     downs: int
     starts: int
     flaps: int
+    most_actions_an_hour: int
     start_up_s: float
     at_zero: float
     at_cap: float
@@ -173,6 +180,7 @@ class Figures:
             downs=account.downs,
             starts=account.starts,
             flaps=account.flaps,
+            most_actions_an_hour=account.most_actions_an_hour,
             start_up_s=start_up_s,
             at_zero=account.at_zero_s / end,
             at_cap=account.at_cap_s / end,
@@ -229,6 +237,7 @@ class Figures:
             "scale_ups": self.ups,
             "scale_downs": self.downs,
             "actions_a_day": _rounded(self.per_day(self.ups + self.downs)),
+            "most_actions_an_hour": self.most_actions_an_hour,
             "starts": self.starts,
             "starts_a_day": _rounded(self.per_day(self.starts)),
             "start_up_cost_s": _rounded(self.starts * self.start_up_s),
@@ -241,6 +250,11 @@ class Figures:
             "given_back_jobs": self.given_back,
             "elasticity": self.elasticity.as_object(),
             "J": {f"{value:g}": _known(self.worth(value)) for value in WORTHS},
+            "J_counts": {
+                "what": "what is paid, and the jobs' avoidable waits, each job's second alike",
+                "formula": "(paid_s + v * avoidable_wait.total_s) / work_s",
+                **PER_WORTH,
+            },
             "clairvoyant": self.is_clairvoyant,
         }
 

@@ -13,7 +13,7 @@ from controller.policy import Policy, WorkerPolicy
 from controller.policy_parts import duration_text
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import columns, heading, seconds
+from controller.simulation.report import columns, heading, seconds, wrapped
 
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is none that anybody should decide by: another week would say otherwise."""
@@ -93,9 +93,11 @@ def verdict(plan: Plan) -> str:
 def as_lines(plan: Plan) -> Iterator[str]:
     """For a terminal."""
     yield "what changes:"
-    yield from (f"  {change}" for change in changes(plan) or ["nothing that is in force"])
+    for change in changes(plan) or ["nothing that is in force"]:
+        yield from wrapped(f"  {change}")
     yield ""
-    yield from heading(plan.comparison)
+    for line in heading(plan.comparison):
+        yield from wrapped(line)
     yield ""
     head = ["", "old", "new", "change"]
     yield from columns([head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))])

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from controller.policy_parts import duration_text
-from controller.simulation.comparison import Comparison
-from controller.simulation.figures import WORTHS, Figures
-from controller.simulation.fleet import Platform
+from controller.simulation.comparison import Comparison, Setting
+from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
+_WIDTH = 80
+"""Columns of a terminal."""
+_ALL_WAITS = {
+    "what": "what is paid, and all waiting, forced and avoidable, weighted by the work of the job that waits",
+    "formula": "(paid_s + v * work_weighted_wait_s * jobs) / work_s",
+    **PER_WORTH,
+}
 Bound = dict[float, float]
 """By v, the least J(v) that any policy can reach on this workload, in units of the work."""
 
@@ -33,6 +40,7 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
         "platform": {
             "start_up_s": platform.start_up_s,
             "drain_s": None if platform.drain_s == NEVER else platform.drain_s,
+            "drain_source": setting.drain_source,
             "start_failure": platform.start_failure,
             "concurrency": platform.concurrency,
             "idle_first": platform.idle_first,
@@ -47,6 +55,7 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
             else None,
             "clairvoyant_without_waits_workers": limits.no_wait_workers,
             "least_J": None if bound is None else {f"{value:g}": round(least, 6) for value, least in bound.items()},
+            "least_J_counts": {**_ALL_WAITS, "of": "the least J_of_all_waits that any policy can reach, and not of J"},
         },
         "policies": [_policy_object(figures, comparison, bound) for figures in comparison.figures],
         "speed": {
@@ -61,23 +70,46 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
 def _policy_object(figures: Figures, comparison: Comparison, bound: Bound | None) -> dict[str, Any]:
     """With how far it is from what nobody can beat."""
     no_wait, distance = comparison.limits.no_wait_s, None
+    all_waits = None
+    if not figures.unfinished:
+        all_waits = {f"{value:g}": round(total_worth(figures, value), 6) for value in WORTHS}
     if bound is not None and not figures.unfinished:
         distance = {f"{value:g}": round(total_worth(figures, value) / bound[value], 6) for value in WORTHS}
     over = round(figures.paid_s / no_wait, 6) if no_wait else None
-    return {**figures.as_object(), "paid_over_clairvoyant_without_waits": over, "over_least_J": distance}
+    return {
+        **figures.as_object(),
+        "J_of_all_waits": all_waits,
+        "J_of_all_waits_counts": _ALL_WAITS,
+        "paid_over_clairvoyant_without_waits": over,
+        "over_least_J": distance,
+        "over_least_J_counts": {"what": "J_of_all_waits by least_J", "formula": "J_of_all_waits / limits.least_J"},
+    }
 
 
 def as_lines(comparison: Comparison, bound: Bound | None = None) -> Iterator[str]:
-    """Two tables: what it costs and how long jobs wait; what the policies do."""
-    yield from heading(comparison)
+    """Tables of how long jobs wait, of what it costs, of what the policies do; as wide as a terminal."""
+    costs, totals = cost_and_waits(comparison), worths(comparison, bound)
+    waits = [[row[0], *row[4:]] for row in costs]
+    waits[0][1:-1] = ["wait p50", "p95", "p99", "max", "avoidable", "its p95"]
+    tables = [waits, [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]]
+    if bound is not None:
+        tables.append([[total[0], *total[4:]] for total in totals])
+    for line in heading(comparison):
+        yield from wrapped(line)
+    for table in [*tables, _short_doings(comparison)]:
+        yield ""
+        yield from columns(table)
     yield ""
-    yield from columns(cost_and_waits(comparison))
-    yield ""
-    yield from columns(worths(comparison, bound))
-    yield ""
-    yield from columns(doings(comparison))
-    yield ""
-    yield from legend(comparison, bound)
+    for line in legend(comparison, bound):
+        yield from wrapped(line)
+
+
+def wrapped(text: str, width: int = _WIDTH) -> Iterator[str]:
+    """In lines of so many columns, indented as the first one is; a word that is longer stays whole."""
+    indent = text[: len(text) - len(text.lstrip())]
+    yield from textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 def heading(comparison: Comparison) -> Iterator[str]:
@@ -91,11 +123,13 @@ def heading(comparison: Comparison) -> Iterator[str]:
         f"a load of {load:.2f} workers"
     )
     yield from (f"  {note}" for note in comparison.workload.notes)
-    yield f"  {assumptions(setting.platform)}; {setting.price.memory_gb:g} GB and {setting.price.cpu:g} vCPU each"
+    yield f"  {assumptions(setting)}; {setting.price.memory_gb:g} GB and {setting.price.cpu:g} vCPU each"
 
 
-def assumptions(platform: Platform) -> str:
-    drain = "finishes its jobs" if platform.drain_s == NEVER else f"has {duration_text(platform.drain_s)} to finish"
+def assumptions(setting: Setting) -> str:
+    platform = setting.platform
+    has = "the time it needs" if platform.drain_s == NEVER else duration_text(platform.drain_s)
+    drain = f"has {has} to finish its jobs ({setting.drain_source})"
     taken = "an idle one if there is any" if platform.idle_first else "taken at random"
     fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
@@ -113,9 +147,10 @@ def long_time(seconds: float) -> str:
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The first column to the left, the others to the right."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    between = "  " if sum(widths) + 2 * len(widths) <= _WIDTH + 2 else " "
     for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
+        yield between.join([first.ljust(widths[0]), *cells]).rstrip()
 
 
 def cost_and_waits(comparison: Comparison) -> list[list[str]]:
@@ -191,6 +226,16 @@ def _doings_row(figures: Figures) -> list[str]:
     ]
 
 
+def _short_doings(comparison: Comparison) -> list[list[str]]:
+    """The same, a day, in as many columns as a terminal has; too few and too many in time alone."""
+    rows = [["policy", "actions", "starts", "flaps", "at 0", "at max", "few", "many", "back", "lost h"]]
+    for figures, row in zip(comparison.figures, doings(comparison)[1:], strict=True):
+        actions, tau = f"{figures.per_day(figures.ups + figures.downs):.1f}", figures.elasticity
+        time = ["-", "-"] if figures.is_clairvoyant else [f"{tau.tau_under:.0f}%", f"{tau.tau_over:.0f}%"]
+        rows.append([row[0], actions, *row[3:7], *time, *row[9:]])
+    return rows
+
+
 def seconds(value: float) -> str:
     return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
 
@@ -203,9 +248,19 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
             f"W, the work itself: {limits.least_s / _HOUR_S:,.1f} worker-h, and nobody pays less. Without any wait a "
             f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
-    yield "Avoidable: what a job waits beyond what max_replicas alone would make it wait, without any start-up."
+    yield (
+        "Avoidable (the mean, and the p95): what a job waits beyond what max_replicas alone would make it wait, "
+        "without any start-up."
+    )
     yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * best."
-    yield "Too few, too many: by how much of the need on average, and in how much of the time (SPEC's theta and tau)."
+    yield (
+        "Actions, starts, flaps (stopped, and asked for again within a start-up): a day. Given back: jobs that began "
+        "anew since their worker was taken away; lost h: the hours that they had been worked on."
+    )
+    yield (
+        "Too few, too many workers: in how much of the time (SPEC's tau); before a slash, by how much of the need on "
+        "average (theta)."
+    )
     if bound is not None:
         yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
     if len({figures.cap for figures in comparison.figures}) > 1:

@@ -1,18 +1,18 @@
 """Searches tiers and timings for a goal, on jobs that were recorded or made up, and says how far to believe it.
 
-It searches on the first two thirds of the workload; on the last third, which it has not looked at, and on weeks that
-are drawn anew from blocks of the whole, it only says how the policy does.
+It searches on the first two thirds of the workload. What meets the goal there may do so by chance, so that candidates
+are ranked by the share of weeks in which they meet it: weeks drawn anew from whole blocks of those two thirds (a block
+bootstrap, which keeps the time of day and what belongs together), the same for all candidates, by the seed. On the
+last third, which nothing was chosen by, it only says how the policy does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
-
-import yaml
 
 from controller.policy import Policy, WorkerPolicy
 from controller.policy_parts import duration_text
@@ -21,16 +21,26 @@ from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
-from controller.simulation.report import assumptions, long_time, seconds
-from controller.simulation.workload import Workload, first, halves, measure, resampled
+from controller.simulation.policy_file import with_worker, worker_of
+from controller.simulation.report import assumptions, long_time, seconds, wrapped
+from controller.simulation.requests import Requests
+from controller.simulation.workload import WEEK_S, Measured, Workload, first, halves, measure, resampled
 
+_SHORTEST_WAITS = (1.0, 2.0)
 _WAITS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
 _COOLDOWNS = ((0.0, 30.0), (30.0, 120.0), (0.0, 10.0))
 _IDLE_OFFS = (0.0, 10.0, 30.0, 60.0)
 _FINER = (0.7, 0.85, 1.2, 1.4)
 _MOST_TIERS = 12
+_SHORTEST_JOB_S, _LONGEST_JOB_S = 0.01, 86_400.0
+"""As measured ones are bounded."""
 _MOST_JOBS = 60_000
 """More than that, and the search goes through the beginning of its part only."""
+_MOST_A_WEEK = 120_000
+"""More than that, and only the beginning of each week that is drawn is gone through."""
+_MOST_OVER_WEEKS = 2_000_000
+"""Jobs that are simulated to rank by weeks, all candidates together: some 20 s."""
+_LEAST_RANKED = 4
 
 Searched = Callable[[int, int], None]
 """Is told how many candidates were tried, and of how many."""
@@ -69,8 +79,30 @@ Candidate = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class JobTime:
+    """How long a job takes, to a target_wait. unmeasured: why the queue cannot be asked for it; None: it can be.
+
+    source: whose jobs `mean_s` is the mean of.
+    """
+
+    unmeasured: str | None = None
+    mean_s: float = 0.0
+    source: str = ""
+
+    def of(self, measured: Measured, workload: Workload) -> JobTime:
+        """The same, with the mean of the jobs that are searched on."""
+        mean = min(max(measured.mean_s, _SHORTEST_JOB_S), _LONGEST_JOB_S)
+        return replace(
+            self, mean_s=float(f"{mean:.3g}"), source=f"the mean of {measured.jobs:,} jobs of {workload.name}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """The best that was found, and how it does. held_out: on jobs that the search has not seen, ours before the old."""
+    """The best that was found, and how it does. held_out: on jobs that the search has not seen, ours before the old.
+
+    is_met: on what was searched on. weeks: its figures over each of the weeks that it was ranked by, of week_s each.
+    """
 
     goal: Goal
     candidate: Candidate
@@ -80,10 +112,26 @@ class Found:
     searched_on: Figures
     held_out: tuple[Figures, Figures]
     weeks: Sequence[Figures]
+    ranked: int
+    week_s: float
     workload: Workload
     searched_s: float
     held_out_s: float
     setting: Setting
+    job_time: JobTime
+    requests: Requests
+
+    @property
+    def holds(self) -> bool:
+        """Whether the goal is met on what was searched on, and on what was held out."""
+        return self.is_met and self.goal.is_met_by(self.held_out[0])
+
+    @property
+    def warning(self) -> str | None:
+        """Of more scale actions than the platform's requests allow; by the busiest of all that was simulated."""
+        everywhere = (self.held_out[0], self.searched_on, *self.weeks)
+        busiest = max(everywhere, key=lambda one: (one.most_actions_an_hour, one.per_day(one.ups + one.downs)))
+        return self.requests.warning(busiest)
 
 
 def search(
@@ -96,8 +144,10 @@ def search(
     weeks: int,
     common: Common,
     progress: Searched,
+    job_time: JobTime | None = None,
+    requests: Requests | None = None,
 ) -> Found:
-    """`form`: tiers, target_wait, or any.
+    """`form`: tiers, target_wait, or any. weeks: 0 ranks by what was searched on alone.
 
     Raises:
         ConfigurationError: there are too few jobs to learn from.
@@ -109,17 +159,17 @@ def search(
         raise ConfigurationError([Problem(workload.name, words)])
     if measured.jobs > _MOST_JOBS:
         seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
-    trial = _Trial(old, goal, setting, common, measured.mean_s)
-    coarse = list(_coarse(old[1], trial.service_s, form))
+    known = (job_time or JobTime("nothing was asked")).of(measured, workload)
+    trial = _Trial(old, goal, setting, common, known)
+    coarse = list(_coarse(old[1], known, form))
     trial.run(seen, coarse, progress, len(coarse) * 5 // 4)
-    finer = list(_finer(trial.best_few(), old[1], trial.service_s))
+    finer = list(_finer(trial.ranked()[:2], old[1], known))
     trial.run(seen, finer, progress, len(trial.results) + len(finer))
-    best, on_seen = trial.best_few()[0]
+    a_second = min(measured.jobs, _MOST_JOBS) / (seen.span_s or WEEK_S)
+    week_s = min(WEEK_S, _MOST_A_WEEK / a_second)
+    drawn = [first(resampled(seen, 1000 * setting.platform.seed + number), week_s) for number in range(1, weeks + 1)]
+    best, on_seen, over_weeks, ranked = trial.ranked_over(drawn, week_s)
     held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, common)], setting).figures
-    again = [
-        compare(resampled(workload, seed), [trial.contender("found", best)], setting).figures[0]
-        for seed in range(1, weeks + 1)
-    ]
     return Found(
         goal=goal,
         candidate=best,
@@ -128,11 +178,15 @@ def search(
         is_met=goal.is_met_by(on_seen),
         searched_on=on_seen,
         held_out=(held_out[0], held_out[1]),
-        weeks=again,
+        weeks=over_weeks,
+        ranked=ranked,
+        week_s=week_s,
         workload=workload,
         searched_s=on_seen.end_s,
         held_out_s=held_out[0].end_s,
         setting=setting,
+        job_time=known,
+        requests=requests or Requests(old[0].interval),
     )
 
 
@@ -140,9 +194,9 @@ class _Trial:
     """The candidates that were tried, with their figures."""
 
     def __init__(
-        self, old: tuple[Policy, WorkerPolicy], goal: Goal, setting: Setting, common: Common, service_s: float
+        self, old: tuple[Policy, WorkerPolicy], goal: Goal, setting: Setting, common: Common, job_time: JobTime
     ) -> None:
-        self.service_s = service_s
+        self.job_time = job_time
         self.results: list[tuple[Candidate, Figures]] = []
         self._policy, self._worker = old
         self._goal, self._setting, self._common = goal, setting, common
@@ -155,8 +209,36 @@ class _Trial:
             self.results += zip(few, compared.figures, strict=True)
             progress(len(self.results), max(of, len(self.results)))
 
-    def best_few(self) -> list[tuple[Candidate, Figures]]:
-        return sorted(self.results, key=lambda result: self._goal.rank(result[1]))[:4]
+    def ranked(self) -> list[tuple[Candidate, Figures]]:
+        """By what was searched on, the best first."""
+        return sorted(self.results, key=lambda result: self._goal.rank(result[1]))
+
+    def ranked_over(
+        self, weeks: Sequence[Workload], week_s: float
+    ) -> tuple[Candidate, Figures, Sequence[Figures], int]:
+        """The best by the share of the weeks in which the goal is met, and then by what was searched on.
+
+        With its figures on what was searched on and in each week, and how many candidates were ranked. They are tried
+        from the best on: one that meets the goal in every week is not beaten by those after it.
+        """
+        ranked = self.ranked()
+        if not weeks:
+            return *ranked[0], (), 0
+        a_week = ranked[0][1].jobs * week_s / ranked[0][1].span_s
+        able = [result for result in ranked if self._goal.is_met_by(result[1])] or ranked[:_LEAST_RANKED]
+        able = _spread_out(able, max(_LEAST_RANKED, int(_MOST_OVER_WEEKS / (a_week * len(weeks)))))
+        tried: list[tuple[int, int, list[Figures]]] = []
+        for start in range(0, len(able), _LEAST_RANKED):
+            few = [self.contender("", candidate) for candidate, _ in able[start : start + _LEAST_RANKED]]
+            by_week = [compare(week, few, self._setting).figures for week in weeks]
+            for number in range(len(few)):
+                figures = [one[number] for one in by_week]
+                met = sum(self._goal.is_met_by(one) for one in figures)
+                tried.append((-met, start + number, figures))
+            if any(-met == len(weeks) for met, _, _ in tried):
+                break
+        _, place, over_weeks = min(tried, key=lambda one: one[:2])
+        return *able[place], over_weeks, len(tried)
 
     def contender(self, name: str, candidate: Candidate) -> Contender:
         base = {
@@ -174,29 +256,37 @@ def _as_it_is(old: tuple[Policy, WorkerPolicy], common: Common) -> Contender:
     return Contender("as it is", worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
 
 
-def _coarse(worker: WorkerPolicy, service_s: float, form: str) -> Iterator[Candidate]:
+def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tuple[Candidate, Figures]]:
+    """So many of them at most, from the first to the last."""
+    if len(ranked) <= most:
+        return ranked
+    return [ranked[number * (len(ranked) - 1) // (most - 1)] for number in range(most)]
+
+
+def _coarse(worker: WorkerPolicy, job_time: JobTime, form: str) -> Iterator[Candidate]:
     if form != "target_wait":
-        yield from (_by_tiers(worker, service_s, wait, up, down) for wait in _WAITS for up, down in _COOLDOWNS)
+        yield from (_by_tiers(worker, job_time, wait, up, down) for wait in _WAITS for up, down in _COOLDOWNS)
     if form != "tiers":
-        yield from (_by_target(worker, service_s, wait, idle) for wait in (0.0, *_WAITS[:-1]) for idle in _IDLE_OFFS)
+        waits = (*_SHORTEST_WAITS, *_WAITS[:-1])
+        yield from (_by_target(worker, job_time, wait, idle) for wait in waits for idle in _IDLE_OFFS)
 
 
-def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, service_s: float) -> Iterator[Candidate]:
+def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, job_time: JobTime) -> Iterator[Candidate]:
     """Around the best: the wait that it is cut for, and what holds a worker."""
-    for candidate, _ in best[:2]:
+    for candidate, _ in best:
         wait, first_timing, second_timing = candidate["aim"]
         for factor in _FINER:
             if "tiers" in candidate:
-                yield _by_tiers(worker, service_s, wait * factor, first_timing, second_timing)
+                yield _by_tiers(worker, job_time, wait * factor, first_timing, second_timing)
             else:
-                yield _by_target(worker, service_s, round(wait * factor, 1), first_timing)
+                yield _by_target(worker, job_time, round(wait * factor, 1), first_timing)
 
 
-def _by_tiers(worker: WorkerPolicy, service_s: float, wait: float, up: float, down: float) -> Candidate:
+def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
     """As many workers as the wait asks for: k up to k x wait / service jobs; with many workers, not a tier for each."""
     most = worker.max_replicas
     counts = sorted({max(1, round(most * step / _MOST_TIERS)) for step in range(1, _MOST_TIERS + 1)} | {1, most})
-    each = wait * (worker.jobs_per_worker or 1) / max(service_s, 1e-3)
+    each = wait * (worker.jobs_per_worker or 1) / job_time.mean_s
     tiers = tiers_for([(count, count * each) for count in counts if count < most], most)
     return {
         "tiers": tiers,
@@ -206,13 +296,19 @@ def _by_tiers(worker: WorkerPolicy, service_s: float, wait: float, up: float, do
     }
 
 
-def _by_target(worker: WorkerPolicy, service_s: float, wait: float, idle_off: float) -> Candidate:
-    candidate: dict[str, Any] = {"target_wait": duration_text(wait)}
+def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float) -> Candidate:
+    """A wait above 0. With the time of a job, where the policy says it, or where nothing can measure it."""
+    candidate: dict[str, Any] = {"target_wait": _time_text(wait)}
     if worker.service_time is not None:
         candidate["service_time"] = duration_text(worker.service_time)
-    elif worker.queue.table is None:  # nobody could measure it there
-        candidate["service_time"] = duration_text(round(max(service_s, 0.01), 3))
+    elif job_time.unmeasured is not None:
+        candidate["service_time"] = _time_text(job_time.mean_s)
     return {**candidate, "scale_down": {"idle_off": duration_text(idle_off)}, "aim": (wait, idle_off, 0.0)}
+
+
+def _time_text(seconds: float) -> str:
+    """`14.9s` rather than 14900ms, where that says the same."""
+    return duration_text(seconds) if seconds < 1 or seconds == int(seconds) else f"{seconds:.6g}s"
 
 
 def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
@@ -226,34 +322,57 @@ def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
 
 def as_yaml(found: Found, file: Path, worker: str | None) -> str:
     """The file with what was found in the place of what there was, and what is to be expected of it on top."""
-    policy = yaml.safe_load(file.read_text(encoding="utf-8"))
-    entries = policy["workers"]
-    entry = dict(entries[worker or next(iter(entries))])
-    for key in ("tiers", "target_wait", "service_time", "scale_up", "scale_down"):
-        entry.pop(key, None)
-    chosen = _as_written(found.candidate, found.old)
+    text = file.read_text(encoding="utf-8")
+    chosen, comments = _as_written(found.candidate, found.old), {}
     if "tiers" in chosen:
-        chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": entry["max_replicas"]}]
-    entries[worker or next(iter(entries))] = {**entry, **chosen}
-    head = "".join(f"# {line}\n" if line else "#\n" for line in _remarks(found))
-    return f"{head}\n{yaml.safe_dump(policy, sort_keys=False, allow_unicode=True, width=100)}"
+        most = worker_of(text, worker)["max_replicas"]  # as it is written, which may be a variable
+        chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
+    if "service_time" in chosen and found.old.service_time is None:
+        comments["service_time"] = list(wrapped(_assumed(found), 72))
+    replaced = ("tiers", "target_wait", "service_time", "scale_up", "scale_down")
+    head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
+    return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
+
+
+def _assumed(found: Found) -> str:
+    known = found.job_time
+    return (
+        f"assumed: {known.source}, since {known.unmeasured}. Write how long yours take. It is not needed where the "
+        "queue is a table whose started_at and completed_at say it."
+    )
 
 
 def _remarks(found: Found) -> Iterator[str]:
+    """The lines of the head, no wider than a terminal."""
+    for remark in _unwrapped_remarks(found):
+        yield from wrapped(remark, 78) if remark else ("",)
+
+
+def _unwrapped_remarks(found: Found) -> Iterator[str]:
     ours, old = found.held_out
-    met = "" if found.is_met else "  NOT MET: this comes nearest"
-    yield f"Found by `autoscaler tune`: {found.goal.words}{met}."
+    if not found.is_met:
+        yield "NOT MET: this comes nearest to the goal."
+    yield f"Found by `autoscaler tune`: {found.goal.words}."
     yield f"{found.tried} policies were tried on {found.workload.name}."
     yield from found.workload.notes
-    yield f"Taken for granted: {assumptions(found.setting.platform)}."
+    yield f"Taken for granted: {assumptions(found.setting)}."
+    if "service_time" in found.candidate and found.old.service_time is None:
+        yield f"service_time is {_assumed(found)}"
     yield ""
     yield f"searched on, {long_time(found.searched_s)}: {_words(found.searched_on)}"
     yield f"held out, {long_time(found.held_out_s)} that the search has not seen: {_words(ours)}"
-    yield f"  the policy as it was, on the same: {_words(old)}"
     if not found.goal.is_met_by(ours) and found.is_met:
-        yield "  there the goal is missed: take a longer window, or leave some room"
+        yield "NOT MET on what was held out: there the goal is missed; take a longer window, or leave some room"
+    yield f"the policy as it was, on the same: {_words(old)}"
     if found.weeks:
-        yield f"expected, over {len(found.weeks)} weeks drawn anew from all of it: {_spread(found)}"
+        met = sum(found.goal.is_met_by(week) for week in found.weeks)
+        weeks = "weeks" if found.week_s == WEEK_S else f"stretches of {long_time(found.week_s)}"
+        yield f"expected, over {len(found.weeks)} {weeks} drawn anew from what was searched on: {_spread(found)}"
+        yield f"the goal is met in {met} of {len(found.weeks)} of these, the best share of {found.ranked} policies"
+    yield ""
+    yield f"requests: {found.requests.words}"
+    if found.warning is not None:
+        yield f"WARNING: {found.warning}"
 
 
 def _words(figures: Figures) -> str:
@@ -271,5 +390,4 @@ def _spread(found: Found) -> str:
 
     money = between([week.dollars_a_month for week in found.weeks], "$/month")
     waits = between([week.avoidable.p95 for week in found.weeks], "s")
-    met = sum(found.goal.is_met_by(week) for week in found.weeks)
-    return f"{money}; avoidable p95 {waits}; the goal is met in {met} of {len(found.weeks)}"
+    return f"{money}; avoidable p95 {waits}"

@@ -19,7 +19,7 @@ Job = tuple[float, float]
 """Its arrival in seconds from the start of the window, and its service time in seconds."""
 
 DAY_S = 86_400.0
-_WEEK_S = 7 * DAY_S
+WEEK_S = 7 * DAY_S
 _HOUR_S = 3600.0
 _ABOUT_A_DAY_S = 23 * _HOUR_S
 """A log of one day seldom ends at its last second."""
@@ -231,7 +231,7 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
     span = workload.span_s if workload.span_s is not None else max(arrivals, default=0.0)
     if not span:
         raise _refusal(workload, "has no length in time, so that nothing can be drawn from it")
-    new_span, random = weeks * _WEEK_S, Random(seed)
+    new_span, random = weeks * WEEK_S, Random(seed)
     if span < _FEW_DAYS_S:
         block_s = _HOUR_S
     block_s = min(block_s, span / _LEAST_BLOCKS) if span < _ABOUT_A_DAY_S else min(block_s, DAY_S)

@@ -1,0 +1,44 @@
+"""What a service is set to on Railway that a simulation goes by; asked once, by a person who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from controller.adapters.clock import SystemClock
+from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.ports import Source, Unavailable
+from controller.settings import RailwayAccess
+
+_HOUR_S = 3600.0
+
+
+class ServiceLimits(NamedTuple):
+    """drain_s: its drainingSeconds. requests_an_hour: as many as Railway allows whoever asked."""
+
+    drain_s: float
+    requests_an_hour: int
+
+
+async def service_limits(access: RailwayAccess, service: str, *, within_s: float) -> ServiceLimits:
+    """One reading of the environment.
+
+    Raises:
+        Unavailable: the service cannot be read within so long.
+    """
+    try:
+        client = RailwayClient(access.api_url, access.token, SystemClock())
+    except (ValueError, ImportError, OSError) as error:
+        raise Unavailable(Source.PLATFORM, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
+    try:
+        async with asyncio.timeout(within_s):
+            platform = RailwayPlatform(client, project=access.project_id, environment=access.environment_id)
+            reading = (await platform.observe([service]))[service]
+    except TimeoutError:
+        raise Unavailable(Source.PLATFORM, f"did not answer within {within_s:g} s") from None
+    finally:
+        await client.close()
+    if isinstance(reading, Unavailable):
+        raise reading
+    return ServiceLimits(reading.draining_s, round(client.budget.quota * _HOUR_S / client.budget.window_s))
