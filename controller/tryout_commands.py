@@ -110,7 +110,7 @@ def tune(parsed: argparse.Namespace) -> int:
 
 def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
-    from controller.adapters.postgres import service_times  # noqa: PLC0415  # a command imports what it needs
+    from controller.adapters.postgres import known_of  # noqa: PLC0415  # a command imports what it needs
     from controller.ports import Unavailable  # noqa: PLC0415  # as above
     from controller.simulation.tune import JobTime  # noqa: PLC0415  # as above
 
@@ -120,11 +120,11 @@ def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     if not parsed.from_database:
         return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
     try:
-        found = asyncio.run(service_times(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+        known = asyncio.run(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
     except Unavailable as unavailable:
         return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
-    if found is None:
-        return JobTime(f"{worker.queue.table} does not say it, or no finished job was found there")
+    if known.service is None:
+        return JobTime(f"{worker.queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
     return JobTime()
 
 

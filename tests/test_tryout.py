@@ -16,7 +16,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from controller.adapters.postgres import service_times
+from controller.adapters.postgres import known_of
 from controller.cli import main
 from controller.demo.fake_railway import FakeRailway
 from controller.demo.jobs import FULL_TABLE
@@ -165,21 +165,20 @@ def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: 
 
 
 def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> None:
-    ran = run(
-        "tune", POLICY, "--wait", "60s", "--workload", "poisson", "--span", "6h", "--weeks", "2", "--form", "tiers"
-    )
+    jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "6h")
+    ran = run("tune", POLICY, "--wait", "60s", *jobs, "--weeks", "2")
     assert (ran.code, ran.err) == (0, "")
     assert all(words in ran.out for words in ("# searched on", "# held out", "over 2 weeks drawn anew"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
     assert policy.workers["generation-worker"].queue.table == "generation_job"
     tuned = tmp_path / "tuned.yaml"
     tuned.write_text(ran.out)
-    found = json.loads(run("simulate", tuned, "--workload", "poisson", "--span", "6h", "--seed", "5", "--json").out)
+    found = json.loads(run("simulate", tuned, *jobs, "--seed", "5", "--json").out)
     assert found["policies"][0]["avoidable_wait"]["p95_s"] < 90
 
 
 def test_tune_says_where_nothing_meets_the_goal(run: Run) -> None:
-    ran = run("tune", POLICY, "--budget", "1$/month", "--workload", "poisson", "--span", "3h", "--weeks", "1")
+    ran = run("tune", POLICY, "--budget", "1$/month", "--workload", "poisson:rate=2/m", "--span", "3h", "--weeks", "1")
     assert ran.code == 1
     assert "NOT MET" in ran.out
 
@@ -418,7 +417,7 @@ def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
             "plan": [POLICY, POLICY],
             "tune": [POLICY, "--wait", "60s", "--weeks", "1", "--form", "tiers"],
         }
-        ran = run(command, *arguments[command], "--workload", "poisson", "--span", "1h")
+        ran = run(command, *arguments[command], "--workload", "poisson:rate=4/m", "--span", "1h")
     words = " ".join(ran.out.replace("#", " ").split())
     assert "has 0s to finish its jobs (Railway's default; --drain says otherwise. The service's own could not" in words
 
@@ -426,7 +425,18 @@ def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
 def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with on_railway(monkeypatch, None):
         ran = run(
-            "tune", POLICY, "--wait", "5m", "--workload", "poisson", "--span", "1h", "--weeks", "1", "--form", "tiers"
+            "tune",
+            POLICY,
+            "--wait",
+            "5m",
+            "--workload",
+            "poisson:rate=4/m",
+            "--span",
+            "1h",
+            "--weeks",
+            "1",
+            "--form",
+            "tiers",
         )
     assert "requests an hour of this token" in " ".join(ran.out.replace("#", " ").split())
 
@@ -434,7 +444,20 @@ def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytes
 def test_tune_warns_on_stderr_too(run: Run, tmp_path: Path) -> None:
     busy = tmp_path / "busy.yaml"
     busy.write_text(POLICY.read_text().replace("${POLL_INTERVAL_MS:-10000}ms", "3s"))
-    ran = run("tune", busy, "--wait", "60s", "--workload", "poisson", "--span", "1h", "--weeks", "1", "--form", "tiers")
+    ran = run(
+        "tune",
+        busy,
+        "--wait",
+        "60s",
+        "--workload",
+        "poisson:rate=4/m",
+        "--span",
+        "1h",
+        "--weeks",
+        "1",
+        "--form",
+        "tiers",
+    )
     assert "autoscaler: warning: " in ran.err
     assert "scale actions a day" in ran.err
     assert "# WARNING: " in ran.out
@@ -466,7 +489,7 @@ def test_only_what_can_be_measured_needs_no_service_time(
     asked = ("--from-database", "--since", "12h", "--form", "target_wait", "--weeks", "1")
     ran = run("tune", POLICY, "--wait", "60s", *asked)
     worker = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})[0].workers["generation-worker"]
-    measured = asyncio.run(service_times(database_url, {"one": worker.queue}))["one"]
+    measured = asyncio.run(known_of(database_url, {"one": worker.queue}))["one"].service
     assert worker.target_wait
     assert worker.service_time == (None if measured is not None else 10.0)
     assert ("# assumed: the mean of" in ran.out) is (measured is None)

@@ -40,7 +40,7 @@ _MOST_A_WEEK = 120_000
 """More than that, and only the beginning of each week that is drawn is gone through."""
 _MOST_OVER_WEEKS = 2_000_000
 """Jobs that are simulated to rank by weeks, all candidates together: some 20 s."""
-_LEAST_RANKED = 4
+_AT_ONCE, _LEAST_RANKED = 4, 8
 
 Searched = Callable[[int, int], None]
 """Is told how many candidates were tried, and of how many."""
@@ -225,11 +225,11 @@ class _Trial:
         if not weeks:
             return *ranked[0], (), 0
         a_week = ranked[0][1].jobs * week_s / ranked[0][1].span_s
-        able = [result for result in ranked if self._goal.is_met_by(result[1])] or ranked[:_LEAST_RANKED]
+        able = [result for result in ranked if self._goal.is_met_by(result[1])] or ranked[:_AT_ONCE]
         able = _spread_out(able, max(_LEAST_RANKED, int(_MOST_OVER_WEEKS / (a_week * len(weeks)))))
         tried: list[tuple[int, int, list[Figures]]] = []
-        for start in range(0, len(able), _LEAST_RANKED):
-            few = [self.contender("", candidate) for candidate, _ in able[start : start + _LEAST_RANKED]]
+        for start in range(0, len(able), _AT_ONCE):
+            few = [self.contender("", candidate) for candidate, _ in able[start : start + _AT_ONCE]]
             by_week = [compare(week, few, self._setting).figures for week in weeks]
             for number in range(len(few)):
                 figures = [one[number] for one in by_week]
