@@ -415,7 +415,7 @@ def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
         arguments: dict[str, list[str | Path]] = {
             "simulate": [POLICY],
             "plan": [POLICY, POLICY],
-            "tune": [POLICY, "--wait", "60s", "--weeks", "1", "--form", "tiers"],
+            "tune": [POLICY, "--budget", "1$", "--weeks", "1", "--form", "tiers"],
         }
         ran = run(command, *arguments[command], "--workload", "poisson:rate=4/m", "--span", "1h")
     words = " ".join(ran.out.replace("#", " ").split())
