@@ -135,7 +135,10 @@ def _queue_and_platform(
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
-        settings.database_url.get_secret_value(), timeout_s=timeout, oldest_s=_OLDEST_INTERVALS * policy.interval
+        settings.database_url.get_secret_value(),
+        timeout_s=timeout,
+        oldest_s=_OLDEST_INTERVALS * policy.interval,
+        search_path=settings.search_path,
     )
     stack.push_async_callback(queue.close)
     try:
@@ -187,6 +190,8 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
             dry_run=dry_run,
             message=f"serving /health, /metrics and /status on port {port}",
         )
+        for note in settings.notes:
+            controller.log.event("setting_ignored", variable=note.place, message=str(note))
         _log_policy(controller)
         keys = Keys(settings.key_prefix, settings.environment_id)
         async with warned(settings.redis_url.get_secret_value(), keys, controller.world.clock, controller.log.event):

@@ -108,11 +108,11 @@ def check(parsed: argparse.Namespace) -> int:
 def _known(policy: Policy) -> dict[str, Known]:
     """What the database says of each worker's queue."""
     from controller.adapters.postgres import known_of  # noqa: PLC0415  # as above
+    from controller.settings import load_database  # noqa: PLC0415  # as above
 
-    address = os.environ.get("DATABASE_URL")
-    if not address:
-        raise ConfigurationError([Problem("DATABASE_URL", "is not set; --from-database measures the jobs there")])
-    return answered(known_of(address, {name: worker.queue for name, worker in policy.workers.items()}))
+    address = load_database(os.environ, why="--from-database measures the jobs there")
+    queues = {name: worker.queue for name, worker in policy.workers.items()}
+    return answered(known_of(address.url, queues, search_path=address.search_path))
 
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:

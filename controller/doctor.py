@@ -12,13 +12,12 @@ from typing import Any, cast
 import psycopg
 
 from controller.adapters.postgres_checks import QueueChecks, unreadable
-from controller.adapters.postgres_connection import Reader
 from controller.adapters.postgres_reach import Database, reach, woken
 from controller.adapters.postgres_words import in_words
 from controller.adapters.railway.checks import RailwayChecks
 from controller.adapters.redis import Keys
 from controller.adapters.redis_checks import clock_ahead, endangered
-from controller.adapters.redis_connection import FAULTS
+from controller.adapters.redis_connection import FAULTS, speaks_tls
 from controller.adapters.redis_connection import connect as connect_redis
 from controller.adapters.redis_connection import in_words as redis_words
 from controller.app import Controller, Way, opened
@@ -58,54 +57,64 @@ async def examine(configuration: Configuration) -> Report:
     report = Report(workers={name: [] for name in configuration.policy.workers})
     async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
         ahead: dict[str, float] = {}
-        await _postgres(configuration, controller, report, ahead)
-        await _redis(configuration, controller, report, ahead)
-        if ahead:
-            report.everywhere.append(clocks(ahead))
-        await _railway(configuration, controller, report)
+        database = await _postgres(configuration, controller, report, ahead)
+        place = len(report.everywhere)
+        # It waits for a while whether anything cuts its connection; the others are looked at meanwhile.
+        listening = asyncio.create_task(_listening(configuration, controller, database))
+        try:
+            await _redis(configuration, controller, report, ahead)
+            if ahead:
+                report.everywhere.append(clocks(ahead))
+            await _railway(configuration, controller, report)
+            report.everywhere[place:place] = await listening
+        finally:
+            listening.cancel()
     return report
 
 
 async def _postgres(
     configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]
-) -> None:
+) -> Database | None:
+    """What is there; None where it cannot be asked."""
     settings = configuration.settings
-    url, direct = settings.database_url.get_secret_value(), settings.database_direct_url
+    report.everywhere += [ok("addresses", str(note)) for note in settings.notes]
     database: Database | None = None
     try:
-        reader = await Reader.connect(url)
+        # The one that the controller would read on: a second would be one too many where only one is allowed.
+        reader = await controller.queue.reader()
     except (psycopg.Error, UnicodeError) as failure:
         words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
         for findings in report.workers.values():
             findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
-        return
+        return None
     checks = QueueChecks(reader, controller.queue, _READ_S)
     try:
         findings, ahead["PostgreSQL"], database = await reach(reader, controller.world.clock, _READ_S)
         report.everywhere += findings
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
-    try:
-        for name, worker in configuration.policy.workers.items():
-            report.workers[name] += await _queue(checks, worker, url)
-            report.jobs[name] = await checks.longest_job(worker)
-    finally:
-        await checks.reader.close()
-    if await _has_channels(controller):
-        address = url if direct is None else direct.get_secret_value()
-        variable = "DATABASE_URL" if direct is None else "DATABASE_DIRECT_URL"
-        report.everywhere.append(await woken(address, variable, controller.queue, database if direct else None))
+    for name, worker in configuration.policy.workers.items():
+        report.workers[name] += await _queue(checks, worker)
+        report.jobs[name] = await checks.longest_job(worker)
+    return database
 
 
-async def _queue(checks: QueueChecks, worker: WorkerPolicy, url: str) -> list[Finding]:
+async def _listening(configuration: Configuration, controller: Controller, database: Database | None) -> list[Finding]:
+    if database is None or not await _has_channels(controller):
+        return []
+    url, direct = configuration.settings.database_url, configuration.settings.database_direct_url
+    variable = "DATABASE_URL" if direct is None else "DATABASE_DIRECT_URL"
+    address = (direct or url).get_secret_value()
+    return [await woken(address, variable, controller.queue, database if direct else None)]
+
+
+async def _queue(checks: QueueChecks, worker: WorkerPolicy) -> list[Finding]:
     """On a new connection, where what another worker's query did has ended the last one."""
-    if checks.reader.is_lost:
-        await checks.reader.close()
-        try:
-            checks.reader = await Reader.connect(url)
-        except psycopg.Error as failure:
-            return [unreadable(failure, worker, _READ_S)]
+    try:
+        checks.reader = await checks.queue.reader()
+    except psycopg.Error as failure:
+        return [unreadable(failure, worker, _READ_S)]
     return await checks.look(worker)
 
 
@@ -130,11 +139,20 @@ async def _redis(configuration: Configuration, controller: Controller, report: R
         words = (
             "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
         )
-        report.everywhere.append(error("Redis", f"Redis {words}", "look at REDIS_URL"))
+        report.everywhere.append(error("Redis", f"Redis {words}", await _redis_mend(url)))
         return
     if offset is not None:
         ahead["Redis"] = offset
     report.everywhere += found or [ok("Redis", "saves its data, evicts none of it, and lets us do what we need")]
+
+
+async def _redis_mend(url: str) -> str:
+    """Where the port is there and speaks the other way, that is what is wrong, whatever it looks like."""
+    tls, asked = await speaks_tls(url), url.startswith("rediss://")
+    if tls is None or tls is asked:
+        return "look at REDIS_URL"
+    right, wrong = ("rediss://", "redis://") if tls else ("redis://", "rediss://")
+    return f"that port speaks {'TLS' if tls else 'no TLS'}: write {right} in the place of {wrong} in REDIS_URL"
 
 
 async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from controller.references import unresolved
+
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|PWD|AUTH|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
 
@@ -207,9 +209,13 @@ class _Reader:
                 return "$"
             name, default = match.group(1), match.group(3)
             if name is None:
-                self._document.refuse(path, f"{expression!r} is not understood; write ${{NAME}} or ${{NAME:-default}}")
+                railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
+                words = f"{expression!r} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
+                self._document.refuse(path, words)
                 return ""
             value = self._environment.get(name) or None
+            if value is not None and (problem := unresolved(value.strip())) is not None:
+                self._document.refuse(path, f"{name} {problem}")
             variables.append(Variable(name, value, default))
             if value is None and default is None:
                 self._document.refuse(

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from controller.addresses import Address
+from controller.addresses_postgres import database_address
+from controller.addresses_redis import redis_address
 from controller.policy_text import ConfigurationError, Problem
+from controller.references import unresolved
 from controller.timing import Timing
 
 RAILWAY_API = "https://backboard.railway.com/graphql/v2"
 _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
-_REDIS_OPTIONS = frozenset({"family", "cluster", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
-"""Options of REDIS_URL; `family` is what people add for a Node client, and is taken no notice of."""
-_REDIS_VALUES = {"cluster": ("true", "false"), "ssl_cert_reqs": ("required", "optional", "none")}
-_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,31 @@ class RailwayToken:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """database_url, database_direct_url: as libpq takes them. search_path: where DATABASE_URL says that tables are.
+
+    secrets: what must never be printed: the token, the addresses whole, as written and as used, and their passwords.
+    notes: what of the addresses is without effect, or read otherwise by other programs.
+    """
+
     railway_api_url: str
     railway_token: RailwayToken
     project_id: str
     environment_id: str
     database_url: SecretStr
     database_direct_url: SecretStr | None
+    search_path: str
     redis_url: SecretStr
     port: int
     log_format: Literal["json", "text"] | None
     timing: Timing
     key_prefix: str
     replica: str
+    hidden: tuple[SecretStr, ...]
+    notes: tuple[Problem, ...]
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be printed: the token, the addresses whole, and the passwords in them."""
-        addresses = (self.database_url, self.database_direct_url, self.redis_url)
-        urls = [address.get_secret_value() for address in addresses if address is not None]
-        passwords = (_password(url) for url in urls)
-        return tuple(secret for secret in (self.railway_token.value.get_secret_value(), *urls, *passwords) if secret)
+        return tuple(one.get_secret_value() for one in (self.railway_token.value, *self.hidden))
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -66,19 +72,26 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         ConfigurationError: naming every missing or malformed variable, and none of their secret values.
     """
     reader = _Reader(environment)
+    api_url, token = reader.api_url(), reader.token()
+    project, where = reader.identifier("RAILWAY_PROJECT_ID"), reader.identifier("RAILWAY_ENVIRONMENT_ID")
+    database = reader.address("DATABASE_URL", database_address)
+    direct = reader.direct_address()
     settings = Settings(
-        railway_api_url=reader.api_url(),
-        railway_token=reader.token(),
-        project_id=reader.identifier("RAILWAY_PROJECT_ID"),
-        environment_id=reader.identifier("RAILWAY_ENVIRONMENT_ID"),
-        database_url=SecretStr(reader.checked("DATABASE_URL", _database_problems)),
-        database_direct_url=reader.direct_url(),
-        redis_url=SecretStr(reader.checked("REDIS_URL", _redis_problems)),
+        railway_api_url=api_url,
+        railway_token=token,
+        project_id=project,
+        environment_id=where,
+        database_url=SecretStr(database.url),
+        database_direct_url=SecretStr(direct.url) if direct else None,
+        search_path=database.search_path,
+        redis_url=SecretStr(reader.address("REDIS_URL", redis_address).url),
         port=reader.port(),
         log_format=reader.log_format(),
         timing=reader.timing(),
         key_prefix=reader.key_prefix(),
         replica=environment.get("RAILWAY_REPLICA_ID", "").strip() or environment.get("HOSTNAME", "").strip() or "here",
+        hidden=reader.hidden(),
+        notes=tuple(reader.notes),
     )
     if reader.problems:
         raise ConfigurationError(reader.problems)
@@ -107,16 +120,38 @@ def railway_access(environment: Mapping[str, str]) -> RailwayAccess | None:
     return None if reader.problems else access
 
 
+def load_database(environment: Mapping[str, str], *, why: str) -> Address:
+    """DATABASE_URL alone, for a command that needs nothing else. why: what it is needed for.
+
+    Raises:
+        ConfigurationError: it is not set or malformed; no secret value is in the message.
+    """
+    reader = _Reader(environment)
+    address = reader.address("DATABASE_URL", database_address, unset=f"is not set; {why}")
+    if reader.problems:
+        raise ConfigurationError(reader.problems)
+    return address
+
+
 class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+        self._unresolved: set[str] = set()
+        self._secrets: list[str] = []
         self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
 
     def _get(self, name: str) -> str:
-        return self._environment.get(name, "").strip()
+        value = self._environment.get(name, "").strip()
+        if name not in self._unresolved and (problem := _unusable(name, value)) is not None:
+            self._refuse(name, problem)
+            self._unresolved.add(name)
+        return value
 
     def _refuse(self, name: str, text: str) -> None:
-        self.problems.append(Problem(name, text))
+        """But once where the value is not the one that was meant: all else that is wrong with it follows from that."""
+        if name not in self._unresolved:
+            self.problems.append(Problem(name, text))
 
     def identifier(self, name: str) -> str:
         value = self._get(name)
@@ -140,20 +175,28 @@ class _Reader:
             self._refuse(token.variable, "is not a token: it holds spaces or unprintable characters")
         return token
 
-    def checked(self, name: str, check: Callable[[str], Iterator[str]]) -> str:
+    def address(self, name: str, read: Callable[[str], Address], *, unset: str = "is not set") -> Address:
         value = self._get(name)
         if not value:
-            self._refuse(name, "is not set")
-        else:
-            for problem in check(value):
-                self._refuse(name, problem)
-        return value
+            self._refuse(name, unset)
+            return Address("")
+        address = read(value)
+        for problem in address.problems:
+            self._refuse(name, problem)
+        self.notes += [Problem(name, note) for note in address.notes]
+        self._secrets += address.secrets
+        return address
 
-    def direct_url(self) -> SecretStr | None:
+    def direct_address(self) -> Address | None:
         """PostgreSQL without a pooler in between, for LISTEN."""
         if not self._get("DATABASE_DIRECT_URL"):
             return None
-        return SecretStr(self.checked("DATABASE_DIRECT_URL", _database_problems))
+        return self.address("DATABASE_DIRECT_URL", database_address)
+
+    def hidden(self) -> tuple[SecretStr, ...]:
+        """Of the addresses, and what libpq takes from the environment by itself."""
+        every = (*self._secrets, self._environment.get("PGPASSWORD", ""))
+        return tuple(SecretStr(secret) for secret in dict.fromkeys(every) if secret)
 
     def api_url(self) -> str:
         """With a query string: Railway's edge is much stricter with requests that have none."""
@@ -226,68 +269,19 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def _database_problems(url: str) -> Iterator[str]:
-    # psycopg's own complaints may quote the password, so they are never shown.
-    from psycopg import ProgrammingError  # noqa: PLC0415  # 20 MB that only a command with a database needs
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  # as above
-
-    example = "postgresql://user:password@host:5432/database"
-    scheme, separator, rest = url.partition("://")
-    if (separator and scheme not in {"postgres", "postgresql"}) or (separator and not rest) or len(url) > 4000:
-        yield f"must be a PostgreSQL address, such as {example}"
-        return
-    try:
-        info = conninfo_to_dict(url)
-    except ProgrammingError:
-        yield f"is not a PostgreSQL address; write {example} (encode special characters of the password as %40 …)"
-        return
-    if info.get("sslmode") is not None and info["sslmode"] not in _SSL_MODES:
-        yield f"has an sslmode that is none; it may be {', '.join(sorted(_SSL_MODES))}"
-    for port in filter(None, str(info.get("port") or "").split(",")):
-        if not port.isdigit() or not 1 <= int(port) <= 65535:
-            yield f"names a port that is none; write {example}"
-
-
-def _redis_problems(url: str) -> Iterator[str]:
-    example = "redis://:password@host:6379/0 (rediss:// with TLS)"
-    if "sentinel" in url.partition(":")[0]:
-        yield f"names a Sentinel, which is not supported; give the address of the primary itself, such as {example}"
-        return
-    parts = _split(url)
-    if parts is None or parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        yield f"must be a Redis address, such as {example}"
-        return
-    if parts.path.strip("/") and not parts.path.strip("/").isdigit():
-        yield f"must end in a database number, such as {example}"
-        return
-    options = [pair.partition("=") for pair in parts.query.split("&") if pair]
-    for option, _, value in options:
-        if option not in _REDIS_OPTIONS or (option.startswith("ssl_") and parts.scheme != "rediss"):
-            yield f"has the option {option[:40]!r}, which is not used here; leave it out"
-        elif option in _REDIS_VALUES and value not in _REDIS_VALUES[option]:
-            yield f"has an option {option} that may only be {' or '.join(_REDIS_VALUES[option])}"
-    if ("cluster", "=", "true") in options and parts.path.strip("/0"):
-        yield "asks for a database number, and a Redis Cluster has only database 0"
-
-
-def _split(url: str) -> _Parts | None:
+def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  # reading it is what checks it
     except ValueError:
         return None
-    return _Parts(parts.scheme, parts.hostname or "", parts.path, parts.query, parts.password or "")
+    return parts
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    scheme: str
-    hostname: str
-    path: str
-    query: str
-    password: str
-
-
-def _password(url: str) -> str:
-    parts = _split(url)
-    return parts.password if parts else ""
+def _unusable(name: str, value: str) -> str | None:
+    """What is wrong with a value that is not yet, or not only, what was meant."""
+    if value.startswith(f"{name}="):
+        return f"begins with its own name; take {name}= out of the value"
+    if _QUOTED.fullmatch(value):
+        return "stands in quotation marks, which are taken for a part of it; take them out"
+    return unresolved(value)

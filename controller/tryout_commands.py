@@ -300,14 +300,16 @@ def _check_scaling(parsed: argparse.Namespace) -> None:
 
 def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Workload:
     from controller.adapters.postgres_jobs import read_jobs  # noqa: PLC0415  # as above
+    from controller.settings import load_database  # noqa: PLC0415  # as above
 
     if worker is None:
         raise _wrong("--from-database", "reads the table that a policy names, and no policy's file is among POLICY")
-    address = os.environ.get("DATABASE_URL")
-    if not address:
-        raise _wrong("DATABASE_URL", "is not set; --from-database reads the jobs there")
+    address = load_database(os.environ, why="--from-database reads the jobs there")
     with _counted("reading jobs") as progress:
-        return answered(read_jobs(address, worker.queue, since_s=parsed.since, progress=progress))
+        reading = read_jobs(
+            address.url, worker.queue, since_s=parsed.since, progress=progress, search_path=address.search_path
+        )
+        return answered(reading)
 
 
 def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeGuard, TypeVar
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Answer, setting
+from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres_durations import finished_within
 from controller.adapters.postgres_lane import CannotConnect, Lane
 from controller.adapters.postgres_service_time import measured
@@ -80,12 +80,16 @@ class _Looked(NamedTuple):
 class PostgresQueue:
     """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
 
-    def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf) -> None:
-        """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag."""
+    def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf, search_path: str = "") -> None:
+        """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag.
+
+        `search_path`: where tables without a schema are looked for, as SQL has it; empty for the user's own.
+        """
         self._dsn = dsn
+        self._search_path = search_path
         self._timeout_s = timeout_s
         self._oldest_s = oldest_s
-        self._main = Lane(dsn, self._changed)
+        self._main = self._new_lane()
         self._aside: list[Lane] = []
         self._places_aside = asyncio.Semaphore(_MOST_ASIDE)
         self._located: dict[str, tuple[Located, float]] = {}
@@ -187,7 +191,7 @@ class PostgresQueue:
             async with self._main.turn:
                 with contextlib.suppress(Unavailable):
                     await self._on_main(None, self._main.reader, self._timeout_s)
-        lane = self._aside.pop() if self._aside else Lane(self._dsn, self._changed)
+        lane = self._aside.pop() if self._aside else self._new_lane()
         try:
             answer = await self._alone(lane, asked)
         finally:
@@ -324,6 +328,8 @@ class PostgresQueue:
     async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
         """Of all queues that can tell: one that cannot be read now takes no other's wake-ups away.
 
+        Before it names any, the connection that reads is there: where only one is allowed, the reading has it.
+
         Raises:
             Unavailable: none can tell, and one cannot be read.
         """
@@ -336,6 +342,12 @@ class PostgresQueue:
                 unknown = unavailable
         if unknown is not None and not known:
             raise unknown
+        if known and self._main.is_lost:
+            async with self._main.turn:
+                # A pooler gives a session only to a connection that asks for something.
+                await self._on_main(
+                    None, lambda: self._main.ask(sql.SQL("SELECT 1").format(), self._timeout_s), self._timeout_s
+                )
         return known
 
     async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
@@ -409,6 +421,14 @@ class PostgresQueue:
 
         async with self._main.turn:
             await self._on_main(None, send, self._timeout_s)
+
+    async def reader(self) -> Reader:
+        """The connection that it reads on, opened where need be: for a closer look that takes no second one.
+
+        Raises:
+            psycopg.Error: there is none to be had.
+        """
+        return await self._main.reader()
 
     async def close(self) -> None:
         """Lets go of all connections; the next reading opens one again."""
@@ -499,6 +519,9 @@ class PostgresQueue:
                 self._own[key] = place.own
         return place
 
+    def _new_lane(self) -> Lane:
+        return Lane(self._dsn, self._changed, self._search_path)
+
     def _changed(self, queue: QueuePolicy) -> None:
         """The tables may have been changed under us: they are looked at afresh next time."""
         self._located.pop(_key(queue), None)
@@ -516,13 +539,13 @@ class Known(NamedTuple):
     why_not: str = ""
 
 
-async def known_of(dsn: str, queues: Mapping[str, QueuePolicy]) -> dict[str, Known]:
+async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
     """How long the newest finished jobs of each queue took, and what is to know of it, on a connection of its own.
 
     Raises:
         Unavailable: one of them cannot be read.
     """
-    reader = PostgresQueue(dsn, timeout_s=_PATIENT_S)
+    reader = PostgresQueue(dsn, timeout_s=_PATIENT_S, search_path=search_path)
     try:
         return {name: await _known(reader, queue) for name, queue in queues.items()}
     finally:

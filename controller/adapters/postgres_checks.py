@@ -5,6 +5,7 @@ Everything is read in READ ONLY transactions as short as a cycle's own; the dept
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
@@ -32,7 +33,8 @@ _EXPLAIN: tuple[LiteralString, ...] = (
     "EXPLAIN (VERBOSE, FORMAT JSON) {}",
 )
 _TABLES = """
-SELECT n.nspname, c.relname, pg_relation_size(c.oid) / 8192, s.n_dead_tup, s.n_live_tup,
+SELECT n.nspname, c.relname, pg_relation_size(c.oid) / 8192,
+  nullif(greatest(s.n_live_tup, c.reltuples::bigint, 0), 0) AS rows, s.n_dead_tup, s.n_live_tup,
   coalesce(greatest(s.last_vacuum, s.last_autovacuum)::timestamptz(0)::text, 'never')
 FROM (VALUES {names}) AS t(schema, name) JOIN pg_namespace n ON n.nspname = t.schema
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
@@ -55,7 +57,7 @@ WHERE t.tgrelid = {table}::oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND
 class QueueChecks:
     """Looks at one worker's queue after the other's. queue: the adapter that the controller would use.
 
-    reader: a connection of its own; where it was lost, whoever asks gives another one.
+    reader: the adapter's own connection, so that one is enough for everything; or another one.
     """
 
     reader: Reader
@@ -70,6 +72,8 @@ class QueueChecks:
         """What is to say of it; where that breaks off, what was found until then, and why."""
         findings = await self._depth(worker)
         try:
+            if self.reader.is_lost:  # by what that reading did
+                self.reader = await self.queue.reader()
             async for finding in self._beyond(worker, is_read=findings[0].level is not Level.ERROR):
                 findings.append(finding)  # what was found stays where the next one fails
         except psycopg.Error as failure:
@@ -159,9 +163,14 @@ class QueueChecks:
             return [_took("plan", plan, "it reads no table")]
         rows = await self._ask(sql.SQL(_TABLES).format(names=values(tables)))
         pages = {(schema, name): size for schema, name, size, *_ in rows}
+        live = {(schema, name): count for schema, name, _, count, *_ in rows}
         wasteful = [s for s in plan.scans if pages.get((s.schema, s.table), 0) >= BIG_PAGES and s.is_wasteful()]
-        findings = [_wasted(worker, wasteful, pages)] if wasteful else [_served(plan, sum(pages.values()))]
-        findings += [finding for row in rows if (finding := _dead(*row)) is not None]
+        # An index serves many rows. Fewer rows than pages lie in a table that was larger once.
+        hollow = [s for s in wasteful if max(live[s.schema, s.table] or math.inf, s.rows) < pages[s.schema, s.table]]
+        wasteful = [scan for scan in wasteful if scan not in hollow]
+        findings = [_wasted(worker, wasteful, pages)] if wasteful else [_served(plan, sum(pages.values()), hollow)]
+        dead = [finding for schema, name, _, _, *row in rows if (finding := _dead(schema, name, *row)) is not None]
+        findings += dead or [_hollow(scan, pages[scan.schema, scan.table]) for scan in hollow]
         holder = await self._ask(sql.SQL(_HOLDERS).format())
         held = bool(holder) and holder[0][1] > _LONG_TRANSACTION_S
         if held or (plan.steps_over_the_dead() and (plan.pages or 0) > BIG_PAGES):
@@ -226,7 +235,9 @@ def _took(about: str, plan: Plan, says: str) -> Finding:
     return ok(about, f"{says}{took}")
 
 
-def _served(plan: Plan, pages: int) -> Finding:
+def _served(plan: Plan, pages: int, hollow: Sequence[Scan]) -> Finding:
+    if hollow:
+        return _took("plan", plan, "reads few rows, for which no index is needed")
     small = "" if plan.indexes else f"its tables are small ({pages * 8} kB), and read whole"
     return _took("plan", plan, f"goes by {', '.join(plan.indexes)}" if plan.indexes else small)
 
@@ -250,7 +261,14 @@ def _wasted(worker: WorkerPolicy, scans: Sequence[Scan], pages: dict[tuple[str, 
     return warning("plan", says, mend if worker.queue.sql is not None else "ask the library for an index")
 
 
-def _dead(schema: str, name: str, _pages: int, dead: int | None, live: int | None, vacuumed: str) -> Finding | None:
+def _hollow(scan: Scan, pages: int) -> Finding:
+    says = (
+        f"{scan.name} takes {pages * 8 // 1024} MB and has few rows: it was larger once, and counting reads all of it"
+    )
+    return warning("bloat", says, "as its owner, when it may be locked for a moment:", (f"VACUUM FULL {scan.name};",))
+
+
+def _dead(schema: str, name: str, dead: int | None, live: int | None, vacuumed: str) -> Finding | None:
     if not dead or dead < _MANY_DEAD or dead * 5 < (live or 0):
         return None
     table = sql.Identifier(schema, name).as_string()

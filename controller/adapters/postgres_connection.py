@@ -15,13 +15,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, DatabaseError, OperationalError, sql
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, DatabaseError, OperationalError, ProgrammingError, sql
+from psycopg.conninfo import conninfo_to_dict
 
 APPLICATION_NAME = "worker-autoscaler"
+OLDEST = 12
+"""The first version with pg_partition_tree and MATERIALIZED, which readings and presets need."""
 CONNECT_TIMEOUT_S = 3
 _LOCK_TIMEOUT_S = 0.5
 _SLACK_S = 2.0
 """For the way there and back, and for a pooler to find a connection of its own."""
+
+_SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
 # What it warns of (a pipeline that an error ended, say) is said in our own words, and less often.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -29,21 +34,52 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 Connection = AsyncConnection[Any]
 
 
+class TooOldError(OperationalError):
+    """The server is of a version that our statements are not for."""
+
+
 async def connect(dsn: str) -> Connection:
-    return await AsyncConnection.connect(
-        dsn,
-        autocommit=True,
-        prepare_threshold=None,  # a pooler in transaction mode knows nothing of prepared statements
-        application_name=APPLICATION_NAME,
-        client_encoding="utf-8",
-        connect_timeout=CONNECT_TIMEOUT_S,
-        # A dead link looks like an idle one: keepalives find it while we wait, tcp_user_timeout while a query is out.
-        keepalives=1,
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        tcp_user_timeout=5000,
-    )
+    """A connection to a server that is new enough.
+
+    Raises:
+        psycopg.OperationalError: with the words of libpq or the server, and no password in them.
+    """
+    try:
+        connection = await AsyncConnection.connect(
+            dsn,
+            autocommit=True,
+            prepare_threshold=None,  # a pooler in transaction mode knows nothing of prepared statements
+            application_name=APPLICATION_NAME,
+            client_encoding="utf-8",
+            connect_timeout=CONNECT_TIMEOUT_S,
+            # A dead link looks like an idle one: keepalives find it while we wait, tcp_user_timeout while a query is
+            # out.
+            keepalives=1,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=5000,
+        )
+    except OperationalError as error:
+        raise type(error)(_masked(str(error), dsn)) from None
+    version = connection.info.server_version
+    if 0 < version < OLDEST * 10_000:
+        shown = connection.info.parameter_status("server_version") or version
+        await connection.close()
+        raise TooOldError(f"is version {shown}, and the oldest that can be read is {OLDEST}; upgrade it")
+    return connection
+
+
+def _masked(words: str, dsn: str) -> str:
+    """What a server or a pooler says of a refused start-up may repeat what it was sent."""
+    try:
+        info = conninfo_to_dict(dsn)
+    except ProgrammingError:
+        return "it is no address"
+    secrets = [dsn, *(str(info[name]) for name in _SECRETS if info.get(name)), os.environ.get("PGPASSWORD", "")]
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        words = words.replace(secret, "•••")
+    return words
 
 
 class NoAnswerError(OperationalError):
@@ -84,9 +120,10 @@ def read_within(counts: int, timeout_s: float) -> float:
     return counts * timeout_s + _SLACK_S
 
 
-def local_settings(timeout_s: float) -> dict[str, str]:
-    """For one transaction that reads, and takes no longer."""
+def local_settings(timeout_s: float, search_path: str = "") -> dict[str, str]:
+    """For one transaction that reads, and takes no longer. search_path: empty for the user's own."""
     return {
+        **({"search_path": search_path} if search_path else {}),
         "statement_timeout": str(round(timeout_s * 1000)),
         "lock_timeout": str(round(_LOCK_TIMEOUT_S * 1000)),
         "row_security": "off",  # an error, where rows would be hidden and counted as none
@@ -123,14 +160,16 @@ class Reader:
     connection: Connection
     _pipeline: AsyncPipeline
     _mode: contextlib.AsyncExitStack
+    _search_path: str
 
     @classmethod
-    async def connect(cls, dsn: str) -> Reader:
+    async def connect(cls, dsn: str, search_path: str = "") -> Reader:
+        """search_path: of every reading, as DATABASE_URL names it; empty for the user's own."""
         connection = await connect(dsn)
         # Through a pooler it gets what others listen to on the same session, and psycopg would keep it for ever.
         connection.add_notify_handler(lambda _: None)
         mode = contextlib.AsyncExitStack()
-        return cls(connection, await mode.enter_async_context(connection.pipeline()), mode)
+        return cls(connection, await mode.enter_async_context(connection.pipeline()), mode, search_path)
 
     @property
     def is_lost(self) -> bool:
@@ -143,7 +182,7 @@ class Reader:
             psycopg.Error: of the first that fails; then none was answered.
         """
         with answered_within(self.connection, read_within(counts, timeout_s)):
-            begun = [sql.SQL("BEGIN READ ONLY").format(), setting(local_settings(timeout_s))]
+            begun = [sql.SQL("BEGIN READ ONLY").format(), setting(local_settings(timeout_s, self._search_path))]
             cursors = await self._sent([*begun, *statements, sql.SQL("COMMIT").format()])
             return [await _answer(cursor) for cursor in cursors[len(begun) : -1]]
 

@@ -103,7 +103,13 @@ class _Read:
 
 
 async def read_jobs(
-    dsn: str, queue: QueuePolicy, *, since_s: float, limit: int = MOST_JOBS, progress: Progress
+    dsn: str,
+    queue: QueuePolicy,
+    *,
+    since_s: float,
+    limit: int = MOST_JOBS,
+    progress: Progress,
+    search_path: str = "",
 ) -> Workload:
     """The jobs that became ready in the last so many seconds; 16 bytes are held for each.
 
@@ -117,7 +123,7 @@ async def read_jobs(
     if queue.table is None:
         words = "does not say when its jobs began and ended; export them, and give the file as a trace: "
         raise _refusal(f"queue.{queue.kind}", words + _EXPORT)
-    read = await _guarded(dsn, _Asked(queue, since_s, limit, progress))
+    read = await _guarded(dsn, _Asked(queue, since_s, limit, progress, search_path))
     return _workload(queue, read, since_s, limit)
 
 
@@ -127,6 +133,7 @@ class _Asked:
     since_s: float
     limit: int
     progress: Progress
+    search_path: str
 
 
 async def _guarded(dsn: str, asked: _Asked) -> _Read:
@@ -146,8 +153,8 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
         raise _refusal("queue.table", in_words(error, queue, _WITHIN_S)) from None
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
         column = queue.columns.created_at.name if queue.columns.created_at is not None else "created_at"
-        words = f"did not give the jobs of {queue.table} within {_WITHIN_S:g} s; ask for less by --since, or "
-        mend = f"CREATE INDEX CONCURRENTLY ON {queue.table} ({column})"
+        words = f"did not give the jobs of {queue.table} within {_WITHIN_S:g} s; ask for less by --since; "
+        mend = f"if the table is large, an index on {column} helps"
         raise Unavailable(Source.QUEUE, words + mend) from None
     except UnicodeError:
         raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
@@ -161,7 +168,7 @@ async def _read(connection: Connection, asked: _Asked) -> _Read:
 
     read = _Read()
     await connection.execute("BEGIN READ ONLY")
-    await ask(setting(local_settings(_WITHIN_S)))
+    await ask(setting(local_settings(_WITHIN_S, asked.search_path)))
     ((now,),) = await ask(sql.SQL("SELECT extract(epoch FROM now())::float8").format())
     read.began = now - asked.since_s
     names = await _names(asked, ask)

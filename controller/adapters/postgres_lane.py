@@ -31,13 +31,14 @@ class Lane:
 
     dsn: str
     changed: Callable[[QueuePolicy], None]
+    search_path: str = ""
     kept: Reader | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     idle_since: float = 0.0
 
     async def reader(self) -> Reader:
         if self.kept is None or self.kept.is_lost:
-            self.kept = await Reader.connect(self.dsn)
+            self.kept = await Reader.connect(self.dsn, self.search_path)
         return self.kept
 
     async def drop(self) -> None:

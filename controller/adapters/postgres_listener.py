@@ -11,8 +11,8 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres_connection import Connection, answered_within, connect
-from controller.adapters.postgres_words import in_words
+from controller.adapters.postgres_connection import Connection, NoAnswerError, answered_within, connect
+from controller.adapters.postgres_words import has_no_room, in_words
 from controller.ports import Report, Source, Unavailable
 
 _LOOK_S = 0.5
@@ -20,6 +20,13 @@ _LOOK_S = 0.5
 _AGAIN_S = 5.0
 _DEAF_AGAIN_S = 300.0
 """A pooler does not change its mode; somebody may change the address."""
+_NO_ROOM_AGAIN_S = 60.0
+"""Somebody may raise a limit, or a pool's size; until then each attempt is refused, and logged there."""
+_CUTS = 3
+_CUT_WINDOW_S = 600.0
+"""So many cuts within so long are no news each, but one state, which is said once."""
+_HOLDS_S = 30.0
+"""At least so long, and three times as long as it last took from one cut to the next, before it counts as over."""
 _ALIVE_S = 5.0
 """How often it is looked whether the link still is one: a dead one is as silent as an idle one."""
 _ANSWER_S = 5.0
@@ -29,6 +36,29 @@ _UNTIL_THEN = "until then the queue is read once each interval"
 
 class Deaf(Exception):  # noqa: N818  # a state of the connection: nothing that is announced arrives
     """LISTEN succeeded, and what was sent did not arrive: there is a pooler in between, or it is another database."""
+
+
+class NoSecond(Exception):  # noqa: N818  # a state of the server: it has one connection for us, and the reading has it
+    """There is no connection, or no session of a pooler's, to listen on beside the one that reads."""
+
+
+@dataclass
+class _Cuts:
+    """When the connection that listens was lost, in the last minutes, and whether that was said."""
+
+    at: list[float] = field(default_factory=list)
+    said: bool = False
+
+    def add(self, now: float) -> None:
+        self.at = [*(one for one in self.at if now - one < _CUT_WINDOW_S), now]
+
+    @property
+    def are_many(self) -> bool:
+        return len(self.at) >= _CUTS
+
+    def are_over(self, held_s: float) -> bool:
+        gaps = [later - earlier for earlier, later in zip(self.at, self.at[1:], strict=False)]
+        return held_s >= max([_HOLDS_S, *(3 * gap for gap in gaps)])
 
 
 @dataclass
@@ -50,6 +80,8 @@ class Listener:
     report: Report
     _said: str = field(default="", init=False)
     _failed: bool = field(default=False, init=False)
+    _connected: bool = field(default=False, init=False)
+    _cuts: _Cuts = field(default_factory=_Cuts, init=False)
 
     async def run(self) -> None:
         """For ever; on a connection of its own, and on none while another replica leads."""
@@ -70,25 +102,46 @@ class Listener:
                 mend = f"set DATABASE_DIRECT_URL to the primary's address; {_UNTIL_THEN}"
                 self._say("wake_unavailable", f"a standby of PostgreSQL cannot listen; {mend}")
                 await self._while_leading(_DEAF_AGAIN_S)
+            except NoSecond as refusal:
+                self._say("wake_unavailable", f"{refusal}; {_UNTIL_THEN}")
+                await self._while_leading(_NO_ROOM_AGAIN_S)
             except (psycopg.Error, UnicodeError) as error:
-                if self._failed:  # a connection that is lost once is no news
-                    self._say("wake_unavailable", f"nobody listens: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
-                self._failed = True
+                self._lost(error)
                 await asyncio.sleep(_AGAIN_S)
             except (OSError, Unavailable):
                 await asyncio.sleep(_AGAIN_S)  # the readings say what is wrong with PostgreSQL
 
+    def _lost(self, error: psycopg.Error | UnicodeError) -> None:
+        """A connection that is lost once is no news; one that is lost again and again is said once."""
+        if self._connected:
+            self._cuts.add(asyncio.get_running_loop().time())
+        if self._cuts.are_many and not self._cuts.said:
+            self._cuts.said = True
+            self._say("wake_unavailable", self._cut_again_and_again(error))
+        elif self._failed and not self._cuts.said:
+            self._say("wake_unavailable", f"nobody listens: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
+        self._failed = True
+
     async def _listen(self, channels: Collection[str]) -> None:
-        connection = await connect(self.dsn)
+        self._connected = False
+        connection = await self._connect()
+        self._connected = True
         try:
-            if not await hears(connection, self.dsn, self.notify):
+            if not await self._hears(connection):
                 raise Deaf
             for channel in channels:
                 await _say_to(connection, "LISTEN {}", channel)
             self.begun()
             self._failed = False
-            self._say("listening", f"a cycle begins at once when a job is announced on {', '.join(channels)}")
+            listens = f"a cycle begins at once when a job is announced on {', '.join(channels)}"
+            since = asyncio.get_running_loop().time()
             while self.leading():
+                held_s = asyncio.get_running_loop().time() - since
+                if self._cuts.said and self._cuts.are_over(held_s):
+                    self._cuts = _Cuts()
+                    listens = f"{listens}; the connection was not cut any more for {held_s:.0f} s"
+                if not self._cuts.said:
+                    self._say("listening", listens)
                 async for _ in connection.notifies(timeout=_ALIVE_S):
                     self.wake()
                 await _say_to(connection, "SELECT 1")
@@ -96,6 +149,20 @@ class Listener:
                     return
         finally:
             await connection.close()
+
+    async def _connect(self) -> Connection:
+        try:
+            return await connect(self.dsn)
+        except psycopg.OperationalError as error:
+            if has_no_room(error):
+                raise NoSecond(no_second(self.variable, f"PostgreSQL {self._words(error)}")) from None
+            raise
+
+    async def _hears(self, connection: Connection) -> bool:
+        try:
+            return await hears(connection, self.dsn, self.notify)
+        except NoAnswerError:
+            raise NoSecond(no_second(self.variable, "it has no answer; has a pooler a single session?")) from None
 
     async def _are_more_than(self, channels: Collection[str]) -> bool:
         """Whether a queue has announced jobs all along that could not be read when listening began."""
@@ -105,12 +172,18 @@ class Listener:
             return False
 
     def _deaf(self) -> str:
-        if self.variable == "DATABASE_URL":
-            why, mend = "DATABASE_URL leads through a pooler", "set DATABASE_DIRECT_URL to PostgreSQL's own address"
-        else:
+        why = "DATABASE_URL leads through a pooler"
+        if self.variable != "DATABASE_URL":
             why = f"{self.variable} leads through a pooler too, or to another database than DATABASE_URL"
-            mend = "set it to PostgreSQL's own address"
-        return f"what is notified does not arrive: {why}; {mend}; {_UNTIL_THEN}"
+        return f"what is notified does not arrive: {why}; {_way_around(self.variable)}; {_UNTIL_THEN}"
+
+    def _cut_again_and_again(self, error: psycopg.Error | UnicodeError) -> str:
+        within = round(self._cuts.at[-1] - self._cuts.at[0])
+        return (
+            f"the connection that listens was cut {len(self._cuts.at)} times within {within} s, at last so: PostgreSQL "
+            f"{self._words(error)}; likely something ends idle or old connections: a pooler, a proxy, "
+            f"idle_session_timeout, a job that ends sessions; {_way_around(self.variable)}; {_UNTIL_THEN}"
+        )
 
     def _words(self, error: psycopg.Error | UnicodeError) -> str:
         if isinstance(error, UnicodeError):
@@ -128,6 +201,19 @@ class Listener:
         if message != self._said:
             self._said = message
             self.report(event, source=Source.QUEUE.value, message=message)
+
+
+def _way_around(variable: str) -> str:
+    what = "it" if variable == "DATABASE_DIRECT_URL" else "DATABASE_DIRECT_URL"
+    return f"set {what} to PostgreSQL's own address"
+
+
+def no_second(variable: str, why: str) -> str:
+    """For a warning: the reading has the one connection that there is."""
+    return (
+        f"to be woken takes a second connection at {variable}, beside the one that reads: {why}; allow 2 "
+        "(ALTER ROLE … CONNECTION LIMIT, ALTER DATABASE … CONNECTION LIMIT, or the pooler's pool_size)"
+    )
 
 
 async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:

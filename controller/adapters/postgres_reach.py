@@ -10,9 +10,9 @@ import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_connection import Connection, Reader, answered_within, connect
-from controller.adapters.postgres_listener import hears
-from controller.adapters.postgres_words import in_words
+from controller.adapters.postgres_connection import Connection, NoAnswerError, Reader, answered_within, connect
+from controller.adapters.postgres_listener import hears, no_second
+from controller.adapters.postgres_words import has_no_room, in_words
 from controller.findings import Finding, error, ok, warning
 from controller.ports import Clock, Source, Unavailable
 
@@ -21,8 +21,10 @@ SELECT current_setting('server_version'), current_user, pg_backend_pid(), extrac
   current_database(), pg_postmaster_start_time(), pg_is_in_recovery()
 """
 _DATABASE = "SELECT current_database(), pg_postmaster_start_time(), pg_is_in_recovery()"
-_OLDEST = 12
+_UNTIL_THEN = "until then the queue is read once each interval"
 _ANSWER_S = 3.0
+_QUIET_S = 6.0
+"""Longer than `run` leaves a connection that listens without a word."""
 
 
 class Database(NamedTuple):
@@ -60,10 +62,6 @@ async def reach(reader: Reader, clock: Clock, timeout_s: float) -> Reach:
     number = str(version).split()[0]
     words = f"{number}, user {user}, database {database.name}; a round trip takes {took * 1000:.1f} ms"
     findings = [ok("PostgreSQL", words)]
-    if int(number.partition(".")[0]) < _OLDEST:
-        findings = [
-            warning("PostgreSQL", f"{words}; older than {_OLDEST}, the oldest that presets are for", "upgrade it")
-        ]
     if database.standby:
         says = "DATABASE_URL leads to a standby: what it shows may be old, and it cannot wake us"
         findings.append(warning("primary", says, "give it the primary's address"))
@@ -76,16 +74,22 @@ async def reach(reader: Reader, clock: Clock, timeout_s: float) -> Reach:
 
 async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | None) -> Finding:
     """Whether a notification arrives at the address that listening would go to. read: what DATABASE_URL leads to."""
-    mend = "set DATABASE_DIRECT_URL to PostgreSQL's own address; until then the queue is read once each interval"
+    mend = f"set DATABASE_DIRECT_URL to PostgreSQL's own address; {_UNTIL_THEN}"
     try:
         connection = await connect(dsn)
     except psycopg.Error as failure:
-        says = f"{variable}: PostgreSQL {in_words(failure, None, 0).replace('DATABASE_URL', variable)}"
-        return error("listening", says, f"mend {variable}")
+        words = f"PostgreSQL {in_words(failure, None, 0).replace('DATABASE_URL', variable)}"
+        if has_no_room(failure):
+            return warning("listening", no_second(variable, words), _UNTIL_THEN)
+        return error("listening", f"{variable}: {words}", f"mend {variable}")
     try:
         if await hears(connection, dsn, queue.notify):
-            return ok("listening", f"what is notified arrives at {variable}")
+            return await _kept(connection, variable)
         there = await _database(connection)
+    except NoAnswerError:
+        return warning(
+            "listening", no_second(variable, "it has no answer; has a pooler a single session?"), _UNTIL_THEN
+        )
     except (psycopg.Error, Unavailable) as failure:
         words = in_words(failure, None, 0) if isinstance(failure, psycopg.Error) else str(failure)
         return warning("listening", f"a notification could not be tried at {variable}: {Source.QUEUE} {words}", mend)
@@ -96,6 +100,22 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | 
         says = f"what is notified does not arrive: {variable} leads to another database than DATABASE_URL ({names})"
         return error("listening", says, f"set {variable} to PostgreSQL's own address of the same database")
     return warning("listening", f"what is notified does not arrive at {variable}: it leads through a pooler", mend)
+
+
+async def _kept(connection: Connection, variable: str) -> Finding:
+    """Whether a connection that listens is left alone for as long as nothing is announced."""
+    began = time.perf_counter()
+    try:
+        async for _ in connection.notifies(timeout=_QUIET_S):
+            pass
+        with answered_within(connection, _ANSWER_S):
+            await connection.execute("SELECT 1")
+    except psycopg.OperationalError as failure:
+        words = in_words(failure, None, 0).replace("DATABASE_URL", variable)
+        says = f"the connection that listens is cut after {time.perf_counter() - began:.1f} s: PostgreSQL {words}"
+        mend = "look for what ends idle connections: a pooler, a proxy, idle_session_timeout, a job that ends sessions"
+        return warning("listening", says, f"{mend}; {_UNTIL_THEN}")
+    return ok("listening", f"what is notified arrives at {variable}")
 
 
 async def _database(connection: Connection) -> Database:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors
 
+from controller.adapters.postgres_connection import TooOldError
 from controller.policy import Queue as QueuePolicy
 
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
@@ -15,7 +18,7 @@ _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.Internal
 
 def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) -> str:
     """The complaint about reading this queue; None where several were read at once."""
-    if queue is not None:
+    if queue is not None and not isinstance(error, TooOldError):
         words = {"table": _of_table, "preset": _of_preset, "sql": _of_query}[queue.kind](error, queue, timeout_s)
         if words is not None:
             return words
@@ -36,8 +39,8 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
             "as Europe/Helsinki",
             errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} {_LOCKED}",
-            errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; "
-            f"CREATE INDEX CONCURRENTLY ON {table} ({queue.columns.status}) would make it quick",
+            errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; `autoscaler doctor` says why, "
+            "and which index would help where it is large",
             errors.InvalidTextRepresentation: f"{brief(error)}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
             errors.UndefinedFunction: f"{brief(error)}; queue.statuses{where} must be of the column's type",
@@ -92,40 +95,92 @@ def brief(error: psycopg.Error) -> str:
     return (error.diag.message_primary or str(error)).split("\n", 1)[0][:200]
 
 
+_NO_ROOM = "has no connection left for us; one is needed here ({})"
+_NO_HOST = "cannot be found: no such host as DATABASE_URL names"
+_NO_ANSWER = "did not answer at the address in DATABASE_URL in time"
+_NO_USER = "does not know the user in DATABASE_URL"
+_NO_DATABASE = "does not have the database that DATABASE_URL names"
+_NO_PASSWORD = "refuses the user or password in DATABASE_URL"  # noqa: S105  # words, and no password
+_START_UP = "refuses a start-up parameter ({}); take it out of DATABASE_URL, or out of PGOPTIONS"
+_BINDING = "cannot be reached with the channel_binding that DATABASE_URL asks for ({}); take it out, or connect by TLS"
+_CERTIFICATE = (
+    "shows a certificate that DATABASE_URL does not trust ({}); name its CA by sslrootcert, or write sslmode=require, "
+    "which does not look at it"
+)
 _CONNECTION_WORDS = {
     "not permitted to log in": "has the user in DATABASE_URL, and does not let it log in (NOLOGIN)",
     "No such file": "has no socket where DATABASE_URL (or its lack of a host) looks for one",
-    "password authentication failed": "refuses the user or password in DATABASE_URL",
+    "no such user": _NO_USER,
+    "no such database": _NO_DATABASE,
+    "password authentication failed": _NO_PASSWORD,
+    "SASL authentication failed": _NO_PASSWORD,
     "no password supplied": "wants a password, and DATABASE_URL has none",
-    "too many clients": "has no connection left; one is needed here",
-    "remaining connection slots": "has no connection left; one is needed here",
-    "too many connections": "has no connection left for this user or database; one is needed here",
-    'role "': "does not know the user in DATABASE_URL",
-    'database "': "does not have the database that DATABASE_URL names",
+    "too many clients": _NO_ROOM,
+    "remaining connection slots": _NO_ROOM,
+    "too many connections": _NO_ROOM,
+    "no more connections allowed": _NO_ROOM,
+    "max clients reached": _NO_ROOM,
+    "max_client_conn": _NO_ROOM,
+    "query_wait_timeout": "is behind a pooler that had no session free in time ({}); raise its pool_size",
+    "startup parameter": _START_UP,
+    "unrecognized configuration parameter": _START_UP,
+    "invalid command-line argument": _START_UP,
+    "permission denied to set parameter": _START_UP,
+    "channel binding": _BINDING,
+    "channel_binding": _BINDING,
+    "certificate verify failed": _CERTIFICATE,
+    "root certificate file": _CERTIFICATE,
+    "server certificate for": _CERTIFICATE,
+    "server does not support SSL": "speaks no TLS, and DATABASE_URL asks for it; write sslmode=prefer, or set TLS up",
+    'role "': _NO_USER,
+    'database "': _NO_DATABASE,
     "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); DATABASE_URL may need ?sslmode=require",
     "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
-    "translate host name": "cannot be found: no such host as DATABASE_URL names",
-    "name resolution": "cannot be found: no such host as DATABASE_URL names",
-    "resolve host": "cannot be found: no such host as DATABASE_URL names",
-    "Name or service not known": "cannot be found: no such host as DATABASE_URL names",
-    "timeout expired": "did not answer at the address in DATABASE_URL in time",
-    "connection timeout": "did not answer at the address in DATABASE_URL in time",
+    "translate host name": _NO_HOST,
+    "name resolution": _NO_HOST,
+    "resolve host": _NO_HOST,
+    "Name or service not known": _NO_HOST,
+    "timeout expired": _NO_ANSWER,
+    "connection timeout": _NO_ANSWER,
     "starting up": "is starting up",
     "shutting down": "is shutting down",
     "recovery mode": "is recovering from a crash",
-    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names",
+    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names ({})",
     "administrator command": "ended the connection (a restart?); it is opened again",
+    "idle-session timeout": "ended the connection because it was idle (idle_session_timeout); it is opened again",
     "no answer within": "did not answer in time; is the network to it down, or has a pooler no connection left?",
-    "SSL": "and DATABASE_URL do not agree on TLS; see its sslmode",
+    "SSL": "and DATABASE_URL do not agree on TLS ({}); see its sslmode",
 }
+_NO_MORE = (
+    *("too many clients", "remaining connection slots", "too many connections", "no more connections allowed"),
+    *("max clients reached", "max_client_conn", "query_wait_timeout"),
+)
+
+
+def has_no_room(error: psycopg.Error) -> bool:
+    """Whether it was turned away only because others, or we ourselves, have all the connections that there may be."""
+    return any(part in str(error) for part in _NO_MORE)
 
 
 def _of_connection(error: psycopg.Error) -> str:
-    """What a failed connection means; libpq says it in words only, and they may quote what must not be shown."""
+    """What a failed connection means; libpq says it in words only, and connect() has masked what they may quote."""
+    if isinstance(error, TooOldError):
+        return str(error)
     text = str(error)
+    own = _own_words(text)
     for part, words in _CONNECTION_WORDS.items():
-        if part in text:
-            return words
+        # Of a statement that was refused, such words say nothing of the start-up.
+        if part in text and not (words is _START_UP and error.diag.message_primary):
+            return words.format(own)
     if error.diag.message_primary:
         return f"{type(error).__name__}: {brief(error)}"
-    return "cannot be connected to, or broke off; look at the host and the options in DATABASE_URL"
+    said = f" ({own})" if own else ""
+    return f"cannot be connected to, or broke off{said}; look at the host and the options in DATABASE_URL"
+
+
+def _own_words(text: str) -> str:
+    """What the server, a pooler or libpq itself says, without the address that psycopg puts in front of it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = next((found[1] for line in lines if (found := re.search(r"(?:FATAL|ERROR|PANIC):\s+(.+)", line))), None)
+    said = marked or (lines[-1].rpartition(" failed: ")[2] if lines else "")
+    return said.strip()[:200]

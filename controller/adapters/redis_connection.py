@@ -6,6 +6,8 @@ be asked for the primary after every failover, and a managed Redis or a Cluster 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 import socket
 import ssl
@@ -23,6 +25,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterCrossSlotError,
     ClusterDownError,
+    InvalidResponse,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -83,20 +86,24 @@ def in_words(error: BaseException) -> str:
     error = _inside(error)
     if isinstance(error, RedisTimeoutError):
         if "connecting" in str(error):
-            return "could not be connected to in time; wrong port, firewall, or TLS on one side only?"
+            return f"could not be connected to in time; wrong port, firewall, or TLS on one side only? {_EITHER_WAY}"
         return "did not answer in time"
     words = next((words for kind, words in _KINDS if isinstance(error, kind)), None)
     if words is not None:
         return words.format(_brief(error))
+    if isinstance(error, InvalidResponse):
+        return _of_another_kind(str(error))
     if isinstance(error, RedisConnectionError):
         return _unreachable(error)
     return _answered(_brief(error))
 
 
+_EITHER_WAY = "(a port with TLS takes rediss://, one without takes redis://)"
 _FULL = "is out of memory; raise maxmemory, or empty it of other things"
 _REPLICA = "is a read-only replica; REDIS_URL must name the primary"
 _CLUSTER = "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"
 _SCRIPTS = "denies the user of REDIS_URL a right that our scripts need; the README's section on Redis lists them"
+_NUMBER = "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15: leave it out, or name another"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (NoPermissionError, "denies the user of REDIS_URL a right ({}); the README's section on Redis lists them"),
     (AuthenticationError, "refuses the user or password of REDIS_URL ({})"),
@@ -130,12 +137,22 @@ _ANSWERS = (
     ("OOM", _FULL),
     ("ACL failure in script", _SCRIPTS),
     ("user executing the script", _SCRIPTS),
+    ("DB index", _NUMBER),
+    ("invalid DB", _NUMBER),
+    ("SELECT is not allowed", "is a node of a Redis Cluster; take the number out of REDIS_URL, and add ?cluster=true"),
 )
 
 
 def _answered(text: str) -> str:
     words = next((words for mark, words in _ANSWERS if mark in text), None)
     return f"{words} ({text})" if words else f"answered with an error: {text}"
+
+
+def _of_another_kind(text: str) -> str:
+    """What answers, but not in Redis' protocol: a TLS alert begins with the bytes 0x15 0x03."""
+    if "\\x15\\x03" in text or "\x15\x03" in text:
+        return "speaks TLS at that port; write rediss:// in the place of redis:// in REDIS_URL"
+    return "does not answer as a Redis does; does REDIS_URL name the port of something else?"
 
 
 def _unreachable(error: BaseException) -> str:
@@ -148,13 +165,43 @@ def _unreachable(error: BaseException) -> str:
                 "give its CA with ssl_ca_certs=PATH in REDIS_URL, and the host name that it is for"
             )
         case ssl.SSLError():
-            return f"speaks no TLS there that we understand ({below.reason}); is it redis:// instead of rediss://?"
+            reason = below.reason or "the connection was closed"
+            return (
+                f"speaks no TLS there that we understand ({reason}); is it redis:// instead of rediss://? "
+                "Then write redis:// in REDIS_URL"
+            )
         case socket.gaierror():
             return "cannot be found: the host in REDIS_URL has no address"
         case FileNotFoundError():
             return "cannot be asked: a file that an ssl_ option of REDIS_URL names is not there"
+    if isinstance(below, ConnectionResetError | BrokenPipeError) or "closed by server" in str(error):
+        return f"closed the connection; a restart, or TLS on one side only? {_EITHER_WAY}"
     return "cannot be reached at the address in REDIS_URL; is it running?"
 
 
 def _brief(error: BaseException) -> str:
     return str(error).split("\n", 1)[0][:160]
+
+
+async def speaks_tls(url: str) -> bool | None:
+    """Whether the port in the address speaks TLS or Redis' plain protocol; None where neither can be told.
+
+    Nothing of the address but host and port is sent, and no certificate is looked at.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "localhost", parts.port or 6379
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    for context in (trusting, None):
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context)
+                try:
+                    if context is not None:
+                        return True
+                    writer.write(b"PING\r\n")
+                    if (await reader.read(1)) in {b"+", b"-"}:
+                        return False
+                finally:
+                    writer.close()
+    return None

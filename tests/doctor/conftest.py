@@ -9,8 +9,15 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from controller.adapters import postgres_reach
 from controller.demo.jobs import create_queue
 from tests.doctor.looking import Patient, policy
+
+
+@pytest.fixture(autouse=True)
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor waits for seconds whether its connection is cut; only tests of that have the time."""
+    monkeypatch.setattr(postgres_reach, "_QUIET_S", 0.05)
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""References in the environment that Railway, a shell or a compose file should have replaced, and did not."""
+
+from __future__ import annotations
+
+import re
+
+_RAILWAY = re.compile(r"(?:\$|^)\{\{\s*([^{}]*?)\s*(?:\}|$)")
+_BRACES = re.compile(r"\$\{([^{}]*)\}")
+_WHOLE = re.compile(r"\$\(?([A-Z_][A-Z0-9_]*)\)?")
+_SEPARATORS = re.compile(r"[:/@?&=,\s]+")
+_SAFE_REFERENCE = re.compile(r"(?:[A-Za-z0-9][\w .-]{0,60}\.)?[A-Z_][A-Z0-9_]{0,60}")
+_SAFE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,60}")
+
+
+def unresolved(value: str) -> str | None:
+    """What is wrong with a variable whose value still holds a reference, and the fix; None where it holds none.
+
+    What stands inside a reference is only shown where it looks like a name: a password may hold braces too. A bare
+    $NAME counts where it is the whole value, or a whole part of an address.
+    """
+    if railway := _RAILWAY.search(value):
+        name = f" ${{{{{railway[1]}}}}}" if _SAFE_REFERENCE.fullmatch(railway[1]) else ""
+        return (
+            f"holds the reference{name}, which Railway did not replace; write it as ${{{{SERVICE.VARIABLE}}}} under "
+            "Variables in the dashboard, with the service's exact name, and look whether that service is in the same "
+            "project and environment and has that variable"
+        )
+    if braces := _BRACES.search(value):
+        return _by_nobody(f"${{{braces[1]}}}" if _SAFE_NAME.fullmatch(braces[1]) else "a reference ${…}")
+    for part in _SEPARATORS.split(value):
+        if whole := _WHOLE.fullmatch(part):
+            return _by_nobody(f"${whole[1]}")
+    return None
+
+
+def _by_nobody(reference: str) -> str:
+    return (
+        f"holds {reference}, which nothing has replaced; write the value itself, or on Railway "
+        "${{SERVICE.VARIABLE}} (a $ that belongs to a password in an address is written %24)"
+    )
