@@ -145,7 +145,7 @@ def _is_torn(parts: _Parts) -> bool:
         return False
     port = re.sub(r"\[[^]]*\]", "", parts.hosts).partition(":")[2]
     names = [name for name, _, _ in _pairs(parts.query)]
-    return (parts.user is None and not re.fullmatch("[0-9,:]*", port)) or not all(map(_is_known, names))
+    return (parts.user is None and not re.fullmatch("[0-9,:]*", port)) or not all(map(_is_listed, names))
 
 
 def _pairs(query: str) -> list[tuple[str, str, str]]:
@@ -153,9 +153,10 @@ def _pairs(query: str) -> list[tuple[str, str, str]]:
     return [(unquote(name), equals, value) for name, equals, value in found]
 
 
-def _is_known(name: str) -> bool:
+def _is_listed(name: str) -> bool:
     is_schema = plain(name) == _SCHEMA or plain(name) in _SEARCH_PATHS
-    return name in _libpq_keywords() or name in _RENAMED or is_schema or is_of_another_client(name)
+    is_libpq_s = name in _libpq_keywords() or name in _RENAMED
+    return is_libpq_s or is_schema or is_of_another_client(name, by_prefix=False)
 
 
 def _libpq_keywords() -> frozenset[str]:
@@ -168,7 +169,8 @@ def _libpq_keywords() -> frozenset[str]:
 class _Reading:
     """One address, while its parameters are gone through.
 
-    kept: what libpq is given, as it was written. others, ours: names that are without effect.
+    kept: what libpq is given, as it was written. others, ours: names that are without effect. hides: a name that is not
+    known may be a piece of a password.
     """
 
     kept: list[tuple[str, str]] = field(default_factory=list)
@@ -177,6 +179,7 @@ class _Reading:
     ours: list[str] = field(default_factory=list)
     tls: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    hides: bool = False
 
     def take(self, name: str, raw: str, value: str) -> None:
         if plain(name) == _SCHEMA:
@@ -196,7 +199,7 @@ class _Reading:
         elif is_of_another_client(name):
             self.others.append(name)
         else:
-            self.problems.append(_unknown(name))
+            self.problems.append(_unknown(name, hides=self.hides))
 
     def _schemas(self, names: Sequence[str]) -> None:
         self.schemas = tuple(filter(None, names))
@@ -244,11 +247,11 @@ def _mode_of_ssl(value: str) -> str:
     return "disable" if value in {"false", "0", "no", "off", "f"} else value
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, *, hides: bool) -> str:
     known = {plain(one): one for one in (*NAMES, *sorted(_libpq_keywords()), _SCHEMA)}
     near = difflib.get_close_matches(plain(name), known, n=1, cutoff=0.75)
     meant = _MEANT.get(name.lower()) or (known[near[0]] if near else None)
-    shown = f"the parameter {name}" if SHOWABLE.fullmatch(name) else "a parameter"
+    shown = f"the parameter {name}" if SHOWABLE.fullmatch(name) and not hides else "a parameter"
     mend = f"did you mean {meant}?" if meant else "take it out"
     return f"is not a PostgreSQL address: it has {shown}, which no client knows; {mend}"
 
@@ -259,6 +262,8 @@ def _address(written: str, parts: _Parts | None) -> Address:
     pairs = _pairs(parts.query) if parts else _keywords_and_values(written)
     for name, equals, raw in pairs:
         if equals:
+            # What follows a password without quotes may be the rest of one that has a space in it.
+            reading.hides = not parts and "password" in dict(reading.kept)
             reading.take(name, raw, unquote(raw) if parts else raw)
         else:
             reading.problems.append("has a parameter without a value; write NAME=VALUE, joined by &")

@@ -59,5 +59,5 @@ _ALL = frozenset(plain(name) for names in _BY_CLIENT.values() for name in names.
 NAMES = tuple(name for names in _BY_CLIENT.values() for name in names.split())
 
 
-def is_of_another_client(name: str) -> bool:
-    return plain(name) in _ALL or name.lower().startswith(_BY_PREFIX)
+def is_of_another_client(name: str, *, by_prefix: bool = True) -> bool:
+    return plain(name) in _ALL or (by_prefix and name.lower().startswith(_BY_PREFIX))

@@ -1,4 +1,4 @@
-"""A pgbouncer in transaction mode, in front of the tests' PostgreSQL; `python -m tests.pooler FOLDER` gets one.
+"""A pgbouncer, in transaction mode unless asked for another, in front of the tests' PostgreSQL; `python -m tests.pooler FOLDER` gets one.
 
 Debian's package and the libraries that are missing here are unpacked into the virtual environment; nothing is
 installed, and no root is needed. Where that cannot be, the tests of a pooler are skipped.
@@ -40,7 +40,7 @@ def find_pgbouncer() -> Path | None:
 
 
 @contextmanager
-def pooler(servers: Servers, *, sessions: int) -> Iterator[int]:
+def pooler(servers: Servers, *, sessions: int, mode: str = "transaction") -> Iterator[int]:
     """The port of a pgbouncer with so many sessions for each database; it may be asked for any of them."""
     program = find_pgbouncer()
     if program is None:
@@ -58,7 +58,7 @@ listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {sessions}
 """
     )

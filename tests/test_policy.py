@@ -361,6 +361,30 @@ def test_two_workers_that_would_overwrite_each_other_s_share_are_refused() -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("RAILWAY_WORKER_SERVICE_ID", "${{worker.RAILWAY_SERVICE_ID}}", "which Railway did not replace"),
+        ("POLL_INTERVAL_MS", "${{shared.POLL}}", "which Railway did not replace"),
+        ("MAX_WORKERS", "${WORKERS}", "holds ${WORKERS}, which nothing has replaced"),
+        ("MAX_WORKERS", "$WORKERS", "holds $WORKERS, which nothing has replaced"),
+    ],
+)
+def test_a_variable_that_still_holds_a_reference_is_said_at_each_place_that_reads_it_and_nothing_follows_from_it(
+    name: str, value: str, words: str
+) -> None:
+    problems = refused(SHIPPED, **{name: value})
+    assert len(problems) == SHIPPED.count(f"${{{name}")
+    for problem in problems:
+        assert f"{name} holds " in problem
+        assert words in problem
+
+
+def test_a_reference_of_railway_s_in_the_file_itself_is_told_where_it_belongs() -> None:
+    (problem,) = refused(worker().replace("service: svc", 'service: "${{worker.RAILWAY_SERVICE_ID}}"'))
+    assert "a reference of Railway's belongs into a variable" in problem
+
+
 def test_a_bad_variable_is_named_with_its_value() -> None:
     (problem,) = refused(SHIPPED, POLL_INTERVAL_MS="soon")
     assert "interval: 'soonms' is not a duration" in problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.policy_text import ConfigurationError
-from controller.settings import load_settings
+from controller.settings import load_database, load_settings
 
 RIGHT = {
     "RAILWAY_API_TOKEN": "t0ken-of-the-account",
@@ -129,6 +129,62 @@ def test_a_query_string_is_kept_and_added_where_there_is_none() -> None:
 
     assert url("http://x/graphql?a=b") == "http://x/graphql?a=b"
     assert url("http://x/graphql") == "http://x/graphql?source=worker-autoscaler"
+
+
+def test_an_address_for_another_client_is_used_without_what_libpq_does_not_know() -> None:
+    written = f"{RIGHT['DATABASE_URL']}?schema=app&connection_limit=5&pgbouncer=true&sslmode=no-verify"
+    settings = load_settings({**RIGHT, "DATABASE_URL": written, "DATABASE_DIRECT_URL": f"{written}&pool_timeout=3"})
+    used = f"{RIGHT['DATABASE_URL']}?sslmode=require"
+    assert settings.database_url.get_secret_value() == used
+    assert settings.database_direct_url is not None
+    assert settings.database_direct_url.get_secret_value() == used
+    assert settings.search_path == '"app"'
+    assert [str(note) for note in settings.notes] == [
+        "DATABASE_URL: connection_limit: for other clients, without effect here",
+        "DATABASE_DIRECT_URL: connection_limit, pool_timeout: for other clients, without effect here",
+    ]
+    assert {written, used, "hunter2"} <= set(settings.secrets)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID", "DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL"),
+        *("RAILWAY_API_TOKEN", "RAILWAY_API_URL", "PORT", "LOG_FORMAT", "REDIS_KEY_PREFIX", "LEASE_TTL_MS"),
+    ],
+)
+@pytest.mark.parametrize("value", ["${{Other.NAME}}", "${NAME}", "$NAME"])
+def test_a_reference_that_nothing_replaced_is_said_once_in_whichever_variable_it_stands(name: str, value: str) -> None:
+    (problem,) = refused(**{name: value})
+    assert problem.startswith(f"{name}: holds ")
+    assert ("Railway did not replace" if "{{" in value else "nothing has replaced") in problem
+
+
+def test_all_that_was_not_replaced_is_said_at_once() -> None:
+    problems = refused(DATABASE_URL="${{Postgres.DATABASE_URL}}", REDIS_URL="${{Redis.REDIS_URL}}", PORT="http")
+    assert [problem.partition(":")[0] for problem in problems] == ["DATABASE_URL", "REDIS_URL", "PORT"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('"postgresql://u:hunter2@h/d"', "DATABASE_URL: stands in quotation marks"),
+        ("DATABASE_URL=postgresql://u:hunter2@h/d", "DATABASE_URL: begins with its own name; take DATABASE_URL= out"),
+    ],
+)
+def test_what_was_pasted_with_too_much_around_it_is_said(value: str, words: str) -> None:
+    (problem,) = refused(DATABASE_URL=value)
+    assert problem.startswith(words)
+    assert "hunter2" not in problem
+
+
+def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_way() -> None:
+    address = load_database({"DATABASE_URL": f"{RIGHT['DATABASE_URL']}?schema=app&pool_timeout=3"}, why="…")
+    assert (address.url, address.search_path) == (RIGHT["DATABASE_URL"], '"app"')
+    with pytest.raises(ConfigurationError, match="DATABASE_URL: is not set; it is for this"):
+        load_database({}, why="it is for this")
+    with pytest.raises(ConfigurationError, match=r"take out \+asyncpg"):
+        load_database({"DATABASE_URL": "postgresql+asyncpg://u:hunter2@h/d"}, why="…")
 
 
 def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:

@@ -38,6 +38,11 @@ JOIN types t ON t.named = a.atttypid AND t.typtype <> 'd'
 LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
 """
 
+_ELSEWHERE = """
+SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = {name} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1 LIMIT 5
+"""
+
 
 class Kind(StrEnum):
     """What a column holds, as far as a reading has to know."""
@@ -94,6 +99,11 @@ class Shape(NamedTuple):
     def is_stored(self) -> bool:
         """Whether it has rows of its own in this server, so that blocks of it can be sampled."""
         return self.kind in {"r", "p", "m"}
+
+
+async def schemas_with(table: str, ask: Ask) -> list[str]:
+    """Where there is a table of that name, whether the search path leads there or not."""
+    return [schema for (schema,) in await ask(sql.SQL(_ELSEWHERE).format(name=sql.Literal(table)))]
 
 
 async def shape_of(table: sql.Identifier, ask: Ask) -> Shape | None:

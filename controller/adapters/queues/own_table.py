@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import errors, sql
 
-from controller.adapters.queues.columns import UTC, Ask, Column, Kind, Shape, TimeSql, shape_of
+from controller.adapters.queues.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
 from controller.adapters.queues.form import Form, Place
 from controller.adapters.queues.statuses import BY_PAGES_SINCE, castable
 from controller.adapters.queues.zones import (
@@ -248,6 +248,8 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
     shape = await shape_of(name, ask)
     if shape is None:
         mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
+        if elsewhere := await schemas_with(split_name(queue.table)[1], ask):
+            mend = f"schema {' and '.join(elsewhere)} has one: {mend}"
         raise Unavailable(Source.QUEUE, f"there is no table {name.as_string()} that this user can see; {mend}")
     _check_statuses(queue, shape)
     table = OwnTable(queue, shape, chosen_times(queue, shape.columns))

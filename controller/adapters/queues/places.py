@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from controller.adapters.queues.columns import schemas_with
 from controller.adapters.queues.form import Form, Place
 from controller.adapters.queues.own_table import OwnTable, own_table
 from controller.adapters.queues.preset import Preset, load, names
@@ -25,10 +26,6 @@ _LABELS = """
 SELECT t.name, a.attname, e.enumlabel FROM (VALUES {tables}) AS t(name, oid)
 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_enum e ON e.enumtypid = a.atttypid
-"""
-_ELSEWHERE = """
-SELECT DISTINCT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = {name} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1 LIMIT 5
 """
 
 Ask = Callable[[sql.Composed], Awaitable[Sequence[tuple[Any, ...]]]]
@@ -194,8 +191,7 @@ async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: s
     short = next(iter(tables))
     if short not in found.columns:
         words = f"there is no table {tables[short].as_string()} of preset {preset.name} that this user can see; "
-        elsewhere = [row[0] for row in await ask(sql.SQL(_ELSEWHERE).format(name=sql.Literal(bare)))]
-        if elsewhere:
+        if elsewhere := await schemas_with(bare, ask):
             return f"{words}schema {' and '.join(elsewhere)} has one: set queue.schema"
         if preset.needs_queues:
             return f"{words}set queue.queues to names that there are"
