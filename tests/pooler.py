@@ -1,4 +1,4 @@
-"""A pgbouncer, in transaction mode unless asked for another, in front of the tests' PostgreSQL; `python -m tests.pooler FOLDER` gets one.
+"""A pgbouncer in front of the tests' PostgreSQL; `python -m tests.pooler FOLDER` gets one.
 
 Debian's package and the libraries that are missing here are unpacked into the virtual environment; nothing is
 installed, and no root is needed. Where that cannot be, the tests of a pooler are skipped.

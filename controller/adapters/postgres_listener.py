@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import LiteralString
 
@@ -139,12 +140,13 @@ class Listener:
                 held_s = asyncio.get_running_loop().time() - since
                 if self._cuts.said and self._cuts.are_over(held_s):
                     self._cuts = _Cuts()
-                    listens = f"{listens}; the connection was not cut any more for {held_s:.0f} s"
-                if not self._cuts.said:
+                    self._say("listening", listens, f"; the connection was not cut any more for {held_s:.0f} s")
+                elif not self._cuts.said:
                     self._say("listening", listens)
-                async for _ in connection.notifies(timeout=_ALIVE_S):
-                    self.wake()
-                await _say_to(connection, "SELECT 1")
+                with with_last_words(connection):
+                    async for _ in connection.notifies(timeout=_ALIVE_S):
+                        self.wake()
+                    await _say_to(connection, "SELECT 1")
                 if await self._are_more_than(channels):
                     return
         finally:
@@ -196,11 +198,33 @@ class Listener:
                 return
             await asyncio.sleep(_LOOK_S)
 
-    def _say(self, event: str, message: str) -> None:
-        """Once, as long as nothing else has become true."""
+    def _say(self, event: str, message: str, detail: str = "") -> None:
+        """Once, as long as nothing else has become true; another detail is no news."""
         if message != self._said:
             self._said = message
-            self.report(event, source=Source.QUEUE.value, message=message)
+            self.report(event, source=Source.QUEUE.value, message=f"{message}{detail}")
+
+
+@contextlib.contextmanager
+def with_last_words(connection: Connection) -> Iterator[None]:
+    """An idle connection that a server ends says why in a notice, and only then that it is closed."""
+    said: list[str] = []
+
+    def keep(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized in {"FATAL", "PANIC"}:
+            said.append(diagnostic.message_primary or "")
+
+    connection.add_notice_handler(keep)
+    try:
+        yield
+    except NoAnswerError:
+        raise
+    except psycopg.OperationalError as error:
+        if said:
+            raise psycopg.OperationalError(f"FATAL:  {said[-1]}") from error
+        raise
+    finally:
+        connection.remove_notice_handler(keep)
 
 
 def _way_around(variable: str) -> str:

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_connection import Connection, NoAnswerError, Reader, answered_within, connect
-from controller.adapters.postgres_listener import hears, no_second
+from controller.adapters.postgres_listener import hears, no_second, with_last_words
 from controller.adapters.postgres_words import has_no_room, in_words
 from controller.findings import Finding, error, ok, warning
 from controller.ports import Clock, Source, Unavailable
@@ -106,10 +106,11 @@ async def _kept(connection: Connection, variable: str) -> Finding:
     """Whether a connection that listens is left alone for as long as nothing is announced."""
     began = time.perf_counter()
     try:
-        async for _ in connection.notifies(timeout=_QUIET_S):
-            pass
-        with answered_within(connection, _ANSWER_S):
-            await connection.execute("SELECT 1")
+        with with_last_words(connection):
+            async for _ in connection.notifies(timeout=_QUIET_S):
+                pass
+            with answered_within(connection, _ANSWER_S):
+                await connection.execute("SELECT 1")
     except psycopg.OperationalError as failure:
         words = in_words(failure, None, 0).replace("DATABASE_URL", variable)
         says = f"the connection that listens is cut after {time.perf_counter() - began:.1f} s: PostgreSQL {words}"

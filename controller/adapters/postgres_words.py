@@ -182,5 +182,6 @@ def _own_words(text: str) -> str:
     """What the server, a pooler or libpq itself says, without the address that psycopg puts in front of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     marked = next((found[1] for line in lines if (found := re.search(r"(?:FATAL|ERROR|PANIC):\s+(.+)", line))), None)
-    said = marked or (lines[-1].rpartition(" failed: ")[2] if lines else "")
+    tried = [line for line in lines if " failed: " in line] or lines[:1]
+    said = marked or (tried[-1].rpartition(" failed: ")[2] if tried else "")
     return said.strip()[:200]

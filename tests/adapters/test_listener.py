@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from controller.model import QueueDepth
 from controller.policy import Queue
 from controller.ports import Unavailable
 from tests.faults.proxy import Link, Mode
-from tests.listening import CHANNEL, end_sessions, listening, sessions_become
+from tests.listening import CHANNEL, Ear, end_sessions, listening, sessions_become
 from tests.patience import in_time, until
 from tests.processes import QUICK, running
 from tests.queues.scenario import SCHEMAS
@@ -233,6 +234,76 @@ async def test_an_address_that_nobody_answers_at_is_said_once_and_tried_again(
             await link.heal()
             await ear.until(lambda: ear.begun == 1)
             assert ear.events == ["wake_unavailable", "listening"]
+
+
+# --- links that are cut again and again ---
+
+
+async def cut(admin: Connection, ear: Ear) -> None:
+    """Once, as soon as it listens again."""
+    times = ear.begun
+    while not await end_sessions(admin):
+        await asyncio.sleep(0.02)
+    await ear.until(lambda: ear.begun > times, 30)
+
+
+async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_its_end(
+    admin: Connection, database_url: str, queue: PostgresQueue, hurry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_listener, "_HOLDS_S", 2.0)
+    async with listening(database_url, queue, variable="DATABASE_DIRECT_URL") as ear:
+        await ear.until(lambda: ear.begun == 1, 30)
+        for _ in range(postgres_listener._CUTS - 1):
+            await cut(admin, ear)
+        assert ear.events == ["listening"], "a cut or two are no news"
+        for _ in range(6):
+            await cut(admin, ear)
+        assert ear.events == ["listening", "wake_unavailable"]
+        said = ear.said[-1][1]
+        assert said.startswith("the connection that listens was cut 3 times within ")
+        assert "PostgreSQL ended the connection" in said
+        assert "likely something ends idle or old connections: a pooler, a proxy, idle_session_timeout" in said
+        assert "set it to PostgreSQL's own address; until then the queue is read once each interval" in said
+        await enqueue(admin, 1)
+        await ear.until(lambda: ear.woken > 0, 30)  # between two cuts it listens all the same
+        await ear.until(lambda: len(ear.said) == 3, 60)
+        event, said = ear.said[-1]
+        assert event == "listening"
+        assert re.search(r"announced on new_generation_job; the connection was not cut any more for \d+ s", said)
+        for _ in range(postgres_listener._CUTS):
+            await cut(admin, ear)
+        assert ear.events == ["listening", "wake_unavailable"] * 2, "and what begins anew is said anew"
+
+
+async def test_a_link_that_is_cut_and_refused_by_turns_is_said_once(
+    admin: Connection, database_url: str, queue: PostgresQueue, hurry: None
+) -> None:
+    async with link_to(database_url) as (link, address), listening(address, queue) as ear:
+        await ear.until(lambda: ear.begun == 1, 30)
+        for _ in range(8):
+            times = ear.begun
+            await link.disturb(Mode.REFUSE)
+            await asyncio.sleep(0.1)
+            await link.heal()
+            await ear.until(lambda times=times: ear.begun > times, 30)  # type: ignore[misc]
+        assert len([message for _, message in ear.said if "was cut 3 times" in message]) == 1
+        assert len(ear.said) <= 6
+        before = len(ear.said)
+        for _ in range(4):
+            times = ear.begun
+            link.cut()
+            await ear.until(lambda times=times: ear.begun > times, 30)  # type: ignore[misc]
+        assert len(ear.said) == before
+
+
+@pytest.mark.parametrize(
+    ("at", "held_s", "over"),
+    [([0, 7, 14], 29, False), ([0, 7, 14], 31, True), ([0, 200, 400], 599, False), ([0, 200, 400], 601, True)],
+)
+def test_cuts_count_as_over_when_the_connection_has_held_for_longer_than_they_ever_let_it(
+    at: list[float], held_s: float, *, over: bool
+) -> None:
+    assert postgres_listener._Cuts(at).are_over(held_s) is over
 
 
 # --- how many connections ---

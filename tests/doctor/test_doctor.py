@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import ssl
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from controller.adapters import postgres_listener
+from controller.adapters import postgres_listener, postgres_reach
 from controller.configuration import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
@@ -212,3 +216,43 @@ def test_a_report_is_read_from_left_to_right_with_what_mends_it_below() -> None:
         "1 ok, 1 warning, 1 error",
     ]
     assert as_object(report)["well"] is False
+
+
+async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_reach, "_QUIET_S", 6.0)
+    address = urlsplit(scene.environment["DATABASE_URL"])
+    name = address.path[1:]
+    await scene.queue.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '1s'".encode())
+    found = (await findings(scene))["listening"]
+    await scene.queue.execute(f"ALTER DATABASE {name} RESET idle_session_timeout".encode())
+    assert found.level is Level.WARNING
+    assert re.match(
+        r"the connection that listens is cut after 1\.\d s: PostgreSQL ended the connection because", found.says
+    )
+    assert "look for what ends idle connections" in found.mend
+
+
+async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(scene: Scene, tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
+    files = ["-out", str(certificate), "-keyout", str(certificate.with_name("key.pem"))]
+    await asyncio.to_thread(subprocess.run, [*command.split(), *files], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+
+    async def nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.close()
+
+    async with await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        found = (await findings(scene, REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}"))["Redis"]
+    assert (found.level, found.mend) == (
+        Level.ERROR,
+        "that port speaks TLS: write rediss:// in the place of redis:// in REDIS_URL",
+    )
+    plain = scene.environment["REDIS_URL"]
+    found = (await findings(scene, REDIS_URL=plain.replace("redis://", "rediss://")))["Redis"]
+    assert found.mend == "that port speaks no TLS: write redis:// in the place of rediss:// in REDIS_URL"
+    found = (await findings(scene, REDIS_URL=plain.rpartition("/")[0] + "/99"))["Redis"]
+    assert "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15" in found.says
