@@ -22,6 +22,7 @@ from controller.adapters.railway.client import RailwayClient
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.adapters.redis_checks import warned
 from controller.adapters.redis_connection import connect
+from controller.adapters.redis_said import Said, leave
 from controller.board import Board
 from controller.configuration import Configuration
 from controller.cycle import Cycle, Outcome
@@ -246,6 +247,16 @@ async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
     queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
+    key = Keys(settings.key_prefix, settings.environment_id).listening
+    leaving: set[asyncio.Task[None]] = set()
+
+    def report(event: str, /, **fields: object) -> None:
+        controller.log.event(event, **fields)
+        if not controller.way.dry_run:
+            said = Said(event, str(fields.get("message")), controller.world.clock.wall())
+            leaving.add(task := asyncio.create_task(leave(settings.redis_url.get_secret_value(), key, said)))
+            task.add_done_callback(leaving.discard)
+
     await Listener(
         (direct or settings.database_url).get_secret_value(),
         "DATABASE_DIRECT_URL" if direct else "DATABASE_URL",
@@ -254,7 +265,7 @@ async def _listen(controller: Controller, settings: Settings) -> None:
         begun=controller.runner.wake,
         wake=controller.runner.wake,
         notify=controller.queue.notify,
-        report=controller.log.event,
+        report=report,
     ).run()
 
 

@@ -20,8 +20,10 @@ from controller.adapters.redis_checks import clock_ahead, endangered
 from controller.adapters.redis_connection import FAULTS, speaks_tls
 from controller.adapters.redis_connection import connect as connect_redis
 from controller.adapters.redis_connection import in_words as redis_words
+from controller.adapters.redis_said import left
 from controller.app import Controller, Way, opened
 from controller.configuration import Configuration
+from controller.cycle import iso
 from controller.findings import Finding, Level, error, ok, warning
 from controller.policy import WorkerPolicy
 from controller.ports import Unavailable
@@ -134,13 +136,18 @@ async def _redis(configuration: Configuration, controller: Controller, report: R
     try:
         async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
             offset = await clock_ahead(client, clock)
-            found = await endangered(client, Keys(settings.key_prefix, settings.environment_id))
+            keys = Keys(settings.key_prefix, settings.environment_id)
+            found, said = await endangered(client, keys), await left(client, keys.listening)
     except (*FAULTS, TimeoutError) as failure:
         words = (
             "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
         )
         report.everywhere.append(error("Redis", f"Redis {words}", await _redis_mend(url)))
         return
+    if said is not None and said.event == "wake_unavailable":
+        report.everywhere.append(
+            warning("listening", f"the controller that leads said at {iso(said.at)}: {said.message}")
+        )
     if offset is not None:
         ahead["Redis"] = offset
     report.everywhere += found or [ok("Redis", "saves its data, evicts none of it, and lets us do what we need")]

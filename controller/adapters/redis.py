@@ -8,6 +8,7 @@ All keys of ours stand under one prefix with one hash tag, so that a script touc
     {<prefix>:<environment>}:worker:<name>      a hash: stamps, the open intent, the agreed count
     {<prefix>:<environment>}:past:<name>        a sorted set: recommendations within the stabilization window
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
+    {<prefix>:<environment>}:listening          what was last said of being woken, for doctor
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Keys:
         self.epoch = f"{self._tag}:epoch"
         self.leader = f"{self._tag}:leader"
         self.cycles = f"{self._tag}:cycles"
+        self.listening = f"{self._tag}:listening"
 
     def worker(self, name: str) -> str:
         return f"{self._tag}:worker:{name}"

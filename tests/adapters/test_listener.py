@@ -12,15 +12,18 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.adapters import postgres_connection, postgres_listener
+from controller.adapters import postgres_connection, postgres_listener, postgres_reach
 from controller.adapters.postgres import PostgresQueue
+from controller.configuration import configure
 from controller.demo.jobs import create_queue, enqueue
 from controller.demo.server_host import free_ports
+from controller.doctor import examine
+from controller.findings import Level
 from controller.model import QueueDepth
 from controller.policy import Queue
 from controller.ports import Unavailable
 from tests.faults.proxy import Link, Mode
-from tests.listening import CHANNEL, Ear, end_sessions, listening, sessions_become
+from tests.listening import CHANNEL, OURS, Ear, end_sessions, listening, sessions_become
 from tests.patience import in_time, until
 from tests.processes import QUICK, running
 from tests.queues.scenario import SCHEMAS
@@ -304,6 +307,29 @@ def test_cuts_count_as_over_when_the_connection_has_held_for_longer_than_they_ev
     at: list[float], held_s: float, *, over: bool
 ) -> None:
     assert postgres_listener._Cuts(at).are_over(held_s) is over
+
+
+async def test_what_the_leader_said_of_being_cut_is_seen_by_doctor_until_it_listens_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said_to_doctor() -> list[str]:
+        report = await examine(configure(scene.policy, scene.environment))
+        return [one.says for one in report.everywhere if one.about == "listening" and one.level is Level.WARNING]
+
+    monkeypatch.setattr(postgres_reach, "_QUIET_S", 0.05)
+    async with running(scene, **QUICK) as controller:
+        await controller.until(event="listening")
+        assert await said_to_doctor() == []
+        cuts = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND " + OURS
+        while not [line for line in controller.lines if line["event"] == "wake_unavailable"]:
+            await scene.queue.execute(cuts.encode())
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(30):
+            while not (said := await said_to_doctor()):
+                await asyncio.sleep(0.05)
+    assert re.match(
+        r"the controller that leads said at 20\d\d-.*Z: the connection that listens was cut 3 times", said[0]
+    )
 
 
 # --- how many connections ---
