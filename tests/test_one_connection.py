@@ -101,10 +101,10 @@ async def test_a_second_connection_that_is_allowed_later_is_listened_on(
     with one_connection(servers, scene.environment["DATABASE_URL"], "the role") as url:
         queue = PostgresQueue(url, timeout_s=2.0)
         async with listening(url, queue, queues=[Queue(table="generation_job", wake_on=CHANNEL)]) as ear:
-            await ear.until(lambda: bool(ear.said), 30)
+            await ear.until(lambda: bool(ear.said))
             await asyncio.sleep(1.5)  # time for more attempts, which say the same
             assert ear.events == ["wake_unavailable"]
             await scene.queue.execute("ALTER ROLE single CONNECTION LIMIT 2")
-            await ear.until(lambda: ear.begun == 1, 30)
+            await ear.until(lambda: ear.begun == 1)
             assert ear.events == ["wake_unavailable", "listening"]
         await queue.close()

@@ -42,7 +42,7 @@ async def connect(dsn: str) -> Connection:
     """A connection to a server that is new enough.
 
     Raises:
-        psycopg.OperationalError: with the words of libpq or the server, and no password in them.
+        psycopg.Error: with the words of libpq or the server, and no password in them.
     """
     try:
         connection = await AsyncConnection.connect(
@@ -60,7 +60,7 @@ async def connect(dsn: str) -> Connection:
             keepalives_count=3,
             tcp_user_timeout=5000,
         )
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:
         raise type(error)(_masked(str(error), dsn)) from None
     version = connection.info.server_version
     if 0 < version < OLDEST * 10_000:
@@ -75,7 +75,7 @@ def _masked(words: str, dsn: str) -> str:
     try:
         info = conninfo_to_dict(dsn)
     except ProgrammingError:
-        return "it is no address"
+        return "it is no address of a PostgreSQL"
     secrets = [dsn, *(str(info[name]) for name in _SECRETS if info.get(name)), os.environ.get("PGPASSWORD", "")]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         words = words.replace(secret, "•••")

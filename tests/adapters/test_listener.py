@@ -247,7 +247,7 @@ async def cut(admin: Connection, ear: Ear) -> None:
     times = ear.begun
     while not await end_sessions(admin):
         await asyncio.sleep(0.02)
-    await ear.until(lambda: ear.begun > times, 30)
+    await ear.until(lambda: ear.begun > times)
 
 
 async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_its_end(
@@ -255,7 +255,7 @@ async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_i
 ) -> None:
     monkeypatch.setattr(postgres_listener, "_HOLDS_S", 2.0)
     async with listening(database_url, queue, variable="DATABASE_DIRECT_URL") as ear:
-        await ear.until(lambda: ear.begun == 1, 30)
+        await ear.until(lambda: ear.begun == 1)
         for _ in range(postgres_listener._CUTS - 1):
             await cut(admin, ear)
         assert ear.events == ["listening"], "a cut or two are no news"
@@ -268,8 +268,8 @@ async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_i
         assert "likely something ends idle or old connections: a pooler, a proxy, idle_session_timeout" in said
         assert "set it to PostgreSQL's own address; until then the queue is read once each interval" in said
         await enqueue(admin, 1)
-        await ear.until(lambda: ear.woken > 0, 30)  # between two cuts it listens all the same
-        await ear.until(lambda: len(ear.said) == 3, 60)
+        await ear.until(lambda: ear.woken > 0)  # between two cuts it listens all the same
+        await ear.until(lambda: len(ear.said) == 3)
         event, said = ear.said[-1]
         assert event == "listening"
         assert re.search(r"announced on new_generation_job; the connection was not cut any more for \d+ s", said)
@@ -282,20 +282,20 @@ async def test_a_link_that_is_cut_and_refused_by_turns_is_said_once(
     admin: Connection, database_url: str, queue: PostgresQueue, hurry: None
 ) -> None:
     async with link_to(database_url) as (link, address), listening(address, queue) as ear:
-        await ear.until(lambda: ear.begun == 1, 30)
+        await ear.until(lambda: ear.begun == 1)
         for _ in range(8):
             times = ear.begun
             await link.disturb(Mode.REFUSE)
             await asyncio.sleep(0.1)
             await link.heal()
-            await ear.until(lambda times=times: ear.begun > times, 30)  # type: ignore[misc]
+            await ear.until(lambda times=times: ear.begun > times)  # type: ignore[misc]
         assert len([message for _, message in ear.said if "was cut 3 times" in message]) == 1
         assert len(ear.said) <= 6
         before = len(ear.said)
         for _ in range(4):
             times = ear.begun
             link.cut()
-            await ear.until(lambda times=times: ear.begun > times, 30)  # type: ignore[misc]
+            await ear.until(lambda times=times: ear.begun > times)  # type: ignore[misc]
         assert len(ear.said) == before
 
 
@@ -324,9 +324,7 @@ async def test_what_the_leader_said_of_being_cut_is_seen_by_doctor_until_it_list
         while not [line for line in controller.lines if line["event"] == "wake_unavailable"]:
             await scene.queue.execute(cuts.encode())
             await asyncio.sleep(0.05)
-        async with asyncio.timeout(30):
-            while not (said := await said_to_doctor()):
-                await asyncio.sleep(0.05)
+        said = await until(said_to_doctor, "doctor's word of it")
     assert re.match(
         r"the controller that leads said at 20\d\d-.*Z: the connection that listens was cut 3 times", said[0]
     )

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.adapters.postgres import PostgresQueue, service_times
+from controller.adapters.postgres import PostgresQueue, known_of
 from controller.adapters.postgres_jobs import read_jobs
 from controller.addresses_postgres import database_address
 from controller.configuration import configure
@@ -96,9 +96,9 @@ async def test_jobs_and_service_times_of_a_person_s_commands_are_read_there_too(
     admin: Connection, database_url: str
 ) -> None:
     url, search_path = named(database_url, "My%20App")
-    (measured,) = (await service_times(url, {"w": OWN}, search_path=search_path)).values()
-    assert measured is not None
-    assert measured.mean_s == pytest.approx(7)
+    (known,) = (await known_of(url, {"w": OWN}, search_path=search_path)).values()
+    assert known.service is not None
+    assert known.service.mean_s == pytest.approx(7)
     workload = await read_jobs(url, OWN, since_s=3600, progress=lambda *_: None, search_path=search_path)
     assert {round(service) for _, service in workload.jobs()} == {7}
 

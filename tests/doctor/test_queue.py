@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -177,6 +178,45 @@ async def test_a_big_table_without_the_index_it_needs_is_warned_of_with_the_inde
     found = (await patient.findings())["plan"]
     assert found.level is Level.OK, found
     assert found.says.startswith("goes by generation_job_")
+
+
+@pytest.mark.parametrize(
+    ("before", "about", "says"),
+    [
+        ((), "plan", "its tables are small"),
+        (
+            (FILL.format(table="generation_job"), "DELETE FROM generation_job WHERE status = 'completed'"),
+            "bloat",
+            "has 30000 dead rows beside 4 live ones",
+        ),
+        (
+            (
+                FILL.format(table="generation_job"),
+                "DELETE FROM generation_job WHERE status = 'completed' AND id <> 'done-30000'",
+                "VACUUM ANALYZE generation_job",
+            ),
+            "bloat",
+            "MB and has few rows: it was larger once, and counting reads all of it",
+        ),
+    ],
+    ids=["never larger", "not vacuumed", "vacuumed"],
+)
+async def test_a_table_of_a_few_rows_needs_no_index_however_many_pages_it_has(
+    patient: Patient, before: tuple[str, ...], about: str, says: str
+) -> None:
+    await patient.do(
+        "DROP INDEX generation_job_status_idx",
+        *before,
+        "INSERT INTO generation_job (id, status) SELECT 'few-' || n, 'pending' FROM generate_series(1, 4) n",
+    )
+
+    async def seen() -> dict[str, Finding] | None:
+        found = await patient.findings()
+        return found if says in found[about].says else None
+
+    found = await until(seen, says)  # the statistics come a moment later
+    assert "CREATE INDEX" not in "".join("".join(one.sql) + one.sentence for one in found.values())
+    assert about != "bloat" or "VACUUM" in found["bloat"].sql[0]
 
 
 async def test_a_query_that_no_index_can_serve_is_told_how_to_ask(patient: Patient) -> None:
