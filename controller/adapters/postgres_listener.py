@@ -256,8 +256,8 @@ async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaita
                 await _say_to(other, "NOTIFY {}", test)
         heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
     finally:
-        # A pooler gives the session to somebody else next, who listens to nothing of ours. Where the connection is lost,
-        # what has ended it is what is to be said.
+        # A pooler gives the session to somebody else next, who listens to nothing of ours. Where the connection is
+        # lost, what has ended it is what is to be said.
         with contextlib.suppress(psycopg.OperationalError):
             await _say_to(connection, "UNLISTEN {}", test)
     return test in heard

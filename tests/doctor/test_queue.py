@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import psycopg
@@ -10,10 +9,11 @@ import pytest
 
 from controller.adapters import postgres_checks
 from controller.demo.jobs import create_queue
-from controller.findings import Level
+from controller.findings import Finding, Level
 from controller.policy import Policy
 from controller.queue_guide import triggers
 from tests.doctor.looking import FILL, Patient, looks, policy, soon_after
+from tests.patience import until
 
 Connection = psycopg.AsyncConnection[Any]
 
