@@ -42,6 +42,8 @@ TIMEOUT_S = 2.0
 FAULTS = (RedisError, RedisClusterException, UnicodeDecodeError, OSError)
 """All that a call can raise which is Redis' fault, or the way's to it, and not a bug of ours."""
 
+_PROBE_S = 5.0
+
 _OURS = re.compile(r"(family|cluster)=")
 
 
@@ -192,9 +194,9 @@ async def speaks_tls(url: str) -> bool | None:
     host, port = parts.hostname or "localhost", parts.port or 6379
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    for context in (trusting, None):
+    for context in (None, trusting):  # a port with TLS ends a plain connection at once, and not the other way round
         with contextlib.suppress(OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(_PROBE_S):
                 reader, writer = await asyncio.open_connection(host, port, ssl=context)
                 try:
                     if context is not None:
