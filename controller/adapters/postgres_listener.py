@@ -114,12 +114,13 @@ class Listener:
 
     def _lost(self, error: psycopg.Error | UnicodeError) -> None:
         """A connection that is lost once is no news; one that is lost again and again is said once."""
-        if self._connected:
+        is_cut = self._connected and isinstance(error, psycopg.OperationalError)
+        if is_cut:
             self._cuts.add(asyncio.get_running_loop().time())
         if self._cuts.are_many and not self._cuts.said:
             self._cuts.said = True
             self._say("wake_unavailable", self._cut_again_and_again(error))
-        elif self._failed and not self._cuts.said:
+        elif self._failed and not is_cut and not self._cuts.said:
             self._say("wake_unavailable", f"nobody listens: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
         self._failed = True
 
