@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
@@ -19,7 +19,7 @@ from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_listener import Listener
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
 from controller.adapters.redis_checks import warned
 from controller.adapters.redis_connection import connect
 from controller.adapters.redis_said import Said, leave
@@ -29,7 +29,7 @@ from controller.cycle import Cycle, Outcome
 from controller.decide import Step
 from controller.leading import Leadership
 from controller.log import Log, library_lines
-from controller.model import Because, Reason, Replicas, Rest
+from controller.model import Because, Reason, Replicas, Rest, workers
 from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Clock, Unavailable, Watched
@@ -42,6 +42,7 @@ _GOODBYE_S = 1.0
 """For a cycle to end after a SIGTERM; one that only reads is abandoned then, so that a successor leads within 2 s."""
 _LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
+_AGAIN_S = 5.0
 _SLOWEST_QUERY_S = 2.0
 _SHORTEST_QUERY_S = 0.25
 _OLDEST_INTERVALS = 3
@@ -75,6 +76,8 @@ class Controller:
     runner: Runner
     log: Log
     way: Way
+    left_behind: Callable[[], Awaitable[list[Left]]]
+    """What an earlier policy left behind, by the journal."""
 
     @property
     def shown(self) -> Shown:
@@ -102,7 +105,9 @@ async def opened(
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.environment_id)
-        journal = RedisJournal(redis, keys, clock)
+        journal = RedisJournal(
+            redis, keys, clock, services={name: worker.service for name, worker in policy.workers.items()}
+        )
 
         async def watch() -> Watched:
             watched = await journal.watch(list(policy.workers))
@@ -127,7 +132,7 @@ async def opened(
         world = World(queue, platform, journal, shares, clock, log.event)
         world = _without_hands(world) if way.dry_run else world
         runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
-        yield Controller(policy, queue, platform, world, leadership, board, runner, log, way)
+        yield Controller(policy, queue, platform, world, leadership, board, runner, log, way, journal.left_behind)
 
 
 def _queue_and_platform(
@@ -194,9 +199,11 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
         for note in settings.notes:
             controller.log.event("setting_ignored", variable=note.place, message=str(note))
         _log_policy(controller)
+        telling = asyncio.create_task(_tell_of_left_behind(controller))
         keys = Keys(settings.key_prefix, settings.environment_id)
         async with warned(settings.redis_url.get_secret_value(), keys, controller.world.clock, controller.log.event):
             code = await _until_told(controller, settings)
+        telling.cancel()
         await site.cleanup()
         controller.log.event("stopped", message="ended by a bug" if code else "stopped in good order")
         return code
@@ -210,6 +217,27 @@ def _log_policy(controller: Controller) -> None:
             service=worker.service,
             message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {controller.policy.interval:g} s",
         )
+
+
+async def _tell_of_left_behind(controller: Controller) -> None:
+    """Once after each start, as soon as Redis answers: what this policy names no more goes on costing money."""
+    while True:
+        try:
+            every = await controller.left_behind()
+        except Unavailable:  # whoever wants the lease says so already
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        for left in every:
+            was = "an unknown number of workers" if left.count is None else workers(left.count)
+            controller.log.event(
+                "policy_loaded",
+                worker=left.worker,
+                service=left.service,
+                left_at=left.count,
+                message=f"this worker is not in the policy any more; it was left at {was} and stays so: "
+                "where nobody needs it, set its replicas on Railway, or stop or delete the service",
+            )
+        return
 
 
 async def _until_told(controller: Controller, settings: Settings) -> int:

@@ -10,29 +10,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.ports import Clock, Source
+from controller.status import WorkerStatus
 from controller.trouble import CONTROLLER, failing_after
-
-_FIGURES = (
-    *("pending", "processing", "depth", "oldest_age_s", "configured", "running", "recommended", "desired"),
-    *("rpm_used", "rpm_limit", "max_workers", "stale"),
-)
-
 
 _LARGEST_FIGURE = 1e15
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999; a later stamp is no date."""
-
-
-def _is_well_formed(status: Mapping[str, Any]) -> bool:
-    """Another version of the controller may publish otherwise during a deploy."""
-    figures = [status.get(key) for key in _FIGURES]
-    return status.get("outcome") in list(Outcome) and all(
-        figure is None or (type(figure) in {int, float} and abs(figure) < _LARGEST_FIGURE) for figure in figures
-    )
 
 
 def _is_an_age(age: object) -> bool:
@@ -59,7 +45,7 @@ class Board:
     interval: float
     pace: float = 0.0
     """Seconds between two cycles at least, where the platform's requests run out."""
-    status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    status: dict[str, WorkerStatus] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -73,11 +59,10 @@ class Board:
 
     def put(self, cycle: Cycle) -> None:
         self._taken.pop(cycle.worker, None)
-        known = self.status.get(cycle.worker, {})
-        new = cycle.status()
+        new = WorkerStatus.read(cycle.status()) or WorkerStatus(cycle.outcome.value, message=cycle.message)
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
-            new = {key: known.get(key) if value is None else value for key, value in new.items()}
+            new = new.with_old(self.status.get(cycle.worker))
         else:
             self.seen_at[cycle.worker] = self.clock.monotonic()
         self.status[cycle.worker] = new
@@ -97,10 +82,10 @@ class Board:
                 continue  # as old as it was, and a second older
             try:
                 entry = json.loads(text)
-                status, age = dict(entry["status"]), entry["age_s"]
+                status, age = WorkerStatus.read(entry["status"]), entry["age_s"]
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue
-            if not _is_well_formed(status) or not _is_an_age(age):
+            if status is None or not _is_an_age(age):
                 continue
             self.status[worker] = status
             self.failing[worker] = _known_troubles(entry.get("failing"))
@@ -113,7 +98,7 @@ class Board:
     def to_publish(self) -> dict[str, str]:
         return {
             worker: json.dumps(
-                {"age_s": self.age(worker), "failing": self.failing.get(worker, {}), "status": status},
+                {"age_s": self.age(worker), "failing": self.failing.get(worker, {}), "status": status.as_object()},
                 ensure_ascii=False,
             )
             for worker, status in self.status.items()

@@ -8,10 +8,23 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from controller.model import Because, Decision, Direction, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceTime
+from controller.model import (
+    Because,
+    Decision,
+    Direction,
+    Lease,
+    Observation,
+    QueueDepth,
+    RateUsage,
+    Reason,
+    Replicas,
+    ServiceTime,
+)
 from controller.policy import WorkerPolicy
-from controller.ports import Clock
+from controller.ports import Clock, Recalled
 
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
+"""Of the years 1 and 9999."""
 LONGEST_CYCLE_S = 90.0
 """Every call of a cycle has its own, shorter deadline; this one ends what slipped through all of them."""
 
@@ -132,6 +145,8 @@ class Account:
     rate: RateUsage | None = None
     cooldowns: Cooldowns | None = None
     service: ServiceTime | None = None
+    decided_on: tuple[Observation, Recalled] | None = None
+    """What decide() was given, for those who ask for each rule's turn."""
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +179,8 @@ class Account:
 
 
 def iso(at: float) -> str:
-    """In the form 2026-11-23T22:31:07.123Z."""
+    """In the form 2026-11-23T22:31:07.123Z; what no calendar holds is shown as the end of it."""
+    at = min(max(at, _FIRST_SECOND), _LAST_SECOND)
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

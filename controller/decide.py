@@ -2,7 +2,9 @@
 
 The rules, top to bottom; each leaves the decision as it is or limits it *with a reason*. Order is policy.
 
-1. A count outside min..max is corrected at once; nothing below applies.
+1. A count outside min..max is corrected at once, whatever 4 to 6 say. Below min it goes at once to what is wanted
+   (rule 3), as far as the rate limit, the step limit and max allow (rules 7 to 9), and to min in any case: one scale,
+   not two. Above max it goes to max; rule 3 takes over from there.
 2. (A pause or a manual override will stand here.)
 3. The tier of the depth recommends; or, for a target_wait of T seconds with jobs that take S seconds on average, the
    ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers that have worked off within T what waits now:
@@ -16,15 +18,16 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
 6. Cooldowns: up counts from the last scale-up, down from the last scale in either direction. A memory that begins only
    now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
    A target_wait has none, but for one of going up that the policy says: what is asked for counts as if it ran.
-7. The rate limit: no further worker while this minute's requests are used up, since more hands can't go faster; nor
-   while nobody knows how many are used, since that is not 0. Going down is none of its business.
+7. The rate limit: no further worker while the requests of the last 60 s are used up, since more workers can't go
+   faster; nor while nobody knows how many are used, since that is not 0. Going down is none of its business.
 8. Steps: at most max_step workers more or fewer at once.
 9. min and max have the last word, within what the platform can be asked for at all: at least one worker in each region,
    and no more than one with a volume.
 
-Where the queue could not be read for long, there is no depth that could recommend anything: fall_back() stands in for 1
-to 5, and can only add workers. Cooldown, rate limit and step limit apply, min_replicas has the last word, and a count
-above max_replicas is left alone until somebody can see what it works on.
+Without a reading of the queue there is no depth that could recommend anything: fall_back() stands in for 1 to 5, and
+can only add workers. Fewer than min_replicas are corrected at once. After on_unavailable.after, on_unavailable.at_least
+is wanted: cooldown, rate limit and step limit apply, and min_replicas has the last word. A count above max_replicas is
+left alone until the queue can be read again and shows what these workers are doing.
 """
 
 from __future__ import annotations
@@ -69,6 +72,9 @@ class Situation:
 
 _PART_OF_A_LOOK, _MOST_TOLERATED_S = 0.25, 0.75
 
+_RECOMMENDS = "3 tier or target wait"
+"""What the rule is called that says how many the queue wants; all others limit it."""
+
 Rule = Callable[[Situation, Decision], Decision]
 
 
@@ -90,11 +96,14 @@ def decide(policy: WorkerPolicy, observed: Observation, history: History, now: f
 def fall_back(
     policy: WorkerPolicy, replicas: Replicas, history: History, now: float, *, unread_for_s: float, rate: Rate
 ) -> Decision | None:
-    """The decision where the queue could not be read for `unread_for_s`; None where the policy wants none (yet)."""
+    """The decision where the queue could not be read for `unread_for_s` seconds; None: the count stays as it is."""
     wish = policy.on_unavailable
-    if wish is None or unread_for_s < wish.after:
-        return None
     situation, current = Situation(policy, replicas, history, now, rate), replicas.configured
+    if wish is None or unread_for_s < wish.after:
+        if current >= policy.min_replicas:
+            return None
+        corrected = _below_minimum(policy, Decision(current, policy.min_replicas, current, ()))
+        return _as_can_be_asked_for(situation, corrected)
     words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
     start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
     decision = _one_step(situation, _limit_rate(situation, _cool_down(situation, start)))
@@ -166,14 +175,33 @@ def _situation(policy: WorkerPolicy, observed: Observation, history: History, no
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
     correction = _as_can_be_asked_for(situation, _correct(situation, queue))
     yield correction, "1 within min..max"
+    if correction.direction is Direction.UP:
+        yield from _beyond_the_minimum(situation, queue, correction)
     if correction.changes_something:
         return
     decision = _recommended(situation, queue)
-    yield decision, "3 tier or target wait"
+    yield decision, _RECOMMENDS
     decision = _spare_the_busy(situation, queue, decision)
     yield decision, "4 busy workers"
     for name, rule in _RULES:
         decision = rule(situation, decision)
+        yield decision, name
+
+
+def _beyond_the_minimum(
+    situation: Situation, queue: QueueDepth, correction: Decision
+) -> Iterator[tuple[Decision, str]]:
+    """A count below min goes on at once to what is wanted; no limit here takes back what the correction gave."""
+    wanted = correction.recommended
+    if wanted <= correction.desired:
+        return
+    because = _wish(situation, queue, wanted)
+    decision = _limit(correction, wanted, because.reason, because.words)
+    yield decision, _RECOMMENDS
+    for name, rule in _LIMITS:
+        limited = rule(situation, decision)
+        kept = max(limited.desired, correction.desired)
+        decision = decision if kept == decision.desired else replace(limited, desired=kept)
         yield decision, name
 
 
@@ -182,12 +210,16 @@ def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     recommended = recommend(policy, queue, situation.service, current, situation.leaving)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
-        words = f"{workers(current)} where min_replicas is {policy.min_replicas}"
-        return _limit(start, policy.min_replicas, Reason.BELOW_MINIMUM, words)
+        return _below_minimum(policy, start)
     if current > policy.max_replicas:
         words = f"{workers(current)} where max_replicas is {policy.max_replicas}"
         return _limit(start, policy.max_replicas, Reason.ABOVE_MAXIMUM, words)
     return start
+
+
+def _below_minimum(policy: WorkerPolicy, start: Decision) -> Decision:
+    words = f"{workers(start.current)} where min_replicas is {policy.min_replicas}"
+    return _limit(start, policy.min_replicas, Reason.BELOW_MINIMUM, words)
 
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
@@ -287,9 +319,14 @@ def _limit_rate(situation: Situation, decision: Decision) -> Decision:
     if isinstance(rate, RateUnread):
         words = f"how many requests are used in this minute is not known, so nobody is added on a guess: {rate.why}"
         return _limit(decision, decision.current, Reason.RATE_UNKNOWN, words)
-    if rate.used < rate.limit:
+    if not rate.is_used_up:
         return decision
     words = f"{rate.used} of {rate.limit} requests are used in this minute, so more workers could not go faster"
+    if rate.used < rate.limit:
+        words = (
+            f"{rate.recent} of {rate.limit} requests were used within the last 60 s ({rate.used} in this minute), "
+            "so more workers could not go faster"
+        )
     return _limit(decision, decision.current, Reason.RATE_LIMIT, words)
 
 
@@ -339,13 +376,16 @@ def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
     return decision
 
 
-_RULES: tuple[tuple[str, Rule], ...] = (
-    ("5 stabilization window", _stabilize),
-    ("6 cooldown", _cool_down),
+_LIMITS: tuple[tuple[str, Rule], ...] = (
     ("7 rate limit", _limit_rate),
     ("8 step limit", _one_step),
     ("9 min and max", _last_word),
     ("9 what can be asked for", _as_can_be_asked_for),
+)
+_RULES: tuple[tuple[str, Rule], ...] = (
+    ("5 stabilization window", _stabilize),
+    ("6 cooldown", _cool_down),
+    *_LIMITS,
 )
 
 

@@ -34,6 +34,7 @@ def _seen(cycle: Cycle) -> Iterator[str]:
     if queue is not None:
         age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
         yield f"  queue      {queue.sentence}{age}"
+        yield from (f"  note       {remark.text}" for remark in queue.remarks)
     if replicas is not None:
         yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
     if cycle.target_wait_s is not None:

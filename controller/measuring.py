@@ -1,18 +1,13 @@
-"""What a controller finds out while it runs: how long a job takes, and how long workers take to start."""
+"""What a controller finds out while it runs: how long a job takes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from controller.model import Direction, Intent, Lease, Replicas, ServiceTime
+from controller.model import ServiceTime
 from controller.policy import WorkerPolicy
 from controller.ports import Clock, NotMeasurable, Queue, Report, Unavailable
 from controller.trouble import Beat
 
 _READ_AGAIN_S = 60.0
-_LONGEST_START_S = 600.0
-"""What took longer waited for something else: an image to be built, a plan's limit, somebody's hands."""
 
 
 class JobTime:
@@ -57,50 +52,3 @@ class JobTime:
                 self.why_not = ""
                 self._beat.over()
         return self.known
-
-
-class _Start(NamedTuple):
-    """A change up that the platform accepted. at: when, by the monotonic clock."""
-
-    epoch: int
-    before: int
-    after: int
-    at: float
-
-
-@dataclass
-class StartUp:
-    """Times one change up at a time, from its acceptance until as many workers run as were asked for.
-
-    Only where nothing else happened meanwhile: not the lease lost, no other change, nobody else's hands. A change of
-    which no reading showed anybody missing tells nothing.
-    """
-
-    clock: Clock
-    _start: _Start | None = None
-    _seen_short: bool = False
-
-    def accepted(self, intent: Intent) -> None:
-        self.forget()
-        if intent.direction is Direction.UP:
-            self._start = _Start(intent.epoch, intent.before, intent.after, self.clock.monotonic())
-
-    def forget(self) -> None:
-        self._start, self._seen_short = None, False
-
-    def seen(self, replicas: Replicas, lease: Lease) -> float | None:
-        """How many seconds it took, told once: by the first reading that shows all of them running."""
-        start = self._start
-        if start is None:
-            return None
-        took = self.clock.monotonic() - start.at
-        by_other_hands = replicas.configured not in {start.before, start.after}
-        if lease.epoch != start.epoch or took >= _LONGEST_START_S or by_other_hands:
-            self.forget()
-            return None
-        if replicas.configured != start.after or replicas.running < start.after:
-            self._seen_short = True
-            return None
-        is_measured = self._seen_short
-        self.forget()
-        return took if is_measured else None

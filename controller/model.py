@@ -225,10 +225,18 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class RateUsage:
-    """Requests that all workers together counted in the current minute, and how many they may."""
+    """Requests that all workers together counted in the current minute, and how many they may make in one.
+
+    recent: within the last 60 s, as far as two counts by the minute can tell.
+    """
 
     used: int
     limit: int
+    recent: int = field(default=0, compare=False)
+
+    @property
+    def is_used_up(self) -> bool:
+        return max(self.used, self.recent) >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +293,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A change that was written down before it was asked for, and of which nobody knows yet what became."""
+    """A change that was written down before it was asked for, and of which nobody knows yet what became.
+
+    stops: the deployment that it stops. previous: the last scale in its direction before it, which counts again where
+    nothing of it was sent.
+    """
 
     id: str
     epoch: int
@@ -293,6 +305,8 @@ class Intent:
     after: int
     at: float
     accepted: bool = False
+    stops: str | None = None
+    previous: float | None = field(default=None, compare=False)
 
     @property
     def direction(self) -> Direction:
@@ -306,15 +320,27 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A change up that is being timed: accepted at `at`, and at `seen` fewer than `after` were last seen running."""
+
+    at: float
+    before: int
+    after: int
+    seen: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """What the journal remembers of one worker.
+    """What the journal remembers of one worker's service.
 
     since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
     without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
     count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
     to a change, or did not make it, and to which count; setbacks: how many of these in a row. unseen_stop: the
     deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
-    smoothed; None: never measured. queue_seen: the identity of the queue in which jobs were last seen.
+    smoothed; None: never measured. start: the change up that is being timed. queue_seen: the identity of the queue in
+    which jobs were last seen. read_at: when the queue was read and no recommendation noted. unread: how many cycles in
+    a row could not read the queue, the last of them at unread_at.
     """
 
     last_up: float | None = None
@@ -332,6 +358,15 @@ class History:
     unseen_stop: str | None = None
     start_up_s: float | None = None
     queue_seen: str = ""
+    start: Start | None = None
+    read_at: float | None = None
+    unread: int = 0
+    unread_at: float | None = None
+
+    @property
+    def queue_read_at(self) -> float | None:
+        """The last reading of the queue; None: none is remembered."""
+        return max((at for at in (self.remembered_at, self.read_at) if at is not None), default=None)
 
     def carried_on(self, now: float, *, window: float, gap: float) -> History:
         """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""

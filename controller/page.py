@@ -66,10 +66,11 @@ def _worker(name: str, worker: Mapping[str, Any] | None) -> str:
 
 def _dots(worker: Mapping[str, Any]) -> str:
     """One for each worker that there may be: running, asked for and not running yet, or neither."""
-    running, configured, most = worker["running"], worker["configured"], worker["max_workers"]
+    running, configured = worker["running"], worker["configured"]
     if running is None or configured is None:
         return '<p class="dim">how many workers run is not known</p>'
     coming = max(0, configured - running)
+    most = max(running, configured) if worker["max_workers"] is None else worker["max_workers"]
     off = max(0, most - running - coming)
     title = f"{running} running, {configured} configured, {most} at most"
     if running + coming + off > _MOST_DOTS:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.model import ServiceTime
-from controller.policy_limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, shared_keys
+from controller.policy_limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, share_problem, shared_keys
 from controller.policy_parts import Count, Duration, Name, Part, Positive, Word, duration_text
 from controller.policy_queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
 from controller.policy_scale import (
@@ -149,6 +149,15 @@ class WorkerPolicy(Part):
         if problems:
             raise PydanticCustomError("on_unavailable", "out of range", {"problems": problems})
         return wish
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _with_a_share_for_each(cls, limit: RateLimit | None, info: ValidationInfo) -> RateLimit | None:
+        maximum = info.data.get("max_replicas")
+        problem = None if limit is None or maximum is None else share_problem(limit, maximum)
+        if problem is not None:
+            raise PydanticCustomError("rate_limit", "out of range", {"problems": [(("rpm",), problem)]})
+        return limit
 
     @property
     def concurrency(self) -> int:

@@ -66,6 +66,16 @@ def range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Pa
         yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
 
 
+def share_problem(limit: RateLimit, maximum: int) -> str | None:
+    """A share is rounded down: one of 0 would tell every worker to make no request at all."""
+    if limit.rpm >= maximum:
+        return None
+    return (
+        f"is {limit.rpm}, less than max_replicas, which is {maximum}, so that the share of each of {maximum} workers "
+        f"would be 0 requests a minute; write {maximum} or more, or lower max_replicas to {limit.rpm}"
+    )
+
+
 def shared_keys(limits: Mapping[str, RateLimit]) -> Iterator[tuple[Path, str]]:
     """Two budgets under one key would overwrite each other. limits: by worker."""
     counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, Replicas, ServiceTime
+from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
 
@@ -86,10 +86,11 @@ class Queue(Protocol):
 
 
 class Receipt(StrEnum):
-    """What became of a request to scale: the platform took it, or a dry run only noted it."""
+    """What became of a request to scale: the platform took it, or a dry run or a rehearsal only noted it."""
 
     ACCEPTED = "accepted"
     DRY_RUN = "dry run"
+    REHEARSED = "rehearsed"
 
 
 class Requests(NamedTuple):
@@ -136,16 +137,18 @@ class Recalled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a cycle has seen: the recommendation (None: no queue), the configured count, whether jobs are worked on.
+    """What a cycle has seen: the recommendation, the configured count, and whether jobs are worked on.
 
-    started_in: how many seconds the workers took to start that this cycle sees running for the first time. queue_seen:
-    the identity of the queue in which it has seen jobs; "" where it has seen none.
+    recommended: None where the queue or the platform could not be read; read: whether the queue could be. count: None
+    where the platform could not be read. running: instances that run. queue_seen: the identity of the queue in which it
+    has seen jobs; "" where it has seen none.
     """
 
     recommended: int | None
-    count: int
+    count: int | None
     working: bool = False
-    started_in: float | None = None
+    running: int | None = None
+    read: bool = True
     queue_seen: str = ""
 
 
@@ -179,8 +182,12 @@ class Journal(Protocol):
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         """Notes what this cycle has seen (the count only where none is known yet), and recalls."""
 
-    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def record_intent(
+        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
+    ) -> Intent:
         """Writes down what is about to be asked for and starts its cooldown, if the memory is still that version.
+
+        `stops`: the deployment that is to be stopped.
 
         Raises:
             Unavailable: it is not, or nobody knows whether it was written; either way nothing may be sent.
@@ -190,11 +197,20 @@ class Journal(Protocol):
         """The platform took the request: the cooldown counts from now."""
 
     async def settle(
-        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+        self,
+        worker: str,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
     ) -> Recalled:
         """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back.
 
-        `unseen_stop`: the deployment whose stop was accepted and is not shown.
+        `unseen_stop`: the deployment whose stop was accepted and is not shown. `running`: instances that run, by a
+        reading that no cycle has noted.
         """
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -254,8 +270,8 @@ class Leases(Protocol):
 class RateLimit(Protocol):
     """The rate-limit contract with the workers."""
 
-    async def used(self, limit: RateLimitPolicy) -> int:
-        """Requests that the workers counted in the current minute."""
+    async def used(self, limit: RateLimitPolicy) -> RateUsage:
+        """Requests that the workers counted, in the current minute and within the last 60 s."""
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
         """Publishes the limit and each worker's share of it among so many replicas."""

@@ -11,23 +11,24 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from dataclasses import dataclass, replace
 
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.decide import Step, cooldowns_left, decide, fall_back, recommend, trail
-from controller.measuring import JobTime, StartUp
+from controller.measuring import JobTime
 from controller.model import (
     Because,
     Decision,
     Direction,
+    History,
     Intent,
     Lease,
     Observation,
     QueueDepth,
     Rate,
     RateUnread,
-    RateUsage,
     Reason,
     Replicas,
     ServiceState,
@@ -52,11 +53,13 @@ from controller.ports import (
     Source,
     Unavailable,
 )
+from controller.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
 from controller.trouble import Beat, Said
 from controller.waiting import believe_the_stop, not_yet, still_open
 
 _BLIND_CYCLES = 3
-"""One lost reading is no outage, even where nobody had read the queue for long before."""
+"""So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""
+_REHEARSAL = Lease("explain", 0)
 _REASONS = {
     Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
     Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
@@ -107,16 +110,13 @@ class Reconciler:
         self._world = world
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
-        self._stopped: dict[str, str | None] = {}
         self._rate_beat = Beat()
         self._remarks = Said()
-        self._blind = 0
         self._gap = gap
         self._short_since: float | None = None
         self._said_short = False
         self._seen: Seen | None = None
         self._job_time = JobTime(worker, policy, world.queue, world.clock, world.report)
-        self._start_up = StartUp(world.clock)
 
     @property
     def _keep(self) -> Keep:
@@ -124,7 +124,9 @@ class Reconciler:
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
-        account = Account(self.worker, self.policy, self._world.clock, lease)
+        return await self._reconcile(Account(self.worker, self.policy, self._world.clock, lease), reading, lease)
+
+    async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         self._seen = None
         try:
             return await self._pass(account, reading, lease)
@@ -159,56 +161,34 @@ class Reconciler:
         return account.close(Outcome.HELD, message=account.decided.sentence)
 
     async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, tuple[Step, ...]]:
-        """Looks and decides as reconcile() would right now, and writes nothing anywhere; with each rule's turn.
+        """What reconcile() would do right now if it led: the very same pass, with hands that write nothing anywhere.
 
-        No turns where something could not be read.
+        With each rule's turn; none where no rule had one, since the queue or the platform could not be read.
         """
-        account = Account(self.worker, self.policy, self._world.clock, None)
-        try:
-            observed = await self._look(account, reading)
-            recalled = self._as_it_would_be(await self._world.journal.recall(self.worker), observed.replicas)
-            observed = replace(observed, rate=await self._read_usage(account))
-        except Unavailable as unavailable:
-            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}")), ()
-        intent = recalled.history.intent
-        if intent is None or observed.replicas.configured == intent.after:
-            observed = believe_the_stop(observed, recalled, self._landing_bound)
-            self._decide(account, observed, recalled)
-            waits = not_yet(account.decided, observed.replicas, recalled, self._landing_bound)
-            if waits is None or not account.decided.changes_something:
-                return account.close(Outcome.HELD, message=account.decided.sentence), self._trail(observed, recalled)
-        else:
-            self._decide(account, observed, recalled)
-            waits = still_open(intent, recalled.now)
-        because = (*account.decided.because, waits)
-        return account.close(Outcome.HELD, *because, message=f"hold: {waits.words}"), self._trail(observed, recalled)
-
-    def _as_it_would_be(self, recalled: Recalled, replicas: Replicas) -> Recalled:
-        """The memory as a real cycle would find it after its writes, for one that writes nothing."""
-        history, now, _ = recalled
-        history = history.carried_on(now, window=self._keep.window, gap=self._keep.gap)
-        if history.intent is None and history.count not in {None, replicas.configured}:
-            history = replace(history, last_up=now, last_down=now)
-        return Recalled(history, now)
+        rehearsal = copy.copy(self)
+        rehearsal._world, rehearsal._rate_beat = _rehearsed(self._world), Beat()  # noqa: SLF001  # one of its own kind
+        rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
+        account = Account(self.worker, self.policy, self._world.clock, lease=None)
+        cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
+        if account.decided_on is None:
+            return cycle, ()
+        observed, recalled = account.decided_on
+        return cycle, trail(self.policy, observed, recalled.history, recalled.now)
 
     async def _pass(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         try:
             observed = await self._look(account, reading)
         except Unavailable as unavailable:
-            return await self._without_queue(account, unavailable, reading, lease)
-        self._blind = 0
+            return await self._without_reading(account, unavailable, reading, lease)
         if lease is None:
             raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
         observed = replace(observed, rate=await self._read_usage(account))
-        if recalled.history.intent is not None:
-            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, observed.replicas, lease)
-            if open_still is not None:
-                self._decide(account, observed, recalled)
-                account.decision = _held(account.decided)
-                return account.close(Outcome.HELD, open_still, message=f"hold: {open_still.words}")
-        recalled = await self._notice_other_hands(recalled, observed.replicas, lease)
-        self._notice_missing_instances(observed.replicas, recalled.now, lease)
+        open_still, recalled = await self._catch_up(recalled, observed.replicas, lease)
+        if open_still is not None:
+            self._decide(account, observed, recalled)
+            account.decision = _held(account.decided)
+            return account.close(Outcome.HELD, open_still, message=f"hold: {open_still.words}")
         observed = believe_the_stop(observed, recalled, self._landing_bound)
         self._decide(account, observed, recalled)
         decision = account.decided
@@ -221,33 +201,35 @@ class Reconciler:
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
+    async def _catch_up(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> tuple[Because | None, Recalled]:
+        """What happened since the last pass; and what to say while a change must stay open, which holds all else."""
+        if recalled.history.intent is not None:
+            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, replicas, lease)
+            if open_still is not None:
+                return open_still, recalled
+        recalled = await self._notice_other_hands(recalled, replicas, lease)
+        self._notice_missing_instances(replicas, recalled.now, lease)
+        return None, recalled
+
     def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
         in_vain = decision.desired if decision is not None and decision.changes_something else None
         self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain)
 
-    async def _without_queue(
+    async def _without_reading(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
     ) -> Cycle:
-        """Holds, as long as the policy does not say how many workers there shall be while nobody sees the queue."""
-        self._start_up.forget()  # it may end unseen
-        blind = unavailable.source is Source.QUEUE and isinstance(reading, Replicas)
-        self._blind = self._blind + 1 if blind else 0
-        if not isinstance(reading, Replicas) or lease is None or self.policy.on_unavailable is None:
+        """Holds; but without a reading of the queue alone, min_replicas and on_unavailable are kept nevertheless."""
+        if lease is None or unavailable.source is Source.JOURNAL:
             raise unavailable
-        if self._blind < _BLIND_CYCLES:
+        recalled = await self._remember_blind(account, reading, lease)
+        if recalled is None or not isinstance(reading, Replicas):
             raise unavailable
-        note = Note(None, reading.configured)
-        recalled = await self._world.journal.remember(self.worker, note, self._keep, lease)
         rate = await self._read_usage(account)
-        if recalled.history.intent is not None:
-            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, reading, lease)
-            if open_still is not None:
-                raise unavailable
-        recalled = await self._notice_other_hands(recalled, reading, lease)
-        history, now, _ = recalled
-        last_read = history.remembered_at if history.remembered_at is not None else history.since
-        unread_for_s = now - (now if last_read is None else last_read)
-        decision = fall_back(self.policy, reading, history, now, unread_for_s=unread_for_s, rate=rate)
+        open_still, recalled = await self._catch_up(recalled, reading, lease)
+        if open_still is not None:
+            raise unavailable
+        history, now = recalled.history, recalled.now
+        decision = fall_back(self.policy, reading, history, now, unread_for_s=_unread_for(history, now), rate=rate)
         if (
             decision is None
             or not decision.changes_something
@@ -256,6 +238,20 @@ class Reconciler:
             raise unavailable
         account.decision = decision
         return await self._in_one_go(account, reading, recalled.version, lease)
+
+    async def _remember_blind(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
+        """Notes which of the two could be read; None where neither could, or where it could not be noted."""
+        read = account.queue is not None
+        if isinstance(reading, Replicas):
+            note = Note(None, reading.configured, running=reading.running, read=read)
+        elif read:
+            note = Note(None, None)
+        else:
+            return None
+        try:
+            return await self._world.journal.remember(self.worker, note, self._keep, lease)
+        except Unavailable:
+            return None  # what could not be read first is what the cycle says
 
     async def _depth(self) -> QueueDepth:
         policy, service = self.policy, self._job_time.known
@@ -293,19 +289,21 @@ class Reconciler:
         replicas, queue = observed.replicas, observed.queue
         leaving = replicas.finishing(observed.service)
         recommended = recommend(self.policy, queue, observed.service, replicas.configured, leaving)
-        started_in = self._start_up.seen(replicas, lease)
         seen = self.policy.queue.identity if queue.depth or queue.stale else ""
-        working = queue.processing > 0
-        note = Note(recommended, replicas.configured, working=working, started_in=started_in, queue_seen=seen)
+        note = Note(
+            recommended,
+            replicas.configured,
+            working=queue.processing > 0,
+            running=replicas.running,
+            queue_seen=seen,
+        )
         return await self._world.journal.remember(self.worker, note, self._keep, lease)
 
     def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
         history, now, _ = recalled
+        account.decided_on = observed, recalled
         account.decision = decide(self.policy, observed, history, now)
         account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
-
-    def _trail(self, observed: Observation, recalled: Recalled) -> tuple[Step, ...]:
-        return trail(self.policy, observed, recalled.history, recalled.now)
 
     async def _close_intent(
         self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
@@ -331,10 +329,11 @@ class Reconciler:
             message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
             f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
         )
-        # Of a deployment that came since, the stop says nothing; nor does one that this process did not ask for.
-        stopped = self._stopped.get(intent.id) if intent.accepted else None
-        unseen = stopped if stopped == replicas.deployment else None
-        return None, await self._settle(intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen or "")
+        # Of a deployment that came since, the stop says nothing.
+        unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
+        return None, await self._settle(
+            intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen_stop=unseen or ""
+        )
 
     def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
         """What became of a change whose outcome nobody knew, or that an earlier leader left behind."""
@@ -348,19 +347,26 @@ class Reconciler:
         )
 
     async def _settle(
-        self, intent: Intent, outcome: Settled, count: int, lease: Lease, unseen_stop: str = ""
+        self,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
     ) -> Recalled:
         journal = self._world.journal
-        recalled = await journal.settle(self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop)
+        recalled = await journal.settle(
+            self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop, running=running
+        )
         self._unsent.discard(intent.id)
-        self._stopped.pop(intent.id, None)
         return recalled
 
     async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         known = recalled.history.count
         if known is None or known == replicas.configured:
             return recalled
-        self._start_up.forget()
         self._world.report(
             "external_change",
             worker=self.worker,
@@ -400,11 +406,8 @@ class Reconciler:
     async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
         decision = account.decided
         await self._share(max(decision.desired, decision.current), replicas)
-        intent = await self._write_down(decision, version, lease)
+        intent = await self._write_down(decision, version, lease, replicas.deployment)
         self._seen = None
-        self._start_up.forget()
-        if intent.after == 0:
-            self._stopped = {intent.id: replicas.deployment}
         try:
             receipt = await self._world.platform.scale(self.policy.service, intent, replicas)
         except LeaseLost as lost:
@@ -422,34 +425,42 @@ class Reconciler:
                 Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
             )
             return account.close(Outcome.UNKNOWN, *decision.because, because, message=because.words)
+        if receipt is Receipt.REHEARSED:
+            return account.close(Outcome.APPLIED, message=decision.sentence)
         if receipt is Receipt.DRY_RUN:
             because = Because(Reason.DRY_RUN, f"dry run, would scale: {decision.sentence}")
             return account.close(Outcome.HELD, *decision.because, because, message=because.words)
         try:
-            seen = await self._confirm(intent, lease)
+            seen = await self._confirm(intent, lease, read=account.queue is not None)
         except (Unavailable, LeaseLost) as error:
             # The intent is in the journal: whoever leads next finds it open, and the platform tells what became of it.
             seen = f" (accepted, and could not be written down: {error})"
         return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
 
-    async def _write_down(self, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def _write_down(self, decision: Decision, version: str, lease: Lease, deployment: str | None) -> Intent:
         """Whatever goes wrong on the way: as long as this does not return, nothing is sent."""
         ident = uuid.uuid4().hex
+        stops = deployment if decision.desired == 0 else None
         self._unsent.add(ident)
-        intent = await self._world.journal.record_intent(self.worker, ident, decision, version, lease)
+        intent = await self._world.journal.record_intent(self.worker, ident, decision, version, lease, stops=stops)
         self._unsent.discard(ident)
         return intent
 
-    async def _confirm(self, intent: Intent, lease: Lease) -> str:
+    async def _confirm(self, intent: Intent, lease: Lease, *, read: bool) -> str:
         """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
         await self._world.journal.accept(self.worker, intent, lease)
-        self._start_up.accepted(intent)
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
+            await self._note_not_visible(shown, lease, read=read)
             return " (accepted, and not visible yet)"
-        self._start_up.seen(shown, lease)
-        self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease))
+        self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease, running=shown.running))
         return ""
+
+    async def _note_not_visible(self, shown: Replicas | None, lease: Lease, *, read: bool) -> None:
+        """For the timing of the start, which begins at a reading that shows that not all of them run."""
+        if shown is not None and read:
+            note = Note(None, shown.configured, running=shown.running)
+            await self._world.journal.remember(self.worker, note, self._keep, lease)
 
     async def _read_back(self) -> Replicas | None:
         try:
@@ -463,7 +474,7 @@ class Reconciler:
         if limit is None:
             return None
         try:
-            account.rate = RateUsage(await self._world.rate_limit.used(limit), limit.rpm)
+            account.rate = await self._world.rate_limit.used(limit)
         except Unavailable as unavailable:
             # It only keeps workers from being added, so that it ends no cycle.
             if self._rate_beat.lasted(str(unavailable), self._world.clock.monotonic()) is not None:
@@ -482,6 +493,19 @@ class Reconciler:
         if limit is not None:
             among = max(count, replicas.configured, replicas.alive)
             await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
+
+
+def _rehearsed(world: World) -> World:
+    platform, journal = RehearsedPlatform(world.platform), RehearsedJournal(world.journal)
+    return World(world.queue, platform, journal, RehearsedShares(world.rate_limit), world.clock, silent)
+
+
+def _unread_for(history: History, now: float) -> float:
+    """For how many seconds the queue could not be read; 0 until so many readings in a row were lost."""
+    if history.unread < _BLIND_CYCLES:
+        return 0.0
+    read_at = history.queue_read_at if history.queue_read_at is not None else history.since
+    return now - (now if read_at is None else read_at)
 
 
 def _health(replicas: Replicas) -> str:

@@ -166,7 +166,9 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "leader": _leader(leadership.leader),
         "failing": _failing_list(shown),
         "workers": {
-            name: {**board.status[name], "age_s": _rounded(board.age(name))} if name in board.status else None
+            name: {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
+            if name in board.status
+            else None
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
@@ -200,14 +202,19 @@ def role(shown: Shown) -> str:
 
 def _sum(shown: Shown, key: str) -> int | None:
     """Over the workers; None while any of them was not read yet: a sum of a part would be a wrong number."""
-    values: list[int | None] = [shown.board.status.get(name, {}).get(key) for name in shown.policy.workers]
+    values = [_figure(shown, name, key) for name in shown.policy.workers]
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
 
+def _figure(shown: Shown, worker: str, key: str) -> int | None:
+    value: int | None = getattr(shown.board.status.get(worker), key, None)
+    return value
+
+
 def _rpm_used(shown: Shown) -> int | None:
     limited = [name for name, worker in shown.policy.workers.items() if worker.rate_limit]
-    known = [used for name in limited if (used := shown.board.status.get(name, {}).get("rpm_used")) is not None]
+    known = [used for name in limited if (used := _figure(shown, name, "rpm_used")) is not None]
     return sum(known) if len(known) == len(limited) else None
 
 
@@ -307,9 +314,10 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     troubles = failing(shown)
     samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
     for worker, status in board.status.items():
+        figures = dict(status.figures())
         for name, key in _FROM_STATUS.items():
-            if status.get(key) is not None:
-                samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(status[key])))
+            if key in figures:
+                samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figures[key])))
         age = board.age(worker)
         if age is not None:
             samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))

@@ -59,12 +59,15 @@ def simulate(parsed: argparse.Namespace) -> int:
 def plan(parsed: argparse.Namespace) -> int:
     """Exit code 0; wrong input is raised as ConfigurationError."""
     from controller.simulation.comparison import compare  # noqa: PLC0415  # a command imports what it needs
-    from controller.simulation.contenders import Common, read_contender, read_worker  # noqa: PLC0415  # as above
+    from controller.simulation.contenders import Common, read_both, read_contender  # noqa: PLC0415  # as above
     from controller.simulation.plan import Plan, as_lines, as_markdown, as_object  # noqa: PLC0415  # as above
 
-    common = Common(parsed.max_workers or _MOST_WORKERS, parsed.worker, not parsed.no_wake)
-    old, new = (read_worker(path, parsed.worker, os.environ) for path in (parsed.old, parsed.new))
-    contenders = [read_contender(str(path), common, os.environ) for path in (parsed.old, parsed.new)]
+    before, after = read_both(parsed.old, parsed.new, parsed.worker, os.environ)
+    old, new = before[1:], after[1:]
+    contenders = [
+        read_contender(str(path), Common(parsed.max_workers or _MOST_WORKERS, name, not parsed.no_wake), os.environ)
+        for path, name in ((parsed.old, before[0]), (parsed.new, after[0]))
+    ]
     workload = _workload(parsed, old[1])
     setting = _setting(parsed, new[1], _drain(parsed, new[1]))
     with _progress(workload, "simulating") as progress:

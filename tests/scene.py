@@ -47,11 +47,16 @@ class Scene:
 
     @asynccontextmanager
     async def controller(
-        self, environment: Mapping[str, str] | None = None, *, dry_run: bool = False, clock: Clock | None = None
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        dry_run: bool = False,
+        gap: float | None = None,
+        clock: Clock | None = None,
     ) -> AsyncIterator[Driven]:
         """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
-        way = Way(dry_run=dry_run)
+        way = Way(dry_run=dry_run, gap=gap)
         out = self.text
         async with opened(configuration, way, stream=out, events=out, form="json", clock=clock) as controller:
             self.journals.append(controller.world.journal)
@@ -87,7 +92,17 @@ class Scene:
         for journal in self.journals:
             getattr(journal, "_journal", journal)._shadows.clear()
         key = await self.journal_key()
-        for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
+        names = (
+            "last_up",
+            "last_down",
+            "since",
+            "unbroken_since",
+            "recommended_at",
+            "intent_at",
+            "refused_at",
+            "read_at",
+        )
+        for name in names:
             if await self.redis.hexists(key, name):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,7 @@ class Case:
 
 
 UP, DOWN, TIER = Reason.SCALE_UP_COOLDOWN, Reason.SCALE_DOWN_COOLDOWN, Reason.TIER
+BELOW, MAX = Reason.BELOW_MINIMUM, Reason.MAXIMUM
 WINDOW = {"scale_down": {"cooldown": "0s", "stabilization_window": "60s"}}
 PAST = History(
     since=LONG_AGO,
@@ -119,6 +121,25 @@ TABLE = [
     Case("a memory that began just now makes down wait", 0, 2, 2, [TIER, DOWN], history(since=NOW - 60)),
     Case("a stamp from the future holds for one cooldown at most", 15, 1, 1, [TIER, UP], history(up=-500)),
     Case("fewer than min is corrected at once", 0, 0, 1, [Reason.BELOW_MINIMUM], history(up=1), {"min_replicas": 1}),
+    Case("fewer than min goes at once to what is wanted", 200, 0, 5, [BELOW, TIER], history(up=1), {"min_replicas": 3}),
+    Case("and not past max", 200, 0, 4, [BELOW, TIER, MAX], history(), {"min_replicas": 3, "max_replicas": 4}),
+    Case(
+        title="the part beyond min is limited by the step",
+        depth=200,
+        configured=1,
+        desired=3,
+        reasons=[BELOW, TIER, Reason.SCALE_UP_STEP],
+        policy={"min_replicas": 2, "scale_up": {"max_step": 2}},
+    ),
+    Case(
+        title="a step smaller than what lacks to min takes nothing back",
+        depth=200,
+        configured=0,
+        desired=3,
+        reasons=[BELOW, TIER, Reason.SCALE_UP_STEP],
+        policy={"min_replicas": 3, "scale_up": {"max_step": 1}},
+    ),
+    Case("fewer than min with fewer wanted is min", 5, 0, 3, [BELOW], history(up=1), {"min_replicas": 3}),
     Case("more than max is corrected at once", 1000, 9, 5, [Reason.ABOVE_MAXIMUM], history(up=1, down=1)),
     Case("an idle queue keeps min", 0, 2, 1, [TIER, Reason.MINIMUM], history(), {"min_replicas": 1}),
     Case("max has the last word over the tiers", 1000, 0, 3, [TIER, Reason.MAXIMUM], history(), {"max_replicas": 3}),
@@ -227,6 +248,7 @@ class Rated:
         return RateUnread("Redis: holds rubbish") if self.used is None else RateUsage(self.used, 60)
 
 
+MIN_AND_STEP: Mapping[str, object] = {"min_replicas": 1, "scale_up": {"max_step": 1}}
 RATED_TABLE = [
     Rated("a request that is left lets workers be added", 59, 15, 1, 2, [TIER]),
     Rated("none that is left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
@@ -234,7 +256,10 @@ RATED_TABLE = [
     Rated("not even the first one", 60, 15, 0, 0, [TIER, RATE]),
     Rated("going down goes on", 60, 0, 2, 0, [TIER]),
     Rated("what is right is left alone", 60, 15, 2, 2, [TIER]),
-    Rated("fewer than min is corrected", 60, 15, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Rated("fewer than min is corrected", 60, 5, 0, 1, [BELOW], history(), {"min_replicas": 1}),
+    Rated("and goes no further than min", 60, 15, 0, 1, [BELOW, TIER, RATE], history(), {"min_replicas": 1}),
+    Rated("of which the step says nothing more", 60, 15, 0, 1, [BELOW, TIER, RATE], policy=MIN_AND_STEP),
+    Rated("a request that is left lets it go further", 59, 15, 0, 2, [BELOW, TIER], history(), {"min_replicas": 1}),
     Rated("more than max is corrected", 60, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
     Rated("a cooldown has spoken before", 60, 15, 1, 1, [TIER, UP], history(up=1)),
     Rated("a step has nothing left to say", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
@@ -242,7 +267,7 @@ RATED_TABLE = [
     Rated("nobody is added on a guess", None, 15, 1, 1, [TIER, UNREAD]),
     Rated("not even the first one on a guess", None, 15, 0, 0, [TIER, UNREAD]),
     Rated("going down needs no guess", None, 0, 2, 0, [TIER]),
-    Rated("nor does min", None, 15, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Rated("nor does min", None, 15, 0, 1, [BELOW, TIER, UNREAD], history(), {"min_replicas": 1}),
     Rated("nor max", None, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
 ]
 
@@ -273,6 +298,26 @@ HOLDING: Mapping[str, object] = {"on_unavailable": None}
 BLIND_TABLE = [
     Blind("a policy that does not say what to do holds", 86_400, 1, None, [], history(), HOLDING),
     Blind("a short silence holds", 299, 1, None, []),
+    Blind(
+        title="fewer than min is corrected without waiting for after",
+        unread_for_s=0,
+        configured=0,
+        desired=2,
+        reasons=[BELOW],
+        history=history(up=1),
+        policy={"min_replicas": 2},
+        rate=RateUsage(60, 60),
+    ),
+    Blind(
+        title="and where the policy does not say what to do",
+        unread_for_s=0,
+        configured=1,
+        desired=2,
+        reasons=[BELOW],
+        policy={"min_replicas": 2, "on_unavailable": None},
+    ),
+    Blind("min is no reason to take anybody away", 0, 3, None, [], policy={"min_replicas": 2}),
+    Blind("a count above max is left alone before after too", 0, 9, None, [], policy={"min_replicas": 2}),
     Blind("a long one goes to at_least", 300, 1, 3, [FALLBACK]),
     Blind("even from nobody", 300, 0, 3, [FALLBACK]),
     Blind("at_least is no reason to take anybody away", 300, 4, 4, [FALLBACK]),
@@ -321,7 +366,37 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
         assert decision is None
     else:
         assert decision is not None
-        assert (decision.desired, list(decision.reasons), decision.recommended) == (case.desired, case.reasons, 3)
+        recommended = 2 if case.reasons == [BELOW] else 3
+        assert (decision.desired, list(decision.reasons), decision.recommended) == (
+            case.desired,
+            case.reasons,
+            recommended,
+        )
+
+
+@pytest.mark.parametrize(
+    ("unread_for_s", "limits", "reasons"),
+    [
+        (300.0, {"largest": 1}, [Reason.FALLBACK, Reason.VOLUME]),
+        (300.0, {"smallest": 4}, [Reason.FALLBACK, Reason.REGIONS]),
+        (0.0, {"largest": 1}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
+        (0.0, {"smallest": 4}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
+    ],
+    ids=[
+        "at_least, of a service with a volume",
+        "at_least, of a service in four regions",
+        "min, of a service with a volume",
+        "min, of a service in four regions",
+    ],
+)
+def test_without_a_reading_nothing_is_asked_for_that_the_platform_cannot_do(
+    unread_for_s: float, limits: dict[str, Any], reasons: list[Reason]
+) -> None:
+    blind = policy(min_replicas=2, on_unavailable={"after": "5m", "at_least": 3})
+    replicas = replace(observed(0, 0).replicas, **limits)
+    decision = fall_back(blind, replicas, history(), NOW, unread_for_s=unread_for_s, rate=None)
+    assert decision is not None
+    assert (decision.desired, list(decision.reasons)) == (limits.get("largest", 4), reasons)
 
 
 def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
@@ -416,6 +491,16 @@ def test_the_trail_shows_whom_the_work_keeps_and_whom_the_rate_limit_keeps_away(
         [("3 tier or target wait", 2), ("7 rate limit", 1)],
     ]
     assert [step.rule[0] for step in going] == list("134567899")
+
+
+def test_the_trail_of_a_count_below_min_shows_how_far_beyond_min_it_goes() -> None:
+    steps = trail(policy(min_replicas=3, scale_up={"max_step": 4}), observed(200, 0), history(up=1), NOW)
+    assert [(step.rule, step.desired) for step in steps if step.because] == [
+        ("1 within min..max", 3),
+        ("3 tier or target wait", 5),
+        ("8 step limit", 4),
+    ]
+    assert [step.rule[0] for step in steps] == list("137899")
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -550,8 +635,8 @@ def test_a_rate_that_is_used_up_or_unread_lets_all_go_down_and_nobody_come_but_b
     decision = decide(policy, seen, history(up=ago, down=ago), NOW)
     open_still = rate is None or (isinstance(rate, RateUsage) and rate.used < rate.limit)
     corrected = count < policy.min_replicas
-    if free.direction is Direction.UP and not open_still and not corrected:
-        assert decision.desired == count
+    if free.direction is Direction.UP and not open_still:
+        assert decision.desired == (policy.min_replicas if corrected else count)
     else:
         assert decision.desired == free.desired
 
@@ -575,8 +660,12 @@ def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  #
     past = history(up=up, down=down)
     decision = fall_back(policy, observed(0, count).replicas, past, NOW, unread_for_s=unread, rate=rate)
     wish = policy.on_unavailable
-    assert (decision is None) == (wish is None or unread < wish.after)
-    if decision is None or wish is None:
+    waits = wish is None or unread < wish.after
+    assert (decision is None) == (waits and count >= policy.min_replicas)
+    if decision is None:
+        return
+    if waits or wish is None:
+        assert (decision.desired, decision.reasons) == (policy.min_replicas, (Reason.BELOW_MINIMUM,))
         return
     assert decision.reasons[0] is Reason.FALLBACK
     assert count <= decision.desired <= max(count, policy.max_replicas)

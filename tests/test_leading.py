@@ -16,6 +16,7 @@ from controller.adapters.redis import Keys, RedisJournal, RedisLeases
 from controller.adapters.redis_connection import connect
 from controller.demo.servers import Servers
 from controller.leading import Leadership
+from controller.model import Lease
 from controller.ports import Source, Watched
 from controller.timing import Timing
 
@@ -105,6 +106,32 @@ async def test_a_renewal_moves_the_end_from_the_moment_it_was_asked_for(redis: R
     await one.leadership.turn()
     one.clock.now += 13
     assert leads(one)
+
+
+class Slow(RedisLeases):
+    """Its answers take their time; Redis has renewed the lease when it was asked."""
+
+    clock: HandClock
+    takes_s = 0.0
+
+    async def renew(self, lease: Lease, ttl: float) -> bool:
+        renewed = await super().renew(lease, ttl)
+        self.clock.now += self.takes_s
+        return renewed
+
+
+async def test_a_renewal_counts_from_when_it_was_asked_for_and_not_from_its_answer(redis: Redis) -> None:
+    clock = HandClock()
+    leases = Slow(redis, KEYS)
+    leases.clock, leases.takes_s = clock, 1.9
+    leadership = Leadership(leases, clock, timing=Timing.around(TTL), replica="a", report=lambda *_, **__: None)
+    await leadership.turn()
+    clock.now += 5
+    await leadership.turn()
+    clock.now += leadership._timing.window - 1.9 - 0.01
+    assert leadership.lease is not None
+    clock.now += 0.02
+    assert leadership.lease is None, "Redis may give it to another 15 s after it was asked"
 
 
 async def test_whoever_slept_through_its_lease_steps_down_and_comes_back_with_a_higher_epoch(redis: Redis) -> None:

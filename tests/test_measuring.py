@@ -1,4 +1,4 @@
-"""What a controller finds out while it runs: how long a job takes, and how long workers take to start."""
+"""How long a job takes, which a controller finds out, and how long workers take to start, which the journal does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from controller.cycle import Outcome
 from controller.explanation import as_lines
-from controller.measuring import JobTime, StartUp
-from controller.model import Intent, Lease, QueueDepth, Reason, Replicas, ServiceState, ServiceTime
+from controller.history import charged, remembered
+from controller.measuring import JobTime
+from controller.model import History, QueueDepth, Reason, ServiceTime, Start
 from controller.policy import Queue, WorkerPolicy
-from controller.ports import Source, Unavailable
+from controller.ports import Keep, Note, Source, Unavailable
 from tests.patience import until
 from tests.scene import WORKER, Driven, Scene, set_scene
 
-LEASE = Lease("me", 7)
 AIM = {"service": "svc", "queue": {"table": "job"}, "target_wait": "60s", "max_replicas": 5}
 TEXT = """
 workers:
@@ -107,60 +107,71 @@ async def test_by_tiers_nobody_asks() -> None:
 # --- how long a start takes ---
 
 
-def up(before: int = 1, after: int = 3, epoch: int = 7) -> Intent:
-    return Intent("i", epoch, before, after, 0.0)
+GAP = 31.0
 
 
-def running(running: int, configured: int = 3) -> Replicas:
-    return Replicas(configured, running, running, ServiceState.RUNNING)
+def seen(running: int, configured: int = 3) -> Note:
+    return Note(1, configured, running=running)
 
 
-def timed(intent: Intent, *readings: tuple[float, Replicas], lease: Lease = LEASE) -> list[float]:
-    """What is told by readings so many seconds after the change was accepted."""
-    clock = Watch()
-    start_up = StartUp(clock)
-    start_up.accepted(intent)
-    told = []
-    for after, replicas in readings:
-        clock.now = 1000 + after
-        told.append(start_up.seen(replicas, lease))
-    return [seconds for seconds in told if seconds is not None]
+def timed(start: Start, *readings: tuple[float, Note]) -> float | None:
+    """What readings so many seconds after the change was accepted find out."""
+    history = History(start=start)
+    for after, note in readings:
+        history = remembered(history, note, Keep(0.0, GAP), 1000 + after)
+    return history.start_up_s
 
 
 @pytest.mark.parametrize(
     ("readings", "told"),
     [
-        ([(1, running(1)), (10, running(2)), (20, running(3)), (30, running(3))], [20]),
-        ([(1, running(1, 1)), (10, running(1)), (20, running(3))], [20]),
-        ([(1, running(1, 1)), (10, running(3))], [10]),
-        ([(1, running(3))], []),
-        ([(1, running(1)), (10, running(1, 4)), (20, running(3))], []),
-        ([(1, running(1)), (599, running(3))], [599]),
-        ([(1, running(1)), (600, running(3))], []),
-        ([(1, running(1)), (10, running(2)), (20, running(2))], []),
-        ([(1, running(0)), (10, running(4))], [10]),
+        ([(1, seen(1)), (10, seen(2)), (20, seen(3)), (30, seen(3))], 20),
+        ([(1, seen(1, 1)), (10, seen(1)), (20, seen(3))], 20),
+        ([(1, seen(1, 1)), (10, seen(3))], 10),
+        ([(1, seen(3))], None),
+        ([(1, seen(1)), (10, seen(1, 4)), (20, seen(3))], None),
+        ([*((after, seen(1)) for after in range(1, 599, 20)), (599, seen(3))], 599),
+        ([*((after, seen(1)) for after in range(1, 599, 20)), (600, seen(3))], None),
+        ([(1, seen(1)), (10, seen(2)), (20, seen(2))], None),
+        ([(1, seen(0)), (10, seen(4))], 10),
+        ([(1, seen(1)), (32, seen(3))], 32),
+        ([(1, seen(1)), (33, seen(3))], None),
+        ([(1, seen(1)), (-1, seen(3))], None),
+        ([(1, seen(1)), (10, Note(None, 3, running=1, read=False)), (20, seen(3))], 20),
+        ([(1, seen(1)), (10, Note(None, None)), (20, seen(3))], 20),
     ],
     ids=[
-        *(
-            "once, by the first reading that shows all",
-            "and not before it is visible",
-            "which it may be at once with them",
-        ),
-        *("no reading showed anybody missing", "other hands were at work", "just in time", "too long"),
-        *("not while one is missing", "more than all"),
+        "once, by the first reading that shows all",
+        "and not before it is visible",
+        "which it may be at once with them",
+        "no reading showed anybody missing",
+        "other hands were at work",
+        "just in time",
+        "too long",
+        "not while one is missing",
+        "more than all",
+        "a reading that is a little late",
+        "no reading for longer than the gap",
+        "a clock that was set back",
+        "a cycle that could not read the queue saw the workers",
+        "a cycle that could not read the platform saw nothing",
     ],
 )
 def test_a_start_takes_from_its_acceptance_until_all_run(
-    readings: list[tuple[float, Replicas]], told: list[float]
+    readings: list[tuple[float, Note]], told: float | None
 ) -> None:
-    assert timed(up(), *readings) == pytest.approx(told)
+    assert timed(Start(1000, 1, 3), *readings) == told
 
 
-def test_only_ways_up_of_this_lease_are_timed() -> None:
-    well = [(1.0, running(1)), (10.0, running(3))]
-    assert timed(up(), *well) == [10]
-    assert timed(up(before=4), *well) == []
-    assert timed(up(), *well, lease=Lease("me", 8)) == []
+def test_how_long_a_start_takes_is_smoothed() -> None:
+    history = History(start=Start(1000, 1, 3), start_up_s=10.0)
+    for after in (1.0, 20.0):
+        history = remembered(history, seen(3 if after == 20 else 1), Keep(0.0, GAP), 1000 + after)
+    assert (history.start_up_s, history.start) == (13, None)
+
+
+def test_a_change_by_other_hands_ends_the_timing_of_a_start() -> None:
+    assert charged(History(start=Start(1000, 1, 3)), 3, 1010).start is None
 
 
 # --- in a whole controller ---

@@ -151,6 +151,13 @@ def test_two_dollars_are_one() -> None:
         (worker("min_replicas: -1"), "workers.a.min_replicas: must be at least 0, not -1"),
         (worker("min_replicas: yes"), "workers.a.min_replicas: must be a whole number, not True"),
         (worker("min_replicas: 1.5"), "workers.a.min_replicas: must be a whole number, not 1.5"),
+        (
+            worker("rate_limit: {rpm: 4}"),
+            (
+                "rate_limit.rpm: is 4, less than max_replicas, which is 5, so that the share of each of 5 "
+                "workers would be 0 requests a minute; write 5 or more, or lower max_replicas to 4"
+            ),
+        ),
         (worker("rate_limit: {rpm: 60, keys: {usage: a}}"), "rate_limit.keys.usage: 'a' must hold <window>"),
         (worker("service: other"), "workers.a.service: stands here a second time (line 7); keep one"),
         (worker(tiers="[]"), "workers.a.tiers: is empty"),

@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
+from controller.adapters.redis import RedisRateLimit
 from controller.demo.jobs import enqueue, summary
 from controller.model import RateUsage, Reason
+from controller.policy import RateLimit
 from controller.ports import LeaseLost
 from tests.patience import until
 from tests.scene import LEASE_S, POLICY, LaterClock, Scene
@@ -48,6 +51,83 @@ async def counted(scene: Scene) -> int:
     return cycle.rate.used
 
 
+@dataclass
+class At:
+    """The wall clock, at a second of a minute."""
+
+    now: float
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+MINUTE = 1_700_000_040
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "second", "recent"),
+    [
+        (60, 0, 0, 60),
+        (60, 0, 10, 60),
+        (60, 0, 40, 30),
+        (60, 20, 30, 60),
+        (60, 0, 59.9, 11),
+        (59, 0, 0, 59),
+        (0, 17, 30, 17),
+        (7, 60, 0, 67),
+    ],
+    ids=[
+        "a minute begins after one that was used up",
+        "workers may begin it ten seconds late",
+        "half of the one before is long ago",
+        "and the other half counts with this one's",
+        "at its end next to nothing is left",
+        "one request was left",
+        "nothing was used before",
+        "both",
+    ],
+)
+async def test_the_requests_of_the_last_60_s_are_those_of_two_minutes(
+    scene: Scene, before: int, now: int, second: float, recent: int
+) -> None:
+    for start, count in ((MINUTE - 60, before), (MINUTE, now)):
+        await scene.redis.set(f"worker:rpm:{start}", count)
+    used = await RedisRateLimit(scene.redis, At(MINUTE + second)).used(RateLimit(rpm=60))
+    assert (used.used, used.recent) == (now, recent)
+
+
+async def test_a_minute_s_count_that_expired_is_remembered(scene: Scene) -> None:
+    """It lives for 65 s from its first request on, where a worker sets that once only."""
+    clock = At(MINUTE - 5)
+    rate_limit = RedisRateLimit(scene.redis, clock)
+    await scene.redis.set(f"worker:rpm:{MINUTE - 60}", 60)
+    assert (await rate_limit.used(RateLimit(rpm=60))).used == 60
+    await scene.redis.flushdb()
+    clock.now = MINUTE + 10
+    assert (await rate_limit.used(RateLimit(rpm=60))).recent == 60
+
+
+async def test_a_minute_that_begins_after_one_that_was_used_up_adds_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene.controller({"SCALE_UP_COOLDOWN_MS": "0"}) as driven:
+        await scene.jobs(200)
+        second = time.time() // 60 * 60
+        await scene.redis.set(f"worker:rpm:{second - 60:.0f}", 60)
+        await scene.redis.set(f"worker:rpm:{second:.0f}", 0)
+        rate_limit = driven.controller.world.rate_limit
+        monkeypatch.setattr(rate_limit, "_clock", At(second + 0.5))
+        cycle = await driven.tick()
+    assert cycle.reason is Reason.RATE_LIMIT
+    assert cycle.message.endswith(
+        "60 of 60 requests were used within the last 60 s (0 in this minute), so more workers could not go faster"
+    )
+    assert (cycle.line()["rpm_used"], scene.sent) == (0, [])
+
+
 async def test_what_a_real_worker_counts_is_what_the_controller_reads(scene: Scene) -> None:
     for _ in range(10):  # once more, should the minute end in between
         minute = time.time() // 60
@@ -63,7 +143,7 @@ async def test_what_a_real_worker_counts_is_what_the_controller_reads(scene: Sce
 
 async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(scene: Scene) -> None:
     await scene.jobs(15)  # two workers are wanted, so that each may make 2 of 4 requests a minute
-    async with scene.controller({"GLOBAL_RPM_LIMIT": "4"}) as driven:
+    async with scene.controller({"GLOBAL_RPM_LIMIT": "4", "MAX_WORKERS": "4"}) as driven:
         await driven.tick()
     assert await scene.redis.get("worker:config:per_worker_rpm") == "2"
     async with worker(scene):
@@ -81,7 +161,7 @@ async def test_what_real_workers_have_used_up_adds_no_further_worker(scene: Scen
         async with worker(scene):
             await completed(scene, (await summary(scene.queue)).completed + 2)
         await enqueue(scene.queue, 5, duration_s=0)
-        async with scene.controller({"GLOBAL_RPM_LIMIT": "2"}, dry_run=True) as driven:
+        async with scene.controller({"GLOBAL_RPM_LIMIT": "2", "MAX_WORKERS": "2"}, dry_run=True) as driven:
             cycle = await driven.tick()
         if cycle.rate == RateUsage(2, 2):
             break

@@ -16,7 +16,18 @@ from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Outcome
 from controller.leading import Leadership
 from controller.log import Log
-from controller.model import Decision, History, Intent, Lease, QueueDepth, Reason, Replicas, ServiceState, ServiceTime
+from controller.model import (
+    Decision,
+    History,
+    Intent,
+    Lease,
+    QueueDepth,
+    RateUsage,
+    Reason,
+    Replicas,
+    ServiceState,
+    ServiceTime,
+)
 from controller.policy import Policy, Tier
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Bid, Held, Keep, Note, Recalled, Receipt, Requests, Source, Unavailable, Watched
@@ -118,12 +129,14 @@ class Memory:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         return Recalled(History(since=0.0), 0.0)
 
-    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def record_intent(
+        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
+    ) -> Intent:
         return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
 
     async def accept(self, *_: Any) -> None: ...
 
-    async def settle(self, *_: Any, unseen_stop: str = "") -> Recalled:
+    async def settle(self, *_: Any, unseen_stop: str = "", running: int | None = None) -> Recalled:
         return await self.recall("")
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -137,8 +150,8 @@ class Memory:
 
 
 class Unlimited:
-    async def used(self, *_: Any) -> int:
-        return 0
+    async def used(self, *_: Any) -> RateUsage:
+        return RateUsage(0, 60)
 
     async def share(self, *_: Any) -> None: ...
 

@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.board import Board
 from controller.cycle import Cooldowns, Cycle, Outcome
 from controller.leading import Leadership
 from controller.model import Because, Decision, Leader, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
+from controller.page import page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError
 from controller.ports import Bid, Held, Requests, Source, Unavailable
@@ -417,3 +420,105 @@ async def test_a_hundred_requests_at_once_are_answered(shown: Shown) -> None:
     async with served(shown) as port, httpx.AsyncClient() as client:
         answers = await asyncio.gather(*(client.get(f"http://127.0.0.1:{port}/health") for _ in range(100)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+# --- whatever another version, or anybody, has put into Redis ---
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats()
+    | st.sampled_from(["", "x", "<b>", "\ud800", "held", "n" * 300])
+)
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner), max_leaves=6
+)
+
+
+@st.composite
+def published(draw: st.DrawFn) -> str:
+    """A leader's entry of which another version left out some keys, wrote others, and some otherwise."""
+    board = Board(HandClock(), 10)
+    board.put(cycle())
+    entry = json.loads(board.to_publish()["w"])
+    for part in (entry["status"], entry):
+        for key in draw(st.lists(st.sampled_from(sorted(part)), max_size=4)):
+            part.pop(key, None)
+        for key in draw(st.lists(st.sampled_from([*part, "new", "conditions", "level"]), max_size=2)):
+            part[key] = draw(ANYTHING)
+    return json.dumps(draw(ANYTHING) if draw(st.integers(0, 9)) == 7 else entry)
+
+
+def every_answer(shown: Shown) -> list[bytes]:
+    """The body of each page, as it is sent."""
+    bodies = [health_body(shown), metrics_body(shown), status_body(shown)]
+    texts = [json.dumps(body) for body in bodies]
+    return [
+        text.encode() for text in [*texts, prometheus_text(shown), page(status_body(shown)), str(age_header(shown))]
+    ]
+
+
+@given(published(), published(), st.none() | st.floats(0, 1e6))
+def test_every_page_answers_whatever_was_published(first: str, second: str, age: float | None) -> None:
+    clock = HandClock()
+    leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    for text in (first, second):
+        shown.board.take_over({"w": text}, age)
+        assert all(every_answer(shown))
+        json.loads(json.dumps(status_body(shown), allow_nan=False))
+    shown.board.put(cycle(Outcome.FAILED, read=False))
+    assert all(every_answer(shown)), "and once this replica leads"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"outcome": "held"},
+        {"outcome": "held", "running": 2, "configured": 2},
+        {"outcome": "held", "running": 2, "configured": 1, "reasons": ["Tier"], "unheard_of": {"a": [1]}},
+    ],
+    ids=["hardly anything", "no maximum", "a key that is new"],
+)
+async def test_what_a_leader_of_another_version_leaves_out_is_filled_in(shown: Shown, status: dict[str, Any]) -> None:
+    shown.board.take_over({"w": json.dumps({"age_s": 1, "status": status})}, 1.0)
+    async with served(shown) as port:
+        answers = {path: await get(f"http://127.0.0.1:{port}/{path}") for path in ("", "health", "metrics", "status")}
+    assert {path: code for path, (code, _, _) in answers.items()} == dict.fromkeys(answers, 200)
+    worker = json.loads(answers["status"][2])["workers"]["w"]
+    assert status.items() <= worker.items()
+    assert worker["depth"] is None
+
+
+def test_a_stamp_that_no_calendar_holds_is_shown_as_its_end(shown: Shown) -> None:
+    shown.leadership.leader = Leader("b:1", 7, 999_999_999_999.0)
+    assert status_body(shown)["leader"]["since"].startswith("9999-12-31")
+    shown.leadership.leader = Leader("b:1", 7, -999_999_999_999.0)
+    assert status_body(shown)["leader"]["since"].startswith("0001-01-01")
+
+
+def test_there_is_no_sum_over_workers_of_which_one_was_never_read(clock: HandClock) -> None:
+    worker = POLICY.workers["w"]
+    both = POLICY.model_copy(update={"workers": {"w": worker, "v": worker}})
+    leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    shown = Shown(Board(clock, POLICY.interval), leadership, both)
+    shown.board.put(cycle())
+    body = health_body(shown)
+    assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (None, None, None)
+    assert metrics_body(shown)["workers_current"] is None
+    shown.board.put(replace(cycle(), worker="v"))
+    body = health_body(shown)
+    assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (4, 30, 60)
+
+
+async def test_a_dry_run_counts_as_no_leader(clock: HandClock) -> None:
+    leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    await leadership.turn()
+    assert leadership.lease is not None, "it leads by its own word"
+    leading = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    dry = replace(leading, dry_run=True)
+    assert {"autoscaler_is_leader 1", "autoscaler_lease_epoch 7"} <= set(prometheus_text(leading).splitlines())
+    assert "autoscaler_is_leader 0" in prometheus_text(dry).splitlines()
+    assert "autoscaler_lease_epoch" not in prometheus_text(dry)
+    assert status_body(dry)["role"] == "dry run"

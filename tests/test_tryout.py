@@ -537,3 +537,53 @@ def test_what_is_printed_fits_a_terminal(
         *run(command, "--help").out.splitlines(),
     ]
     assert [line for line in lines if len(line) > 80 and not line.startswith("verdict: ")] == []
+
+
+def fleet(path: Path, **services: str) -> Path:
+    entry = "  {}: {{service: {}, queue: {{table: t}}, max_replicas: 2, tiers: [{{replicas: 1}}]}}"
+    path.write_text("\n".join(["workers:", *(entry.format(name, service) for name, service in services.items())]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            {"a": "s1", "b": "s2"},
+            {"a": "s1"},
+            ["b is dropped: nothing scales service s2 any more, its workers stay as they are"],
+        ),
+        (
+            {"a": "s1"},
+            {"b": "s1"},
+            ["a is renamed to b: service s1 keeps its workers, cooldowns and history"],
+        ),
+        (
+            {"a": "s1"},
+            {"a": "s2"},
+            ["a moves from service s1 to s2, where its history begins anew; nothing scales s1 any more: its workers"],
+        ),
+        ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
+    ],
+    ids=["dropped", "renamed", "another service", "new"],
+)
+def test_plan_says_what_becomes_of_workers_that_one_policy_alone_has(  # noqa: PLR0917  # a table
+    run: Run, tmp_path: Path, trace: Path, old: dict[str, str], new: dict[str, str], said: list[str]
+) -> None:
+    files = fleet(tmp_path / "old.yaml", **old), fleet(tmp_path / "new.yaml", **new)
+    ran = run("plan", *files, "--trace", trace, "--json")
+    assert ran.code == 0, ran.err
+    changes = json.loads(ran.out)["changes"]
+    assert [change for change in changes if any(change.startswith(one) for one in said)] == changes[: len(said)]
+    assert changes
+
+
+def test_plan_of_several_workers_that_both_have_asks_which_one(run: Run, tmp_path: Path, trace: Path) -> None:
+    files = fleet(tmp_path / "old.yaml", a="s1", b="s2"), fleet(tmp_path / "new.yaml", a="s1", c="s2")
+    ran = run("plan", *files, "--trace", trace)
+    assert ran.code == 2
+    assert "name one: --worker a, b" in ran.err
+    named = run("plan", *files, "--trace", trace, "--worker", "b", "--json")
+    assert json.loads(named.out)["changes"] == [
+        "b is renamed to c: service s2 keeps its workers, cooldowns and history"
+    ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from controller.model import Decision, History, Intent, Lease, Recommendation, Replicas
+from controller.history import remembered
+from controller.model import Decision, History, Intent, Lease, RateUsage, Replicas
 from controller.policy import RateLimit as RateLimitPolicy
 from controller.ports import (
     Bid,
@@ -44,12 +45,11 @@ class DryRunPlatform:
 
 
 class DryRunJournal:
-    """Recalls what the real journal knows; remembers recommendations in memory only."""
+    """Recalls what the real journal knows; what this process notes stays in its memory."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._noted: dict[str, list[Recommendation]] = {}
-        self._began: dict[str, float] = {}
+        self._noted: dict[str, History] = {}
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
@@ -57,40 +57,37 @@ class DryRunJournal:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         del lease
         history, now, version = await self._journal.recall(worker)
-        noted = [one for one in self._noted.get(worker, []) if one.at >= now - keep.window - keep.gap]
-        new = [] if note.recommended is None else [Recommendation(now, note.recommended)]
-        self._noted[worker] = [*noted, *new]
-        began = self._began.setdefault(worker, now)
-        history = history.carried_on(now, window=keep.window, gap=keep.gap)
+        mine = self._noted[worker] = remembered(self._noted.get(worker, History()), note, keep, now)
+        began = now if mine.since is None else mine.since
+        if note.recommended is not None:
+            history = history.carried_on(now, window=keep.window, gap=keep.gap)
         if history.count is not None and history.count != note.count and history.intent is None:
             history = replace(
                 history, last_up=began, last_down=began
             )  # by other hands, which the real one would charge
-        unbroken = min(began, history.unbroken_since or began)
-        return Recalled(self._with_notes(worker, history, began, unbroken), now, version)
+        return Recalled(_with_notes(history, mine, began), now, version)
 
-    def _with_notes(self, worker: str, history: History, began: float, unbroken: float) -> History:
-        return replace(
-            history,
-            recommendations=(*history.recommendations, *self._noted[worker]),
-            unbroken_since=unbroken,
-            since=began if history.since is None else history.since,
-            # The real controller's open intent and agreed count are for it to settle, not for us.
-            intent=None,
-            count=None,
-        )
-
-    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def record_intent(
+        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
+    ) -> Intent:
         del worker, version
-        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
+        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0, stops=stops)
 
     async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
         del worker, intent, lease
 
     async def settle(
-        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+        self,
+        worker: str,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
     ) -> Recalled:
-        del intent, outcome, count, lease, unseen_stop
+        del intent, outcome, count, lease, unseen_stop, running
         return await self._journal.recall(worker)
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -102,6 +99,21 @@ class DryRunJournal:
 
     async def watch(self, workers: Sequence[str]) -> Watched:
         return await self._journal.watch(workers)
+
+
+def _with_notes(history: History, mine: History, began: float) -> History:
+    return replace(
+        history,
+        recommendations=(*history.recommendations, *mine.recommendations),
+        unbroken_since=min(began, history.unbroken_since or began),
+        since=began if history.since is None else history.since,
+        read_at=max((at for at in (history.queue_read_at, mine.queue_read_at) if at is not None), default=None),
+        unread=max(history.unread, mine.unread),
+        queue_seen=mine.queue_seen or history.queue_seen,
+        # The real controller's open intent and agreed count are for it to settle, not for us.
+        intent=None,
+        count=None,
+    )
 
 
 class DryRunLeases:
@@ -121,7 +133,7 @@ class DryRunRateLimit:
     def __init__(self, rate_limit: RateLimit) -> None:
         self._rate_limit = rate_limit
 
-    async def used(self, limit: RateLimitPolicy) -> int:
+    async def used(self, limit: RateLimitPolicy) -> RateUsage:
         return await self._rate_limit.used(limit)
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:

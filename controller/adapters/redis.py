@@ -5,22 +5,30 @@ All keys of ours stand under one prefix with one hash tag, so that a script touc
     {<prefix>:<environment>}:lease              <epoch>:<holder>, with a time to live
     {<prefix>:<environment>}:epoch              a number that only rises
     {<prefix>:<environment>}:leader             a hash: who leads or led last, since when, and until when it trusts it
-    {<prefix>:<environment>}:worker:<name>      a hash: stamps, the open intent, the agreed count
-    {<prefix>:<environment>}:past:<name>        a sorted set: recommendations within the stabilization window
+    {<prefix>:<environment>}:worker:<record>    a hash: stamps, the open intent, the agreed count
+    {<prefix>:<environment>}:past:<record>      a sorted set: recommendations within the stabilization window
+    {<prefix>:<environment>}:records            a hash: by service id, the name of its record
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
     {<prefix>:<environment>}:listening          what was last said of being woken, for doctor
+
+A record belongs to a service, and keeps its name for ever. That is the name of the worker that the service had when the
+record began, so that a version that went by names alone finds it, and what that version left behind is taken over. A
+service that comes under a name whose record is another service's gets the record `<name>@<service id>`.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from controller.adapters import redis_scripts as scripts
 from controller.adapters.redis_connection import FAULTS, Client, in_words, set_all
 from controller.adapters.redis_shadow import Shadow
-from controller.model import Decision, History, Intent, Leader, Lease, Recommendation
+from controller.model import Decision, Direction, History, Intent, Leader, Lease, RateUsage, Recommendation, Start
 from controller.policy import RateLimit as RateLimitPolicy
 from controller.ports import (
     Bid,
@@ -39,6 +47,11 @@ from controller.ports import (
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15
 """Of any number that we keep: milliseconds since the epoch have 13."""
+
+_LEFT_FOR_S = 30 * 24 * 3600.0
+"""What was left behind longer ago has been told of at every start since, and is told of no more."""
+_LATE_S = 10.0
+"""Workers that are out of requests begin a new minute some seconds late."""
 
 T = TypeVar("T")
 
@@ -61,12 +74,13 @@ class Keys:
         self.leader = f"{self._tag}:leader"
         self.cycles = f"{self._tag}:cycles"
         self.listening = f"{self._tag}:listening"
+        self.records = f"{self._tag}:records"
 
-    def worker(self, name: str) -> str:
-        return f"{self._tag}:worker:{name}"
+    def worker(self, record: str) -> str:
+        return f"{self._tag}:worker:{record}"
 
-    def past(self, name: str) -> str:
-        return f"{self._tag}:past:{name}"
+    def past(self, record: str) -> str:
+        return f"{self._tag}:past:{record}"
 
 
 class RedisLeases:
@@ -98,16 +112,35 @@ class RedisLeases:
         await _ask(self._release(keys=[self._keys.lease, self._keys.leader], args=[_value(lease)]))
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A worker that is not in the policy any more, and the count that was last known of it.
+
+    service: None where a version left it that did not write it down.
+    """
+
+    worker: str
+    service: str | None
+    count: int | None
+
+
 class RedisJournal:
     """What survives a restart. Every write is one script that checks the lease first."""
 
-    def __init__(self, redis: Client, keys: Keys, clock: Clock) -> None:
+    def __init__(self, redis: Client, keys: Keys, clock: Clock, services: Mapping[str, str] | None = None) -> None:
+        """services: by worker, the id of the service whose memory is kept; without one, its name stands for it."""
+        self._redis = redis
         self._keys = keys
         self._clock = clock
+        self._services = dict(services or {})
+        self._records: dict[str, str] = {}
         self._shadows: dict[str, Shadow] = {}
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
-            for name in ("RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE", "PUBLISH", "WATCH")
+            for name in (
+                *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE"),
+                *("PUBLISH", "WATCH"),
+            )
         }
 
     async def recall(self, worker: str) -> Recalled:
@@ -116,17 +149,20 @@ class RedisJournal:
     async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
         args: list[str | int] = [
             _value(lease),
-            *("" if note.recommended is None else note.recommended, note.count, _ms(keep.window), _ms(keep.gap)),
+            *(_known(note.recommended), _known(note.count), _ms(keep.window), _ms(keep.gap)),
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
-            "" if note.started_in is None else _ms(note.started_in),
-            note.queue_seen,
+            *(_known(note.running), int(note.read)),
+            *(self._services.get(worker, ""), await self._record(worker), worker, note.queue_seen),
         ]
         return await self._run("REMEMBER", worker, args)
 
-    async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def record_intent(
+        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
+    ) -> Intent:
         args: list[str | int] = [_value(lease), ident, lease.epoch, decision.current, decision.desired]
-        recalled = await self._run("RECORD_INTENT", worker, [*args, decision.direction.value, *_parts(version)])
+        decided = [decision.direction.value, *_parts(version), stops or ""]
+        recalled = await self._run("RECORD_INTENT", worker, [*args, *decided])
         assert recalled.history.intent is not None, "the script has just written it"
         return recalled.history.intent
 
@@ -134,9 +170,17 @@ class RedisJournal:
         await self._run("ACCEPT", worker, [_value(lease), intent.id, intent.direction.value])
 
     async def settle(
-        self, worker: str, intent: Intent, outcome: Settled, count: int, lease: Lease, *, unseen_stop: str = ""
+        self,
+        worker: str,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
     ) -> Recalled:
-        what = [intent.id, intent.direction.value, outcome.value, count, unseen_stop]
+        what = [intent.id, intent.direction.value, outcome.value, count, unseen_stop, _known(running)]
         return await self._run("SETTLE", worker, [_value(lease), *what])
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
@@ -149,9 +193,14 @@ class RedisJournal:
         _refuse(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
 
     async def watch(self, workers: Sequence[str]) -> Watched:
+        records = [await self._record(worker) for worker in workers]
         asked_at = self._clock.monotonic()
-        keys = [self._keys.leader, self._keys.cycles, *(self._keys.worker(worker) for worker in workers)]
-        args = [known for worker in workers for known in self._shadow(worker).evidence(asked_at)]
+        keys = [self._keys.leader, self._keys.cycles, self._keys.records, *map(self._keys.worker, records)]
+        args = [
+            known
+            for worker, record in zip(workers, records, strict=True)
+            for known in (self._services.get(worker, ""), record, *self._shadow(worker).evidence(asked_at))
+        ]
         stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
         try:
             for worker, flat in zip(workers, hashes, strict=True):
@@ -160,9 +209,29 @@ class RedisJournal:
         except (ValueError, KeyError, TypeError):
             raise _not_ours("the leader's or a worker's hash") from None
 
+    async def left_behind(self) -> list[Left]:
+        """Workers of an earlier policy whose service no worker of this one has, as they were left."""
+        records = await self._hash(self._keys.records)
+        found = [
+            Left(fields.get("name") or record, service, _count_of(fields))
+            for service, record in sorted(records.items())
+            if service not in self._services.values()
+            for fields in [await self._hash(self._keys.worker(record))]
+            if self._clock.wall() - (_stamp(fields, "recommended_at") or 0.0) < _LEFT_FOR_S
+        ]
+        # A version that did not know of services left no record of them, but the last cycles that it published.
+        named = {*self._services, *records.values(), *(left.worker for left in found)}
+        cycles = await self._hash(self._keys.cycles)
+        return found + [Left(name, None, _published_count(text)) for name, text in cycles.items() if name not in named]
+
+    async def _hash(self, key: str) -> dict[str, str]:
+        return await _ask(cast("Awaitable[dict[str, str]]", self._redis.hgetall(key)))
+
     async def _run(self, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
+        record = await self._record(worker)
         asked_at = self._clock.monotonic()
-        keys = [self._keys.lease, self._keys.worker(worker), self._keys.past(worker)]
+        keys = [self._keys.lease, self._keys.worker(record), self._keys.past(record)]
+        keys += [self._keys.records] if name == "REMEMBER" else []
         _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args)))
         try:
             fields = _fields(flat)
@@ -171,6 +240,18 @@ class RedisJournal:
         except (ValueError, KeyError, TypeError):
             raise _not_ours("the worker's hash") from None
         return recalled
+
+    async def _record(self, worker: str) -> str:
+        """The name of the record of the worker's service."""
+        service = self._services.get(worker)
+        if service is None or worker in self._records:
+            return self._records.get(worker, worker)
+        keys = [self._keys.records, self._keys.worker(worker)]
+        found, owner = await _ask(self._scripts["FIND"](keys=keys, args=[service]))
+        if found:
+            self._records[worker] = found  # an entry is never changed
+            return str(found)
+        return worker if owner in {"", service} else f"{worker}@{service}"
 
     def _shadow(self, worker: str) -> Shadow:
         return self._shadows.setdefault(worker, Shadow())
@@ -184,15 +265,26 @@ class RedisRateLimit:
         self._redis = redis
         self._clock = clock
         self._may_write = may_write
+        self._counted: dict[str, dict[str, int]] = {}
 
-    async def used(self, limit: RateLimitPolicy) -> int:
-        """The count under the minute's start in epoch *seconds*, as the workers write it."""
-        window = int(self._clock.wall() // 60 * 60)
-        key = limit.keys.usage.replace("<window>", str(window))
-        value = await _ask(cast("Awaitable[str | None]", self._redis.get(key)))
-        if value is not None and not (len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()):
-            raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR")
-        return int(value or 0)
+    async def used(self, limit: RateLimitPolicy) -> RateUsage:
+        """The counts under the start of this minute and of the one before, in epoch *seconds*, as the workers write.
+
+        When within the minute before they were made, no count tells: they are taken to be spread evenly over it, and
+        late by _LATE_S, so that a new minute is not taken for an empty one before the workers have begun it.
+        """
+        now = self._clock.wall()
+        window = int(now // 60 * 60)
+        keys = [limit.keys.usage.replace("<window>", str(start)) for start in (window, window - 60)]
+        pipeline = self._redis.pipeline(transaction=False)  # two GETs in one round trip, on a Cluster too
+        for key in keys:
+            pipeline.get(key)
+        current, before = map(_count, keys, await _ask(cast("Awaitable[list[str | None]]", pipeline.execute())))
+        known = self._counted.get(limit.keys.usage, {})
+        before = max(before, known.get(keys[1], 0))  # it lives for 65 s, which may be from its first request on
+        self._counted[limit.keys.usage] = {keys[0]: current, keys[1]: before}
+        share = min(1.0, (60 + _LATE_S - (now - window)) / 60)
+        return RateUsage(current, limit.rpm, recent=current + math.ceil(before * share - 1e-9))
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
         """The share first: on a Cluster they are written one by one, and it is what the workers obey."""
@@ -207,6 +299,12 @@ class RedisRateLimit:
                 "the lease ran out before the shares were published; nothing was written and nothing is sent"
             )
         await _ask(set_all(self._redis, values))
+
+
+def _count(key: str, value: str | None) -> int:
+    if value is not None and not (len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()):
+        raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR")
+    return int(value or 0)
 
 
 def _refuse(answer: list[Any]) -> list[Any]:
@@ -230,6 +328,25 @@ def _value(lease: Lease) -> str:
 
 def _version(fields: Mapping[str, str]) -> str:
     return "/".join(fields.get(name, "") for name in ("memory", "revision", "run", "raised"))
+
+
+def _count_of(fields: Mapping[str, str]) -> int | None:
+    try:
+        return _number(fields["count"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _published_count(text: str) -> int | None:
+    try:
+        count = json.loads(text)["status"]["configured"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return count if type(count) is int else None
+
+
+def _known(number: int | None) -> int | str:
+    return "" if number is None else number
 
 
 def _parts(version: str) -> list[str]:
@@ -267,7 +384,24 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         unseen_stop=fields.get("unseen_stop"),
         start_up_s=_stamp(fields, "start_up"),
         queue_seen=fields.get("queue_seen", ""),
+        start=_start(fields),
+        read_at=_stamp(fields, "read_at"),
+        unread=_unread(fields),
+        unread_at=_stamp(fields, "unread_at"),
     )
+
+
+def _start(fields: Mapping[str, str]) -> Start | None:
+    if not fields.get("start_at"):
+        return None
+    before, after = _number(fields["start_before"]), _number(fields["start_after"])
+    return Start(_seconds(fields["start_at"]), before, after, _stamp(fields, "start_seen"))
+
+
+def _unread(fields: Mapping[str, str]) -> int:
+    """As long as no reading came after, which a version before this one only notes as a recommendation."""
+    read_at = max(_stamp(fields, name) or 0.0 for name in ("recommended_at", "read_at"))
+    return _number(fields["unread"]) if (_stamp(fields, "unread_at") or 0.0) > read_at else 0
 
 
 def _intent(fields: Mapping[str, str]) -> Intent | None:
@@ -280,7 +414,23 @@ def _intent(fields: Mapping[str, str]) -> Intent | None:
         after=_number(fields["intent_after"]),
         at=_seconds(fields["intent_at"]),
         accepted=fields.get("intent_accepted") == "1",
+        stops=_stops(fields),
+        previous=_previous(fields),
     )
+
+
+def _stops(fields: Mapping[str, str]) -> str | None:
+    """Of another intent, a version that does not know the field has left it behind."""
+    ident, _, deployment = fields.get("intent_stops", "").partition(":")
+    return deployment if deployment and ident == fields["intent"] else None
+
+
+def _previous(fields: Mapping[str, str]) -> float | None:
+    previous = fields.get("intent_previous", "=")
+    if previous != "=":
+        return _seconds(previous) if previous else None
+    direction = Direction.between(_number(fields["intent_before"]), _number(fields["intent_after"]))
+    return _stamp(fields, f"last_{direction.value}")
 
 
 def _recommendation(member: str) -> Recommendation:

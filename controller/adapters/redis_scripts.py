@@ -11,10 +11,19 @@ answers LOST and changes nothing when it does not. A worker's memory is a hash:
     intent…                   a change written down and not settled yet
     count                     the replicas last agreed with the platform
     refused_at, refused_to, setbacks    the last change that came to nothing, and how many in a row
+    intent_stops              `<intent>:<deployment>`: which deployment that intent stops
     start_up                  how long workers take to start, smoothed, in milliseconds
     queue_seen                the queue in which jobs were seen last, so that its being empty is no doubt
+    start_at, start_before, start_after, start_seen    the change up that is being timed: when it was accepted, from and
+                              to how many, and the last reading that showed fewer running than that
     unseen_stop               the deployment whose stop was accepted and is not shown
     recommended_at, unbroken_since, window    the chain of recommendations
+    read_at                   when the queue was read in a cycle that could not read the platform
+    unread, unread_at         how many cycles in a row could not read the queue, and the last of them
+    service, name             whose memory this is: the service, and the worker's name when it was last written
+
+A version before this one knows neither of the last four lines nor of `start_…` and `intent_stops`; it
+keeps them and goes by the rest. So they are written such that what it did meanwhile shows that they are out of date.
 """
 
 LOST = "lost"
@@ -50,6 +59,30 @@ local function write(...) redis.call('HSET', KEYS[2], 'revision', raised_by_one(
 _RECALL = """
 local function recall()
   return {'ok', stamp, redis.call('HGETALL', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1)}
+end
+"""
+
+# Times one change up, from its acceptance until as many run as were asked for: only where nothing else happened
+# meanwhile, no reading is missing for longer than `gap`, and one of them showed that some did not run yet.
+_START = """
+local function forget_start()
+  redis.call('HDEL', KEYS[2], 'start_at', 'start_before', 'start_after', 'start_seen')
+end
+local function time_start(count, running, gap)
+  local began, seen = number('start_at'), number('start_seen')
+  if began == 0 then return end
+  local before, after, took = number('start_before'), number('start_after'), now - began
+  if took < 0 or took >= 600000 or now - math.max(began, seen) > gap or (count ~= before and count ~= after) then
+    forget_start()
+  elseif count ~= after or running < after then
+    redis.call('HSET', KEYS[2], 'start_seen', stamp)
+  else
+    if seen > 0 then
+      local old = tonumber(get('start_up') or '')
+      redis.call('HSET', KEYS[2], 'start_up', string.format('%.0f', old and 0.7 * old + 0.3 * took or took))
+    end
+    forget_start()
+  end
 end
 """
 
@@ -151,15 +184,16 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
-# KEYS: leader, cycles, then the hash of each worker. ARGV: for each worker what the caller remembers, as in REMEMBER:
-# memory, revision, age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age,
-# accepted. Not guarded: all that it may do is to move a stamp later, and to give back what was lost, which makes
-# everybody more careful.
+# KEYS: leader, cycles, records, then the hash of each worker. ARGV: for each worker its service (or nothing), the name
+# of its record, and what the caller remembers, as in REMEMBER: memory, revision, age of the last scale up, and down,
+# count, and the open intent: id, epoch, before, after, age, accepted, what it stops. Not guarded: all that it may do is
+# to move a stamp later, and to give back what was lost, which makes everybody more careful.
 WATCH = (
     _NOW
     + _RAISE
     + """
 local function give_back(hash, first)
+  local service, record = ARGV[first - 2], ARGV[first - 1]
   local memory, revision = ARGV[first], ARGV[first + 1]
   local held = redis.call('HMGET', hash, 'memory', 'revision', 'intent', 'count')
   local emptied = not held[1]
@@ -168,41 +202,56 @@ local function give_back(hash, first)
     raise(hash, 'last_up', ARGV[first + 2])
     raise(hash, 'last_down', ARGV[first + 3])
   end
-  if memory == '' or not (emptied or rolled_back) then return end
+  if memory == '' then return end
+  if service ~= '' then redis.call('HSETNX', KEYS[3], service, record) end
+  if not (emptied or rolled_back) then return end
   if ARGV[first + 4] ~= '' and (rolled_back or not held[4]) then redis.call('HSET', hash, 'count', ARGV[first + 4]) end
   if ARGV[first + 5] ~= '' and (rolled_back or not held[3]) then
     redis.call('HSET', hash, 'intent', ARGV[first + 5], 'intent_epoch', ARGV[first + 6],
       'intent_before', ARGV[first + 7], 'intent_after', ARGV[first + 8],
       'intent_at', string.format('%.0f', now - tonumber(ARGV[first + 9])), 'intent_accepted', ARGV[first + 10],
       'intent_previous', '=')
+    if ARGV[first + 11] ~= '' then redis.call('HSET', hash, 'intent_stops', ARGV[first + 11]) end
   end
   if rolled_back then
     redis.call('HSET', hash, 'since', stamp, 'revision', string.format('%.0f', tonumber(revision) + 1))
   end
 end
 local hashes = {}
-for i = 3, #KEYS do
-  give_back(KEYS[i], 11 * i - 32)
-  hashes[i - 2] = redis.call('HGETALL', KEYS[i])
+for i = 4, #KEYS do
+  give_back(KEYS[i], 14 * i - 53)
+  hashes[i - 3] = redis.call('HGETALL', KEYS[i])
 end
 return {stamp, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), hashes}
 """
 )
 
-# KEYS: lease, hash, recommendations. Reads only.
+# KEYS: records, the hash under the worker's own name. ARGV: service. Answers which record is the service's, if it has
+# one, and whose the one under that name is; '' for what is not known.
+FIND = """
+return {redis.call('HGET', KEYS[1], ARGV[1]) or '', redis.call('HGET', KEYS[2], 'service') or ''}
+"""
+
+# KEYS: lease, hash, recommendations. Reads only. Where another process of the server holds the memory than wrote it,
+# that is answered as REMEMBER would write it down.
 RECALL = (
     _NOW
+    + _RUN
     + _RECALL
     + """
-return recall()
+local answer, process = recall(), run()
+if #answer[3] > 0 and redis.call('HGET', KEYS[2], 'run') ~= process then
+  for _, text in ipairs({'since', stamp, 'run', process}) do table.insert(answer[3], text) end
+end
+return answer
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, recommended (or nothing), count, window, gap, a name for this reading
-# (and for a memory that begins here), whether jobs are being worked on ('1'); then what this process remembers: memory,
-# revision, age of the last scale up, and down, count, and the open intent: id, epoch, before, after, age, accepted; and
-# for how long (ms) the workers started that this cycle sees running for the first time (or nothing);
-# and the queue in which it has seen jobs (or nothing).
+# KEYS: lease, hash, recommendations, records. ARGV: lease, recommended (or nothing), count (or nothing: the platform
+# was not read), window, gap, a name for this reading (and for a memory that begins here), whether jobs are being worked
+# on ('1'); then what this process remembers: memory, revision, age of the last scale up, and down, count, and the open
+# intent: id, epoch, before, after, age, accepted, what it stops; how many run (or nothing), whether the queue was read
+# ('1'); the service (or nothing), its record, its name; the queue in which it has seen jobs (or nothing).
 # Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
 # for one cooldown, and not until that future comes.
 REMEMBER = (
@@ -212,12 +261,13 @@ REMEMBER = (
     + _HASH
     + _RECALL
     + _RAISE
+    + _START
     + """
 local memory, process = get('memory'), run()
 local news = is_news(KEYS[2], ARGV[8], ARGV[9])
 local rolled_back = memory == ARGV[8] and tonumber(ARGV[9]) > number('revision')
 for _, field in ipairs({'last_up', 'last_down', 'since', 'unbroken_since', 'recommended_at', 'intent_at',
-    'refused_at'}) do
+    'refused_at', 'read_at', 'unread_at'}) do
   if number(field) > now then write(field, stamp) end
 end
 local emptied = not memory
@@ -230,9 +280,10 @@ if emptied or rolled_back then
     if ARGV[13] ~= '' then
       write('intent', ARGV[13], 'intent_epoch', ARGV[14], 'intent_before', ARGV[15], 'intent_after', ARGV[16],
         'intent_at', string.format('%.0f', now - tonumber(ARGV[17])), 'intent_accepted', ARGV[18])
+      if ARGV[19] ~= '' then write('intent_stops', ARGV[19]) end
     elseif rolled_back then
       redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
-        'intent_accepted', 'intent_previous')
+        'intent_accepted', 'intent_previous', 'intent_stops')
     end
   end
 elseif get('run') ~= process then
@@ -248,15 +299,22 @@ if ARGV[13] ~= '' and get('intent') == ARGV[13] then
   if get('intent_previous') == false then write('intent_previous', '=') end
 end
 if not get('since') then write('since', stamp) end
-if not get('count') then write('count', ARGV[3]) end
+if ARGV[3] ~= '' and not get('count') then write('count', ARGV[3]) end
 if ARGV[7] == '1' and get('unseen_stop') then redis.call('HDEL', KEYS[2], 'unseen_stop') end
-if ARGV[19] ~= '' then
-  local old, new = tonumber(get('start_up') or ''), tonumber(ARGV[19])
-  redis.call('HSET', KEYS[2], 'start_up', string.format('%.0f', old and 0.7 * old + 0.3 * new or new))
+if ARGV[3] ~= '' and ARGV[20] ~= '' then time_start(tonumber(ARGV[3]), tonumber(ARGV[20]), tonumber(ARGV[5])) end
+if ARGV[22] ~= '' then
+  redis.call('HSET', KEYS[2], 'service', ARGV[22], 'name', ARGV[24])
+  redis.call('HSETNX', KEYS[4], ARGV[22], ARGV[23])
 end
-if (ARGV[20] or '') ~= '' and get('queue_seen') ~= ARGV[20] then
-  redis.call('HSET', KEYS[2], 'queue_seen', ARGV[20])
+if ARGV[21] ~= '1' then
+  -- a version that does not know of this notes no reading here but its recommendations
+  local last = number('unread_at')
+  local goes_on = last > math.max(number('recommended_at'), number('read_at')) and now - last <= tonumber(ARGV[5])
+  redis.call('HSET', KEYS[2], 'unread', goes_on and raised_by_one('unread') or '1', 'unread_at', stamp)
+elseif ARGV[2] == '' then
+  redis.call('HSET', KEYS[2], 'read_at', stamp)
 end
+if ARGV[25] ~= '' then redis.call('HSET', KEYS[2], 'queue_seen', ARGV[25]) end
 if ARGV[2] ~= '' then
   local window, gap = tonumber(ARGV[4]), tonumber(ARGV[5])
   if now - number('recommended_at') > gap or window > number('window') then
@@ -275,14 +333,15 @@ return recall()
 )
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
-# the memory that the decision was made on: memory, revision, run, raised. Granted, charged and written in one step, or
-# not at all.
+# the memory that the decision was made on: memory, revision, run, raised; then the deployment that is stopped (or
+# nothing). Granted, charged and written in one step, or not at all.
 RECORD_INTENT = (
     _NOW
     + _GUARD
     + _RUN
     + _HASH
     + _RECALL
+    + _START
     + """
 if get('intent') ~= ARGV[2] then
   if get('memory') ~= ARGV[7] or get('revision') ~= ARGV[8] or get('run') ~= ARGV[9] or run() ~= ARGV[9]
@@ -292,24 +351,37 @@ if get('intent') ~= ARGV[2] then
   local field = 'last_' .. ARGV[6]
   write('intent', ARGV[2], 'intent_epoch', ARGV[3], 'intent_before', ARGV[4], 'intent_after', ARGV[5],
     'intent_at', stamp, 'intent_accepted', '0', 'intent_previous', get(field) or '', field, stamp)
+  redis.call('HDEL', KEYS[2], 'intent_stops')
+  if ARGV[11] ~= '' then redis.call('HSET', KEYS[2], 'intent_stops', ARGV[2] .. ':' .. ARGV[11]) end
+  forget_start()
 end
 return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown counts from the answer.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown counts from the answer, and so does the
+# start of those that were added.
 ACCEPT = (
     _NOW
     + _GUARD
     + _HASH
     + _RECALL
+    + _START
     + """
-if get('intent') == ARGV[2] then write('intent_accepted', '1', 'last_' .. ARGV[3], stamp) end
+if get('intent') == ARGV[2] then
+  write('intent_accepted', '1', 'last_' .. ARGV[3], stamp)
+  forget_start()
+  if ARGV[3] == 'up' then
+    redis.call('HSET', KEYS[2], 'start_at', stamp, 'start_before', get('intent_before'),
+      'start_after', get('intent_after'))
+  end
+end
 return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, id, direction, outcome, count, the deployment whose stop is unseen.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction, outcome, count, the deployment whose stop is unseen,
+# how many run (or nothing).
 # What was never sent, or was refused, is no scale: it gives its cooldown back. What may have happened at any time
 # since it was sent counts from now.
 SETTLE = (
@@ -317,6 +389,7 @@ SETTLE = (
     + _GUARD
     + _HASH
     + _RECALL
+    + _START
     + """
 if get('intent') == ARGV[2] then
   local field, outcome = 'last_' .. ARGV[3], ARGV[4]
@@ -334,8 +407,9 @@ if get('intent') == ARGV[2] then
     redis.call('HDEL', KEYS[2], 'refused_at', 'refused_to', 'setbacks')
   end
   if ARGV[6] ~= '' then write('unseen_stop', ARGV[6]) end
+  if ARGV[7] ~= '' then time_start(tonumber(ARGV[5]), tonumber(ARGV[7]), math.huge) end
   redis.call('HDEL', KEYS[2], 'intent', 'intent_epoch', 'intent_before', 'intent_after', 'intent_at',
-    'intent_accepted', 'intent_previous')
+    'intent_accepted', 'intent_previous', 'intent_stops')
 end
 return recall()
 """
@@ -347,7 +421,9 @@ CHARGE = (
     + _GUARD
     + _HASH
     + _RECALL
+    + _START
     + """
+forget_start()
 write('last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
 return recall()
 """

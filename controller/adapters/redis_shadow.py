@@ -38,6 +38,7 @@ class Shadow:
         self._intent: tuple[str, ...] = ()
         self._intent_at: _Anchor | None = None
         self._accepted = "0"
+        self._stops = ""
 
     def note(self, fields: Mapping[str, str], redis_now: int, asked_at: float) -> None:
         """`asked_at`: this process' monotonic time right before the question that Redis answered at `redis_now`."""
@@ -53,13 +54,16 @@ class Shadow:
         intent = tuple(fields[name] for name in INTENT) if fields.get("intent") else ()
         known = self._intent_at if intent == self._intent else None
         self._intent, self._accepted = intent, fields.get("intent_accepted", "0")
+        self._stops = fields.get("intent_stops", "")
         self._intent_at = _moved(known, fields.get("intent_at"), redis_now, asked_at, written=False) if intent else None
 
     def evidence(self, now: float) -> list[str]:
         """All of it, in the order in which the scripts take it; ages in milliseconds, '' where nothing is known."""
         ages = [anchor.age_ms(now) if anchor else "" for anchor in (self._up, self._down)]
-        intent = [*self._intent, self._intent_at.age_ms(now), self._accepted] if self._intent_at else [""] * 6
-        return [self._memory, str(self._revision), *ages, self._count, *intent]
+        told = (
+            [*self._intent, self._intent_at.age_ms(now), self._accepted, self._stops] if self._intent_at else [""] * 7
+        )
+        return [self._memory, str(self._revision), *ages, self._count, *told]
 
 
 def _moved(

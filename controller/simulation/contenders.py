@@ -92,6 +92,30 @@ def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) ->
     return policy, worker
 
 
+def read_both(
+    old: Path, new: Path, name: str | None, environment: Mapping[str, str]
+) -> tuple[tuple[str, Policy, WorkerPolicy], tuple[str, Policy, WorkerPolicy]]:
+    """Both policies, and the one worker of each that an edit is judged by, with its name: of the same service.
+
+    That is the one that is named, under whichever name the other file has it; or the only one that both files have.
+
+    Raises:
+        ConfigurationError: one does not load, or which worker is meant cannot be told.
+    """
+    before, after = (read_policy(path, {**WITHOUT_RAILWAY, **environment})[0] for path in (old, new))
+    pairs = [
+        (one, other)
+        for one, worker in before.workers.items()
+        for other, counterpart in after.workers.items()
+        if worker.service == counterpart.service
+    ] or [(one, one) for one in before.workers if one in after.workers]
+    pairs = [pair for pair in pairs if name in {None, *pair}]
+    names: tuple[str | None, str | None] = pairs[0] if len(pairs) == 1 else (name, name)
+    first, second = (read_worker(path, one, environment) for path, one in zip((old, new), names, strict=True))
+    called = [next(key for key, one in policy.workers.items() if one is worker) for policy, worker in (first, second)]
+    return (called[0], *first), (called[1], *second)
+
+
 def wakes(worker: WorkerPolicy, common: Common) -> bool:
     """A library's preset announces its jobs by itself, as far as it does."""
     return common.wakes and (worker.queue.wake_on is not None or worker.queue.preset is not None)

@@ -52,7 +52,7 @@ class Row:
 def changes(plan: Plan) -> list[str]:
     """The edit in words, one sentence for each key whose value in force differs."""
     old, new = plan.old[1], plan.new[1]
-    said = [*_tier_changes(old, new)]
+    said = [*fleet_changes(plan.old[0], plan.new[0]), *_tier_changes(old, new)]
     before, after = ({**_rhythm(policy), **dict(_values(worker))} for policy, worker in (plan.old, plan.new))
     said += [
         f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
@@ -62,6 +62,26 @@ def changes(plan: Plan) -> list[str]:
     if old.queue != new.queue or old.service != new.service:
         said.append("the queue or the service changes, which no simulation shows: both are given the same jobs")
     return said
+
+
+def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
+    """Workers that come, go, change their name or their service; and what becomes of what runs there."""
+    before = {worker.service: name for name, worker in old.workers.items()}
+    after = {worker.service: name for name, worker in new.workers.items()}
+    for service, name in before.items():
+        now = after.get(service)
+        if now is None and name in new.workers:
+            yield (
+                f"{name} moves from service {service} to {new.workers[name].service}, where its history begins anew; "
+                f"nothing scales {service} any more: its workers stay as they are"
+            )
+        elif now is None:
+            yield f"{name} is dropped: nothing scales service {service} any more, its workers stay as they are"
+        elif now != name:
+            yield f"{name} is renamed to {now}: service {service} keeps its workers, cooldowns and history"
+    for service, name in after.items():
+        if service not in before and name not in old.workers:
+            yield f"{name} is new: service {service} is scaled from now on"
 
 
 def verdict(plan: Plan) -> str:

@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.adapters.redis_connection import Client, connect, in_words
-from controller.model import Because, Decision, Lease, Reason
+from controller.model import Because, Decision, Lease, RateUsage, Reason
 from controller.policy import RateLimit
 from controller.ports import Bid, Held, Keep, Note, Settled, Unavailable
 from tests.patience import until, until_equal
@@ -48,7 +48,7 @@ async def live(client: Client, keys: Keys = KEYS) -> None:
     memory = await journal.remember("w", Note(3, 1), Keep(60, 30), lease)
     refused = await journal.record_intent("w", "one", UP, memory.version, lease)
     memory = await journal.settle("w", refused, Settled.REFUSED, 1, lease)
-    assert await rate_limit.used(LIMIT) == 0
+    assert await rate_limit.used(LIMIT) == RateUsage(0, 60)
     await rate_limit.share(LIMIT, 5, 3)
     intent = await journal.record_intent("w", "two", UP, memory.version, lease)
     await journal.accept("w", intent, lease)

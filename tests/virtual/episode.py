@@ -56,6 +56,7 @@ def episode(seed: int) -> Iterator[SimulatedWorld]:
     dice = Random(f"{seed}/episode")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
     with simulated_world(seed, policies()[choice], replicas=dice.choice([2, 2, 3])) as world:
+        world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
         world.trace.note("world", "seed", f"{seed}, policy {choice}, {world.replicas} replicas")
         world.keep_running()

@@ -139,24 +139,24 @@ def _no_fence_on_the_intent() -> AbstractContextManager[Any]:
         store.hdel(keys[1], "intent")
         here = [hold.get("memory", ""), hold.get("revision", ""), store.run_id, hold.get("raised", "")]
         store.hset(keys[1], memory=here[0], revision=here[1], run=here[2])
-        return scripts.record_intent(store, keys, [store.get(keys[0]) or "", *args[1:6], *here])
+        return scripts.record_intent(store, keys, [store.get(keys[0]) or "", *args[1:6], *here, *args[10:]])
 
     return _script(lua.RECORD_INTENT, record_intent)
 
 
 @_mutant
 def _intent_after_the_change() -> AbstractContextManager[Any]:
-    async def write_down(self: Any, decision: Decision, version: str, lease: Lease) -> Intent:
+    async def write_down(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
         intent = Intent(f"late-{version}", lease.epoch, decision.current, decision.desired, self._world.clock.wall())
         self._decision, self._version = decision, version
         return intent
 
     confirm = Reconciler._confirm
 
-    async def confirm_late(self: Any, intent: Intent, lease: Lease) -> str:
+    async def confirm_late(self: Any, intent: Intent, lease: Lease, *, read: bool) -> str:
         journal = self._world.journal
         written = await journal.record_intent(self.worker, intent.id, self._decision, self._version, lease)
-        return await confirm(self, written, lease)
+        return await confirm(self, written, lease, read=read)
 
     async def settle(self: Any, intent: Intent, *args: Any, **more: Any) -> Recalled:
         return await real_settle(self, intent, *args, **more)
@@ -202,9 +202,19 @@ def _what_is_settled_late_counts_from_before() -> AbstractContextManager[Any]:
         answer = scripts.settle(store, keys, args)
         if args[3] == "applied" and answer[0] == "ok":
             store.hset(keys[1], **{name: stamp for name, stamp in stamps.items() if stamp})
-        return scripts.recall(store, keys, args) if answer[0] == "ok" else answer
+        return scripts._recall(store, keys) if answer[0] == "ok" else answer
 
     return _script(lua.SETTLE, settle)
+
+
+@_mutant
+def _draining_is_no_part_of_the_landing_bound() -> AbstractContextManager[Any]:
+    close = Reconciler._close_intent
+
+    async def at_once(self: Any, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease) -> Any:
+        return await close(self, intent, recalled, replace(replicas, draining_s=0.0), lease)
+
+    return patch.object(Reconciler, "_close_intent", at_once)
 
 
 # The memory
@@ -230,7 +240,7 @@ def _cooldowns_from_memory() -> AbstractContextManager[Any]:
 
 @_mutant
 def _no_shadows() -> AbstractContextManager[Any]:
-    return patch.object(Shadow, "evidence", lambda self, now: ["", "0", "", "", "", "", "", "", "", "", ""])
+    return patch.object(Shadow, "evidence", lambda self, now: ["", "0", *[""] * 10])
 
 
 @_mutant
@@ -255,7 +265,7 @@ def _stamps_from_the_future_stay() -> AbstractContextManager[Any]:
         answer = scripts.remember(store, keys, args)
         if answer[0] == "ok" and ahead:
             store.hset(keys[1], **ahead)
-            return scripts.recall(store, keys, args)
+            return scripts._recall(store, keys)
         return answer
 
     return _script(lua.REMEMBER, remember)

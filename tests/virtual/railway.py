@@ -113,6 +113,8 @@ class Railway:
         self.random = random
         self.trace = trace
         self.land_s = land_s
+        self.draining_s = 0
+        self._leaving: list[str] = []
         self.regions = {REGION: max(1, replicas)}
         self.asked_to_stop = replicas == 0
         self.changes: list[Change] = []
@@ -166,6 +168,11 @@ class Railway:
                 self._restart(_BY_HAND)
         else:
             self._stop(_BY_HAND)
+
+    def let_drain(self, seconds: int) -> None:
+        """From now on, what is taken away has so long to end its jobs."""
+        self.draining_s = seconds
+        self._show()
 
     def deploy_by_hand(self, *, reset: bool) -> None:
         before = self.asked
@@ -280,7 +287,7 @@ class Railway:
     def _stop(self, origin: Origin) -> None:
         before, self.asked_to_stop = self.asked, True
         self._note(before, origin)
-        self.kernel.after(self.random.uniform(1.6, 7.0), self._show_stop)
+        self.kernel.after(self.random.uniform(1.6, 7.0) + self.draining_s, self._show_stop)
 
     def _restart(self, origin: Origin) -> None:
         before, self.asked_to_stop = self.asked, False
@@ -339,6 +346,7 @@ class Railway:
         else:
             total = sum(deployment.regions.values())
             kept = list(instances.items())[:total] if deployment.status == "SUCCESS" else []
+            self._drain([name for name in instances if name not in dict(kept)])
             known = {name: ("RUNNING" if status == "RUNNING" else old) for name, old in kept}
             for index in range(len(known), total):
                 known[f"instance-{self._number}-{index}"] = status
@@ -347,15 +355,26 @@ class Railway:
             }
         self._show()
 
+    def _drain(self, names: list[str]) -> None:
+        """They end their jobs, and are shown until they have."""
+        if self.draining_s and self._deployment.status == "SUCCESS":
+            self._leaving += [f"{name}-leaving" for name in names]
+            self.kernel.after(self.draining_s, self._end, len(names))
+
+    def _end(self, count: int) -> None:
+        del self._leaving[:count]
+        self._show()
+
     def _show(self) -> None:
         deployment = self._deployment.as_json
+        deployment["instances"] += [{"id": name, "status": "REMOVING"} for name in self._leaving]
         node = {
             "serviceId": SERVICE,
             "serviceName": "worker",
             "numReplicas": None,
             "region": None,
             "cronSchedule": None,
-            "drainingSeconds": None,
+            "drainingSeconds": self.draining_s or None,
             "latestDeployment": deployment,
             "activeDeployments": [deployment],
         }

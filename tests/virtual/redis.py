@@ -172,6 +172,20 @@ class Script:
         return self.client.ask(run, writes=model.writes)
 
 
+class Reads:
+    """Several GETs in one question."""
+
+    def __init__(self, client: SimulatedRedis) -> None:
+        self.client = client
+        self.keys: list[str] = []
+
+    def get(self, key: str) -> None:
+        self.keys.append(key)
+
+    def execute(self) -> Awaitable[list[str | None]]:
+        return self.client.ask(lambda store: [store.get(key) for key in self.keys])
+
+
 class SimulatedRedis:
     """As much of redis.asyncio.Redis as the adapters use, for one process."""
 
@@ -185,6 +199,10 @@ class SimulatedRedis:
 
     def get(self, key: str) -> Awaitable[str | None]:
         return self.ask(lambda store: store.get(key))
+
+    def pipeline(self, *, transaction: bool) -> Reads:
+        assert not transaction
+        return Reads(self)
 
     def hgetall(self, key: str) -> Awaitable[dict[str, str]]:
         return self.ask(lambda store: dict(store.hash(key)))

@@ -5,6 +5,7 @@ In the order of the scripts and under their names, so that whoever changes one f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +17,9 @@ Args = Sequence[str]
 
 _INTENT = (
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted"),
-    "intent_previous",
+    *("intent_previous", "intent_stops"),
 )
+_START = ("start_at", "start_before", "start_after", "start_seen")
 
 
 class Model(NamedTuple):
@@ -97,20 +99,22 @@ def release(store: Store, keys: Keys, args: Args) -> Any:
 
 def watch(store: Store, keys: Keys, args: Args) -> Any:
     hashes = []
-    for index, key in enumerate(keys[2:]):
-        _give_back(store, key, args[11 * index : 11 * index + 11])
+    for index, key in enumerate(keys[3:]):
+        _give_back(store, keys[2], key, args[14 * index : 14 * index + 14])
         hashes.append(_flat(store, key))
     return [str(store.now), _flat(store, keys[0]), _flat(store, keys[1]), hashes]
 
 
-def _give_back(store: Store, key: str, known: Args) -> None:
-    memory, revision, up, down, count, intent, epoch, before, after, age, accepted = known
+def _give_back(store: Store, records: str, key: str, known: Args) -> None:
+    service, record, memory, revision, up, down, count, intent, epoch, before, after, age, accepted, stops = known
     held = dict(store.hash(key))
     emptied = "memory" not in held
     rolled_back = held.get("memory") == memory and int(revision) > int(held.get("revision") or 0)
     if _is_news(store, key, memory, revision):
         _raise(store, key, "last_up", up)
         _raise(store, key, "last_down", down)
+    if memory and service:
+        store.hsetnx(records, service, record)
     if not memory or not (emptied or rolled_back):
         return
     if count and (rolled_back or "count" not in held):
@@ -118,12 +122,23 @@ def _give_back(store: Store, key: str, known: Args) -> None:
     if intent and (rolled_back or "intent" not in held):
         at = str(store.now - int(age))
         store.hset(key, intent=intent, intent_epoch=epoch, intent_before=before, intent_after=after, intent_at=at)
-        store.hset(key, intent_accepted=accepted, intent_previous="=")
+        store.hset(key, intent_accepted=accepted, intent_previous="=", **({"intent_stops": stops} if stops else {}))
     if rolled_back:
         store.hset(key, since=str(store.now), revision=str(int(revision) + 1))
 
 
+def find(store: Store, keys: Keys, args: Args) -> Any:
+    return [store.hget(keys[0], args[0]) or "", store.hget(keys[1], "service") or ""]
+
+
 def recall(store: Store, keys: Keys, args: Args) -> Any:
+    answer = _recall(store, keys)
+    if answer[2] and store.hget(keys[1], "run") != store.run_id:
+        answer[2] += ["since", str(store.now), "run", store.run_id]
+    return answer
+
+
+def _recall(store: Store, keys: Keys) -> Any:
     return ["ok", str(store.now), _flat(store, keys[1]), store.members(keys[2])]
 
 
@@ -135,7 +150,10 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
     known, process = memory.get("memory"), store.run_id
     news = _is_news(store, keys[1], args[7], args[8])
     rolled_back = known == args[7] and int(args[8]) > memory.number("revision")
-    for field in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
+    for field in (
+        *("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"),
+        *("read_at", "unread_at"),
+    ):
         if memory.number(field) > now:
             memory.write(**{field: stamp})
     emptied = known is None
@@ -156,6 +174,8 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
                     intent_at=str(now - int(args[16])),
                     intent_accepted=args[17],
                 )
+                if args[18]:
+                    memory.write(intent_stops=args[18])
             elif rolled_back:
                 store.hdel(keys[1], *_INTENT)
     elif memory.get("run") != process:
@@ -169,18 +189,47 @@ def remember(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901, PLR091
             memory.write(intent_previous="=")
     if memory.get("since") is None:
         memory.write(since=stamp)
-    if memory.get("count") is None:
+    if args[2] and memory.get("count") is None:
         memory.write(count=args[2])
     if args[6] == "1" and memory.get("unseen_stop") is not None:
         store.hdel(keys[1], "unseen_stop")
-    if args[18]:
-        old, new = memory.get("start_up"), float(args[18])
-        store.hset(keys[1], start_up=f"{new if old is None else 0.7 * float(old) + 0.3 * new:.0f}")
-    if args[19:] and args[19] and memory.get("queue_seen") != args[19]:
-        store.hset(keys[1], queue_seen=args[19])
+    if args[2] and args[19]:
+        _time_start(memory, int(args[2]), int(args[19]), int(args[4]))
+    if args[21]:
+        store.hset(keys[1], service=args[21], name=args[23])
+        store.hsetnx(keys[3], args[21], args[22])
+    if args[24]:
+        store.hset(keys[1], queue_seen=args[24])
+    _note_reading(store, keys, args, memory)
     if args[1]:
         _note_recommendation(store, keys, args, memory)
-    return recall(store, keys, args)
+    return _recall(store, keys)
+
+
+def _time_start(memory: _Memory, count: int, running: int, gap: float) -> None:
+    began, seen, now = memory.number("start_at"), memory.number("start_seen"), memory.store.now
+    if not began:
+        return
+    before, after, took = memory.number("start_before"), memory.number("start_after"), now - began
+    if took < 0 or took >= 600_000 or now - max(began, seen) > gap or count not in {before, after}:
+        memory.store.hdel(memory.key, *_START)
+    elif count != after or running < after:
+        memory.store.hset(memory.key, start_seen=str(now))
+    else:
+        if seen:
+            old = memory.get("start_up")
+            new = took if old is None else 0.7 * float(old) + 0.3 * took
+            memory.store.hset(memory.key, start_up=f"{new:.0f}")
+        memory.store.hdel(memory.key, *_START)
+
+
+def _note_reading(store: Store, keys: Keys, args: Args, memory: _Memory) -> None:
+    if args[20] != "1":
+        last, read_at = memory.number("unread_at"), max(memory.number("recommended_at"), memory.number("read_at"))
+        goes_on = last > read_at and store.now - last <= int(args[4])
+        store.hset(keys[1], unread=str(memory.number("unread") + 1) if goes_on else "1", unread_at=str(store.now))
+    elif not args[1]:
+        store.hset(keys[1], read_at=str(store.now))
 
 
 def _note_recommendation(store: Store, keys: Keys, args: Args, memory: _Memory) -> None:
@@ -205,9 +254,12 @@ def record_intent(store: Store, keys: Keys, args: Args) -> Any:
             return ["changed"]
         stamp, field = str(store.now), f"last_{args[5]}"
         previous = memory.get(field) or ""
-        intent = dict(zip(_INTENT, (args[1], args[2], args[3], args[4], stamp, "0", previous), strict=True))
+        intent = dict(zip(_INTENT, (args[1], args[2], args[3], args[4], stamp, "0", previous), strict=False))
         memory.write(**intent, **{field: stamp})
-    return recall(store, keys, args)
+        store.hdel(keys[1], "intent_stops", *_START)
+        if args[10]:
+            store.hset(keys[1], intent_stops=f"{args[1]}:{args[10]}")
+    return _recall(store, keys)
 
 
 def accept(store: Store, keys: Keys, args: Args) -> Any:
@@ -216,10 +268,14 @@ def accept(store: Store, keys: Keys, args: Args) -> Any:
     memory = _Memory(store, keys[1])
     if memory.get("intent") == args[1]:
         memory.write(intent_accepted="1", **{f"last_{args[2]}": str(store.now)})
-    return recall(store, keys, args)
+        store.hdel(keys[1], *_START)
+        if args[2] == "up":
+            before, after = memory.get("intent_before") or "", memory.get("intent_after") or ""
+            store.hset(keys[1], start_at=str(store.now), start_before=before, start_after=after)
+    return _recall(store, keys)
 
 
-def settle(store: Store, keys: Keys, args: Args) -> Any:
+def settle(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901  # as the script itself
     if store.get(keys[0]) != args[0]:
         return ["lost"]
     memory, stamp = _Memory(store, keys[1]), str(store.now)
@@ -242,16 +298,19 @@ def settle(store: Store, keys: Keys, args: Args) -> Any:
             store.hdel(keys[1], "refused_at", "refused_to", "setbacks")
         if args[5]:
             memory.write(unseen_stop=args[5])
+        if args[6]:
+            _time_start(memory, int(args[4]), int(args[6]), math.inf)
         store.hdel(keys[1], *_INTENT)
-    return recall(store, keys, args)
+    return _recall(store, keys)
 
 
 def charge(store: Store, keys: Keys, args: Args) -> Any:
     if store.get(keys[0]) != args[0]:
         return ["lost"]
     stamp = str(store.now)
+    store.hdel(keys[1], *_START)
     _Memory(store, keys[1]).write(last_up=stamp, last_down=stamp, count=args[1])
-    return recall(store, keys, args)
+    return _recall(store, keys)
 
 
 def publish(store: Store, keys: Keys, args: Args) -> Any:
@@ -303,6 +362,7 @@ MODELS: dict[str, Model] = {
     lua.RENEW: Model("renew", renew, writes=True),
     lua.RELEASE: Model("release", release, writes=True),
     lua.WATCH: Model("watch", watch, writes=True),
+    lua.FIND: Model("find", find, writes=False),
     lua.RECALL: Model("recall", recall, writes=False),
     lua.REMEMBER: Model("remember", remember, writes=True),
     lua.RECORD_INTENT: Model("record_intent", record_intent, writes=True),

@@ -20,6 +20,7 @@ KILLERS: dict[str, Callable[..., None]] = {
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_nobody_out,
     "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
+    "draining is no part of the landing bound": scenarios.test_a_stop_of_workers_that_drain_is_waited_for,
     "no fence on the intent": scenarios.test_an_intent_is_for_whoever_holds_the_lease_in_redis,
     "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "no shadows": partial(scenarios.test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it, "none"),

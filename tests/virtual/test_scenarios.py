@@ -404,3 +404,15 @@ def test_replicas_that_all_start_at_once_have_one_leader() -> None:
         scene.world.run_for(20)
         assert sum(process.leadership.lease is not None for process in scene.world.alive) == 1
         scene.judge()
+
+
+def test_a_stop_of_workers_that_drain_is_waited_for() -> None:
+    """Railway shows it only when they have ended their jobs: for longer than the landing bound."""
+    with stage() as s:
+        s.world.railway.let_drain(90)
+        s.world.postgres.swing(0)
+        s.until(lambda: s.counts == [0], within=200)
+        s.until(lambda: s.world.railway.shown == 0, within=200)
+        assert not [entry for entry in s.world.trace.entries if "not_honoured" in entry.detail]
+        s.judge()
+        assert s.counts == [0]

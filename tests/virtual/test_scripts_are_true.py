@@ -24,8 +24,8 @@ from tests.virtual.scripts import MODELS
 from tests.virtual.store import Store
 
 _PREFIX = "{t}:"
-LEASE, EPOCH, LEADER, CYCLES, HASH, PAST = (
-    _PREFIX + name for name in ("lease", "epoch", "leader", "cycles", "worker", "past")
+LEASE, EPOCH, LEADER, CYCLES, HASH, PAST, RECORDS = (
+    _PREFIX + name for name in ("lease", "epoch", "leader", "cycles", "worker", "past", "records")
 )
 _EVERYTHING = """
 local found = {}
@@ -123,7 +123,7 @@ class SameAsTheServer(RuleBasedStateMachine):
     @rule(
         which=st.integers(0, 5),
         wanted=st.just("") | COUNTS,
-        count=COUNTS,
+        count=st.just("") | COUNTS,
         window=st.sampled_from(["0", "60000"]),
         working=st.booleans(),
         fresh=st.booleans(),
@@ -132,7 +132,11 @@ class SameAsTheServer(RuleBasedStateMachine):
         down=AGES,
         intent=st.none() | IDS,
         age=st.sampled_from(["0", "20000"]),
-        started=st.sampled_from(["", "", "1", "4050", "20001", "599999"]),
+        stops=st.sampled_from(["", "i1:d1"]),
+        running=st.just("") | COUNTS,
+        read=st.booleans(),
+        service=st.sampled_from(["", "s1", "s2"]),
+        queue=st.sampled_from(["", "q1"]),
     )
     def remember(
         self,
@@ -148,13 +152,18 @@ class SameAsTheServer(RuleBasedStateMachine):
         down: str,
         intent: str | None,
         age: str,
-        started: str,
+        stops: str,
+        running: str,
+        read: bool,
+        service: str,
+        queue: str,
     ) -> None:
         memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
         known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
-        open_intent = [intent, "5", "1", "2", age, "0"] if intent and not fresh else [""] * 6
+        open_intent = [intent, "5", "1", "2", age, "0", stops] if intent and not fresh else [""] * 7
         args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
-        self.both(lua.REMEMBER, [LEASE, HASH, PAST], [*args, *known, *open_intent, started])
+        seen = [running, str(int(read)), service, "record", f"name of {service}", queue]
+        self.both(lua.REMEMBER, [LEASE, HASH, PAST, RECORDS], [*args, *known, *open_intent, *seen])
 
     @rule(
         which=st.integers(0, 5),
@@ -162,13 +171,14 @@ class SameAsTheServer(RuleBasedStateMachine):
         after=COUNTS,
         direction=st.sampled_from(["up", "down"]),
         stale=st.integers(0, 7),
+        stops=st.sampled_from(["", "d1"]),
     )
-    def record_intent(self, *, which: int, ident: str, after: str, direction: str, stale: int) -> None:
+    def record_intent(self, *, which: int, ident: str, after: str, direction: str, stale: int, stops: str) -> None:
         hold = self.store.hash(HASH)
         version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
         if stale < 4:
             version[stale] = "1"
-        args = [self.lease(which // 4), ident, "5", "1", after, direction, *version]
+        args = [self.lease(which // 4), ident, "5", "1", after, direction, *version, stops]
         self.both(lua.RECORD_INTENT, [LEASE, HASH, PAST], args)
 
     @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]))
@@ -182,9 +192,12 @@ class SameAsTheServer(RuleBasedStateMachine):
         outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]),
         count=COUNTS,
         unseen=st.sampled_from(["", "d1"]),
+        running=st.just("") | COUNTS,
     )
-    def settle(self, *, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str) -> None:
-        args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen]
+    def settle(
+        self, *, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str, running: str
+    ) -> None:
+        args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen, running]
         self.both(lua.SETTLE, [LEASE, HASH, PAST], args)
 
     def likely(self, ident: str) -> str:
@@ -205,9 +218,22 @@ class SameAsTheServer(RuleBasedStateMachine):
     def watch(self, *, behind: int, up: str, down: str, same: bool, intent: bool, count: str, age: str) -> None:
         hold = self.store.hash(HASH)
         revision = str(max(0, int(hold.get("revision", "0")) + behind))
-        known = ["known", "5", "1", "3", age or "7", "1"] if intent else [""] * 6
-        args = [hold.get("memory", "m") if same else "m9", revision, up, down, count, *known]
-        self.both(lua.WATCH, [LEADER, CYCLES, HASH], args)
+        known = ["known", "5", "1", "3", age or "7", "1", "known:d1"] if intent else [""] * 7
+        args = [
+            "s1" if same else "",
+            "record",
+            hold.get("memory", "m") if same else "m9",
+            revision,
+            up,
+            down,
+            count,
+            *known,
+        ]
+        self.both(lua.WATCH, [LEADER, CYCLES, RECORDS, HASH], args)
+
+    @rule(service=st.sampled_from(["", "s1", "s2"]))
+    def find(self, *, service: str) -> None:
+        self.both(lua.FIND, [RECORDS, HASH], [service])
 
     @rule()
     def recall(self) -> None:
@@ -234,7 +260,11 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.real.delete(key)
         self.store.delete(key)
 
-    @rule(name=st.sampled_from(["memory", "count", "since", "intent_previous", "last_up", "revision", "start_up"]))
+    @rule(
+        name=st.sampled_from(
+            ["memory", "count", "since", "intent_previous", "last_up", "revision", "start_up", "start_seen"]
+        )
+    )
     def a_field_is_lost(self, *, name: str) -> None:
         self.real.hdel(HASH, name)
         self.store.hdel(HASH, name)

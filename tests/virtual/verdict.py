@@ -147,13 +147,14 @@ def _readings(record: Record) -> Iterator[str]:
     for sent in record.sent:
         if sent.intent is None:
             continue
-        if sent.read_depth is None or sent.read_count is None:
+        after, before = sent.intent.after, sent.read_count
+        corrects = before is not None and before < after == policy.min_replicas
+        if before is None or (sent.read_depth is None and not corrects):
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
             continue
-        after, before = sent.intent.after, sent.read_count
         if after == before:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for {after}, which is what it had read"
-        if not policy.min_replicas <= before <= policy.max_replicas:
+        if sent.read_depth is None or not policy.min_replicas <= before <= policy.max_replicas:
             continue
         wanted = max(policy.min_replicas, min(policy.max_replicas, policy.wanted_at(sent.read_depth)))
         if (after > before and after > wanted) or (after < before and after < wanted):

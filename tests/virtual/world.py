@@ -168,7 +168,8 @@ class SimulatedWorld:
         )
         board = Board(clock, self.policy.interval)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
-        journal = RedisJournal(client, KEYS, clock)
+        services = {name: worker.service for name, worker in self.policy.workers.items()}
+        journal = RedisJournal(client, KEYS, clock, services)
 
         async def watch() -> Watched:
             watched = await journal.watch(list(self.policy.workers))
@@ -333,7 +334,7 @@ class SimulatedWorld:
         pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
         unseen = 600.0 if "unseen_stop" in memory else 0.0
         bound = 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
-        return bound + max(pause, unseen)
+        return bound + max(pause, unseen) + 2 * self.railway.draining_s
 
     def heal(self) -> None:
         """Ends every fault, and leaves the demand as it is."""
