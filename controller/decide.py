@@ -9,7 +9,8 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    S / (T + S) of a worker for each job, since the last one that is begun within T may end S later. Never fewer than
    are busy. While nobody knows S, the count stays, and one worker finds it out.
 4. Busy workers are spared: where the policy says how many jobs one worker runs at once (one, for a target_wait), going
-   down stops at as many workers as the jobs being worked on need. A hold, never a way up.
+   down stops at as many workers as the jobs being worked on need. A hold, never a way up. And to workers that crash,
+   none of which runs, none is added (min_replicas excepted) until one runs or a new deployment starts.
 5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
    the whole window, no way down (the HPA's rule, with its history kept across restarts). For a target_wait the window
    is idle_off: as long as a start takes, unless the policy says otherwise.
@@ -23,8 +24,8 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    and no more than one with a volume.
 
 Where the queue could not be read for long, there is no depth that could recommend anything: fall_back() stands in for 1
-to 5, and can only add workers. Cooldown, rate limit and step limit apply, min_replicas has the last word, and a count
-above max_replicas is left alone until somebody can see what it works on.
+to 5, and can only add workers (none to a fleet that crashes). Cooldown, rate limit and step limit apply, min_replicas
+has the last word, and a count above max_replicas is left alone until somebody can see what it works on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from controller.conditions import crash_words, is_crashing
 from controller.model import (
     Because,
     Decision,
@@ -97,6 +99,7 @@ def fall_back(
     situation, current = Situation(policy, replicas, history, now, rate), replicas.configured
     words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
     start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
+    start = _add_none_that_crash(situation, start)
     decision = _one_step(situation, _limit_rate(situation, _cool_down(situation, start)))
     return _as_can_be_asked_for(situation, _at_least_minimum(policy, decision))
 
@@ -164,7 +167,8 @@ def _situation(policy: WorkerPolicy, observed: Observation, history: History, no
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
-    correction = _as_can_be_asked_for(situation, _correct(situation, queue))
+    correction = _add_none_that_crash(situation, _correct(situation, queue))
+    correction = _as_can_be_asked_for(situation, correction)
     yield correction, "1 within min..max"
     if correction.changes_something:
         return
@@ -172,6 +176,9 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     yield decision, "3 tier or target wait"
     decision = _spare_the_busy(situation, queue, decision)
     yield decision, "4 busy workers"
+    if is_crashing(situation.history, situation.replicas):
+        decision = _add_none_that_crash(situation, decision)
+        yield decision, "4 workers that crash"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
@@ -235,6 +242,13 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     verb = "is" if staying == 1 else "are"
     words = f"{queue.jobs(staying)} {verb} being worked on, up to {each} by each worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
+
+
+def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
+    most = max(decision.current, situation.policy.min_replicas)
+    if not is_crashing(situation.history, situation.replicas) or decision.desired <= most:
+        return decision
+    return _limit(decision, most, Reason.WORKERS_CRASH, crash_words(situation.replicas))
 
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:

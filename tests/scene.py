@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,31 @@ from controller.demo.fake_railway import FakeRailway, Timings
 from controller.demo.jobs import create_queue
 from controller.model import Intent, Lease, Reason, Replicas
 from controller.ports import Clock, Unavailable
+from controller.watch import Watch
 from tests.patience import until
 
 POLICY = Path(__file__).parents[1] / "policy.yaml"
 WORKER = "generation-worker"
 LEASE_S = 600
+
+
+def earlier(watch: Watch, seconds: float) -> Watch:
+    """The same, as if it had been written that much earlier."""
+
+    def moved(stamp: float | None) -> float | None:
+        return None if stamp is None else stamp - seconds
+
+    short, rollout, stall = watch.short, watch.rollout, watch.stall
+    return replace(
+        watch,
+        running_since=moved(watch.running_since),
+        crashing_since=moved(watch.crashing_since),
+        exited_since=moved(watch.exited_since),
+        short=short and replace(short, since=short.since - seconds),
+        rollout=rollout and replace(rollout, since=rollout.since - seconds),
+        stall=stall and replace(stall, since=stall.since - seconds, ready_at=moved(stall.ready_at)),
+        contests=tuple(replace(one, at=one.at - seconds) for one in watch.contests),
+    )
 
 
 def intent_to(after: int, epoch: int = 1) -> Intent:
@@ -90,6 +110,8 @@ class Scene:
         for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
             if await self.redis.hexists(key, name):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
+        watch = Watch.from_text(str(await self.redis.hget(key, "watch") or ""))
+        await self.redis.hset(key, "watch", earlier(watch, seconds).as_text())
 
     async def journal_key(self, worker: str = WORKER) -> str:
         return f"{{autoscaler:{self.environment['RAILWAY_ENVIRONMENT_ID']}}}:worker:{worker}"

@@ -8,7 +8,8 @@ import pytest
 
 from controller.cycle import Cycle, Outcome
 from controller.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
-from controller.trouble import Telling, failing_after, in_words
+from controller.trouble import Telling, failing_after
+from controller.units import in_words
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
 TIER, QUEUE, PLATFORM, JOURNAL = (

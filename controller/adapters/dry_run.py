@@ -26,6 +26,7 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
+from controller.watch import Watch
 
 
 class DryRunPlatform:
@@ -50,6 +51,7 @@ class DryRunJournal:
         self._journal = journal
         self._noted: dict[str, list[Recommendation]] = {}
         self._began: dict[str, float] = {}
+        self._watches: dict[str, Watch] = {}
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
@@ -78,6 +80,7 @@ class DryRunJournal:
             # The real controller's open intent and agreed count are for it to settle, not for us.
             intent=None,
             count=None,
+            watch=self._watches.get(worker, history.watch),
         )
 
     async def record_intent(self, worker: str, ident: str, decision: Decision, version: str, lease: Lease) -> Intent:
@@ -96,6 +99,10 @@ class DryRunJournal:
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         del count, lease
         return await self._journal.recall(worker)
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        del lease
+        self._watches[worker] = watch
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease

@@ -35,6 +35,7 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
+from controller.watch import Watch
 
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15
@@ -107,7 +108,17 @@ class RedisJournal:
         self._shadows: dict[str, Shadow] = {}
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
-            for name in ("RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE", "PUBLISH", "WATCH")
+            for name in (
+                "RECALL",
+                "REMEMBER",
+                "RECORD_INTENT",
+                "ACCEPT",
+                "SETTLE",
+                "CHARGE",
+                "PUBLISH",
+                "WATCH",
+                "KEEP_WATCH",
+            )
         }
 
     async def recall(self, worker: str) -> Recalled:
@@ -141,6 +152,10 @@ class RedisJournal:
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self._run("CHARGE", worker, [_value(lease), count])
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        keys = [self._keys.lease, self._keys.worker(worker)]
+        _refuse(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
@@ -267,6 +282,7 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         unseen_stop=fields.get("unseen_stop"),
         start_up_s=_stamp(fields, "start_up"),
         queue_seen=fields.get("queue_seen", ""),
+        watch=Watch.from_text(fields.get("watch")),
     )
 
 

@@ -15,6 +15,7 @@ answers LOST and changes nothing when it does not. A worker's memory is a hash:
     queue_seen                the queue in which jobs were seen last, so that its being empty is no doubt
     unseen_stop               the deployment whose stop was accepted and is not shown
     recommended_at, unbroken_since, window    the chain of recommendations
+    watch                     how the service fares, as one text: see controller/watch.py
 """
 
 LOST = "lost"
@@ -350,6 +351,16 @@ CHARGE = (
     + """
 write('last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
 return recall()
+"""
+)
+
+# KEYS: lease, hash. ARGV: lease, text. No revision: what was decided on this memory stands. Not on a memory that was
+# lost meanwhile: the next one begins without it.
+KEEP_WATCH = (
+    _GUARD
+    + """
+if redis.call('HGET', KEYS[2], 'memory') then redis.call('HSET', KEYS[2], 'watch', ARGV[2]) end
+return {'ok'}
 """
 )
 
