@@ -47,6 +47,8 @@ _FEWEST_READINGS = 3
 _FEWEST_WITHOUT_A_TIME = 10
 """Counts alone may be the same by chance: so many readings in a row are not."""
 
+_CRASH_FIX = "see the deployment's log on Railway"
+
 EVENTS = {
     Reason.WORKERS_CRASH: "workers_crash",
     Reason.WORKERS_EXITED: "workers_exited",
@@ -62,9 +64,15 @@ class Condition:
     """degrades: it has lasted for as long as it takes to be a fault, for /health and the log."""
 
     reason: Reason
-    words: str
+    says: str
+    fix: str
     lasted_s: float
     degrades: bool
+
+    @property
+    def words(self) -> str:
+        """What to do about it only where something is to be done."""
+        return f"{self.says}: {self.fix}" if self.degrades else self.says
 
     @property
     def because(self) -> Because:
@@ -117,7 +125,7 @@ def is_crashing(history: History, replicas: Replicas) -> bool:
 def crash_words(replicas: Replicas) -> str:
     return (
         f"the workers crash and none of {replicas.configured} runs, so none is added until one runs or a new "
-        "deployment starts: see the deployment's log on Railway"
+        f"deployment starts: {_CRASH_FIX}"
     )
 
 
@@ -218,31 +226,22 @@ def _is_progress(before: Stall, queue: QueueDepth, ready_at: float | None) -> bo
 def _of_workers(look: Look) -> Iterator[Condition]:
     replicas, watch = look.replicas, look.history.watch
     if watch.crashing_since is not None:
-        yield Condition(Reason.WORKERS_CRASH, crash_words(replicas), look.now - watch.crashing_since, degrades=True)
+        says = crash_words(replicas).removesuffix(f": {_CRASH_FIX}")
+        yield Condition(Reason.WORKERS_CRASH, says, _CRASH_FIX, look.now - watch.crashing_since, degrades=True)
     if watch.exited_since is not None:
         lasted = look.now - watch.exited_since
-        yield Condition(Reason.WORKERS_EXITED, _exit_words(replicas, lasted), lasted, lasted >= look.landing_bound)
+        run = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "none runs"
+        says = f"{run}{_for(lasted)}: the others ended by themselves with exit code 0, or were stopped from outside"
+        fix = "Railway does not restart those; let the process go on, or set its restart policy to ALWAYS"
+        yield Condition(Reason.WORKERS_EXITED, says, fix, lasted, lasted >= look.landing_bound)
     if watch.short is not None:
         lasted = look.now - watch.short.since
         bound = max(look.landing_bound, 2 * (look.history.start_up_s or 0.0))
-        yield Condition(Reason.WORKERS_MISSING, _short_words(replicas, lasted), lasted, lasted >= bound)
-
-
-def _exit_words(replicas: Replicas, lasted: float) -> str:
-    how_many = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "none runs"
-    return (
-        f"workers ended by themselves with exit code 0, or were stopped from outside, {_for(lasted)}: {how_many}; "
-        "Railway does not restart them: let the process go on, or set its restart policy to ALWAYS"
-    )
-
-
-def _short_words(replicas: Replicas, lasted: float) -> str:
-    ended = [f"{count} {what}" for count, what in ((replicas.crashed, "crashed"), (replicas.exited, "exited")) if count]
-    also = f" ({', '.join(ended)})" if ended else ""
-    return (
-        f"{replicas.running} of {workers(replicas.configured)} run{also} {_for(lasted)}: look at the deployment's log "
-        "and the plan's limits on Railway"
-    )
+        counts = ((replicas.crashed, "crashed"), (replicas.exited, "exited"))
+        ended = ", ".join(f"{count} {what}" for count, what in counts if count)
+        says = f"{replicas.running} of {workers(replicas.configured)} run{f' ({ended})' if ended else ''}{_for(lasted)}"
+        fix = "look at the deployment's log and the plan's limits on Railway"
+        yield Condition(Reason.WORKERS_MISSING, says, fix, lasted, lasted >= bound)
 
 
 def _hanging(look: Look) -> Condition | None:
@@ -252,9 +251,8 @@ def _hanging(look: Look) -> Condition | None:
     lasted = look.now - rollout.since
     waits = {"NEEDS_APPROVAL": "approve it", "WAITING": "see what it waits for"}
     fix = f"{waits.get(rollout.status, 'see its build log')} on Railway, or cancel it"
-    words = f"the newest deployment is {rollout.status} {_for(lasted)}"
-    hangs = lasted >= HANGS_S
-    return Condition(Reason.DEPLOYMENT_HANGS, f"{words}: {fix}" if hangs else words, lasted, hangs)
+    says = f"the newest deployment is {rollout.status}{_for(lasted)}"
+    return Condition(Reason.DEPLOYMENT_HANGS, says, fix, lasted, lasted >= HANGS_S)
 
 
 def _no_progress(look: Look) -> Condition | None:
@@ -268,12 +266,14 @@ def _no_progress(look: Look) -> Condition | None:
     if lasted < look.policy.no_progress_after or stall.readings < enough or not started:
         return None
     ready = "1 job is" if stall.pending == 1 else f"{stall.pending} jobs are"
-    words = (
-        f"no job was taken {_for(lasted)}: {ready} ready, {stall.processing} in work, and {workers(running)} "
-        f"run{'s' if running == 1 else ''}: see the workers' log, and whether they take jobs of this queue"
+    says = (
+        f"no job was taken{_for(lasted)}, while {ready} ready, {stall.processing} in work, and {workers(running)} "
+        f"run{'s' if running == 1 else ''}"
     )
-    return Condition(Reason.NO_PROGRESS, words, lasted, degrades=True)
+    fix = "see the workers' log, and whether they take jobs of this queue"
+    return Condition(Reason.NO_PROGRESS, says, fix, lasted, degrades=True)
 
 
 def _for(seconds: float) -> str:
-    return f"for {in_words(max(0.0, seconds))}"
+    """Nothing where it began with this look."""
+    return f" for {in_words(seconds)}" if seconds >= 1 else ""

@@ -201,8 +201,9 @@ async def test_replicas_that_were_accepted_and_do_not_run_are_reported_once_and_
             await driven.tick()
     (event,) = scene.events("not_honoured")
     assert event["message"].startswith("1 of 5 workers run (1 crashed) for 6")
-    assert "1 of 5 workers run (1 crashed)" in scene.log[-1]["message"]
-    assert scene.log[-1]["reasons"] == ["Tier", "WorkersMissing"]
+    line = scene.events("reconcile")[-1]
+    assert "1 of 5 workers run (1 crashed)" in line["message"]
+    assert line["reasons"] == ["Tier", "WorkersMissing"]
     assert scene.asked_for == [5]
 
 
