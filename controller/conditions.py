@@ -152,11 +152,12 @@ def _crashes(replicas: Replicas, before: Watch) -> bool:
 
 def _short(before: Short | None, replicas: Replicas, now: float) -> Short | None:
     """From the beginning again with each further worker that runs, and with each change of the count."""
-    if replicas.running >= replicas.configured or replicas.state is ServiceState.STARTING:
+    running, configured = replicas.running, replicas.configured
+    if running >= configured or replicas.state is ServiceState.STARTING:
         return None
-    same = before is not None and before.configured == replicas.configured and replicas.running <= before.running
-    since = before.since if before is not None and same else now
-    return Short(since, replicas.running, replicas.configured)
+    if before is None or before.configured != configured or running > before.running:
+        return Short(now, running, configured)
+    return before
 
 
 def _rollout(before: Rollout | None, replicas: Replicas, now: float) -> Rollout | None:
@@ -205,7 +206,9 @@ def _stall(before: Stall | None, look: Look, queue: QueueDepth) -> Stall | None:
     ready_at = None if queue.oldest_age_s is None else now - queue.oldest_age_s
     unbroken = before is not None and unbroken_since is not None and unbroken_since <= before.since
     if before is None or not unbroken or _is_progress(before, queue, ready_at):
-        return Stall(now, queue.pending, queue.processing, ready_at, 1)
+        # Below "so many and more", thousands may be taken without a sign: only what began before can go on there.
+        unseen = queue.limit is not None and queue.pending >= queue.limit
+        return None if unseen else Stall(now, queue.pending, queue.processing, ready_at, 1)
     readings = min(before.readings + 1, _FEWEST_WITHOUT_A_TIME)
     return replace(before, pending=max(before.pending, queue.pending), readings=readings)
 

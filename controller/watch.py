@@ -15,7 +15,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """Fewer ran than were configured since then, and no more of them run now."""
+    """Fewer ran than were configured since then, and never more than `running`."""
 
     since: float
     running: int
