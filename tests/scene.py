@@ -31,7 +31,7 @@ LEASE_S = 600
 
 
 def earlier(watch: Watch, seconds: float) -> Watch:
-    """The same, as if it had been written that much earlier."""
+    """The same, as if it had been written that much earlier; the jobs that it tells of stay what they are."""
 
     def moved(stamp: float | None) -> float | None:
         return None if stamp is None else stamp - seconds
@@ -44,7 +44,7 @@ def earlier(watch: Watch, seconds: float) -> Watch:
         exited_since=moved(watch.exited_since),
         short=short and replace(short, since=short.since - seconds),
         rollout=rollout and replace(rollout, since=rollout.since - seconds),
-        stall=stall and replace(stall, since=stall.since - seconds, ready_at=moved(stall.ready_at)),
+        stall=stall and replace(stall, since=stall.since - seconds),
         contests=tuple(replace(one, at=one.at - seconds) for one in watch.contests),
     )
 
@@ -99,8 +99,10 @@ class Scene:
         for minute in (window, window + 60):
             await self.redis.set(f"worker:rpm:{minute}", used)
 
-    async def let_time_pass(self, seconds: float) -> None:
+    async def let_time_pass(self, seconds: float, *, looking: bool = False) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by.
+
+        looking: with a controller that has looked all the time, and found what it finds now.
 
         What the controllers remember themselves is forgotten, or they would take it for a clock that jumped.
         """
@@ -108,7 +110,7 @@ class Scene:
             getattr(journal, "_journal", journal)._shadows.clear()
         key = await self.journal_key()
         for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at", "intent_at", "refused_at"):
-            if await self.redis.hexists(key, name):
+            if await self.redis.hexists(key, name) and not (looking and name == "recommended_at"):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
         watch = Watch.from_text(str(await self.redis.hget(key, "watch") or ""))
         await self.redis.hset(key, "watch", earlier(watch, seconds).as_text())
