@@ -41,6 +41,8 @@ CONTEST_WINDOW_S = 3600.0
 """So many changes from outside, each of them after one of ours, within so long: somebody else sets the count too."""
 _START_UP_S = 20.0
 """Where no start was measured yet."""
+_LONGEST_RESTART_S = 10.0
+"""The slowest that was ever seen was under way after 8 s."""
 _SAME_INSTANT_S = 2.0
 """The queue's clock and the journal's, and the way from one to the other, may differ by this much."""
 _FEWEST_READINGS = 3
@@ -175,8 +177,12 @@ def _exits(look: Look, before: Watch, running_since: float | None) -> bool:
     is_wanted = look.queue is None or look.queue.depth > 0 or look.policy.min_replicas > 0
     if not is_wanted or replicas.state is ServiceState.STARTING:
         return False
-    stopped_by_nobody = not replicas.configured and bool(history.count) and history.intent is None
-    if replicas.exited and (replicas.configured or stopped_by_nobody):
+    intent = history.intent
+    if intent is None:
+        asked_for = (history.count or 0) > 0
+    else:  # a start: until it is under way, what is shown is the stop before it
+        asked_for = intent.accepted and intent.after > 0 and look.now - intent.at >= _LONGEST_RESTART_S
+    if replicas.exited and (replicas.configured or asked_for):
         return True
     # Started again, and gone again before the landing bound, it is the same fault.
     stays = running_since is not None and look.now - running_since >= look.landing_bound
@@ -233,8 +239,8 @@ def _of_workers(look: Look) -> Iterator[Condition]:
         yield Condition(Reason.WORKERS_CRASH, says, _CRASH_FIX, look.now - watch.crashing_since, degrades=True)
     if watch.exited_since is not None:
         lasted = look.now - watch.exited_since
-        run = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "none runs"
-        says = f"{run}{_for(lasted)}: the others ended by themselves with exit code 0, or were stopped from outside"
+        run = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "no worker runs"
+        says = f"{run}{_for(lasted)}, as workers ended by themselves with exit code 0 or were stopped from outside"
         fix = "Railway does not restart those; let the process go on, or set its restart policy to ALWAYS"
         yield Condition(Reason.WORKERS_EXITED, says, fix, lasted, lasted >= look.landing_bound)
     if watch.short is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
 from controller.decide import decide, fall_back
-from controller.model import History, Observation, QueueDepth, Reason, Replicas, ServiceState, UnderWay
+from controller.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState, UnderWay
 from controller.policy import WorkerPolicy
 from controller.trouble import CONDITIONS
 from controller.watch import Watch
@@ -196,6 +196,23 @@ def test_workers_that_all_ended_by_themselves_are_told_from_a_stop_by_what_was_a
     service = Service(policy(**changes), History(count=count))
     service.look(ENDED, queue)
     assert (service.faults(ENDED, queue, after=61) == [Reason.WORKERS_EXITED]) is exited
+
+
+@pytest.mark.parametrize(
+    ("intent", "exited"),
+    [
+        pytest.param(Intent("i", 1, 0, 2, START - 9, accepted=True), False, id="a start of just now"),
+        pytest.param(Intent("i", 1, 0, 2, START - 11, accepted=True), True, id="a start that should be under way"),
+        pytest.param(Intent("i", 1, 0, 2, START - 11), False, id="a start that was perhaps never asked for"),
+        pytest.param(Intent("i", 1, 2, 0, START - 11, accepted=True), False, id="a stop"),
+    ],
+)
+def test_workers_that_end_before_they_are_seen_to_run_are_known_by_the_start_that_was_asked_for(
+    intent: Intent, *, exited: bool
+) -> None:
+    service = Service(history=History(count=intent.before, intent=intent))
+    service.look(ENDED, jobs(5))
+    assert (service.history.watch.exited_since is not None) is exited
 
 
 def test_workers_that_are_started_again_and_end_again_are_one_fault() -> None:

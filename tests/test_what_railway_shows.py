@@ -163,7 +163,7 @@ async def test_workers_that_exit_with_0_are_said_at_once_and_degrade_after_the_l
         there.fake.by_hand(exit=1)
         await settled(there, 1)
         cycle = await driven.tick()
-        assert "1 of 2 workers run: the others ended by themselves with exit code 0" in cycle.message
+        assert "1 of 2 workers run, as workers ended by themselves with exit code 0" in cycle.message
         assert failing(driven) == []
         await there.let_time_pass(61)
         cycle = await driven.tick()
@@ -180,12 +180,28 @@ async def test_workers_that_all_exit_look_like_a_stop_that_nobody_asked_for(scen
         await settled(there, 0)
         cycle = await driven.tick()
         assert cycle.reason is Reason.SCALE_UP_COOLDOWN
-        assert "none runs: the others ended by themselves with exit code 0" in cycle.message
+        assert "no worker runs, as workers ended by themselves with exit code 0" in cycle.message
         await there.let_time_pass(61)
         cycle = await driven.tick()
         assert cycle.outcome is Outcome.APPLIED
         assert Reason.WORKERS_EXITED in cycle.reasons
         assert failing(driven) == ["WorkersExited"]
+
+
+async def test_workers_that_exit_at_each_start_are_known_though_none_was_ever_seen_to_run(scene: Scene) -> None:
+    async with scene.controller(SHORT) as driven:
+        scene.fake.by_hand(on_start="exit")
+        await scene.jobs(5)
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        async with asyncio.timeout(PATIENCE_S):
+            while scene.fake.worker.deployments[-1].replicas[0].status != "EXITED":
+                await asyncio.sleep(0.01)
+        for seconds in (11, 61):
+            await scene.let_time_pass(seconds)
+            cycle = await driven.tick()
+        assert "no worker runs" in cycle.message
+        assert "exit code 0" in cycle.message
+        assert "WorkersExited" in failing(driven)
 
 
 async def test_fewer_than_configured_degrade_after_the_landing_bound_and_recover(scene: Scene) -> None:
