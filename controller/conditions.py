@@ -146,8 +146,11 @@ def _since(before: float | None, now: float) -> float:
 
 
 def _crashes(replicas: Replicas, before: Watch) -> bool:
-    """A crash that was seen once holds while an instance is being restarted, too: it reads as any other start then."""
-    if not replicas.configured or replicas.running or replicas.state is ServiceState.STARTING:
+    """A crash that was seen once holds while an instance is being restarted, too: it reads as any other start then.
+
+    Of a deployment on its way only its own instances count, so that a new one begins without a crash.
+    """
+    if not replicas.configured or replicas.running:
         return False
     return replicas.crashed > 0 or before.crashing_since is not None
 

@@ -82,6 +82,11 @@ BUILT_ANEW = fleet(3, 0, state=STARTING, deployment="d2", under_way=UnderWay("d2
         pytest.param(
             [ALL_CRASHED, BUILT_ANEW, fleet(3, 0, deployment="d2", crashed=3)], True, id="the new one crashes too"
         ),
+        pytest.param(
+            [fleet(3, 0, state=STARTING, deployment="d2", crashed=1, under_way=UnderWay("d2", "DEPLOYING"))],
+            True,
+            id="a deployment on its way crashes",
+        ),
         pytest.param([ALL_CRASHED, fleet(0, 0, state=STOPPED, exited=3)], False, id="it was stopped"),
         pytest.param(
             [ALL_CRASHED, fleet(0, 0, state=STOPPED, exited=3), fleet(1, 0)], False, id="stopped, then started again"
@@ -172,6 +177,10 @@ def test_each_further_worker_and_each_change_of_the_count_is_given_its_own_time(
     service = Service()
     for replicas in (fleet(3, 0), fleet(3, 1), fleet(5, 1), fleet(5, 3)):
         assert service.faults(replicas, after=50) == []
+    service = Service()
+    for replicas in (fleet(3, 1), fleet(3, 1), fleet(5, 1), fleet(5, 1)):
+        assert service.faults(replicas, after=50) == []
+    assert service.faults(fleet(5, 3), after=50) == []
     assert service.faults(fleet(5, 2), after=50) == []
     assert service.faults(fleet(5, 3), after=11) == [Reason.WORKERS_MISSING]
 
@@ -314,7 +323,7 @@ FALSE_ALARMS = {
         (TWO, jobs(100, 0, waits(m), limit=100)) for m in range(40)
     ],
     "nobody knows how many are in work beyond the limit": [
-        (fleet(50, 50), jobs(50, 100, waits(m), limit=100)) for m in range(40)
+        (fleet(150, 150), jobs(50, 100, waits(m), limit=100)) for m in range(40)
     ],
     "no age, and as many more come as hide what is taken": [(ONE, jobs(5 + m, 0)) for m in range(40)],
     "no age, and few looks": [(ONE, jobs(5, 0)) for _ in range(9)],
@@ -357,7 +366,7 @@ def test_a_silence_of_the_controller_begins_it_anew() -> None:
     for minute in range(12):
         service.faults(ONE, jobs(5, 0, waits(minute)), after=60)
     service.history = replace(service.history, unbroken_since=service.now + 3600)
-    assert service.faults(ONE, jobs(5, 0, waits(72)), after=3600) == []
+    assert service.faults(ONE, jobs(5, 0, waits(71)), after=3600) == []
 
 
 def test_a_reading_of_the_queue_that_is_lost_changes_nothing() -> None:
