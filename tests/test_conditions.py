@@ -313,6 +313,9 @@ FALSE_ALARMS = {
         (ONE, jobs(5 + m, 0, waits(m, since=5 * (m // 5)))) for m in range(40)
     ],
     "jobs are begun and done between two looks": [(TWO, jobs(50 + m, m % 2, waits(m))) for m in range(40)],
+    "fewer are ready than a moment ago, and more than at first": [
+        (ONE, jobs(9 - m % 2 if m else 5, 0, waits(m))) for m in range(40)
+    ],
     "one in work is done, and the others go on": [(fleet(9, 9), jobs(5, 8 - m // 9, waits(m))) for m in range(40)],
     "the queue is empty now and then": [(ONE, jobs(0 if m % 9 == 8 else 3, 0, waits(m % 9))) for m in range(40)],
     "workers have just begun to run": [(fleet(1, int(m > 30)), jobs(5, 0, waits(m))) for m in range(40)],
