@@ -136,7 +136,7 @@ async def test_a_glance_of_a_woken_controller_scales_no_crashed_fleet_either(sce
         glanced = await driven.controller.runner.reconciler(WORKER).glance(driven.lease)
         assert isinstance(glanced, Cycle)
         assert glanced.reason is Reason.WORKERS_CRASH
-        assert "WorkersCrash" in glanced.line()["reasons"]
+        assert [one.reason for one in glanced.degrading] == [Reason.WORKERS_CRASH], "so that /health stays degraded"
 
 
 async def test_health_status_page_and_metrics_name_the_fault_and_its_worker(scene: Scene) -> None:
