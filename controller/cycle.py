@@ -160,7 +160,7 @@ class Account:
         said = {one.reason for one in reasons}
         text = message or ", ".join(reason.words for reason in reasons)
         beside = [condition for condition in self.conditions or () if condition.reason not in said]
-        if not because:
+        if not because and outcome is Outcome.HELD:
             # No worker is added to those that crash, whether more are wanted right now or not.
             reasons = (*reasons, *(one.because for one in beside if one.reason is Reason.WORKERS_CRASH))
         return Cycle(

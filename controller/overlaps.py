@@ -52,7 +52,7 @@ def _place(table: str) -> tuple[str, str]:
 
 def _same_filter(one: Queue, other: Queue) -> bool:
     """A queue without a condition counts the jobs of every condition, too."""
-    conditions = {_normal(getattr(queue, "where", None) or "") for queue in (one, other)}
+    conditions = {_normal(queue.where or "") for queue in (one, other)}
     return "" in conditions or len(conditions) == 1
 
 

@@ -35,6 +35,8 @@ SQL = {"sql": "SELECT 1 AS pending, 0 AS processing"}
         pytest.param(
             {**TABLE, "statuses": {"pending": ["new"]}}, {**TABLE, "statuses": {"pending": ["old"]}}, id="one status"
         ),
+        pytest.param({**TABLE, "where": "kind = 'a'"}, {**TABLE, "where": "kind  =  'a'"}, id="the same condition"),
+        pytest.param(TABLE, {**TABLE, "where": "kind = 'a'"}, id="one counts the whole table"),
         pytest.param(MAIL, MAIL, id="the same queues"),
         pytest.param(MAIL, {**MAIL, "queues": ["render", "mail"]}, id="one queue of several"),
         pytest.param(MAIL, {"preset": "procrastinate"}, id="one counts all queues"),
@@ -52,6 +54,7 @@ def test_workers_that_count_the_same_jobs_are_named(one: dict[str, Any], other: 
     [
         pytest.param(TABLE, {"table": "other"}, id="another table"),
         pytest.param(TABLE, {"table": "tenant.jobs"}, id="another schema"),
+        pytest.param({**TABLE, "where": "kind = 'a'"}, {**TABLE, "where": "kind = 'b'"}, id="other conditions"),
         pytest.param(TABLE, MAIL, id="a table and a library"),
         pytest.param(MAIL, {**MAIL, "queues": ["render"]}, id="other queues"),
         pytest.param(MAIL, {"preset": "que", "queues": ["mail"]}, id="another library"),
@@ -84,4 +87,5 @@ async def test_check_warns_and_accepts_the_policy(tmp_path: Path) -> None:
     assert ran.code == 0
     assert "warning: workers.b.queue counts the same jobs as workers.a.queue (table jobs)" in ran.out
     as_json = json.loads((await autoscaler("check", "--json", str(tmp_path / "policy.yaml"))).out)
-    assert (as_json["valid"], len(as_json["warnings"])) == (True, 1)
+    assert as_json["valid"]
+    assert sum("counts the same jobs" in warning for warning in as_json["warnings"]) == 1
