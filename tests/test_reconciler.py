@@ -200,7 +200,7 @@ async def test_replicas_that_were_accepted_and_do_not_run_are_reported_once_and_
         for _ in range(3):
             await driven.tick()
     (event,) = scene.events("not_honoured")
-    assert event["message"].startswith("1 of 5 workers run (1 crashed) for 6")
+    assert event["message"].startswith("1 of 5 workers run (1 crashed) for ")
     line = scene.events("reconcile")[-1]
     assert "1 of 5 workers run (1 crashed)" in line["message"]
     assert line["reasons"] == ["Tier", "WorkersMissing"]

