@@ -18,16 +18,14 @@ from controller.demo.fake_railway import FakeRailway, Timings
 from controller.model import Reason
 from controller.page import page
 from controller.server import health_body, prometheus_text, status_body
+from tests.patience import until, until_equal
 from tests.scene import POLICY, WORKER, Driven, Scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
-PATIENCE_S = 30
 
 
 async def settled(scene: Scene, running: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while scene.fake.worker.running != running:
-            await asyncio.sleep(0.01)
+    await until_equal(lambda: scene.fake.worker.running, running)
 
 
 @asynccontextmanager
@@ -39,19 +37,22 @@ async def elsewhere(scene: Scene, replicas: int, **options: Any) -> AsyncIterato
 
 async def tick_until(driven: Driven, reason: Reason) -> Cycle:
     """Ticks until a line names the reason."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            cycle = await driven.tick()
-            if reason in cycle.reasons:
-                return cycle
-            await asyncio.sleep(0.02)
+
+    async def named() -> Cycle | None:
+        cycle = await driven.tick()
+        return cycle if reason in cycle.reasons else None
+
+    return await until(named, f"a cycle with the reason {reason}")
 
 
 async def tick_while(driven: Driven, reason: Reason) -> Cycle:
-    async with asyncio.timeout(PATIENCE_S):
-        while reason in (cycle := await driven.tick()).reasons:
-            await asyncio.sleep(0.02)
-    return cycle
+    """Ticks until a line no longer names it."""
+
+    async def other() -> Cycle | None:
+        cycle = await driven.tick()
+        return None if reason in cycle.reasons else cycle
+
+    return await until(other, f"a cycle without the reason {reason}")
 
 
 async def all_crash(scene: Scene, driven: Driven) -> None:
@@ -194,9 +195,7 @@ async def test_workers_that_exit_at_each_start_are_known_though_none_was_ever_se
         scene.fake.by_hand(on_start="exit")
         await scene.jobs(5)
         assert (await driven.tick()).outcome is Outcome.APPLIED
-        async with asyncio.timeout(PATIENCE_S):
-            while scene.fake.worker.deployments[-1].replicas[0].status != "EXITED":
-                await asyncio.sleep(0.01)
+        await until_equal(lambda: scene.fake.worker.deployments[-1].replicas[0].status, "EXITED")
         for seconds in (11, 61):
             await scene.let_time_pass(seconds)
             cycle = await driven.tick()
@@ -233,9 +232,8 @@ async def test_a_deployment_that_hangs_is_known_by_railway_s_own_time(scene: Sce
     async with elsewhere(scene, 2) as there:
         await there.jobs(20)
         there.fake.by_hand(hangs_in=status, deploy=True)
-        async with asyncio.timeout(PATIENCE_S):
-            while (newest := there.fake.worker.deployments[-1]).status != status:
-                await asyncio.sleep(0.01)
+        newest = there.fake.worker.deployments[-1]
+        await until_equal(lambda: newest.status, status)
         async with there.controller(SHORT) as driven:
             cycle = await driven.tick()
             assert f"the newest deployment is {status}" in cycle.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,6 +17,7 @@ from controller.findings import Finding, Level
 from controller.model import Replicas, ServiceState
 from controller.policy import WorkerPolicy
 from controller.settings import load_settings
+from tests.patience import until
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -115,9 +115,7 @@ async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
         newest = fake.worker.deployments[-1]
         return status in {newest.status, *(replica.status for replica in newest.replicas)}
 
-    async with asyncio.timeout(30):
-        while not is_there() or fake.worker.running != running:
-            await asyncio.sleep(0.01)
+    await until(lambda: is_there() and fake.worker.running == running, f"{running} running, and {status}")
 
 
 @pytest.mark.parametrize(
