@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.ports import Clock, Source
 from controller.status import WorkerStatus
-from controller.trouble import CONTROLLER, failing_after
+from controller.trouble import CONDITIONS, CONTROLLER, failing_after
 
 _LARGEST_FIGURE = 1e15
 _LAST_SECOND = 253_402_300_799
@@ -28,7 +28,7 @@ def _is_an_age(age: object) -> bool:
 def _known_troubles(failing: object) -> dict[str, float]:
     if not isinstance(failing, dict):
         return {}
-    names = (*(source.value for source in Source), CONTROLLER)
+    names = (*(source.value for source in Source), CONTROLLER, *CONDITIONS)
     stamps = {name: failing[name] for name in names if type(failing.get(name)) in {int, float}}
     return {name: float(since) for name, since in stamps.items() if 0 <= since <= _LAST_SECOND}
 

@@ -57,7 +57,8 @@ Besides the API at /graphql/v2 it answers:
                        (applied, the answer lost), not_honoured (true, and nothing happens), null, plan_clamp, slow,
                        not_authorized; "on" is any, query, mutation, or an operation's name
   GET  /faults         what is still to come;  DELETE /faults clears it
-  POST /services/ID    changes a service as a person in the dashboard would: {"replicas": 3}, {"stopped": true} …
+  POST /services/ID    changes a service as a person in the dashboard would: {"replicas": 3}, {"stopped": true},
+                       {"on_start": "crash", "crash": 9} (or "exit"), {"hangs_in": "BUILDING", "deploy": true} …
 
 touches: nothing but the port it listens on.
 """

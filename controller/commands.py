@@ -64,6 +64,7 @@ def doctor(parsed: argparse.Namespace) -> int:
 
 def check(parsed: argparse.Namespace) -> int:
     from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.overlaps import overlaps  # noqa: PLC0415  # as above
     from controller.policy import effective, json_schema  # noqa: PLC0415  # as above
     from controller.policy_text import dotted  # noqa: PLC0415  # as above
     from controller.queue_guide import claims_without_end  # noqa: PLC0415  # as above
@@ -88,7 +89,7 @@ def check(parsed: argparse.Namespace) -> int:
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    warnings = [*claims_without_end(policy), *said, *unmeasured]
+    warnings = [*overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}

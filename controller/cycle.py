@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from controller import levels
+from controller.conditions import Condition
 from controller.model import (
     Because,
     Decision,
@@ -70,16 +72,30 @@ class Cycle:
     service: ServiceTime | None = None
     target_wait_s: float | None = None
     """None: it goes by tiers, and nobody asks how long a job takes."""
+    conditions: tuple[Condition, ...] | None = None
+    """What there is to say of the service besides; None where this cycle could not tell."""
 
     @property
     def reason(self) -> Reason:
+        """The one that binds the decision, or ended the cycle; a condition beside it changes no count."""
         return self.because[-1].reason
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """All of them, and those of the conditions that degrade /health."""
+        binding = [because.reason for because in self.because]
+        return (*binding, *(one.reason for one in self.degrading if one.reason not in binding))
+
+    @property
+    def degrading(self) -> tuple[Condition, ...]:
+        return tuple(condition for condition in self.conditions or () if condition.degrades)
 
     def line(self) -> dict[str, Any]:
         """The log line: what a person or a program reads when they wonder why it did (or did not) scale."""
         queue, replicas, decision, rate = self.queue, self.replicas, self.decision, self.rate
         return {
             "at": iso(self.at),
+            "level": levels.of_cycle(self.outcome.value, degraded=bool(self.degrading)),
             "event": "reconcile",
             "worker": self.worker,
             "outcome": self.outcome.value,
@@ -94,7 +110,7 @@ class Cycle:
             "desired": decision.desired if decision else None,
             "direction": (decision.direction if decision else Direction.NONE).value,
             "reason": self.reason.value,
-            "reasons": [because.reason.value for because in self.because],
+            "reasons": [reason.value for reason in self.reasons],
             "rpm_used": rate.used if rate else None,
             "rpm_limit": rate.limit if rate else None,
             "took_ms": round(self.took_s * 1000),
@@ -124,6 +140,7 @@ class Cycle:
             "max_workers": self.max_workers,
             "remarks": [{"about": one.about, "text": one.text} for one in self.queue.remarks] if self.queue else None,
             "standby_lag_s": self.queue.lag_s if self.queue else None,
+            "conditions": None if self.conditions is None else [_as_object(one) for one in self.conditions],
             "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
@@ -147,6 +164,7 @@ class Account:
     service: ServiceTime | None = None
     decided_on: tuple[Observation, Recalled] | None = None
     """What decide() was given, for those who ask for each rule's turn."""
+    conditions: tuple[Condition, ...] | None = None
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,12 +172,18 @@ class Account:
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())
+        said = {one.reason for one in reasons}
+        text = message or ", ".join(reason.words for reason in reasons)
+        beside = [condition for condition in self.conditions or () if condition.reason not in said]
+        if not because and outcome is Outcome.HELD:
+            # No worker is added to those that crash, whether more are wanted right now or not.
+            reasons = (*reasons, *(one.because for one in beside if one.reason is Reason.WORKERS_CRASH))
         return Cycle(
             at=self.clock.wall(),
             worker=self.worker,
             outcome=outcome,
             because=reasons,
-            message=message or ", ".join(reason.words for reason in reasons),
+            message="; ".join([text, *(condition.words for condition in beside)]),
             max_workers=self.policy.max_replicas,
             epoch=self.lease.epoch if self.lease else None,
             queue=self.queue,
@@ -170,12 +194,22 @@ class Account:
             took_s=self.clock.monotonic() - self.started,
             service=self.service,
             target_wait_s=self.policy.target_wait,
+            conditions=self.conditions,
         )
 
     @property
     def decided(self) -> Decision:
         assert self.decision is not None, "asked for before it was decided"
         return self.decision
+
+
+def _as_object(condition: Condition) -> dict[str, Any]:
+    return {
+        "reason": condition.reason.value,
+        "message": condition.words,
+        "for_s": round(condition.lasted_s, 1),
+        "degrades": condition.degrades,
+    }
 
 
 def iso(at: float) -> str:
@@ -187,8 +221,11 @@ def iso(at: float) -> str:
 def as_text(line: Mapping[str, Any]) -> str:
     """A log line for a terminal: the sentence, with the figures that carry it."""
     at = str(line["at"])[11:19]
+    if line["level"] != "info":
+        at = f"{at} {line['level'].upper()}"
     if line["event"] != "reconcile":
-        rest = " ".join(f"{key}={value}" for key, value in line.items() if key not in {"at", "event", "message"})
+        shown = {key: value for key, value in line.items() if key not in {"at", "level", "event", "message"}}
+        rest = " ".join(f"{key}={value}" for key, value in shown.items())
         return " ".join(part for part in (at, f"{line['event']:<10}", line.get("message", ""), rest) if part)
     configured, running, desired = (
         "?" if line[key] is None else line[key] for key in ("configured", "running", "desired")

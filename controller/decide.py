@@ -11,7 +11,8 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    S / (T + S) of a worker for each job, since the last one that is begun within T may end S later. Never fewer than
    are busy. While nobody knows S, the count stays, and one worker finds it out.
 4. Busy workers are spared: where the policy says how many jobs one worker runs at once (one, for a target_wait), going
-   down stops at as many workers as the jobs being worked on need. A hold, never a way up.
+   down stops at as many workers as the jobs being worked on need. A hold, never a way up. And to workers that crash,
+   none of which runs, none is added (min_replicas excepted) until one runs or a new deployment starts.
 5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
    the whole window, no way down (the HPA's rule, with its history kept across restarts). For a target_wait the window
    is idle_off: as long as a start takes, unless the policy says otherwise.
@@ -25,9 +26,10 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    and no more than one with a volume.
 
 Without a reading of the queue there is no depth that could recommend anything: fall_back() stands in for 1 to 5, and
-can only add workers. Fewer than min_replicas are corrected at once. After on_unavailable.after, on_unavailable.at_least
-is wanted: cooldown, rate limit and step limit apply, and min_replicas has the last word. A count above max_replicas is
-left alone until the queue can be read again and shows what these workers are doing.
+can only add workers (none to a fleet that crashes). Fewer than min_replicas are corrected at once. After
+on_unavailable.after, on_unavailable.at_least is wanted: cooldown, rate limit and step limit apply, and min_replicas has
+the last word. A count above max_replicas is left alone until the queue can be read again and shows what these workers
+are doing.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from controller.conditions import crash_words, is_crashing
 from controller.model import (
     Because,
     Decision,
@@ -106,6 +109,7 @@ def fall_back(
         return _as_can_be_asked_for(situation, corrected)
     words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
     start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
+    start = _add_none_that_crash(situation, start)
     decision = _one_step(situation, _limit_rate(situation, _cool_down(situation, start)))
     return _as_can_be_asked_for(situation, _at_least_minimum(policy, decision))
 
@@ -173,7 +177,8 @@ def _situation(policy: WorkerPolicy, observed: Observation, history: History, no
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
-    correction = _as_can_be_asked_for(situation, _correct(situation, queue))
+    correction = _add_none_that_crash(situation, _correct(situation, queue))
+    correction = _as_can_be_asked_for(situation, correction)
     yield correction, "1 within min..max"
     if correction.direction is Direction.UP:
         yield from _beyond_the_minimum(situation, queue, correction)
@@ -183,6 +188,9 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     yield decision, _RECOMMENDS
     decision = _spare_the_busy(situation, queue, decision)
     yield decision, "4 busy workers"
+    if is_crashing(situation.history, situation.replicas):
+        decision = _add_none_that_crash(situation, decision)
+        yield decision, "4 workers that crash"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
@@ -193,7 +201,7 @@ def _beyond_the_minimum(
 ) -> Iterator[tuple[Decision, str]]:
     """A count below min goes on at once to what is wanted; no limit here takes back what the correction gave."""
     wanted = correction.recommended
-    if wanted <= correction.desired:
+    if wanted <= correction.desired or is_crashing(situation.history, situation.replicas):
         return
     because = _wish(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
@@ -267,6 +275,13 @@ def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision)
     verb = "is" if staying == 1 else "are"
     words = f"{queue.jobs(staying)} {verb} being worked on, up to {each} by each worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
+
+
+def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
+    most = max(decision.current, situation.policy.min_replicas)
+    if not is_crashing(situation.history, situation.replicas) or decision.desired <= most:
+        return decision
+    return _limit(decision, most, Reason.WORKERS_CRASH, crash_words(situation.replicas))
 
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:

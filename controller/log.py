@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
+from controller import levels
 from controller.cycle import as_text, iso
 from controller.ports import Clock
 
@@ -38,7 +39,9 @@ class Log:
 
     def event(self, event: str, /, **fields: Any) -> None:
         """One event besides the cycles, such as started, lease_acquired or external_change."""
-        self._write({"at": iso(self._clock.wall()), "event": event, **fields}, self._events)
+        self._write(
+            {"at": iso(self._clock.wall()), "level": levels.of_event(event), "event": event, **fields}, self._events
+        )
 
     def line(self, line: Mapping[str, Any]) -> None:
         """One cycle's line."""
@@ -74,4 +77,5 @@ class _LibraryLines(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.event("library", logger=record.name, message=self.format(record))
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._log.event("library", level=level, logger=record.name, message=self.format(record))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controller.watch import Watch
+
 
 class Direction(StrEnum):
     UP = "up"
@@ -48,6 +50,11 @@ class Reason(StrEnum):
     DEPLOYING = "Deploying"
     INTENT_OPEN = "IntentOpen"
     BACKING_OFF = "BackingOff"
+    WORKERS_CRASH = "WorkersCrash"
+    WORKERS_EXITED = "WorkersExited"
+    WORKERS_MISSING = "WorkersMissing"
+    DEPLOYMENT_HANGS = "DeploymentHangs"
+    NO_PROGRESS = "NoProgress"
     NOT_HONOURED = "NotHonoured"
     DRY_RUN = "DryRun"
     STANDBY = "Standby"
@@ -89,6 +96,11 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
     Reason.BACKING_OFF: "Railway refused the last change; it is asked again after a pause.",
     Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
+    Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs or a new deployment starts.",
+    Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and Railway does not restart those.",
+    Reason.WORKERS_MISSING: "Fewer workers run than are configured, for longer than the landing bound.",
+    Reason.DEPLOYMENT_HANGS: "A build or a deployment has been in the same status for 15 minutes.",
+    Reason.NO_PROGRESS: "Jobs are ready, a worker is idle, and no job was taken for no_progress_after.",
     Reason.NOT_HONOURED: "Railway accepted a change and did not make it within the landing bound.",
     Reason.DRY_RUN: "Dry run: this is what would have been done.",
     Reason.STANDBY: "Another replica of the controller leads.",
@@ -193,6 +205,18 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A deployment that does not serve yet, in the platform's own word for its status.
+
+    since: when it came into that status, by the platform's clock; None: the platform does not say.
+    """
+
+    deployment: str
+    status: str
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Replicas:
     """One reading of a worker service.
 
@@ -204,6 +228,8 @@ class Replicas:
     deployed: where the deployment that serves has its replicas; None: as regions says. The two differ after a change of
     the regions that was not deployed, or whose deployment failed.
     smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
+    crashed, exited: instances of the deployment that serves which crashed, or ended by themselves or by a stop.
+    under_way: the newest deployment, while it is queued, built or deployed.
     """
 
     configured: int
@@ -217,6 +243,9 @@ class Replicas:
     largest: int | None = None
     leaving: int = 0
     deployed: Mapping[str, int] | None = None
+    crashed: int = 0
+    exited: int = 0
+    under_way: UnderWay | None = None
 
     def finishing(self, service: ServiceTime | None) -> int:
         """The leaving instances that have the time to end their jobs; 0 while it is not known how long jobs take."""
@@ -340,7 +369,7 @@ class History:
     deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
     smoothed; None: never measured. start: the change up that is being timed. queue_seen: the identity of the queue in
     which jobs were last seen. read_at: when the queue was read and no recommendation noted. unread: how many cycles in
-    a row could not read the queue, the last of them at unread_at.
+    a row could not read the queue, the last of them at unread_at. watch: how the service has fared since when.
     """
 
     last_up: float | None = None
@@ -362,6 +391,7 @@ class History:
     read_at: float | None = None
     unread: int = 0
     unread_at: float | None = None
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def queue_read_at(self) -> float | None:

@@ -46,8 +46,9 @@ def page(status: Mapping[str, Any]) -> str:
 
 def _failing(status: Mapping[str, Any]) -> Iterator[str]:
     for trouble in status["failing"]:
-        since = escape(str(trouble["since"]))
-        yield f'<p class="unhealthy">{escape(str(trouble["name"]))} fails since <time>{since}</time></p>'
+        since, worker = escape(str(trouble["since"])), trouble.get("worker")
+        what = f"{trouble['name']} of {worker}" if worker else f"{trouble['name']} fails"
+        yield f'<p class="unhealthy">{escape(what)} since <time>{since}</time></p>'
 
 
 def _worker(name: str, worker: Mapping[str, Any] | None) -> str:

@@ -67,7 +67,8 @@ class WorkerPolicy(Part):
 
     tiers say how many workers a depth wants; or target_wait says how long a job shall wait at most, and the workers
     follow from how long jobs take: service_time, or as measured. jobs_per_worker: so many one worker runs at once;
-    going down keeps as many workers as the jobs in work need.
+    going down keeps as many workers as the jobs in work need. no_progress_after: jobs are ready, a worker is idle, and
+    nothing was taken for that long, which is told as a fault.
     """
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
@@ -89,6 +90,7 @@ class WorkerPolicy(Part):
     scale_down: ScaleDown = Field(default=ScaleDown(), validate_default=True)
     on_unavailable: OnUnavailable | None = None
     jobs_per_worker: Positive | None = None
+    no_progress_after: Duration = 600.0
     rate_limit: RateLimit | None = None
 
     @field_validator("min_replicas")
@@ -158,6 +160,13 @@ class WorkerPolicy(Part):
         if problem is not None:
             raise PydanticCustomError("rate_limit", "out of range", {"problems": [(("rpm",), problem)]})
         return limit
+
+    @field_validator("no_progress_after")
+    @classmethod
+    def _after_a_while(cls, after: float) -> float:
+        if not after:
+            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to hear of it hardly ever")
+        return after
 
     @property
     def concurrency(self) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
+from controller.watch import Watch
 
 
 class Source(StrEnum):
@@ -215,6 +216,9 @@ class Journal(Protocol):
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         """A change that nobody here made: starts both cooldowns."""
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        """What the next cycle shall know of how the service fares."""
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         """Leaves the last cycle of each worker, as JSON, for the standby."""

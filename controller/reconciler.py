@@ -3,7 +3,8 @@
 1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
 2. Remember: note the recommendation, recall the history. Read how much of the rate limit is used, if there is one.
 3. Close what is open: an intent that is not yet visible holds everything else until it is, or until the landing bound.
-4. Notice what nobody here did: a count that changed by other hands starts the cooldowns.
+4. Notice what nobody here did: a count that changed by other hands starts the cooldowns. And how the service fares:
+   workers that crash, exit or do not come, a deployment that hangs, jobs that nobody takes (see conditions.py).
 5. Decide.
 6. Write the intent down, atomic with "the lease is still ours". Only then ask the platform, for an absolute number.
 7. Confirm with what the platform shows. An answer of true is not a fact.
@@ -15,6 +16,8 @@ import copy
 import uuid
 from dataclasses import dataclass, replace
 
+from controller import conditions
+from controller.conditions import Condition, Look
 from controller.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.decide import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.measuring import JobTime
@@ -31,7 +34,6 @@ from controller.model import (
     RateUnread,
     Reason,
     Replicas,
-    ServiceState,
     workers,
 )
 from controller.policy import WorkerPolicy
@@ -90,6 +92,7 @@ class Seen:
     recalled: Recalled
     at: float
     in_vain: int | None = None
+    conditions: tuple[Condition, ...] | None = None
 
 
 class NothingKnown:
@@ -113,8 +116,9 @@ class Reconciler:
         self._rate_beat = Beat()
         self._remarks = Said()
         self._gap = gap
-        self._short_since: float | None = None
-        self._said_short = False
+        self._condition_beats = {reason: Beat() for reason in conditions.EVENTS}
+        self._contended_beat = Beat()
+        self._conditions: tuple[Condition, ...] | None = None
         self._seen: Seen | None = None
         self._job_time = JobTime(worker, policy, world.queue, world.clock, world.report)
 
@@ -144,7 +148,7 @@ class Reconciler:
         if seen is None:
             return NothingKnown()
         account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
-        account.service = self._job_time.known
+        account.service, account.conditions = self._job_time.known, seen.conditions
         try:
             account.queue = await self._depth()
         except Unavailable:
@@ -168,6 +172,8 @@ class Reconciler:
         rehearsal = copy.copy(self)
         rehearsal._world, rehearsal._rate_beat = _rehearsed(self._world), Beat()  # noqa: SLF001  # one of its own kind
         rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
+        rehearsal._condition_beats = {reason: Beat() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
+        rehearsal._contended_beat = Beat()  # noqa: SLF001  # as above
         account = Account(self.worker, self.policy, self._world.clock, lease=None)
         cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
         if account.decided_on is None:
@@ -184,7 +190,7 @@ class Reconciler:
             raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
         observed = replace(observed, rate=await self._read_usage(account))
-        open_still, recalled = await self._catch_up(recalled, observed.replicas, lease)
+        open_still, recalled = await self._catch_up(account, recalled, observed.replicas, lease)
         if open_still is not None:
             self._decide(account, observed, recalled)
             account.decision = _held(account.decided)
@@ -195,25 +201,27 @@ class Reconciler:
         self._saw(observed.replicas, recalled, decision)
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
-            return account.close(Outcome.HELD, message=f"{decision.sentence}{_health(observed.replicas)}")
+            return account.close(Outcome.HELD, message=decision.sentence)
         waits = not_yet(decision, observed.replicas, recalled, self._landing_bound)
         if waits is not None:
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
-    async def _catch_up(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> tuple[Because | None, Recalled]:
+    async def _catch_up(
+        self, account: Account, recalled: Recalled, replicas: Replicas, lease: Lease
+    ) -> tuple[Because | None, Recalled]:
         """What happened since the last pass; and what to say while a change must stay open, which holds all else."""
+        open_still: Because | None = None
         if recalled.history.intent is not None:
             open_still, recalled = await self._close_intent(recalled.history.intent, recalled, replicas, lease)
-            if open_still is not None:
-                return open_still, recalled
-        recalled = await self._notice_other_hands(recalled, replicas, lease)
-        self._notice_missing_instances(replicas, recalled.now, lease)
-        return None, recalled
+        recalled = await self._keep_watch(account, recalled, replicas, account.queue, lease)
+        if open_still is not None:
+            return open_still, recalled
+        return None, await self._notice_other_hands(recalled, replicas, lease)
 
     def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
         in_vain = decision.desired if decision is not None and decision.changes_something else None
-        self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain)
+        self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain, self._conditions)
 
     async def _without_reading(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
@@ -225,7 +233,7 @@ class Reconciler:
         if recalled is None or not isinstance(reading, Replicas):
             raise unavailable
         rate = await self._read_usage(account)
-        open_still, recalled = await self._catch_up(recalled, reading, lease)
+        open_still, recalled = await self._catch_up(account, recalled, reading, lease)
         if open_still is not None:
             raise unavailable
         history, now = recalled.history, recalled.now
@@ -376,25 +384,52 @@ class Reconciler:
             state=replicas.state.value,
             message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
         )
+        self._tell_contended(recalled, known, replicas.configured, lease)
         return await self._world.journal.charge(self.worker, replicas.configured, lease)
 
-    def _notice_missing_instances(self, replicas: Replicas, now: float, lease: Lease) -> None:
-        """Replicas that were accepted and do not run: said once for each time that it happens, and not asked again."""
-        if replicas.running >= replicas.configured or replicas.state is ServiceState.STARTING:
-            self._short_since, self._said_short = None, False
+    def _watched(
+        self, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None
+    ) -> tuple[Recalled, tuple[Condition, ...]]:
+        """The memory with what this look adds to it, and what is to be said by it."""
+        look = Look(self.policy, replicas, queue, recalled.history, recalled.now, self._landing_bound)
+        history = replace(recalled.history, watch=conditions.watched(look))
+        return recalled._replace(history=history), conditions.conditions(replace(look, history=history))
+
+    async def _keep_watch(
+        self, account: Account, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None, lease: Lease
+    ) -> Recalled:
+        """Looks how the service fares; the log hears of each condition when it begins to be a fault."""
+        before = recalled.history.watch
+        recalled, found = self._watched(recalled, replicas, queue)
+        account.conditions = self._conditions = found
+        faults = [condition for condition in found if condition.degrades]
+        watch = replace(recalled.history.watch, said=tuple(fault.reason.value for fault in faults))
+        if watch != before:
+            await self._world.journal.keep_watch(self.worker, watch, lease)
+        for fault in faults:
+            beat = self._condition_beats[fault.reason]
+            if fault.reason.value not in before.said and beat.lasted("", self._world.clock.monotonic()) is not None:
+                self._world.report(
+                    conditions.EVENTS[fault.reason],
+                    worker=self.worker,
+                    epoch=lease.epoch,
+                    reason=fault.reason.value,
+                    message=fault.words,
+                )
+        return recalled._replace(history=replace(recalled.history, watch=watch))
+
+    def _tell_contended(self, recalled: Recalled, before: int, after: int, lease: Lease) -> None:
+        contests = recalled.history.watch.contests
+        if len(contests) < conditions.CONTESTS:
             return
-        self._short_since = now if self._short_since is None else self._short_since
-        if now - self._short_since < self._landing_bound or self._said_short:
-            return
-        self._said_short = True
-        self._world.report(
-            "not_honoured",
-            worker=self.worker,
-            epoch=lease.epoch,
-            reason=Reason.NOT_HONOURED.value,
-            message=f"{replicas.running} of {workers(replicas.configured)} run since {now - self._short_since:.0f} s: "
-            "look at the deployment's log and the plan's limits on Railway",
-        )
+        if self._contended_beat.lasted("", self._world.clock.monotonic()) is not None:
+            self._world.report(
+                "contended",
+                worker=self.worker,
+                epoch=lease.epoch,
+                times=len(contests),
+                message=conditions.contended_words(contests, before, after, recalled.now),
+            )
 
     async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
         self.acts = True
@@ -506,13 +541,6 @@ def _unread_for(history: History, now: float) -> float:
         return 0.0
     read_at = history.queue_read_at if history.queue_read_at is not None else history.since
     return now - (now if read_at is None else read_at)
-
-
-def _health(replicas: Replicas) -> str:
-    """What no number of replicas can mend."""
-    if replicas.state is not ServiceState.CRASHED:
-        return ""
-    return f" (the deployment crashed, {replicas.running} of {replicas.configured} run: see its log on Railway)"
 
 
 def _held(decision: Decision) -> Decision:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from controller.history import charged, remembered, settled
 from controller.model import Decision, History, Intent, Lease, RateUsage, Replicas
@@ -23,6 +24,7 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
+from controller.watch import Watch
 
 
 class RehearsedJournal:
@@ -68,6 +70,10 @@ class RehearsedJournal:
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         del worker, lease
         return self._now(self._copy._replace(history=charged(self._copy.history, count, self._copy.now)))
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        del worker, lease
+        self._copy = self._copy._replace(history=replace(self._copy.history, watch=watch))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease

@@ -19,6 +19,7 @@ from controller.page import page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Requests, Source
+from controller.trouble import CONDITIONS
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -120,8 +121,9 @@ def health_status(shown: Shown) -> str:
 def failing(shown: Shown) -> dict[str, float]:
     """What fails, and since when by the wall clock, the oldest trouble first.
 
-    A dependency by its name; `controller` where a bug or a slow cycle is to blame, `loop` where it stands still, and
-    `observation` where nothing is known to fail and the numbers are old all the same, or not there yet.
+    A dependency by its name, a fault of a worker's service by its reason; `controller` where a bug or a slow cycle is
+    to blame, `loop` where it stands still, and `observation` where nothing is known to fail and the numbers are old all
+    the same, or not there yet.
     """
     board, leadership = shown.board, shown.leadership
     troubles = [trouble for worker in shown.policy.workers for trouble in board.failing.get(worker, {}).items()]
@@ -139,7 +141,19 @@ def failing(shown: Shown) -> dict[str, float]:
 
 
 def _failing_list(shown: Shown) -> list[dict[str, str]]:
-    return [{"name": name, "since": iso(since)} for name, since in failing(shown).items()]
+    """A dependency once, whichever workers miss it; a fault of one worker's service with that worker."""
+    return [
+        {"name": name, **({"worker": worker} if worker else {}), "since": iso(since)}
+        for name, since in failing(shown).items()
+        for worker, since in _whose(shown, name, since)
+    ]
+
+
+def _whose(shown: Shown, name: str, since: float) -> list[tuple[str, float]]:
+    if name not in CONDITIONS:
+        return [("", since)]
+    of = {worker: shown.board.failing.get(worker, {}).get(name) for worker in shown.policy.workers}
+    return [(worker, began) for worker, began in of.items() if began is not None]
 
 
 def metrics_body(shown: Shown) -> dict[str, Any]:
@@ -264,7 +278,10 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "autoscaler_rpm_used": ("gauge", "Requests that the workers counted in this minute."),
     "autoscaler_rpm_limit": ("gauge", "Requests a minute that all workers together may make."),
     "autoscaler_observation_age_seconds": ("gauge", "Age of the numbers above."),
-    "autoscaler_failing": ("gauge", "1 where a dependency cannot be reached, 0 where it answers."),
+    "autoscaler_failing": (
+        "gauge",
+        "1 where a dependency cannot be reached, 0 where it answers; 1 while a worker's service has a fault.",
+    ),
     "autoscaler_cycles_total": ("counter", "Cycles of this replica, by outcome."),
     "autoscaler_scales_total": ("counter", "Changes of the count that this replica applied, by direction."),
     "autoscaler_is_leader": ("gauge", "1 where this replica leads."),
@@ -313,6 +330,12 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
         samples["autoscaler_railway_requests_quota"] = [("", float(requests.quota))]
     troubles = failing(shown)
     samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
+    samples["autoscaler_failing"] += [
+        (f'{{source="{name}",worker="{worker}"}}', 1.0)
+        for worker in shown.policy.workers
+        for name in CONDITIONS
+        if name in board.failing.get(worker, {})
+    ]
     for worker, status in board.status.items():
         figures = dict(status.figures())
         for name, key in _FROM_STATUS.items():

@@ -12,11 +12,21 @@ from typing import Any, NamedTuple
 from controller.cycle import Cycle, Outcome
 from controller.model import Reason, Remark
 from controller.ports import Source
+from controller.units import in_words
 
 BEAT_S = 60.0
 """A trouble that goes on is said this often, however short the interval is."""
 CONTROLLER = "controller"
 """Under this name goes what no dependency is to blame for: a bug, or a cycle that took too long."""
+
+CONDITIONS: Mapping[str, str] = {
+    Reason.WORKERS_CRASH.value: "a worker runs again, or was stopped,",
+    Reason.WORKERS_EXITED.value: "workers stay, or none is wanted,",
+    Reason.WORKERS_MISSING.value: "as many workers run as are configured",
+    Reason.DEPLOYMENT_HANGS.value: "the deployment is through, or gone,",
+    Reason.NO_PROGRESS.value: "jobs are taken again, or none is ready,",
+}
+"""Faults of one worker's service, by name, and what is said when they are over."""
 
 _MANY = 100
 """Kinds of trouble remembered within one stretch: a bug that words itself anew each time must not fill the memory."""
@@ -46,6 +56,9 @@ def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[
     at_fault = _at_fault(cycle)
     if at_fault is not None:
         after[at_fault] = before.get(at_fault, at)
+    for condition in cycle.degrading:
+        name = condition.reason.value
+        after[name] = before.get(name, at - condition.lasted_s)
     return after
 
 
@@ -58,6 +71,8 @@ def _at_fault(cycle: Cycle) -> str | None:
 
 
 def _is_heard_from(name: str, cycle: Cycle) -> bool:
+    if name in CONDITIONS:
+        return cycle.conditions is not None
     if name == Source.QUEUE:
         return cycle.queue is not None
     if name == Source.PLATFORM:
@@ -118,6 +133,7 @@ class Recovery(NamedTuple):
     @property
     def sentence(self) -> str:
         again = "cycles end well again" if self.name == CONTROLLER else f"{self.name} answers again"
+        again = CONDITIONS.get(self.name, again)
         return f"{again} after {in_words(self.lasted)}"
 
 
@@ -156,10 +172,3 @@ class Telling:
         self._lines.over()
         self._bugs.over()
         return [] if since is None else [Recovery(Source.JOURNAL.value, now - since)]
-
-
-def in_words(seconds: float) -> str:
-    """`123 s`, `5 min` or `7 h`: as exact as people need it."""
-    if seconds < 180:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.0f} h"

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,31 @@ from controller.demo.fake_railway import FakeRailway, Timings
 from controller.demo.jobs import create_queue
 from controller.model import Intent, Lease, Reason, Replicas
 from controller.ports import Clock, Unavailable
+from controller.watch import Watch
 from tests.patience import until
 
 POLICY = Path(__file__).parents[1] / "policy.yaml"
 WORKER = "generation-worker"
 LEASE_S = 600
+
+
+def earlier(watch: Watch, seconds: float) -> Watch:
+    """The same, as if it had been written that much earlier; the jobs that it tells of stay what they are."""
+
+    def moved(stamp: float | None) -> float | None:
+        return None if stamp is None else stamp - seconds
+
+    short, rollout, stall = watch.short, watch.rollout, watch.stall
+    return replace(
+        watch,
+        running_since=moved(watch.running_since),
+        crashing_since=moved(watch.crashing_since),
+        exited_since=moved(watch.exited_since),
+        short=short and replace(short, since=short.since - seconds),
+        rollout=rollout and replace(rollout, since=rollout.since - seconds),
+        stall=stall and replace(stall, since=stall.since - seconds),
+        contests=tuple(replace(one, at=one.at - seconds) for one in watch.contests),
+    )
 
 
 def intent_to(after: int, epoch: int = 1) -> Intent:
@@ -84,8 +104,10 @@ class Scene:
         for minute in (window, window + 60):
             await self.redis.set(f"worker:rpm:{minute}", used)
 
-    async def let_time_pass(self, seconds: float) -> None:
+    async def let_time_pass(self, seconds: float, *, looking: bool = False) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by.
+
+        looking: with a controller that has looked all the time, and found what it finds now.
 
         What the controllers remember themselves is forgotten, or they would take it for a clock that jumped.
         """
@@ -103,8 +125,10 @@ class Scene:
             "read_at",
         )
         for name in names:
-            if await self.redis.hexists(key, name):
+            if await self.redis.hexists(key, name) and not (looking and name == "recommended_at"):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
+        watch = Watch.from_text(str(await self.redis.hget(key, "watch") or ""))
+        await self.redis.hset(key, "watch", earlier(watch, seconds).as_text())
 
     async def journal_key(self, worker: str = WORKER) -> str:
         return f"{{autoscaler:{self.environment['RAILWAY_ENVIRONMENT_ID']}}}:worker:{worker}"

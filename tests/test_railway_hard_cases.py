@@ -261,7 +261,8 @@ async def test_a_deployment_that_crashed_is_said_to_and_no_number_of_replicas_is
             cycle = await driven.tick()
         assert cycle.replicas is not None
         assert (cycle.replicas.state, cycle.replicas.configured) == (ServiceState.CRASHED, 2)
-        assert cycle.message.endswith("(the deployment crashed, 0 of 2 run: see its log on Railway)")
+        assert cycle.reason is Reason.WORKERS_CRASH
+        assert "the workers crash and none of 2 runs" in cycle.message
     assert there.sent == []
 
 

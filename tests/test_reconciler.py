@@ -196,13 +196,14 @@ async def test_replicas_that_were_accepted_and_do_not_run_are_reported_once_and_
         await scene.jobs(200)
         await driven.tick()
         await driven.tick_until(Outcome.HELD, Reason.TIER)
-        reconciler = driven.controller.runner.reconciler(WORKER)
-        assert reconciler._short_since is not None
-        reconciler._short_since -= 61
+        await scene.let_time_pass(61)
         for _ in range(3):
             await driven.tick()
     (event,) = scene.events("not_honoured")
-    assert event["message"].startswith("1 of 5 workers run since 6")
+    assert event["message"].startswith("1 of 5 workers run (1 crashed) for ")
+    line = scene.events("reconcile")[-1]
+    assert "1 of 5 workers run (1 crashed)" in line["message"]
+    assert line["reasons"] == ["Tier", "WorkersMissing"]
     assert scene.asked_for == [5]
 
 
@@ -500,6 +501,7 @@ async def test_the_log_line_has_exactly_the_keys_that_people_were_promised(scene
     assert line.pop("oldest_age_s") >= 0
     assert line.pop("message").startswith("15 jobs (10 pending, 5 processing) want 2 workers: 0 → 2")
     assert line == {
+        "level": "info",
         "event": "reconcile",
         "worker": WORKER,
         "outcome": "applied",

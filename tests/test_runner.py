@@ -142,6 +142,8 @@ class Memory:
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self.recall(worker)
 
+    async def keep_watch(self, *_: Any) -> None: ...
+
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         self.lines = lines
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.board import Board
+from controller.conditions import Condition
 from controller.cycle import Cooldowns, Cycle, Outcome
 from controller.leading import Leadership
 from controller.model import Because, Decision, Leader, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
@@ -321,6 +322,34 @@ def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) 
     assert status_body(counted)["railway_requests"] == {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
     lines = prometheus_text(counted).splitlines()
     assert {"autoscaler_railway_requests_used 412", "autoscaler_railway_requests_quota 1000"} <= set(lines)
+
+
+FAULT = Condition(Reason.NO_PROGRESS, "no job was taken for 10 min", "see the workers' log", 600.0, degrades=True)
+
+
+def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(shown: Shown) -> None:
+    shown.board.put(replace(cycle(), conditions=(replace(FAULT, degrades=False),)))
+    assert health_body(shown)["status"] == "healthy"
+    shown.board.put(replace(cycle(), conditions=(FAULT,)))
+    body = health_body(shown)
+    assert body["status"] == "degraded"
+    assert body["failing"] == [{"name": "NoProgress", "worker": "w", "since": "2023-11-14T22:03:20.000Z"}]
+    assert 'autoscaler_failing{source="NoProgress",worker="w"} 1' in prometheus_text(shown)
+    assert status_body(shown)["workers"]["w"]["conditions"] == [
+        {
+            "reason": "NoProgress",
+            "message": "no job was taken for 10 min: see the workers' log",
+            "for_s": 600.0,
+            "degrades": True,
+        }
+    ]
+
+
+def test_a_standby_shows_the_faults_that_the_leader_published(shown: Shown, clock: HandClock) -> None:
+    leader = Board(clock, POLICY.interval)
+    leader.put(replace(cycle(), conditions=(FAULT,)))
+    shown.board.take_over(leader.to_publish(), 0.0)
+    assert [one["name"] for one in health_body(shown)["failing"]] == ["NoProgress"]
 
 
 def test_the_prometheus_text_names_each_source_that_fails(shown: Shown) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from controller.conditions import Condition
 from controller.cycle import Cycle, Outcome
 from controller.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
-from controller.trouble import Telling, failing_after, in_words
+from controller.trouble import Telling, failing_after
+from controller.units import in_words
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
 TIER, QUEUE, PLATFORM, JOURNAL = (
@@ -126,6 +129,45 @@ def test_what_fails_is_known_by_name_since_its_first_failed_cycle(
     for turn, each in enumerate(cycles):
         known = failing_after(known, each, turn)
     assert known == failing
+
+
+MISSING, STUCK = Reason("WorkersMissing"), Reason("NoProgress")
+
+
+def faulty(*faults: tuple[Reason, float, bool], what: Cycle = GOOD) -> Cycle:
+    """With these conditions: (reason, for how many seconds, whether it is a fault yet)."""
+    conditions = tuple(Condition(reason, "words", "fix", lasted, fault) for reason, lasted, fault in faults)
+    return replace(what, conditions=conditions)
+
+
+@pytest.mark.parametrize(
+    ("cycles", "failing"),
+    [
+        ([faulty((MISSING, 30.0, False))], {}),
+        ([faulty((MISSING, 60.0, True))], {"WorkersMissing": 40.0}),
+        ([faulty((MISSING, 60.0, True)), faulty((MISSING, 75.0, True))], {"WorkersMissing": 40.0}),
+        ([faulty((MISSING, 60.0, True)), faulty()], {}),
+        ([faulty((MISSING, 60.0, True)), AWAY], {"WorkersMissing": 40.0, "PostgreSQL": 110.0}),
+        ([faulty((MISSING, 60.0, True)), faulty(what=AWAY)], {"PostgreSQL": 110.0}),
+        ([faulty((MISSING, 60.0, True), (STUCK, 600.0, True))], {"WorkersMissing": 40.0, "NoProgress": -500.0}),
+    ],
+)
+def test_a_fault_of_the_service_fails_since_it_began_until_a_cycle_no_longer_finds_it(
+    cycles: list[Cycle], failing: dict[str, float]
+) -> None:
+    known: dict[str, float] = {}
+    for turn, each in enumerate(cycles):
+        known = failing_after(known, each, 100.0 + 10.0 * turn)
+    assert known == failing
+
+
+def test_the_end_of_a_fault_is_said_with_how_long_it_lasted() -> None:
+    telling = Telling()
+    heard = [telling.recovered(one, now) for one, now in ((faulty((STUCK, 600.0, True)), 100.0), (faulty(), 110.0))]
+    assert [[one.sentence for one in each] for each in heard] == [
+        [],
+        ["jobs are taken again, or none is ready, after 10 min"],
+    ]
 
 
 def test_a_traceback_is_shown_once_a_minute_and_another_one_at_once() -> None:

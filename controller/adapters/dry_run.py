@@ -27,6 +27,7 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
+from controller.watch import Watch
 
 
 class DryRunPlatform:
@@ -50,6 +51,7 @@ class DryRunJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._noted: dict[str, History] = {}
+        self._watches: dict[str, Watch] = {}
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
@@ -65,6 +67,7 @@ class DryRunJournal:
             history = replace(
                 history, last_up=began, last_down=began
             )  # by other hands, which the real one would charge
+        history = replace(history, watch=self._watches.get(worker, history.watch))
         return Recalled(_with_notes(history, mine, began), now, version)
 
     async def record_intent(
@@ -93,6 +96,10 @@ class DryRunJournal:
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         del count, lease
         return await self._journal.recall(worker)
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        del lease
+        self._watches[worker] = watch
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease

@@ -43,6 +43,7 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
+from controller.watch import Watch
 
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15
@@ -139,7 +140,7 @@ class RedisJournal:
             name: redis.register_script(getattr(scripts, name))
             for name in (
                 *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE"),
-                *("PUBLISH", "WATCH"),
+                *("PUBLISH", "WATCH", "KEEP_WATCH"),
             )
         }
 
@@ -185,6 +186,10 @@ class RedisJournal:
 
     async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self._run("CHARGE", worker, [_value(lease), count])
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        keys = [self._keys.lease, self._keys.worker(worker)]
+        _refuse(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
@@ -388,6 +393,7 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         read_at=_stamp(fields, "read_at"),
         unread=_unread(fields),
         unread_at=_stamp(fields, "unread_at"),
+        watch=Watch.from_text(fields.get("watch")),
     )
 
 

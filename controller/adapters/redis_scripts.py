@@ -18,6 +18,7 @@ answers LOST and changes nothing when it does not. A worker's memory is a hash:
                               to how many, and the last reading that showed fewer running than that
     unseen_stop               the deployment whose stop was accepted and is not shown
     recommended_at, unbroken_since, window    the chain of recommendations
+    watch                     how the service fares, as one text: see controller/watch.py
     read_at                   when the queue was read in a cycle that could not read the platform
     unread, unread_at         how many cycles in a row could not read the queue, and the last of them
     service, name             whose memory this is: the service, and the worker's name when it was last written
@@ -426,6 +427,16 @@ CHARGE = (
 forget_start()
 write('last_up', stamp, 'last_down', stamp, 'count', ARGV[2])
 return recall()
+"""
+)
+
+# KEYS: lease, hash. ARGV: lease, text. No revision: what was decided on this memory stands. Not on a memory that was
+# lost meanwhile: the next one begins without it.
+KEEP_WATCH = (
+    _GUARD
+    + """
+if redis.call('HGET', KEYS[2], 'memory') then redis.call('HSET', KEYS[2], 'watch', ARGV[2]) end
+return {'ok'}
 """
 )
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from controller.adapters.railway import reading
 from controller.adapters.railway.reading import ServiceInstance, Stored
-from controller.model import ServiceState
+from controller.model import ServiceState, UnderWay
 
 
 def deployment(
@@ -74,6 +74,60 @@ def test_the_table(what: ServiceInstance, state: ServiceState, configured: int, 
     assert reading.state_of(speaker) is state
     replicas = reading.replicas(what, state, reading.regions_in_meta(speaker) or {})
     assert (replicas.configured, replicas.running) == (configured, running)
+
+
+@pytest.mark.parametrize(
+    ("latest", "crashed", "exited"),
+    [
+        (deployment("SUCCESS", "RUNNING", "CRASHED", "CRASHED"), 2, 0),
+        (deployment("SUCCESS", "RUNNING", "EXITED", "REMOVED"), 0, 1),
+        (deployment("CRASHED", "CRASHED", "CRASHED"), 2, 0),
+        (deployment("CRASHED", "RESTARTING"), 1, 0),
+        (deployment("CRASHED"), 1, 0),
+        (deployment("SUCCESS", "RESTARTING", "CREATED"), 0, 0),
+        (deployment("DEPLOYING", "CRASHED", stopped=True), 1, 0),
+        (deployment("BUILDING", stopped=True), 0, 0),
+    ],
+)
+def test_what_has_crashed_and_what_has_exited_is_counted_of_the_deployment_that_speaks(
+    latest: Any, crashed: int, exited: int
+) -> None:
+    what = instance(latest, latest, deployment("REMOVING", "CRASHED", "EXITED", ident="old"))
+    replicas = reading.replicas(what, reading.state_of(reading.speaker(what)), {"us": 3})
+    assert (replicas.crashed, replicas.exited) == (crashed, exited)
+
+
+NOON, ONE_O_CLOCK = "2026-11-23T12:00:00.000Z", "2026-11-23T13:00:00.500+00:00"
+
+
+@pytest.mark.parametrize(
+    ("changed", "created", "since"),
+    [
+        (ONE_O_CLOCK, NOON, 1_795_438_800.5),
+        (None, NOON, 1_795_435_200.0),
+        ("soon", NOON, 1_795_435_200.0),
+        (None, None, None),
+        (7, ["x"], None),
+        ("9999-99-99", "", None),
+    ],
+)
+def test_a_deployment_on_its_way_is_known_with_its_status_and_since_when(
+    changed: Any, created: Any, since: float | None
+) -> None:
+    coming = {**deployment("BUILDING", stopped=True, ident="d2"), "statusUpdatedAt": changed, "createdAt": created}
+    what = instance(coming, OLD)
+    assert reading.under_way(what.latestDeployment) == UnderWay("d2", "BUILDING", since)
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "CRASHED", "SLEEPING", "FAILED", "REMOVED"])
+def test_a_deployment_that_has_ended_or_serves_is_not_on_its_way(status: str) -> None:
+    assert reading.under_way(instance(deployment(status)).latestDeployment) is None
+
+
+def test_an_older_deployment_serves_while_the_newest_waits_for_somebody() -> None:
+    what = instance(deployment("NEEDS_APPROVAL", stopped=True, ident="d2"), OLD)
+    replicas = reading.replicas(what, ServiceState.RUNNING, {"us": 1})
+    assert (replicas.deployment, replicas.under_way) == ("d0", UnderWay("d2", "NEEDS_APPROVAL"))
 
 
 def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configured() -> None:

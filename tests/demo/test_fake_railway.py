@@ -243,6 +243,8 @@ async def test_somebody_at_the_dashboard_is_recorded_apart() -> None:
         ({"mode": "magic"}, "accepted-not-honoured"),
         ({"plan_limit": "many"}, "can't be 'many'"),
         ({"over_limit": "shout"}, "clamp or ignore"),
+        ({"on_start": "sing"}, "run, crash or exit"),
+        ({"hangs_in": "SUCCESS"}, "hangs_in is one of BUILDING"),
         ({"multiRegionConfig": {"us-west2": {"numReplicas": 0}}}, "Invalid input"),
         ([], "an object"),
     ],

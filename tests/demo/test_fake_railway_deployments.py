@@ -22,6 +22,22 @@ from tests.demo.fake_railway_client import (
 
 pytestmark = pytest.mark.virtual_time
 
+# --- a deployment that hangs
+
+
+@pytest.mark.parametrize("status", ["BUILDING", "NEEDS_APPROVAL"])
+async def test_a_deployment_can_be_made_to_hang_until_it_is_let_go(status: str) -> None:
+    async with railway(1, timings=QUICK) as (fake, client):
+        old = fake.worker.deployments[0]
+        fake.by_hand(hangs_in=status, deploy=True)
+        await until(client.summary, (status, True, []))
+        latest = await client.latest()
+        assert latest["id"] != old.id
+        assert old.status == "SUCCESS"
+        fake.by_hand(hangs_in="")
+        await until(client.summary, ("SUCCESS", False, ["RUNNING"]))
+
+
 # --- stop and restart
 
 

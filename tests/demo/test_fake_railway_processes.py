@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.demo.fake_railway import CommandLauncher, FakeRailway, NoProcesses, Timings
+from controller.demo.fake_railway import CommandLauncher, FakeRailway, NoProcesses, Switches, Timings
 from tests.demo.fake_railway_client import PLACE, QUICK, STOP, UPDATE, VISIBLE, Client, railway, seen_until, until
 from tests.patience import in_time
 
@@ -159,6 +159,18 @@ async def test_a_process_that_is_done_is_not_restarted() -> None:
         await until(client.statuses, ["EXITED"])
         latest = await client.latest()
         assert (latest["status"], latest["deploymentStopped"]) == ("SUCCESS", True)
+
+
+@pytest.mark.parametrize(("on_start", "reads"), [("crash", "CRASHED"), ("exit", "EXITED")])
+async def test_a_process_can_be_made_to_end_as_soon_as_it_starts(on_start: Any, reads: str) -> None:
+    deploy = {"restartPolicyType": "NEVER"}
+    async with railway(1, deploy=deploy, switches=Switches(on_start=on_start)) as (fake, client):
+        await until(client.statuses, [reads])
+        fake.by_hand(on_start="run")
+        fake.lifecycle.restart(fake.worker.deployments[0])
+        await until(client.statuses, ["RUNNING"])
+        fake.by_hand(exit=1)
+        await until(client.statuses, ["EXITED"])
 
 
 async def test_a_command_that_does_not_exist_crashes() -> None:

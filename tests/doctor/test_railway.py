@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from controller.findings import Finding, Level
 from controller.model import Replicas, ServiceState
 from controller.policy import WorkerPolicy
 from controller.settings import load_settings
+from tests.patience import until
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -105,6 +107,65 @@ async def test_a_service_that_is_not_there_is_an_error_with_those_that_are() -> 
         found = (await look(fake, service="nowhere"))["service"]
         assert found.level is Level.ERROR
         assert fake.worker.id in found.sentence
+
+
+async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
+    """Until an instance, or the newest deployment, reads so, and so many run."""
+
+    def is_there() -> bool:
+        newest = fake.worker.deployments[-1]
+        return status in {newest.status, *(replica.status for replica in newest.replicas)}
+
+    await until(lambda: is_there() and fake.worker.running == running, f"{running} running, and {status}")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "running", "level", "words"),
+    [
+        pytest.param(
+            {"on_start": "crash", "crash": 2},
+            "CRASHED",
+            0,
+            Level.ERROR,
+            "the workers crash and none of 2 runs",
+            id="all crash",
+        ),
+        pytest.param(
+            {"exit": 1},
+            "EXITED",
+            1,
+            Level.WARNING,
+            "1 of 2 workers run, as workers ended by themselves with exit code 0",
+            id="one exits with 0",
+        ),
+        pytest.param(
+            {"hangs_in": "BUILDING", "deploy": True},
+            "BUILDING",
+            2,
+            Level.WARNING,
+            "the newest deployment is BUILDING for 20 min",
+            id="a build hangs",
+        ),
+    ],
+)
+async def test_a_service_that_is_not_as_it_should_be_is_said_to_be_what_a_cycle_would_call_it(
+    change: dict[str, Any], status: str, running: int, level: Level, words: str
+) -> None:
+    async with fake_railway(2, deploy={"restartPolicyType": "NEVER"}) as fake:
+        fake.by_hand(**change)
+        await eventually(fake, status, running)
+        fake.worker.deployments[-1].status_updated_at -= timedelta(minutes=20)
+        found = (await look(fake))["service"]
+    assert found.level is level
+    assert words in found.says
+    assert found.mend
+
+
+async def test_a_deployment_that_has_just_begun_is_nothing_to_complain_of() -> None:
+    async with fake_railway(2) as fake:
+        fake.by_hand(hangs_in="BUILDING", deploy=True)
+        await eventually(fake, "BUILDING")
+        assert (await look(fake))["service"].level is Level.OK
 
 
 @pytest.mark.parametrize(

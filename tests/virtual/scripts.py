@@ -313,6 +313,14 @@ def charge(store: Store, keys: Keys, args: Args) -> Any:
     return _recall(store, keys)
 
 
+def keep_watch(store: Store, keys: Keys, args: Args) -> Any:
+    if store.get(keys[0]) != args[0]:
+        return ["lost"]
+    if store.hget(keys[1], "memory") is not None:
+        store.hset(keys[1], watch=args[1])
+    return ["ok"]
+
+
 def publish(store: Store, keys: Keys, args: Args) -> Any:
     if store.get(keys[0]) != args[0]:
         return ["lost"]
@@ -369,5 +377,6 @@ MODELS: dict[str, Model] = {
     lua.ACCEPT: Model("accept", accept, writes=True),
     lua.SETTLE: Model("settle", settle, writes=True),
     lua.CHARGE: Model("charge", charge, writes=True),
+    lua.KEEP_WATCH: Model("keep_watch", keep_watch, writes=True),
     lua.PUBLISH: Model("publish", publish, writes=True),
 }

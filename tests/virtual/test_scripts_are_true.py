@@ -208,6 +208,10 @@ class SameAsTheServer(RuleBasedStateMachine):
     def charge(self, *, which: int, count: str) -> None:
         self.both(lua.CHARGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
 
+    @rule(which=st.integers(0, 5), text=st.sampled_from(["{}", '{"short":1}']))
+    def keep_watch(self, *, which: int, text: str) -> None:
+        self.both(lua.KEEP_WATCH, [LEASE, HASH], [self.lease(which // 4), text])
+
     @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}']))
     def publish(self, *, which: int, cycle: str) -> None:
         self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])

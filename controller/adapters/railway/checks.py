@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
+from controller.conditions import Look, conditions, watched
 from controller.findings import Finding, error, ok, warning
-from controller.model import Replicas
+from controller.model import History, Reason, Replicas
 from controller.policy import WorkerPolicy, duration_text
-from controller.ports import Requests, Unavailable
+from controller.ports import Clock, Requests, Unavailable
 from controller.settings import Settings
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
@@ -31,6 +33,7 @@ class RailwayChecks:
 
     platform: RailwayPlatform
     settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
     plans: tuple[str, ...] = ()
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
     regions: Mapping[str, str] | None = None
@@ -58,8 +61,7 @@ class RailwayChecks:
         reading = self.readings.get(worker.service)
         if not isinstance(reading, Replicas):
             return [error("service", str(reading or "was not read"))]
-        says = f"is {reading.state.value}; replicas configured: {reading.configured}, running: {reading.running}"
-        findings = [ok("service", says)]
+        findings = [*fares(reading, worker, self.clock.wall())]
         try:
             reading, _ = await self.platform.read_before_change(worker.service)
         except Unavailable as unavailable:
@@ -164,6 +166,19 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
         return ok("requests", says)
     fits = math.ceil(requests.window_s * per_cycle / unstretched)
     return warning("requests", f"{says}: cycles will be stretched", f"set interval to {fits}s or more")
+
+
+def fares(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:
+    """What a cycle would say of it, at first sight: since when, only a deployment tells of itself."""
+    look = Look(worker, reading, None, History(), now, landing_bound=0.0)
+    look = replace(look, history=History(watch=watched(look)))
+    found = [condition for condition in conditions(look) if condition.degrades]
+    for condition in found:
+        level = error if condition.reason is Reason.WORKERS_CRASH else warning
+        yield level("service", condition.says, condition.fix)
+    if not found:
+        says = f"is {reading.state.value}; replicas configured: {reading.configured}, running: {reading.running}"
+        yield ok("service", says)
 
 
 def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPolicy) -> Finding:

@@ -7,7 +7,7 @@ _INSTANCE = """{
           region
           cronSchedule
           drainingSeconds
-          latestDeployment { id status deploymentStopped meta instances { id status } }
+          latestDeployment { id status statusUpdatedAt createdAt deploymentStopped meta instances { id status } }
           activeDeployments { id status deploymentStopped meta instances { id status } }
         }"""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from controller.model import Replicas, ServiceState
+from controller.model import Replicas, ServiceState, UnderWay
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
 """A deployment that waits for somebody, perhaps for ever."""
@@ -52,6 +53,9 @@ class Deployment(_Answer):
     deploymentStopped: bool  # noqa: N815  # Railway's name
     meta: dict[str, Any] | None
     instances: list[Instance]
+    # Only of the newest one, and only shown: without a time that is understood, a cycle goes by when it saw it first.
+    statusUpdatedAt: Any = None  # noqa: N815  # Railway's name
+    createdAt: Any = None  # noqa: N815  # Railway's name
 
 
 class ServiceInstance(_Answer):
@@ -239,7 +243,37 @@ def replicas(
         largest=1 if volume else None,
         leaving=leaving(instance),
         deployed=None if deployed == regions else deployed,
+        crashed=_crashed(deployment),
+        exited=_with_status(deployment, "EXITED"),
+        under_way=under_way(instance.latestDeployment),
     )
+
+
+def under_way(newest: Deployment | None) -> UnderWay | None:
+    """The newest deployment while it is queued, built, deployed, or waits for somebody."""
+    if newest is None or newest.status not in _STARTING:
+        return None
+    since = _time(newest.statusUpdatedAt)
+    return UnderWay(newest.id, newest.status, _time(newest.createdAt) if since is None else since)
+
+
+def _crashed(deployment: Deployment | None) -> int:
+    """A deployment that says so itself has crashed, whatever became of its instances since."""
+    count = _with_status(deployment, "CRASHED")
+    return max(1, count) if deployment is not None and deployment.status == "CRASHED" else count
+
+
+def _with_status(deployment: Deployment | None, status: str) -> int:
+    return sum(one.status == status for one in deployment.instances) if deployment is not None else 0
+
+
+def _time(text: Any) -> float | None:
+    """Seconds since the epoch; None for what is no time."""
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
 
 
 def spread(total: int, regions: Mapping[str, int]) -> Regions:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from controller.demo.fake_railway import config
-from controller.demo.fake_railway.world import Mode, Switches
+from controller.demo.fake_railway.world import STARTING, Mode, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,7 @@ class Dashboard:
             "sleeping": self._sleeping,
             "never_deployed": self._never_deployed,
             "crash": self._crash,
+            "exit": self._exit,
             "volume": self._volume,
             "config_file": self._config_file,
         }
@@ -63,6 +64,10 @@ class Dashboard:
             raise BadChangeError(f"there is no mode {value!r}; there are: {', '.join(Mode)}")
         if key == "over_limit" and value not in {"clamp", "ignore"}:
             raise BadChangeError(f"over_limit is clamp or ignore, not {value!r}")
+        if key == "on_start" and value not in {"run", "crash", "exit"}:
+            raise BadChangeError(f"on_start is run, crash or exit, not {value!r}")
+        if key == "hangs_in" and value not in {"", *STARTING}:
+            raise BadChangeError(f"hangs_in is one of {', '.join(sorted(STARTING))}, or empty, not {value!r}")
         if key in SWITCHES and key != "mode" and type(value) is not SWITCHES[key]:
             raise BadChangeError(f"{key} can't be {value!r}")
         if key == "replicas" and (type(value) is not int or value < 0):
@@ -109,6 +114,13 @@ class Dashboard:
         running = [each.process for each in current.members if each.process] if current else []
         for process in running[: int(number)]:
             process.kill()
+
+    def _exit(self, service: Service, number: Any) -> None:
+        """By themselves, as workers do that have nothing left to do: code 0 where they end well after a SIGTERM."""
+        current = service.current
+        running = [each.process for each in current.members if each.process] if current else []
+        for process in running[: int(number)]:
+            process.terminate()
 
     def _volume(self, service: Service, attached: Any) -> None:
         service.has_volume = bool(attached)

@@ -114,6 +114,11 @@ class Lifecycle:
 
     async def _roll_out(self, new: Deployment) -> None:
         await asyncio.sleep(self.timings.queued)
+        switches = new.service.switches
+        if switches.hangs_in:
+            new.mark(switches.hangs_in)
+        while switches.hangs_in:  # noqa: ASYNC110 -- a switch is no event
+            await asyncio.sleep(self.timings.queued)
         new.mark("DEPLOYING")
         await asyncio.sleep(self.timings.placing)
         new.placed = True
@@ -207,7 +212,10 @@ class Lifecycle:
             if deployment.status == "SUCCESS":
                 deployment.mark("CRASHED")
 
-        replica = Replica(region, place, self.launcher, self.timings)
+        def begins() -> str:
+            return deployment.service.switches.on_start
+
+        replica = Replica(region, place, self.launcher, self.timings, begins)
         replica.restart_policy = deployment.manifest["restartPolicyType"]
         replica.restart_limit = deployment.manifest["restartPolicyMaxRetries"]
         replica.on_given_up = given_up

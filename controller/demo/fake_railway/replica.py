@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from controller.demo.fake_railway.timings import Timings
 
 COULD_NOT_START = 127
+ENDS_WITH = {"crash": 1, "exit": 0}
 
 
 class Replica:
@@ -23,7 +24,15 @@ class Replica:
     (EXITED after a stop, REMOVED after a removal, RUNNING still while it sleeps).
     """
 
-    def __init__(self, region: str, place: Callable[[Replica], Place], launcher: Launcher, timings: Timings) -> None:
+    def __init__(
+        self,
+        region: str,
+        place: Callable[[Replica], Place],
+        launcher: Launcher,
+        timings: Timings,
+        begins: Callable[[], str] = lambda: "run",
+    ) -> None:
+        """`begins`: what a process does at its start: run, crash or exit."""
         self.id = ids.fresh()
         self.region = region
         self.status = "INITIALIZING"
@@ -37,6 +46,7 @@ class Replica:
         self._place = place
         self._launcher = launcher
         self._timings = timings
+        self._begins = begins
         self._leave = asyncio.Event()
         self._draining = 0.0
         self._life: asyncio.Task[None] | None = None
@@ -103,6 +113,10 @@ class Replica:
                 return
 
     async def _run_once(self) -> int:
+        at_once = ENDS_WITH.get(self._begins())
+        if at_once is not None:
+            self.tried.set()
+            return at_once
         try:
             self.process = process = await self._launcher.start(self._place(self))
         except OSError:

@@ -56,6 +56,10 @@ class Switches:
     not_restartable: bool = False
     """Every restart is refused, as after the image's retention has run out."""
     deploys_fail: bool = False
+    on_start: Literal["run", "crash", "exit"] = "run"
+    """What a process does as soon as it has started: go on, end with exit code 1, or end with 0."""
+    hangs_in: str = ""
+    """A new deployment stays in this status, such as BUILDING, for as long as it stands here."""
     image_declares_volume: bool = False
     """The image has a VOLUME: its deployments name a mount, and no volume is attached."""
     deploy_resets_replicas: bool = False

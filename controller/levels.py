@@ -1,0 +1,61 @@
+"""How loud a line of the log is. Railway's log view colours and filters by it (`@level:error`).
+
+One place for all: each event by its name, each cycle by its outcome, and louder where a condition degrades /health.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Level = Literal["info", "warning", "error"]
+
+EVENTS: dict[str, Level] = {
+    "started": "info",
+    "stopped": "info",
+    "policy_loaded": "info",
+    "lease_acquired": "info",
+    "lease_released": "info",
+    "lease_lost": "warning",
+    "redis_unavailable": "error",
+    "redis_warning": "warning",
+    "recovered": "info",
+    "woken": "info",
+    "listening": "info",
+    "wake_unavailable": "warning",
+    "rate_unreadable": "warning",
+    "service_time_unreadable": "warning",
+    "setting_ignored": "warning",
+    "service_time_unmeasurable": "warning",
+    "queue_warning": "warning",
+    "intent_settled": "info",
+    "external_change": "warning",
+    "contended": "warning",
+    "not_honoured": "warning",
+    "workers_crash": "error",
+    "workers_exited": "warning",
+    "deployment_hangs": "warning",
+    "no_progress": "error",
+    "library": "warning",
+    "crashed": "error",
+}
+"""Every event that is reported anywhere; a test looks for those that are missing."""
+_OUTCOMES: dict[str, Level] = {
+    "standby": "info",
+    "held": "info",
+    "applied": "info",
+    "failed": "error",
+    "unknown": "warning",
+    "fenced": "warning",
+    "crashed": "error",
+}
+
+
+def of_event(event: str) -> Level:
+    """What is not known here is worth a look."""
+    return EVENTS.get(event, "warning")
+
+
+def of_cycle(outcome: str, *, degraded: bool) -> Level:
+    """degraded: the service is not as it should be, however well the cycle itself went."""
+    level = _OUTCOMES[outcome]
+    return "warning" if degraded and level == "info" else level
