@@ -59,10 +59,18 @@ def _worker(name: str, worker: Mapping[str, Any] | None) -> str:
     )
     words = f"{worker['message']} ({', '.join(worker['reasons'])})"
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(worker)}<p>{escape(words)}</p><dl>{facts}</dl>"
+        f"<section><h2>{escape(name)}</h2>{_dots(worker)}<p>{escape(words)}</p>{''.join(_remarks(worker))}<dl>{facts}</dl>"
         f'<p class="dim">seen {escape(_ago(worker.get("age_s")))}, '
         f"outcome {escape(str(worker['outcome']))}</p></section>"
     )
+
+
+def _remarks(worker: Mapping[str, Any]) -> Iterator[str]:
+    """What may be misread of the queue; another version may have published anything under that key."""
+    remarks = worker.get("remarks")
+    for remark in remarks if isinstance(remarks, list) else ():
+        if isinstance(remark, dict) and isinstance(remark.get("text"), str):
+            yield f'<p class="degraded">{escape(remark["text"])}</p>'
 
 
 def _dots(worker: Mapping[str, Any]) -> str:

@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 from typing import Any
 
 import httpx
+import pytest
 from aiohttp import web
 
 from controller.board import Board
 from controller.cycle import Cycle, Outcome
 from controller.leading import Leadership
-from controller.model import Because, QueueDepth, Reason, Replicas, ServiceState
+from controller.model import Because, QueueDepth, Reason, Remark, Replicas, ServiceState
 from controller.page import page
 from controller.policy import Policy
 from controller.server import Shown, application, status_body
@@ -101,3 +102,17 @@ async def test_it_is_served_at_the_root() -> None:
     await runner.cleanup()
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "hold at 2" in answer.text
+
+
+def test_what_may_be_misread_of_the_queue_is_said_and_never_markup() -> None:
+    remark = Remark("claims", "4 jobs <b>claimed</b> for up to 10 h")
+    one = replace(cycle(), queue=QueueDepth(10, 5, remarks=(remark,)))
+    html = page(status_body(shown(None, one)))
+    assert "4 jobs <b>claimed</b> for up to 10 h" in texts(html)
+    assert "<b>" not in html
+
+
+@pytest.mark.parametrize("remarks", ["no list", 3, [1], [{"text": 5}], [{}], {"a": 1}, [["x"]]])
+def test_remarks_of_another_version_break_no_page(remarks: Any) -> None:
+    status = status_body(shown(None, cycle()))
+    assert "depth 15" in texts(page({**status, "workers": {"w": {**status["workers"]["w"], "remarks": remarks}}}))
