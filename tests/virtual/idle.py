@@ -17,6 +17,8 @@ from typing import Any
 
 _OUTSIDE_S = 0.01
 """How often it is looked whether a thread has ended; real."""
+_LEAST_S = 1e-6
+"""Any wait is that long, or one for less than the clock can count would go on for ever."""
 
 
 class IdleLoop(asyncio.SelectorEventLoop):
@@ -72,7 +74,7 @@ class _Idle(selectors.BaseSelector):
             return events
         if timeout is None or self._loop.threads:
             return self._real.select(None if timeout is None else _OUTSIDE_S)
-        self._loop.now = round(self._loop.now + timeout, 9)
+        self._loop.now += max(timeout, _LEAST_S)
         return []
 
     def _let_everything_arrive(self) -> None:
