@@ -17,10 +17,10 @@ from controller.demo.fake_railway import CommandLauncher, FakeRailway, NoProcess
 from tests.demo.fake_railway_client import PLACE, QUICK, STOP, UPDATE, VISIBLE, Client, railway, seen_until, until
 from tests.patience import in_time
 
-SLEEPER = "import time; time.sleep(60)"
+SLEEPER = "import time; time.sleep(3600)"
 STUBBORN = (
     "import os, pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-    "pathlib.Path(sys.argv[1], f'{os.getpid()}.json').touch(); time.sleep(60)"
+    "pathlib.Path(sys.argv[1], f'{os.getpid()}.json').touch(); time.sleep(3600)"
 )
 LIFELINE = "import sys; sys.stdin.read()"
 CLI = """
@@ -76,7 +76,7 @@ async def test_every_replica_is_a_process_that_knows_where_it_runs(tmp_path: Pat
         "place = pathlib.Path(sys.argv[1], os.environ['RAILWAY_REPLICA_ID'] + '.tmp');"
         "place.write_text(json.dumps({name: os.environ[name] for name in names}));"
         "place.rename(place.with_suffix('.json'));"
-        "time.sleep(60)"
+        "time.sleep(3600)"
     )
     names = ("REPLICA_ID", "REPLICA_REGION", "SERVICE_ID", "DEPLOYMENT_ID")
     launcher = CommandLauncher([sys.executable, "-c", tell, str(tmp_path), *names], {"GREETING": "hello"})
