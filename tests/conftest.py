@@ -118,7 +118,7 @@ def _empty_database(on: Servers) -> str:
     name = f"test_{next(_letters)}"
     with psycopg.connect(on.database_url, autocommit=True) as admin:
         if admin.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
-            admin.execute(f"CREATE DATABASE {name}".encode())
+            admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
         admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
     url = urlsplit(on.database_url)._replace(path=f"/{name}").geturl()
     with psycopg.connect(url, autocommit=True) as database:

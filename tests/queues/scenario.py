@@ -157,7 +157,7 @@ def stage(servers: Servers) -> Iterator[Stage]:
         psycopg.connect(servers.database_url, autocommit=True) as admin,
         tempfile.TemporaryDirectory(prefix="queue-") as folder,
     ):
-        admin.execute(f"CREATE DATABASE {name}".encode())
+        admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())  # half the work of the default
         admin.execute(f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'".encode())
         admin.execute(f"CREATE ROLE {role} LOGIN".encode())
         try:
