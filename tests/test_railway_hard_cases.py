@@ -16,7 +16,7 @@ from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Switche
 from controller.model import Reason, Replicas, ServiceState
 from controller.ports import NotSent, Refused
 from controller.server import status_body
-from tests.patience import until_equal
+from tests.patience import until, until_equal
 from tests.scene import POLICY, Driven, Scene, intent_to
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -500,12 +500,16 @@ async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leav
         await there.jobs(0, processing=5)
         assert (await driven.tick()).outcome is Outcome.HELD
         await rollout(there, driven)
-        async with asyncio.timeout(30):
-            while not await over(there):
-                cycle = await driven.tick()
-                assert cycle.decision is not None, cycle.message
-                assert cycle.decision.recommended >= 5, cycle.message
-                await asyncio.sleep(0.01)
+
+        async def looked_on() -> bool:
+            if await over(there):
+                return True
+            cycle = await driven.tick()
+            assert cycle.decision is not None, cycle.message
+            assert cycle.decision.recommended >= 5, cycle.message
+            return False
+
+        await until(looked_on, "the rollout to be over", pause=0.01)
         assert (await driven.tick()).outcome is not Outcome.FAILED
     assert "deploymentStop" not in there.sent
     assert all(count >= 5 for count in there.asked_for)
@@ -556,15 +560,16 @@ async def test_after_a_move_never_more_run_than_the_maximum(
         if fails and replicas:
             there.fake.worker.switches.deploys_fail = True
             there.fake.by_hand(deploy=True)
-            async with asyncio.timeout(30):
-                while there.fake.worker.deployments[-1].status != "FAILED":
-                    await asyncio.sleep(0.01)
+            await until_equal(lambda: there.fake.worker.deployments[-1].status, "FAILED")
+
+        async def held() -> bool:
+            cycle = await driven.tick()
+            assert there.fake.worker.configured <= 2
+            return cycle.outcome is Outcome.HELD and cycle.reason is not Reason.INTENT_OPEN
+
         for depth in (200, 1, 200, 0, 200):
             await there.jobs(depth)
-            async with asyncio.timeout(30):
-                while (cycle := await driven.tick()).outcome is not Outcome.HELD or cycle.reason is Reason.INTENT_OPEN:
-                    assert there.fake.worker.configured <= 2
-                    await asyncio.sleep(0.01)
+            await until(held, f"{depth} jobs to change nothing more", pause=0.01)
             assert there.fake.worker.configured == min(2, depth)
         await settled(there, 2)
     assert set(there.fake.worker.deploy["multiRegionConfig"]) == {EUROPE}
