@@ -123,10 +123,10 @@ async def test_a_service_with_a_volume_is_refused_a_second_replica_with_the_reas
         cycle = await driven.tick()
         assert cycle.replicas is not None
         assert cycle.replicas.largest == 1
+        await settled(there, 1)
+        seen = await observed(driven)
         with pytest.raises(Refused, match="has a volume, with which Railway allows no more than 1 replica"):
-            await driven.controller.world.platform.scale(
-                there.fake.worker.id, intent_to(2, driven.lease.epoch), cycle.replicas
-            )
+            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
     assert 5 not in there.asked_for
 
 
