@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -15,6 +14,7 @@ from controller.adapters.redis import Keys, Left, RedisJournal, RedisLeases
 from controller.cycle import Outcome
 from controller.model import Because, Decision, Lease, Reason
 from controller.ports import Bid, Keep, Note, Settled
+from tests.patience import until
 from tests.processes import QUICK, running
 from tests.scene import POLICY, WORKER, Scene
 
@@ -135,9 +135,11 @@ async def test_in_a_whole_controller_another_service_is_no_change_by_other_hands
     await scene.jobs(50)
     async with scene.controller() as driven:
         await driven.tick()
-        async with asyncio.timeout(30):
-            while (await driven.tick()).replicas is None or scene.fake.worker.running != 3:
-                await asyncio.sleep(0.01)
+
+        async def run() -> bool:
+            return (await driven.tick()).replicas is not None and scene.fake.worker.running == 3
+
+        await until(run, "three to run")
         await driven.tick()
     renamed = text.replace(f"  {WORKER}:", "  renamed:")
     scene.policy.write_text(renamed)

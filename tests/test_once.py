@@ -14,6 +14,7 @@ import pytest
 
 from controller.app import _SLOWEST_CRON_S
 from controller.cycle import Cycle
+from tests.patience import until, until_equal
 from tests.scene import POLICY, Scene, set_scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -37,9 +38,7 @@ class Cycles:
         return self.told[-1]
 
     async def shown(self, running: int) -> None:
-        async with asyncio.timeout(30):
-            while self.scene.fake.worker.running != running:
-                await asyncio.sleep(0.01)
+        await until_equal(lambda: self.scene.fake.worker.running, running)
 
 
 @asynccontextmanager
@@ -178,9 +177,12 @@ async def test_how_long_workers_take_to_start_is_measured(database_url: str, red
         await scene.jobs(20)
         async with through(scene, {}) as cycles:
             assert (await cycles.go())[0] == "applied"
-            async with asyncio.timeout(30):
-                while not await scene.redis.hget(await scene.journal_key(), "start_up"):
-                    await cycles.go()
+
+            async def measured() -> str | bytes | None:
+                await cycles.go()
+                return await scene.redis.hget(await scene.journal_key(), "start_up")
+
+            await until(measured, "a start-up to be measured")
             took = int(await scene.redis.hget(await scene.journal_key(), "start_up") or 0)
     assert took > 100
 
