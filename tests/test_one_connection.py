@@ -22,6 +22,8 @@ from tests.pooler import pooler, through
 from tests.processes import QUICK, autoscaler, running
 from tests.scene import Scene
 
+SOON_DEAF = {"UNHURRIED_BUT": "controller.adapters.postgres_listener._SELF_TEST_S=0.5"}
+"""What never arrives need not be waited for."""
 LIMITS = ["the role", "the database", "a session pooler"]
 
 
@@ -76,13 +78,13 @@ async def test_doctor_looks_at_everything_on_one_connection_and_says_what_takes_
 
 
 async def test_doctor_as_people_run_it_ends_well_with_one_connection(alone: Scene) -> None:
-    ran = await autoscaler("doctor", environment=alone.environment)
+    ran = await autoscaler("doctor", environment={**alone.environment, **SOON_DEAF})
     assert (ran.code, ran.err) == (0, "")
     assert "takes a second connection" in ran.out
 
 
 async def test_the_controller_reads_on_its_one_connection_and_says_once_why_it_is_not_woken(alone: Scene) -> None:
-    async with running(alone, **QUICK) as controller:
+    async with running(alone, **QUICK, **SOON_DEAF) as controller:
         await controller.until(event="wake_unavailable")
         await alone.jobs(3)
         await controller.until(event="reconcile", pending=3)
