@@ -11,8 +11,7 @@ from controller.adapters.postgres_connection import TooOldError
 from controller.policy import Queue as QueuePolicy
 
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
-
-
+_PLACEHOLDERS = "has placeholders such as $1, which nobody fills; write the values"
 _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
 
 
@@ -44,6 +43,7 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
             errors.InvalidTextRepresentation: f"{brief(error)}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
             errors.UndefinedFunction: f"{brief(error)}; queue.statuses{where} must be of the column's type",
+            **({errors.ProtocolViolation: f"queue.where {_PLACEHOLDERS}"} if where else {}),
             **(dict.fromkeys(_OF_A_CONDITION, f"queue.where cannot be used: {brief(error)}") if where else {}),
         },
     )
@@ -73,7 +73,7 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
     return _first(
         error,
         {
-            errors.ProtocolViolation: "queue.sql has placeholders such as $1, which nobody fills; write the values",
+            errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
             errors.ReadOnlySqlTransaction: f"queue.sql would write ({brief(error)}); a query of a depth only reads",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({brief(error)}); a query of a depth only reads",
             errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; give it an index, or count no further: "

@@ -53,6 +53,7 @@ async def holds(admin: Connection, *rows: str, columns: str = "status text") -> 
         (["completed", "New", "done"], "statuses: {pending: [New]}"),
         (["retrying", "In Progress"], "statuses: {pending: [retrying], processing: [In Progress]}"),
         (["ready", "odd"], "statuses: {pending: [ready]}"),
+        ([" queued "], "statuses: {pending: [' queued ']}"),
     ],
 )
 async def test_unfinished_work_under_other_words_is_no_empty_queue(
@@ -103,6 +104,10 @@ async def test_a_queue_that_once_had_a_named_job_may_be_empty(admin: Connection,
     [
         ("odd", {}, "whose status is odd, which queue.statuses does not name"),
         ("NULL", {}, "whose status is NULL (NULL: a row without a status)"),
+        ("NULL", {}, "they count for nothing; UPDATE the rows without a status to one"),
+        ("", {}, "whose status is '', which"),
+        ("1, 2", {}, "whose status is '1, 2', which"),
+        ("yes", {}, "whose status is 'yes', which"),
         ("odd", {"finished": ["odd"]}, None),
         ("odd", {"failed": ["odd"]}, None),
     ],
@@ -275,7 +280,9 @@ async def test_a_condition_hides_the_words_of_other_rows(admin: Connection, queu
     assert (await queue.depth(jobs(where="kind = 'film'"), LIMIT)).unnamed != ""
 
 
-@pytest.mark.parametrize("condition", ["nowhere = 1", "status", "status = 7", "no_such_function(1)", "status ="])
+@pytest.mark.parametrize(
+    "condition", ["nowhere = 1", "status", "status = 7", "no_such_function(1)", "status =", "status = $1"]
+)
 async def test_a_condition_that_postgresql_refuses_is_named(
     admin: Connection, queue: PostgresQueue, condition: str
 ) -> None:

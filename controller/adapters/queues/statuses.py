@@ -23,6 +23,7 @@ _MOST_VALUES = 50
 BY_PAGES_SINCE = 140000
 """Before PostgreSQL 14, a condition on ctid reads the whole table."""
 _LONGEST_SHOWN = 40
+_YAML_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
 
 _WAITING = frozenset(
     (
@@ -106,14 +107,19 @@ class Words(NamedTuple):
         if not left:
             return ""
         nulls = " (NULL: a row without a status)" if None in left else ""
+        named = sum(text is not None for text in left)
+        mends = [
+            *([f"add {'it' if named == 1 else 'each'} to pending, processing, failed or finished"] if named else []),
+            *(["UPDATE the rows without a status to one"] if nulls else []),
+        ]
         return (
             f"table {table} has jobs whose status is {_listed(left)}{nulls}, which queue.statuses does not name: they "
-            f"count for nothing; add {'it' if len(left) == 1 else 'each'} to pending, processing, failed or finished"
+            f"count for nothing; {', and '.join(mends)}"
         )
 
     def _proposed(self) -> str:
         parts = [("pending", self.waiting), ("processing", self.running)]
-        return "{" + ", ".join(f"{name}: [{', '.join(words)}]" for name, words in parts if words) + "}"
+        return "{" + ", ".join(f"{name}: [{', '.join(map(_written, words))}]" for name, words in parts if words) + "}"
 
 
 class Value(NamedTuple):
@@ -212,6 +218,12 @@ def _plain(value: str) -> str:
 
 
 def _listed(values: Sequence[str | None]) -> str:
-    shown = ["NULL" if value is None else value[:_LONGEST_SHOWN] for value in values[:8]]
+    shown = ["NULL" if value is None else _written(value[:_LONGEST_SHOWN]) for value in values[:8]]
     shown += [f"{len(values) - 8} more"] if len(values) > 8 else []
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+
+
+def _written(value: str) -> str:
+    """As it is written in a policy: in quotes where it is empty, or YAML would read another value or a list."""
+    is_plain = re.fullmatch(r"[A-Za-z_](?:[\w .-]*[\w.-])?|\d+", value, re.ASCII) and value.lower() not in _YAML_WORDS
+    return value if is_plain else "'" + value.replace("'", "''") + "'"
