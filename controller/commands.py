@@ -201,7 +201,11 @@ def needs_extra(extra: str, error: ImportError, what: str = "this command") -> i
     """The exit code; `what` needs a module that is not installed, or cannot be loaded."""
     if error.name is not None and error.name.startswith("controller"):
         raise error
-    module = error.name if isinstance(error, ModuleNotFoundError) else f"a {error.name} that can be loaded ({error})"
+    module = (
+        error.name
+        if isinstance(error, ModuleNotFoundError)
+        else f"{error.name or 'a module'} that can be loaded ({error})"
+    )
     print(
         f"autoscaler: {what} needs {module}; install it with: pip install 'worker-autoscaler[{extra}]'",
         file=sys.stderr,

@@ -340,6 +340,18 @@ def test_a_flag_without_its_extra_is_refused_before_anything_is_read(
     assert "pip install 'worker-autoscaler[simulate]'" in ran.err
 
 
+def test_an_extra_that_breaks_without_a_name_is_said_in_words(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('its library is too old')")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = run("simulate", "nothing.yaml", "--trace", "nowhere.csv", "--plot", "out.png")
+    assert ran.code == 2
+    assert "--plot needs a module that can be loaded (its library is too old)" in ran.err
+
+
 def test_without_the_extras_a_page_is_written(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in ("matplotlib", "scipy", "numpy"):
         for name in [name for name in sys.modules if name.partition(".")[0] == module]:
