@@ -134,7 +134,8 @@ def claims_without_end(policy: Policy) -> Iterator[str]:
             continue
         yield (
             f"workers.{name}.queue: nothing limits how long a claim counts: a killed worker's job keeps a "
-            "worker running until its row is changed; write stale_after, longer than the longest job takes"
+            "worker running until its row is changed; write stale_after, longer than the longest job takes (it goes by "
+            "columns.locked_at, which says when a job was claimed)"
         )
 
 

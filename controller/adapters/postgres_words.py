@@ -33,7 +33,9 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
         error,
         {
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
-            errors.UndefinedColumn: f"table {table} has changed: {brief(error)}; set queue.columns{where}",
+            errors.UndefinedColumn: f"queue.where, or a column of {table} that is gone: {brief(error)}"
+            if where
+            else f"table {table} has changed: {brief(error)}; set queue.columns",
             errors.InvalidParameterValue: f"{brief(error)}; set queue.timezone to a name that PostgreSQL knows, such "
             "as Europe/Helsinki",
             errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",

@@ -24,7 +24,16 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
 from controller.simulation.report import assumptions, long_time, seconds, wrapped
 from controller.simulation.requests import Requests
-from controller.simulation.workload import WEEK_S, Measured, Workload, first, halves, measure, resampled
+from controller.simulation.workload import (
+    WEEK_S,
+    Measured,
+    Workload,
+    first,
+    from_its_first_job,
+    halves,
+    measure,
+    resampled,
+)
 
 _SHORTEST_WAITS = (1.0, 2.0)
 _WAITS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
@@ -152,6 +161,7 @@ def search(
     Raises:
         ConfigurationError: there are too few jobs to learn from.
     """
+    workload = from_its_first_job(workload)
     seen, unseen = halves(workload)
     measured = measure(seen)
     if measured.jobs < 100 or measure(unseen).jobs < 20:
@@ -168,6 +178,7 @@ def search(
     a_second = min(measured.jobs, _MOST_JOBS) / (seen.span_s or WEEK_S)
     week_s = min(WEEK_S, _MOST_A_WEEK / a_second)
     drawn = [first(resampled(seen, 1000 * setting.platform.seed + number), week_s) for number in range(1, weeks + 1)]
+    drawn = [week for week in drawn if next(week.jobs(), None) is not None]
     best, on_seen, over_weeks, ranked = trial.ranked_over(drawn, week_s)
     held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, common)], setting).figures
     return Found(

@@ -92,6 +92,22 @@ def first(workload: Workload, seconds: float) -> Workload:
     return replace(workload, jobs=lambda: _between(workload, 0.0, seconds), span_s=span and min(span, seconds))
 
 
+def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
+    """Without the time before the first job, where that is more than this share of the window: a table may be young."""
+    arrival, _ = next(workload.jobs(), (0.0, 0.0))
+    span = span_of(workload)
+    if arrival <= quiet * span:
+        return workload
+    note = f"the {arrival / _HOUR_S:.3g} h before the first job are left out"
+    return replace(
+        workload,
+        jobs=lambda: _between(workload, arrival, math.inf),
+        span_s=span - arrival,
+        began=None if workload.began is None else workload.began + arrival,
+        notes=(*workload.notes, note),
+    )
+
+
 def halves(workload: Workload) -> tuple[Workload, Workload]:
     """The first two thirds of the window and the last third, each from 0: to tune a policy on, and to try it on.
 

@@ -363,3 +363,22 @@ async def test_what_cannot_be_measured_says_why(admin: Connection, queue: Postgr
         await queue.service_time(jobs())
     assert why in str(error.value)
     assert str(error.value).endswith("write service_time")
+
+
+@pytest.mark.parametrize("kind", ["text", "enum"])
+async def test_words_in_the_middle_of_a_large_table_are_known_by_its_statistics(
+    admin: Connection, queue: PostgresQueue, kind: str
+) -> None:
+    await admin.execute("CREATE TYPE enum AS ENUM ('pending', 'processing', 'completed', 'queued')")
+    await admin.execute(f"CREATE TABLE jobs (status {kind}, filler text) WITH (autovacuum_enabled = off)".encode())
+    for status, count in (("completed", 12000), ("queued", 80), ("completed", 12000)):
+        await admin.execute(
+            f"INSERT INTO jobs SELECT '{status}', repeat('x', 800) FROM generate_series(1, {count})".encode()
+        )
+    await admin.execute("ANALYZE jobs")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert "whose status is queued" in depth.unnamed
+    await admin.execute("DELETE FROM jobs WHERE status = 'queued'")
+    other = PostgresQueue(queue._dsn, timeout_s=30.0)
+    assert (await other.depth(jobs(), LIMIT)).unnamed == "", "statistics of yesterday make no queue doubtful"
+    await other.close()

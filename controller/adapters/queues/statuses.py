@@ -6,10 +6,10 @@ Found in few pages: what an index on the column or PostgreSQL's statistics know,
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from controller.adapters.queues.columns import Ask, Kind, Shape
 from controller.policy import Statuses
@@ -63,6 +63,18 @@ WITH RECURSIVE v AS (
   UNION ALL SELECT (SELECT j.{status} FROM {table} j WHERE j.{status} > v.value ORDER BY 1 LIMIT 1)
   FROM v WHERE v.value IS NOT NULL)
 SELECT j.value::text, {named}, {known} FROM (SELECT value FROM v LIMIT {most}) AS j WHERE j.value IS NOT NULL
+"""
+_STATISTICS = """
+SELECT DISTINCT v.value FROM pg_stats s JOIN pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename,
+unnest(s.most_common_vals::text::text[]) AS v(value)
+WHERE s.attname = {column} AND (c.oid = {table}::oid OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::oid)))
+LIMIT {most}
+"""
+# Values that the policy names are left out: of these there is nothing to wonder.
+_STILL_THERE = """
+SELECT true FROM ({one}) AS j WHERE NOT ({named}) AND NOT ({known})
+AND EXISTS (SELECT FROM {table} j WHERE j.{status} = {value}{where})
 """
 _SEEN = """
 SELECT j.value::text, {named}, {known} FROM (SELECT j.{status} AS value FROM {rows} LIMIT {limit}) AS j
@@ -170,12 +182,38 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
     values: list[Value] = []
     if has_index and condition is None and pages > _SMALL_PAGES:
         values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
+    if pages > _SMALL_PAGES:
+        values += [Value(text) for text in await _by_statistics(shape, status, names, where, ask)]
     for source in _sources(shape, pages, server):
         statement = sql.SQL(_SEEN).format(
             **names, rows=sql.SQL("{}{}").format(source, where), limit=sql.Literal(_MOST_ROWS)
         )
         values += [Value(*row) for row in await ask(statement)]
     return judged(values, pages=pages)
+
+
+async def _by_statistics(
+    shape: Shape, status: str, names: Mapping[str, sql.Composable], where: sql.Composable, ask: Ask
+) -> list[str]:
+    """Words of unfinished work that the last ANALYZE saw, wherever their rows are, and that there still are."""
+    parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status), "most": sql.Literal(_MOST_VALUES)}
+    seen = [text for (text,) in await ask(sql.SQL(_STATISTICS).format(**parts))]
+    found = []
+    for text in seen:
+        if _plain(text) not in _WAITING | _RUNNING:
+            continue
+        # As the column's own type, so that PostgreSQL compares it as the depth query does.
+        one = sql.SQL("SELECT x.{} AS value FROM {} x WHERE x.{} = {} LIMIT 1").format(
+            names["status"], names["table"], names["status"], sql.Literal(text)
+        )
+        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), where=where, one=one)
+        try:
+            rows = await ask(there)
+        except errors.QueryCanceled:
+            continue  # which takes too long to find out; the samples may tell
+        if rows:
+            found.append(text)
+    return found
 
 
 def _one_of(values: Collection[str], shape: Shape, status: str) -> sql.Composable:

@@ -7,8 +7,8 @@ the roles that may, of the database, of the server. What decides, the best first
 2. Rows that cannot be: nothing was created, claimed or finished in the future, nothing was claimed or finished before
    it was created, and a job that was claimed was due.
 3. The column's default: now() is in the zone of the session that writes; timezone('UTC', now()) says it itself.
-4. The other columns of the table, which most likely the same program writes.
-5. Jobs that wait and would all be due in the future by one reading, and not by the other.
+4. Jobs that wait and would all be due in the future by one reading, and not by the other.
+5. The other columns of the table, which most likely the same program writes.
 
 Where nothing decides, UTC; and a claim is as young as the likelier or the other reading makes it, so that nothing that
 may be running is taken for stale. Pure, but for the queries that gather the evidence.
@@ -65,8 +65,8 @@ class Rank(IntEnum):
     """How good the evidence is that decided."""
 
     NOTHING = 0
-    WAITING_ROWS = 1
-    OTHER_COLUMNS = 2
+    OTHER_COLUMNS = 1
+    WAITING_ROWS = 2
     DEFAULT = 3
     ROWS = 4
     POLICY = 5
@@ -155,10 +155,10 @@ def decide_zones(
     siblings = {verdict.zone for verdict in found.values()}
     for key in local.keys() - found.keys():
         verdict = Verdict(UTC, Rank.NOTHING)
-        if len(siblings) == 1:
-            verdict = Verdict(next(iter(siblings)), Rank.OTHER_COLUMNS)
-        elif key == DUE and (zone := _by_waiting_rows(known, rows, now)) is not None:
+        if key == DUE and (zone := _by_waiting_rows(known, rows, now)) is not None:
             verdict = Verdict(zone, Rank.WAITING_ROWS)
+        elif len(siblings) == 1:
+            verdict = Verdict(next(iter(siblings)), Rank.OTHER_COLUMNS)
         found[key] = _steady(verdict, before.get(key))
     return found
 
