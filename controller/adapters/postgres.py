@@ -507,14 +507,14 @@ class PostgresQueue:
     async def _find(self, lane: Lane, queue: QueuePolicy, timeout_s: float) -> Located:
         """Looked up again now and then: a column that was added since makes no statement fail.
 
-        With every reading, while nothing decides in which zone its times are: the next rows may.
+        With every reading, while nothing decides in which zone or unit its times are: the next rows may.
         """
         key, now = _key(queue), asyncio.get_running_loop().time()
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:
             place = await located(queue, lambda statement: lane.ask(statement, timeout_s), self._own.get(key))
-            undecided = place.own is not None and bool(place.own.undecided)
-            self._located[key] = place, now if undecided else now + _LOOK_AGAIN_S
+            unsettled = place.own is not None and not place.own.is_settled
+            self._located[key] = place, now if unsettled else now + _LOOK_AGAIN_S
             if place.own is not None:
                 self._own[key] = place.own
         return place

@@ -382,3 +382,22 @@ async def test_words_in_the_middle_of_a_large_table_are_known_by_its_statistics(
     other = PostgresQueue(queue._dsn, timeout_s=30.0)
     assert (await other.depth(jobs(), LIMIT)).unnamed == "", "statistics of yesterday make no queue doubtful"
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "factor", "unit", "year"),
+    [("scheduled_for", 1000, "s", "58"), ("locked_at", 1, "ms", "1970"), ("created_at", 1000, "s", "5")],
+)
+async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  # a table
+    admin: Connection, queue: PostgresQueue, key: str, factor: int, unit: str, year: str
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, at bigint)")
+    policy = jobs(columns={key: {"name": "at", "unit": unit}}, **({"stale_after": "15m"} if key == "locked_at" else {}))
+    assert (await queue.depth(policy, LIMIT)).depth == 0, "an empty table shows nothing"
+    status = "processing" if key == "locked_at" else "pending"
+    value = f"(extract(epoch FROM now()) * {factor})::bigint"
+    await admin.execute(f"INSERT INTO jobs SELECT '{status}', {value} FROM generate_series(1, 3)".encode())
+    with pytest.raises(Unavailable, match=f"reads as times of the year {year}.*unit: {'s' if unit == 'ms' else 'ms'}"):
+        await queue.depth(policy, LIMIT)
+    right = jobs(columns={key: {"name": "at", "unit": "ms" if unit == "s" else "s"}})
+    assert (await queue.depth(right, LIMIT)).depth == 3

@@ -49,6 +49,10 @@ _ALIKE = {
 }
 """Of a time's name, what says which one it is."""
 _LAST_PAGES = 8
+_MOST_NUMBERS = 100
+_YEAR_S = 365.25 * 24 * 3600
+_EARLIEST_S, _LATEST_S = 20 * _YEAR_S, 130 * _YEAR_S
+"""From 1990 to 2100: what a time in numbers can be, so that the other unit cannot."""
 _PER_SECOND = {"s": 1, "ms": 1000}
 
 
@@ -65,6 +69,14 @@ class OwnTable:
     times: Mapping[str, TimeSql]
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     candidates: Candidates | None = None
+    proven: frozenset[str] = frozenset()
+    """Keys of times in numbers of which rows have shown that their unit is right."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the rows that come next can change how it is read."""
+        in_numbers = {key for key, time in self.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER}}
+        return not self.undecided and in_numbers <= self.proven
 
     @property
     def status(self) -> str:
@@ -253,6 +265,7 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
         raise Unavailable(Source.QUEUE, f"there is no table {name.as_string()} that this user can see; {mend}")
     _check_statuses(queue, shape)
     table = OwnTable(queue, shape, chosen_times(queue, shape.columns))
+    table = replace(table, proven=await _proven(table, before.proven if before is not None else frozenset(), ask))
     local = {key: time for key, time in table.times.items() if time.kind is Kind.LOCAL}
     if not local:
         return table
@@ -352,6 +365,46 @@ def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
             has = f"which has {', '.join(column.labels[:20])}" if column.labels else f"which is a {column.kind.value}"
             words = f"{queue.table}.{status} cannot be {missing[0]!r}, {has}; set queue.statuses to values that it has"
             raise Unavailable(Source.QUEUE, words)
+
+
+async def _proven(table: OwnTable, before: frozenset[str], ask: Ask) -> frozenset[str]:
+    """Of times in numbers, those whose unit rows have shown to be right.
+
+    Raises:
+        Unavailable: by all of its rows, a unit is the other one: every job would be due in the year 58000, or stale.
+    """
+    keys = [key for key, time in table.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER} and key not in before]
+    if not keys:
+        return before
+    numbers = sql.SQL(", ").join(sql.SQL("{}::float8").format(table.times[key].raw) for key in keys)
+    arms = [
+        sql.SQL("(SELECT {} FROM {} LIMIT {})").format(numbers, arm, sql.Literal(_MOST_NUMBERS))
+        for _, arm in await _arms(table, ask)
+    ]
+    rows = await ask(sql.SQL(" UNION ALL ").join(arms))
+    proven = set(before)
+    for index, key in enumerate(keys):
+        time = table.times[key]
+        seconds = [row[index] / time.per_second for row in rows if row[index] is not None and row[index] > 0]
+        finite = [at for at in seconds if math.isfinite(at)]
+        if any(_EARLIEST_S <= at <= _LATEST_S for at in finite):
+            proven.add(key)
+        elif finite:
+            _refuse_unit(table, key, finite)
+    return frozenset(proven)
+
+
+def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
+    time = table.times[key]
+    unit, other = ("s", "ms") if time.per_second == 1 else ("ms", "s")
+    factor = 1 / 1000 if unit == "s" else 1000
+    if all(_EARLIEST_S <= at * factor <= _LATEST_S for at in finite):
+        year = 1970 + int(max(finite) / _YEAR_S)
+        raise Unavailable(
+            Source.QUEUE,
+            f"column {time.name} of {table.queue.table} reads as times of the year {year} in unit {unit}; "
+            f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
+        )
 
 
 async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[Sample], float]:
