@@ -242,8 +242,11 @@ def _of_workers(look: Look) -> Iterator[Condition]:
         yield Condition(Reason.WORKERS_CRASH, says, _CRASH_FIX, look.now - watch.crashing_since, degrades=True)
     if watch.exited_since is not None:
         lasted = look.now - watch.exited_since
+        ended = "workers ended by themselves with exit code 0 or were stopped from outside"
         run = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "no worker runs"
-        says = f"{run}{_for(lasted)}, as workers ended by themselves with exit code 0 or were stopped from outside"
+        says = f"{run}{_for(lasted)}, as {ended}"
+        if replicas.configured and replicas.running >= replicas.configured:  # started again, and not yet for long
+            says = f"{run} again, {in_words(lasted)} after {ended}"
         fix = "Railway does not restart those; let the process go on, or set its restart policy to ALWAYS"
         yield Condition(Reason.WORKERS_EXITED, says, fix, lasted, lasted >= look.landing_bound)
     if watch.short is not None:

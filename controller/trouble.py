@@ -24,7 +24,7 @@ CONDITIONS: Mapping[str, str] = {
     Reason.WORKERS_EXITED.value: "workers stay, or none is wanted,",
     Reason.WORKERS_MISSING.value: "as many workers run as are configured",
     Reason.DEPLOYMENT_HANGS.value: "the deployment is through, or gone,",
-    Reason.NO_PROGRESS.value: "jobs are taken again, or none is ready,",
+    Reason.NO_PROGRESS.value: "jobs are taken again, none is ready, or a new deployment began,",
 }
 """Faults of one worker's service, by name, and what is said when they are over."""
 

@@ -166,6 +166,14 @@ def test_what_lacks_is_said_from_the_first_look() -> None:
     assert said.words.startswith("1 of 3 workers run for 70 s: look at the deployment's log")
 
 
+def test_workers_that_run_again_after_an_exit_are_not_said_to_lack() -> None:
+    service = Service()
+    service.look(fleet(3, 0, exited=3), jobs(9))
+    (said,) = service.look(fleet(3, 3), jobs(9), after=5)
+    assert (said.reason, said.degrades) == (Reason.WORKERS_EXITED, False)
+    assert said.words.startswith("3 of 3 workers run again, 5 s after workers ended by themselves")
+
+
 def test_a_start_that_usually_takes_long_is_given_twice_that() -> None:
     service = Service(history=History(start_up_s=100.0))
     service.look(fleet(3, 1))

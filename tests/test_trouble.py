@@ -166,7 +166,7 @@ def test_the_end_of_a_fault_is_said_with_how_long_it_lasted() -> None:
     heard = [telling.recovered(one, now) for one, now in ((faulty((STUCK, 600.0, True)), 100.0), (faulty(), 110.0))]
     assert [[one.sentence for one in each] for each in heard] == [
         [],
-        ["jobs are taken again, or none is ready, after 10 min"],
+        ["jobs are taken again, none is ready, or a new deployment began, after 10 min"],
     ]
 
 
