@@ -3,7 +3,7 @@
     watched()     one look and what was known before → what is known now (a Watch, which the journal keeps)
     conditions()  what is known now → what to say of it, and whether it degrades /health
 
-1. Workers crash: some crashed and none runs. Until one runs, or a new deployment begins, decide() adds no worker.
+1. Workers crash: some crashed and none runs. Until one runs, decide() adds no worker; a new deployment may hang, too.
 2. Workers exited: they ended by themselves with exit code 0, which Railway does not restart. Where all of them did, a
    reading looks as after a stop; only that nobody here asked for one tells the two apart.
 3. Workers missing: fewer run than are configured, and no further one came for the landing bound, or for twice as long
@@ -98,7 +98,8 @@ def watched(look: Look) -> Watch:
     replicas, now = look.replicas, look.now
     before = look.history.watch.by(now)
     if replicas.deployment != before.deployment:
-        before = Watch(contests=before.contests, said=before.said)  # of another deployment nothing is known yet
+        # Of another deployment nothing is known yet, but that none runs after a crash: it may hang or fail.
+        before = Watch(contests=before.contests, said=before.said, crashing_since=before.crashing_since)
     running_since = _since(before.running_since, now) if replicas.running else None
     return replace(
         before,
@@ -125,10 +126,7 @@ def is_crashing(history: History, replicas: Replicas) -> bool:
 
 
 def crash_words(replicas: Replicas) -> str:
-    return (
-        f"the workers crash and none of {replicas.configured} runs, so none is added until one runs or a new "
-        f"deployment starts: {_CRASH_FIX}"
-    )
+    return f"the workers crash and none of {replicas.configured} runs, so none is added until one runs: {_CRASH_FIX}"
 
 
 def contended_words(contests: tuple[Contest, ...], before: int, after: int, now: float) -> str:
@@ -148,7 +146,7 @@ def _since(before: float | None, now: float) -> float:
 def _crashes(replicas: Replicas, before: Watch) -> bool:
     """A crash that was seen once holds while an instance is being restarted, too: it reads as any other start then.
 
-    Of a deployment on its way only its own instances count, so that a new one begins without a crash.
+    So it does while a new deployment is on its way, which may never come to run anything.
     """
     if not replicas.configured or replicas.running:
         return False

@@ -12,7 +12,7 @@ The rules, top to bottom; each leaves the decision as it is or limits it *with a
    are busy. While nobody knows S, the count stays, and one worker finds it out.
 4. Busy workers are spared: where the policy says how many jobs one worker runs at once (one, for a target_wait), going
    down stops at as many workers as the jobs being worked on need. A hold, never a way up. And to workers that crash,
-   none of which runs, none is added (min_replicas excepted) until one runs or a new deployment starts.
+   none of which runs, none is added (min_replicas excepted) until one runs.
 5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
    the whole window, no way down (the HPA's rule, with its history kept across restarts). For a target_wait the window
    is idle_off: as long as a start takes, unless the policy says otherwise.

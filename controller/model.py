@@ -96,7 +96,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
     Reason.BACKING_OFF: "Railway refused the last change; it is asked again after a pause.",
     Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
-    Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs or a new deployment starts.",
+    Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs.",
     Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and Railway does not restart those.",
     Reason.WORKERS_MISSING: "Fewer workers run than are configured, for longer than the landing bound.",
     Reason.DEPLOYMENT_HANGS: "A build or a deployment has been in the same status for 15 minutes.",

@@ -77,8 +77,9 @@ BUILT_ANEW = fleet(3, 0, state=STARTING, deployment="d2", under_way=UnderWay("d2
         pytest.param([ALL_CRASHED, RESTARTED], True, id="being restarted after a crash"),
         pytest.param([ALL_CRASHED, RESTARTED, ALL_CRASHED, RESTARTED], True, id="restarted again and again"),
         pytest.param([ALL_CRASHED, fleet(3, 1, crashed=2)], False, id="one runs after the crash"),
-        pytest.param([ALL_CRASHED, BUILT_ANEW], False, id="a new deployment is being built"),
-        pytest.param([ALL_CRASHED, BUILT_ANEW, fleet(3, 0, deployment="d2")], False, id="a new deployment starts"),
+        pytest.param([ALL_CRASHED, BUILT_ANEW], True, id="a new deployment is being built, or its build hangs"),
+        pytest.param([ALL_CRASHED, BUILT_ANEW, fleet(3, 0, deployment="d2")], True, id="a new deployment starts"),
+        pytest.param([ALL_CRASHED, BUILT_ANEW, fleet(3, 1, deployment="d2")], False, id="one of a new deployment runs"),
         pytest.param(
             [ALL_CRASHED, BUILT_ANEW, fleet(3, 0, deployment="d2", crashed=3)], True, id="the new one crashes too"
         ),

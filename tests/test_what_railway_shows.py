@@ -102,11 +102,22 @@ async def test_it_ends_as_soon_as_one_runs(scene: Scene) -> None:
         assert [event["source"] for event in there.events("recovered")] == ["WorkersCrash"]
 
 
-async def test_it_ends_as_soon_as_a_new_deployment_starts(scene: Scene) -> None:
+async def test_a_new_deployment_ends_it_as_soon_as_one_of_its_workers_runs_and_not_while_its_build_hangs(
+    scene: Scene,
+) -> None:
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await all_crash(there, driven)
         await there.jobs(200)
         there.fake.by_hand(hangs_in="BUILDING", deploy=True)
+
+        async def seen() -> Cycle | None:
+            cycle = await driven.tick()
+            return cycle if "BUILDING" in cycle.message else None
+
+        cycle = await until(seen, "the build in a line")
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.WORKERS_CRASH)
+        assert failing(driven) == ["WorkersCrash"]
+        there.fake.by_hand(hangs_in="", on_start="run")
         cycle = await tick_while(driven, Reason.WORKERS_CRASH)
         assert cycle.outcome is Outcome.APPLIED
 
