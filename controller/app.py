@@ -98,7 +98,8 @@ async def opened(
     settings, policy = configuration.settings, configuration.policy
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
-    board = Board(clock, policy.interval)
+    slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
+    board = Board(clock, policy.interval, slower)
     async with AsyncExitStack() as stack:
         stack.enter_context(library_lines(log))
         timing = settings.timing
@@ -227,7 +228,9 @@ async def _tell_of_left_behind(controller: Controller) -> None:
         except Unavailable:  # whoever wants the lease says so already
             await asyncio.sleep(_AGAIN_S)
             continue
-        for left in every:
+        for left in sorted(every, key=lambda left: left.worker):
+            if left.service is None:
+                continue  # of a version before this one, and nobody can tell which service it was
             was = "an unknown number of workers" if left.count is None else workers(left.count)
             controller.log.event(
                 "policy_loaded",

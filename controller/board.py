@@ -43,6 +43,8 @@ class Board:
 
     clock: Clock
     interval: float
+    slower: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that a reading of a worker's queue may take, where the policy allows it more than the others."""
     pace: float = 0.0
     """Seconds between two cycles at least, where the platform's requests run out."""
     status: dict[str, WorkerStatus] = field(default_factory=dict)
@@ -126,8 +128,9 @@ class Board:
         return None if seen is None else max(0.0, self.clock.monotonic() - seen)
 
     def is_old(self, worker: str) -> bool:
+        """Older than three cycles, and than the time that its queue may take."""
         age = self.age(worker)
-        return age is None or age > self._patience
+        return age is None or age > self._patience + self.slower.get(worker, 0.0)
 
     def last_seen(self, worker: str) -> float:
         """Wall time of the figures; where there never were any, of our own beginning."""

@@ -7,9 +7,11 @@ The only place that meets what nobody foresaw: one broad `except`, which turns a
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
@@ -21,6 +23,9 @@ from controller.ports import LeaseLost, Source, Unavailable
 from controller.reconciler import NothingKnown, Reconciler, World
 from controller.trouble import Recovery, Telling
 
+T = TypeVar("T")
+_A_MOMENT_S = 1.0
+"""What a queue with a timeout of its own may take longer than the others, before these go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
 
 
@@ -49,6 +54,8 @@ class Runner:
             for name, worker in policy.workers.items()
         ]
         self._tellings = {name: Telling() for name in policy.workers}
+        self._behind: dict[str, asyncio.Task[Any]] = {}
+        """Of workers whose queue may take longer than others': what still goes on when the others are done."""
         self._stopping = False
         self._nudge = asyncio.Event()
         self._woken = False
@@ -59,21 +66,27 @@ class Runner:
 
     async def run(self) -> None:
         """Turns until stop(); a cycle that has begun is finished."""
-        while not self._stopping:
-            self._leadership.changed.clear()
-            lease = self._leadership.lease
-            woken, self._woken = self._woken, False
-            self._nudge.clear()
-            if not (woken and lease is not None and await self._looked(lease)):
-                await self._turn(lease)
-            self._board.turned()
-            if not self._stopping:
-                await self._wait()
+        try:
+            while not self._stopping:
+                self._leadership.changed.clear()
+                lease = self._leadership.lease
+                woken, self._woken = self._woken, False
+                self._nudge.clear()
+                if not (woken and lease is not None and await self._looked(lease)):
+                    await self._turn(lease)
+                self._board.turned()
+                if not self._stopping:
+                    await self._wait()
+            if self._behind:
+                await asyncio.wait(self._behind.values())
+        finally:
+            for one in self._behind.values():
+                one.cancel()
 
     async def _turn(self, lease: Lease | None) -> None:
         started = self._world.clock.monotonic()
         if lease is not None:
-            await self.tick(lease)
+            await self.tick(lease, waits=False)
         elif self._leadership.trouble is not None:
             await self._without_redis()
         else:
@@ -112,8 +125,9 @@ class Runner:
         self._woken_at = now
         if now >= self._due:
             return False
-        every = (reconciler.glance(lease) for reconciler in self._reconcilers)
-        glances = await asyncio.gather(*every, return_exceptions=True)  # a bug is the cycle's to tell
+        begun = {one.worker: asyncio.create_task(one.glance(lease)) for one in self._not_behind()}
+        done = await self._side_by_side(begun, waits=False)
+        glances = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
         if (
             any(not isinstance(glance, Cycle | NothingKnown) for glance in glances)
             and self._world.clock.monotonic() >= self._paced_until
@@ -125,15 +139,59 @@ class Runner:
                 self._tell(glance)
         return True
 
-    async def tick(self, lease: Lease | None) -> list[Cycle]:
-        """One pass over every worker: one reading of the platform for all, then each by itself."""
+    async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
+        """One pass over every worker: one reading of the platform for all, then each by itself.
+
+        waits: for all of them. Otherwise one whose queue has a timeout of its own may go on, and no other begins for
+        that worker meanwhile.
+        """
+        idle = self._not_behind()
+        if not idle:
+            return []
         looking = asyncio.create_task(self._observe())
-        cycles = await asyncio.gather(*(self._guarded(reconciler, looking, lease) for reconciler in self._reconcilers))
+        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, lease)) for one in idle}
+        done = await self._side_by_side(begun, waits=waits, late=lambda ended: self._tell(ended.result()))
+        cycles = [one.result() for one in done.values()]
         for cycle in cycles:
             self._tell(cycle)
         if lease is not None:
             await self._publish(lease)
         return cycles
+
+    def _not_behind(self) -> list[Reconciler]:
+        return [one for one in self._reconcilers if one.worker not in self._behind]
+
+    async def _side_by_side(
+        self,
+        begun: Mapping[str, asyncio.Task[T]],
+        *,
+        waits: bool,
+        late: Callable[[asyncio.Task[T]], None] = lambda _: None,
+    ) -> dict[str, asyncio.Task[T]]:
+        """Those that are done. What a queue with a timeout of its own keeps goes on; `late` hears when it ends."""
+        patient = {name for name in begun if self._policy.workers[name].queue.timeout is not None and not waits}
+        quick = [one for name, one in begun.items() if name not in patient]
+        try:
+            if quick:
+                await asyncio.wait(quick)
+            if patient:
+                moment = min(_A_MOMENT_S, self._policy.interval / 4)
+                await asyncio.wait([begun[name] for name in patient], timeout=moment)
+        except asyncio.CancelledError:
+            for one in begun.values():
+                one.cancel()
+            raise
+
+        def ended(name: str, one: asyncio.Task[T]) -> None:
+            self._behind.pop(name, None)
+            if not one.cancelled() and one.exception() is None:
+                late(one)
+
+        for name, one in begun.items():
+            if not one.done():
+                self._behind[name] = one
+                one.add_done_callback(functools.partial(ended, name))
+        return {name: one for name, one in begun.items() if one.done()}
 
     async def _observe(self) -> Readings:
         services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
@@ -177,7 +235,7 @@ class Runner:
     async def _without_redis(self) -> None:
         """Whoever led goes on looking, so that people see the queue; whoever did not only says that it cannot know."""
         if self._leadership.has_led:
-            await self.tick(None)
+            await self.tick(None, waits=False)
             return
         trouble = self._leadership.trouble or Unavailable(Source.JOURNAL, "cannot be reached")
         because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
@@ -185,7 +243,8 @@ class Runner:
             self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
 
     async def _stand_aside(self) -> None:
-        await self._world.queue.close()  # a standby touches neither PostgreSQL nor Railway
+        if not self._behind:
+            await self._world.queue.close()  # a standby touches neither PostgreSQL nor Railway
         now = self._world.clock.monotonic()
         for worker, telling in self._tellings.items():
             self._tell_of(telling.stood_aside(now), worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -443,3 +444,62 @@ async def test_a_secret_in_a_bug_s_words_is_masked(secret: str) -> None:
     log = Log(text, form="json", clock=SystemClock(), secrets=("hunter2", "postgresql://u:hunter2@h/d"))
     log.event("crashed", message=f"cannot {secret}", traceback=f"File … {secret}")
     assert "hunter2" not in text.getvalue()
+
+
+@dataclass
+class SlowJobs(Jobs):
+    """The queue of `bad` takes its time; how often each was read is counted."""
+
+    takes_s: float = 3.0
+    counted: dict[str, int] = field(default_factory=dict)
+
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        table = str(queue.table)
+        self.counted[table] = self.counted.get(table, 0) + 1
+        if table == "bad":
+            await asyncio.sleep(self.takes_s)
+        return QueueDepth(self.pending, 0)
+
+
+def with_a_slow_one(timeout: float | None) -> Policy:
+    slow = POLICY.workers["bad"]
+    queue = slow.queue.model_copy(update={"timeout": timeout})
+    return POLICY.model_copy(
+        update={"workers": {**POLICY.workers, "bad": slow.model_copy(update={"queue": queue})}, "interval": 0.5}
+    )
+
+
+async def test_a_queue_with_a_timeout_of_its_own_keeps_no_other_worker_waiting() -> None:
+    jobs = SlowJobs()
+    stage = Stage(jobs=jobs, policy=with_a_slow_one(60.0))
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(6.2)
+    assert jobs.counted["good"] >= 9, "each interval, and a moment for the slow one"
+    assert jobs.counted["bad"] == 2, "one reading at a time"
+    stage.runner.stop()
+    await asyncio.wait_for(running, 10)
+    assert stage.runner._behind == {}
+    cycles = [line["worker"] for line in stage.lines if line["event"] == "reconcile"]
+    assert cycles.count("bad") == 2, "what had begun is finished, and told"
+
+
+async def test_a_wake_is_answered_while_a_slow_queue_is_read() -> None:
+    jobs = SlowJobs(takes_s=50.0)
+    stage = Stage(jobs=jobs, policy=with_a_slow_one(60.0).model_copy(update={"interval": 600.0}))
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(5)
+    before = jobs.counted["good"]
+    stage.runner.wake()
+    await asyncio.sleep(3)
+    assert jobs.counted["good"] == before + 1
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert all(one.cancelled() or one.cancelling() for one in stage.runner._behind.values())
+
+
+async def test_once_waits_for_the_slow_queue_too() -> None:
+    stage = Stage(jobs=SlowJobs(), policy=with_a_slow_one(60.0))
+    assert [cycle.worker for cycle in await stage.runner.tick(LEASE)] == ["good", "bad"]

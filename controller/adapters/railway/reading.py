@@ -97,6 +97,9 @@ def speaker(instance: ServiceInstance) -> Deployment | None:
         return serving
     if latest.status in {"SUCCESS", "SLEEPING"} or latest.status in _STARTING - _HANGING:
         return latest
+    if serving is None and latest.status in {"FAILED", "SKIPPED"}:
+        # What came to nothing leaves one that crashes where it was: it can be scaled down.
+        return next((one for one in instance.activeDeployments if one.status == "CRASHED"), latest)
     return serving or latest
 
 
