@@ -315,6 +315,9 @@ async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) ->
             keeping = asyncio.create_task(leadership.keep())
             try:
                 cycles = await controller.runner.tick(lease)
+                if controller.runner.is_outdated:
+                    # As the next cycle of `run` would; the next `once` would know as little as this one did.
+                    cycles = await controller.runner.tick(lease)
             finally:
                 leadership.stop()
                 await keeping

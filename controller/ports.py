@@ -45,6 +45,10 @@ class NotSent(Unavailable):
     """The change certainly did not happen: no byte of it arrived, or it was turned away unread."""
 
 
+class Outdated(NotSent):
+    """What it was decided on is not so any more, which the next reading shows: decided anew, it can be asked for."""
+
+
 class Refused(NotSent):
     """The platform read the change and said no; asking again at once would only be refused again."""
 

@@ -44,6 +44,7 @@ from controller.ports import (
     LeaseLost,
     Note,
     NotSent,
+    Outdated,
     Platform,
     Queue,
     RateLimit,
@@ -110,6 +111,8 @@ class Reconciler:
         """Seconds between two cycles at least, where the platform's requests run out."""
         self.acts = False
         """Whether a change is being asked for right now."""
+        self.is_outdated = False
+        """Whether the last pass found out, right before its change, that it had decided on an old reading."""
         self._world = world
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
@@ -132,6 +135,7 @@ class Reconciler:
 
     async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         self._seen = None
+        self.is_outdated = False
         try:
             return await self._pass(account, reading, lease)
         except LeaseLost as lost:
@@ -450,6 +454,7 @@ class Reconciler:
             await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
             return account.close(Outcome.FENCED, *decision.because, Because(Reason.LEASE_LOST, str(lost)))
         except NotSent as failed:
+            self.is_outdated = isinstance(failed, Outdated)
             self._unsent.add(intent.id)
             outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
             await self._settle(intent, outcome, replicas.configured, lease)

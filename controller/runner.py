@@ -103,6 +103,11 @@ class Runner:
         """Whether a change is being asked for right now."""
         return any(reconciler.acts for reconciler in self._reconcilers)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a change was not sent because it had been decided on an old reading: the next tick decides anew."""
+        return any(reconciler.is_outdated for reconciler in self._reconcilers)
+
     def stop(self) -> None:
         self._stopping = True
         self._nudge.set()

@@ -17,6 +17,7 @@ from controller.model import Reason, Replicas, ServiceState
 from controller.ports import NotSent, Refused
 from controller.server import status_body
 from tests.patience import until, until_equal
+from tests.processes import autoscaler
 from tests.scene import POLICY, Driven, Scene, intent_to
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -609,3 +610,18 @@ async def test_what_keeps_the_stored_configuration_from_being_read_is_said_and_n
     assert "could not be read right before the change" in cycle.message
     assert scene.sent == []
     assert (await driven.tick()).outcome is Outcome.APPLIED, "no cooldown is begun by what was not sent"
+
+
+async def test_once_decides_anew_where_its_reading_was_out_of_date_as_the_next_cycle_of_run_would(scene: Scene) -> None:
+    """A new process knows nothing of regions that are configured and not deployed; each `once` is a new process."""
+    three = {**regions(1, 1)["multiRegionConfig"], "asia-southeast1-eqsg3a": {"numReplicas": 1}}
+    async with elsewhere(scene, 1, switches=Switches(moves_need_a_deploy=True)) as there:
+        await settled(there, 1)
+        there.fake.worker.deploy["multiRegionConfig"] = three
+        await there.jobs(15)
+        async with there.controller({**SHORT, "MAX_WORKERS": "2"}) as driven:
+            first = await driven.tick()
+            assert (first.outcome, driven.controller.runner.is_outdated) == (Outcome.FAILED, True)
+        ran = await autoscaler("once", "--json", environment={**there.environment, **SHORT, "MAX_WORKERS": "2"})
+    last = ran.objects[-1]
+    assert (ran.code, last["outcome"], last["reason"]) == (0, "applied", "Regions"), ran.out

@@ -21,7 +21,7 @@ from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
 from controller.model import Intent, Replicas, ServiceState
-from controller.ports import LeaseLost, NotSent, Receipt, Refused, Requests, Source, Unavailable
+from controller.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Source, Unavailable
 
 _PAGE = 50
 _MOST_PAGES = 20
@@ -117,7 +117,7 @@ class RailwayPlatform:
                 f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
                 f"{replicas} cannot be asked for",
             )
-        return NotSent(
+        return Outdated(
             Source.PLATFORM,
             f"service {service} is configured for {len(counts)} regions by now, and each keeps at least 1 replica; the "
             f"next cycle decides with them in mind, and {replicas} was not asked for",
@@ -274,7 +274,7 @@ class RailwayPlatform:
             now, stored = await self.read_before_change(service)
         shown = self._shown.get(service, now.configured)
         if now.configured != shown:
-            raise NotSent(
+            raise Outdated(
                 Source.PLATFORM,
                 f"service {service} went from {shown} to {now.configured} replicas since it was decided on; the next "
                 "cycle decides anew",
