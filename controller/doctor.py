@@ -97,7 +97,7 @@ async def _postgres(
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     for name, worker in configuration.policy.workers.items():
-        report.workers[name] += await _queue(checks, worker)
+        report.workers[name] += await _queue(checks, worker, was_seen=await _was_seen(controller, name, worker))
         report.jobs[name] = await checks.longest_job(worker)
     return database
 
@@ -111,13 +111,22 @@ async def _listening(configuration: Configuration, controller: Controller, datab
     return [await woken(address, variable, controller.queue, database if direct else None)]
 
 
-async def _queue(checks: QueueChecks, worker: WorkerPolicy) -> list[Finding]:
+async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> bool:
+    """Whether a controller has seen jobs in this queue, as far as Redis can be asked."""
+    try:
+        recalled = await controller.world.journal.recall(name)
+    except Unavailable:
+        return False
+    return recalled.history.queue_seen == worker.queue.identity
+
+
+async def _queue(checks: QueueChecks, worker: WorkerPolicy, *, was_seen: bool) -> list[Finding]:
     """On a new connection, where what another worker's query did has ended the last one."""
     try:
         checks.reader = await checks.queue.reader()
     except psycopg.Error as failure:
         return [unreadable(failure, worker, _READ_S)]
-    return await checks.look(worker)
+    return await checks.look(worker, was_seen=was_seen)
 
 
 async def _has_channels(controller: Controller) -> bool:

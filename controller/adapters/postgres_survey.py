@@ -62,6 +62,8 @@ class Survey(NamedTuple):
     words: Words | None = None
     old: OldClaims | None = None
     job_s: float | None = None
+    undated: int = 0
+    """Claims that do not say when they were made, where queue.stale_after goes by that; it stops at 1000."""
 
     def remarks(self, queue: QueuePolicy) -> tuple[Remark, ...]:
         found = []
@@ -71,6 +73,10 @@ class Survey(NamedTuple):
         if self.old is not None:
             name = f"table {queue.table}" if queue.table is not None else f"preset {queue.preset}"
             found.append(Remark("claims", self.old.warning(name)))
+        if self.undated:
+            jobs = "1 claimed job" if self.undated == 1 else f"{self.undated} claimed jobs"
+            words = "no time of their claim, so that queue.stale_after does not limit them; let workers write it"
+            found.append(Remark("claims", f"{jobs} of table {queue.table} with {words}, or put them back by hand"))
         return tuple(found)
 
 
@@ -83,7 +89,14 @@ async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
     own = place.own
     words = await words_of(own.shape, own.status, queue.statuses, own.condition, ask) if own is not None else None
     job_s = await finished_within(own, ask) if own is not None else None
-    return Survey(words, await _old_claims(place, job_s, ask), job_s)
+    return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask))
+
+
+async def _undated_claims(queue: QueuePolicy, located: Located, ask: Ask) -> int:
+    if located.own is None or queue.stale_after is None or "locked_at" not in located.own.times:
+        return 0
+    ((count,),) = await ask(located.place.claims_with_null(located.own.times["locked_at"].raw, _MOST_CLAIMS))
+    return int(count)
 
 
 async def _old_claims(located: Located, job_s: float | None, ask: Ask) -> OldClaims | None:

@@ -401,3 +401,13 @@ async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  
         await queue.depth(policy, LIMIT)
     right = jobs(columns={key: {"name": "at", "unit": "ms" if unit == "s" else "s"}})
     assert (await queue.depth(right, LIMIT)).depth == 3
+
+
+async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, columns="status text, locked_at timestamptz")
+    await admin.execute("INSERT INTO jobs VALUES ('processing', NULL), ('processing', NULL), ('processing', now())")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert depth.processing == 3
+    (remark,) = depth.remarks
+    assert remark.about == "claims"
+    assert remark.text.startswith("2 claimed jobs of table jobs with no time of their claim")

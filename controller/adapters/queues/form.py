@@ -174,6 +174,11 @@ class Place:
             old=sql.Literal(older_than_s),
         )
 
+    def claims_with_null(self, column: sql.Composable, limit: int) -> sql.Composed:
+        """One row: how many claimed jobs have NULL there; counting stops at the limit."""
+        is_null = [sql.SQL("{} IS NULL").format(column)]
+        return sql.SQL("{}{}").format(self._common(), self._count(self.form.processing, is_null, limit))
+
     def _common(self) -> sql.Composable:
         if self.form.common is None:
             return sql.SQL("")
