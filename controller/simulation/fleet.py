@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, floor
 
 from controller.simulation.account import Account, Done, Task
 from controller.simulation.scaler import NEVER, Scaler, Seen
@@ -182,8 +182,11 @@ class Fleet:
                     if wake <= now and quiet is not None:
                         woken, wake = wake, NEVER  # which was a glance that changed nothing
                     if now < woken + every:
-                        wake = min(wake, woken + every)
-                        control = control if quiet is not None else min(control, wake)
+                        # A look that is due before then sees it, and ends the wake-up.
+                        poll = due if due > now else due + (floor((now - due) / interval) + 1) * interval
+                        if woken + every < poll:
+                            wake = min(wake, woken + every)
+                            control = control if quiet is not None else min(control, wake)
                     elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
                         woken, wake = now, NEVER
                     else:
