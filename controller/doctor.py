@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -97,7 +98,8 @@ async def _postgres(
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     for name, worker in configuration.policy.workers.items():
-        report.workers[name] += await _queue(checks, worker, was_seen=await _was_seen(controller, name, worker))
+        asks = functools.partial(_was_seen, controller, name, worker)
+        report.workers[name] += await _queue(checks, worker, asks)
         report.jobs[name] = await checks.longest_job(worker)
     return database
 
@@ -120,13 +122,13 @@ async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> 
     return recalled.history.queue_seen == worker.queue.identity
 
 
-async def _queue(checks: QueueChecks, worker: WorkerPolicy, *, was_seen: bool) -> list[Finding]:
+async def _queue(checks: QueueChecks, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
     """On a new connection, where what another worker's query did has ended the last one."""
     try:
         checks.reader = await checks.queue.reader()
     except psycopg.Error as failure:
         return [unreadable(failure, worker, _READ_S)]
-    return await checks.look(worker, was_seen=was_seen)
+    return await checks.look(worker, was_seen)
 
 
 async def _has_channels(controller: Controller) -> bool:

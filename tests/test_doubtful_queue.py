@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters import postgres_reach
+from controller.configuration import configure
 from controller.cycle import Outcome
+from controller.doctor import examine
+from controller.findings import Level
 from controller.model import Reason
 from tests.scene import POLICY, WORKER, Scene
 
@@ -95,3 +99,22 @@ async def test_a_wait_that_cannot_be_measured_says_so_at_the_start_and_in_its_re
     assert event["message"].endswith("write service_time")
     assert Reason.SERVICE_TIME_UNKNOWN in [because.reason for because in cycle.because]
     assert f"cannot be measured, {why} (write service_time)" in cycle.message
+
+
+async def test_doctor_asks_the_journal_too_whether_jobs_were_ever_seen(
+    scene: Scene, jobs_policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_reach, "_QUIET_S", 0.05)  # which is not what this is about
+    await scene.queue.execute(UNNAMED)
+    await scene.queue.execute("INSERT INTO jobs VALUES ('queued')")
+
+    async def levels() -> dict[str, Level]:
+        found = (await examine(configure(jobs_policy, scene.environment))).workers[WORKER]
+        return {finding.about: finding.level for finding in found}
+
+    assert (await levels())["queue"] is Level.ERROR
+    await scene.queue.execute("UPDATE jobs SET status = 'pending'")
+    async with scene.controller() as driven:
+        await driven.tick()
+    await scene.queue.execute("UPDATE jobs SET status = 'queued'")
+    assert ((await levels())["queue"], (await levels())["statuses"]) == (Level.OK, Level.WARNING)

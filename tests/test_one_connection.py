@@ -22,7 +22,11 @@ from tests.pooler import pooler, through
 from tests.processes import QUICK, autoscaler, running
 from tests.scene import Scene
 
-SOON_DEAF = {"UNHURRIED_BUT": "controller.adapters.postgres_listener._SELF_TEST_S=0.5"}
+SOON_DEAF = {
+    "UNHURRIED_BUT": "controller.adapters.postgres_listener._SELF_TEST_S=0.5 "
+    # What has no session to answer on never answers.
+    "controller.adapters.postgres_listener._ANSWER_S=5 controller.adapters.postgres_reach._ANSWER_S=5"
+}
 """What never arrives need not be waited for."""
 LIMITS = ["the role", "the database", "a session pooler"]
 

@@ -18,6 +18,7 @@ from controller.ports import Journal, Keep, Note, Recalled
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import Seen
+from tests.examples import examples
 from tests.virtual.world import policy_of, simulated_world
 
 MANY, FEW = 80, 5  # jobs that want 4 workers, and 1
@@ -94,7 +95,7 @@ def test_a_worker_goes_one_look_after_the_window_in_production_and_in_the_simula
         depths = [*[MANY] * (intervals + 2), *[FEW] * quiet, MANY]
         simulated = by_the_simulator(with_window(window), depths, 10.0)
         assert (min(simulated[2:]) < 4) is goes
-        for seed in range(5):
+        for seed in range(examples(1, 5)):
             assert scale_downs_of_a_controller(window, quiet, seed) == 2 * goes
 
 

@@ -6,7 +6,7 @@ Everything is read in READ ONLY transactions as short as a cycle's own; the dept
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
@@ -68,12 +68,12 @@ class QueueChecks:
     def __post_init__(self) -> None:
         self.rights = Rights(self._ask)
 
-    async def look(self, worker: WorkerPolicy, *, was_seen: bool = False) -> list[Finding]:
+    async def look(self, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
         """What is to say of it; where that breaks off, what was found until then, and why.
 
-        was_seen: whether the journal remembers jobs in this queue, so that it may well be empty.
+        was_seen: asks whether the journal remembers jobs in this queue, so that it may well be empty.
         """
-        findings = await self._depth(worker, was_seen=was_seen)
+        findings = await self._depth(worker, was_seen)
         try:
             if self.reader.is_lost:  # by what that reading did
                 self.reader = await self.queue.reader()
@@ -116,7 +116,7 @@ class QueueChecks:
         (answer,) = await self.reader.read([statement], self.timeout_s)
         return answer.rows
 
-    async def _depth(self, worker: WorkerPolicy, *, was_seen: bool) -> list[Finding]:
+    async def _depth(self, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
         """What was read, then what to know of it besides."""
         try:
             depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
@@ -127,7 +127,7 @@ class QueueChecks:
             for remark in depth.remarks
             if remark.about != "standby"  # which is said of the address
         ]
-        if depth.unnamed and not was_seen:
+        if depth.unnamed and not await was_seen():
             others = [finding for finding in besides if finding.about != "statuses"]
             return [error("queue", f"it is read as empty, and that is doubtful: {depth.unnamed}"), *others]
         age = f"; the oldest ready one has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""

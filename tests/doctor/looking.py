@@ -44,7 +44,7 @@ async def looks(url: str, *workers: WorkerPolicy) -> list[list[Finding]]:
     reader = await Reader.connect(url)
     checks = QueueChecks(reader, queue, TIMEOUT_S)
     try:
-        return [await checks.look(worker) for worker in workers]
+        return [await checks.look(worker, _never_seen) for worker in workers]
     finally:
         await reader.close()
         await queue.close()
@@ -81,3 +81,7 @@ class Patient:
 def soon_after(seconds: float) -> Any:
     """The age of what was made so old a moment ago."""
     return pytest.approx(seconds + PATIENT_S / 2, abs=PATIENT_S / 2 + 0.1)
+
+
+async def _never_seen() -> bool:
+    return False

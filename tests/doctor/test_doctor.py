@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.adapters import postgres_listener, postgres_reach
+from controller.adapters import postgres_listener, postgres_reach, redis_connection
 from controller.configuration import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
@@ -232,7 +232,11 @@ async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, m
     assert "look for what ends idle connections" in found.mend
 
 
-async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(scene: Scene, tmp_path: Path) -> None:
+async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A client that speaks the other way than the port may never get an answer.
+    monkeypatch.setattr(redis_connection, "TIMEOUT_S", 5.0)
     certificate = tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
     files = ["-out", str(certificate), "-keyout", str(certificate.with_name("key.pem"))]
