@@ -98,6 +98,7 @@ class PostgresQueue:
         self._named: set[str] = set()
         self._far = FarCounts()
         self._waiting: list[_Asked] = []
+        self._in_hand: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
         self._failed_last: set[str] = set()
         self._slow: set[str] = set()
@@ -124,6 +125,7 @@ class PostgresQueue:
             self._waiting.append(asked)
             if self._serving is None or self._serving.done():
                 self._serving = asyncio.create_task(self._serve())
+                self._serving.add_done_callback(self._served)
         answer = await asked.answer
         if isinstance(answer, Unavailable):
             raise answer
@@ -137,18 +139,21 @@ class PostgresQueue:
     async def _serve(self) -> None:
         """Answers what waits, batch after batch; what a failed batch leaves unanswered is asked one by one."""
         while self._waiting:
-            batch: list[_Asked] = []
-            try:
-                async with self._main.turn:
-                    await asyncio.sleep(0)  # what is asked for in this moment goes along
-                    batch, self._waiting = [one for one in self._waiting if not one.answer.done()], []
-                    left = await self._answer_all(batch)
-                await asyncio.gather(*map(self._answer_aside, left))
-            except BaseException as error:
-                for one in batch:  # a bug, or the end of the program: of all who wait for an answer
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-                raise
+            async with self._main.turn:
+                await asyncio.sleep(0)  # what is asked for in this moment goes along
+                self._in_hand, self._waiting = [one for one in self._waiting if not one.answer.done()], []
+                left = await self._answer_all(self._in_hand)
+            await asyncio.gather(*map(self._answer_aside, left))
+
+    def _served(self, serving: asyncio.Task[None]) -> None:
+        """A bug, or the end of the program, is that of all who still wait for an answer."""
+        for one in (*self._in_hand, *self._waiting):
+            if one.answer.done():
+                continue
+            if serving.cancelled():
+                one.answer.cancel()
+            elif (bug := serving.exception()) is not None:
+                one.answer.set_exception(bug)
 
     async def _answer_all(self, batch: Sequence[_Asked]) -> list[_Asked]:
         """In one round trip; returns those that something slow among them leaves without an answer."""
