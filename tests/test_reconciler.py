@@ -15,7 +15,7 @@ from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Place, 
 from controller.demo.fake_railway.processes import SimulatedProcess
 from controller.model import Because, Decision, RateUsage, Reason, ServiceState
 from tests.examples import examples
-from tests.patience import until_equal
+from tests.patience import until, until_equal
 from tests.scene import LEASE_S, POLICY, WORKER, Driven, LaterClock, Scene
 
 NEARLY_A_LEASE_S = LEASE_S - 40
@@ -196,6 +196,11 @@ async def test_replicas_that_were_accepted_and_do_not_run_are_reported_once_and_
         await scene.jobs(200)
         await driven.tick()
         await driven.tick_until(Outcome.HELD, Reason.TIER)
+
+        async def shows() -> bool:
+            return "(1 crashed)" in (await driven.tick()).message
+
+        await until(shows, "the crash of the one that was started")
         await scene.let_time_pass(61)
         for _ in range(3):
             await driven.tick()
