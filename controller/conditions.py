@@ -8,7 +8,8 @@
    reading looks as after a stop; only that nobody here asked for one tells the two apart.
 3. Workers missing: fewer run than are configured, and no further one came for the landing bound, or for twice as long
    as a start usually takes.
-4. A deployment hangs: queued, built, deployed or waiting for somebody for longer than HANGS_S in the same status.
+4. A deployment hangs: it has been in the same status for the landing bound, or for twice as long as a start usually
+   takes. While an older one serves, or no worker is wanted, a build may take HANGS_S.
 5. No progress: jobs are ready, workers have run for longer than a start takes, one of them is idle, and nothing was
    taken for no_progress_after. Whatever may be a sign of work ends it (see _is_progress): a late alarm is better than
    a false one.
@@ -36,6 +37,8 @@ from controller.watch import Contest, Rollout, Short, Stall, Watch
 
 HANGS_S = 900.0
 """Builds of 10 minutes are known; one that is not through in 15 waits for something that a person has to look at."""
+_MAY_BE_LONG = {"QUEUED", "WAITING", "BUILDING"}
+"""Before the image is there: others' builds, checks of the repository and the build itself."""
 CONTESTS = 3
 CONTEST_WINDOW_S = 3600.0
 """So many changes from outside, each of them after one of ours, within so long: somebody else sets the count too."""
@@ -175,8 +178,7 @@ def _rollout(before: Rollout | None, replicas: Replicas, now: float) -> Rollout 
 
 def _exits(look: Look, before: Watch, running_since: float | None) -> bool:
     replicas, history = look.replicas, look.history
-    is_wanted = look.queue is None or look.queue.depth > 0 or look.policy.min_replicas > 0
-    if not is_wanted or replicas.state is ServiceState.STARTING:
+    if not _is_wanted(look) or replicas.state is ServiceState.STARTING:
         return False
     intent = history.intent
     if intent is None:
@@ -188,6 +190,11 @@ def _exits(look: Look, before: Watch, running_since: float | None) -> bool:
     # Started again, and gone again before the landing bound, it is the same fault.
     stays = running_since is not None and look.now - running_since >= look.landing_bound
     return before.exited_since is not None and not stays
+
+
+def _is_wanted(look: Look) -> bool:
+    """Whether any worker is, as far as is known."""
+    return look.queue is None or look.queue.depth > 0 or look.policy.min_replicas > 0
 
 
 def _contests(look: Look) -> tuple[Contest, ...]:
@@ -249,12 +256,15 @@ def _of_workers(look: Look) -> Iterator[Condition]:
         yield Condition(Reason.WORKERS_EXITED, says, fix, lasted, lasted >= look.landing_bound)
     if watch.short is not None:
         lasted = look.now - watch.short.since
-        bound = max(look.landing_bound, 2 * (look.history.start_up_s or 0.0))
         counts = ((replicas.crashed, "crashed"), (replicas.exited, "exited"))
         ended = ", ".join(f"{count} {what}" for count, what in counts if count)
         says = f"{replicas.running} of {workers(replicas.configured)} run{f' ({ended})' if ended else ''}{_for(lasted)}"
         fix = "look at the deployment's log and the plan's limits on Railway"
-        yield Condition(Reason.WORKERS_MISSING, says, fix, lasted, lasted >= bound)
+        yield Condition(Reason.WORKERS_MISSING, says, fix, lasted, lasted >= _bound_of_a_start(look))
+
+
+def _bound_of_a_start(look: Look) -> float:
+    return max(look.landing_bound, 2 * (look.history.start_up_s or 0.0))
 
 
 def _hanging(look: Look) -> Condition | None:
@@ -264,8 +274,12 @@ def _hanging(look: Look) -> Condition | None:
     lasted = look.now - rollout.since
     waits = {"NEEDS_APPROVAL": "approve it", "WAITING": "see what it waits for"}
     fix = f"{waits.get(rollout.status, 'see its build log')} on Railway, or cancel it"
-    says = f"the newest deployment is {rollout.status}{_for(lasted)}"
-    return Condition(Reason.DEPLOYMENT_HANGS, says, fix, lasted, lasted >= HANGS_S)
+    jobs_wait = not look.replicas.running and _is_wanted(look)
+    says = f"{'no worker runs, and ' if jobs_wait else ''}the newest deployment is {rollout.status}{_for(lasted)}"
+    bound = _bound_of_a_start(look)
+    if rollout.status in _MAY_BE_LONG and not jobs_wait:
+        bound = max(bound, HANGS_S)
+    return Condition(Reason.DEPLOYMENT_HANGS, says, fix, lasted, lasted >= bound)
 
 
 def _no_progress(look: Look) -> Condition | None:

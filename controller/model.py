@@ -99,7 +99,7 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs.",
     Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and Railway does not restart those.",
     Reason.WORKERS_MISSING: "Fewer workers run than are configured, for longer than the landing bound.",
-    Reason.DEPLOYMENT_HANGS: "A build or a deployment has been in the same status for 15 minutes.",
+    Reason.DEPLOYMENT_HANGS: "The newest deployment has been in the same status for longer than a deployment may take.",
     Reason.NO_PROGRESS: "Jobs are ready, a worker is idle, and no job was taken for no_progress_after.",
     Reason.NOT_HONOURED: "Railway accepted a change and did not make it within the landing bound.",
     Reason.DRY_RUN: "Dry run: this is what would have been done.",

@@ -249,22 +249,44 @@ def test_workers_that_are_started_again_and_end_again_are_one_fault() -> None:
 # --- a deployment that hangs
 
 
-@pytest.mark.parametrize("status", ["QUEUED", "BUILDING", "DEPLOYING", "WAITING", "NEEDS_APPROVAL", "INITIALIZING"])
+LONG = ["QUEUED", "WAITING", "BUILDING"]
+BRIEF = ["DEPLOYING", "NEEDS_APPROVAL", "INITIALIZING"]
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["Railway says since when", "it does not say"])
-def test_a_deployment_hangs_after_a_quarter_of_an_hour_in_one_status(status: str, *, told: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "running", "waiting", "bound"),
+    [
+        *((status, 2, 9, HANGS_S) for status in LONG),
+        *((status, 0, 0, HANGS_S) for status in LONG),
+        *((status, 0, 9, BOUND) for status in LONG),
+        *((status, running, waiting, BOUND) for status in BRIEF for running in (0, 2) for waiting in (0, 9)),
+    ],
+)
+def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_waits_for_after_15_minutes(
+    status: str, running: int, waiting: int, bound: float, *, told: bool
+) -> None:
     service = Service()
-    coming = UnderWay("d2", status, START if told else None)
-    still = fleet(2, 2, under_way=coming)
-    (said,) = service.look(still)
-    assert (said.words, said.degrades) == (f"the newest deployment is {status}", False)
-    assert service.faults(still, after=HANGS_S - 1) == []
+    still = fleet(running, running, under_way=UnderWay("d2", status, START if told else None))
+    (said,) = service.look(still, jobs(waiting))
+    nobody = "no worker runs, and " if waiting and not running else ""
+    assert (said.words, said.degrades) == (f"{nobody}the newest deployment is {status}", False)
+    assert service.faults(still, jobs(waiting), after=bound - 1) == []
+    assert service.faults(still, jobs(waiting), after=2) == [Reason.DEPLOYMENT_HANGS]
+
+
+def test_a_service_that_starts_slowly_has_twice_its_usual_start_to_deploy() -> None:
+    service = Service(history=History(start_up_s=200.0))
+    still = fleet(2, 2, under_way=UnderWay("d2", "DEPLOYING"))
+    assert service.faults(still) == []
+    assert service.faults(still, after=399) == []
     assert service.faults(still, after=2) == [Reason.DEPLOYMENT_HANGS]
 
 
 def test_a_deployment_that_moves_on_does_not_hang() -> None:
     service = Service()
-    for status in ("QUEUED", "BUILDING", "DEPLOYING"):
-        assert service.faults(fleet(2, 2, under_way=UnderWay("d2", status)), after=HANGS_S - 1) == []
+    for status, for_s in (("QUEUED", HANGS_S), ("BUILDING", HANGS_S), ("DEPLOYING", BOUND)):
+        assert service.faults(fleet(2, 2, under_way=UnderWay("d2", status)), after=for_s - 1) == []
     assert service.look(fleet(2, 2, deployment="d2"), after=HANGS_S) == ()
 
 
