@@ -16,6 +16,7 @@ from controller.demo.fake_railway import FakeRailway, Mode, NoProcesses, Switche
 from controller.model import Reason, Replicas, ServiceState
 from controller.ports import NotSent, Refused
 from controller.server import status_body
+from tests.examples import some
 from tests.patience import until, until_equal
 from tests.processes import autoscaler
 from tests.scene import POLICY, Driven, Scene, intent_to
@@ -482,15 +483,20 @@ async def over(there: Scene) -> bool:
     return current is not None and current.status == "SUCCESS" and left == [current]
 
 
-@pytest.mark.parametrize("draining", [0, 30, 3600])
-@pytest.mark.parametrize("job_s", [20, 600])
+ROLLOUTS = (
+    *(deploys, deploys_then_scales, scales_up_then_deploys, scales_down_then_deploys, deploys_in_vain),
+    *(deploys_twice, scales_by_a_new_deployment),
+)
+
+
 @pytest.mark.parametrize(
-    "rollout",
+    ("rollout", "job_s", "draining"),
     [
-        *(deploys, deploys_then_scales, scales_up_then_deploys, scales_down_then_deploys, deploys_in_vain),
-        *(deploys_twice, scales_by_a_new_deployment),
+        pytest.param(rollout, job_s, draining, id=f"{rollout.__name__}, jobs of {job_s} s, {draining} s of draining")
+        for number, rollout in enumerate(ROLLOUTS)
+        for job_s in (20, 600)
+        for draining in some((0, 30, 3600), every=3, first=number)
     ],
-    ids=lambda one: one.__name__,
 )
 async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leave(
     scene: Scene, tmp_path: Path, rollout: Any, job_s: float, draining: int

@@ -61,6 +61,7 @@ class Patient:
     async def do(self, *statements: str) -> None:
         for statement in statements:
             await self.owner.execute(statement.encode())
+            await self.owner.execute("SELECT pg_stat_force_next_flush()")  # else the statistics come seconds later
 
     async def findings(self) -> dict[str, Finding]:
         """By what they are about; the worst where there are several."""

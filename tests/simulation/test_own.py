@@ -129,7 +129,7 @@ def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
 
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(4, 80))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
