@@ -104,6 +104,7 @@ async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
 
 
 async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
+    scene.environment["UNHURRIED_BUT"] = "controller.adapters.postgres_reach._QUIET_S=0.05"
     ran = await autoscaler("doctor", environment=scene.environment)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("everywhere\n  ok       PostgreSQL")
