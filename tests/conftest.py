@@ -7,6 +7,7 @@ AUTOSCALER_TEST_REDIS=PATH runs them on another redis-server, or a valkey-server
 """
 
 import asyncio
+import gc
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -37,6 +38,13 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {"real": asyncio.new_event_loop}
 
 
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: looking for garbage in it again and again costs each process seconds."""
+    gc.freeze()
+    gc.enable()
+
+
+gc.disable()
 unhurried()
 settings.register_profile(
     "no hurry",

@@ -494,11 +494,11 @@ VIEW = "ALTER TABLE generation_job RENAME TO jobs; CREATE VIEW generation_job AS
 def test_only_what_can_be_measured_needs_no_service_time(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    table_of_jobs(database_url, finished=600)
+    table_of_jobs(database_url, finished=200)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(change)
     monkeypatch.setenv("DATABASE_URL", database_url)
-    asked = ("--from-database", "--since", "12h", "--form", "target_wait", "--weeks", "1")
+    asked = ("--from-database", "--since", "4h", "--form", "target_wait", "--weeks", "1")
     ran = run("tune", POLICY, "--wait", "60s", *asked)
     worker = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})[0].workers["generation-worker"]
     measured = asyncio.run(known_of(database_url, {"one": worker.queue}))["one"].service
