@@ -138,7 +138,8 @@ def contended_words(contests: tuple[Contest, ...], before: int, after: int, now:
         f"the count was changed from outside {len(contests)} times in {in_words(now - contests[0].at)}, each time "
         f"after a change of ours (the last: {before} → {after}). Does another controller, an autoscaler or a script "
         "set the replicas of this service? Stop it, or take the service out of this policy; two groups of controllers "
-        "need different services. Also look for replicas in railway.json, and for workers that exit with code 0"
+        "need different services. Also look for replicas in .railway/railway.py (or .ts), and for workers that exit "
+        "with code 0"
     )
 
 

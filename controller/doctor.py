@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -175,7 +176,7 @@ async def _redis_mend(url: str) -> str:
 
 async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
     policy = configuration.policy
-    checks = RailwayChecks(controller.railway, configuration.settings)
+    checks = RailwayChecks(controller.railway, configuration.settings, folder=Path.cwd())
     report.everywhere += await checks.look([worker.service for worker in policy.workers.values()], policy.interval)
     for name, worker in policy.workers.items():
         report.workers[name] += await checks.service(worker, report.jobs.get(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ from controller.demo.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERV
 from controller.model import Reason
 from controller.policy import PRESETS, Policy, WorkerPolicy
 from controller.server import METRICS
+from controller.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -175,10 +176,33 @@ def test_compose_points_two_controllers_at_the_fake() -> None:
 
 
 def test_the_controller_s_own_service_has_two_replicas_a_healthcheck_and_time_to_leave() -> None:
-    deploy = json.loads((ROOT / "deploy" / "railway.json").read_text())["deploy"]
-    assert (deploy["numReplicas"], deploy["healthcheckPath"]) == (2, "/health")
-    assert int(deploy["overlapSeconds"]) >= 15
-    assert int(deploy["drainingSeconds"]) > 20
+    graph = railway_sdk_s_graph()
+    memory, controller = graph["resources"]
+    deploy = controller["deploy"]
+    assert (deploy["numReplicas"], deploy["healthcheckPath"], deploy["restartPolicyType"]) == (2, "/health", "ALWAYS")
+    assert deploy["overlapSeconds"] >= 15  # numbers: Railway refuses strings
+    assert deploy["drainingSeconds"] > 20
+    assert (memory["engine"], controller["build"]["dockerfilePath"]) == ("redis", "deploy/Dockerfile")
+    assert (ROOT / controller["build"]["dockerfilePath"]).is_file()
+    variables = controller["variables"]
+    assert variables["DATABASE_URL"] == {"type": "literal", "value": "${{Postgres.DATABASE_URL}}"}
+    assert variables["REDIS_URL"] == {"type": "reference", "resource": memory["address"], "output": "REDIS_URL"}
+    assert variables["RAILWAY_TOKEN"] == {"type": "preserve"}
+    given = dict.fromkeys(("RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID"), "set-by-railway")
+    needed = {name: "postgresql://h/d" if name == "DATABASE_URL" else "redis://h" for name in variables}
+    load_settings(needed | given)
+
+
+def railway_sdk_s_graph() -> Any:
+    """What the Railway CLI makes of deploy/railway/railway.py: it calls main() of it, with the package railway-sdk."""
+    file = ROOT / "deploy" / "railway" / "railway.py"
+    spec = importlib.util.spec_from_file_location("railway_s_file", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PARTIAL == "autoscaler", "else it would own the whole environment, and delete what it does not name"
+    return module.main().to_graph()
 
 
 def test_the_mutations_that_set_the_service_up_validate() -> None:

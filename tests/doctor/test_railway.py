@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ async def look(
     interval: float = 10.0,
     service: str | None = None,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
     settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
@@ -43,7 +45,7 @@ async def look(
     worker = WorkerPolicy.model_validate(
         {"service": ident, "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
     )
-    checks = RailwayChecks(platform, settings)
+    checks = RailwayChecks(platform, settings, folder=folder)
     try:
         found = [*await checks.look([ident], interval), *await checks.service(worker, job_s)]
     finally:

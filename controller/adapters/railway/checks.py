@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.railway.as_code import declared_in, nearest
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.conditions import Look, conditions, watched
-from controller.findings import Finding, error, ok, warning
+from controller.findings import Finding, Level, error, ok, warning
 from controller.model import History, Reason, Replicas
 from controller.policy import WorkerPolicy, duration_text
 from controller.ports import Clock, Requests, Unavailable
@@ -36,6 +38,8 @@ class RailwayChecks:
     clock: Clock = field(default_factory=SystemClock)
     plans: tuple[str, ...] = ()
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where to look for a .railway/railway.py of the user's; None for nowhere."""
     regions: Mapping[str, str] | None = None
     """The regions that there are: "", or which one takes the place of one that is being given up."""
 
@@ -140,7 +144,27 @@ class RailwayChecks:
             instance = (await self.platform.client.query("ServiceConfig", variables)).get("serviceInstance")
         except Unavailable as unavailable:
             return warning("config-as-code", f"could not be looked at: {unavailable}")
-        return config_as_code(instance if isinstance(instance, dict) else {})
+        instance = instance if isinstance(instance, dict) else {}
+        found = config_as_code(instance)
+        return found if found.level is not Level.OK else self._infrastructure_as_code(str(instance.get("serviceName")))
+
+    def _infrastructure_as_code(self, name: str) -> Finding:
+        about, file = "config-as-code", None if self.folder is None else nearest(self.folder)
+        if file is None:
+            return ok(about, "no file sets the replicas")
+        shown = f".railway/{file.name}"
+        try:
+            declared = declared_in(file, name)
+        except OSError as failure:
+            return warning(about, f"{shown} cannot be read: {failure.strerror}")
+        if declared is None:
+            return ok(about, f"{shown} sets no replicas of {name}")
+        place, apply = f"{shown}:{declared.line}", "`railway config apply` sets the count back to that"
+        if not declared.certain:
+            mend = f"see that it sets none of {name}; else {apply}"
+            return warning(about, f"{shown} names {name}, and sets {declared.key} in line {declared.line}", mend)
+        mend = f"take it out: {apply}, and `railway config plan` shows each other count as drift"
+        return warning(about, f"{place} sets {declared.key} of {name}", mend)
 
 
 def _replacement(region: Mapping[str, Any]) -> str:
