@@ -94,7 +94,7 @@ class Leadership:
             await self.turn()
             if self.lease is not None or self._empty_since is None or self.trouble is not None:
                 return self.lease
-            await asyncio.sleep(self._timing.poll / 2)
+            await asyncio.sleep(min(self._timing.poll / 2, self._pause()))
 
     def stop(self) -> None:
         self._stopping.set()
@@ -144,9 +144,15 @@ class Leadership:
     def _is_willing_to_begin(self, now: float) -> bool:
         if not self._waits_for_survivors or now < self._valid_until:
             return True  # nobody else can have got a lease while we were sure of ours
+        return self._empty_since is not None and self._left_to_survivors(now) <= 0
+
+    def _left_to_survivors(self, now: float) -> float:
+        """For how much longer an empty Redis is left to those who may remember what it held; 0 where it is not empty."""
+        if self._empty_since is None or not self._waits_for_survivors:
+            return 0.0
         # Whoever has seen a leader knows that there are others, and not which of them led last before all was lost.
         patience = self._timing.survivors_wait if self._seen_epoch == 0 else self._timing.window
-        return self._empty_since is not None and now - self._empty_since >= patience
+        return self._empty_since + patience - now
 
     async def _renew(self, before: float) -> None:
         assert self._held is not None
@@ -211,8 +217,9 @@ class Leadership:
             return self._timing.retry
         if self._held is not None:
             return self._timing.renew
-        # Right after the end of the present lease, where that comes before the next look.
-        return min(self._timing.poll, max(0.02, self._wait + 0.02)) if self._wait else self._timing.poll
+        # Right after the end of the present lease, or of the wait for survivors, where that comes before the next look.
+        left = [self._wait, self._left_to_survivors(self._clock.monotonic())]
+        return min([self._timing.poll, *(wait + 0.02 for wait in left if wait > 0)])
 
     def _new_holder(self) -> str:
         # New for every attempt at leading: whoever finds its own name in Redis knows that this very attempt got it.

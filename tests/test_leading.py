@@ -286,6 +286,24 @@ async def test_a_newcomer_leaves_an_empty_redis_to_those_who_may_remember_and_th
     assert leads(newcomer)
 
 
+@pytest.mark.parametrize("has_seen_a_leader", [False, True])
+async def test_the_wait_for_survivors_ends_when_it_is_over_and_not_a_look_later(
+    redis: Redis, *, has_seen_a_leader: bool
+) -> None:
+    newcomer, timing = replica(redis, waits_for_survivors=True), Timing.around(TTL)
+    newcomer.leadership._seen_epoch = int(has_seen_a_leader)
+    patience = timing.window if has_seen_a_leader else timing.survivors_wait
+    await newcomer.leadership.turn()
+    began = newcomer.clock.now
+    looks = 0
+    while not leads(newcomer):
+        newcomer.clock.now += newcomer.leadership._pause()
+        await newcomer.leadership.turn()
+        looks += 1
+    assert patience <= newcomer.clock.now - began < patience + 0.1
+    assert looks <= patience / timing.poll + 1
+
+
 async def test_a_newcomer_takes_over_at_once_where_redis_knows_that_nobody_leads(redis: Redis) -> None:
     first = replica(redis)
     await first.leadership.turn()
