@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long simulate-faults faults faults-mutants soak bench worth check format schema clean
+.PHONY: help demo test test-long test-lowest constraints simulate-faults faults faults-mutants soak bench worth check format schema clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,15 @@ test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(
 
 test-long:  ## the same with ten times the random days, seeds and examples
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
+
+test-lowest: $(VENV)/lowest/.installed  ## what needs no server, with the lowest versions of the dependencies that pyproject.toml allows
+	@$(VENV)/lowest/bin/python -m pytest --without-servers tests/adapters tests/doctor tests/test_*.py $(ARGS)
+
+constraints:  ## pin what the image installs to what is newest now (deploy/constraints.txt)
+	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest
+	@$(VENV)/newest/bin/python -m pip --disable-pip-version-check install -q '.[fake]'
+	@{ sed '/^[^#]/,$$d' deploy/constraints.txt; $(VENV)/newest/bin/python -m pip --disable-pip-version-check freeze \
+	  --exclude worker-autoscaler; } > $(VENV)/constraints.txt && mv $(VENV)/constraints.txt deploy/constraints.txt
 
 simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
 	@$(BIN)/python -m tests.virtual $(if $(SEEDS),--seeds $(SEEDS) --first-seed $(or $(SEED),0),$(if $(SEED),--trace $(SEED),--seeds 20000)) $(ARGS)
@@ -52,7 +61,8 @@ format: $(VENV)/.dev  ## rewrite the sources in the house format
 	@$(BIN)/ruff format .
 
 schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
-	@$(BIN)/autoscaler check --schema > controller/policy.schema.json
+	@$(BIN)/python -c "import json; from controller.policy import json_schema; print(json.dumps(json_schema(), indent=2))" \
+	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy.schema.json
 
 clean:  ## remove the virtual environment and what the tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
@@ -73,6 +83,13 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "installing what the tests need (half a minute the first time)"
 	@$(PIP) -e '.[dev]'
 	@$(redis_server)
+	@touch $@
+
+$(VENV)/lowest/.installed: pyproject.toml tests/lowest.py | $(BIN)/python
+	@echo "installing the lowest versions that pyproject.toml allows (half a minute the first time)"
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(BIN)/python -m tests.lowest > $(@D)/lowest.txt
+	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,simulate,test]'
 	@touch $@
 
 $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev

@@ -147,7 +147,7 @@ class Leadership:
         return self._empty_since is not None and self._left_to_survivors(now) <= 0
 
     def _left_to_survivors(self, now: float) -> float:
-        """For how much longer an empty Redis is left to those who may remember what it held; 0 where it is not empty."""
+        """For how many seconds more an empty Redis is left to those who may remember what it held."""
         if self._empty_since is None or not self._waits_for_survivors:
             return 0.0
         # Whoever has seen a leader knows that there are others, and not which of them led last before all was lost.

@@ -31,6 +31,19 @@ __all__ = ["pytest_runtest_makereport"]
 """What pytest calls besides the fixtures."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--without-servers", action="store_true", help="leave out what needs a PostgreSQL or a Redis")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--without-servers"):
+        items[:] = [item for item in items if not {"servers", "_second_pair"} & set(_fixtures(item))]
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
+
+
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The event loop of a test, by its mark."""
     if item.get_closest_marker("virtual_time") is not None:

