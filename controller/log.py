@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 from controller import levels
 from controller.cycle import as_text, iso
+from controller.masking import Masker
 from controller.ports import Clock
-
-MASK = "•••"
 
 
 class Log:
-    """Every event of the controller goes through here. `secrets` are masked wherever they turn up.
+    """Every event of the controller goes through here, and through `mask`.
 
     Cycles go to `stream`, and so do all other events unless `events` names another place for them.
     """
@@ -27,15 +26,14 @@ class Log:
         *,
         form: Literal["json", "text"],
         clock: Clock,
-        secrets: Iterable[str] = (),
+        mask: Masker | None = None,
         events: TextIO | None = None,
     ) -> None:
         self._stream = stream
         self._events = events or stream
         self._form = form
         self._clock = clock
-        # The longest first: an address is masked whole before the password inside it is.
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self._mask = mask or Masker()
 
     def event(self, event: str, /, **fields: Any) -> None:
         """One event besides the cycles, such as started, lease_acquired or external_change."""
@@ -48,16 +46,9 @@ class Log:
         self._write(line, self._stream)
 
     def _write(self, line: Mapping[str, Any], stream: TextIO) -> None:
-        shown = {key: self._masked(value) for key, value in line.items()}
+        shown = self._mask.value(line)
         text = json.dumps(shown, ensure_ascii=False) if self._form == "json" else as_text(shown)
         print(text, file=stream, flush=True)
-
-    def _masked(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        for secret in self._secrets:
-            value = value.replace(secret, MASK)
-        return value
 
 
 @contextmanager

@@ -347,8 +347,28 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     """Every value in force: its path, the value as text, and where it comes from."""
     for path, value in _values(policy, ()):
         origin = document.origin(path)
-        row = path, document.masked(_as_text(value)), str(origin) if origin else "built in"
+        shown = origin.shown if origin is not None and origin.holds_a_secret else document.masked(_as_text(value))
+        row = path, shown, str(origin) if origin else "built in"
         yield from _in_force(policy, row)
+
+
+def as_shown(policy: Policy, document: Document) -> dict[str, Any]:
+    """The whole policy for /status, with `${NAME}` in the place of what a secret variable brought."""
+    values = policy.model_dump(mode="json", exclude_none=True, by_alias=True)
+    shown: dict[str, Any] = _with_references(values, (), document)
+    return shown
+
+
+def _with_references(value: Any, path: Path, document: Document) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_references(child, (*path, key), document) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_with_references(child, (*path, index), document) for index, child in enumerate(value)]
+    # A column may be written as its name alone, without the key `name`.
+    origin = document.origin(path) or (document.origin(path[:-1]) if path[-1:] == ("name",) else None)
+    if origin is not None and origin.holds_a_secret:
+        return origin.shown
+    return document.masked(value) if isinstance(value, str) else value
 
 
 def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:

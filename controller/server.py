@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 from controller.board import Board
 from controller.cycle import iso
 from controller.leading import Leadership
+from controller.masking import Masker
 from controller.model import Leader
 from controller.page import page
 from controller.policy import Policy
@@ -34,6 +35,9 @@ class Shown:
     dry_run: bool = False
     requests: Callable[[], Requests | None] = lambda: None
     """How many requests to Railway this replica has used."""
+    mask: Masker = field(default_factory=Masker)
+    policy_shown: Mapping[str, Any] | None = None
+    """The policy without its secrets; None: it has none."""
 
 
 def application(shown: Shown) -> web.Application:
@@ -169,7 +173,8 @@ def metrics_body(shown: Shown) -> dict[str, Any]:
 
 def status_body(shown: Shown) -> dict[str, Any]:
     board, leadership, lease = shown.board, shown.leadership, shown.leadership.lease
-    return {
+    policy = shown.policy_shown
+    about = {
         "status": health_status(shown),
         "role": role(shown),
         "epoch": lease.epoch if lease else None,
@@ -179,6 +184,10 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "trouble_since": iso(leadership.trouble_since) if leadership.trouble_since else None,
         "leader": _leader(leadership.leader),
         "failing": _failing_list(shown),
+    }
+    return {
+        **shown.mask.value(about),
+        # What the board keeps went through the mask when it came there.
         "workers": {
             name: {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
             if name in board.status
@@ -186,7 +195,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
-        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True),
+        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
     }
 
 
