@@ -18,7 +18,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -105,21 +105,22 @@ class Masker:
             shown.setdefault(form, mask)
         # The longest first: an address is masked whole before the password inside it is.
         forms = sorted(shown, key=len, reverse=True)
-        self._everywhere = [(form, _least(form), shown[form]) for form in forms if _is_distinctive(form)]
+        distinctive = [form for form in forms if _is_distinctive(form)]
+        self._everywhere = _by_beginning(distinctive)
         self._words = [
             (form, re.compile(rf"(?<![^\W_]){re.escape(form)}(?![^\W_])"), shown[form])
             for form in forms
             if _is_a_short_one(form)
         ]
-        self._shown = {form: mask for form, _, mask in (*self._everywhere, *self._words)}
+        self._shown = {form: shown[form] for form in (*distinctive, *(form for form, _, _ in self._words))}
         self._all = "\0".join(self._shown)
-        self._in_json = [one for one in self._everywhere if _is_in_json(one[0])]
+        self._in_json = _by_beginning(filter(_is_in_json, distinctive))
 
     def text(self, text: str) -> str:
         """The text without any secret."""
-        for form, least, mask in self._everywhere:
-            if form[:least] in text:
-                text = _without(text, form, least, mask)
+        for beginning, every in self._everywhere.items():
+            if beginning in text:
+                text = _without(text, beginning, every, self._shown)
         for form, word, mask in self._words:
             if form in text:
                 text = word.sub(mask, text)
@@ -142,9 +143,9 @@ class Masker:
 
         ids: what must be found again, even where a variable holds it that by its name is a secret.
         """
-        for form, least, mask in self._in_json:
-            if form not in ids:
-                text = _without(text, form, least, mask)
+        for beginning, every in self._in_json.items():
+            if beginning in text and not any(form in ids for form in every):
+                text = _without(text, beginning, every, self._shown)
         return text
 
     def _without_beginnings(self, text: str) -> str:
@@ -183,7 +184,7 @@ def _forms_of(secrets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def _escaped(secret: str) -> Iterator[str]:
     """In all the ways in which it may stand in a text."""
-    yield secret
+    yield from (secret, secret.lower(), secret.upper())
     if secret.isalnum() and secret.isascii():
         return
     encodable = secret.encode("utf-8", "replace").decode()
@@ -213,18 +214,33 @@ def _least(secret: str) -> int:
     return len(secret) if whole else _CERTAIN
 
 
-def _without(text: str, secret: str, least: int, mask: str) -> str:
-    """Without the secret, and without what begins as it does for so many characters."""
-    beginning, parts, done = secret[:least], [], 0
+def _by_beginning(forms: Iterable[str]) -> dict[str, list[str]]:
+    """By what gives them away, the longest form first: forms of one secret may differ only towards their ends."""
+    found: dict[str, list[str]] = {}
+    for form in forms:
+        found.setdefault(form[: _least(form)], []).append(form)
+    return found
+
+
+def _without(text: str, beginning: str, forms: Sequence[str], shown: Mapping[str, str]) -> str:
+    """Without the secrets that begin so, as far as each goes on in the text."""
+    parts, done = [], 0
     at = text.find(beginning)
     while at >= 0:
-        end, length = at + least, least
-        while length < len(secret) and end < len(text) and text[end] == secret[length]:
-            end, length = end + 1, length + 1
-        parts += [text[done:at], mask]
-        done = end
+        lengths = {form: _in_common(text, at, form) for form in forms}
+        form = max(lengths, key=lengths.__getitem__)
+        parts += [text[done:at], shown[form]]
+        done = at + lengths[form]
         at = text.find(beginning, done)
     return "".join([*parts, text[done:]]) if parts else text
+
+
+def _in_common(text: str, at: int, form: str) -> int:
+    """How many characters of the form stand in the text from there on."""
+    length = 0
+    while length < len(form) and at + length < len(text) and text[at + length] == form[length]:
+        length += 1
+    return length
 
 
 def _ends_in_beginning(text: str, end: int, secret: str, least: int) -> int:

@@ -347,8 +347,8 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     """Every value in force: its path, the value as text, and where it comes from."""
     for path, value in _values(policy, ()):
         origin = document.origin(path)
-        shown = origin.shown if origin is not None and origin.holds_a_secret else document.masked(_as_text(value))
-        row = path, shown, str(origin) if origin else "built in"
+        shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)
+        row = path, document.masked(shown), str(origin) if origin else "built in"
         yield from _in_force(policy, row)
 
 
@@ -367,7 +367,7 @@ def _with_references(value: Any, path: Path, document: Document) -> Any:
     # A column may be written as its name alone, without the key `name`.
     origin = document.origin(path) or (document.origin(path[:-1]) if path[-1:] == ("name",) else None)
     if origin is not None and origin.holds_a_secret:
-        return origin.shown
+        return document.masked(origin.shown)
     return document.masked(value) if isinstance(value, str) else value
 
 

@@ -269,10 +269,10 @@ class _Reader:
         return self._number(name, 1000, 50, 3_600_000, "milliseconds, 50 to 3600000") / 1000
 
     def log_format(self) -> Literal["json", "text"] | None:
-        value = self._get("LOG_FORMAT").lower()
-        if value == "json":
+        value = self._get("LOG_FORMAT")
+        if value.lower() == "json":
             return "json"
-        if value == "text":
+        if value.lower() == "text":
             return "text"
         if value:
             self._refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
