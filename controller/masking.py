@@ -49,11 +49,11 @@ _CONNINFO = re.compile(r"(?:^|\s)\w*(?:password|secret)\s*=\s*('(?:\\.|[^'\\])*'
 _IN_AN_ADDRESS = re.compile(r"(://[^\s/:@?#\"'<>]*:)(?!password@)[^\s/?#\"'<>]+@")
 _IN_A_CUT_ADDRESS = re.compile(rf"(://[^\s/:@?#\"'<>]*:)(?!\d*{CUT})[^\s/@?#\"'<>]+{CUT}")
 _ASSIGNED = re.compile(
-    r"""((?<![a-z0-9])(?:ssl|pg)?(?:password|passwd|pwd)\s*=\s*|(?<![a-z0-9])(?:\w+_)?(?:secret|token|api_?key)=)
+    r"""((?<![a-z0-9])(?:ssl|pg)?(?:password|passwd|pwd)\s*=\s*|(?<![a-z0-9])(?:secret|token|api_?key)=)
     (?!\$\{)('(?:\\.|''|[^'\\])+'|"(?:\\.|[^"\\])+"|[^\s&;,'")\]}]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_IN_JSON = re.compile(r'("\w*(?:password|passwd|secret|token)"\s*:\s*)"(?:\\.|[^"\\])+"', re.IGNORECASE)
+_IN_JSON = re.compile(r'((?:password|passwd|secret|token)"\s*:\s*)"(?:\\.|[^"\\])+"', re.IGNORECASE)
 _IN_SQL = re.compile(r"(\b(?:password|identified\s+by)\s+)'(?:''|[^'])+'", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?=\S*\d)[\w.~+/=-]{8,}")
 _NAMES = ("passw", "pwd", "secret", "token", "key=", "bearer", "basic", "identified")

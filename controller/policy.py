@@ -54,6 +54,7 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
+_QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 _TIMES = tuple(name for name in Columns.model_fields if name not in {"status", "priority"})
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
@@ -92,6 +93,13 @@ class WorkerPolicy(Part):
     jobs_per_worker: Positive | None = None
     no_progress_after: Duration = 600.0
     rate_limit: RateLimit | None = None
+
+    @field_validator("service")
+    @classmethod
+    def _without_quotes(cls, service: str) -> str:
+        if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
+            raise PydanticCustomError("quotes", "has quotation marks around it, which are a part of it; take them out")
+        return service
 
     @field_validator("min_replicas")
     @classmethod

@@ -187,11 +187,11 @@ async def dump(redis: Redis) -> str:
     async for key in redis.scan_iter():
         kind = await redis.type(key)
         if kind == "hash":
-            found.append(f"{key} {await redis.hgetall(key)}")
+            found.append(f"{key!r} {await redis.hgetall(key)!r}")
         elif kind == "zset":
-            found.append(f"{key} {await redis.zrange(key, 0, -1)}")
+            found.append(f"{key!r} {await redis.zrange(key, 0, -1)}")
         else:
-            found.append(f"{key} {await redis.get(key)}")
+            found.append(f"{key!r} {await redis.get(key)!r}")
     return "\n".join(found)
 
 

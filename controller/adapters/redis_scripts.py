@@ -119,6 +119,8 @@ local current = redis.call('GET', KEYS[1])
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 local known = redis.call('HMGET', KEYS[3], 'holder', 'until', 'ttl', 'released', 'epoch', 'run')
 local theirs = tonumber(known[3] or '') or ttl
+-- no lease lasts that short or long: something else wrote it, and nobody's lease is to end by it
+if not (theirs >= math.min(ttl, 1000) and theirs <= math.max(ttl, 600000)) then theirs = ttl end
 if current then
   local held, holder = string.match(current, '^(%d+):(.*)$')
   if holder == ARGV[1] then
