@@ -147,7 +147,7 @@ def failing(shown: Shown) -> dict[str, float]:
 def _failing_list(shown: Shown) -> list[dict[str, str]]:
     """A dependency once, whichever workers miss it; a fault of one worker's service with that worker."""
     return [
-        {"name": name, **({"worker": worker} if worker else {}), "since": iso(since)}
+        {"name": name, **({"worker": shown.mask.text(worker)} if worker else {}), "since": iso(since)}
         for name, since in failing(shown).items()
         for worker, since in _whose(shown, name, since)
     ]
@@ -189,7 +189,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
         **shown.mask.value(about),
         # What the board keeps went through the mask when it came there.
         "workers": {
-            name: {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
+            shown.mask.text(name): {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
             if name in board.status
             else None
             for name in shown.policy.workers
@@ -340,23 +340,23 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     troubles = failing(shown)
     samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
     samples["autoscaler_failing"] += [
-        (f'{{source="{name}",worker="{worker}"}}', 1.0)
+        (f'{{source="{name}",worker="{shown.mask.text(worker)}"}}', 1.0)
         for worker in shown.policy.workers
         for name in CONDITIONS
         if name in board.failing.get(worker, {})
     ]
-    for worker, status in board.status.items():
-        figures = dict(status.figures())
+    for name_of, status in board.status.items():
+        figures, worker = dict(status.figures()), shown.mask.text(name_of)
         for name, key in _FROM_STATUS.items():
             if key in figures:
                 samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figures[key])))
-        age = board.age(worker)
+        age = board.age(name_of)
         if age is not None:
             samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))
     for (worker, outcome), count in sorted(board.outcomes.items()):
-        label = f'{{worker="{worker}",outcome="{outcome}"}}'
+        label = f'{{worker="{shown.mask.text(worker)}",outcome="{outcome}"}}'
         samples.setdefault("autoscaler_cycles_total", []).append((label, float(count)))
     for (worker, direction), count in sorted(board.scales.items()):
-        label = f'{{worker="{worker}",direction="{direction}"}}'
+        label = f'{{worker="{shown.mask.text(worker)}",direction="{direction}"}}'
         samples.setdefault("autoscaler_scales_total", []).append((label, float(count)))
     return samples
