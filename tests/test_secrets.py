@@ -80,7 +80,7 @@ class Parrot:
     def _refusal(self, token: str) -> web.Response:
         errors = [
             {"message": f"Not Authorized: {token}"},
-            {"message": f"{'x' * 190} {token}", "traceId": token},
+            {"message": f"{'x' * 187} {token}", "traceId": token},
             {"message": f"{'x' * 199}{token}"},
             {"message": f"no such user: {json.dumps({'token': token, 'url': f'https://u:{token}@h'})}"},
         ]
