@@ -263,34 +263,29 @@ JSONS = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-PARTS = st.dictionaries(
-    st.sampled_from(["since", "running", "configured", "deployment", "status", "pending", "processing", "ready_at"])
-    | st.sampled_from(["readings", "at", "after"]),
-    JSONS,
-)
-WATCHES = st.dictionaries(
-    st.sampled_from(
-        [
-            "deployment",
-            "running_since",
-            "crashing_since",
-            "exited_since",
-            "short",
-            "rollout",
-            "stall",
-            "contests",
-            "said",
-        ]
-    ),
-    JSONS | PARTS | st.lists(PARTS, max_size=2),
+NUMBERS = st.integers() | st.floats() | JSONS
+
+
+def part(*names: str) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries(dict.fromkeys(names, NUMBERS)) | JSONS
+
+
+WATCHES = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("deployment", "running_since", "crashing_since", "exited_since"), NUMBERS),
+        "short": part("since", "running", "configured"),
+        "rollout": part("deployment", "status", "since"),
+        "stall": part("since", "pending", "processing", "ready_at", "readings"),
+        "contests": st.lists(part("at", "after"), max_size=2) | JSONS,
+        "said": JSONS,
+    },
 )
 
 
 @given(WATCHES | JSONS)
 def test_whatever_stands_in_place_of_a_watch_it_becomes_one_whose_parts_can_be_reckoned_with(value: Any) -> None:
     watch = Watch.from_text(json.dumps(value)).by(1e9)
-    again = Watch.from_text(watch.as_text())
-    assert again == watch
     parts = asdict(watch)
     for part in filter(None, (parts["short"], parts["rollout"], parts["stall"], *parts["contests"])):
         for name, number in part.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import re
@@ -19,7 +20,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
+from controller.app import Way, opened
+from controller.configuration import configure
 from controller.demo.fake_railway import FakeRailway
+from controller.ports import Unavailable
 from tests.patience import until
 from tests.processes import CLEAN, QUICK, autoscaler, led_before, running
 from tests.scene import POLICY, Scene
@@ -129,7 +133,7 @@ async def planted(scene: Scene, tmp_path: Path) -> AsyncIterator[Planted]:
     await scene.queue.execute(
         f"""
         CREATE FUNCTION told(text) RETURNS TABLE (pending bigint, processing bigint) LANGUAGE plpgsql AS
-        $function$ BEGIN RAISE EXCEPTION '{"x" * 192} {said} %', $1; END $function$
+        $function$ BEGIN RAISE EXCEPTION '{"x" * 186} {said} %', $1; END $function$
     """.encode()
     )
     await scene.queue.execute(
@@ -236,6 +240,19 @@ async def test_no_secret_leaves_by_a_running_controller_or_its_standby(planted: 
     policy = json.loads(doors["leader status */*"])["policy"]["workers"]
     assert "${MY_DB_PASSWORD}" in policy["talkative"]["queue"]["sql"]
     assert policy["tenants"]["queue"]["where"] == "status <> '${TENANT_KEY}' AND id::text = 'acme'"
+
+
+async def test_a_refusal_that_repeats_the_token_is_cut_after_the_token_is_masked(planted: Planted) -> None:
+    planted.parrot.refuses = True
+    configuration = configure(planted.policy, planted.environment)
+    said: list[str] = []
+    async with opened(configuration, Way(), stream=io.StringIO(), events=io.StringIO(), form="json") as controller:
+        while len(planted.parrot.heard) < 12:
+            with pytest.raises(Unavailable) as refusal:
+                await controller.railway.observe(["other"])
+            said.append(str(refusal.value))
+    assert any("x" * 180 in text for text in said)
+    assert leaks(" ".join(said)) == []
 
 
 @pytest.mark.parametrize(
