@@ -178,3 +178,12 @@ def test_a_long_text_is_masked_in_no_time() -> None:
     KNOWN.text("a_" * 100_000 + "token")
     KNOWN.text('"' + "a" * 100_000 + "secret")
     assert time.monotonic() - began < 30
+
+
+def test_among_a_thousand_secrets_each_is_masked() -> None:
+    long = {f"{number * 7919:08d}-secret/x": f"${{LONG_{number}}}" for number in range(1000)}
+    short = {f"a{number}-": f"${{SHORT_{number}}}" for number in range(100, 400)}
+    mask = Masker(named={**long, **short})
+    for secret, shown in (long | short).items():
+        assert mask.text(f"x {secret} {secret}") == f"x {shown} {shown}"
+    assert mask.text("nothing of theirs, a99- or 00000000 jobs") == "nothing of theirs, a99- or 00000000 jobs"
