@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.commands import answered, needs_extra
+from controller.masking import Masker, secrets_of_a_crash
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
 
@@ -50,9 +52,9 @@ def simulate(parsed: argparse.Namespace) -> int:
     bound = _bound(comparison, contenders) if parsed.bound else None
     _draw(parsed, comparison, bound)
     if parsed.json:
-        print(json.dumps(as_object(comparison, bound), ensure_ascii=False, indent=2))
+        print(json.dumps(_mask().value(as_object(comparison, bound)), ensure_ascii=False, indent=2))
     else:
-        print("\n".join(as_lines(comparison, bound)))
+        print("\n".join(map(_mask().text, as_lines(comparison, bound))))
     return 0
 
 
@@ -74,9 +76,9 @@ def plan(parsed: argparse.Namespace) -> int:
         comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
-        print(json.dumps(as_object(edit), ensure_ascii=False, indent=2))
+        print(json.dumps(_mask().value(as_object(edit)), ensure_ascii=False, indent=2))
     else:
-        print("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))
+        print("\n".join(map(_mask().text, as_markdown(edit) if parsed.markdown else as_lines(edit))))
     return 0
 
 
@@ -105,9 +107,9 @@ def tune(parsed: argparse.Namespace) -> int:
             job_time=_job_time(parsed, worker),
             requests=requests,
         )
-    print(as_yaml(found, parsed.file, parsed.worker), end="")
+    print(_mask().text(as_yaml(found, parsed.file, parsed.worker)), end="")
     if found.warning is not None:
-        print(f"autoscaler: warning: {found.warning}", file=sys.stderr)
+        print(f"autoscaler: warning: {_mask().text(found.warning)}", file=sys.stderr)
     return 0 if found.holds else 1
 
 
@@ -313,6 +315,12 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
             address.url, worker.queue, since_s=parsed.since, progress=progress, search_path=address.search_path
         )
         return answered(reading)
+
+
+@functools.cache
+def _mask() -> Masker:
+    """These commands read policies with variables, and files of any kind."""
+    return Masker(secrets_of_a_crash(os.environ))
 
 
 def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:
