@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controller import bounds
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.masking import Masker
 from controller.ports import Clock, Source
 from controller.status import WorkerStatus
 from controller.trouble import CONDITIONS, CONTROLLER, failing_after
 
+OLDEST_S = 120.0
+"""Older figures count as old, however far the platform's requests stretch the cycles; but not before three intervals
+have passed, which are the policy's own wish."""
 _LARGEST_FIGURE = 1e15
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999; a later stamp is no date."""
@@ -88,6 +92,8 @@ class Board:
         for worker, text in published.items():
             if self._taken.get(worker) == text:
                 continue  # as old as it was, and a second older
+            if len(text) > bounds.PUBLISHED:
+                continue  # no leader publishes that much of a worker
             try:
                 entry = json.loads(text)
                 status, age = WorkerStatus.read(self.mask.value(entry["status"])), entry["age_s"]
@@ -141,7 +147,7 @@ class Board:
         return None if seen is None else max(0.0, self.clock.monotonic() - seen)
 
     def is_old(self, worker: str) -> bool:
-        """Older than three cycles, and than the time that its queue may take."""
+        """Older than three cycles or OLDEST_S, and than the time that its queue may take."""
         age = self.age(worker)
         return age is None or age > self._patience + self.slower.get(worker, 0.0)
 
@@ -154,4 +160,5 @@ class Board:
 
     @property
     def _patience(self) -> float:
-        return 3 * max(self.interval, self.pace) + 5
+        unstretched = 3 * self.interval + 5
+        return max(unstretched, min(3 * self.pace + 5, OLDEST_S))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from controller import levels
+from controller import bounds, levels
 from controller.conditions import Condition
 from controller.model import (
     Because,
@@ -27,6 +27,7 @@ from controller.ports import Clock, Recalled
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
 """Of the years 1 and 9999."""
+_MOST_REMARKS = 10
 LONGEST_CYCLE_S = 90.0
 """Every call of a cycle has its own, shorter deadline; this one ends what slipped through all of them."""
 
@@ -138,7 +139,7 @@ class Cycle:
             "stale_shown": self.queue.shown(self.queue.stale) if self.queue else None,
             "processing_shown": self.queue.shown(self.queue.processing) if self.queue else None,
             "max_workers": self.max_workers,
-            "remarks": [{"about": one.about, "text": one.text} for one in self.queue.remarks] if self.queue else None,
+            "remarks": _remarks(self.queue),
             "standby_lag_s": self.queue.lag_s if self.queue else None,
             "conditions": None if self.conditions is None else [_as_object(one) for one in self.conditions],
             "scale_up_cooldown_left_s": round(cooldowns.up, 1) if cooldowns else None,
@@ -183,7 +184,7 @@ class Account:
             worker=self.worker,
             outcome=outcome,
             because=reasons,
-            message="; ".join([text, *(condition.words for condition in beside)]),
+            message=bounds.cut("; ".join([text, *(condition.words for condition in beside)]), bounds.MESSAGE),
             max_workers=self.policy.max_replicas,
             epoch=self.lease.epoch if self.lease else None,
             queue=self.queue,
@@ -201,6 +202,13 @@ class Account:
     def decided(self) -> Decision:
         assert self.decision is not None, "asked for before it was decided"
         return self.decision
+
+
+def _remarks(queue: QueueDepth | None) -> list[dict[str, str]] | None:
+    if queue is None:
+        return None
+    shown = queue.remarks[:_MOST_REMARKS]
+    return [{"about": one.about, "text": bounds.cut(one.text, bounds.MESSAGE)} for one in shown]
 
 
 def _as_object(condition: Condition) -> dict[str, Any]:

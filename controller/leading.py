@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 
+from controller import bounds
 from controller.model import Leader, Lease
 from controller.ports import Bid, Clock, Leases, Report, Unavailable, Watched
 from controller.timing import Timing
@@ -223,4 +224,4 @@ class Leadership:
 
     def _new_holder(self) -> str:
         # New for every attempt at leading: whoever finds its own name in Redis knows that this very attempt got it.
-        return f"{self._replica}:{uuid.uuid4()}"
+        return f"{bounds.cut(self._replica, bounds.NAME)}:{uuid.uuid4()}"

@@ -19,6 +19,8 @@ EVENTS: dict[str, Level] = {
     "redis_unavailable": "error",
     "redis_warning": "warning",
     "recovered": "info",
+    "pace_stretched": "warning",
+    "pace_normal": "info",
     "woken": "info",
     "listening": "info",
     "wake_unavailable": "warning",

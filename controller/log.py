@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
-from controller import levels
+from controller import bounds, levels
 from controller.cycle import as_text, iso
 from controller.masking import Masker
 from controller.ports import Clock
@@ -46,7 +46,12 @@ class Log:
         self._write(line, self._stream)
 
     def _write(self, line: Mapping[str, Any], stream: TextIO) -> None:
-        shown = self._mask.value(line)
+        # Masked before it is cut: half of a secret is harder to know.
+        masked = self._mask.value(line)
+        shown = {
+            key: bounds.cut(value, bounds.TRACEBACK) if isinstance(value, str) else value
+            for key, value in masked.items()
+        }
         text = json.dumps(shown, ensure_ascii=False) if self._form == "json" else as_text(shown)
         print(text, file=stream, flush=True)
 

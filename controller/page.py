@@ -136,4 +136,5 @@ def _footer(status: Mapping[str, Any]) -> str:
         parts.append(f"epoch {leader['epoch']}, led by {leader['holder']} since {leader['since']}")
     if requests is not None:
         parts.append(f"{requests['used']} of {requests['quota']} Railway requests used")
+        parts += [requests["stretched"]] if requests["stretched"] else []
     return " · ".join([*parts, "the same as JSON: /status"])

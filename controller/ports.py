@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from controller import bounds
 from controller.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
@@ -30,7 +31,7 @@ class Unavailable(Exception):  # noqa: N818  # a state of the world, and the wor
 
     def __init__(self, source: Source, text: str) -> None:
         self.source = source
-        super().__init__(f"{source}: {text}")
+        super().__init__(f"{source}: {bounds.cut(text, bounds.MESSAGE)}")
 
 
 class NotMeasurable(Unavailable):
@@ -108,6 +109,14 @@ class Requests(NamedTuple):
     quota: int
     window_s: float
     pace_s: float
+
+
+def pace_words(requests: Requests, interval: float) -> str:
+    """What to say of cycles that come less often than the interval."""
+    return (
+        f"the next cycle comes {requests.pace_s:.0f} s after the last, not {interval:g} s: {requests.used} of the "
+        f"{requests.quota} requests that Railway allows in {requests.window_s:g} s are used"
+    )
 
 
 class Platform(Protocol):

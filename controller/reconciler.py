@@ -62,6 +62,8 @@ from controller.waiting import believe_the_stop, not_yet, still_open
 
 _BLIND_CYCLES = 3
 """So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""
+_LONGEST_DRAINING_S = 3600.0
+"""A change down that is not shown holds all else no longer, however long a worker may take to end its jobs."""
 _REHEARSAL = Lease("explain", 0)
 _REASONS = {
     Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
@@ -329,7 +331,7 @@ class Reconciler:
                 shown = f"Railway shows {workers(replicas.configured)}, so that it was done"
                 self._tell_settled(intent, shown, recalled, lease)
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
-        draining_s = replicas.draining_s if intent.direction is Direction.DOWN else 0.0
+        draining_s = min(replicas.draining_s, _LONGEST_DRAINING_S) if intent.direction is Direction.DOWN else 0.0
         if recalled.now - intent.at < self._landing_bound + draining_s:
             return still_open(intent, recalled.now), recalled
         asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"

@@ -13,15 +13,17 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from controller import bounds
 from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.leading import Leadership
 from controller.log import Log
 from controller.model import Because, Lease, Reason, Replicas
 from controller.policy import Policy
-from controller.ports import LeaseLost, Source, Unavailable
+from controller.ports import LeaseLost, Requests, Source, Unavailable, pace_words
 from controller.reconciler import NothingKnown, Reconciler, World
-from controller.trouble import Recovery, Telling
+from controller.trouble import Recovery, Stretch, Telling
+from controller.units import in_words
 
 T = TypeVar("T")
 _A_MOMENT_S = 1.0
@@ -56,6 +58,7 @@ class Runner:
         self._tellings = {name: Telling() for name in policy.workers}
         self._behind: dict[str, asyncio.Task[Any]] = {}
         """Of workers whose queue may take longer than others': what still goes on when the others are done."""
+        self._stretch = Stretch()
         self._stopping = False
         self._nudge = asyncio.Event()
         self._woken = False
@@ -91,7 +94,9 @@ class Runner:
             await self._without_redis()
         else:
             await self._stand_aside()
-        pace = self._world.platform.requests().pace_s
+        requests = self._world.platform.requests()
+        self._tell_pace(requests)
+        pace = requests.pace_s
         self._board.pace = pace
         for reconciler in self._reconcilers:
             reconciler.pace = pace
@@ -216,7 +221,8 @@ class Runner:
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
             if self._tellings[reconciler.worker].is_new(bug, self._world.clock.monotonic()):
                 trace = traceback.format_exc()
-                self._log.event("crashed", worker=reconciler.worker, message=repr(bug), traceback=trace)
+                message = bounds.cut(repr(bug), bounds.MESSAGE)
+                self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
             because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
             return self._ended(reconciler, Outcome.CRASHED, because, lease)
 
@@ -262,6 +268,22 @@ class Runner:
         line = telling.line(cycle, now)
         if line is not None:
             self._log.line(line)
+
+    def _tell_pace(self, requests: Requests) -> None:
+        now, interval = self._world.clock.monotonic(), self._policy.interval
+        if self._stretch.is_news(requests.pace_s, interval, now):
+            self._log.event(
+                "pace_stretched",
+                pace_s=round(requests.pace_s, 1),
+                used=requests.used,
+                quota=requests.quota,
+                window_s=requests.window_s,
+                message=f"{pace_words(requests, interval)}; a longer interval fits it, or a larger plan",
+            )
+        lasted = self._stretch.ended(now)
+        if lasted is not None:
+            message = f"cycles come every {interval:g} s again, after {in_words(lasted)} in which they were stretched"
+            self._log.event("pace_normal", message=message)
 
     def _tell_of(self, recoveries: Iterable[Recovery], worker: str) -> None:
         for recovery in recoveries:

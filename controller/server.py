@@ -19,7 +19,7 @@ from controller.model import Leader
 from controller.page import page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
-from controller.ports import Requests, Source
+from controller.ports import Requests, Source, pace_words
 from controller.trouble import CONDITIONS
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -199,9 +199,17 @@ def status_body(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _railway_requests(shown: Shown) -> dict[str, float] | None:
+def _railway_requests(shown: Shown) -> dict[str, Any] | None:
+    """stretched: why cycles come less often than the interval; null while they do not."""
     requests = shown.requests()
-    return None if requests is None else {**requests._asdict(), "pace_s": round(requests.pace_s, 1)}
+    if requests is None:
+        return None
+    stretched = requests.pace_s > shown.policy.interval
+    return {
+        **requests._asdict(),
+        "pace_s": round(requests.pace_s, 1),
+        "stretched": pace_words(requests, shown.policy.interval) if stretched else None,
+    }
 
 
 def _leader(leader: Leader | None) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ Pure: time is an argument, so that an outage of hours is a table in a test.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ _MANY = 100
 """Kinds of trouble remembered within one stretch: a bug that words itself anew each time must not fill the memory."""
 _HOLDS_S = 3600.0
 """A remark that was gone for less is the same one."""
+_STRETCH_SAID_AGAIN_S = 3600.0
+_STRETCH_OVER_S = 600.0
 _FIGURES = re.compile(r"\d[\d.,]*\+?(?: ?(?:ms|min|s|m|h)\b)?")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
@@ -122,6 +125,37 @@ class Said:
             if len(self._last) > _MANY:
                 del self._last[next(iter(self._last))]
         return found
+
+
+class Stretch:
+    """Tells when the log hears that cycles are stretched, because the platform's requests run out; `now` is monotonic.
+
+    At once, again where they have become twice as rare, and once an hour; and when nothing was stretched for 10 min.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._last = self._said_at = -math.inf
+        self._said_pace = 0.0
+
+    def is_news(self, pace: float, interval: float, now: float) -> bool:
+        """Whether it is to be said that the next cycle comes only after `pace` seconds."""
+        if pace <= interval:
+            return False
+        begins = self._since is None
+        self._since = now if self._since is None else self._since
+        self._last = now
+        if not begins and pace < 2 * self._said_pace and now - self._said_at < _STRETCH_SAID_AGAIN_S:
+            return False
+        self._said_pace, self._said_at = pace, now
+        return True
+
+    def ended(self, now: float) -> float | None:
+        """For how many seconds it went on, where it is to be said that it is over."""
+        if self._since is None or now - self._last < _STRETCH_OVER_S:
+            return None
+        lasted, self._since = self._last - self._since, None
+        return lasted
 
 
 class Recovery(NamedTuple):

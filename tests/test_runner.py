@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller import bounds
 from controller.adapters.clock import SystemClock
 from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Outcome
@@ -334,6 +335,31 @@ async def test_scarce_requests_stretch_the_interval_and_no_notification_shortens
     assert stage.services.readings == 2
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
+
+
+async def test_cycles_that_come_less_often_than_the_interval_are_said_in_the_log() -> None:
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(pace_s=45.0))
+    await stage.leadership.turn()
+    running = asyncio.create_task(stage.runner.run())
+    await asyncio.sleep(200)
+    stage.services.pace_s = 0.0
+    await asyncio.sleep(900)
+    stage.runner.stop()
+    await asyncio.wait_for(running, 1)
+    stretched, normal = [line for line in stage.lines if line["event"].startswith("pace_")]
+    assert (stretched["event"], stretched["level"], stretched["pace_s"]) == ("pace_stretched", "warning", 45.0)
+    assert stretched["message"] == (
+        f"the next cycle comes 45 s after the last, not {POLICY.interval:g} s: 0 of the 1000 requests that Railway "
+        "allows in 3600 s are used; a longer interval fits it, or a larger plan"
+    )
+    assert (normal["event"], normal["level"]) == ("pace_normal", "info")
+
+
+async def test_a_bug_with_a_text_of_megabytes_is_a_line_of_bounded_length() -> None:
+    stage = Stage(services=Services(KeyError("x" * 5_000_000)))
+    await stage.runner.tick(LEASE)
+    assert max(map(len, stage.text.getvalue().splitlines())) < bounds.TRACEBACK + 2 * bounds.MESSAGE
+    assert max(map(len, stage.memory.lines.values())) < bounds.PUBLISHED
 
 
 async def test_a_bug_in_a_glance_is_told_as_a_cycle_s_and_ends_nothing() -> None:

@@ -16,11 +16,23 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller import bounds
 from controller.board import Board
 from controller.conditions import Condition
 from controller.cycle import Cooldowns, Cycle, Outcome
 from controller.leading import Leadership
-from controller.model import Because, Decision, Leader, Lease, QueueDepth, RateUsage, Reason, Replicas, ServiceState
+from controller.model import (
+    Because,
+    Decision,
+    Leader,
+    Lease,
+    QueueDepth,
+    RateUsage,
+    Reason,
+    Remark,
+    Replicas,
+    ServiceState,
+)
 from controller.page import page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError
@@ -274,6 +286,53 @@ def test_what_cannot_be_read_as_published_is_passed_over(shown: Shown, text: str
     assert health_body(shown)["queueDepth"] is None
 
 
+def test_a_published_cycle_that_is_longer_than_any_of_ours_is_passed_over(shown: Shown) -> None:
+    text = json.dumps({"age_s": 1, "status": {"outcome": "held", "depth": 1, "message": "x" * bounds.PUBLISHED}})
+    shown.board.take_over({"w": text}, 0.0)
+    assert health_body(shown)["queueDepth"] is None
+
+
+def test_whatever_a_queue_remarks_what_is_published_of_it_can_be_taken_over(shown: Shown, clock: HandClock) -> None:
+    remarks = tuple(Remark("claims", f"{number} " + "words " * 10_000) for number in range(50))
+    depth = QueueDepth(10, 5, remarks=remarks)
+    leader = Board(clock, 10)
+    leader.put(replace(cycle(), queue=depth))
+    published = leader.to_publish()
+    assert len(published["w"]) < bounds.PUBLISHED
+    shown.board.take_over(published, 0.0)
+    assert health_body(shown)["queueDepth"] == 15
+    assert len(page(status_body(shown))) < 2 * bounds.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("interval", "pace", "patience"),
+    [
+        pytest.param(10.0, 0.0, 35.0, id="three intervals"),
+        pytest.param(10.0, 30.0, 95.0, id="or three cycles that are stretched"),
+        pytest.param(10.0, 300.0, 120.0, id="but not beyond two minutes"),
+        pytest.param(10.0, 999_999.0, 120.0, id="however far they are stretched"),
+        pytest.param(600.0, 300.0, 1805.0, id="unless the policy asks for it"),
+    ],
+)
+def test_numbers_are_old_after_a_bounded_time_whatever_the_pace(
+    clock: HandClock, interval: float, pace: float, patience: float
+) -> None:
+    board = Board(clock, interval, pace=pace)
+    board.put(cycle())
+    clock.now += patience
+    assert not board.is_old("w")
+    clock.now += 0.1
+    assert board.is_old("w")
+
+
+def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> None:
+    stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25))
+    counted = "80 of the 100 requests that Railway allows in 3600 s are used"
+    words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
+    assert status_body(stretched)["railway_requests"]["stretched"] == words
+    assert words in page(status_body(stretched))
+
+
 @pytest.mark.parametrize("failing", ["5", '["PostgreSQL"]', '{"x": 1}', '{"Redis": "x"}', '{"Redis": 1e99}'])
 def test_troubles_that_cannot_be_read_as_such_are_passed_over(shown: Shown, failing: str) -> None:
     text = f'{{"age_s": 1, "failing": {failing}, "status": {{"outcome": "held", "depth": 1}}}}'
@@ -319,7 +378,8 @@ def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) 
     assert status_body(shown)["railway_requests"] is None
     assert "railway_requests" not in prometheus_text(shown)
     counted = replace(shown, requests=lambda: Requests(412, 1000, 3600.0, 7.25))
-    assert status_body(counted)["railway_requests"] == {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
+    figures = {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
+    assert status_body(counted)["railway_requests"] == {**figures, "stretched": None}
     lines = prometheus_text(counted).splitlines()
     assert {"autoscaler_railway_requests_used 412", "autoscaler_railway_requests_quota 1000"} <= set(lines)
 

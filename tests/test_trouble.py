@@ -10,7 +10,7 @@ import pytest
 from controller.conditions import Condition
 from controller.cycle import Cycle, Outcome
 from controller.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
-from controller.trouble import Telling, failing_after
+from controller.trouble import Stretch, Telling, failing_after
 from controller.units import in_words
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
@@ -195,3 +195,39 @@ def test_a_bug_that_words_itself_anew_each_time_does_not_fill_the_memory() -> No
 )
 def test_a_duration_is_as_exact_as_people_need_it(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+# --- cycles that are stretched because the platform's requests run out
+
+
+def stretches(paces: list[tuple[float, float]], interval: float = 10.0) -> list[tuple[float, str]]:
+    """What is said at which time, of these paces at these times."""
+    stretch, said = Stretch(), list[tuple[float, str]]()
+    for now, pace in paces:
+        if stretch.is_news(pace, interval, now):
+            said.append((now, f"{pace:g}"))
+        lasted = stretch.ended(now)
+        if lasted is not None:
+            said.append((now, f"over after {lasted:g}"))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("paces", "said"),
+    [
+        pytest.param([(0, 0.0), (10, 5.0), (20, 10.0)], [], id="a pace within the interval is none"),
+        pytest.param([(0, 45.0), (45, 46.0), (90, 89.0)], [(0, "45")], id="once at the beginning"),
+        pytest.param(
+            [(0, 20.0), (20, 39.0), (60, 40.0), (100, 81.0)], [(0, "20"), (60, "40"), (100, "81")], id="doubled"
+        ),
+        pytest.param([(at, 45.0) for at in range(0, 7300, 50)], [(0, "45"), (3600, "45"), (7200, "45")], id="hourly"),
+        pytest.param([(0, 45.0), (50, 0.0), (60, 45.0), (110, 0.0), (120, 45.0)], [(0, "45")], id="no to and fro"),
+        pytest.param(
+            [(0, 45.0), (50, 45.0), (95, 0.0), (640, 0.0), (650, 0.0)], [(0, "45"), (650, "over after 50")], id="over"
+        ),
+    ],
+)
+def test_stretched_cycles_are_said_when_they_begin_get_worse_go_on_and_end(
+    paces: list[tuple[float, float]], said: list[tuple[float, str]]
+) -> None:
+    assert stretches(paces) == said

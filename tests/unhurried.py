@@ -33,6 +33,7 @@ DEADLINES: tuple[tuple[str, str, object], ...] = (
     ("controller.adapters.railway.client", "TIMEOUT", httpx.Timeout(PATIENT_S)),
     ("controller.adapters.railway.client", "LONGEST_S", float(PATIENT_S)),
     ("controller.adapters.railway.client", "_LONGEST_CONNECT_S", float(PATIENT_S)),
+    ("controller.adapters.railway.platform", "_LONGEST_LOOK_S", 3.0 * PATIENT_S),
 )
 OF_A_WORKER: tuple[tuple[str, str, object], ...] = (
     ("controller.demo.worker", "CLAIM_S", float(PATIENT_S)),

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from controller import bounds
 from controller.adapters import redis_scripts as scripts
 from controller.adapters.redis_connection import FAULTS, Client, in_words, set_all
 from controller.adapters.redis_shadow import Shadow
@@ -371,9 +372,11 @@ def _parts(version: str) -> list[str]:
 
 
 def _fields(flat: Any) -> dict[str, str]:
+    """A hash. What is too long to be an entry of ours is cut, and is then no number and no JSON."""
     if not flat:
         return {}
-    return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
+    fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
+    return {name: bounds.cut(text, bounds.PUBLISHED) for name, text in fields.items()}
 
 
 def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]) -> Watched:
@@ -387,7 +390,11 @@ def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str,
     age = None if published is None else max(0.0, (now - published) / 1000)
     if not has:
         return Watched(None, 0.0, cycles, age, tuple(problems))
-    known = None if epoch is None or since is None else Leader(leader["holder"], epoch, since / 1000)
+    known = (
+        None
+        if epoch is None or since is None
+        else Leader(bounds.cut(leader["holder"], bounds.WORDS), epoch, since / 1000)
+    )
     ttl = _USUAL_LEASE_MS if ttl is None else ttl
     left = 0 if leader.get("released") == "1" else ttl if until is None else until - now
     return Watched(known, min(max(0, left), max(0, ttl)) / 1000, cycles, age, tuple(problems))

@@ -27,6 +27,8 @@ A version before this one knows neither of the last four lines nor of `start_…
 keeps them and goes by the rest. So they are written such that what it did meanwhile shows that they are out of date.
 """
 
+from controller import bounds
+
 LOST = "lost"
 CHANGED = "changed"
 EMPTY = "empty"
@@ -235,7 +237,20 @@ for i = 4, #KEYS do
     hashes[i - 3] = all(KEYS[i])
   end
 end
-return {stamp, all(KEYS[1]), all(KEYS[2]), hashes}
+local published, bytes = all(KEYS[2]), 0
+local shown = published == '' and '' or {}
+for i = 1, #published, 2 do
+  local size = #published[i] + #published[i + 1]
+  if size <= """
+    + str(bounds.PUBLISHED)
+    + """ and bytes + size <= """
+    + str(bounds.ALL_PUBLISHED)
+    + """ then
+    bytes = bytes + size
+    shown[#shown + 1], shown[#shown + 2] = published[i], published[i + 1]
+  end
+end
+return {stamp, all(KEYS[1]), shown, hashes}
 """
 )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.adapters.railway.budget import Budget
+from controller.adapters.railway.budget import CEILING_S, CONFIRMATIONS, HOBBY, Budget, Quota
 from controller.ports import NotSent
 
 
@@ -26,9 +26,7 @@ class HandClock:
 
 def budget(quota: int = 10, window: float = 100.0) -> tuple[Budget, HandClock]:
     clock = HandClock()
-    one = Budget(clock)
-    one.learn({"ratelimit-policy": f'"default";q={quota};w={window:.0f}'})
-    return one, clock
+    return Budget(clock, Quota(quota, window)), clock
 
 
 def sent(spend: object) -> bool:
@@ -45,21 +43,71 @@ def sent(spend: object) -> bool:
     [
         ('"default";q=100;w=3600', 100, 3600),
         ("default; q=10000; w=60", 10000, 60),
-        ('"a";q=5;w=1, "b";q=7;w=2', 5, 1),
-        ("", 1000, 3600),
-        ("q=0;w=3600", 1000, 3600),
-        ("q=10;w=0", 1000, 3600),
-        ("q=²;w=3600", 1000, 3600),
-        ("q=" + "9" * 400, 1000, 3600),
-        ("nothing of the kind", 1000, 3600),
+        ('"a";q=50;w=1, "b";q=70;w=2', 50, 1),
+        ('"odd";q=1;w=999999, "b";q=70;w=2', 70, 2),
+        ("q=1000000;w=86400", 1_000_000, 86_400),
+        ("q=14;w=3600", 14, 3600),
     ],
 )
-def test_the_quota_is_what_the_answer_says_and_hobby_s_until_then(header: str, quota: int, window: float) -> None:
+def test_a_quota_is_in_force_once_three_answers_in_a_row_have_said_it(header: str, quota: int, window: float) -> None:
     one = Budget(HandClock())
-    one.learn({"ratelimit-policy": header})
+    for _ in range(CONFIRMATIONS - 1):
+        one.learn(header)
+        assert one.told == (quota, window)
+        assert (one.quota, one.window_s) == HOBBY
+        one.learn("")  # an answer without one, such as an error of Railway's edge, neither says nor denies it
+    one.learn(header)
     assert (one.quota, one.window_s) == (quota, window)
-    one.learn({})
-    assert (one.quota, one.window_s) == (quota, window)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "nothing of the kind",
+        *("q=0;w=3600", "q=10;w=0", "q=-100;w=3600", "q=100;w=-1", "q=NaN;w=3600", "q=1e9;w=3600", "q=100;w=1e400"),
+        *("q=²;w=3600", "q=" + "9" * 400 + ";w=3600", "q=100;w=" + "9" * 400, "q=٣٠٠;w=3600"),
+        *("q=1;w=999999", "q=1;w=1", "q=9;w=60"),  # too few for a reading and a change
+        *("q=13;w=3600", "q=10;w=86400"),  # not even one reading in 5 min
+        *("q=1000001;w=3600", "q=9999999;w=9999999", "q=1000;w=86401"),
+        "q=100, w=3600",
+    ],
+)
+def test_what_is_no_credible_quota_is_passed_over_however_often_it_is_said(header: str) -> None:
+    one = Budget(HandClock())
+    for _ in range(10):
+        one.learn(header)
+    assert (one.quota, one.window_s) == HOBBY
+    assert one.told == HOBBY
+
+
+def test_odd_answers_between_ordinary_ones_change_nothing() -> None:
+    one = Budget(HandClock())
+    for number in range(100):
+        one.learn("q=15;w=3600" if number % 3 else "q=1000;w=3600")
+        one.learn(f"q={20 + number};w=3600")
+        assert (one.quota, one.window_s) == HOBBY
+
+
+def test_a_smaller_quota_leaves_room_to_read_on_whatever_was_used_before() -> None:
+    one, _ = budget(1000, 3600)
+    for _ in range(700):
+        one.spend_on_query()
+    for _ in range(CONFIRMATIONS):
+        one.learn("q=100;w=3600")
+    assert (one.quota, one.requests().used) == (100, 40)
+    assert [sent(one.spend_on_query) for _ in range(41)].count(True) == 40
+
+
+@given(st.lists(st.text(max_size=60) | st.from_regex(r"q=\d{1,8};w=\d{1,8}"), max_size=40), st.floats(0, 20))
+def test_whatever_headers_say_cycles_are_not_stretched_beyond_the_ceiling(headers: list[str], pause: float) -> None:
+    one, clock = budget(1000, 3600)
+    for header in headers:
+        one.learn(header)
+        sent(one.spend_on_query)
+        clock.now += pause
+        assert 0 <= one.pace(per_cycle=20) <= CEILING_S
+        assert Quota(one.quota, one.window_s).is_credible
 
 
 def test_reading_stops_before_the_last_fifth_and_says_for_how_long() -> None:
@@ -169,12 +217,12 @@ def test_a_small_budget_is_used_up_to_four_fifths_and_never_ends() -> None:
     assert sum(paces[-80:]) / 80 == pytest.approx(45, rel=0.1)
 
 
-def test_the_pace_grows_with_every_request_out_of_turn() -> None:
+def test_the_pace_grows_with_every_request_out_of_turn_up_to_its_ceiling() -> None:
     one, _ = budget(100, 3600)
     paces = []
     for _ in range(80):
         one.spend_on_query()
         paces.append(one.pace())
     assert paces[:39] == [0] * 39
-    assert all(later > earlier for earlier, later in itertools.pairwise(paces[39:]))
-    assert paces[-1] == 3600
+    assert all(later > earlier or later == CEILING_S for earlier, later in itertools.pairwise(paces[39:]))
+    assert paces[-1] == CEILING_S == 300

@@ -196,6 +196,11 @@ def test_only_instances_that_were_told_to_go_are_leaving_and_none_during_a_rollo
     assert reading.leaving(what) == leaving
 
 
+NO_SECONDS: list[Any] = [
+    *(-1, -(10**30), -1.5, float("inf"), float("nan"), True, "²", "soon", "-5", "9" * 101, [], {}),
+]
+
+
 @pytest.mark.parametrize(
     ("what", "seconds"),
     [
@@ -205,6 +210,16 @@ def test_only_instances_that_were_told_to_go_are_leaving_and_none_during_a_rollo
         pytest.param(instance(drained("SUCCESS", seconds=None)), 0, id="which may have none"),
         pytest.param(instance(None, drainingSeconds=60), 60, id="without a deployment"),
         pytest.param(instance(drained("SUCCESS", seconds=["?"]), drainingSeconds=60), 60, id="not understood"),
+        pytest.param(instance(drained("SUCCESS", seconds="30")), 30, id="as a file of the repository writes it"),
+        pytest.param(instance(None, drainingSeconds=30.0), 30, id="a whole number, however it is written"),
+        *(
+            pytest.param(instance(drained("SUCCESS", seconds=odd), drainingSeconds=odd), 0, id=f"no number: {odd!r}")
+            for odd in NO_SECONDS
+        ),
+        *(
+            pytest.param(instance(drained("SUCCESS", seconds=much)), 86_400, id=f"a day at most: {much}")
+            for much in (86_401, 10**30, 1e300, "9" * 50)
+        ),
     ],
 )
 def test_the_time_to_drain_is_the_one_that_the_deployment_was_made_with(what: ServiceInstance, seconds: float) -> None:

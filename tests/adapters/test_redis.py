@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from controller import bounds
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.adapters.redis_connection import connect
@@ -259,6 +260,23 @@ async def test_what_is_published_replaces_what_was(journal: RedisJournal, lease:
     await journal.publish({"a": "1", "b": "2"}, lease)
     await journal.publish({"b": "3"}, lease)
     assert (await journal.watch(["w"])).published == {"b": "3"}
+
+
+async def test_what_no_leader_would_publish_is_not_even_sent_to_a_standby(
+    redis: Redis, journal: RedisJournal, lease: Lease
+) -> None:
+    fits, too_long = "x" * (bounds.PUBLISHED - len("fits")), "x" * bounds.PUBLISHED
+    await journal.publish({"fits": fits, "long": too_long, "wide": "€" * (bounds.PUBLISHED // 2)}, lease)
+    assert (await journal.watch(["w"])).published == {"fits": fits}
+    await journal.publish({f"{number:03}": "x" * 31_000 for number in range(200)}, lease)
+    assert sum(map(len, (await journal.watch(["w"])).published.values())) <= bounds.ALL_PUBLISHED
+
+
+async def test_the_name_of_a_leader_is_cut(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
+    await redis.hset(KEYS.leader, "holder", "x" * 1_000_000)
+    leader = (await journal.watch(["w"])).leader
+    assert leader is not None
+    assert len(leader.holder) == bounds.WORDS
 
 
 async def test_all_keys_of_ours_share_one_hash_tag(redis: Redis, journal: RedisJournal, lease: Lease) -> None:

@@ -426,7 +426,7 @@ class RailwayWire(httpx.AsyncBaseTransport):
         )
         self._connected_until = self.railway.kernel.now + 5.0
         self.answered(operation, text if status == httpx.codes.OK else None)
-        return httpx.Response(status, headers=found, content=text)
+        return httpx.Response(status, headers=found, stream=httpx.ByteStream(text))
 
 
 def _accept(reply: Reply) -> None:

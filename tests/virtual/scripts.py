@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from controller import bounds
 from controller.adapters import redis_scripts as lua
 from tests.virtual.store import Store
 
@@ -102,7 +103,19 @@ def watch(store: Store, keys: Keys, args: Args) -> Any:
     for index, key in enumerate(keys[3:]):
         _give_back(store, keys[2], key, args[14 * index : 14 * index + 14])
         hashes.append(_flat(store, key))
-    return [str(store.now), _flat(store, keys[0]), _flat(store, keys[1]), hashes]
+    return [str(store.now), _flat(store, keys[0]), _shown(store, keys[1]), hashes]
+
+
+def _shown(store: Store, key: str) -> list[str]:
+    """What was published, without what no leader would publish."""
+    flat: list[str] = []
+    used = 0
+    for name, text in store.hash(key).items():
+        size = len((name + text).encode())
+        if size <= bounds.PUBLISHED and used + size <= bounds.ALL_PUBLISHED:
+            used += size
+            flat += [name, text]
+    return flat
 
 
 def _give_back(store: Store, records: str, key: str, known: Args) -> None:

@@ -214,7 +214,7 @@ class SameAsTheServer(RuleBasedStateMachine):
     def keep_watch(self, *, which: int, text: str) -> None:
         self.both(lua.KEEP_WATCH, [LEASE, HASH], [self.lease(which // 4), text])
 
-    @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}']))
+    @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}', "€" * 20_000]))
     def publish(self, *, which: int, cycle: str) -> None:
         self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])
 

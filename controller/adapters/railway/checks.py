@@ -53,7 +53,8 @@ class RailwayChecks:
             if isinstance(unavailable, NotAuthorized) and findings == [self._of_no_known_kind()]:
                 findings = [self._refused()]
             return [*findings, error("Railway", str(unavailable))]
-        requests = self.platform.requests()
+        told = self.platform.client.budget.told  # doctor sends too few requests for it to be in force
+        requests = self.platform.requests()._replace(quota=told.requests, window_s=told.window_s)
         self.plans = await self._plans(requests.quota)
         self.regions = await self._regions()
         plan = f"plan {' or '.join(self.plans)}" if self.plans else "a plan that this token may not ask for"

@@ -7,10 +7,10 @@ the next reading to tell.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.request import getproxies
@@ -18,8 +18,9 @@ from urllib.request import getproxies
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from controller.adapters.railway import operations
-from controller.adapters.railway.budget import Budget
+from controller import bounds
+from controller.adapters.railway import answer, operations
+from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.model import Intent
 from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
 from controller.settings import RailwayToken
@@ -27,6 +28,7 @@ from controller.settings import RailwayToken
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 """A query's. One step's each; an answer that comes byte by byte would never run into them, hence the next."""
 LONGEST_S = 15.0
+"""Of a query with all its tries, so that a Railway that hangs or trickles does not keep a cycle for much longer."""
 _LONGEST_CONNECT_S = 2.0
 """A mutation's; its whole time is an argument, because whoever may send it may do so only for so long."""
 _LONGEST_WAIT_S = 5.0
@@ -34,8 +36,9 @@ _LONGEST_WAIT_S = 5.0
 _WAIT_WITHOUT_HEADER_S = 30.0
 _KEEP_S = 60.0
 """An idle connection is kept for longer than an interval, so that a cycle that a job wakes need not open one."""
-_LONGEST_RETRY_AFTER_S = 3600.0
-"""Railway counts by the hour; a longer wait is an accident."""
+_LONGEST_RETRY_AFTER_S = CEILING_S
+"""After a longer Retry-After, one request is sent this often to learn whether it still holds."""
+_HEADERS = ("ratelimit-policy", "retry-after", "content-encoding")
 _AUTH = ("not authorized", "project token not found", "unauthorized")
 _REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
 """httpcore's names for the moment before the first byte of a request: name lookup, connection and TLS are behind it."""
@@ -67,7 +70,8 @@ class RailwayClient:
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT,
-            headers={"User-Agent": _user_agent(), **auth},
+            headers={"User-Agent": _user_agent(), "Accept-Encoding": answer.ACCEPTED, **auth},
+            cookies=_NoCookies(),
             transport=transport or _transport(timeout_s),
         )
         self.budget = Budget(clock)
@@ -89,14 +93,16 @@ class RailwayClient:
         Raises:
             Unavailable: after a few tries.
         """
-        if not for_change:
-            return await self._try(operation, variables, self.budget.spend_on_query)
+        longest_s = self._timeout_s if for_change else LONGEST_S
+        spend = self.budget.spend_on_mutation if for_change else self.budget.spend_on_query
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._try(operation, variables, self.budget.spend_on_mutation)
+            async with asyncio.timeout(longest_s):
+                return await self._try(operation, variables, spend)
         except TimeoutError:
-            raise Unavailable(Source.PLATFORM, f"did not answer {operation} within {self._timeout_s:g} s") from None
+            raise Unavailable(Source.PLATFORM, f"did not answer {operation} within {longest_s:g} s") from None
         except _Problem as problem:
+            if not for_change:
+                raise
             raise Unclear(Source.PLATFORM, str(problem).partition(": ")[2]) from None
 
     async def _try(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
@@ -147,23 +153,38 @@ class RailwayClient:
         if answer is not True and not isinstance(answer, str):
             raise Unavailable(Source.PLATFORM, f"answered {operation} in a form that is not understood")
 
-    async def _send(
+    async def _send(self, operation: str, variables: dict[str, Any], **how: Any) -> dict[str, Any]:
+        try:
+            return await self._exchange(operation, variables, **how)
+        except Unavailable as unavailable:
+            # Whoever keeps the error would keep the frames that it went through, and with them some MB of an answer.
+            raise unavailable.with_traceback(None) from None
+
+    async def _exchange(
         self, operation: str, variables: dict[str, Any], *, longest_s: float, timeout: httpx.Timeout, **more: Any
     ) -> dict[str, Any]:
         body = {"query": operations.ALL[operation], "operationName": operation, "variables": variables}
         try:
-            async with asyncio.timeout(longest_s):
-                response = await self._http.post(self._url, json=body, timeout=timeout, **more)
+            async with (
+                asyncio.timeout(longest_s),
+                self._http.stream("POST", self._url, json=body, timeout=timeout, **more) as response,
+            ):
+                told, retry_after, encoding = (_header(response, name) for name in _HEADERS)
+                # There may be 10,000, and a response is a cycle of references that lives until they are collected.
+                response.headers = httpx.Headers()
+                self.budget.learn(told)
+                if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                    raise self._turned_away(retry_after)  # its body tells nothing more, and is not read
+                taken = await answer.taken_in(response, encoding, operation, self._clean)
         except TimeoutError:
             raise _Passing(Source.PLATFORM, f"did not end its answer to {operation} within {longest_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(Source.PLATFORM, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
             raise _Passing(Source.PLATFORM, f"did not answer {operation} within {timeout.read:g} s") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, answer.BrokenOff) as error:
             raise _Passing(Source.PLATFORM, f"broke off its answer to {operation} ({type(error).__name__})") from None
-        self.budget.learn(response.headers)
-        return self._data(operation, response)
+        return self._data(operation, response.status_code, taken)
 
     async def _wait_my_turn(self) -> None:
         left = self.budget.wait_s
@@ -172,18 +193,21 @@ class RailwayClient:
         if left > 0:
             await asyncio.sleep(left)
 
-    def _data(self, operation: str, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            wait = _retry_after(response)
-            self.budget.turned_away(wait)
-            raise _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
-        body = _json(response, self._clean)
+    def _turned_away(self, retry_after: str) -> Unavailable:
+        wait = _wait_of(retry_after)
+        self.budget.turned_away(wait)
+        return _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
+
+    def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:
         if body is not None and body.get("errors"):
             raise self._refused(operation, body["errors"])
-        if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise NotAuthorized(Source.PLATFORM, self._auth_words(f"HTTP {response.status_code}"))
-        if response.status_code != httpx.codes.OK:
-            raise _Passing(Source.PLATFORM, f"answered {operation} with HTTP {response.status_code}")
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise NotAuthorized(Source.PLATFORM, self._auth_words(f"HTTP {status}"))
+        if httpx.codes.is_redirect(status):
+            words = f"answered {operation} with HTTP {status} (a redirect, not followed); look at RAILWAY_API_URL"
+            raise Unavailable(Source.PLATFORM, words)
+        if status != httpx.codes.OK:
+            raise _Passing(Source.PLATFORM, f"answered {operation} with HTTP {status}")
         data = None if body is None else body.get("data")
         if not isinstance(data, dict):
             raise _Passing(Source.PLATFORM, f"answered {operation} without data")
@@ -191,8 +215,9 @@ class RailwayClient:
 
     def _refused(self, operation: str, found: Any) -> Unavailable:
         first = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
-        message = _printable(first.get("message") or "an error without a message", 200)
-        trace = f" (traceId {_printable(first['traceId'], 40)})" if first.get("traceId") else ""
+        message = _printable(first.get("message"), bounds.WORDS) or "an error without a message"
+        trace_id = _printable(first.get("traceId"), bounds.NAME)
+        trace = f" (traceId {trace_id})" if trace_id else ""
         if any(words in message.lower() for words in _AUTH):
             return NotAuthorized(Source.PLATFORM, self._auth_words(message))
         if message == "Problem processing request":
@@ -275,22 +300,29 @@ def _give_up(state: RetryCallState) -> Any:
     return state.outcome.result()  # raises the last fault as it was
 
 
-def _json(response: httpx.Response, clean: Callable[[str], str]) -> dict[str, Any] | None:
-    """The body, where it is a JSON object; Railway's edge answers in HTML when it has troubles of its own."""
-    try:
-        body = json.loads(clean(response.content.decode()))
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
+class _NoCookies(CookieJar):
+    """Keeps none: they would be sent back, and a jar grows with each that is new."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
-def _printable(text: object, longest: int) -> str:
-    return "".join(character for character in str(text) if character.isprintable())[:longest]
+def _printable(text: Any, longest: int) -> str:
+    """Railway's own words, as far as they are a text and can be shown."""
+    if not isinstance(text, str):
+        return ""
+    # Cut twice: to look at each of a million characters would take a while.
+    text = bounds.cut(text, 2 * longest)
+    return bounds.cut("".join(character for character in text if character.isprintable()), longest)
 
 
-def _retry_after(response: httpx.Response) -> float:
+def _header(response: httpx.Response, name: str) -> str:
+    """The header's text; one that is too long to be what it should be is taken for one that says nonsense."""
+    text: str = response.headers.get(name, "")
+    return text if len(text) <= bounds.WORDS else "too long"
+
+
+def _wait_of(text: str) -> float:
     """Seconds; Railway sends a whole number, and the standard allows a date too, which is not worth a guess."""
-    text = response.headers.get("retry-after", "")
     return min(_LONGEST_RETRY_AFTER_S, float(text)) if text.isascii() and text.isdigit() else _WAIT_WITHOUT_HEADER_S
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from controller import bounds
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
@@ -25,6 +26,10 @@ from controller.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Req
 
 _PAGE = 50
 _MOST_PAGES = 20
+_LONGEST_LOOK_S = 45.0
+"""For all pages, and what has to be asked of single services; well within the longest cycle."""
+_LONGEST_CURSOR = 1000
+_SHOWN_SERVICES = 10
 _SHOWN_WITHIN_S = 3.0
 """What is stored shows in the deployment by then, if it ever does without a new one."""
 
@@ -49,8 +54,11 @@ class RailwayPlatform:
         self._deployed_once: dict[str, bool] = {}
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        found = await self._instances(services)
-        readings = {service: await self._reading(service, found) for service in services}
+        try:
+            async with asyncio.timeout(_LONGEST_LOOK_S):
+                readings = await self._readings(frozenset(services))
+        except TimeoutError:
+            raise Unavailable(Source.PLATFORM, f"could not be read within {_LONGEST_LOOK_S:g} s") from None
         self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
         return readings
 
@@ -146,39 +154,45 @@ class RailwayPlatform:
         variables = {"serviceId": service, "environmentId": self._environment}
         await steps.take("ServiceInstanceDeployV2", variables)
 
-    async def _instances(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
-        """The environment's services by id, until all that were asked for are found."""
-        found: dict[str, dict[str, Any]] = {}
+    async def _readings(self, services: frozenset[str]) -> dict[str, Replicas | Unavailable]:
+        """Page by page until all are found, so that no more than one page is held at a time."""
+        readings: dict[str, Replicas | Unavailable] = {}
+        names: dict[str, str] = {}
         pages: dict[str, int] = {}
         after: str | None = None
         for number in range(1, _MOST_PAGES + 1):
-            pages |= dict.fromkeys((service for service in services if service not in found), number)
-            page = await self._page(after)
-            try:
-                found |= {_text(edge["node"]["serviceId"]): edge["node"] for edge in page["edges"]}
-                after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
-            except (KeyError, TypeError):
-                raise _not_understood("the list of services") from None
-            if after is None or all(service in found for service in services):
+            pages |= dict.fromkeys(services - readings.keys(), number)
+            page = await self._page(after, services)
+            for service, instance in page.instances.items():
+                readings[service] = await self._reading(service, instance)
+            names |= page.names
+            after = page.next
+            if after is None or len(readings) == len(services):
                 break
         self._pages |= pages
-        return found
+        return readings | {service: _unknown_service(service, names) for service in services - readings.keys()}
 
-    async def _page(self, after: str | None) -> dict[str, Any]:
+    async def _page(self, after: str | None, services: frozenset[str]) -> _Page:
         variables = {**self._scope, "first": _PAGE, "after": after}
         environment = (await self.client.query("EnvironmentState", variables)).get("environment")
         page = environment.get("serviceInstances") if isinstance(environment, dict) else None
         if not isinstance(page, dict):
             raise _not_understood("the environment; look at RAILWAY_ENVIRONMENT_ID")
-        return page
-
-    async def _reading(self, service: str, found: Mapping[str, dict[str, Any]]) -> Replicas | Unavailable:
-        if service not in found:
-            return _unknown_service(service, found)
         try:
-            return await self._replicas(ServiceInstance.model_validate(found[service]))
+            nodes = {_text(edge["node"]["serviceId"]): edge["node"] for edge in page["edges"]}
+            following = _cursor(page["pageInfo"]["endCursor"]) if page["pageInfo"]["hasNextPage"] else None
+        except (KeyError, TypeError):
+            raise _not_understood("the list of services") from None
+        instances = {service: _instance(service, nodes[service]) for service in services & nodes.keys()}
+        return _Page(instances, {ident: _name(node) for ident, node in list(nodes.items())[:_PAGE]}, following)
+
+    async def _reading(self, service: str, instance: ServiceInstance | Unavailable) -> Replicas | Unavailable:
+        if isinstance(instance, Unavailable):
+            return instance
+        try:
+            return await self._replicas(instance)
         except (ValidationError, ValueError, TypeError) as error:
-            return _not_understood(f"service {service} ({str(error).splitlines()[0]})")
+            return _not_understood(f"service {service} ({_why(error)})")
         except Unavailable as unavailable:
             return unavailable
 
@@ -257,7 +271,7 @@ class RailwayPlatform:
         except Unavailable as unavailable:
             why = str(unavailable)
         except (ValidationError, ValueError, TypeError) as error:
-            why = str(error).splitlines()[0]
+            why = _why(error)
         raise NotSent(Source.PLATFORM, f"service {service} could not be read right before the change ({why})")
 
     async def _still_as_it_was(self, service: str) -> tuple[Replicas, Stored]:
@@ -307,6 +321,14 @@ class RailwayPlatform:
         return {"environmentId": self._environment, "projectId": self._project}
 
 
+class _Page(NamedTuple):
+    """Of one page: the services that were asked for, the names of all by id, and where the next one begins."""
+
+    instances: dict[str, ServiceInstance | Unavailable]
+    names: dict[str, str]
+    next: str | None
+
+
 class _Change(NamedTuple):
     """An update of a service: how many replicas in which region, and in which form that is asked for.
 
@@ -337,17 +359,47 @@ class _Steps:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no id")
+    """An id, of a length that an id can have."""
+    if not isinstance(value, str) or len(value) > bounds.NAME:
+        raise TypeError("is no id")
     return value
 
 
-def _unknown_service(service: str, found: Mapping[str, dict[str, Any]]) -> Unavailable:
-    known = ", ".join(f"{node.get('serviceName')} is {ident}" for ident, node in sorted(found.items())) or "none at all"
+def _cursor(value: Any) -> str:
+    """Where the next page begins; it is sent back as it came."""
+    if not isinstance(value, str) or len(value) > _LONGEST_CURSOR:
+        raise TypeError("is no cursor")
+    return value
+
+
+def _instance(service: str, node: Any) -> ServiceInstance | Unavailable:
+    try:
+        return ServiceInstance.model_validate(node)
+    except (ValidationError, ValueError, TypeError) as error:
+        return _not_understood(f"service {service} ({_why(error)})")
+
+
+def _name(node: Any) -> str:
+    name = node.get("serviceName") if isinstance(node, Mapping) else None
+    return bounds.cut(name, bounds.NAME) if isinstance(name, str) else "a service without a name"
+
+
+def _why(error: ValidationError | ValueError | TypeError) -> str:
+    """Which field is not as it should be, without what stands there."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return bounds.cut(f"{place}: {first['msg']}", bounds.WORDS)
+    return bounds.cut(str(error).split("\n", 1)[0], bounds.WORDS)
+
+
+def _unknown_service(service: str, known: Mapping[str, str]) -> Unavailable:
+    shown = [f"{name} is {ident}" for ident, name in sorted(known.items())[:_SHOWN_SERVICES]]
+    more = [f"and {len(known) - len(shown)} more"] if len(known) > len(shown) else []
     return Unavailable(
         Source.PLATFORM,
         f"there is no service {service} in this environment; set `service:` in the policy (RAILWAY_WORKER_SERVICE_ID) "
-        f"to one of its ids: {known}",
+        f"to one of its ids: {', '.join([*shown, *more]) or 'none at all'}",
     )
 
 

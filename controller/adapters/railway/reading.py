@@ -6,13 +6,15 @@ questions matters, since a stopped deployment still says SUCCESS and a starting 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
+from controller import bounds
 from controller.model import Replicas, ServiceState, UnderWay
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
@@ -31,10 +33,22 @@ _OVER = frozenset({"REMOVING", "REMOVED", "FAILED", "SKIPPED"})
 """A deployment that neither serves nor is about to."""
 _AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
 
-_MOST_REPLICAS = 10_000
-"""Railway's own limit is 50; beyond this a number is something else."""
+_MOST_REPLICAS = 1000
+"""In all regions together. Railway's own limit is 50; beyond this a number is something else."""
+_MOST_REGIONS = 50
+_MOST_INSTANCES, _MOST_DEPLOYMENTS = 1000, 50
+_LARGEST_PART = 20_000
+"""Characters of what is kept of a deployment's meta; 50 regions have some 5,000."""
+_TOO_LARGE = "more than is read"
+_LONGEST_DRAINING_S = 24 * 3600
+_FIRST_STAMP = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+"""No deployment of Railway's is older; an earlier stamp is none."""
 
 Regions = dict[str, int]
+Id = Annotated[str, StringConstraints(max_length=bounds.NAME)]
+"""What is handed back to Railway, or compared: a part of it would be another one."""
+Word = Annotated[str, AfterValidator(lambda text: bounds.cut(text, bounds.NAME))]
+"""What is only shown, or is one of a few words that are known here."""
 
 
 class _Answer(BaseModel):
@@ -43,16 +57,37 @@ class _Answer(BaseModel):
 
 
 class Instance(_Answer):
-    id: str
-    status: str
+    id: Id
+    status: Word
+
+
+def _kept(meta: Any) -> Any:
+    """Of a deployment's meta only what is read here: the whole of it, with its build and its commit, may be large."""
+    if not isinstance(meta, dict):
+        return meta
+    kept = {"volumeMounts": bool(meta.get("volumeMounts"))}
+    for manifest in ("serviceManifest", "fileServiceManifest"):
+        part = meta.get(manifest)
+        deploy = part.get("deploy") if isinstance(part, dict) else None
+        if isinstance(deploy, dict):
+            part = {"deploy": {name: _small(deploy[name]) for name in _DEPLOY_PARTS if name in deploy}}
+        kept[manifest] = _small(part)
+    return kept
+
+
+_DEPLOY_PARTS = ("multiRegionConfig", "numReplicas", "region", "drainingSeconds")
+
+
+def _small(value: Any) -> Any:
+    return value if len(repr(value)) <= _LARGEST_PART else _TOO_LARGE
 
 
 class Deployment(_Answer):
-    id: str
-    status: str
+    id: Id
+    status: Word
     deploymentStopped: bool  # noqa: N815  # Railway's name
-    meta: dict[str, Any] | None
-    instances: list[Instance]
+    meta: Annotated[dict[str, Any] | None, BeforeValidator(_kept)]
+    instances: Annotated[list[Instance], FailFast(), Field(max_length=_MOST_INSTANCES)]
     # Only of the newest one, and only shown: without a time that is understood, a cycle goes by when it saw it first.
     statusUpdatedAt: Any = None  # noqa: N815  # Railway's name
     createdAt: Any = None  # noqa: N815  # Railway's name
@@ -61,14 +96,17 @@ class Deployment(_Answer):
 class ServiceInstance(_Answer):
     """The fields of Railway's ServiceInstance that decide something here, by their own names."""
 
-    serviceId: str  # noqa: N815  # Railway's name
-    serviceName: str  # noqa: N815  # Railway's name
+    serviceId: Id  # noqa: N815  # Railway's name
+    serviceName: Word  # noqa: N815  # Railway's name
     numReplicas: int | None  # noqa: N815  # Railway's name
-    region: str | None
-    cronSchedule: str | None  # noqa: N815  # Railway's name
-    drainingSeconds: int | None  # noqa: N815  # Railway's name
+    region: Id | None
+    cronSchedule: Word | None  # noqa: N815  # Railway's name
+    # No reason not to scale the service, whatever stands there; see draining_s().
+    drainingSeconds: Any  # noqa: N815  # Railway's name
     latestDeployment: Deployment | None  # noqa: N815  # Railway's name
-    activeDeployments: list[Deployment]  # noqa: N815  # Railway's name
+    # fmt: off
+    activeDeployments: Annotated[list[Deployment], FailFast(), Field(max_length=_MOST_DEPLOYMENTS)]  # noqa: N815  # Railway's name
+    # fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +167,9 @@ def stored(config: Any, service: str) -> Stored:
         raise TypeError(f"the environment's config is {type(config).__name__}")
     deploy = _below(config, "services", service, "deploy")
     region, count = deploy.get("region"), deploy.get("numReplicas")
-    if region is not None and not isinstance(region, str):
-        raise TypeError(f"region is {type(region).__name__}")
     return Stored(
         regions=_regions(deploy.get("multiRegionConfig")),
-        region=region or None,
+        region=_region(region) if region else None,
         count=None if count is None else _checked(count),
         volume=any(mount is not None for mount in _below(config, "services", service, "volumeMounts").values()),
     )
@@ -185,7 +221,7 @@ def regions_of_old(instance: ServiceInstance, deployment: Deployment | None, sto
     if count is None and live(deployment) > 1:
         raise ValueError(f"{live(deployment)} instances, and nothing says how many there should be")
     region = deploy.get("region") or instance.region or ""
-    return {str(region): 1 if count is None else _checked(count)}
+    return {_region(region): 1 if count is None else _checked(count)}
 
 
 def live(deployment: Deployment | None) -> int:
@@ -211,9 +247,12 @@ def leaving(instance: ServiceInstance) -> int:
 
 
 def draining_s(instance: ServiceInstance) -> float:
-    """What the deployment was made with: the service's own value takes effect with the next one."""
+    """What the deployment was made with: the service's own value takes effect with the next one.
+
+    At most a day. Where neither is a number of seconds, it is 0, which is Railway's default: the worker dies at once.
+    """
     in_meta = _draining_in_meta(speaker(instance))
-    return float(in_meta if in_meta is not None else instance.drainingSeconds or 0)
+    return float((_draining(instance.drainingSeconds) or 0) if in_meta is None else in_meta)
 
 
 def replicas(
@@ -274,9 +313,10 @@ def _time(text: Any) -> float | None:
     """Seconds since the epoch; None for what is no time."""
     try:
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        stamp = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None
+    return stamp if stamp >= _FIRST_STAMP else None
 
 
 def spread(total: int, regions: Mapping[str, int]) -> Regions:
@@ -333,10 +373,16 @@ def _deploy_part(deployment: Deployment | None) -> Mapping[str, Any]:
 
 def _draining_in_meta(deployment: Deployment | None) -> int | None:
     """Seconds; None where the deployment does not say it."""
-    found = _deploy_part(deployment).get("drainingSeconds")
-    if isinstance(found, str) and found.isascii() and found.isdigit():
-        return int(found)  # as a file of the repository writes it
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    return _draining(_deploy_part(deployment).get("drainingSeconds"))
+
+
+def _draining(value: Any) -> int | None:
+    """Seconds, as a number or as a file of the repository writes it; None for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= bounds.NAME:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        return None
+    return int(min(value, _LONGEST_DRAINING_S))
 
 
 def _below(value: Any, *keys: str) -> Mapping[str, Any]:
@@ -362,12 +408,26 @@ def _regions(value: Any) -> Regions | None:
         if entry is None:
             continue
         if not isinstance(entry, Mapping):
-            raise TypeError(f"the region {region!r} has no count")
-        regions[str(region)] = _checked(entry.get("numReplicas"))
+            raise TypeError(f"the region {bounds.cut(str(region), bounds.NAME)!r} has no count")
+        regions[_region(region)] = _checked(entry.get("numReplicas"))
+    if len(regions) > _MOST_REGIONS:
+        raise ValueError(f"there are {len(regions)} regions; up to {_MOST_REGIONS} are read")
+    if sum(regions.values()) > _MOST_REPLICAS:
+        raise ValueError(f"{sum(regions.values())} replicas are more than there can be")
     return regions or None
+
+
+def _region(name: Any) -> str:
+    """A region's name, as it is handed back to Railway."""
+    if not isinstance(name, str):
+        raise TypeError(f"region is {type(name).__name__}")
+    if len(name) > bounds.NAME:
+        raise ValueError(f"a region's name has {len(name)} characters; up to {bounds.NAME} are read")
+    return name
 
 
 def _checked(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST_REPLICAS:
-        raise ValueError(f"{str(count)[:40]!r} is not a number of replicas")
+        shown = bounds.cut(str(count), 40) if isinstance(count, int | float | str) else type(count).__name__
+        raise ValueError(f"{shown!r} is not a number of replicas")
     return count

@@ -41,4 +41,5 @@ async def service_limits(access: RailwayAccess, service: str, *, within_s: float
         await client.close()
     if isinstance(reading, Unavailable):
         raise reading
-    return ServiceLimits(reading.draining_s, round(client.budget.quota * _HOUR_S / client.budget.window_s))
+    told = client.budget.told
+    return ServiceLimits(reading.draining_s, round(told.requests * _HOUR_S / told.window_s))
