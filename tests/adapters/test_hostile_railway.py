@@ -137,6 +137,8 @@ VALUES = {
     "not a number": "NaN",
     "10**30": "1" + "0" * 30,
     "-10**30": "-1" + "0" * 30,
+    "1001": "1001",
+    "100,000": "100000",
     "1000 digits": "9" * 1000,
     "a text": '"a"',
     "digits": '"12"',
@@ -150,6 +152,9 @@ VALUES = {
     "an object": "{}",
     "an object of 20,000": "{" + ",".join(f'"{n}": {{"numReplicas": 9}}' for n in range(20_000)) + "}",
     "a key of a megabyte": "{" + LONG + ": 1}",
+    "a region with a name of 15,000 letters": json.dumps({"r" * 15_000: {"numReplicas": 2}}),
+    "51 regions": json.dumps({f"r{number}": {"numReplicas": 1} for number in range(51)}),
+    "10 regions of 1000": json.dumps({f"r{number}": {"numReplicas": 1000} for number in range(10)}),
     "nested": "[" * 100 + "]" * 100,
 }
 
@@ -172,6 +177,7 @@ def assert_bounded(reading: Replicas | Unavailable, where: object) -> None:
         text.encode()  # half a character could not be written anywhere
         return
     assert 0 <= reading.configured <= 1000, where
+    assert len(reading.regions) <= 50, where
     assert 0 <= reading.running <= reading.alive <= 2000, where
     assert 0 <= reading.draining_s <= 24 * 3600, where
     assert len(repr(reading)) < 10_000, where

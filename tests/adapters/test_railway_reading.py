@@ -437,3 +437,18 @@ def test_proportions_that_somebody_else_has_set_are_the_new_ones() -> None:
 )
 def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -> None:  # noqa: FBT001  # a table
     assert reading.stored({"services": {"s": {"volumeMounts": mounts}}}, "s").volume is attached
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        pytest.param({f"r{number}": {"numReplicas": 1} for number in range(51)}, id="too many regions"),
+        pytest.param({f"r{number}": {"numReplicas": 501} for number in range(2)}, id="too many replicas together"),
+        pytest.param({"r": {"numReplicas": 1001}}, id="too many replicas of one"),
+        pytest.param({"r": {"numReplicas": 10**30}}, id="a number beyond all"),
+        pytest.param({"r" * 101: {"numReplicas": 1}}, id="a name that is too long"),
+    ],
+)
+def test_a_map_that_no_service_can_have_is_no_reading(regions: Any) -> None:
+    with pytest.raises(ValueError, match=r"regions; up to 50|more than there can be|not a number of replicas|up to 100"):
+        reading.regions_in_meta(instance(deployment("SUCCESS", regions=regions)).latestDeployment)
