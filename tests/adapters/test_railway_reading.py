@@ -450,5 +450,7 @@ def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -
     ],
 )
 def test_a_map_that_no_service_can_have_is_no_reading(regions: Any) -> None:
-    with pytest.raises(ValueError, match=r"regions; up to 50|more than there can be|not a number of replicas|up to 100"):
+    with pytest.raises(
+        ValueError, match=r"regions; up to 50|more than there can be|not a number of replicas|up to 100"
+    ):
         reading.regions_in_meta(instance(deployment("SUCCESS", regions=regions)).latestDeployment)
