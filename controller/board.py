@@ -52,6 +52,8 @@ class Board:
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: int = 0
+    """Rises with each change of what is above."""
     _taken: dict[str, str] = field(default_factory=dict)
     _began: float = field(init=False)
     _last_turn: float = field(init=False)
@@ -60,6 +62,7 @@ class Board:
         self._began = self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
+        self.changes += 1
         self._taken.pop(cycle.worker, None)
         new = WorkerStatus.read(cycle.status()) or WorkerStatus(cycle.outcome.value, message=cycle.message)
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
@@ -89,6 +92,7 @@ class Board:
                 continue
             if status is None or not _is_an_age(age):
                 continue
+            self.changes += 1
             self.status[worker] = status
             self.failing[worker] = _known_troubles(entry.get("failing"))
             self._taken[worker] = text
@@ -108,6 +112,7 @@ class Board:
 
     def turned(self) -> None:
         """The loop went round once more, whatever came of it."""
+        self.changes += 1
         self._last_turn = self.clock.monotonic()
 
     @property

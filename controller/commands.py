@@ -11,6 +11,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller import signals
+from controller.escaping import as_json, visible
 from controller.policy_text import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # a command imports what it needs
@@ -33,7 +35,7 @@ def once(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
-    return asyncio.run(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+    return signals.interruptible(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
 
 
 def explain(parsed: argparse.Namespace) -> int:
@@ -42,12 +44,12 @@ def explain(parsed: argparse.Namespace) -> int:
     from controller.cycle import Outcome  # noqa: PLC0415  # as above
     from controller.explanation import as_lines, as_object  # noqa: PLC0415  # as above
 
-    explanations = asyncio.run(app.explain(configure(parsed.policy, os.environ)))
+    explanations = signals.interruptible(app.explain(configure(parsed.policy, os.environ)))
     for explanation in explanations:
         if parsed.json:
-            print(json.dumps(as_object(explanation.cycle, explanation.rest), ensure_ascii=False))
+            print_json(as_object(explanation.cycle, explanation.rest))
         else:
-            print("\n".join(as_lines(explanation.cycle, explanation.steps, explanation.rest)))
+            print("\n".join(map(visible, as_lines(explanation.cycle, explanation.steps, explanation.rest))))
     return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
 
 
@@ -55,11 +57,11 @@ def doctor(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure  # noqa: PLC0415  # as above
     from controller.doctor import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
 
-    report = asyncio.run(examine(configure(parsed.policy, os.environ)))
+    report = signals.interruptible(examine(configure(parsed.policy, os.environ)))
     if parsed.json:
-        print(json.dumps(as_object(report), ensure_ascii=False, indent=2))
+        print_json(as_object(report), indent=2)
     else:
-        print("\n".join(as_lines(report)))
+        print("\n".join(map(visible, as_lines(report))))
     return 0 if report.is_well else 1
 
 
@@ -79,7 +81,7 @@ def check(parsed: argparse.Namespace) -> int:
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            print(json.dumps({"valid": False, "problems": problems}, ensure_ascii=False))
+            print_json({"valid": False, "problems": problems})
             return 2
         raise
     rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
@@ -96,7 +98,7 @@ def check(parsed: argparse.Namespace) -> int:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}
         says = {"valid": True, "values": values, "implied_waits": waits, "warnings": warnings}
-        print(json.dumps(says, ensure_ascii=False))
+        print_json(says)
         return 0
     _print_table([("VALUE OF", "IS", "FROM"), *rows])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
@@ -142,7 +144,7 @@ def queues(parsed: argparse.Namespace) -> int:
         raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
     names = PRESETS if parsed.name is None else (parsed.name,)
     if parsed.json:
-        print(json.dumps([queue_guide.as_object(name) for name in names], ensure_ascii=False, indent=2))
+        print_json([queue_guide.as_object(name) for name in names], indent=2)
     elif parsed.name is not None:
         print("\n".join(queue_guide.describe(parsed.name)))
     else:
@@ -193,9 +195,9 @@ def answered(asking: Coroutine[Any, Any, T]) -> T:
     from controller.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
 
     try:
-        return asyncio.run(asking)
+        return signals.interruptible(asking)
     except Unavailable as unavailable:
-        print(f"autoscaler: {unavailable}", file=sys.stderr)
+        print(f"autoscaler: {visible(str(unavailable))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -213,6 +215,12 @@ def needs_extra(extra: str, error: ImportError, what: str = "this command") -> i
         file=sys.stderr,
     )
     return 2
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """On stdout, valid whatever its encoding is."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    print(as_json(value, indent=indent, only_ascii=encoding != "utf8"))
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.commands import answered, needs_extra
+from controller import signals
+from controller.commands import answered, needs_extra, print_json
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
 
@@ -50,7 +49,7 @@ def simulate(parsed: argparse.Namespace) -> int:
     bound = _bound(comparison, contenders) if parsed.bound else None
     _draw(parsed, comparison, bound)
     if parsed.json:
-        print(json.dumps(as_object(comparison, bound), ensure_ascii=False, indent=2))
+        print_json(as_object(comparison, bound), indent=2)
     else:
         print("\n".join(as_lines(comparison, bound)))
     return 0
@@ -74,7 +73,7 @@ def plan(parsed: argparse.Namespace) -> int:
         comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
-        print(json.dumps(as_object(edit), ensure_ascii=False, indent=2))
+        print_json(as_object(edit), indent=2)
     else:
         print("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))
     return 0
@@ -123,7 +122,7 @@ def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     if not parsed.from_database:
         return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
     try:
-        known = asyncio.run(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
     except Unavailable as unavailable:
         return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
     if known.service is None:
@@ -157,7 +156,7 @@ def _drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> _Drain:
     if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
         return _Drain(0.0, default)
     try:
-        limits = asyncio.run(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
+        limits = signals.interruptible(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
     except Unavailable as unavailable:
         return _Drain(0.0, f"{default}. The service's own could not be read: {unavailable}")
     return _Drain(limits.drain_s, "the service's drainingSeconds on Railway", limits.requests_an_hour)

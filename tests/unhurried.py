@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from controller import signals
 from controller.adapters.postgres import PostgresQueue
 
 PATIENT_S = 60
@@ -70,10 +71,11 @@ def main() -> None:
         unhurried(OF_A_WORKER)
         work()
         return
+    signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
     from controller.cli import main as command
 
     unhurried()
-    command(sys.argv[1:])
+    command()
 
 
 if __name__ == "__main__":

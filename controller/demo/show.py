@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg
 
+from controller import signals
 from controller.demo import server_host
 from controller.demo.fake_railway import CommandLauncher, FakeRailway, Timings
 from controller.demo.jobs import create_queue, enqueue, summary
@@ -124,12 +125,7 @@ def _told_to_stop() -> asyncio.Future[None]:
     loop = asyncio.get_running_loop()
     told: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
-        if not told.done():
-            told.set_result(None)
-
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(name, tell)
+    signals.on_end_in(loop, lambda _: told.set_result(None))
     return told
 
 
