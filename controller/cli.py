@@ -74,16 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if arguments is None:
         signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
     _prepare_streams()
-    parsed = _parser().parse_args(arguments)
-    code = _done(parsed)
+    code = _done(arguments)
     signals.over(code)
     sys.exit(code)
 
 
-def _done(parsed: argparse.Namespace) -> int:
+def _done(arguments: Sequence[str] | None) -> int:
     """The command's exit code."""
     code: int
     try:
+        parsed = _parser().parse_args(arguments)
         code = parsed.command(parsed)
         sys.stdout.flush()
     except ConfigurationError as error:
@@ -91,7 +91,7 @@ def _done(parsed: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         code = 130
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
+        code = 0 if ended.code is None else ended.code if isinstance(ended.code, int) else 1
     except (OSError, BaseExceptionGroup) as error:
         if not _is_of_our_output(error):
             raise

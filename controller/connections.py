@@ -192,10 +192,10 @@ class Connections:
                 if connection.owes:
                     self.refused("slow")
                 self.end(connection)
-        self._say(now)
+        self._tell(now)
         self._looking = self._loop.call_later(_LOOK_S, self._look)
 
-    def _say(self, now: float) -> None:
+    def _tell(self, now: float) -> None:
         if not self._refused or now - self._said < BEAT_S:
             return
         self._said = now
@@ -216,7 +216,7 @@ class _Connection(web.RequestHandler):
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # as aiohttp itself calls it
-            keepalive_timeout=IDLE_S,
+            keepalive_timeout=10 * IDLE_S,  # whom it forgets; the rest is looked after here
             lingering_time=1.0,
             auto_decompress=False,  # nobody reads a body, and 32 kB may hold a thousand times as much
         )

@@ -55,7 +55,8 @@ class Outlet:
             return
         data = f"{line}\n".encode(self._encoding, "backslashreplace")
         with self._news:
-            if self._size + len(data) > MOST_WAITING_BYTES:
+            # Once one was dropped, none fits before the others have left: it would stand before the note of the one.
+            if self._dropped or self._size + len(data) > MOST_WAITING_BYTES:
                 self._dropped += 1
                 self._lost += 1
                 return
@@ -89,13 +90,13 @@ class Outlet:
                 # There was no room behind these, so that this is the place where they are missing.
                 behind, self._dropped = self._dropped, 0
             for data in batch:
-                missing = self._say(missing)
+                missing = self._tell_missing(missing)
                 if not self._put(data):
                     missing += 1
                     self._lost += 1
-            missing = self._say(missing + behind)
+            missing = self._tell_missing(missing + behind)
 
-    def _say(self, missing: int) -> int:
+    def _tell_missing(self, missing: int) -> int:
         """How many are missing still, once it was said."""
         if not missing:
             return 0

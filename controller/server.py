@@ -136,6 +136,7 @@ def _json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = N
 async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = HEADERS["Server"]  # aiohttp has put its version there
 
 
 def _only_with(token: str) -> Any:

@@ -24,6 +24,10 @@ PROMISED: dict[str, Any] = {}
 DEADLINES: tuple[tuple[str, str, object], ...] = (
     ("controller.app", "_SHORTEST_QUERY_S", float(PATIENT_S)),
     ("controller.app", "_SLOWEST_QUERY_S", float(PATIENT_S)),
+    ("controller.app", "_RELEASE_S", float(PATIENT_S)),
+    ("controller.app", "_LEAVE_S", float(PATIENT_S)),
+    ("controller.app", "_LAST_LINES_S", float(PATIENT_S)),
+    ("controller.signals", "_LEAVES_S", float(PATIENT_S)),
     ("controller.adapters.postgres_connection", "CONNECT_TIMEOUT_S", PATIENT_S),
     ("controller.adapters.postgres_connection", "_SLACK_S", float(PATIENT_S)),
     ("controller.adapters.postgres_listener", "_ANSWER_S", float(PATIENT_S)),
