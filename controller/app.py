@@ -200,7 +200,8 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
     out = sys.stdout
     async with opened(configuration, way, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S) as controller:
         token = settings.http_token.get_secret_value() if settings.http_token else None
-        async with serving(application(controller.shown, token), listener, controller.log.event):
+        async with serving(application(controller.shown, token), listener, controller.log.event) as connections:
+            told.add_done_callback(lambda _: connections.close())  # clients could only hold up the end
             port = listener.getsockname()[1]
             controller.log.event(
                 "started",
@@ -326,7 +327,10 @@ async def _listen(controller: Controller, settings: Settings) -> None:
 
 
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
-    """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed."""
+    """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed.
+
+    And 1 where its output did not take what it has to say.
+    """
     form: Literal["json", "text"] = "json" if as_json else "text"
     way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stderr, form=form) as controller:
@@ -346,7 +350,8 @@ async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) ->
             finally:
                 leadership.stop()
                 await keeping
-        return 0 if all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles) else 1
+    is_well = all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles)
+    return 0 if is_well and not controller.log.lost else 1
 
 
 async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:

@@ -95,6 +95,7 @@ class Connections:
         self._newest = ""
         self._said = -BEAT_S
         self._bug_said = -BEAT_S
+        self._is_closed = False
         self._looking: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
         self.most = most_open(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
@@ -108,7 +109,10 @@ class Connections:
         self._looking = self._loop.call_later(_LOOK_S, self._look)
 
     def close(self) -> None:
-        """At once: whoever asks a controller that leaves gets no answer."""
+        """At once: whoever asks a controller that leaves gets no answer. A second time it does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for timer in (self._looking, self._resting):
             if timer is not None:
                 timer.cancel()
