@@ -230,6 +230,14 @@ async def test_what_is_no_request_is_answered_in_few_words_which_are_not_its_own
         assert len(json.dumps(line)) < 600
 
 
+async def test_more_than_a_request_may_have_is_refused_before_it_is_read() -> None:
+    async with served() as server:
+        headers = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 5000) for number in range(8))
+        answer = await (await server.connect(b"GET / HTTP/1.1\r\n" + headers)).closed()
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_thousand_of_them_are_one_line() -> None:
     async with served() as server:
         for number in range(1000):

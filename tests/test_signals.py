@@ -92,6 +92,7 @@ async def test_those_that_follow_change_nothing(scene: Scene) -> None:
                 await asyncio.sleep(0)
         assert await controller.ended() == 0
         assert [line["event"] for line in controller.lines][-2:] == ["lease_released", "stopped"]
+        assert [line for line in controller.lines if line["event"] in {"library", "crashed"}] == []
 
 
 @NUMBERS
@@ -104,6 +105,29 @@ async def test_run_is_ended_from_its_first_line_on_without_a_traceback(scene: Sc
     assert code == 0
     assert "Traceback" not in printed
     assert await scene.redis.keys("*:lease") == []
+
+
+async def test_nothing_is_imported_before_signals_are_looked_after() -> None:
+    """What stands in the place of the commands' module prints who is looked after when it is asked for."""
+    script = """if True:
+        import sys, types, signal
+        from controller.__main__ import main, signals
+        print(sorted(name for name in sys.modules if name.startswith("controller")), "asyncio" in sys.modules)
+        late = types.ModuleType("controller.cli")
+        late.main = lambda: print([one.name for one in signals.ENDING if signal.getsignal(one) is signals._on_signal])
+        sys.modules["controller.cli"] = late
+        main()
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        env={**CLEAN, "PYTHONPATH": str(POLICY.parent)},
+        stdout=asyncio.subprocess.PIPE,
+        preexec_fn=defaults,
+    )
+    out, _ = await in_time(process.communicate(), "it to end")
+    imported, looked_after = out.decode().splitlines()
+    assert imported == "['controller', 'controller.__main__', 'controller.signals'] False"
+    assert looked_after == str([number.name for number in ENDING])
 
 
 @pytest.mark.parametrize("moment", range(1, 8))
