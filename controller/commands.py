@@ -103,9 +103,9 @@ def check(parsed: argparse.Namespace) -> int:
     _print_table([("VALUE OF", "IS", "FROM"), *rows])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
     for warning in warnings:
-        print(f"\nwarning: {warning}")
+        print(f"\nwarning: {visible(warning)}")
     for name, one in expected.items():
-        print(f"\n{name}: {one.heading}")
+        print(f"\n{visible(name)}: {visible(one.heading)}")
         _print_table(list(one.table()))
     return 0
 
@@ -226,4 +226,4 @@ def print_json(value: Any, indent: int | None = None) -> None:
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(visible("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))

@@ -132,7 +132,12 @@ class Connections:
     def answered(self, connection: _Connection) -> None:
         if connection in self._open:
             self._open.move_to_end(connection)
-        if connection.unread and sum(one.unread for one in self._open) > MOST_UNREAD:
+        if connection.unread:
+            self.made_to_wait()
+
+    def made_to_wait(self) -> None:
+        """A client does not take its answer as fast as it is written; what waits for all of them is bounded."""
+        if sum(one.unread for one in self._open) > MOST_UNREAD:
             self.refused("slow")
             self.end(max(self._open, key=lambda one: one.unread))
 
@@ -253,6 +258,10 @@ class _Connection(web.RequestHandler):
         self._connections.lost(self)
         self._socket = None
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.made_to_wait()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from controller import signals
 from controller.commands import answered, needs_extra, print_json
+from controller.escaping import visible, visible_lines
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
 
@@ -51,7 +52,7 @@ def simulate(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print_json(as_object(comparison, bound), indent=2)
     else:
-        print("\n".join(as_lines(comparison, bound)))
+        print(visible_lines("\n".join(as_lines(comparison, bound))))
     return 0
 
 
@@ -75,7 +76,7 @@ def plan(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print_json(as_object(edit), indent=2)
     else:
-        print("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))
+        print(visible_lines("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit))))
     return 0
 
 
@@ -106,7 +107,7 @@ def tune(parsed: argparse.Namespace) -> int:
         )
     print(as_yaml(found, parsed.file, parsed.worker), end="")
     if found.warning is not None:
-        print(f"autoscaler: warning: {found.warning}", file=sys.stderr)
+        print(f"autoscaler: warning: {visible(found.warning)}", file=sys.stderr)
     return 0 if found.holds else 1
 
 

@@ -147,6 +147,24 @@ async def test_a_client_that_does_not_read_its_answers_is_closed() -> None:
         assert (await server.until_said())["slow"] >= 1
 
 
+async def test_large_answers_that_nobody_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.server.status_body", lambda _: {"x": "x" * 6_000_000})
+    async with served() as server:
+        waiting = 0
+        clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport that reads has it
+            client.writer.write(REQUEST * 30)
+
+        def said() -> bool:
+            nonlocal waiting
+            waiting = max(waiting, sum(one.unread for one in server.connections._open))
+            return bool(server.said)
+
+        await until(said, "those that take nothing to be closed", pause=0)
+        assert 1_000_000 < waiting < under_test.MOST_UNREAD + 6_100_000
+
+
 async def test_requests_on_one_connection_are_answered_one_after_the_other() -> None:
     async with served() as server:
         client = await server.connect(REQUEST * 20)
