@@ -229,7 +229,8 @@ def _told() -> asyncio.Future[signal.Signals]:
     loop = asyncio.get_running_loop()
     told: asyncio.Future[signal.Signals] = loop.create_future()
 
-    signals.on_end_in(loop, lambda number: told.set_result(signal.Signals(number)))
+    within_s = _GOODBYE_S + _RELEASE_S + _LEAVE_S
+    signals.on_end_in(loop, lambda number: told.set_result(signal.Signals(number)), within_s=within_s)
     return told
 
 

@@ -47,10 +47,13 @@ def on_end(end: Callable[[int], None]) -> None:
     _State.end = end
 
 
-def on_end_in(loop: AbstractEventLoop, end: Callable[[int], None]) -> None:
-    """The same as a callback of a loop, and signals are taken over, if nobody did so yet."""
+def on_end_in(loop: AbstractEventLoop, end: Callable[[int], None], *, within_s: float | None = None) -> None:
+    """The same as a callback of a loop, and signals are taken over, if nobody did so yet.
+
+    within_s: the process is gone by then, though the loop may be stuck and never call back.
+    """
     take_over(exit_code=_State.exit_code)
-    on_end(_within(loop, end))
+    on_end(_within(loop, end, within_s))
 
 
 def over(exit_code: int, *, within_s: float = _LEAVES_S) -> None:
@@ -97,10 +100,9 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 
         def end(number: int) -> None:
             told.append(number)
-            leave_within(_LEAVES_S, exit_code_of(number))
             task.cancel()
 
-        on_end(_within(loop, end))
+        on_end(_within(loop, end, _LEAVES_S))
         try:
             return await work
         finally:
@@ -117,10 +119,12 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-def _within(loop: AbstractEventLoop, end: Callable[[int], None]) -> Callable[[int], None]:
+def _within(loop: AbstractEventLoop, end: Callable[[int], None], within_s: float | None) -> Callable[[int], None]:
     def told(number: int) -> None:
         if loop.is_closed():
             _leave(number)
+        if within_s is not None:
+            leave_within(within_s, exit_code_of(number))
         loop.call_soon_threadsafe(end, number)
 
     return told

@@ -235,6 +235,30 @@ async def test_once_lets_a_change_end_that_is_being_made(scene: Scene) -> None:
     assert await scene.redis.keys("*:lease") == []
 
 
+async def test_a_loop_that_is_stuck_cannot_hold_the_process_up() -> None:
+    """Not even where nobody runs what a signal has asked the loop for."""
+    script = """if True:
+        import time
+        from controller import signals
+        signals._LEAVES_S = 0.2
+        signals.take_over()
+        async def stuck():
+            print("stuck", flush=True)
+            time.sleep(3600)
+        signals.interruptible(stuck())
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        env={**CLEAN, "PYTHONPATH": str(POLICY.parent)},
+        stdout=asyncio.subprocess.PIPE,
+        preexec_fn=defaults,
+    )
+    assert process.stdout is not None
+    await in_time(process.stdout.readuntil(b"stuck"), "it to be stuck")
+    process.send_signal(signal.SIGTERM)
+    assert await in_time(process.wait(), "it to end") == 128 + signal.SIGTERM
+
+
 @NUMBERS
 async def test_the_fake_ends_in_good_order(number: signal.Signals) -> None:
     async with started("controller", "fake-railway", "--port", "0") as process:
