@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import sys
 import traceback
@@ -37,6 +38,7 @@ from controller.reconciler import World
 from controller.runner import Runner
 from controller.server import Shown, application, listening_socket
 from controller.settings import Settings
+from controller.trouble import Beat
 
 _GOODBYE_S = 1.0
 """For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
@@ -81,13 +83,22 @@ class Controller:
     runner: Runner
     log: Log
     way: Way
+    configuration: Configuration
     left_behind: Callable[[], Awaitable[list[Left]]]
     """What an earlier policy left behind, by the journal."""
 
     @property
     def shown(self) -> Shown:
-        requests, lost = self.world.platform.requests, lambda: self.log.lost
-        return Shown(self.board, self.leadership, self.policy, self.way.dry_run, requests, lost)
+        return Shown(
+            self.board,
+            self.leadership,
+            self.policy,
+            self.way.dry_run,
+            self.world.platform.requests,
+            lambda: self.log.lost,
+            self.configuration.mask,
+            self.configuration.shown,
+        )
 
 
 @asynccontextmanager
@@ -105,11 +116,12 @@ async def opened(
 
     last_lines_s: how long the end waits for an output that does not take its lines; None: as long as it takes.
     """
-    settings, policy = configuration.settings, configuration.policy
+    settings, policy, mask = configuration.settings, configuration.policy, configuration.mask
     clock = clock or SystemClock()
-    log = Log(stream, form=form, clock=clock, secrets=settings.secrets, events=events)
+    log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
-    board = Board(clock, policy.interval, slower)
+    board = Board(clock, policy.interval, slower, mask)
+    oddities = Beat()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
@@ -125,7 +137,10 @@ async def opened(
             watched = await journal.watch(list(policy.workers))
             # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
             ours = {name: text for name, text in watched.published.items() if name in policy.workers}
-            board.take_over(ours, watched.age)
+            notes = [f"{keys.cycles}: {note}" for note in board.take_over(ours, watched.age)]
+            for note in (*watched.problems, *notes):
+                if oddities.lasted(note, clock.monotonic()) is not None:
+                    log.event("redis_warning", message=note)
             return watched
 
         leadership = Leadership(
@@ -139,17 +154,20 @@ async def opened(
             waits_for_survivors=way.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
-        queue, platform = _queue_and_platform(settings, policy, leadership, clock, stack)
+        queue, platform = _queue_and_platform(configuration, leadership, clock, stack)
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         world = World(queue, platform, journal, shares, clock, log.event)
         world = _without_hands(world) if way.dry_run else world
         runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
-        yield Controller(policy, queue, platform, world, leadership, board, runner, log, way, journal.left_behind)
+        parts = policy, queue, platform, world, leadership, board, runner, log, way
+        yield Controller(*parts, configuration, journal.left_behind)
 
 
 def _queue_and_platform(
-    settings: Settings, policy: Policy, leadership: Leadership, clock: Clock, stack: AsyncExitStack
+    configuration: Configuration, leadership: Leadership, clock: Clock, stack: AsyncExitStack
 ) -> tuple[PostgresQueue, RailwayPlatform]:
+    settings, policy = configuration.settings, configuration.policy
+    ids = {settings.project_id, settings.environment_id, *(worker.service for worker in policy.workers.values())}
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
@@ -166,6 +184,7 @@ def _queue_and_platform(
             clock,
             may_mutate=leadership.may_act,
             timeout_s=settings.timing.railway_timeout,
+            clean=functools.partial(configuration.mask.json_text, ids=ids),
         )
     except (ValueError, ImportError, OSError) as error:
         variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
@@ -212,6 +231,8 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
             )
             for note in settings.notes:
                 controller.log.event("setting_ignored", variable=note.place, message=str(note))
+            for warning in settings.warnings:
+                controller.log.event("setting_warning", variable=warning.place, message=str(warning))
             _log_policy(controller)
             telling = asyncio.create_task(_tell_of_left_behind(controller))
             keys = Keys(settings.key_prefix, settings.environment_id)
@@ -311,7 +332,8 @@ async def _listen(controller: Controller, settings: Settings) -> None:
     def report(event: str, /, **fields: object) -> None:
         controller.log.event(event, **fields)
         if not controller.way.dry_run:
-            said = Said(event, str(fields.get("message")), controller.world.clock.wall())
+            words = controller.configuration.mask.text(str(fields.get("message")))
+            said = Said(event, words, controller.world.clock.wall())
             leaving.add(task := asyncio.create_task(leave(settings.redis_url.get_secret_value(), key, said)))
             task.add_done_callback(leaving.discard)
 

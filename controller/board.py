@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.cycle import LONGEST_CYCLE_S, Cycle, Outcome
+from controller.masking import Masker
 from controller.ports import Clock, Source
 from controller.status import WorkerStatus
 from controller.trouble import CONDITIONS, CONTROLLER, failing_after
@@ -45,6 +46,8 @@ class Board:
     interval: float
     slower: Mapping[str, float] = field(default_factory=dict)
     """Seconds that a reading of a worker's queue may take, where the policy allows it more than the others."""
+    mask: Masker = field(default_factory=Masker)
+    """All that is kept here goes through it, so that what is shown and what is published holds no secret."""
     pace: float = 0.0
     """Seconds between two cycles at least, where the platform's requests run out."""
     status: dict[str, WorkerStatus] = field(default_factory=dict)
@@ -64,7 +67,8 @@ class Board:
     def put(self, cycle: Cycle) -> None:
         self.changes += 1
         self._taken.pop(cycle.worker, None)
-        new = WorkerStatus.read(cycle.status()) or WorkerStatus(cycle.outcome.value, message=cycle.message)
+        message = self.mask.text(cycle.message)
+        new = WorkerStatus.read(self.mask.value(cycle.status())) or WorkerStatus(cycle.outcome.value, message=message)
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
             new = new.with_old(self.status.get(cycle.worker))
@@ -76,23 +80,31 @@ class Board:
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
             self.scales[cycle.worker, cycle.decision.direction.value] += 1
 
-    def take_over(self, published: Mapping[str, str], age_s: float | None) -> None:
-        """The leader's numbers, as it left them in Redis `age_s` ago; what cannot be read as such is passed over.
+    def take_over(self, published: Mapping[str, str], age_s: float | None) -> list[str]:
+        """The leader's numbers, as it left them in Redis `age_s` ago. Answers what of them could not be read.
 
-        Numbers of which nobody knows the age are shown, and count as old.
+        An entry that is none is passed over, and a malformed figure is left out. Numbers of an unknown age, and those
+        of an entry that is malformed in part, are shown and count as old.
         """
         now = self.clock.monotonic()
+        notes: list[str] = []
         for worker, text in published.items():
             if self._taken.get(worker) == text:
                 continue  # as old as it was, and a second older
             try:
                 entry = json.loads(text)
-                status, age = WorkerStatus.read(entry["status"]), entry["age_s"]
+                status, age = WorkerStatus.read(self.mask.value(entry["status"])), entry["age_s"]
             except (ValueError, TypeError, KeyError, RecursionError):
+                notes.append(f"the entry of {worker} is no cycle of a controller's; it is passed over")
                 continue
             if status is None or not _is_an_age(age):
+                notes.append(f"the entry of {worker} has no outcome or no age that is known here; it is passed over")
                 continue
             self.changes += 1
+            malformed = WorkerStatus.malformed(entry["status"])
+            if malformed:
+                notes.append(f"the entry of {worker} is malformed at {', '.join(malformed)}; the rest of it is shown")
+                age = None
             self.status[worker] = status
             self.failing[worker] = _known_troubles(entry.get("failing"))
             self._taken[worker] = text
@@ -100,6 +112,7 @@ class Board:
                 self.seen_at.pop(worker, None)
             else:
                 self.seen_at[worker] = now - max(0.0, age_s) - age
+        return notes
 
     def to_publish(self) -> dict[str, str]:
         return {

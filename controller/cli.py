@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import logging
 import os
 import shlex
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 from controller import commands as command
 from controller import signals, tryout
 from controller.escaping import visible
+from controller.masking import Masker, secrets_of_a_crash
 from controller.policy_text import ConfigurationError
 
 _ENVIRONMENT = """\
@@ -74,12 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if arguments is None:
         signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
     _prepare_streams()
-    code = _done(arguments)
+    mask = _mask_what_python_prints()
+    code = _done(arguments, mask)
     signals.over(code)
     sys.exit(code)
 
 
-def _done(arguments: Sequence[str] | None) -> int:
+def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
     """The command's exit code."""
     code: int
     try:
@@ -87,7 +93,7 @@ def _done(arguments: Sequence[str] | None) -> int:
         code = parsed.command(parsed)
         sys.stdout.flush()
     except ConfigurationError as error:
-        code = _refuse(error)
+        code = _refuse(error, mask)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as ended:
@@ -123,14 +129,33 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _refuse(error: ConfigurationError) -> int:
+def _mask_what_python_prints() -> Masker:
+    """Where a bug ends the process, or a library warns before there is a log, Python itself prints what it knows."""
+    mask = Masker(secrets_of_a_crash(os.environ))
+
+    def tell(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
+        print(mask.text("".join(traceback.format_exception(kind, bug, trace))), end="", file=sys.stderr)
+
+    class MaskedFormatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return mask.text(super().format(record))
+
+    sys.excepthook = tell
+    sys.unraisablehook = lambda told: tell(told.exc_type, told.exc_value or told.exc_type(), told.exc_traceback)
+    threading.excepthook = lambda told: tell(told.exc_type, told.exc_value or told.exc_type(), told.exc_traceback)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(MaskedFormatter())
+    return mask
+
+
+def _refuse(error: ConfigurationError, mask: Masker) -> int:
     count = len(error.problems)
     print(
         f"autoscaler: {'one thing is' if count == 1 else f'{count} things are'} wrong; nothing was changed:",
         file=sys.stderr,
     )
     for problem in error.problems[:_MOST_PROBLEMS]:
-        print(f"  {visible(str(problem))}", file=sys.stderr)
+        print(f"  {visible(mask.text(str(problem)))}", file=sys.stderr)
     if count > _MOST_PROBLEMS:
         print(f"  … and {count - _MOST_PROBLEMS} more", file=sys.stderr)
     return 2

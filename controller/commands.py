@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
@@ -18,6 +17,7 @@ from controller.policy_text import ConfigurationError, Problem
 if TYPE_CHECKING:  # a command imports what it needs
     from controller.adapters.postgres import Known
     from controller.implied import Expectation
+    from controller.masking import Masker
     from controller.policy import Policy
 
 T = TypeVar("T")
@@ -44,12 +44,15 @@ def explain(parsed: argparse.Namespace) -> int:
     from controller.cycle import Outcome  # noqa: PLC0415  # as above
     from controller.explanation import as_lines, as_object  # noqa: PLC0415  # as above
 
-    explanations = signals.interruptible(app.explain(configure(parsed.policy, os.environ)))
+    configuration = configure(parsed.policy, os.environ)
+    mask = configuration.mask
+    explanations = signals.interruptible(app.explain(configuration))
     for explanation in explanations:
         if parsed.json:
-            print_json(as_object(explanation.cycle, explanation.rest))
+            print_json(mask.value(as_object(explanation.cycle, explanation.rest)))
         else:
-            print("\n".join(map(visible, as_lines(explanation.cycle, explanation.steps, explanation.rest))))
+            lines = as_lines(explanation.cycle, explanation.steps, explanation.rest)
+            print("\n".join(visible(mask.text(line)) for line in lines))
     return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
 
 
@@ -57,7 +60,8 @@ def doctor(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure  # noqa: PLC0415  # as above
     from controller.doctor import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
 
-    report = signals.interruptible(examine(configure(parsed.policy, os.environ)))
+    configuration = configure(parsed.policy, os.environ)
+    report = signals.interruptible(examine(configuration)).masked(configuration.mask)
     if parsed.json:
         print_json(as_object(report), indent=2)
     else:
@@ -66,11 +70,12 @@ def doctor(parsed: argparse.Namespace) -> int:
 
 
 def check(parsed: argparse.Namespace) -> int:
-    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.overlaps import overlaps  # noqa: PLC0415  # as above
     from controller.policy import effective  # noqa: PLC0415  # as above
     from controller.policy_text import dotted  # noqa: PLC0415  # as above
     from controller.queue_guide import claims_without_end  # noqa: PLC0415  # as above
+    from controller.settings import setting_warnings  # noqa: PLC0415  # as above
 
     if parsed.schema:
         # As shipped: what it says of each key are docstrings, which `python -OO` does not have.
@@ -81,11 +86,12 @@ def check(parsed: argparse.Namespace) -> int:
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            print_json({"valid": False, "problems": problems})
+            print_json(masker(os.environ).value({"valid": False, "problems": problems}))
             return 2
         raise
+    mask = masker(os.environ, document)
     rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
-    known = _known(policy) if parsed.from_database else {}
+    known = _known(policy, mask) if parsed.from_database else {}
     expected = _expectations(parsed, policy, known)
     said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
     unmeasured = [
@@ -93,31 +99,32 @@ def check(parsed: argparse.Namespace) -> int:
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    warnings = [*overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
+    of_settings = map(str, setting_warnings(os.environ))
+    warnings = [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}
         says = {"valid": True, "values": values, "implied_waits": waits, "warnings": warnings}
-        print_json(says)
+        print_json(mask.value(says))
         return 0
-    _print_table([("VALUE OF", "IS", "FROM"), *rows])
+    _print_table([("VALUE OF", "IS", "FROM"), *mask.value(rows)])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
     for warning in warnings:
-        print(f"\nwarning: {visible(warning)}")
+        print(f"\nwarning: {visible(mask.text(warning))}")
     for name, one in expected.items():
         print(f"\n{visible(name)}: {visible(one.heading)}")
         _print_table(list(one.table()))
     return 0
 
 
-def _known(policy: Policy) -> dict[str, Known]:
+def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
     """What the database says of each worker's queue."""
     from controller.adapters.postgres import known_of  # noqa: PLC0415  # as above
     from controller.settings import load_database  # noqa: PLC0415  # as above
 
     address = load_database(os.environ, why="--from-database measures the jobs there")
     queues = {name: worker.queue for name, worker in policy.workers.items()}
-    return answered(known_of(address.url, queues, search_path=address.search_path))
+    return answered(known_of(address.url, queues, search_path=address.search_path), mask)
 
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
@@ -154,15 +161,15 @@ def queues(parsed: argparse.Namespace) -> int:
 
 
 def queue_trigger(parsed: argparse.Namespace) -> int:
-    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.configuration import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.queue_guide import triggers  # noqa: PLC0415  # as above
 
-    policy, _ = read_policy(parsed.policy, os.environ)
+    policy, document = read_policy(parsed.policy, os.environ)
     if parsed.worker is not None and parsed.worker not in policy.workers:
         known = ", ".join(policy.workers)
         problem = Problem("WORKER", f"{parsed.worker!r} is no worker of {parsed.policy}; there is {known}")
         raise ConfigurationError([problem])
-    print("\n".join(triggers(policy, parsed.worker)))
+    print(masker(os.environ, document).text("\n".join(triggers(policy, parsed.worker))))
     return 0
 
 
@@ -190,14 +197,16 @@ def fake_railway(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def answered(asking: Coroutine[Any, Any, T]) -> T:
+def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
     """What was asked of PostgreSQL; where it does not answer, that is said, and the program ends with 1."""
+    from controller.masking import Masker, secrets_of_a_crash  # noqa: PLC0415  # as above
     from controller.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
 
     try:
         return signals.interruptible(asking)
     except Unavailable as unavailable:
-        print(f"autoscaler: {visible(str(unavailable))}", file=sys.stderr)
+        mask = mask or Masker(secrets_of_a_crash(os.environ))
+        print(f"autoscaler: {visible(mask.text(str(unavailable)))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

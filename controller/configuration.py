@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from controller.policy import Policy, load_policy
+from controller.masking import Masker, secrets_of
+from controller.policy import Policy, as_shown, load_policy
+from controller.policy_limits import own_keys
 from controller.policy_text import ConfigurationError, Document, Problem
-from controller.settings import Settings, load_settings
+from controller.settings import Settings, key_prefix, load_settings
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
+    """mask: knows every secret of both. shown: the policy as /status may show it."""
+
     settings: Settings
     policy: Policy
+    mask: Masker = field(default_factory=Masker, repr=False)
+    shown: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+def masker(
+    environment: Mapping[str, str], document: Document | None = None, settings: Settings | None = None
+) -> Masker:
+    """Knows the secrets of the environment, and of a policy and of settings that were read from it."""
+    every = [*secrets_of(environment), *(settings.secrets if settings else ())]
+    return Masker(every, document.named_secrets if document else None)
 
 
 def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Document]:
@@ -31,7 +46,13 @@ def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Doc
     except (OSError, UnicodeDecodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError([Problem(str(path), f"cannot be read: {words}")]) from None
-    return load_policy(text, environment, name=str(path))
+    policy, document = load_policy(text, environment, name=str(path))
+    limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
+    for place, problem in own_keys(limits, key_prefix(environment)):
+        document.refuse(place, problem)
+    if document.problems:
+        raise ConfigurationError(document.problems)
+    return policy, document
 
 
 def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
@@ -43,14 +64,15 @@ def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
     problems: list[Problem] = []
     settings: Settings | None = None
     policy: Policy | None = None
+    document: Document | None = None
     try:
         settings = load_settings(environment)
     except ConfigurationError as error:
         problems += error.problems
     try:
-        policy, _ = read_policy(path, environment)
+        policy, document = read_policy(path, environment)
     except ConfigurationError as error:
         problems += error.problems
-    if settings is None or policy is None:
+    if settings is None or policy is None or document is None:
         raise ConfigurationError(problems)
-    return Configuration(settings, policy)
+    return Configuration(settings, policy, masker(environment, document, settings), as_shown(policy, document))

@@ -27,6 +27,7 @@ from controller.app import Controller, Way, opened
 from controller.configuration import Configuration
 from controller.cycle import iso
 from controller.findings import Finding, Level, error, ok, warning
+from controller.masking import Masker
 from controller.policy import WorkerPolicy
 from controller.ports import Unavailable
 
@@ -47,6 +48,14 @@ class Report:
     @property
     def is_well(self) -> bool:
         return all(finding.level is not Level.ERROR for _, finding in self.rows())
+
+    def masked(self, mask: Masker) -> Report:
+        """The same without any secret, as it may be shown."""
+        return Report(
+            [finding.masked(mask) for finding in self.everywhere],
+            {name: [finding.masked(mask) for finding in findings] for name, findings in self.workers.items()},
+            self.jobs,
+        )
 
     def rows(self) -> Iterator[tuple[str | None, Finding]]:
         for finding in self.everywhere:
@@ -82,6 +91,7 @@ async def _postgres(
     """What is there; None where it cannot be asked."""
     settings = configuration.settings
     report.everywhere += [ok("addresses", str(note)) for note in settings.notes]
+    report.everywhere += [warning("settings", str(one)) for one in settings.warnings]
     database: Database | None = None
     try:
         # The one that the controller would read on: a second would be one too many where only one is allowed.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.masking import Masker
+
 
 class Level(StrEnum):
     OK = "ok"
@@ -28,6 +30,11 @@ class Finding:
     def sentence(self) -> str:
         """`Redis saves nothing: a restart forgets the cooldowns; set appendonly yes`."""
         return f"{self.says}; {self.mend}" if self.mend else self.says
+
+    def masked(self, mask: Masker) -> Finding:
+        """The same without any secret."""
+        says, mend = mask.text(self.says), mask.text(self.mend)
+        return Finding(self.level, mask.text(self.about), says, mend, tuple(map(mask.text, self.sql)))
 
 
 def ok(about: str, says: str) -> Finding:

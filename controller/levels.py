@@ -25,6 +25,7 @@ EVENTS: dict[str, Level] = {
     "rate_unreadable": "warning",
     "service_time_unreadable": "warning",
     "setting_ignored": "warning",
+    "setting_warning": "warning",
     "service_time_unmeasurable": "warning",
     "queue_warning": "warning",
     "intent_settled": "info",

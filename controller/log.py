@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 from controller import levels
 from controller.cycle import as_text, iso
 from controller.escaping import as_json, visible, visible_lines
+from controller.masking import Masker
 from controller.outlet import Outlet
 from controller.ports import Clock
 from controller.trouble import Beat
 
-MASK = "•••"
 _LONGEST_KIND = 200
 """Characters by which lines of a library are told apart."""
 
 
 class Log:
-    """Every event of the controller goes through here. `secrets` are masked wherever they turn up.
+    """Every event of the controller goes through here, and through `mask`.
 
     Cycles go to `stream`, and so do all other events unless `events` names another place for them. It never waits for
     either, and an output that nobody takes ends nothing: what does not fit is dropped, counted and said.
@@ -32,7 +32,7 @@ class Log:
         *,
         form: Literal["json", "text"],
         clock: Clock,
-        secrets: Iterable[str] = (),
+        mask: Masker | None = None,
         events: TextIO | None = None,
     ) -> None:
         self._stream = Outlet(stream, self._missing)
@@ -40,8 +40,7 @@ class Log:
         self._form = form
         self._clock = clock
         self._said = Beat()
-        # The longest first: an address is masked whole before the password inside it is.
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self._mask = mask or Masker()
 
     def event(self, event: str, /, **fields: Any) -> None:
         """One event besides the cycles, such as started, lease_acquired or external_change."""
@@ -73,7 +72,7 @@ class Log:
         outlet.write(self._formed(line, outlet))
 
     def _formed(self, line: Mapping[str, Any], outlet: Outlet) -> str:
-        shown = {key: self._masked(value) for key, value in line.items()}
+        shown = self._mask.value(line)
         if self._form == "json":
             return as_json(shown, only_ascii=not outlet.is_unicode)
         trace = shown.pop("traceback", None)
@@ -92,13 +91,6 @@ class Log:
 
     def _of_event(self, event: str, /, **fields: Any) -> dict[str, Any]:
         return {"at": iso(self._clock.wall()), "level": levels.of_event(event), "event": event, **fields}
-
-    def _masked(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        for secret in self._secrets:
-            value = value.replace(secret, MASK)
-        return value
 
 
 @contextmanager

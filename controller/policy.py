@@ -54,6 +54,7 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
+_QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 _TIMES = tuple(name for name in Columns.model_fields if name not in {"status", "priority"})
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
@@ -92,6 +93,13 @@ class WorkerPolicy(Part):
     jobs_per_worker: Positive | None = None
     no_progress_after: Duration = 600.0
     rate_limit: RateLimit | None = None
+
+    @field_validator("service")
+    @classmethod
+    def _without_quotes(cls, service: str) -> str:
+        if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
+            raise PydanticCustomError("quotes", "has quotation marks around it, which are a part of it; take them out")
+        return service
 
     @field_validator("min_replicas")
     @classmethod
@@ -347,8 +355,28 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     """Every value in force: its path, the value as text, and where it comes from."""
     for path, value in _values(policy, ()):
         origin = document.origin(path)
-        row = path, document.masked(_as_text(value)), str(origin) if origin else "built in"
+        shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)
+        row = path, document.masked(shown), str(origin) if origin else "built in"
         yield from _in_force(policy, row)
+
+
+def as_shown(policy: Policy, document: Document) -> dict[str, Any]:
+    """The whole policy for /status, with `${NAME}` in the place of what a secret variable brought."""
+    values = policy.model_dump(mode="json", exclude_none=True, by_alias=True)
+    shown: dict[str, Any] = _with_references(values, (), document)
+    return shown
+
+
+def _with_references(value: Any, path: Path, document: Document) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_references(child, (*path, key), document) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_with_references(child, (*path, index), document) for index, child in enumerate(value)]
+    # A column may be written as its name alone, without the key `name`.
+    origin = document.origin(path) or (document.origin(path[:-1]) if path[-1:] == ("name",) else None)
+    if origin is not None and origin.holds_a_secret:
+        return document.masked(origin.shown)
+    return document.masked(value) if isinstance(value, str) else value
 
 
 def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:

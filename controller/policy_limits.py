@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -11,6 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from controller.policy_parts import Duration, Part, Positive, Word
 from controller.policy_text import Path
+
+_OURS = re.compile(r"\{[^{}]*:[^{}]*\}:(?:lease|epoch|leader|cycles|listening|records|(?:worker|past):.*)", re.DOTALL)
+"""Every key of the controller's own, whatever its prefix and environment; a test holds it against their list."""
 
 
 class RateLimitKeys(Part):
@@ -76,11 +80,33 @@ def share_problem(limit: RateLimit, maximum: int) -> str | None:
     )
 
 
+def own_keys(limits: Mapping[str, RateLimit], prefix: str) -> Iterator[tuple[Path, str]]:
+    """The controller's lease or journal under a key that it writes as a rate limit would be overwritten by itself.
+
+    prefix: REDIS_KEY_PREFIX; what has the form of our keys under another one belongs to another controller.
+    """
+    for name, limit in limits.items():
+        for field, key in limit.keys.model_dump().items():
+            if key.startswith(f"{{{prefix}:") or _OURS.fullmatch(key):
+                usual = RateLimitKeys.model_fields[field].default
+                text = (
+                    f"is {key}, which has the form of the controller's own keys ({{{prefix}:…}}:lease and others), so "
+                    f"that the rate limit would overwrite them; choose another, such as {usual}"
+                )
+                yield ("workers", name, "rate_limit", "keys", field), text
+
+
 def shared_keys(limits: Mapping[str, RateLimit]) -> Iterator[tuple[Path, str]]:
     """Two budgets under one key would overwrite each other. limits: by worker."""
     counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())
     for name, limit in limits.items():
-        shared = [key for key in limit.keys.model_dump().values() if counted[key] > 1]
+        keys = limit.keys.model_dump()
+        counts = re.compile(re.escape(limit.keys.usage).replace("<window>", "[0-9]+"))
+        shared = [key for key in keys.values() if counted[key] > 1]
+        for field, key in keys.items():
+            if counts.fullmatch(key):
+                text = f"is {key}, under which workers count the requests of one minute; choose another"
+                yield ("workers", name, "rate_limit", "keys", field), text
         if shared:
             yield (
                 ("workers", name, "rate_limit"),

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from controller.masking import CUT, SECRET_NAME, Masker, passwords_in
 from controller.references import unresolved
 
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|PWD|AUTH|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
 
 Path = tuple[str | int, ...]
 
@@ -53,12 +53,12 @@ class Variable:
 
     @property
     def is_secret(self) -> bool:
-        return bool(_SECRET_NAME.search(self.name))
+        return bool(SECRET_NAME.search(self.name))
 
     def __str__(self) -> str:
         if self.value:
-            return f"{self.name} is {'set' if self.is_secret else repr(self.value[:LONGEST_SHOWN])}"
-        default = "not shown" if self.is_secret else repr((self.default or "")[:LONGEST_SHOWN])
+            return f"{self.name} is {'set' if self.is_secret else repr(_brief(self.value))}"
+        default = "not shown" if self.is_secret else repr(_brief(self.default or ""))
         return f"{self.name} is not set, its default is {default}"
 
 
@@ -73,6 +73,19 @@ class Origin:
     @property
     def holds_a_secret(self) -> bool:
         return any(variable.is_secret for variable in self.variables)
+
+    @property
+    def shown(self) -> str:
+        """The value as it may be shown: with the name of each variable that is a secret in the place of its value."""
+        variables = iter(self.variables)
+
+        def one(match: re.Match[str]) -> str:
+            if match[1] is None:
+                return "$" if match[0] == "$$" else ""
+            variable = next(variables)
+            return f"${{{variable.name}}}" if variable.is_secret else variable.value or variable.default or ""
+
+        return _VARIABLE.sub(one, self.expression or "")
 
     def __str__(self) -> str:
         if not self.variables:
@@ -97,6 +110,9 @@ class Document:
     origins: dict[Path, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)
+    secrets: dict[str, str] = field(default_factory=dict)
+    """By its value, the variable that holds each secret."""
+    _masker: Masker | None = None
 
     def origin(self, path: Path) -> Origin | None:
         return self.origins.get(path)
@@ -112,12 +128,22 @@ class Document:
 
     def masked(self, text: str) -> str:
         """Without the value of any variable that by its name is a secret, wherever it strayed to."""
-        for origin in self.origins.values():
-            for variable in origin.variables:
-                for value in (variable.value, variable.default):
-                    if variable.is_secret and value:
-                        text = text.replace(value, f"${{{variable.name}}}")
-        return text
+        if self._masker is None:
+            self._masker = Masker(named=self.named_secrets)
+        return self._masker.text(text)
+
+    @property
+    def named_secrets(self) -> dict[str, str]:
+        """By its value, what is shown in the place of each."""
+        return {secret: f"${{{name}}}" for secret, name in self.secrets.items()}
+
+    def note_secrets(self, variable: Variable) -> None:
+        """Those of a variable that is one by its name, and the password in an address, whatever its name is."""
+        for value in filter(None, (variable.value, variable.default)):
+            for secret in [value] if variable.is_secret else passwords_in(value):
+                if secret not in self.secrets:
+                    self.secrets[secret] = variable.name
+                    self._masker = None
 
     def refuse(self, path: Path, text: str) -> None:
         self.problems.append(Problem(_printable(self.place(path)), _printable(self.masked(text))))
@@ -217,6 +243,7 @@ class _Reader:
             if value is not None and (problem := unresolved(value.strip())) is not None:
                 self._document.refuse(path, f"{name} {problem}")
             variables.append(Variable(name, value, default))
+            self._document.note_secrets(variables[-1])
             if value is None and default is None:
                 self._document.refuse(
                     path, f"{name} is not set and has no default; set {name}, or write ${{{name}:-default}}"
@@ -226,6 +253,10 @@ class _Reader:
         text = _VARIABLE.sub(one, expression)
         self._document.origins[path] = Origin(self._document.line(path), expression, tuple(variables))
         return text
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic_core import ErrorDetails
 
-from controller.policy_text import Document, Path
+from controller.masking import CUT
+from controller.policy_text import LONGEST_SHOWN, Document, Path
 
 
 class Keys(NamedTuple):
@@ -79,7 +80,8 @@ def _shown(document: Document, path: Path, value: object) -> str:
         return str(origin.expression)
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return "nothing" if value is None else repr(value)[:80]
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
 
 
 def _variables(document: Document, path: Path) -> str:

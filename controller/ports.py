@@ -232,12 +232,16 @@ class Journal(Protocol):
 
 
 class Watched(NamedTuple):
-    """Who leads and for how long it may still trust its lease, what it published, and how old that is, in seconds."""
+    """Who leads and for how long it may still trust its lease, what it published, and how old that is, in seconds.
+
+    problems: what could not be read of it, with the fix; it is left out.
+    """
 
     leader: Leader | None
     trusted_for: float
     published: Mapping[str, str]
     age: float | None
+    problems: tuple[str, ...] = ()
 
 
 class Bid(NamedTuple):

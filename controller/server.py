@@ -9,7 +9,7 @@ import hmac
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from controller.connections import HEADERS
 from controller.cycle import iso
 from controller.escaping import as_json
 from controller.leading import Leadership
+from controller.masking import Masker
 from controller.model import Leader
 from controller.page import STYLE_HASH, page
 from controller.policy import Policy
@@ -54,6 +55,9 @@ class Shown:
     """How many requests to Railway this replica has used."""
     lost_lines: Callable[[], int] = lambda: 0
     """How many lines of the log its output did not take."""
+    mask: Masker = field(default_factory=Masker)
+    policy_shown: Mapping[str, Any] | None = None
+    """The policy without its secrets; None: it has none."""
 
 
 class Answer(NamedTuple):
@@ -254,7 +258,7 @@ def failing(shown: Shown) -> dict[str, float]:
 def _failing_list(shown: Shown) -> list[dict[str, str]]:
     """A dependency once, whichever workers miss it; a fault of one worker's service with that worker."""
     return [
-        {"name": name, **({"worker": worker} if worker else {}), "since": iso(since)}
+        {"name": name, **({"worker": shown.mask.text(worker)} if worker else {}), "since": iso(since)}
         for name, since in failing(shown).items()
         for worker, since in _whose(shown, name, since)
     ]
@@ -280,7 +284,8 @@ def metrics_body(shown: Shown) -> dict[str, Any]:
 
 def status_body(shown: Shown) -> dict[str, Any]:
     board, leadership, lease = shown.board, shown.leadership, shown.leadership.lease
-    return {
+    policy = shown.policy_shown
+    about = {
         "status": health_status(shown),
         "role": role(shown),
         "epoch": lease.epoch if lease else None,
@@ -290,15 +295,19 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "trouble_since": iso(leadership.trouble_since) if leadership.trouble_since else None,
         "leader": _leader(leadership.leader),
         "failing": _failing_list(shown),
+    }
+    return {
+        **shown.mask.value(about),
+        # What the board keeps went through the mask when it came there.
         "workers": {
-            name: {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
+            shown.mask.text(name): {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
             if name in board.status
             else None
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
         "log_lines_lost": shown.lost_lines(),
-        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True),
+        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
     }
 
 
@@ -445,23 +454,23 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     troubles = failing(shown)
     samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
     samples["autoscaler_failing"] += [
-        (f'{{source="{name}",worker="{worker}"}}', 1.0)
+        (f'{{source="{name}",worker="{shown.mask.text(worker)}"}}', 1.0)
         for worker in shown.policy.workers
         for name in CONDITIONS
         if name in board.failing.get(worker, {})
     ]
-    for worker, status in board.status.items():
-        figures = dict(status.figures())
+    for name_of, status in board.status.items():
+        figures, worker = dict(status.figures()), shown.mask.text(name_of)
         for name, key in _FROM_STATUS.items():
             if key in figures:
                 samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figures[key])))
-        age = board.age(worker)
+        age = board.age(name_of)
         if age is not None:
             samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))
     for (worker, outcome), count in sorted(board.outcomes.items()):
-        label = f'{{worker="{worker}",outcome="{outcome}"}}'
+        label = f'{{worker="{shown.mask.text(worker)}",outcome="{outcome}"}}'
         samples.setdefault("autoscaler_cycles_total", []).append((label, float(count)))
     for (worker, direction), count in sorted(board.scales.items()):
-        label = f'{{worker="{worker}",direction="{direction}"}}'
+        label = f'{{worker="{shown.mask.text(worker)}",direction="{direction}"}}'
         samples.setdefault("autoscaler_scales_total", []).append((label, float(count)))
     return samples

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -22,7 +23,10 @@ _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
 _SHORT_TOKEN = 16
-_QUOTED = re.compile(r"""(["'])(.*)\1""", re.DOTALL)
+_QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
+"""Typographic ones too, which a word processor puts there."""
+_QUOTED = re.compile(f"""(["'`])(.*)\\1|[{_QUOTATION_MARKS[3:]}](.*)[{_QUOTATION_MARKS[3:]}]""", re.DOTALL)
+_IDS_AND_TOKENS = ("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Settings:
     """database_url, database_direct_url: as libpq takes them. search_path: where DATABASE_URL says that tables are.
 
     secrets: what must never be printed: the token, the addresses whole, as written and as used, and their passwords.
-    notes: what of the addresses is without effect, or read otherwise by other programs.
+    notes: what of the addresses is without effect, or read otherwise by other programs. warnings: what works, and
+    should be changed all the same.
     """
 
     railway_api_url: str
@@ -61,6 +66,7 @@ class Settings:
     replica: str
     hidden: tuple[SecretStr, ...]
     notes: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -95,10 +101,31 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         replica=environment.get("RAILWAY_REPLICA_ID", "").strip() or environment.get("HOSTNAME", "").strip() or "here",
         hidden=reader.hidden(),
         notes=tuple(reader.notes),
+        warnings=tuple(setting_warnings(environment)),
     )
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return settings
+
+
+def key_prefix(environment: Mapping[str, str]) -> str:
+    """With which our own keys in Redis begin."""
+    return environment.get("REDIS_KEY_PREFIX", "").strip() or "autoscaler"
+
+
+def setting_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Of the variables that are set, whether the others are or not: what works, and should be changed all the same."""
+    for name in _IDS_AND_TOKENS:
+        value = environment.get(name, "")
+        if value.strip() and value != value.strip():
+            yield Problem(name, "has blanks or line breaks around it, which are left out; take them out of the value")
+    url = environment.get("RAILWAY_API_URL", "").strip()
+    parts = _split(url)
+    if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
+        yield Problem(
+            "RAILWAY_API_URL",
+            "begins with http://, so that the token crosses the network unencrypted; write https://",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,17 +287,18 @@ class _Reader:
         return self._number(name, 1000, 50, 3_600_000, "milliseconds, 50 to 3600000") / 1000
 
     def log_format(self) -> Literal["json", "text"] | None:
-        value = self._get("LOG_FORMAT").lower()
-        if value == "json":
+        value = self._get("LOG_FORMAT")
+        if value.lower() == "json":
             return "json"
-        if value == "text":
+        if value.lower() == "text":
             return "text"
         if value:
             self._refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
         return None
 
     def key_prefix(self) -> str:
-        value = self._get("REDIS_KEY_PREFIX") or "autoscaler"
+        self._get("REDIS_KEY_PREFIX")  # says what is odd about it
+        value = key_prefix(self._environment)
         if not _KEY_PREFIX.fullmatch(value):
             self._refuse("REDIS_KEY_PREFIX", "may have letters, digits, ':', '.', '_' and '-' only, at most 64")
         return value
@@ -296,10 +324,22 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether what is sent there leaves this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 def _unusable(name: str, value: str) -> str | None:
     """What is wrong with a value that is not yet, or not only, what was meant."""
     if value.startswith(f"{name}="):
         return f"begins with its own name; take {name}= out of the value"
     if _QUOTED.fullmatch(value):
         return "stands in quotation marks, which are taken for a part of it; take them out"
+    if name in _IDS_AND_TOKENS and (value[:1] in _QUOTATION_MARKS or value[-1:] in _QUOTATION_MARKS) and value:
+        return "begins or ends with a quotation mark, which is taken for a part of it; take it out"
     return unresolved(value)

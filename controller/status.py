@@ -1,7 +1,8 @@
 """One worker's last cycle as /status, the page and the metrics show it, ours or another replica's. Pure.
 
 What a leader of another version published may have other keys, and what stands in Redis may be anything. Here it
-becomes a value whose fields have the types that everybody who shows it relies on, or it is refused.
+becomes a value whose fields have the types that everybody who shows it relies on, or it is refused. A field that is of
+another type is left out, and named.
 """
 
 from __future__ import annotations
@@ -53,16 +54,19 @@ class WorkerStatus:
 
     @classmethod
     def read(cls, published: Any) -> Self | None:
-        """What was published, with nothing in the place of what is missing; None where it is no status."""
+        """What was published, with nothing in the place of what is missing or malformed; None where it is no status."""
         if not isinstance(published, dict) or published.get("outcome") not in list(Outcome):
             return None
-        known = {name: published[name] for name in _IS if name in published}
-        if not all(_IS[name](value) for name, value in known.items()):
-            return None
+        known = {name: published[name] for name in _IS if name in published and _IS[name](published[name])}
         if "reasons" in known:
             known["reasons"] = tuple(known["reasons"])
         others = {name: value for name, value in published.items() if name not in _IS}
         return cls(**known, more={name: value for name, value in others.items() if _is_text(name) and _is_plain(value)})
+
+    @staticmethod
+    def malformed(published: Any) -> list[str]:
+        """The keys of a status whose values are not what stands there."""
+        return [name for name in _IS if name in published and not _IS[name](published[name])]
 
     def as_object(self) -> dict[str, Any]:
         """For /status, and to be published."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from controller import signals
 from controller.commands import answered, needs_extra, print_json
 from controller.escaping import visible, visible_lines
+from controller.masking import Masker, secrets_of_a_crash
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
 
@@ -50,9 +52,9 @@ def simulate(parsed: argparse.Namespace) -> int:
     bound = _bound(comparison, contenders) if parsed.bound else None
     _draw(parsed, comparison, bound)
     if parsed.json:
-        print_json(as_object(comparison, bound), indent=2)
+        print_json(_mask().value(as_object(comparison, bound)), indent=2)
     else:
-        print(visible_lines("\n".join(as_lines(comparison, bound))))
+        print(visible_lines(_mask().text("\n".join(as_lines(comparison, bound)))))
     return 0
 
 
@@ -74,9 +76,9 @@ def plan(parsed: argparse.Namespace) -> int:
         comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
-        print_json(as_object(edit), indent=2)
+        print_json(_mask().value(as_object(edit)), indent=2)
     else:
-        print(visible_lines("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit))))
+        print(visible_lines(_mask().text("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))))
     return 0
 
 
@@ -105,9 +107,9 @@ def tune(parsed: argparse.Namespace) -> int:
             job_time=_job_time(parsed, worker),
             requests=requests,
         )
-    print(as_yaml(found, parsed.file, parsed.worker), end="")
+    print(_mask().text(as_yaml(found, parsed.file, parsed.worker)), end="")
     if found.warning is not None:
-        print(f"autoscaler: warning: {visible(found.warning)}", file=sys.stderr)
+        print(f"autoscaler: warning: {visible(_mask().text(found.warning))}", file=sys.stderr)
     return 0 if found.holds else 1
 
 
@@ -313,6 +315,12 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
             address.url, worker.queue, since_s=parsed.since, progress=progress, search_path=address.search_path
         )
         return answered(reading)
+
+
+@functools.cache
+def _mask() -> Masker:
+    """These commands read policies with variables, and files of any kind."""
+    return Masker(secrets_of_a_crash(os.environ))
 
 
 def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:

@@ -7,10 +7,13 @@ makes what follows from it late: the conditions begin anew.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+_LARGEST = 1e15
+"""A number of seconds or of anything else that is not below this is an accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,13 @@ class Watch:
                 running_since=_stamp(fields.get("running_since")),
                 crashing_since=_stamp(fields.get("crashing_since")),
                 exited_since=_stamp(fields.get("exited_since")),
-                short=_part(Short, fields.get("short")),
-                rollout=_part(Rollout, fields.get("rollout")),
-                stall=_part(Stall, fields.get("stall")),
-                contests=tuple(Contest(_time(one["at"]), int(one["after"])) for one in fields.get("contests", ())),
+                short=_part(_short, fields.get("short")),
+                rollout=_part(_rollout, fields.get("rollout")),
+                stall=_part(_stall, fields.get("stall")),
+                contests=tuple(Contest(_time(one["at"]), _count(one["after"])) for one in fields.get("contests", ())),
                 said=tuple(str(one) for one in fields.get("said", ())),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return cls()
 
     def by(self, now: float) -> Self:
@@ -110,11 +113,21 @@ class Watch:
         )
 
 
-def _part(kind: type[Any], fields: Mapping[str, Any] | None) -> Any:
-    if not fields:
-        return None
-    part = kind(**fields)
-    return replace(part, since=_time(part.since))
+def _part(kind: Callable[[Mapping[str, Any]], T], fields: Mapping[str, Any] | None) -> T | None:
+    return kind(fields) if fields else None
+
+
+def _short(fields: Mapping[str, Any]) -> Short:
+    return Short(_time(fields["since"]), _count(fields["running"]), _count(fields["configured"]))
+
+
+def _rollout(fields: Mapping[str, Any]) -> Rollout:
+    return Rollout(_word(fields["deployment"]), _word(fields["status"]), _time(fields["since"]))
+
+
+def _stall(fields: Mapping[str, Any]) -> Stall:
+    pending, processing, readings = (_count(fields[name]) for name in ("pending", "processing", "readings"))
+    return Stall(_time(fields["since"]), pending, processing, _stamp(fields["ready_at"]), readings)
 
 
 def _stamp(value: Any) -> float | None:
@@ -122,9 +135,21 @@ def _stamp(value: Any) -> float | None:
 
 
 def _time(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         raise ValueError("is no time")
     return float(value)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not abs(value) < _LARGEST:
+        raise ValueError("is no number")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("is no text")
+    return value
 
 
 def _at_most(stamp: float | None, now: float) -> float | None:

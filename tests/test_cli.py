@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import autoscaler, led_before
+from tests.processes import UNHURRIED, autoscaler, led_before, running
 from tests.scene import POLICY, WORKER, Scene
 
 # --- what every command says ---
@@ -71,6 +72,47 @@ async def test_check_prints_each_value_with_where_it_comes_from() -> None:
     assert ran.code == 0
     assert "MAX_WORKERS is '7'" in ran.out
     assert "policy.yaml is valid: 1 worker service" in ran.out
+
+
+INSECURE = {"RAILWAY_WORKER_SERVICE_ID": "svc", "RAILWAY_API_URL": "http://10.0.0.5/graphql/v2"}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+async def test_check_warns_of_a_token_that_would_be_sent_unencrypted(form: tuple[str, ...]) -> None:
+    ran = await autoscaler("check", *form, environment=INSECURE)
+    assert ran.code == 0
+    assert "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted" in ran.out
+
+
+async def test_the_log_and_doctor_warn_of_a_token_that_would_be_sent_unencrypted(scene: Scene) -> None:
+    api = scene.environment["RAILWAY_API_URL"]
+    insecure = {"RAILWAY_API_URL": api.replace("127.0.0.1", "railway.invalid"), **UNHURRIED}
+    async with running(scene, **insecure) as controller:
+        warned = await controller.until(event="setting_warning")
+    assert warned["message"].startswith("RAILWAY_API_URL: begins with http://")
+    ran = await autoscaler("doctor", environment={**scene.environment, **insecure})
+    assert re.search(r"warning +settings +RAILWAY_API_URL: begins with http://", ran.out)
+
+
+OUR_KEYS = ("lease", "epoch", "worker:<window>", "rpm")
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("key", OUR_KEYS)
+async def test_a_key_of_the_rate_limit_that_is_the_controller_s_own_is_refused_by_check_and_at_the_start(
+    tmp_path: Path, key: str, command: str
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    own = f"{{autoscaler:env}}:{key}"
+    field = "usage" if "<window>" in key else "rpm_limit"
+    limit = "rpm: ${GLOBAL_RPM_LIMIT:-60}"
+    text = POLICY.read_text()
+    assert limit in text
+    bad.write_text(text.replace(limit, f"{limit}\n      keys: {{{field}: '{own}'}}"))
+    environment = {"RAILWAY_WORKER_SERVICE_ID": "svc", "AUTOSCALER_POLICY": str(bad)}
+    ran = await autoscaler(command, environment=environment)
+    assert ran.code == 2
+    assert f"rate_limit.keys.{field}: is {own}, which has the form of the controller's own keys" in ran.err
 
 
 async def test_check_names_everything_that_is_wrong_and_exits_2(tmp_path: Path) -> None:

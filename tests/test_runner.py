@@ -17,6 +17,7 @@ from controller.board import Board
 from controller.cycle import LONGEST_CYCLE_S, Outcome
 from controller.leading import Leadership
 from controller.log import Log
+from controller.masking import Masker
 from controller.model import (
     Decision,
     History,
@@ -441,7 +442,7 @@ async def test_a_standby_looks_at_nothing() -> None:
 @pytest.mark.parametrize("secret", ["hunter2", "postgresql://u:hunter2@h/d"])
 async def test_a_secret_in_a_bug_s_words_is_masked(secret: str) -> None:
     text = io.StringIO()
-    log = Log(text, form="json", clock=SystemClock(), secrets=("hunter2", "postgresql://u:hunter2@h/d"))
+    log = Log(text, form="json", clock=SystemClock(), mask=Masker(("hunter2", "postgresql://u:hunter2@h/d")))
     log.event("crashed", message=f"cannot {secret}", traceback=f"File … {secret}")
     assert "hunter2" not in text.getvalue()
 

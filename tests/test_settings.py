@@ -178,6 +178,57 @@ def test_what_was_pasted_with_too_much_around_it_is_said(value: str, words: str)
     assert "hunter2" not in problem
 
 
+@pytest.mark.parametrize("name", ["RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('"abc"', "stands in quotation marks, which are taken for a part of it; take them out"),
+        ("'abc'", "stands in quotation marks, which are taken for a part of it; take them out"),
+        ("`abc`", "stands in quotation marks, which are taken for a part of it; take them out"),
+        ("\u201cabc\u201d", "stands in quotation marks, which are taken for a part of it; take them out"),
+        (' "abc" \n', "stands in quotation marks, which are taken for a part of it; take them out"),
+        ('"abc', "begins or ends with a quotation mark, which is taken for a part of it; take it out"),
+        ("abc'", "begins or ends with a quotation mark, which is taken for a part of it; take it out"),
+    ],
+)
+def test_quotes_around_a_token_or_an_id_are_said_with_the_fix(name: str, value: str, words: str) -> None:
+    assert refused(**{name: value}) == [f"{name}: {words}"]
+
+
+@pytest.mark.parametrize("name", ["RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID", "HTTP_TOKEN"])
+def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None:
+    settings = load_settings({**RIGHT, name: " abc\r\n"})
+    assert [str(warning) for warning in settings.warnings] == [
+        f"{name}: has blanks or line breaks around it, which are left out; take them out of the value"
+    ]
+    assert load_settings({**RIGHT, "RAILWAY_PROJECT_ID": " abc "}).project_id == "abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        *(("http://10.0.0.5:4000/graphql/v2", True), ("http://railway.internal/graphql/v2", True)),
+        *(
+            ("http://127.0.0.1.example.com/", True),
+            ("http://[fd00::1]:4000/", True),
+            ("http://localhost.example/", True),
+        ),
+        *(("http://0.0.0.0:4000/", True), ("HTTP://example.com/", True), ("http://[::ffff:10.0.0.1]/", True)),
+        *(
+            ("http://127.0.0.1:4000/graphql/v2", False),
+            ("http://localhost:4000/", False),
+            ("http://[::1]:4000/", False),
+        ),
+        *(("http://127.9.9.9/", False), ("http://fake.localhost/", False), ("http://[::ffff:127.0.0.1]/", False)),
+        *(("https://backboard.railway.com/graphql/v2", False), ("https://10.0.0.5/", False), ("", False)),
+    ],
+)
+def test_a_token_that_would_cross_a_network_unencrypted_is_a_warning(url: str, *, warned: bool) -> None:
+    said = [str(warning) for warning in load_settings({**RIGHT, "RAILWAY_API_URL": url}).warnings]
+    words = "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted; write https://"
+    assert said == ([words] if warned else [])
+
+
 def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_way() -> None:
     address = load_database({"DATABASE_URL": f"{RIGHT['DATABASE_URL']}?schema=app&pool_timeout=3"}, why="…")
     assert (address.url, address.search_path) == (RIGHT["DATABASE_URL"], '"app"')

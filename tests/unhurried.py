@@ -28,6 +28,7 @@ DEADLINES: tuple[tuple[str, str, object], ...] = (
     ("controller.app", "_LEAVE_S", float(PATIENT_S)),
     ("controller.app", "_LAST_LINES_S", float(PATIENT_S)),
     ("controller.signals", "_LEAVES_S", float(PATIENT_S)),
+    ("controller.server", "_CHEAP_S", float(PATIENT_S)),
     ("controller.adapters.postgres_connection", "CONNECT_TIMEOUT_S", PATIENT_S),
     ("controller.adapters.postgres_connection", "_SLACK_S", float(PATIENT_S)),
     ("controller.adapters.postgres_listener", "_ANSWER_S", float(PATIENT_S)),

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, DatabaseError, OperationalError, ProgrammingError, sql
 from psycopg.conninfo import conninfo_to_dict
 
+from controller.masking import Masker
+
 APPLICATION_NAME = "worker-autoscaler"
 OLDEST = 12
 """The first version with pg_partition_tree and MATERIALIZED, which readings and presets need."""
@@ -76,10 +78,8 @@ def _masked(words: str, dsn: str) -> str:
         info = conninfo_to_dict(dsn)
     except ProgrammingError:
         return "it is no address of a PostgreSQL"
-    secrets = [dsn, *(str(info[name]) for name in _SECRETS if info.get(name)), os.environ.get("PGPASSWORD", "")]
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        words = words.replace(secret, "•••")
-    return words
+    passwords = (str(info[name]) for name in _SECRETS if info.get(name))
+    return Masker([dsn, *passwords, os.environ.get("PGPASSWORD", "")]).text(words)
 
 
 class NoAnswerError(OperationalError):

@@ -8,8 +8,10 @@ import psycopg
 from psycopg import errors
 
 from controller.adapters.postgres_connection import TooOldError
+from controller.masking import CUT
 from controller.policy import Queue as QueuePolicy
 
+_LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
 _PLACEHOLDERS = "has placeholders such as $1, which nobody fills; write the values"
 _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
@@ -94,7 +96,11 @@ def _first(error: psycopg.Error, words: dict[type[psycopg.Error], str]) -> str |
 
 
 def brief(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error)).split("\n", 1)[0][:200]
+    return _cut((error.diag.message_primary or str(error)).split("\n", 1)[0])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}{CUT}"
 
 
 _NO_ROOM = "has no connection left for us; one is needed here ({})"
@@ -186,4 +192,4 @@ def _own_words(text: str) -> str:
     marked = next((found[1] for line in lines if (found := re.search(r"(?:FATAL|ERROR|PANIC):\s+(.+)", line))), None)
     tried = [line for line in lines if " failed: " in line] or lines[:1]
     said = marked or (tried[-1].rpartition(" failed: ")[2] if tried else "")
-    return said.strip()[:200]
+    return _cut(said.strip())

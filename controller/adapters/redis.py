@@ -51,17 +51,23 @@ _MOST_DIGITS = 15
 
 _LEFT_FOR_S = 30 * 24 * 3600.0
 """What was left behind longer ago has been told of at every start since, and is told of no more."""
+_USUAL_LEASE_MS = 15_000
+"""Where nobody can tell how long the leader's lease lasts."""
+_NO_TEXT = "\ufffd"
+"""What a byte that is no text is read as."""
 _LATE_S = 10.0
 """Workers that are out of requests begin a new minute some seconds late."""
 
 T = TypeVar("T")
 
 
-async def _ask(answer: Awaitable[T]) -> T:
-    """The answer, or Unavailable with what a person can do about it."""
+async def _ask(answer: Awaitable[T], keys: Sequence[str] = ()) -> T:
+    """The answer, or Unavailable with what a person can do about it. keys: those that it is about."""
     try:
         return await answer
     except FAULTS as error:
+        if keys and "WRONGTYPE" in str(error):
+            raise _not_ours(" or ".join(keys)) from None
         raise Unavailable(Source.JOURNAL, in_words(error)) from None
 
 
@@ -96,18 +102,18 @@ class RedisLeases:
     async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
         known: list[str | int] = [bid.seen_epoch, bid.last_holder, _ms(bid.patience), int(bid.of_nothing)]
-        answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]))
+        answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]), keys)
         if answer[0] == scripts.EMPTY:
             return Held(empty=True)
         try:
             granted, epoch, wait = (_number(str(part)) for part in answer)
         except (ValueError, OverflowError):
-            raise _not_ours("the epoch") from None
+            raise _not_ours(self._keys.epoch) from None
         return Lease(bid.holder, epoch) if granted else Held(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
-        return bool(await _ask(self._renew(keys=keys, args=[_value(lease), _ms(ttl)])))
+        return bool(await _ask(self._renew(keys=keys, args=[_value(lease), _ms(ttl)]), keys))
 
     async def release(self, lease: Lease) -> None:
         await _ask(self._release(keys=[self._keys.lease, self._keys.leader], args=[_value(lease)]))
@@ -200,29 +206,34 @@ class RedisJournal:
     async def watch(self, workers: Sequence[str]) -> Watched:
         records = [await self._record(worker) for worker in workers]
         asked_at = self._clock.monotonic()
-        keys = [self._keys.leader, self._keys.cycles, self._keys.records, *map(self._keys.worker, records)]
+        hashes_of = [self._keys.worker(record) for record in records]
+        keys = [self._keys.leader, self._keys.cycles, self._keys.records, *hashes_of]
         args = [
             known
             for worker, record in zip(workers, records, strict=True)
             for known in (self._services.get(worker, ""), record, *self._shadow(worker).evidence(asked_at))
         ]
         stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
-        try:
-            for worker, flat in zip(workers, hashes, strict=True):
+        problems = [_of_another_kind(keys[0])] if leader == "" else []
+        problems += [_of_another_kind(keys[1])] if cycles == "" else []
+        for worker, key, flat in zip(workers, hashes_of, hashes, strict=True):
+            try:
                 self._shadow(worker).note(_fields(flat), int(stamp), asked_at)
-            return _watched(int(stamp), _fields(leader), _fields(cycles))
-        except (ValueError, KeyError, TypeError):
-            raise _not_ours("the leader's or a worker's hash") from None
+            except (ValueError, KeyError, TypeError):
+                problems.append(_malformed(key))
+            if flat == "":
+                problems.append(_of_another_kind(key))
+        return _watched(int(stamp), keys[0], _fields(leader), _fields(cycles), problems)
 
     async def left_behind(self) -> list[Left]:
         """Workers of an earlier policy whose service no worker of this one has, as they were left."""
         records = await self._hash(self._keys.records)
         found = [
-            Left(fields.get("name") or record, service, _count_of(fields))
+            Left(fields.get("name") or record, service, _readable(fields, "count"))
             for service, record in sorted(records.items())
             if service not in self._services.values()
             for fields in [await self._hash(self._keys.worker(record))]
-            if self._clock.wall() - (_stamp(fields, "recommended_at") or 0.0) < _LEFT_FOR_S
+            if self._clock.wall() - (_readable(fields, "recommended_at") or 0) / 1000 < _LEFT_FOR_S
         ]
         # A version that did not know of services left no record of them, but the last cycles that it published.
         named = {*self._services, *records.values(), *(left.worker for left in found)}
@@ -237,13 +248,13 @@ class RedisJournal:
         asked_at = self._clock.monotonic()
         keys = [self._keys.lease, self._keys.worker(record), self._keys.past(record)]
         keys += [self._keys.records] if name == "REMEMBER" else []
-        _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args)))
+        _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args), keys))
         try:
             fields = _fields(flat)
             recalled = Recalled(_history(fields, past), _seconds(now), _version(fields))
             self._shadow(worker).note(fields, int(now), asked_at)
         except (ValueError, KeyError, TypeError):
-            raise _not_ours("the worker's hash") from None
+            raise _not_ours(f"{keys[1]} or {keys[2]}") from None
         return recalled
 
     async def _record(self, worker: str) -> str:
@@ -252,7 +263,7 @@ class RedisJournal:
         if service is None or worker in self._records:
             return self._records.get(worker, worker)
         keys = [self._keys.records, self._keys.worker(worker)]
-        found, owner = await _ask(self._scripts["FIND"](keys=keys, args=[service]))
+        found, owner = await _ask(self._scripts["FIND"](keys=keys, args=[service]), keys)
         if found:
             self._records[worker] = found  # an entry is never changed
             return str(found)
@@ -322,8 +333,16 @@ def _refuse(answer: list[Any]) -> list[Any]:
     return answer
 
 
-def _not_ours(what: str) -> Unavailable:
-    return Unavailable(Source.JOURNAL, f"holds something in {what} that is not ours; look at it (HGETALL), and DEL it")
+def _not_ours(key: str) -> Unavailable:
+    return Unavailable(Source.JOURNAL, f"holds something in {key} that is not ours; look at it, and DEL it")
+
+
+def _malformed(key: str) -> str:
+    return f"{key} has a field that is malformed; look at it (HGETALL), and DEL it"
+
+
+def _of_another_kind(key: str) -> str:
+    return f"{key} is no hash; look at it (TYPE), and DEL it"
 
 
 def _value(lease: Lease) -> str:
@@ -333,13 +352,6 @@ def _value(lease: Lease) -> str:
 
 def _version(fields: Mapping[str, str]) -> str:
     return "/".join(fields.get(name, "") for name in ("memory", "revision", "run", "raised"))
-
-
-def _count_of(fields: Mapping[str, str]) -> int | None:
-    try:
-        return _number(fields["count"])
-    except (KeyError, ValueError):
-        return None
 
 
 def _published_count(text: str) -> int | None:
@@ -359,20 +371,31 @@ def _parts(version: str) -> list[str]:
 
 
 def _fields(flat: Any) -> dict[str, str]:
+    if not flat:
+        return {}
     return dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
 
 
-def _watched(now: int, leader: Mapping[str, str], cycles: Mapping[str, str]) -> Watched:
-    published = _stamp(leader, "published")
-    age = None if published is None else max(0.0, now / 1000 - published)
-    if not leader.get("holder"):
-        return Watched(None, 0.0, cycles, age)
-    known = Leader(leader["holder"], _number(leader["epoch"]), _seconds(leader["since"]))
-    left = 0.0 if leader.get("released") == "1" else _seconds(leader["until"]) - now / 1000
-    return Watched(known, min(max(0.0, left), _seconds(leader["ttl"])), cycles, age)
+def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]) -> Watched:
+    """What cannot be read of the leader's hash counts as unknown; the leader itself writes most of it anew."""
+    published, epoch, since, until, ttl = (
+        _readable(leader, name) for name in ("published", "epoch", "since", "until", "ttl")
+    )
+    has = bool(leader.get("holder"))
+    if (has and None in {epoch, since, until, ttl}) or (published is None and "published" in leader):
+        problems.append(_malformed(key))
+    age = None if published is None else max(0.0, (now - published) / 1000)
+    if not has:
+        return Watched(None, 0.0, cycles, age, tuple(problems))
+    known = None if epoch is None or since is None else Leader(leader["holder"], epoch, since / 1000)
+    ttl = _USUAL_LEASE_MS if ttl is None else ttl
+    left = 0 if leader.get("released") == "1" else ttl if until is None else until - now
+    return Watched(known, min(max(0, left), max(0, ttl)) / 1000, cycles, age, tuple(problems))
 
 
 def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
+    if _NO_TEXT in _version(fields) + fields.get("intent", ""):
+        raise ValueError("is binary, so that it can never be named again")
     return History(
         last_up=_stamp(fields, "last_up"),
         last_down=_stamp(fields, "last_down"),
@@ -446,6 +469,14 @@ def _recommendation(member: str) -> Recommendation:
 
 def _stamp(fields: Mapping[str, str], name: str) -> float | None:
     return _seconds(fields[name]) if fields.get(name) else None
+
+
+def _readable(fields: Mapping[str, str], name: str) -> int | None:
+    """The number, or None where there is none."""
+    try:
+        return _number(fields[name])
+    except (KeyError, ValueError):
+        return None
 
 
 def _number(text: str) -> int:

@@ -35,14 +35,17 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from controller.masking import CUT
+
 Client: TypeAlias = Redis | RedisCluster
 
 TIMEOUT_S = 2.0
 """Below the lease's life by far: three attempts to renew must fit into it."""
-FAULTS = (RedisError, RedisClusterException, UnicodeDecodeError, OSError)
+FAULTS = (RedisError, RedisClusterException, OSError)
 """All that a call can raise which is Redis' fault, or the way's to it, and not a bug of ours."""
 
 _PROBE_S = 5.0
+_LONGEST_SHOWN = 160
 
 _OURS = re.compile(r"(family|cluster)=")
 
@@ -55,6 +58,8 @@ def connect(url: str, *, timeout_s: float | None = None) -> Client:
     deadline = TIMEOUT_S if timeout_s is None else timeout_s
     options: dict[str, Any] = {
         "decode_responses": True,
+        # What is binary under our keys is malformed as any other text that is not ours, and breaks off no answer.
+        "encoding_errors": "replace",
         # Every version and every proxy speaks it; with 3 redis-py also asks each server for notices of its maintenance.
         "protocol": 2,
         "socket_timeout": deadline,
@@ -116,7 +121,6 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (ClusterDownError, "is a Cluster that does not serve our keys now ({}); look at its failed nodes"),
     (AskError, _CLUSTER),
     (ClusterCrossSlotError, _CLUSTER),
-    (UnicodeDecodeError, "holds something in our keys that is not ours; look at them, and DEL it"),
     (OSError, "cannot be reached ({})"),
 )
 
@@ -182,7 +186,8 @@ def _unreachable(error: BaseException) -> str:
 
 
 def _brief(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0][:160]
+    text = str(error).split("\n", 1)[0]
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}{CUT}"
 
 
 async def speaks_tls(url: str) -> bool | None:

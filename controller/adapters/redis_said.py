@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import NamedTuple
+
+from redis.exceptions import ResponseError
 
 from controller.adapters.redis_connection import FAULTS, Client, connect
 
@@ -34,9 +37,14 @@ async def left(client: Client, key: str) -> Said | None:
     Raises:
         one of redis_connection.FAULTS: Redis could not be asked.
     """
-    text = await client.get(key)
+    try:
+        text = await client.get(key)
+    except ResponseError:
+        return None  # something of another kind stands there
     try:
         said = Said(**json.loads(text or "null"))
-        return Said(str(said.event), str(said.message), float(said.at))
-    except (ValueError, TypeError):
+        at = float(said.at)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
+    is_known = isinstance(said.event, str) and isinstance(said.message, str) and math.isfinite(at)
+    return Said(said.event, said.message, at) if is_known else None

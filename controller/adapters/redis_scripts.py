@@ -101,7 +101,8 @@ local function raise(hash, field, age)
   local at = now - tonumber(age)
   if at <= (tonumber(redis.call('HGET', hash, field) or '0') or 0) + 50 then return end
   redis.call('HSET', hash, field, string.format('%.0f', at))
-  redis.call('HINCRBY', hash, 'raised', 1)
+  local raised = tonumber(redis.call('HGET', hash, 'raised') or '') or 0
+  redis.call('HSET', hash, 'raised', string.format('%.0f', raised + 1))
 end
 """
 
@@ -118,6 +119,8 @@ local current = redis.call('GET', KEYS[1])
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 local known = redis.call('HMGET', KEYS[3], 'holder', 'until', 'ttl', 'released', 'epoch', 'run')
 local theirs = tonumber(known[3] or '') or ttl
+-- no lease lasts that short or long: something else wrote it, and nobody's lease is to end by it
+if not (theirs >= math.min(ttl, 1000) and theirs <= math.max(ttl, 600000)) then theirs = ttl end
 if current then
   local held, holder = string.match(current, '^(%d+):(.*)$')
   if holder == ARGV[1] then
@@ -204,7 +207,7 @@ local function give_back(hash, first)
     raise(hash, 'last_down', ARGV[first + 3])
   end
   if memory == '' then return end
-  if service ~= '' then redis.call('HSETNX', KEYS[3], service, record) end
+  if service ~= '' then redis.pcall('HSETNX', KEYS[3], service, record) end
   if not (emptied or rolled_back) then return end
   if ARGV[first + 4] ~= '' and (rolled_back or not held[4]) then redis.call('HSET', hash, 'count', ARGV[first + 4]) end
   if ARGV[first + 5] ~= '' and (rolled_back or not held[3]) then
@@ -218,12 +221,21 @@ local function give_back(hash, first)
     redis.call('HSET', hash, 'since', stamp, 'revision', string.format('%.0f', tonumber(revision) + 1))
   end
 end
+-- '' in the place of a hash where something of another kind stands under its key: what else there is can be read
+local function all(key)
+  local found = redis.pcall('HGETALL', key)
+  if not found.err then return found end
+  return string.find(found.err, 'WRONGTYPE', 1, true) and '' or redis.call('HGETALL', key)
+end
 local hashes = {}
 for i = 4, #KEYS do
-  give_back(KEYS[i], 14 * i - 53)
-  hashes[i - 3] = redis.call('HGETALL', KEYS[i])
+  hashes[i - 3] = all(KEYS[i])
+  if hashes[i - 3] ~= '' then
+    give_back(KEYS[i], 14 * i - 53)
+    hashes[i - 3] = all(KEYS[i])
+  end
 end
-return {stamp, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), hashes}
+return {stamp, all(KEYS[1]), all(KEYS[2]), hashes}
 """
 )
 

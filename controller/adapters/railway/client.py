@@ -7,6 +7,7 @@ the next reading to tell.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -56,8 +57,12 @@ class RailwayClient:
         may_mutate: Callable[[int], bool] = lambda _: True,
         timeout_s: float = 5.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        clean: Callable[[str], str] = lambda text: text,
     ) -> None:
-        """`may_mutate`: whether a change of that epoch may be sent right now. `timeout_s`: from there to its answer."""
+        """`may_mutate`: whether a change of that epoch may be sent right now. `timeout_s`: from there to its answer.
+
+        clean: takes the secrets out of an answer, which may repeat the token; before anything of it is cut.
+        """
         value = token.value.get_secret_value()
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
         self._http = httpx.AsyncClient(
@@ -70,6 +75,7 @@ class RailwayClient:
         self._token = token
         self._may_mutate = may_mutate
         self._timeout_s = timeout_s
+        self._clean = clean
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -171,7 +177,7 @@ class RailwayClient:
             wait = _retry_after(response)
             self.budget.turned_away(wait)
             raise _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
-        body = _json(response)
+        body = _json(response, self._clean)
         if body is not None and body.get("errors"):
             raise self._refused(operation, body["errors"])
         if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
@@ -269,10 +275,10 @@ def _give_up(state: RetryCallState) -> Any:
     return state.outcome.result()  # raises the last fault as it was
 
 
-def _json(response: httpx.Response) -> dict[str, Any] | None:
+def _json(response: httpx.Response, clean: Callable[[str], str]) -> dict[str, Any] | None:
     """The body, where it is a JSON object; Railway's edge answers in HTML when it has troubles of its own."""
     try:
-        body = response.json()
+        body = json.loads(clean(response.content.decode()))
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
