@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from controller import commands as command
 from controller import tryout
 from controller.masking import Masker, secrets_of_a_crash
-from controller.policy_text import ConfigurationError
+from controller.policy_text import ConfigurationError, Problem
 
 _ENVIRONMENT = """\
 environment:
@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     mask = _mask_what_python_prints()
     parsed = _parser().parse_args(arguments)
     try:
+        _look_at_key_log()
         code: int = parsed.command(parsed)
         sys.stdout.flush()
     except ConfigurationError as error:
@@ -88,6 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
+
+
+def _look_at_key_log() -> None:
+    """TLS opens it while modules are imported, and would end in a traceback there."""
+    name = os.environ.get("SSLKEYLOGFILE")
+    if name:
+        try:
+            with open(name, "ab"):  # noqa: PTH123  # any name that there may be
+                pass
+        except (OSError, ValueError):
+            problem = "cannot be written to; unset it, or name a file that can"
+            raise ConfigurationError([Problem("SSLKEYLOGFILE", problem)]) from None
 
 
 def _is_of_our_output(error: BaseException) -> bool:
@@ -289,8 +302,8 @@ def _policy_path() -> Path:
 
 
 def _whole(text: str, allowed: Iterable[int], what: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) not in allowed:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) not in allowed:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}")
     return int(text)
 
 
