@@ -1,4 +1,20 @@
-from controller.cli import main
+"""Where the program begins: nothing is imported before signals are looked after."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from controller import signals
+
+
+def main() -> NoReturn:
+    """The `autoscaler` command."""
+    signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
+    from controller.cli import main as command  # noqa: PLC0415  # it imports much, and a signal may come meanwhile
+
+    command()
+
 
 if __name__ == "__main__":
     main()

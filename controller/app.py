@@ -10,11 +10,11 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
-from aiohttp import web
 from httpx import InvalidURL
 
+from controller import signals
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
 from controller.adapters.postgres import PostgresQueue
@@ -27,11 +27,12 @@ from controller.adapters.redis_connection import connect
 from controller.adapters.redis_said import Said, leave
 from controller.board import Board
 from controller.configuration import Configuration
+from controller.connections import serving
 from controller.cycle import Cycle, Outcome
 from controller.decide import Step
 from controller.leading import Leadership
 from controller.log import Log, library_lines
-from controller.model import Because, Reason, Replicas, Rest, workers
+from controller.model import Because, Lease, Reason, Replicas, Rest, workers
 from controller.policy import Policy, WorkerPolicy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Clock, Unavailable, Watched
@@ -42,7 +43,12 @@ from controller.settings import Settings
 from controller.trouble import Beat
 
 _GOODBYE_S = 1.0
-"""For a cycle to end after a SIGTERM; one that only reads is abandoned then, so that a successor leads within 2 s."""
+"""For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
+_RELEASE_S = 1.0
+"""For the lease to be given back; where Redis takes longer, it runs out by itself."""
+_LEAVE_S = 0.4
+"""For all that is still open then to be closed, and for the last lines of the log; the process ends without it."""
+_LAST_LINES_S = 0.2
 _LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _AGAIN_S = 5.0
@@ -91,6 +97,7 @@ class Controller:
             self.policy,
             self.way.dry_run,
             self.world.platform.requests,
+            lambda: self.log.lost,
             self.configuration.mask,
             self.configuration.shown,
         )
@@ -105,8 +112,12 @@ async def opened(
     events: TextIO,
     form: Literal["json", "text"],
     clock: Clock | None = None,
+    last_lines_s: float | None = None,
 ) -> AsyncIterator[Controller]:
-    """The controller, wired to the real world; nothing is sent anywhere until it is asked to."""
+    """The controller, wired to the real world; nothing is sent anywhere until it is asked to.
+
+    last_lines_s: how long the end waits for an output that does not take its lines; None: as long as it takes.
+    """
     settings, policy, mask = configuration.settings, configuration.policy, configuration.mask
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
@@ -114,6 +125,7 @@ async def opened(
     board = Board(clock, policy.interval, slower, mask)
     oddities = Beat()
     async with AsyncExitStack() as stack:
+        stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
         timing = settings.timing
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
@@ -200,36 +212,49 @@ def _without_hands(world: World) -> World:
 
 
 async def run(configuration: Configuration, *, dry_run: bool) -> int:
-    """The controller until SIGTERM or SIGINT: server, lease, loop and wake-ups. Returns the exit code."""
+    """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
+    told = _told()
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
     way = Way(dry_run=dry_run, waits_for_survivors=True)
-    async with opened(configuration, way, stream=sys.stdout, events=sys.stdout, form=form) as controller:
-        site = web.AppRunner(application(controller.shown), access_log=None, handle_signals=False)
-        await site.setup()
-        await web.SockSite(site, listener).start()
-        port = listener.getsockname()[1]
-        controller.log.event(
-            "started",
-            port=port,
-            replica=settings.replica,
-            dry_run=dry_run,
-            message=f"serving /health, /metrics and /status on port {port}",
-        )
-        for note in settings.notes:
-            controller.log.event("setting_ignored", variable=note.place, message=str(note))
-        for warning in settings.warnings:
-            controller.log.event("setting_warning", variable=warning.place, message=str(warning))
-        _log_policy(controller)
-        telling = asyncio.create_task(_tell_of_left_behind(controller))
-        keys = Keys(settings.key_prefix, settings.environment_id)
-        async with warned(settings.redis_url.get_secret_value(), keys, controller.world.clock, controller.log.event):
-            code = await _until_told(controller, settings)
-        telling.cancel()
-        await site.cleanup()
-        controller.log.event("stopped", message="ended by a bug" if code else "stopped in good order")
+    out = sys.stdout
+    async with opened(configuration, way, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S) as controller:
+        token = settings.http_token.get_secret_value() if settings.http_token else None
+        async with serving(application(controller.shown, token), listener, controller.log.event) as connections:
+            told.add_done_callback(lambda _: connections.close())  # clients could only hold up the end
+            port = listener.getsockname()[1]
+            controller.log.event(
+                "started",
+                port=port,
+                replica=settings.replica,
+                dry_run=dry_run,
+                message=f"serving /health, /metrics and /status on port {port}",
+            )
+            for note in settings.notes:
+                controller.log.event("setting_ignored", variable=note.place, message=str(note))
+            for warning in settings.warnings:
+                controller.log.event("setting_warning", variable=warning.place, message=str(warning))
+            _log_policy(controller)
+            telling = asyncio.create_task(_tell_of_left_behind(controller))
+            keys = Keys(settings.key_prefix, settings.environment_id)
+            address = settings.redis_url.get_secret_value()
+            async with warned(address, keys, controller.world.clock, controller.log.event):
+                code = await _until_told(controller, settings, told)
+            telling.cancel()
+        by = f", told by {told.result().name}" if told.done() else ""
+        controller.log.event("stopped", message="ended by a bug" if code else f"stopped in good order{by}")
         return code
+
+
+def _told() -> asyncio.Future[signal.Signals]:
+    """Done with the first signal."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[signal.Signals] = loop.create_future()
+
+    within_s = _GOODBYE_S + _RELEASE_S + _LEAVE_S
+    signals.on_end_in(loop, lambda number: told.set_result(signal.Signals(number)), within_s=within_s)
+    return told
 
 
 def _log_policy(controller: Controller) -> None:
@@ -265,32 +290,35 @@ async def _tell_of_left_behind(controller: Controller) -> None:
         return
 
 
-async def _until_told(controller: Controller, settings: Settings) -> int:
+async def _until_told(controller: Controller, settings: Settings, told: asyncio.Future[signal.Signals]) -> int:
     """Leads and turns until a signal; then ends the cycle, gives the lease back, and leaves.
 
     No task dies silently: the first that ends by itself ends the others, in the same good order, with exit code 1.
     """
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, told.set)
-    waiting = asyncio.create_task(told.wait())
+    if told.done():
+        return 0
     leading = asyncio.create_task(controller.leadership.keep())
     running = asyncio.create_task(controller.runner.run())
     listening = asyncio.create_task(_listen(controller, settings))
-    await asyncio.wait({waiting, leading, running, listening}, return_when=asyncio.FIRST_COMPLETED)
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening]
+    await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    code = 0 if told.done() else 1
+    signals.leave_within(_GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
     controller.runner.stop()
     listening.cancel()
     await asyncio.wait({running}, timeout=_GOODBYE_S)
     if controller.runner.acts:
+        signals.leave_within(_LONGEST_GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
         await asyncio.wait({running}, timeout=_LONGEST_GOODBYE_S)
+    signals.leave_within(_RELEASE_S + _LEAVE_S, code)
     running.cancel()
     controller.leadership.stop()
-    await asyncio.wait({leading}, timeout=_LONGEST_GOODBYE_S)
-    for task in (waiting, running, leading):
+    await asyncio.wait({leading}, timeout=_RELEASE_S)
+    signals.leave_within(_LEAVE_S, code)
+    for task in tasks:
         task.cancel()
-    await asyncio.wait({waiting, leading, running, listening})
-    bugs = [task.exception() for task in (leading, running, listening) if not task.cancelled()]
+    await asyncio.wait(tasks)
+    bugs = [task.exception() for task in tasks if not task.cancelled()]
     for bug in filter(None, bugs):
         controller.log.event("crashed", message=repr(bug), traceback="".join(traceback.format_exception(bug)))
     return 1 if any(bugs) else 0
@@ -324,7 +352,10 @@ async def _listen(controller: Controller, settings: Settings) -> None:
 
 
 async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
-    """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed."""
+    """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed.
+
+    And 1 where its output did not take what it has to say.
+    """
     form: Literal["json", "text"] = "json" if as_json else "text"
     way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
     async with opened(configuration, way, stream=sys.stdout, events=sys.stderr, form=form) as controller:
@@ -337,14 +368,29 @@ async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) ->
         else:
             keeping = asyncio.create_task(leadership.keep())
             try:
-                cycles = await controller.runner.tick(lease)
+                cycles = await _whole(controller, lease)
                 if controller.runner.is_outdated:
                     # As the next cycle of `run` would; the next `once` would know as little as this one did.
-                    cycles = await controller.runner.tick(lease)
+                    cycles = await _whole(controller, lease)
             finally:
                 leadership.stop()
                 await keeping
-        return 0 if all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles) else 1
+    is_well = all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles)
+    return 0 if is_well and not controller.log.lost else 1
+
+
+async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
+    """One tick; a signal ends it, but not while a change is being asked for."""
+    ticking = asyncio.create_task(controller.runner.tick(lease))
+    try:
+        return await asyncio.shield(ticking)
+    except asyncio.CancelledError:
+        if controller.runner.acts:
+            signals.extend(_LONGEST_GOODBYE_S)
+            await asyncio.wait({ticking}, timeout=_LONGEST_GOODBYE_S)
+        ticking.cancel()
+        await asyncio.wait({ticking}, timeout=_GOODBYE_S)
+        raise
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:

@@ -55,6 +55,8 @@ class Board:
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: int = 0
+    """Rises with each change of what is above."""
     _taken: dict[str, str] = field(default_factory=dict)
     _began: float = field(init=False)
     _last_turn: float = field(init=False)
@@ -63,6 +65,7 @@ class Board:
         self._began = self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
+        self.changes += 1
         self._taken.pop(cycle.worker, None)
         message = self.mask.text(cycle.message)
         new = WorkerStatus.read(self.mask.value(cycle.status())) or WorkerStatus(cycle.outcome.value, message=message)
@@ -97,6 +100,7 @@ class Board:
             if status is None or not _is_an_age(age):
                 notes.append(f"the entry of {worker} has no outcome or no age that is known here; it is passed over")
                 continue
+            self.changes += 1
             malformed = WorkerStatus.malformed(entry["status"])
             if malformed:
                 notes.append(f"the entry of {worker} is malformed at {', '.join(malformed)}; the rest of it is shown")
@@ -121,6 +125,7 @@ class Board:
 
     def turned(self) -> None:
         """The loop went round once more, whatever came of it."""
+        self.changes += 1
         self._last_turn = self.clock.monotonic()
 
     @property

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from controller import commands as command
-from controller import tryout
+from controller import signals, tryout
+from controller.escaping import visible
 from controller.masking import Masker, secrets_of_a_crash
 from controller.policy_text import ConfigurationError, Problem
 
@@ -32,6 +33,7 @@ environment:
   DATABASE_DIRECT_URL        the same without a pooler in between, to be woken by (not required)
   REDIS_URL                  Redis: lease, journal, rate limit
   PORT                       of the HTTP server, default 8080
+  HTTP_TOKEN                 what a client has to show there for all but /health (not required)
   LOG_FORMAT                 json or text, default text on a terminal and json elsewhere
   AUTOSCALER_POLICY          the policy's file, default policy.yaml
   LEASE_TTL_MS               how long a lease lasts unrenewed, default 15000
@@ -70,25 +72,40 @@ touches: nothing but the port it listens on.
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The `autoscaler` command. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """The `autoscaler` command, with the arguments of the process where none are given.
+
+    Exit codes: 0 done, 1 failed, 2 wrong input; 128 and its number where a signal ended it, but 0 for `run`.
+    """
+    if arguments is None:
+        signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
     _prepare_streams()
     mask = _mask_what_python_prints()
-    parsed = _parser().parse_args(arguments)
+    code = _done(arguments, mask)
+    signals.over(code)
+    sys.exit(code)
+
+
+def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
+    """The command's exit code."""
+    code: int
     try:
         _look_at_key_log()
-        code: int = parsed.command(parsed)
+        parsed = _parser().parse_args(arguments)
+        code = parsed.command(parsed)
         sys.stdout.flush()
     except ConfigurationError as error:
         code = _refuse(error, mask)
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as ended:
+        code = 0 if ended.code is None else ended.code if isinstance(ended.code, int) else 1
     except (OSError, BaseExceptionGroup) as error:
         if not _is_of_our_output(error):
             raise
         # Whoever read our output has gone, or can take no more; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    sys.exit(code)
+    return code
 
 
 def _look_at_key_log() -> None:
@@ -112,6 +129,11 @@ def _is_of_our_output(error: BaseException) -> bool:
 
 def _prepare_streams() -> None:
     """Output that cannot be encoded or has nowhere to go must not stop a controller."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # or a connection would get that number, and be taken for an output
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -146,7 +168,7 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
         file=sys.stderr,
     )
     for problem in error.problems[:_MOST_PROBLEMS]:
-        print(f"  {mask.text(str(problem))}", file=sys.stderr)
+        print(f"  {visible(mask.text(str(problem)))}", file=sys.stderr)
     if count > _MOST_PROBLEMS:
         print(f"  … and {count - _MOST_PROBLEMS} more", file=sys.stderr)
     return 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller import signals
+from controller.escaping import as_json, visible
 from controller.policy_text import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # a command imports what it needs
@@ -34,7 +35,7 @@ def once(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
-    return asyncio.run(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+    return signals.interruptible(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
 
 
 def explain(parsed: argparse.Namespace) -> int:
@@ -45,12 +46,13 @@ def explain(parsed: argparse.Namespace) -> int:
 
     configuration = configure(parsed.policy, os.environ)
     mask = configuration.mask
-    explanations = asyncio.run(app.explain(configuration))
+    explanations = signals.interruptible(app.explain(configuration))
     for explanation in explanations:
         if parsed.json:
-            print(json.dumps(mask.value(as_object(explanation.cycle, explanation.rest)), ensure_ascii=False))
+            print_json(mask.value(as_object(explanation.cycle, explanation.rest)))
         else:
-            print("\n".join(map(mask.text, as_lines(explanation.cycle, explanation.steps, explanation.rest))))
+            lines = as_lines(explanation.cycle, explanation.steps, explanation.rest)
+            print("\n".join(visible(mask.text(line)) for line in lines))
     return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
 
 
@@ -59,11 +61,11 @@ def doctor(parsed: argparse.Namespace) -> int:
     from controller.doctor import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
 
     configuration = configure(parsed.policy, os.environ)
-    report = asyncio.run(examine(configuration)).masked(configuration.mask)
+    report = signals.interruptible(examine(configuration)).masked(configuration.mask)
     if parsed.json:
-        print(json.dumps(as_object(report), ensure_ascii=False, indent=2))
+        print_json(as_object(report), indent=2)
     else:
-        print("\n".join(as_lines(report)))
+        print("\n".join(map(visible, as_lines(report))))
     return 0 if report.is_well else 1
 
 
@@ -84,8 +86,7 @@ def check(parsed: argparse.Namespace) -> int:
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            says = masker(os.environ).value({"valid": False, "problems": problems})
-            print(json.dumps(says, ensure_ascii=False))
+            print_json(masker(os.environ).value({"valid": False, "problems": problems}))
             return 2
         raise
     mask = masker(os.environ, document)
@@ -104,14 +105,14 @@ def check(parsed: argparse.Namespace) -> int:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
         waits = {name: one.as_object() for name, one in expected.items()}
         says = {"valid": True, "values": values, "implied_waits": waits, "warnings": warnings}
-        print(json.dumps(mask.value(says), ensure_ascii=False))
+        print_json(mask.value(says))
         return 0
     _print_table([("VALUE OF", "IS", "FROM"), *mask.value(rows)])
     print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
     for warning in warnings:
-        print(f"\nwarning: {mask.text(warning)}")
+        print(f"\nwarning: {visible(mask.text(warning))}")
     for name, one in expected.items():
-        print(f"\n{name}: {one.heading}")
+        print(f"\n{visible(name)}: {visible(one.heading)}")
         _print_table(list(one.table()))
     return 0
 
@@ -150,7 +151,7 @@ def queues(parsed: argparse.Namespace) -> int:
         raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
     names = PRESETS if parsed.name is None else (parsed.name,)
     if parsed.json:
-        print(json.dumps([queue_guide.as_object(name) for name in names], ensure_ascii=False, indent=2))
+        print_json([queue_guide.as_object(name) for name in names], indent=2)
     elif parsed.name is not None:
         print("\n".join(queue_guide.describe(parsed.name)))
     else:
@@ -202,10 +203,10 @@ def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
     from controller.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
 
     try:
-        return asyncio.run(asking)
+        return signals.interruptible(asking)
     except Unavailable as unavailable:
         mask = mask or Masker(secrets_of_a_crash(os.environ))
-        print(f"autoscaler: {mask.text(str(unavailable))}", file=sys.stderr)
+        print(f"autoscaler: {visible(mask.text(str(unavailable)))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -225,7 +226,13 @@ def needs_extra(extra: str, error: ImportError, what: str = "this command") -> i
     return 2
 
 
+def print_json(value: Any, indent: int | None = None) -> None:
+    """On stdout, valid whatever its encoding is."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    print(as_json(value, indent=indent, only_ascii=encoding != "utf8"))
+
+
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(visible("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))

@@ -37,6 +37,8 @@ EVENTS: dict[str, Level] = {
     "deployment_hangs": "warning",
     "no_progress": "error",
     "library": "warning",
+    "lines_lost": "warning",
+    "http_refused": "warning",
     "crashed": "error",
 }
 """Every event that is reported anywhere; a test looks for those that are missing."""

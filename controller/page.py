@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
+
+from controller.escaping import visible
 
 _RELOAD_S = 5
 _STYLE = """
@@ -20,7 +24,14 @@ dt { color: var(--dim); font-size: .8rem } dd { margin: 0; font-variant-numeric:
 .badge { font-size: .85rem; border: 1px solid currentColor; border-radius: 1rem; padding: 0 .7rem }
 p { margin: .5rem 0 0 } .dim { color: var(--dim) }
 """
+STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
+"""By which a Content-Security-Policy allows this style and no other."""
 _MOST_DOTS = 50
+
+
+def escape(text: str) -> str:
+    """Never markup, and nothing that turns the reading direction around."""
+    return html.escape(visible(text))
 
 
 def page(status: Mapping[str, Any]) -> str:

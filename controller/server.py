@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import errno
+import hmac
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from controller.board import Board
+from controller.connections import HEADERS
 from controller.cycle import iso
+from controller.escaping import as_json
 from controller.leading import Leadership
 from controller.masking import Masker
 from controller.model import Leader
-from controller.page import page
+from controller.page import STYLE_HASH, page
 from controller.policy import Policy
 from controller.policy_text import ConfigurationError, Problem
 from controller.ports import Requests, Source
 from controller.trouble import CONDITIONS
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+_PAGE_MAY = f"{HEADERS['Content-Security-Policy']}; style-src '{STYLE_HASH}'"
+_FRESH_S = 0.1
+_CHEAP_S = 0.002
+_HOW_TO_GET_IN = """\
+401: this controller shows this only to those who have its token, the value of HTTP_TOKEN.
+
+  curl -H "Authorization: Bearer $HTTP_TOKEN" ADDRESS
+
+In a browser: any user name, and the token as the password. /health needs none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +53,125 @@ class Shown:
     dry_run: bool = False
     requests: Callable[[], Requests | None] = lambda: None
     """How many requests to Railway this replica has used."""
+    lost_lines: Callable[[], int] = lambda: 0
+    """How many lines of the log its output did not take."""
     mask: Masker = field(default_factory=Masker)
     policy_shown: Mapping[str, Any] | None = None
     """The policy without its secrets; None: it has none."""
 
 
-def application(shown: Shown) -> web.Application:
-    async def health(_: web.Request) -> web.Response:
+class Answer(NamedTuple):
+    body: bytes
+    headers: Mapping[str, str]
+    status: int = 200
+
+
+def application(shown: Shown, token: str | None = None) -> web.Application:
+    """token: what a client has to show for everything but /health; None: nothing."""
+
+    def health() -> Answer:
         body = health_body(shown)
-        return web.json_response(body, status=503 if body["status"] == "unhealthy" else 200, headers=age_header(shown))
+        return _json(body, status=503 if body["status"] == "unhealthy" else 200, headers=age_header(shown))
 
-    async def metrics(request: web.Request) -> web.Response:
-        if prefers_text(request.headers.get("Accept", "")):
-            headers = {"Content-Type": PROMETHEUS, **age_header(shown)}
-            return web.Response(text=prometheus_text(shown), headers=headers)
-        return web.json_response(metrics_body(shown), headers=age_header(shown))
+    def metrics() -> Answer:
+        return _json(metrics_body(shown), headers=age_header(shown))
 
-    async def status(_: web.Request) -> web.Response:
-        return web.json_response(status_body(shown))
+    def text() -> Answer:
+        return Answer(prometheus_text(shown).encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
 
-    async def look(_: web.Request) -> web.Response:
-        return web.Response(text=page(status_body(shown)), content_type="text/html")
+    def status() -> Answer:
+        return _json(status_body(shown))
 
-    app = web.Application()
+    def look() -> Answer:
+        return Answer(page(status_body(shown)).encode(), {"Content-Type": HTML, "Content-Security-Policy": _PAGE_MAY})
+
+    prometheus = _Fresh(shown, text)
+
+    def answering(make: Callable[[], Answer]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        fresh = _Fresh(shown, make)
+
+        async def answer(request: web.Request) -> web.Response:
+            wants_text = make is metrics and prefers_text(request.headers.get("Accept", ""))
+            body, headers, code = (prometheus if wants_text else fresh).answer()
+            return web.Response(body=body, headers=headers, status=code)
+
+        return answer
+
+    app = web.Application(middlewares=[_only_with(token)] if token else ())
+    app.on_response_prepare.append(_with_headers)
     ways = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
-    app.add_routes([web.get(path, handler) for path, handler in ways.items()])
+    app.add_routes([web.get(path, answering(make)) for path, make in ways.items()])
     return app
+
+
+class _Fresh:
+    """An answer, made anew whenever what it shows has changed, or as the time goes by.
+
+    However often it is asked for, to make it takes a tenth of the time at most.
+    """
+
+    def __init__(self, shown: Shown, make: Callable[[], Answer]) -> None:
+        self._shown = shown
+        self._make = make
+        self._state: object = None
+        self._answer: Answer | None = None
+        self._made_at = self._lasts = 0.0
+
+    def answer(self) -> Answer:
+        board, leadership = self._shown.board, self._shown.leadership
+        now = board.clock.monotonic()
+        state = (board.changes, leadership.lease, leadership.trouble, leadership.leader)
+        old = abs(now - self._made_at) >= max(_FRESH_S, self._lasts)
+        changed = state != self._state and abs(now - self._made_at) >= self._lasts
+        if self._answer is None or old or changed:
+            began = time.perf_counter()
+            self._answer = self._make()
+            took = time.perf_counter() - began
+            # Cheap ones are never older than what they show.
+            self._lasts = 0.0 if took < _CHEAP_S else 10 * took
+            self._state, self._made_at = state, now
+        return self._answer
+
+
+def _json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(as_json(body).encode(), {"Content-Type": JSON, **(headers or {})}, status)
+
+
+async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = HEADERS["Server"]  # aiohttp has put its version there
+
+
+def _only_with(token: str) -> Any:
+    """Lets through to /health, and to all else only who shows the token."""
+    expected = token.encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path == "/health" or hmac.compare_digest(_shown_token(request), expected):
+            found: web.StreamResponse = await handler(request)
+            return found
+        refusal = web.Response(status=401, text=_HOW_TO_GET_IN)
+        refusal.headers.add("WWW-Authenticate", 'Bearer realm="worker-autoscaler"')
+        refusal.headers.add("WWW-Authenticate", 'Basic realm="worker-autoscaler", charset="UTF-8"')
+        return refusal
+
+    return guard
+
+
+def _shown_token(request: web.Request) -> bytes:
+    """As a bearer token, or as the password that a browser asks for; empty where there is none."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    shown = credentials.strip().encode("utf-8", "surrogateescape")
+    if scheme.lower() == "bearer":
+        return shown
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(shown, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def listening_socket(port: int) -> socket.socket:
@@ -195,6 +306,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
             for name in shown.policy.workers
         },
         "railway_requests": _railway_requests(shown),
+        "log_lines_lost": shown.lost_lines(),
         "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
     }
 
@@ -295,6 +407,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "autoscaler_scales_total": ("counter", "Changes of the count that this replica applied, by direction."),
     "autoscaler_is_leader": ("gauge", "1 where this replica leads."),
     "autoscaler_lease_epoch": ("gauge", "Epoch of the lease that this replica holds."),
+    "autoscaler_log_lines_lost_total": ("counter", "Lines of the log that its output did not take."),
     "autoscaler_railway_requests_used": ("gauge", "Requests that this replica sent to Railway within its window."),
     "autoscaler_railway_requests_quota": ("gauge", "Requests that Railway allows within its window."),
 }
@@ -333,6 +446,7 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", float(leads))]}
     if lease is not None and leads:
         samples["autoscaler_lease_epoch"] = [("", float(lease.epoch))]
+    samples["autoscaler_log_lines_lost_total"] = [("", float(shown.lost_lines()))]
     requests = shown.requests()
     if requests is not None:
         samples["autoscaler_railway_requests_used"] = [("", float(requests.used))]

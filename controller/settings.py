@@ -23,6 +23,7 @@ _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
 _LONGEST_REPLICA = 128
+_SHORT_TOKEN = 16
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 """Typographic ones too, which a word processor puts there."""
 _QUOTED = re.compile(f"""(["'`])(.*)\\1|[{_QUOTATION_MARKS[3:]}](.*)[{_QUOTATION_MARKS[3:]}]""", re.DOTALL)
@@ -59,6 +60,7 @@ class Settings:
     search_path: str
     redis_url: SecretStr
     port: int
+    http_token: SecretStr | None
     log_format: Literal["json", "text"] | None
     timing: Timing
     key_prefix: str
@@ -93,6 +95,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         search_path=database.search_path,
         redis_url=SecretStr(reader.address("REDIS_URL", redis_address).url),
         port=reader.port(),
+        http_token=reader.http_token(),
         log_format=reader.log_format(),
         timing=reader.timing(),
         key_prefix=reader.key_prefix(),
@@ -246,6 +249,21 @@ class _Reader:
 
     def port(self) -> int:
         return self._number("PORT", 8080, 0, 65535, "a port, 1 to 65535 (0: any free one)")
+
+    def http_token(self) -> SecretStr | None:
+        """In ASCII: clients write other characters each in their own way."""
+        value = self._get("HTTP_TOKEN")
+        if not value:
+            if "HTTP_TOKEN" in self._environment:
+                self.notes.append(Problem("HTTP_TOKEN", "is empty, which is as if it were not set: everybody may look"))
+            return None
+        if not _WORD.fullmatch(value):
+            self._refuse("HTTP_TOKEN", "may have ASCII letters, digits and signs only, and no spaces")
+        elif len(value) < _SHORT_TOKEN:
+            note = f"has only {len(value)} characters, which can be guessed; `openssl rand -hex 32` makes a better one"
+            self.notes.append(Problem("HTTP_TOKEN", note))
+        self._secrets.append(value)
+        return SecretStr(value)
 
     def timing(self) -> Timing:
         """What is not set follows from the lease's life; what is set must fit together."""

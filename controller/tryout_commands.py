@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.commands import answered, needs_extra
+from controller import signals
+from controller.commands import answered, needs_extra, print_json
+from controller.escaping import visible, visible_lines
 from controller.masking import Masker, secrets_of_a_crash
 from controller.policy_parts import duration_text
 from controller.policy_text import ConfigurationError, Problem
@@ -52,9 +52,9 @@ def simulate(parsed: argparse.Namespace) -> int:
     bound = _bound(comparison, contenders) if parsed.bound else None
     _draw(parsed, comparison, bound)
     if parsed.json:
-        print(json.dumps(_mask().value(as_object(comparison, bound)), ensure_ascii=False, indent=2))
+        print_json(_mask().value(as_object(comparison, bound)), indent=2)
     else:
-        print("\n".join(map(_mask().text, as_lines(comparison, bound))))
+        print(visible_lines(_mask().text("\n".join(as_lines(comparison, bound)))))
     return 0
 
 
@@ -76,9 +76,9 @@ def plan(parsed: argparse.Namespace) -> int:
         comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
-        print(json.dumps(_mask().value(as_object(edit)), ensure_ascii=False, indent=2))
+        print_json(_mask().value(as_object(edit)), indent=2)
     else:
-        print("\n".join(map(_mask().text, as_markdown(edit) if parsed.markdown else as_lines(edit))))
+        print(visible_lines(_mask().text("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))))
     return 0
 
 
@@ -109,7 +109,7 @@ def tune(parsed: argparse.Namespace) -> int:
         )
     print(_mask().text(as_yaml(found, parsed.file, parsed.worker)), end="")
     if found.warning is not None:
-        print(f"autoscaler: warning: {_mask().text(found.warning)}", file=sys.stderr)
+        print(f"autoscaler: warning: {visible(_mask().text(found.warning))}", file=sys.stderr)
     return 0 if found.holds else 1
 
 
@@ -125,7 +125,7 @@ def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     if not parsed.from_database:
         return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
     try:
-        known = asyncio.run(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
     except Unavailable as unavailable:
         return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
     if known.service is None:
@@ -159,7 +159,7 @@ def _drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> _Drain:
     if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
         return _Drain(0.0, default)
     try:
-        limits = asyncio.run(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
+        limits = signals.interruptible(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
     except Unavailable as unavailable:
         return _Drain(0.0, f"{default}. The service's own could not be read: {unavailable}")
     return _Drain(limits.drain_s, "the service's drainingSeconds on Railway", limits.requests_an_hour)

@@ -14,7 +14,8 @@ import pytest
 
 from controller.app import _SLOWEST_CRON_S
 from controller.cycle import Cycle
-from tests.patience import until, until_equal
+from tests.patience import in_time, until, until_equal
+from tests.processes import CLEAN
 from tests.scene import POLICY, Scene, set_scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -204,3 +205,19 @@ async def test_three_processes_of_once_fall_back_as_one_of_run_does(scene: Scene
         ended.append((process.returncode, b'"Fallback"' in out))
     assert ended == [(1, False), (1, False), (0, True)]
     assert scene.asked_for == [3]
+
+
+async def test_an_output_that_takes_nothing_is_exit_1_and_the_cycle_was_made_all_the_same(scene: Scene) -> None:
+    await scene.jobs(15)
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.unhurried", "once"),
+            env={**CLEAN, **scene.environment},
+            cwd=POLICY.parent,
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await in_time(process.communicate(), "once to end")
+    assert process.returncode == 1
+    assert b"Traceback" not in errors
+    assert scene.asked_for == [2]

@@ -106,7 +106,7 @@ def test_the_readme_has_a_row_for_every_key_of_a_policy(key: str) -> None:
 
 
 def test_the_readme_has_a_row_for_every_variable() -> None:
-    shape = re.compile(r"(RAILWAY|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER)_[A-Z_]+|PORT")
+    shape = re.compile(r"(RAILWAY|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER)_[A-Z_]+|PORT|HTTP_TOKEN")
     read = {text for text in TEXTS if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
     read -= {"RAILWAY_REPLICA_ID", "NAME"}  # Railway sets the one; the other is a comment's example

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from controller import signals
 from controller.adapters.postgres import PostgresQueue
 
 PATIENT_S = 60
@@ -23,6 +24,11 @@ PROMISED: dict[str, Any] = {}
 DEADLINES: tuple[tuple[str, str, object], ...] = (
     ("controller.app", "_SHORTEST_QUERY_S", float(PATIENT_S)),
     ("controller.app", "_SLOWEST_QUERY_S", float(PATIENT_S)),
+    ("controller.app", "_RELEASE_S", float(PATIENT_S)),
+    ("controller.app", "_LEAVE_S", float(PATIENT_S)),
+    ("controller.app", "_LAST_LINES_S", float(PATIENT_S)),
+    ("controller.signals", "_LEAVES_S", float(PATIENT_S)),
+    ("controller.server", "_CHEAP_S", float(PATIENT_S)),
     ("controller.adapters.postgres_connection", "CONNECT_TIMEOUT_S", PATIENT_S),
     ("controller.adapters.postgres_connection", "_SLACK_S", float(PATIENT_S)),
     ("controller.adapters.postgres_listener", "_ANSWER_S", float(PATIENT_S)),
@@ -70,10 +76,11 @@ def main() -> None:
         unhurried(OF_A_WORKER)
         work()
         return
+    signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
     from controller.cli import main as command
 
     unhurried()
-    command(sys.argv[1:])
+    command()
 
 
 if __name__ == "__main__":

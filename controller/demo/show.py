@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg
 
+from controller import signals
 from controller.demo import server_host
 from controller.demo.fake_railway import CommandLauncher, FakeRailway, Timings
 from controller.demo.jobs import create_queue, enqueue, summary
@@ -96,7 +97,8 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
             limit = seconds if seconds is not None else None if keep else LONGEST_S
             with screen() as shown:
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
-                await asyncio.wait({play, told}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                awaited: list[asyncio.Future[Any]] = [play, told]
+                await asyncio.wait(awaited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             finished = await _ended(play)
             print(await _closing_summary(stage, seen, finished=finished))
             if record is not None and not seen.lines:
@@ -105,7 +107,7 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
                 await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
                 print(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml")
     if told.done():
-        return 130
+        return signals.exit_code_of(told.result())
     return 0 if finished or (seconds is not None and seen.well) else 1
 
 
@@ -120,16 +122,11 @@ async def _ended(play: asyncio.Task[None]) -> bool:
     return False
 
 
-def _told_to_stop() -> asyncio.Future[None]:
+def _told_to_stop() -> asyncio.Future[int]:
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[None] = loop.create_future()
+    told: asyncio.Future[int] = loop.create_future()
 
-    def tell() -> None:
-        if not told.done():
-            told.set_result(None)
-
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(name, tell)
+    signals.on_end_in(loop, told.set_result)
     return told
 
 

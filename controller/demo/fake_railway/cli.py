@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import signal
 from typing import TYPE_CHECKING
 
+from controller import signals
 from controller.demo.fake_railway.fake import FakeRailway
 from controller.demo.fake_railway.processes import CommandLauncher
 
@@ -24,15 +24,14 @@ async def serve(
     token_kind: TokenKind = "account",  # noqa: S107 -- the name of a kind
     timings: Timings | None = None,
 ) -> None:
-    """Until SIGTERM or SIGINT. OSError where the port is taken.
+    """Until a signal. OSError where the port is taken.
 
     The first lines are for a shell: `eval "$(autoscaler fake-railway … | grep ^export)"` would do.
     """
     launcher = CommandLauncher(shlex.split(exec_command)) if exec_command else None
     fake = FakeRailway.create(replicas, launcher=launcher, timings=timings)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signals.on_end_in(asyncio.get_running_loop(), lambda _: stop.set())
     try:
         await fake.listen(host, port)
         # Before the first worker has its chance to print something.

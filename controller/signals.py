@@ -1,0 +1,161 @@
+"""What a signal does: from the first line of main on, each of five ends the program in good order, without a traceback.
+
+Until a command says otherwise nothing is held that would have to be given back, so that the program ends at once. A
+command that holds something (a lease, servers, a connection) says with on_end() how it is told to end. Only the first
+signal tells it; those that follow change nothing, and in particular not the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop  # this module is imported before anything else, and has to be there at once
+
+T = TypeVar("T")
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""A later version may reload on SIGHUP; until then it ends the program as SIGTERM does."""
+_LEAVES_S = 2.0
+"""For a command to end after a signal, whatever it waits for; what it reads is lost then anyway."""
+
+
+def take_over(*, exit_code: int | None = None) -> None:
+    """From now on signals end this process in good order. exit_code: of a signal; None: 128 and its number.
+
+    A SIGHUP that was ignored from the start (nohup) stays ignored.
+    """
+    _State.exit_code = exit_code
+    if _State.is_ours:
+        return
+    _State.is_ours = True
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
+
+
+def exit_code_of(number: int) -> int:
+    return 128 + number if _State.exit_code is None else _State.exit_code
+
+
+def on_end(end: Callable[[int], None]) -> None:
+    """The first signal from now on calls `end` with its number, and no later one does anything."""
+    _State.end = end
+
+
+def on_end_in(loop: AbstractEventLoop, end: Callable[[int], None], *, within_s: float | None = None) -> None:
+    """The same as a callback of a loop, and signals are taken over, if nobody did so yet.
+
+    within_s: the process is gone by then, though the loop may be stuck and never call back.
+    """
+    take_over(exit_code=_State.exit_code)
+    on_end(_within(loop, end, within_s))
+
+
+def over(exit_code: int, *, within_s: float = _LEAVES_S) -> None:
+    """All is done but the leaving: no signal changes the exit code any more, and no thread can hold the process up."""
+    if not _State.is_ours:
+        return  # a program that calls ours as a function ends when it likes
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    leave_within(within_s, exit_code)
+
+
+def leave_within(seconds: float, exit_code: int) -> None:
+    """The process is gone by then, whatever hangs; a later call sets another time and code.
+
+    No signal tells it to end any more.
+    """
+    if not _State.is_ours:
+        return
+    _State.end = _nothing
+    _State.leaves_at, _State.leaves_with = time.monotonic() + seconds, exit_code
+    if not _State.is_watched:
+        _State.is_watched = True
+        threading.Thread(target=_watch, name="leaving", daemon=True).start()
+
+
+def extend(seconds: float) -> None:
+    """What was told to end has something to finish first."""
+    _State.leaves_at += seconds
+
+
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run() for a command: a signal cancels the work, which gives back what it holds.
+
+    Raises:
+        SystemExit: a signal ended it.
+    """
+    import asyncio  # noqa: PLC0415  # as above
+
+    told: list[int] = []
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            told.append(number)
+            task.cancel()
+
+        on_end(_within(loop, end, _LEAVES_S))
+        try:
+            return await work
+        finally:
+            if not told:
+                on_end(_leave)
+
+    try:
+        result = asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    if told:
+        raise SystemExit(exit_code_of(told[0]))
+    return result
+
+
+def _within(loop: AbstractEventLoop, end: Callable[[int], None], within_s: float | None) -> Callable[[int], None]:
+    def told(number: int) -> None:
+        if loop.is_closed():
+            _leave(number)
+        if within_s is not None:
+            leave_within(within_s, exit_code_of(number))
+        loop.call_soon_threadsafe(end, number)
+
+    return told
+
+
+def _leave(number: int) -> NoReturn:
+    """At once: an exception could be raised in any callback, where Python prints it and goes on."""
+    os._exit(exit_code_of(number))
+
+
+def _nothing(_: int) -> None:
+    """It was told already."""
+
+
+class _State:
+    """Of the process, as signals are."""
+
+    end: Callable[[int], None] = _leave
+    exit_code: int | None = None
+    is_ours = False
+    is_watched = False
+    leaves_at = 0.0
+    leaves_with = 0
+
+
+def _on_signal(number: int, _: object) -> None:
+    end, _State.end = _State.end, _nothing
+    end(number)
+
+
+def _watch() -> None:
+    while (left := _State.leaves_at - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+    os._exit(_State.leaves_with)
