@@ -17,6 +17,14 @@ SHOWABLE = re.compile(r"[A-Za-z_][\w.\[\]-]{0,39}", re.ASCII)
 """The name of a parameter that may be shown."""
 
 
+def is_host(name: str) -> bool:
+    """Whether a name can be looked up at all: no label of it is empty, or longer than 63 characters."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address as it was written, and what it is used as.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from controller.addresses import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, raw_in, refused
+from controller.addresses import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
 from controller.client_parameters import NAMES, is_of_another_client, plain
 
 _EXAMPLE = "postgresql://user:password@host:5432/database"
@@ -305,6 +305,9 @@ def _checked(url: str, problems: list[str]) -> list[str]:
     ports = [port for port in str(found.get("port") or "").split(",") if port]
     if not all(re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535 for port in ports):
         problems.append(f"names a port that is none; write {_EXAMPLE}")
+    hosts = [host for host in str(found.get("host") or "").split(",") if host and not host.startswith(("/", "@"))]
+    if not all(map(is_host, hosts)):
+        problems.append(f"names a host that is none; write {_EXAMPLE}")
     return [str(found[name]) for name in ("password", "sslpassword", "oauth_client_secret") if name in found]
 
 

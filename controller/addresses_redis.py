@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from controller.addresses import SHOWABLE, SPECIAL, Address, raw_in, refused
+from controller.addresses import SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
 
 _EXAMPLE = "redis://:password@host:6379/0 (rediss:// with TLS)"
 _OPTIONS = frozenset({"family", "cluster", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
@@ -28,7 +28,7 @@ def redis_address(written: str) -> Address:
         parts.port  # noqa: B018  # reading it is what checks it
     except ValueError:
         return refused(written, f"must be a Redis address, such as {_EXAMPLE}")
-    if not parts.hostname:
+    if not parts.hostname or not is_host(parts.hostname):
         return refused(written, f"must be a Redis address, such as {_EXAMPLE}")
     secrets = (written, parts.password, unquote(parts.password or ""))
     return Address(

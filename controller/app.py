@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from httpx import InvalidURL
+
 from controller import signals
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
@@ -186,7 +188,7 @@ def _queue_and_platform(
             timeout_s=settings.timing.railway_timeout,
             clean=functools.partial(configuration.mask.json_text, ids=ids),
         )
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, InvalidURL) as error:
         variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
         problem = f"one of them cannot be used ({type(error).__name__}); unset or mend it"
         raise ConfigurationError([Problem(variables, problem)]) from None

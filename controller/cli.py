@@ -21,7 +21,7 @@ from controller import commands as command
 from controller import signals, tryout
 from controller.escaping import visible
 from controller.masking import Masker, secrets_of_a_crash
-from controller.policy_text import ConfigurationError
+from controller.policy_text import ConfigurationError, Problem
 
 _ENVIRONMENT = """\
 environment:
@@ -89,6 +89,7 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
     """The command's exit code."""
     code: int
     try:
+        _look_at_key_log()
         parsed = _parser().parse_args(arguments)
         code = parsed.command(parsed)
         sys.stdout.flush()
@@ -105,6 +106,18 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     return code
+
+
+def _look_at_key_log() -> None:
+    """TLS opens it while modules are imported, and would end in a traceback there."""
+    name = os.environ.get("SSLKEYLOGFILE")
+    if name:
+        try:
+            with open(name, "ab"):  # noqa: PTH123  # any name that there may be
+                pass
+        except (OSError, ValueError):
+            problem = "cannot be written to; unset it, or name a file that can"
+            raise ConfigurationError([Problem("SSLKEYLOGFILE", problem)]) from None
 
 
 def _is_of_our_output(error: BaseException) -> bool:
@@ -311,8 +324,8 @@ def _policy_path() -> Path:
 
 
 def _whole(text: str, allowed: Iterable[int], what: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) not in allowed:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) not in allowed:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}")
     return int(text)
 
 

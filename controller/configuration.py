@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from controller.masking import Masker, secrets_of
+from controller.plain_files import CannotReadError, read, shown
 from controller.policy import Policy, as_shown, load_policy
 from controller.policy_limits import own_keys
 from controller.policy_text import ConfigurationError, Document, Problem
 from controller.settings import Settings, key_prefix, load_settings
+
+_MOST_BYTES = 16_000_000
+"""Of four each, the most characters that the parser takes (policy_yaml.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,20 @@ def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Doc
     Raises:
         ConfigurationError: it cannot be read, or is not a policy.
     """
+    name = shown(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        problem = "there is no such file; name the policy on the command line, or in AUTOSCALER_POLICY"
-        raise ConfigurationError([Problem(str(path), problem)]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError([Problem(str(path), f"cannot be read: {words}")]) from None
-    policy, document = load_policy(text, environment, name=str(path))
+        data = read(path, _MOST_BYTES, missing="name the policy on the command line, or in AUTOSCALER_POLICY")
+    except CannotReadError as error:
+        raise ConfigurationError([Problem(name, str(error))]) from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        raise ConfigurationError([Problem(name, "is UTF-16 or UTF-32; save it as UTF-8")])
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = f"holds a byte that is not UTF-8 (0x{data[error.start]:02x}); save it as UTF-8"
+        raise ConfigurationError([Problem(f"{name}:{line}", problem)]) from None
+    policy, document = load_policy(text, environment, name=name)
     limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
     for place, problem in own_keys(limits, key_prefix(environment)):
         document.refuse(place, problem)

@@ -10,6 +10,7 @@ from controller.model import ServiceTime
 from controller.policy import WorkerPolicy, duration_text, jobs_for
 
 _ASSUMED_S = 20.0
+_MOST_STEPS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ def _steps(worker: WorkerPolicy, service_s: float) -> Iterator[tuple[int | None,
     if worker.target_wait is None:
         steps = [(tier.up_to, min(max(tier.replicas, least), most)) for tier in worker.tiers if tier.up_to != 0]
     else:
-        counts = range(max(1, least), most)
+        # Of a thousand workers and more, a hundred steps tell as much as each of them.
+        counts = range(max(1, least), most, max(1, (most - least) // _MOST_STEPS))
         waiting = [jobs_for(count + 1, worker.concurrency, worker.target_wait, service_s) - 1 for count in counts]
         steps = [*zip(waiting, counts, strict=True), (None, most)]
     for index, (up_to, replicas) in enumerate(steps):

@@ -10,7 +10,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
+_LONGEST_WORD = 255
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
 LARGEST = 1_000_000_000
@@ -30,6 +32,9 @@ def _duration(value: object) -> float:
 def _whole(value: object) -> object:
     # Without this, pydantic reads `replicas: yes` as 1.
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise PydanticCustomError("whole", "must be a whole number")
+    # Of a variable: pydantic would read 1_000, 010 and digits of every script.
+    if isinstance(value, str) and not _WHOLE.fullmatch(value.strip()):
         raise PydanticCustomError("whole", "must be a whole number")
     return value
 
@@ -57,7 +62,7 @@ Positive = Annotated[
     Field(ge=1, le=LARGEST),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _A_VARIABLE]}),
 ]
-Word = Annotated[str, AfterValidator(_not_blank)]
+Word = Annotated[str, StringConstraints(max_length=_LONGEST_WORD), AfterValidator(_not_blank)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 

@@ -201,9 +201,12 @@ class Statuses(Part):
         # What the user wrote comes last, since that is what can be mended.
         for kind in sorted(type(self).model_fields, key=lambda kind: kind in self.model_fields_set):
             values: tuple[str, ...] = getattr(self, kind)
+            here: set[str] = set()
             for index, status in enumerate(values):
                 other = seen.setdefault(status, kind)
-                if status in values[:index]:
+                is_again = status in here
+                here.add(status)
+                if is_again:
                     yield (kind, index), f"stands twice in {kind}, and its jobs would count twice; keep one"
                 elif other != kind:
                     is_written = other in self.model_fields_set
@@ -294,9 +297,11 @@ def _queue_problems(queue: Queue) -> Iterator[tuple[Path, str]]:
                 yield (name,), f"belongs to a queue with {where}:, and this one has {kind}:; leave it out{hint}"
     if queue.preset in _A_TABLE_PER_QUEUE and not queue.queues:
         yield (), f"has no queues, and {queue.preset} keeps each in a table of its own; write queues: [name]"
+    named: set[str] = set()
     for index, name in enumerate(queue.queues):
-        if name in queue.queues[:index]:
+        if name in named:
             yield ("queues", index), f"names {name} twice"
+        named.add(name)
     if queue.sql is not None:
         yield from _query_problems(queue, queue.sql)
     elif queue.stale_after == 0:

@@ -11,10 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
 from controller.masking import CUT, SECRET_NAME, Masker, passwords_in
-from controller.references import unresolved
+from controller.policy_yaml import (
+    DEEPEST,
+    MOST_CHARACTERS,
+    Node,
+    NotYamlError,
+    NoValueError,
+    Scalar,
+    parse,
+    value_of,
+)
+from controller.policy_yaml import Mapping as MappingNode
+from controller.policy_yaml import Sequence as SequenceNode
+from controller.references import unresolved, unusable
 
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
 
@@ -22,8 +32,12 @@ Path = tuple[str | int, ...]
 
 LONGEST_SHOWN = 80
 """Characters of a value in a message."""
-MOST_VALUES = 20_000
-"""A policy has some dozens of values; aliases that multiply into millions are an accident or an attack."""
+MOST_VALUES = 100_000
+"""As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
+MOST_PROBLEMS = 100
+"""More are not looked for: whoever fixes these checks again."""
+_LONGEST_PLACE = 300
+_LONGEST_TEXT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +138,9 @@ class Document:
         return self.origins[path].line if path in self.origins else 1
 
     def place(self, path: Path) -> str:
-        return ":".join(part for part in (self.name, str(self.line(path)), f" {dotted(path)}") if part.strip())
+        where = dotted(path)
+        where = where if len(where) <= _LONGEST_PLACE else f"{where[:_LONGEST_PLACE]}…"
+        return ":".join(part for part in (self.name, str(self.line(path)), f" {where}") if part.strip())
 
     def masked(self, text: str) -> str:
         """Without the value of any variable that by its name is a secret, wherever it strayed to."""
@@ -145,12 +161,25 @@ class Document:
                     self.secrets[secret] = variable.name
                     self._masker = None
 
+    def refusal(self, text: str) -> ConfigurationError:
+        """With what was wrong so far: for what ends the reading."""
+        return ConfigurationError([*self.problems, Problem(_printable(self.name), text)])
+
     def refuse(self, path: Path, text: str) -> None:
-        self.problems.append(Problem(_printable(self.place(path)), _printable(self.masked(text))))
+        """Notes what is wrong.
+
+        Raises:
+            ConfigurationError: so much is wrong that the rest is not looked at.
+        """
+        if len(self.problems) == MOST_PROBLEMS:
+            raise self.refusal(f"has more wrong than these {MOST_PROBLEMS}; fix them and check again")
+        words = self.masked(text)
+        words = words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
+        self.problems.append(Problem(_printable(self.place(path)), _printable(words)))
         self.broken.add(path)
 
     def is_broken(self, path: Path) -> bool:
-        return any(path[: len(broken)] == broken for broken in self.broken)
+        return any(path[:length] in self.broken for length in range(len(path) + 1))
 
 
 def _printable(text: str) -> str:
@@ -158,74 +187,90 @@ def _printable(text: str) -> str:
 
 
 class _Reader:
-    def __init__(self, document: Document, loader: yaml.SafeLoader, environment: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
         self._document = document
-        self._loader = loader
         self._environment = environment
-        self._open: set[int] = set()
+        self._depth = 0
         self._read = 0
+        self._filled_in = 0
+        self._texts: dict[int, Any] = {}
 
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        self._document.origins[path] = Origin(node.start_mark.line + 1)
-        self._read += 1
-        if self._read > MOST_VALUES:
-            raise ConfigurationError([Problem(self._document.name, f"holds more than {MOST_VALUES} values")])
-        if id(node) in self._open:
-            self._document.refuse(path, "refers to itself; write the value out")
-            return None
-        self._open.add(id(node))
+    def value(self, node: Node, path: Path) -> Any:
+        self._document.origins[path] = Origin(node.line)
+        self._count()
+        self._depth += 1
+        # Deeper than the text itself, where aliases stand in what aliases stand for.
+        if self._depth > 2 * DEEPEST:
+            raise self._document.refusal(f"is nested more than {DEEPEST} deep, which no policy is")
         try:
             return self._by_kind(node, path)
         finally:
-            self._open.discard(id(node))
+            self._depth -= 1
 
-    def _by_kind(self, node: yaml.Node, path: Path) -> Any:
-        if isinstance(node, yaml.MappingNode):
+    def _count(self) -> None:
+        self._read += 1
+        if self._read > MOST_VALUES:
+            raise self._document.refusal(f"holds more than {MOST_VALUES:,} values, by its aliases; write them out")
+
+    def _by_kind(self, node: Node, path: Path) -> Any:
+        if isinstance(node, MappingNode):
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(child, (*path, index)) for index, child in enumerate(node.value)]
+        if isinstance(node, SequenceNode):
+            return [self.value(child, (*path, index)) for index, child in enumerate(node.items)]
         return self._scalar(node, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        line = self._document.origins[path]
         values: dict[str, Any] = {}
+        for key_node, child in node.pairs:
+            if key_node.is_merge:
+                self._merge(child, path, values)
+        self._document.origins[path] = line
         own: set[str] = set()
-        for key_node, child in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            here = (*path, key)
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                values = self._merged(child, path) | values
+        for key_node, child in node.pairs:
+            if key_node.is_merge:
                 continue
+            key, here = key_node.text, (*path, key_node.text)
             if key in own:
-                self._document.refuse(here, f"stands here a second time (line {line}); keep one")
+                self._document.refuse(here, f"stands here a second time (line {key_node.line}); keep one")
                 continue
             own.add(key)
             values[key] = self.value(child, here)
-            self._document.origins[here] = replace(self._document.origins[here], line=line)
+            self._document.origins[here] = replace(self._document.origins[here], line=key_node.line)
         return values
 
-    def _merged(self, node: yaml.Node, path: Path) -> dict[str, Any]:
-        """What `<<:` brings, of which own keys override each; of several, the earlier one wins."""
-        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        if not all(isinstance(part, yaml.MappingNode) for part in parts):
-            self._document.refuse(path, "merges (<<) something that is no mapping")
-            return {}
-        values: dict[str, Any] = {}
+    def _merge(self, node: Node, path: Path, values: dict[str, Any]) -> None:
+        """Adds what `<<:` brings, of which own keys override each; of several, the earlier one wins."""
+        parts = node.items if isinstance(node, SequenceNode) else [node]
         for part in parts:
-            self._read += 1
-            values = self.value(part, path) | values
-        return values
+            if not isinstance(part, MappingNode):
+                self._document.refuse(path, "merges (<<) something that is no mapping; write <<: *NAME of one")
+                return
+            self._count()
+            for key, value in self.value(part, path).items():
+                values.setdefault(key, value)
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
-        if node.tag == "tag:yaml.org,2002:str" and "$" in node.value:
-            return self._substitute(node.value, path)
-        if not str(node.value).replace("\n", "").replace("\t", "").isprintable():
-            self._document.refuse(path, "holds characters that cannot be printed")
-            return None
+    def _scalar(self, node: Scalar, path: Path) -> Any:
+        """An alias of a long text is not looked through again at each of its places."""
+        if id(node) not in self._texts:
+            value = self._checked(node, path)
+            if isinstance(value, str) and _has_variables(node):
+                return self._substitute(node.text, path)
+            self._texts[id(node)] = value
+        return self._texts[id(node)]
+
+    def _checked(self, node: Scalar, path: Path) -> Any:
         try:
-            return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
-            self._document.refuse(path, f"is not a value that a policy can hold ({_first_line(error)})")
+            value = value_of(node)
+        except NoValueError as problem:
+            self._document.refuse(path, str(problem))
             return None
+        if not isinstance(value, str):
+            return value
+        if not _has_variables(node) and not value.replace("\n", "").replace("\t", "").isprintable():
+            self._document.refuse(path, "holds characters that cannot be printed; leave them out")
+            return None
+        return value
 
     def _substitute(self, expression: str, path: Path) -> str:
         variables: list[Variable] = []
@@ -236,55 +281,58 @@ class _Reader:
             name, default = match.group(1), match.group(3)
             if name is None:
                 railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
-                words = f"{expression!r} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
+                shown = repr(expression[:LONGEST_SHOWN])
+                words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
                 self._document.refuse(path, words)
                 return ""
             value = self._environment.get(name) or None
-            if value is not None and (problem := unresolved(value.strip())) is not None:
-                self._document.refuse(path, f"{name} {problem}")
+            if value is not None and (problem := unusable(value) or unresolved(value.strip())) is not None:
+                self._document.refuse(path, f"{name[:LONGEST_SHOWN]} {problem}")
+                value = "" if unusable(value) else value
             variables.append(Variable(name, value, default))
             self._document.note_secrets(variables[-1])
             if value is None and default is None:
+                unset = name[:LONGEST_SHOWN]
                 self._document.refuse(
-                    path, f"{name} is not set and has no default; set {name}, or write ${{{name}:-default}}"
+                    path, f"{unset} is not set and has no default; set {unset}, or write ${{{unset}:-default}}"
                 )
-            return value or default or ""
+            filled_in = value or default or ""
+            self._fill_in(filled_in)
+            return filled_in
 
+        self._fill_in(expression)
         text = _VARIABLE.sub(one, expression)
         self._document.origins[path] = Origin(self._document.line(path), expression, tuple(variables))
         return text
+
+    def _fill_in(self, text: str) -> None:
+        self._filled_in += len(text)
+        if self._filled_in > MOST_CHARACTERS:
+            words = f"is longer than {MOST_CHARACTERS:,} characters once its variables are filled in; shorten them"
+            raise self._document.refusal(words)
 
 
 def _brief(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _has_variables(node: Scalar) -> bool:
+    return "$" in node.text
 
 
 def read(text: str, environment: Mapping[str, str], *, name: str) -> Document:
     """Parses the text; what is wrong with it is in `problems`, never raised, except where no data remains.
 
     Raises:
-        ConfigurationError: the text is not YAML, or not one mapping.
+        ConfigurationError: the text is not YAML, or not one mapping, or more than a policy holds.
     """
     document = Document(name)
     try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigurationError([Problem(place, f"is not YAML: {error.problem or error.context}")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError([Problem(name, f"is not YAML: {_first_line(error)}")]) from None
-    if not isinstance(node, yaml.MappingNode):
+        node = parse(text)
+    except NotYamlError as error:
+        place = ":".join(str(part) for part in (name, error.line, error.column) if part is not None)
+        raise ConfigurationError([Problem(_printable(place), _printable(error.text))]) from None
+    if not isinstance(node, MappingNode):
         raise ConfigurationError([Problem(name, "is not a policy: it starts with `interval:` and `workers:`")])
-    try:
-        document.data = _Reader(document, loader, environment).value(node, ())
-    except RecursionError:
-        raise ConfigurationError([Problem(name, "is nested too deeply to be a policy")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError([Problem(name, f"is not YAML: {_first_line(error)}")]) from None
+    document.data = _Reader(document, environment).value(node, ())
     return document

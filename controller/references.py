@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import re
 
-_RAILWAY = re.compile(r"(?:\$|^)\{\{\s*([^{}]*?)\s*(?:\}|$)")
+_RAILWAY = re.compile(r"(?:\$|^)\{\{([^{}]*)(?:\}|$)")
 _BRACES = re.compile(r"\$\{([^{}]*)\}")
 _WHOLE = re.compile(r"\$\(?([A-Z_][A-Z0-9_]*)\)?")
 _SEPARATORS = re.compile(r"[:/@?&=,\s]+")
 _SAFE_REFERENCE = re.compile(r"(?:[A-Za-z0-9][\w .-]{0,60}\.)?[A-Z_][A-Z0-9_]{0,60}")
 _SAFE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,60}")
+
+LONGEST = 65_536
+"""Characters of a variable's value: twice what the longest query takes."""
+
+
+def unusable(value: str) -> str | None:
+    """What is wrong with a variable whose value is no text, and the fix; None where it is one.
+
+    Python hands bytes that are not UTF-8 on as halves of characters, which no client can send.
+    """
+    if len(value) > LONGEST:
+        return f"is longer than {LONGEST:,} characters; shorten it"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return "holds bytes that are not UTF-8; set it again, in UTF-8"
+    return None
 
 
 def unresolved(value: str) -> str | None:
@@ -19,7 +34,8 @@ def unresolved(value: str) -> str | None:
     $NAME counts where it is the whole value, or a whole part of an address.
     """
     if railway := _RAILWAY.search(value):
-        name = f" ${{{{{railway[1]}}}}}" if _SAFE_REFERENCE.fullmatch(railway[1]) else ""
+        reference = railway[1].strip()
+        name = f" ${{{{{reference}}}}}" if _SAFE_REFERENCE.fullmatch(reference) else ""
         return (
             f"holds the reference{name}, which Railway did not replace; write it as ${{{{SERVICE.VARIABLE}}}} under "
             "Variables in the dashboard, with the service's exact name, and look whether that service is in the same "

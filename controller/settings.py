@@ -15,13 +15,14 @@ from controller.addresses import Address
 from controller.addresses_postgres import database_address
 from controller.addresses_redis import redis_address
 from controller.policy_text import ConfigurationError, Problem
-from controller.references import unresolved
+from controller.references import unresolved, unusable
 from controller.timing import Timing
 
 RAILWAY_API = "https://backboard.railway.com/graphql/v2"
 _WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
+_LONGEST_REPLICA = 128
 _SHORT_TOKEN = 16
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 """Typographic ones too, which a word processor puts there."""
@@ -98,7 +99,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         log_format=reader.log_format(),
         timing=reader.timing(),
         key_prefix=reader.key_prefix(),
-        replica=environment.get("RAILWAY_REPLICA_ID", "").strip() or environment.get("HOSTNAME", "").strip() or "here",
+        replica=_replica(environment),
         hidden=reader.hidden(),
         notes=tuple(reader.notes),
         warnings=tuple(setting_warnings(environment)),
@@ -334,8 +335,21 @@ def _is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def _replica(environment: Mapping[str, str]) -> str:
+    """A label, and nothing that a person chose: what is odd in it is left out, and stops nothing."""
+    for name in ("RAILWAY_REPLICA_ID", "HOSTNAME"):
+        label = "".join(letter for letter in environment.get(name, "") if letter.isprintable())
+        if label.strip():
+            return label.strip()[:_LONGEST_REPLICA]
+    return "here"
+
+
 def _unusable(name: str, value: str) -> str | None:
     """What is wrong with a value that is not yet, or not only, what was meant."""
+    if (problem := unusable(value)) is not None:
+        return problem
+    if "\0" in value:
+        return "holds a NUL character; set it again without"
     if value.startswith(f"{name}="):
         return f"begins with its own name; take {name}= out of the value"
     if _QUOTED.fullmatch(value):

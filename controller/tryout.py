@@ -64,6 +64,8 @@ where RAILWAY_API_TOKEN or RAILWAY_TOKEN, RAILWAY_PROJECT_ID and
 RAILWAY_ENVIRONMENT_ID are set, it reads the service once on Railway.
 """
 _DIGITS_OF_DAYS = 4
+_MOST_DIGITS = 18
+_SHOWN = 40
 _LARGEST = 1_000_000
 """Workers, dollars, gigabytes: more is a slip of the finger."""
 _EXTRA = "pip install 'worker-autoscaler[simulate]'"
@@ -253,11 +255,11 @@ def _drain(text: str) -> float:
 
 def _number(text: str) -> float:
     try:
-        number = math.nan if "_" in text else float(text)
+        number = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a number")
     return number
 
 
@@ -278,8 +280,8 @@ def _share(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a whole number of at most {_MOST_DIGITS} digits")
     return int(text)
 
 

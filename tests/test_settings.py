@@ -67,7 +67,21 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"REDIS_URL": "redis://h/2?cluster=true"}, "REDIS_URL: asks for a database number, and a Redis Cluster"),
         ({"REDIS_URL": "rediss://h?ssl_cert_reqs=maybe"}, "REDIS_URL: has an option ssl_cert_reqs that may only be"),
         ({"DATABASE_URL": "postgresql://h/d?sslmode=bogus"}, "DATABASE_URL: has an sslmode that is none"),
-        ({"PORT": "http"}, "PORT: must be a port, 1 to 65535"),
+        *(
+            ({"PORT": port}, "PORT: must be a port, 1 to 65535")
+            for port in ("http", "²", "٣", "1_0", "0x10", "8080.0", "1e3", "80 80")
+        ),
+        *(
+            ({name: f"{RIGHT.get(name, '')}\udcff"}, f"{name}: holds bytes that are not UTF-8; set it again, in UTF-8")
+            for name in (*RIGHT, "DATABASE_DIRECT_URL", "PORT", "LOG_FORMAT", "REDIS_KEY_PREFIX", "LEASE_TTL_MS")
+        ),
+        ({"DATABASE_URL": "postgresql://h\0/d"}, "DATABASE_URL: holds a NUL character; set it again without"),
+        ({"REDIS_URL": "redis://" + "h" * 70_000}, "REDIS_URL: is longer than 65,536 characters; shorten it"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:²/d"}, "DATABASE_URL: names a port that is none"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@a..b/d"}, "DATABASE_URL: names a host that is none"),
+        ({"DATABASE_URL": f"postgresql://u:hunter2@{'a' * 64}/d"}, "DATABASE_URL: names a host that is none"),
+        ({"REDIS_URL": "redis://:hunter2@h:²"}, "REDIS_URL: must be a Redis address"),
+        ({"REDIS_URL": "redis://:hunter2@a..b"}, "REDIS_URL: must be a Redis address"),
         ({"PORT": "70000"}, "PORT: must be a port"),
         ({"PORT": "-1"}, "PORT: must be a port"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be json or text, not 'xml'"),
@@ -121,6 +135,19 @@ def test_the_way_around_a_pooler_need_not_be_set() -> None:
 )
 def test_every_form_of_a_redis_address_is_accepted(url: str) -> None:
     assert load_settings({**RIGHT, "REDIS_URL": url}).redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ({"RAILWAY_REPLICA_ID": "a", "HOSTNAME": "b"}, "a"),
+        ({"RAILWAY_REPLICA_ID": "\udcff\x1b", "HOSTNAME": "b\n\udcfe"}, "b"),
+        ({"HOSTNAME": "\udcff "}, "here"),
+        ({"HOSTNAME": "h" * 300}, "h" * 128),
+    ],
+)
+def test_a_replica_s_name_is_only_a_label_and_what_is_odd_in_it_is_left_out(names: dict[str, str], shown: str) -> None:
+    assert load_settings({**RIGHT, **names}).replica == shown
 
 
 def test_a_query_string_is_kept_and_added_where_there_is_none() -> None:

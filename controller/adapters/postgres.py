@@ -15,9 +15,11 @@ from typing import Any, NamedTuple, TypeGuard, TypeVar
 import psycopg
 from psycopg import sql
 
+from controller.adapters import postgres_own
 from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres_durations import finished_within
 from controller.adapters.postgres_lane import CannotConnect, Lane
+from controller.adapters.postgres_own import OwnReading, has_own_sql, outlived
 from controller.adapters.postgres_service_time import measured
 from controller.adapters.postgres_survey import Survey, survey_of
 from controller.adapters.queues.far import FarCounts, Stops, Wanted
@@ -103,6 +105,8 @@ class PostgresQueue:
         self._failed_last: set[str] = set()
         self._slow: set[str] = set()
         self._known: set[str] = set()
+        self._cleared: set[str] = set()
+        self._in_doubt: set[str] = set()
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
@@ -243,6 +247,8 @@ class PostgresQueue:
             )
         except Unavailable as unavailable:
             answer = unavailable
+        if isinstance(answer, Unavailable) and lane.is_lost and key in self._in_doubt:
+            answer = await self._end(lane, asked) or answer
         took = (loop.time() - began) / asked.timeout_s
         if took > _SLOW_SHARE:
             self._slow.add(key)
@@ -254,6 +260,15 @@ class PostgresQueue:
             self._failed_last.discard(key)
         return answer
 
+    async def _end(self, lane: Lane, asked: _Asked) -> Unavailable | None:
+        """Ends what was asked and given up, on a new connection; None where nothing is there to end."""
+        queue, timeout_s = asked.queue, asked.timeout_s
+        try:
+            found = await lane.guarded(queue, lambda: self._still_at_work(lane, [queue], timeout_s), timeout_s)
+        except Unavailable:
+            return None
+        return found.get(asked.wanted.key)
+
     async def _depths(self, lane: Lane, batch: Sequence[_Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
         depths = await self._counted(lane, [(one.queue, one.stops) for one in batch], timeout_s)
         now = asyncio.get_running_loop().time()
@@ -262,7 +277,7 @@ class PostgresQueue:
         if due:
             await self._count_on(lane, due, now, timeout_s)
         return [
-            replace(self._far.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s)
+            replace(self._far.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s, remarks=depth.remarks)
             if _was_counted(depth)
             else depth
             for one, depth in zip(batch, depths, strict=True)
@@ -286,22 +301,74 @@ class PostgresQueue:
         self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Stops]], timeout_s: float
     ) -> list[QueueDepth | Unavailable]:
         """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
+        at_work = await self._still_at_work(lane, [queue for queue, _ in queues], timeout_s)
+        asked = {index: one for index, one in enumerate(queues) if _key(one[0]) not in at_work}
         statements = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
-        for index, (queue, stops) in enumerate(queues):
-            if queue.sql is None:
+        own: dict[int, OwnReading] = {}
+        for index, (queue, stops) in asked.items():
+            if queue.sql is not None:
+                continue
+            reading = (await self._find(lane, queue, timeout_s)).place.depth(*stops)
+            if queue.where is None:
                 place_of[index] = len(statements)
-                statements.append((await self._find(lane, queue, timeout_s)).place.depth(*stops))
+                statements.append(reading)
+            else:
+                own[index] = OwnReading.of(queue, _key(queue), reading).shifted(len(statements))
+                statements += own[index].statements
         lag_at = len(statements) + 1
         statements += [setting(AS_PLANNED), sql.SQL(_LAG).format()]
-        for index, (queue, _) in enumerate(queues):
+        for index, (queue, _) in asked.items():
             if queue.sql is not None:
-                place_of[index] = len(statements) + 2
-                statements += _own_query(queue.sql)
-        answers = await (await lane.reader()).read(statements, timeout_s)
+                own[index] = OwnReading.of(queue, _key(queue)).shifted(len(statements))
+                statements += own[index].statements
+        place_of |= {index: one.depth for index, one in own.items()}
+        answers = await self._read(lane, statements, timeout_s, [asked[index][0] for index in own])
         ((lag_s,),) = answers[lag_at].rows
         self._refuse_what_is_old(lag_s)
-        return [_depth(queue, stops, answers[place_of[index]], lag_s) for index, (queue, stops) in enumerate(queues)]
+        depths: list[QueueDepth | Unavailable] = []
+        for index, (queue, stops) in enumerate(queues):
+            if index not in asked:
+                depths.append(at_work[_key(queue)])
+                continue
+            depth = _depth(queue, stops, answers[place_of[index]], lag_s)
+            remarks = own[index].remarks(queue, answers) if index in own else ()
+            depths.append(replace(depth, remarks=(*depth.remarks, *remarks)) if _is_depth(depth) else depth)
+        if any(answers[one.left].rows for one in own.values()):
+            await lane.drop()
+        return depths
+
+    async def _read(
+        self, lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, own: Sequence[QueuePolicy]
+    ) -> list[Answer]:
+        """own: those of the queues whose SQL is the policy's; until it has ended for certain, each is in doubt."""
+        keys = {_key(queue) for queue in own}
+        self._in_doubt |= keys
+        try:
+            return await (await lane.reader()).read(statements, timeout_s, watched=bool(own))
+        finally:
+            if not lane.is_lost:
+                self._in_doubt -= keys
+
+    async def _still_at_work(
+        self, lane: Lane, queues: Sequence[QueuePolicy], timeout_s: float
+    ) -> dict[str, Unavailable]:
+        """By key, what to say of queues that a backend is still at work on, after its time and whoever asked it.
+
+        One is not asked again before that is over: there is never more than one backend for it.
+        """
+        new = {_key(queue) for queue in queues if has_own_sql(queue)} - self._cleared
+        doubted = {
+            _key(queue): (queue, timeout_s if _key(queue) in self._in_doubt else timeout_s + postgres_own.GRACE_S)
+            for queue in queues
+            if _key(queue) in self._in_doubt | new
+        }
+        if not doubted:
+            return {}
+        at_work = await outlived(await lane.reader(), doubted)
+        self._cleared |= doubted.keys()
+        self._in_doubt = (self._in_doubt - doubted.keys()) | at_work.keys()
+        return at_work
 
     def _refuse_what_is_old(self, lag_s: float | None) -> None:
         if lag_s is None or lag_s <= self._oldest_s:
@@ -514,6 +581,7 @@ class PostgresQueue:
 
         With every reading, while nothing decides in which zone or unit its times are: the next rows may.
         """
+        lane.watched = lane.watched or queue.where is not None
         key, now = _key(queue), asyncio.get_running_loop().time()
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:
@@ -568,13 +636,8 @@ async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
         return Known(None, remarks, str(no))
 
 
-def _own_query(text: str) -> list[sql.Composed]:
-    """What reads it: of a cursor, two rows are fetched, and nothing but a query can be declared as one.
-
-    A query can set what the next one goes by (search_path, say); rolling back to before it takes that back.
-    """
-    savepoint, cursor = sql.SQL("SAVEPOINT own").format(), sql.SQL("DECLARE own CURSOR FOR {}").format(sql.SQL(text))
-    return [savepoint, cursor, sql.SQL("FETCH 2 FROM own").format(), sql.SQL("ROLLBACK TO own").format()]
+def _is_depth(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
+    return isinstance(depth, QueueDepth)
 
 
 def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from controller.adapters.postgres import PostgresQueue
 from controller.adapters.postgres_connection import AS_PLANNED, BY_INDEX, Reader, setting
+from controller.adapters.postgres_own import undone
 from controller.adapters.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.adapters.postgres_rights import Rights, Table, tables_named, values
 from controller.adapters.postgres_words import in_words
@@ -146,7 +147,8 @@ class QueueChecks:
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
         for explain in _EXPLAIN:
             try:
-                *_, answer = await self.reader.read([settings, sql.SQL(explain).format(statement)], self.timeout_s)
+                asked = [settings, *undone(sql.SQL(explain).format(statement))]
+                *_, answer, _, _ = await self.reader.read(asked, self.timeout_s, watched=True)
             except psycopg.Error:
                 if self.reader.is_lost:
                     raise

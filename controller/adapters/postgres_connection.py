@@ -12,12 +12,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, DatabaseError, OperationalError, ProgrammingError, sql
 from psycopg.conninfo import conninfo_to_dict
 
+from controller.adapters import postgres_session as session
 from controller.masking import Masker
 
 APPLICATION_NAME = "worker-autoscaler"
@@ -161,6 +162,8 @@ class Reader:
     _pipeline: AsyncPipeline
     _mode: contextlib.AsyncExitStack
     _search_path: str
+    left: list[str] = field(default_factory=list)
+    """What SQL that failed has left behind in the session, in words; a connection with any is not to be kept."""
 
     @classmethod
     async def connect(cls, dsn: str, search_path: str = "") -> Reader:
@@ -175,22 +178,30 @@ class Reader:
     def is_lost(self) -> bool:
         return self.connection.closed or self.connection.broken
 
-    async def read(self, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1) -> list[Answer]:
-        """What each answers. counts: how many of them may take their time.
+    async def read(
+        self, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1, watched: bool = False
+    ) -> list[Answer]:
+        """What each answers. counts: how many of them may take their time. watched: some are not ours.
 
         Raises:
             psycopg.Error: of the first that fails; then none was answered.
         """
         with answered_within(self.connection, read_within(counts, timeout_s)):
             begun = [sql.SQL("BEGIN READ ONLY").format(), setting(local_settings(timeout_s, self._search_path))]
-            cursors = await self._sent([*begun, *statements, sql.SQL("COMMIT").format()])
+            look = [session.before()] if watched else []
+            begun += look
+            cursors = await self._sent(
+                [*begun, *statements, sql.SQL("COMMIT").format()], look=len(begun) - 1 if watched else None
+            )
             return [await _answer(cursor) for cursor in cursors[len(begun) : -1]]
 
-    async def _sent(self, statements: Iterable[sql.Composed]) -> list[AsyncCursor[Any]]:
-        """Whatever happens, nothing is left open."""
+    async def _sent(self, statements: Iterable[sql.Composed], *, look: int | None = None) -> list[AsyncCursor[Any]]:
+        """Whatever happens, nothing is left open. look: which of them answers what the session held before."""
         well = False
+        cursors: list[AsyncCursor[Any]] = []
         try:
-            cursors = [await self.connection.execute(statement) for statement in statements]
+            for statement in statements:
+                cursors.append(await self.connection.execute(statement))  # noqa: PERF401  # what was sent is known below
             await self._pipeline.sync()
             well = True
             return cursors
@@ -198,7 +209,19 @@ class Reader:
             if not well and not self.is_lost:
                 with contextlib.suppress(DatabaseError):  # what was sent after the statement that failed
                     await self._pipeline.sync()
-                await self.connection.rollback()
+                if look is None or len(cursors) <= look:
+                    await self.connection.rollback()
+                else:
+                    await self._rolled_back(cursors[look])
+
+    async def _rolled_back(self, look: AsyncCursor[Any]) -> None:
+        """Rolls back and gives back what was left, in one go: in the next, a pooler may give us another session."""
+        row = await look.fetchone() if look.description is not None else None
+        await self.connection.execute("ROLLBACK")
+        left = None if row is None else await self.connection.execute(session.left(row[0]))
+        await self._pipeline.sync()
+        if left is not None:
+            self.left.extend(str(what) for what, _ in await left.fetchall())
 
     async def notify(self, channel: str, timeout_s: float) -> None:
         with answered_within(self.connection, read_within(1, timeout_s)):

@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres_connection import BY_INDEX, CONNECT_TIMEOUT_S, Reader, read_within, setting
+from controller.adapters.postgres_connection import (
+    BY_INDEX,
+    CONNECT_TIMEOUT_S,
+    Reader,
+    read_within,
+    setting,
+)
+from controller.adapters.postgres_own import leaves, undone
 from controller.adapters.postgres_words import in_words
 from controller.policy import Queue as QueuePolicy
 from controller.ports import Source, Unavailable
@@ -26,6 +33,7 @@ class CannotConnect(Unavailable):
 class Lane:
     """One reading at a time: each takes the turn.
 
+    watched: its statements hold SQL of the policy's own (queue.where).
     changed: told of a queue whose query was refused, since its tables may have been changed.
     """
 
@@ -35,6 +43,7 @@ class Lane:
     kept: Reader | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     idle_since: float = 0.0
+    watched: bool = False
 
     async def reader(self) -> Reader:
         if self.kept is None or self.kept.is_lost:
@@ -57,7 +66,13 @@ class Lane:
             psycopg.Error: it could not be asked.
         """
         before = [setting(BY_INDEX)] if by_index else []
-        *_, answer = await (await self.reader()).read([*before, statement], timeout_s)
+        reader = await self.reader()
+        if not self.watched:
+            *_, answer = await reader.read([*before, statement], timeout_s)
+            return answer.rows
+        *_, answer, _, left = await reader.read([*before, *undone(statement)], timeout_s, watched=True)
+        if left.rows:
+            await self.drop()
         return answer.rows
 
     async def guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
@@ -80,10 +95,14 @@ class Lane:
             if queue is not None and not isinstance(error, psycopg.OperationalError):
                 self.changed(queue)
             connected = self.kept is not None
-            if self.kept is not None and self.kept.is_lost:
+            left = [] if self.kept is None else self.kept.left
+            if self.kept is not None and (self.kept.is_lost or left):
                 await self.drop()
+            words = in_words(error, queue, timeout_s)
+            if left and queue is not None:
+                words = f"{words}; and {leaves(queue, left)}"
             kind = Unavailable if connected else CannotConnect
-            raise kind(Source.QUEUE, in_words(error, queue, timeout_s)) from None
+            raise kind(Source.QUEUE, words) from None
 
     async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
         kept = self.kept is not None

@@ -7,13 +7,17 @@ import re
 import psycopg
 from psycopg import errors
 
-from controller.adapters.postgres_connection import TooOldError
+from controller.adapters.postgres_connection import NoAnswerError, TooOldError
 from controller.masking import CUT
 from controller.policy import Queue as QueuePolicy
 
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
 _PLACEHOLDERS = "has placeholders such as $1, which nobody fills; write the values"
+_GOES_ON = (
+    "had no answer, not even that it was cancelled, and its connection was closed: is the network to PostgreSQL down, "
+    "or does a function in it catch query_canceled? It has to raise that again"
+)
 _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
 
 
@@ -34,6 +38,7 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
     return _first(
         error,
         {
+            **({NoAnswerError: f"queue.where {_GOES_ON}"} if where else {}),
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
             errors.UndefinedColumn: f"queue.where, or a column of {table} that is gone: {brief(error)}"
             if where
@@ -77,6 +82,7 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
     return _first(
         error,
         {
+            NoAnswerError: f"queue.sql {_GOES_ON}",
             errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
             errors.ReadOnlySqlTransaction: f"queue.sql would write ({brief(error)}); a query of a depth only reads",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({brief(error)}); a query of a depth only reads",

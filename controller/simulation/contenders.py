@@ -318,7 +318,7 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
             raise _wrong(text, f"{key} must be a whole number from 0 to 1000, not {value!r}")
         return int(value)
     try:
-        seconds = float(value) if re.fullmatch(r"\d+(\.\d+)?", value) else seconds_of(value)
+        seconds = float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else seconds_of(value)
     except ValueError:
         raise _wrong(text, f"{key} must be a number, or a duration such as 90s or 5m, not {value!r}") from None
     if key in {"target", "interval", "polling", "service"} and seconds <= 0:

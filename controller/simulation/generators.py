@@ -19,7 +19,7 @@ from controller.simulation.workload import DAY_S, Job, Workload
 
 MOST_JOBS = 100_000_000
 _PLACE = "--workload"
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/([smhd])")
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smhd])")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 
 Options = Mapping[str, float]
@@ -138,7 +138,7 @@ def _some(read: Callable[[str], float]) -> Callable[[str], float]:
 def _between(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
-            number = math.nan if "_" in text else float(text)
+            number = float(text) if text.isascii() and "_" not in text else math.nan
         except ValueError:
             number = math.nan
         if not least <= number <= most or (whole and not number.is_integer()):

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import IO, NoReturn
 
+from controller.plain_files import CannotReadError, in_words, opened, shown
 from controller.policy_text import LONGEST_SHOWN, ConfigurationError, Problem
 from controller.simulation.workload import Job, Workload
 
@@ -26,6 +27,7 @@ _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """Which spreadsheets write."""
 _LONGEST_LINE = 65_536
+_MOST_EMPTY = 100_000
 _A_DATE_S = 100_000_000
 """Three years: what begins later than that was counted from 1970."""
 _MOST_MINUTES = 3_000_000
@@ -47,7 +49,7 @@ def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Work
     if not 0 < service_mean < math.inf:
         raise trace.refusal(f"cannot be given service times with a mean of {service_mean:g} s; give one above 0")
     with trace.rows() as rows:
-        if not rows.has("minute"):
+        if not rows.are_counts:
             next(_arrivals(rows, trace.services()))
             return Workload(path.name, trace.jobs, None, notes=() if rows.has("service") else (trace.note,))
         minutes, total = 0, 0
@@ -70,7 +72,7 @@ class _Trace:
 
     def jobs(self) -> Iterator[Job]:
         with self.rows() as rows:
-            if rows.has("minute"):
+            if rows.are_counts:
                 yield from _within_minutes(rows, self.services(), Random(f"{self.seed}/arrivals").random)
             else:
                 yield from _arrivals(rows, self.services())
@@ -85,19 +87,15 @@ class _Trace:
     def rows(self) -> Iterator[_Rows]:
         try:
             with self._file() as file:
-                yield _Rows(self.path, file)
-        except FileNotFoundError:
-            raise self.refusal("there is no such file; name a trace, CSV or gzipped CSV") from None
+                yield _Rows(shown(self.path), file)
+        except CannotReadError as error:
+            raise self.refusal(str(error)) from None
         except OSError as error:
-            raise self.refusal(f"cannot be read: {error.strerror or error}") from None
+            raise self.refusal(in_words(error)) from None
 
     @contextmanager
     def _file(self) -> Iterator[IO[bytes]]:
-        if self.path.is_dir():
-            raise self.refusal("is a directory; name a file in it")
-        if self.path.exists() and not self.path.is_file():
-            raise self.refusal("is no file that can be read twice; save what comes from it, and name that")
-        with self.path.open("rb") as file:
+        with opened(self.path, missing="name a trace, CSV or gzipped CSV") as file:
             if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
                 yield file
             else:
@@ -105,16 +103,17 @@ class _Trace:
                     yield lines
 
     def refusal(self, text: str) -> ConfigurationError:
-        return ConfigurationError([Problem(str(self.path), text)])
+        return ConfigurationError([Problem(shown(self.path), text)])
 
 
 class _Rows:
     """The rows below the header, which says where in each of them what stands."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self._path = path
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self._name = name
         self._file = file
         self._line = 0
+        self._empty = 0
         self._reader = csv.reader(self._lines(), strict=True)
         self.header = self._header()
 
@@ -124,12 +123,23 @@ class _Rows:
         except csv.Error as error:
             self.refuse(f"is not CSV: {error}")
 
+    @property
+    def are_counts(self) -> bool:
+        """By the minute; else each row is a job."""
+        return not self.has("t")
+
     def has(self, name: str) -> bool:
         return name in self.header
 
+    def skip(self) -> None:
+        """An empty line is no job; a gigabyte of them is a megabyte of gzip."""
+        self._empty += 1
+        if self._empty > _MOST_EMPTY:
+            self.refuse(f"is the last of more than {_MOST_EMPTY:,} empty lines; is it a trace?")
+
     def refuse(self, text: str, *, line: int | None = None) -> NoReturn:
         shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-        raise ConfigurationError([Problem(f"{self._path}:{self._line if line is None else line}", shown)])
+        raise ConfigurationError([Problem(f"{self._name}:{self._line if line is None else line}", shown)])
 
     def refuse_row(self, row: list[str], why: str) -> NoReturn:
         """With what is wrong of a row's shape, if it is that, rather than of what stands in it."""
@@ -183,11 +193,16 @@ def _is_blank(row: list[str]) -> bool:
 
 
 def _number(text: str) -> float:
-    """NaN where it is none: that is within no bounds. Python would read 1_0 as 10."""
+    """NaN where it is none: that is within no bounds."""
     try:
-        return math.nan if "_" in text else float(text)
+        return float(text) if _is_plain(text) else math.nan
     except ValueError:
         return math.nan
+
+
+def _is_plain(text: str) -> bool:
+    """Python would read 1_0 as 10, and the digits of every script."""
+    return "_" not in text and text.isascii()
 
 
 def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
@@ -200,11 +215,12 @@ def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
             arrival = float(row[place])
             service = float(row[service_place]) if is_told else draw()
             well = last <= arrival < math.inf and 0 <= service < math.inf and len(row) == width
-            well = well and "_" not in row[place] and "_" not in row[service_place]
+            well = well and _is_plain(row[place]) and _is_plain(row[service_place])
         except (ValueError, IndexError):
             well = False
         if not well:
             if _is_blank(row):
+                rows.skip()
                 continue
             _refuse_job(rows, row, last)
         if not number and arrival > _A_DATE_S:
@@ -240,6 +256,7 @@ def _counts(rows: _Rows) -> Iterator[tuple[int, int]]:
     last, total, empty = -1.0, 0, True
     for row in rows:
         if _is_blank(row):
+            rows.skip()
             continue
         if len(row) != width:
             rows.refuse_row(row, "")

@@ -186,6 +186,28 @@ def test_a_file_that_is_no_trace_is_refused_with_its_line_and_the_mend(
     assert said in refusal(write(content))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("t\n\u0663\n", "a.csv:2: t is '\u0663'; it must be the seconds from the start"),
+        ("t\n\u00b2\n", "a.csv:2: t is '\u00b2'"),
+        ("minute,count\n0,\u0661\n", "a.csv:2: count is '\u0661'"),
+        ("t\n0\n".encode("utf-16"), "a.csv:1: is not UTF-8"),
+        (
+            gzip.compress(b"t\n0\n" + b"\n" * 100_001),
+            "is the last of more than 100,000 empty lines; is it a",
+        ),
+        (gzip.compress(b"minute,count\n0,1\n" + b" \r\n" * 100_001), "of more than 100,000 empty lines"),
+        (gzip.compress(b"t\n" + b"0" * 10_000_000), "is longer than 65,536 bytes; is it a trace?"),
+    ],
+    ids=["a digit", "a power", "a count", "UTF-16", "empty lines", "blank lines", "a long line"],
+)
+def test_what_only_python_or_a_bomb_would_take_for_a_trace_is_refused(
+    write: Write, content: str | bytes, said: str
+) -> None:
+    assert said in refusal(write(content))
+
+
 def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "a.csv").startswith("a.csv: there is no such file")
@@ -199,8 +221,8 @@ def test_a_file_that_may_not_be_read_is_refused(write: Write, monkeypatch: pytes
         raise PermissionError(13, "Permission denied")  # as root, one may read anything
 
     path = write("t\n0\n")
-    monkeypatch.setattr(Path, "open", denied)
-    assert refusal(path) == "a.csv: cannot be read: Permission denied"
+    monkeypatch.setattr(os, "open", denied)
+    assert refusal(path) == "a.csv: cannot be read: Permission denied; chmod it, or run as its owner"
 
 
 @pytest.mark.parametrize("content", ["t,service\n0,-5\n", "t;service\n0;5\n", "t\nx\n", "minute,count\n0,1\n1,-1\n"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from httpx import InvalidURL
+
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
@@ -29,7 +31,7 @@ async def service_limits(access: RailwayAccess, service: str, *, within_s: float
     """
     try:
         client = RailwayClient(access.api_url, access.token, SystemClock())
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, InvalidURL) as error:
         raise Unavailable(Source.PLATFORM, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
     try:
         async with asyncio.timeout(within_s):

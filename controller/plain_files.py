@@ -1,0 +1,74 @@
+"""Files that a person names: opened only where they are files, so that no pipe or device keeps a command waiting."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import BufferedReader, FileIO
+from pathlib import Path
+
+_KINDS = (
+    (stat.S_ISDIR, "is a directory; name a file in it"),
+    (stat.S_ISFIFO, "is no file that can be read twice, but a pipe; save what comes from it, and name that"),
+    (stat.S_ISCHR, "is a device, and no file; name a file"),
+    (stat.S_ISBLK, "is a device, and no file; name a file"),
+    (stat.S_ISSOCK, "is a socket, and no file; name a file"),
+)
+
+_LONGEST_NAME = 300
+
+
+class CannotReadError(Exception):
+    """What is in the way, and what to do about it."""
+
+
+def opened(path: Path, *, missing: str) -> BufferedReader:
+    """The file, from its first byte. missing: what to do where there is none.
+
+    Raises:
+        CannotReadError: there is no such file, it is none, or it may not be read.
+    """
+    try:
+        # Without O_NONBLOCK, to open a pipe waits for somebody who writes into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise CannotReadError(f"there is no such file; {missing}") from None
+    except ValueError:
+        raise CannotReadError("is no name that a file can have: it holds a NUL character; name the file") from None
+    except OSError as error:
+        raise CannotReadError(in_words(error)) from None
+    mode = os.fstat(descriptor).st_mode
+    for is_kind, problem in _KINDS:
+        if is_kind(mode):
+            os.close(descriptor)
+            raise CannotReadError(problem)
+    return BufferedReader(FileIO(descriptor))
+
+
+def in_words(error: OSError) -> str:
+    """What keeps a file from being read."""
+    if isinstance(error, PermissionError):
+        return f"cannot be read: {error.strerror}; chmod it, or run as its owner"
+    return f"cannot be read: {error.strerror or error}; name another file"
+
+
+def shown(path: Path) -> str:
+    """Its name on one line, whatever bytes are in it."""
+    name = os.fsencode(path).decode(errors="replace") if "\0" not in str(path) else str(path)
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:_LONGEST_NAME])
+
+
+def read(path: Path, most: int, *, missing: str) -> bytes:
+    """All of a file, which has at most that many bytes.
+
+    Raises:
+        CannotReadError: also where it is longer; no more of it is read then.
+    """
+    with opened(path, missing=missing) as file:
+        try:
+            data = file.read(most + 1)
+        except OSError as error:
+            raise CannotReadError(in_words(error)) from None
+    if len(data or b"") > most:
+        raise CannotReadError(f"is longer than {most:,} bytes, which is too much for this; name the right file")
+    return data or b""
