@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import signal
 import sys
 import traceback
@@ -42,6 +43,8 @@ from controller.server import Shown, application, listening_socket
 from controller.settings import Settings
 from controller.trouble import Beat
 
+_GARBAGE = (700, 10, 10)
+"""When the collector looks: Python's own thresholds."""
 _GOODBYE_S = 1.0
 """For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
 _RELEASE_S = 1.0
@@ -119,6 +122,9 @@ async def opened(
     last_lines_s: how long the end waits for an output that does not take its lines; None: as long as it takes.
     """
     settings, policy, mask = configuration.settings, configuration.policy, configuration.mask
+    # All is imported: from here on memory counts, and what is there stays.
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
 from tests.examples import examples
+from tests.processes import CLEAN
 from tests.rendering import pytest_runtest_makereport
 from tests.scene import Scene, set_scene
 from tests.unhurried import unhurried
@@ -69,9 +70,7 @@ settings.register_profile(
 settings.load_profile("no hurry")
 if "AUTOSCALER_TEST_REDIS" in os.environ:
     demo_servers.find_redis = lambda: Path(os.environ["AUTOSCALER_TEST_REDIS"])
-# Nothing here speaks TLS to the world, and to load the machine's authorities takes each client 40 ms of a core. Here
-# is one whose key nobody has.
-os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("nobody.pem"))
+os.environ["SSL_CERT_FILE"] = CLEAN["SSL_CERT_FILE"]
 _numbers = itertools.cycle(range(1, 16))
 _letters = itertools.cycle("abc")
 _EMPTY = """

@@ -16,7 +16,12 @@ from typing import Any
 from tests.patience import in_time
 from tests.scene import POLICY, Scene
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))}
+CLEAN = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))},
+    # Nothing here speaks TLS to the world, and to load the machine's authorities takes each process 40 ms of a core.
+    # Here is one whose key nobody has.
+    "SSL_CERT_FILE": str(Path(__file__).with_name("nobody.pem")),
+}
 
 
 @dataclass

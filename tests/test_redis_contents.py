@@ -24,6 +24,7 @@ from controller.policy import RateLimit
 from controller.policy_limits import own_keys
 from controller.server import application
 from controller.watch import Watch
+from tests.examples import some
 from tests.scene import WORKER, Scene
 
 DEEP = "[" * 5000 + "]" * 5000
@@ -90,7 +91,7 @@ async def keys(scene: Scene) -> Keys:
     return Keys("autoscaler", scene.environment["RAILWAY_ENVIRONMENT_ID"])
 
 
-@pytest.mark.parametrize("what", ENTRIES)
+@pytest.mark.parametrize("what", some(list(ENTRIES), every=2))
 async def test_whatever_stands_in_a_published_cycle_the_standby_answers_and_says_what_it_passed_over(
     scene: Scene, keys: Keys, what: str
 ) -> None:
@@ -113,8 +114,17 @@ async def test_whatever_stands_in_a_published_cycle_the_standby_answers_and_says
         assert (await answers(client))["workers"][WORKER]["depth"] == 0
 
 
-@pytest.mark.parametrize("field", ["holder", "epoch", "since", "until", "ttl", "released", "published"])
-@pytest.mark.parametrize("value", STAMPS, ids=map(repr, STAMPS))
+LEADERS_FIELDS = ("holder", "epoch", "since", "until", "ttl", "released", "published")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param(field, value, id=f"{field} {value!r}")
+        for number, field in enumerate(LEADERS_FIELDS)
+        for value in some(STAMPS, every=4, first=number)
+    ],
+)
 async def test_whatever_stands_in_the_leader_s_hash_the_standby_answers(
     scene: Scene, keys: Keys, field: str, value: str | bytes
 ) -> None:
@@ -144,8 +154,17 @@ def places(keys: Keys) -> dict[str, str]:
     return {**named, "worker": keys.worker(WORKER), "past": keys.past(WORKER)}
 
 
-@pytest.mark.parametrize("place", ["lease", "epoch", "leader", "cycles", "records", "listening", "worker", "past"])
-@pytest.mark.parametrize("kind", OTHER_KINDS)
+PLACES = ("lease", "epoch", "leader", "cycles", "records", "listening", "worker", "past")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        pytest.param(place, kind, id=f"{kind} for {place}")
+        for number, place in enumerate(PLACES)
+        for kind in some(list(OTHER_KINDS), every=3, first=number)
+    ],
+)
 async def test_under_whichever_key_something_of_another_kind_stands_no_page_fails_and_no_cycle_crashes(
     scene: Scene, keys: Keys, place: str, kind: str
 ) -> None:
@@ -188,6 +207,9 @@ FIELDS = (
 )
 
 
+OF_A_FIELD: tuple[str | bytes, ...] = (*STAMPS, "null", "[]", '{"short": 5}', DEEP)
+
+
 @pytest.mark.parametrize("field", FIELDS)
 async def test_whatever_stands_in_a_field_of_the_journal_no_cycle_crashes_and_the_standby_answers(
     scene: Scene, keys: Keys, field: str
@@ -196,7 +218,7 @@ async def test_whatever_stands_in_a_field_of_the_journal_no_cycle_crashes_and_th
     async with scene.controller() as leader, scene.controller() as standby, served(standby.controller) as client:
         await leader.tick()
         good: Any = await scene.redis.hgetall(key)
-        for value in (*STAMPS, "null", "[]", '{"short": 5}', DEEP):
+        for value in some(OF_A_FIELD, every=4, first=FIELDS.index(field)):
             await scene.redis.delete(key)
             await scene.redis.hset(key, mapping=good)
             await scene.redis.hset(key, field, value)
@@ -292,8 +314,17 @@ def test_whatever_stands_in_place_of_a_watch_it_becomes_one_whose_parts_can_be_r
             assert number is None or isinstance(number, str) == (name in {"deployment", "status"})
 
 
-@pytest.mark.parametrize("value", [*STAMPS, "7:somebody", ":", "7:", "x:y:z", DEEP], ids=range(17))
-@pytest.mark.parametrize("place", ["lease", "epoch"])
+OF_A_LEASE: tuple[str | bytes, ...] = (*STAMPS, "7:somebody", ":", "7:", "x:y:z", DEEP)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        pytest.param(place, value, id=f"{place} {str(value)[:20]}")
+        for number, place in enumerate(("lease", "epoch"))
+        for value in some(OF_A_LEASE, every=3, first=number)
+    ],
+)
 async def test_whatever_stands_in_the_lease_or_the_epoch_every_page_answers_and_no_cycle_crashes(
     scene: Scene, keys: Keys, place: str, value: str | bytes
 ) -> None:

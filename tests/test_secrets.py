@@ -24,6 +24,7 @@ from controller.app import Way, opened
 from controller.configuration import configure
 from controller.demo.fake_railway import FakeRailway
 from controller.ports import Unavailable
+from tests.examples import some
 from tests.patience import until
 from tests.processes import CLEAN, QUICK, autoscaler, led_before, running
 from tests.scene import POLICY, Scene
@@ -168,6 +169,7 @@ async def planted(scene: Scene, tmp_path: Path) -> AsyncIterator[Planted]:
     async with parrot_of(scene.fake) as (parrot, url):
         environment = {
             **scene.environment,
+            "UNHURRIED_BUT": "controller.adapters.postgres_reach._QUIET_S=0.05",
             **QUICK,
             "RAILWAY_API_URL": url,
             "RAILWAY_API_TOKEN": TOKEN,
@@ -255,15 +257,20 @@ async def test_a_refusal_that_repeats_the_token_is_cut_after_the_token_is_masked
     assert leaks(" ".join(said)) == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(("explain",), ("explain", "--json"), ("doctor",), ("doctor", "--json")),
-        *(("once",), ("once", "--json"), ("once", "--dry-run")),
-    ],
-    ids=" ".join,
+COMMANDS = (
+    *("explain", "explain --json", "doctor", "doctor --json"),
+    *("once", "once --json", "once --dry-run"),
 )
-@pytest.mark.parametrize("refuses", [False, True], ids=["a Railway that answers", "a Railway that refuses"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refuses"),
+    [
+        pytest.param(tuple(command.split()), refuses, id=f"{command}{', and Railway refuses' if refuses else ''}")
+        for number, command in enumerate(COMMANDS)
+        for refuses in some((False, True), every=2, first=number)
+    ],
+)
 async def test_no_secret_leaves_by_a_command(planted: Planted, arguments: tuple[str, ...], *, refuses: bool) -> None:
     planted.parrot.refuses = refuses
     ran = await autoscaler(*arguments, "--policy", str(planted.policy), environment=planted.environment)
@@ -307,26 +314,25 @@ async def test_no_secret_leaves_by_what_looks_at_the_policy_alone(planted: Plant
         assert "told($$${MY_DB_PASSWORD}$$)" in ran.out
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"PORT": TOKEN},
-        {"LOG_FORMAT": TOKEN},
-        {"RAILWAY_API_TOKEN": f'"{TOKEN}"'},
-        {"RAILWAY_API_TOKEN": f"{TOKEN} {TOKEN}"},
-        {"RAILWAY_TOKEN": TOKEN},
-        {"RAILWAY_API_URL": f"https://user:{TOKEN}@host"},
-        {"DATABASE_URL": f"postgresql://u:{DATABASE_PASSWORD}@h/d"},
-        {"DATABASE_URL": f"postgresql://u@h/d?passwort={PGPASSWORD}"},
-        {"REDIS_URL": f"redis://:{REDIS_PASSWORD}@h/x"},
-        {"REDIS_KEY_PREFIX": HTTP_TOKEN + "{"},
-        {"LEASE_TTL_MS": PGPASSWORD},
-        {"AUTOSCALER_POLICY": f"postgresql://u:{TOKEN}@h/policy.yaml"},
-        {"MAX_WORKERS": TENANT_KEY, "TENANT_KEY": TENANT_KEY},
-        {"POLL_INTERVAL_MS": TOKEN},
-    ],
-    ids=lambda changed: next(iter(changed)),
-)
+WRONG_STARTS: list[dict[str, str]] = [
+    {"PORT": TOKEN},
+    {"LOG_FORMAT": TOKEN},
+    {"RAILWAY_API_TOKEN": f'"{TOKEN}"'},
+    {"RAILWAY_API_TOKEN": f"{TOKEN} {TOKEN}"},
+    {"RAILWAY_TOKEN": TOKEN},
+    {"RAILWAY_API_URL": f"https://user:{TOKEN}@host"},
+    {"DATABASE_URL": f"postgresql://u:{DATABASE_PASSWORD}@h/d"},
+    {"DATABASE_URL": f"postgresql://u@h/d?passwort={PGPASSWORD}"},
+    {"REDIS_URL": f"redis://:{REDIS_PASSWORD}@h/x"},
+    {"REDIS_KEY_PREFIX": HTTP_TOKEN + "{"},
+    {"LEASE_TTL_MS": PGPASSWORD},
+    {"AUTOSCALER_POLICY": f"postgresql://u:{TOKEN}@h/policy.yaml"},
+    {"MAX_WORKERS": TENANT_KEY, "TENANT_KEY": TENANT_KEY},
+    {"POLL_INTERVAL_MS": TOKEN},
+]
+
+
+@pytest.mark.parametrize("changed", some(WRONG_STARTS, every=3), ids=lambda changed: next(iter(changed)))
 async def test_what_is_wrong_at_the_start_is_said_without_a_secret(planted: Planted, changed: dict[str, str]) -> None:
     environment = {"AUTOSCALER_POLICY": str(planted.policy), **planted.environment, **changed}
     ran = await autoscaler("run", environment=environment)
@@ -350,7 +356,7 @@ cli.main(["explain"])
 """
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", some(SECRETS, every=4))
 async def test_the_traceback_of_a_bug_holds_no_secret(planted: Planted, secret: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", CRASH.format(secret=secret)),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from controller.signals import ENDING
+from tests.examples import some
 from tests.patience import in_time, until
 from tests.processes import CLEAN, QUICK, led_before, running
 from tests.scene import POLICY, Scene
@@ -130,7 +131,7 @@ async def test_nothing_is_imported_before_signals_are_looked_after() -> None:
     assert looked_after == str([number.name for number in ENDING])
 
 
-@pytest.mark.parametrize("moment", range(1, 8))
+@pytest.mark.parametrize("moment", some(range(1, 8), every=2))
 async def test_whenever_in_its_start_it_comes(scene: Scene, moment: int) -> None:
     """Each moment is right; which one it hits is up to the machine."""
     environment = {**scene.environment, "PORT": "0"}
@@ -189,17 +190,23 @@ COMMANDS = {
     "simulate": ("simulate", "policy.yaml", "--workload", "poisson:rate=60/m", "--span", "30d"),
     "tune": ("tune", "--wait", "60s", "--workload", "poisson:rate=60/m", "--span", "30d"),
 }
-TWO = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+TWO = (signal.SIGINT, signal.SIGTERM)
 
 
-@TWO
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        pytest.param(command, number, id=f"{name} {number.name}")
+        for place, (name, command) in enumerate(COMMANDS.items())
+        for number in some(TWO, every=2, first=place)
+    ],
+)
 async def test_a_command_ends_with_128_and_the_number_and_without_a_traceback(
     scene: Scene, command: tuple[str, ...], number: signal.Signals
 ) -> None:
     async with deaf() as port:
         environment = {**scene.environment, "DATABASE_URL": f"postgresql://u@127.0.0.1:{port}/d"}
-        for moment in (0.0, 0.7):
+        for moment in some((0.0, 0.7), every=2, first=number):
             async with started("controller", *command, environment=environment) as process:
                 await until_it_looks_after(process)
                 await asyncio.sleep(moment)

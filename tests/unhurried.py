@@ -6,6 +6,7 @@ itself. `python -m tests.unhurried worker` is the demo's worker.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,7 @@ def main() -> None:
         work()
         return
     signals.take_over(exit_code=0 if sys.argv[1:2] == ["run"] else None)
+    gc.set_threshold(20_000)  # as controller/__main__.py does
     from controller.cli import main as command
 
     unhurried()

@@ -19,6 +19,7 @@ from controller.adapters.railway.client import RailwayClient
 from controller.model import Replicas, ServiceState
 from controller.ports import NotSent, Unavailable
 from controller.settings import RailwayToken
+from tests.examples import some
 from tests.hostile import (
     NO_ANSWER,
     REFUSED,
@@ -159,13 +160,13 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("odd", VALUES.values(), ids=VALUES)
-async def test_an_odd_value_in_any_place_is_a_bounded_reading_or_unavailable(odd: str) -> None:
+@pytest.mark.parametrize("name", VALUES)
+async def test_an_odd_value_in_any_place_is_a_bounded_reading_or_unavailable(name: str) -> None:
     """Each place of an ordinary answer, one at a time."""
     ordinary = page(service(), service("other"))
     async with platform(whole(b"")) as (railway, server):
-        for path in paths(ordinary):
-            server.answer = whole(replaced(ordinary, path, odd).encode())
+        for path in some(list(paths(ordinary)), every=5, first=list(VALUES).index(name)):
+            server.answer = whole(replaced(ordinary, path, VALUES[name]).encode())
             reading = await reading_of(railway)
             assert_bounded(reading, path)
 

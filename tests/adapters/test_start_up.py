@@ -99,11 +99,11 @@ def test_each_refusal_has_its_words(said: str, words: str) -> None:
 async def test_what_repeats_the_password_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(dsn: str, **_: object) -> None:
         raise psycopg.OperationalError(
-            f"connection failed: FATAL:  unsupported startup parameter: hun ter2 of {dsn}, pgpass"
+            f"connection failed: FATAL:  unsupported startup parameter: hun ter2 of {dsn}, pg7pass9"
         )
 
     monkeypatch.setattr(psycopg.AsyncConnection, "connect", refuse)
-    monkeypatch.setenv("PGPASSWORD", "pgpass")
+    monkeypatch.setenv("PGPASSWORD", "pg7pass9")
     dsn = "postgresql://u:hun%20ter2@h/d"
     with pytest.raises(psycopg.OperationalError) as error:
         await connect(dsn)
