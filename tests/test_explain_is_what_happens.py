@@ -24,6 +24,7 @@ from controller.policy import Queue as QueuePolicy
 from controller.policy import WorkerPolicy
 from controller.ports import Bid, Keep, Note, Recalled, Receipt, Requests, Settled, Source, Unavailable
 from controller.reconciler import Reconciler, World
+from tests.examples import examples
 
 KEYS = Keys("autoscaler", "env")
 HASH, PAST = KEYS.worker("w"), KEYS.past("w")
@@ -214,7 +215,9 @@ def told(cycle: Cycle) -> tuple[Any, ...]:
     return cycle.outcome, [because.reason for because in cycle.because], count, cycle.rate
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+)
 @given(states())
 def test_explain_says_in_every_state_what_the_loop_then_does(redis_url: str, state: State) -> None:
     async def live() -> None:
@@ -234,7 +237,9 @@ def test_explain_says_in_every_state_what_the_loop_then_does(redis_url: str, sta
     asyncio.run(live())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+)
 @given(states(), st.sampled_from(list(Settled)), st.sampled_from(["", "d1"]))
 def test_a_memory_takes_the_same_step_in_the_script_and_in_the_function(
     redis_url: str, state: State, outcome: Settled, unseen: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -495,8 +496,7 @@ ROLLOUTS = (
     [
         pytest.param(rollout, job_s, draining, id=f"{rollout.__name__}, jobs of {job_s} s, {draining} s of draining")
         for number, rollout in enumerate(ROLLOUTS)
-        for job_s in (20, 600)
-        for draining in some((0, 30, 3600), every=3, first=number)
+        for job_s, draining in some([(job_s, draining) for draining in (0, 30, 3600) for job_s in (20, 600)], 5, number)
     ],
 )
 async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leave(
@@ -551,9 +551,16 @@ async def test_workers_that_leave_count_only_where_they_have_the_time_to_end_the
 # --- the regions change under us
 
 
-@pytest.mark.parametrize("keeps_omitted", [True, False], ids=["merged", "replaced"])
-@pytest.mark.parametrize("fails", [True, False], ids=["its deployment failed", "it was not deployed"])
-@pytest.mark.parametrize("replicas", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("replicas", "fails", "keeps_omitted"),
+    [
+        pytest.param(
+            *(replicas, fails, merges),
+            id=f"{replicas}, {'failed' if fails else 'not deployed'}, {'merged' if merges else 'replaced'}",
+        )
+        for replicas, fails, merges in some(list(itertools.product((0, 1, 2), (True, False), (True, False))), every=3)
+    ],
+)
 async def test_after_a_move_never_more_run_than_the_maximum(
     scene: Scene, replicas: int, *, fails: bool, keeps_omitted: bool
 ) -> None:

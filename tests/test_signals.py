@@ -266,7 +266,7 @@ async def test_a_loop_that_is_stuck_cannot_hold_the_process_up() -> None:
     assert await in_time(process.wait(), "it to end") == 128 + signal.SIGTERM
 
 
-@NUMBERS
+@pytest.mark.parametrize("number", some(ENDING, every=3), ids=lambda number: number.name)
 async def test_the_fake_ends_in_good_order(number: signal.Signals) -> None:
     async with started("controller", "fake-railway", "--port", "0") as process:
         assert process.stdout is not None

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.examples import some
 from tests.patience import PATIENCE_S, in_time, until_equal
 from tests.simulation.recorded import cycles, decided_alike
 
@@ -88,7 +89,7 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
     assert (recorded / "jobs.csv").read_text().startswith("t,service\n")
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ending", some([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], every=2))
 async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: signal.Signals) -> None:
     async with demo(short_tmp) as process:
         await line_with(process, SCALED_UP)
