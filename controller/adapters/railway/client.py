@@ -7,6 +7,7 @@ the next reading to tell.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -326,6 +327,7 @@ def _wait_of(text: str) -> float:
     return min(_LONGEST_RETRY_AFTER_S, float(text)) if text.isascii() and text.isdigit() else _WAIT_WITHOUT_HEADER_S
 
 
+@functools.cache
 def _user_agent() -> str:
     try:
         return f"worker-autoscaler/{version('worker-autoscaler')}"
