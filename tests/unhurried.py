@@ -55,7 +55,12 @@ def unhurried(deadlines: tuple[tuple[str, str, object], ...] = DEADLINES) -> Non
         assert hasattr(there, name), f"{module} has no {name} any more; tests/unhurried.py has to follow"
         PROMISED.setdefault(f"{module}.{name}", getattr(there, name))
         setattr(there, name, value)
-    for pair in os.environ.get("UNHURRIED_BUT", "").split():
+    unhurried_but(os.environ.get("UNHURRIED_BUT", ""))
+
+
+def unhurried_but(said: str) -> None:
+    """Sets these of them as it is said."""
+    for pair in said.split():
         place, _, text = pair.partition("=")
         module, _, name = place.rpartition(".")
         setattr(import_module(module), name, float(text))
