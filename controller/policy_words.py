@@ -36,7 +36,7 @@ def record(document: Document, details: ErrorDetails, keys_at: KeysAt) -> None:
 
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
-    "too_short": "is empty",
+    "too_short": "is empty; write at least one, or leave the key out",
     "int_parsing": "must be a whole number, not {shown}",
     "int_type": "must be a whole number, not {shown}",
     "int_from_float": "must be a whole number, not {shown}",

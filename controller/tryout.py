@@ -153,7 +153,7 @@ def _tune(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any:
     )
     tune.add_argument("file", nargs="?", type=Path, default=policy_path, metavar="FILE", help="default: %(default)s")
     goal = tune.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--wait", type=duration, metavar="TIME", help="95 %% of the avoidable waits are at most this")
+    goal.add_argument("--wait", type=some_time, metavar="TIME", help="95 %% of the avoidable waits are at most this")
     goal.add_argument("--budget", type=_budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     tune.add_argument(
         "--form",

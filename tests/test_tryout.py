@@ -296,6 +296,7 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("plan", str(POLICY), "missing.yaml"), "there is no such file"),
         (("tune", str(POLICY)), "--wait"),
         (("tune", str(POLICY), "--wait", "60s", "--workload", "poisson", "--span", "5m"), "too few jobs"),
+        (("tune", str(POLICY), "--wait", "0s", "--workload", "poisson"), "'0s' is no time at all"),
         (("check", str(POLICY), "--service-time", "long"), "is not a duration"),
     ],
 )
