@@ -32,6 +32,8 @@ _LONGEST_LOOK_S = 45.0
 """For all pages, and what has to be asked of single services; well within the longest cycle."""
 _REST_OF_A_CYCLE_S = 2.0
 """What a cycle takes besides."""
+_MORE_THAN_A_QUERY_S = 0.5
+"""So that a single query that takes too long is named by its operation."""
 _LONGEST_CURSOR = 1000
 _SHOWN_SERVICES = 10
 _SHOWN_WITHIN_S = 3.0
@@ -52,7 +54,8 @@ class RailwayPlatform:
     ) -> None:
         """interval_s: between two cycles; a reading ends before the next one is due, if a single query fits in."""
         self.client = client
-        self._longest_look_s = min(_LONGEST_LOOK_S, max(queries.LONGEST_S, interval_s - _REST_OF_A_CYCLE_S))
+        least_s = queries.LONGEST_S + _MORE_THAN_A_QUERY_S
+        self._longest_look_s = min(_LONGEST_LOOK_S, max(least_s, interval_s - _REST_OF_A_CYCLE_S))
         self._shown_within_s = shown_within_s
         self._project = project
         self._environment = environment
