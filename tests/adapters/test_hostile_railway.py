@@ -267,7 +267,7 @@ async def test_a_cursor_that_is_too_long_is_not_sent_back() -> None:
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("header", ["q=1;w=999999", "q=14;w=3600", "q=" + "1" * 90_000, "q=1 " * 20_000])
+@pytest.mark.parametrize("header", ["q=1;w=999999", "q=29;w=3600", "q=" + "1" * 90_000, "q=1 " * 20_000])
 async def test_one_odd_header_changes_no_budget(header: str) -> None:
     body = json.dumps(page(service())).encode()
     async with platform(whole(body, f"RateLimit-Policy: {header}")) as (railway, server):
