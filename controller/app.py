@@ -199,7 +199,8 @@ def _queue_and_platform(
         problem = f"one of them cannot be used ({type(error).__name__}); unset or mend it"
         raise ConfigurationError([Problem(variables, problem)]) from None
     stack.push_async_callback(client.close)
-    return queue, RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
+    project, environment = settings.project_id, settings.environment_id
+    return queue, RailwayPlatform(client, project=project, environment=environment, interval_s=policy.interval)
 
 
 def _nothing(_: str, /, **__: object) -> None:

@@ -174,8 +174,14 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """It repeats what was written on the command line."""
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="autoscaler",
         description="Watches a PostgreSQL job queue and keeps the right number of Railway worker replicas running.",
         epilog=_ENVIRONMENT,

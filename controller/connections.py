@@ -281,6 +281,8 @@ class _Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002  # it repeats what the client sent
     ) -> web.StreamResponse:
         """What aiohttp would write a traceback of, and repeat to the client."""
+        if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
+            status = HTTPStatus.BAD_REQUEST  # aiohttp repeats this header, and fails where it is no text
         if status == HTTPStatus.BAD_REQUEST:
             self._connections.refused("malformed", f"{type(exc).__name__}")
         elif exc is not None:

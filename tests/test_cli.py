@@ -43,6 +43,17 @@ async def test_the_help_names_every_command_and_every_variable() -> None:
         assert word in ran.out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
+    ids=["one too many", "a command", "a value"],
+)
+async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repeated(arguments: list[str]) -> None:
+    ran = await autoscaler(*arguments)
+    assert ran.code == 2
+    assert r"a\x1b[31m\nFAKE" in ran.err
+
+
 async def test_the_version() -> None:
     ran = await autoscaler("--version")
     assert (ran.code, ran.out.split()[0]) == (0, "autoscaler")

@@ -228,6 +228,7 @@ NO_REQUESTS = {
     "a header with a line break": b"GET / HTTP/1.1\r\nX: a\x00b\r\n\r\n",
     "a long line": b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
     "a long header": b"GET / HTTP/1.1\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+    "an expectation that is no text": b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 1\xb50-continue\r\n\r\n",
     "two lengths": b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "more than there may be": b"GET / HTTP/1.1\r\n" + b"X: aaaaaaaaaaaaaaaa\r\n" * 5000,
 }

@@ -313,29 +313,29 @@ async def test_every_kind_of_token_carries_a_whole_day(scene: Scene, token: Toke
 
 
 async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scene: Scene) -> None:
-    """Twenty an hour: sixteen readings, and then it holds, says until when, and has never been told off."""
-    async with elsewhere(scene, quota=20, enforce_quota=True) as there, there.controller() as driven:
+    """Thirty an hour: twenty-four readings, and then it holds, says until when, and has never been told off."""
+    async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
         platform = driven.controller.world.platform
-        for _ in range(8):
+        for _ in range(12):
             assert platform.requests().pace_s == 0
             await driven.tick()
-        for _ in range(8):
+        for _ in range(12):
             await driven.tick()
             assert platform.requests().pace_s > 180
         await there.jobs(200)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.PLATFORM_UNAVAILABLE)
-        assert "16 of the 20 requests" in cycle.message
+        assert "24 of the 30 requests" in cycle.message
         shown = status_body(driven.controller.shown)["railway_requests"]
-    assert (shown["used"], shown["quota"], shown["window_s"]) == (16, 20, 3600)
+    assert (shown["used"], shown["quota"], shown["window_s"]) == (24, 30, 3600)
     assert shown["pace_s"] == 300
     assert shown["stretched"].startswith("the next cycle comes 300 s after the last, not ")
     assert set(there.fake.record.by_status) == {200}
 
 
 async def test_a_change_that_was_decided_with_the_last_reading_still_goes_out(scene: Scene) -> None:
-    async with elsewhere(scene, quota=20, enforce_quota=True) as there, there.controller() as driven:
-        for _ in range(15):
+    async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
+        for _ in range(23):
             await driven.tick()
         await there.jobs(20)
         cycle = await driven.tick()

@@ -46,7 +46,7 @@ def sent(spend: object) -> bool:
         ('"a";q=50;w=1, "b";q=70;w=2', 50, 1),
         ('"odd";q=1;w=999999, "b";q=70;w=2', 70, 2),
         ("q=1000000;w=86400", 1_000_000, 86_400),
-        ("q=14;w=3600", 14, 3600),
+        ("q=29;w=3600", 29, 3600),
     ],
 )
 def test_a_quota_is_in_force_once_three_answers_in_a_row_have_said_it(header: str, quota: int, window: float) -> None:
@@ -68,7 +68,7 @@ def test_a_quota_is_in_force_once_three_answers_in_a_row_have_said_it(header: st
         *("q=0;w=3600", "q=10;w=0", "q=-100;w=3600", "q=100;w=-1", "q=NaN;w=3600", "q=1e9;w=3600", "q=100;w=1e400"),
         *("q=²;w=3600", "q=" + "9" * 400 + ";w=3600", "q=100;w=" + "9" * 400, "q=٣٠٠;w=3600"),
         *("q=1;w=999999", "q=1;w=1", "q=9;w=60"),  # too few for a reading and a change
-        *("q=13;w=3600", "q=10;w=86400"),  # not even one reading in 5 min
+        *("q=28;w=3600", "q=10;w=2400", "q=10;w=86400"),  # not even one reading in 5 min, once half is used
         *("q=1000001;w=3600", "q=9999999;w=9999999", "q=1000;w=86401"),
         "q=100, w=3600",
     ],
@@ -84,8 +84,8 @@ def test_what_is_no_credible_quota_is_passed_over_however_often_it_is_said(heade
 def test_odd_answers_between_ordinary_ones_change_nothing() -> None:
     one = Budget(HandClock())
     for number in range(100):
-        one.learn("q=15;w=3600" if number % 3 else "q=1000;w=3600")
-        one.learn(f"q={20 + number};w=3600")
+        one.learn("q=35;w=3600" if number % 3 else "q=1000;w=3600")
+        one.learn(f"q={40 + number};w=3600")
         assert (one.quota, one.window_s) == HOBBY
 
 
@@ -108,6 +108,19 @@ def test_whatever_headers_say_cycles_are_not_stretched_beyond_the_ceiling(header
         clock.now += pause
         assert 0 <= one.pace(per_cycle=20) <= CEILING_S
         assert Quota(one.quota, one.window_s).is_credible
+
+
+@pytest.mark.parametrize("header", ["q=10;w=1200", "q=29;w=3600", "q=1000;w=3600", "q=720;w=86400"])
+def test_whoever_keeps_the_pace_is_never_refused_a_reading_however_small_the_quota(header: str) -> None:
+    one, clock = budget(1000, 3600)
+    for _ in range(500):
+        one.spend_on_query()
+    for _ in range(CONFIRMATIONS):
+        one.learn(header)
+    assert one.quota < 1000 or header.startswith("q=1000;")
+    for _ in range(2000):
+        one.spend_on_query()
+        clock.now += max(10.0, one.pace())
 
 
 def test_reading_stops_before_the_last_fifth_and_says_for_how_long() -> None:

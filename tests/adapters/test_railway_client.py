@@ -196,17 +196,17 @@ async def test_every_request_is_counted_the_retried_ones_too_and_the_quota_is_le
 
 async def test_reading_ends_with_a_fifth_left_and_a_change_still_goes_out() -> None:
     async with (
-        FakeRailway.create(1, timings=TIMINGS, quota=15, enforce_quota=True) as fake,
+        FakeRailway.create(1, timings=TIMINGS, quota=30, enforce_quota=True) as fake,
         client(fake.url) as railway,
     ):
-        for _ in range(12):
+        for _ in range(24):
             await railway.query("EnvironmentState", {**_scope(), "first": 1, "after": None})
-        with pytest.raises(NotSent, match="12 of the 15 requests"):
+        with pytest.raises(NotSent, match="24 of the 30 requests"):
             await railway.query("EnvironmentState", {**_scope(), "first": 1, "after": None})
-        await railway.mutate("DeploymentStop", stop_of(fake), INTENT)
-        await railway.mutate("DeploymentRestart", stop_of(fake), INTENT)
-        await railway.mutate("DeploymentStop", stop_of(fake), INTENT)
-        with pytest.raises(NotSent, match="all 15 requests"):
+        for _ in range(3):
+            await railway.mutate("DeploymentStop", stop_of(fake), INTENT)
             await railway.mutate("DeploymentRestart", stop_of(fake), INTENT)
-    assert fake.record.total == 15
+        with pytest.raises(NotSent, match="all 30 requests"):
+            await railway.mutate("DeploymentRestart", stop_of(fake), INTENT)
+    assert fake.record.total == 30
     assert set(fake.record.by_status) == {200}

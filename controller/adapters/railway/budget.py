@@ -29,16 +29,18 @@ class Quota(NamedTuple):
 
     @property
     def is_credible(self) -> bool:
-        """Within the bounds; a smaller one would not even allow one query in CEILING_S."""
+        """Within the bounds; a smaller one would not even allow one query in CEILING_S once half of it is used."""
         return (
             LEAST_REQUESTS <= self.requests <= MOST_REQUESTS
             and 1 <= self.window_s <= LONGEST_WINDOW_S
-            and self.window_s / self.for_queries <= CEILING_S
+            and self.window_s / (self.for_queries // _PLENTY) <= CEILING_S
         )
 
 
 RESERVED = 5
 """One in so many is kept for mutations."""
+_PLENTY = 2
+"""Nothing is stretched while more than one in so many of the requests for reading is left."""
 HOBBY = Quota(1000, 3600.0)
 """Assumed until answers tell: Railway's smallest paid plan."""
 CEILING_S = 300.0
@@ -48,8 +50,6 @@ LONGEST_WINDOW_S = 24 * 3600.0
 """Railway's plans allow 100 to 10,000 in an hour, and 10 or more in a second."""
 CONFIRMATIONS = 3
 """Answers in a row that have to say the same quota before it replaces the one in force."""
-_PLENTY = 2
-"""Nothing is stretched while more than one in so many of the requests for reading is left."""
 _POLICY = re.compile(r"\bq=(\d{1,7})\b[^,]{0,40}?\bw=(\d{1,7})\b", re.ASCII)
 
 

@@ -26,10 +26,10 @@ from controller.model import Intent
 from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
 from controller.settings import RailwayToken
 
-TIMEOUT = httpx.Timeout(10.0, connect=3.0)
-"""A query's. One step's each; an answer that comes byte by byte would never run into them, hence the next."""
-LONGEST_S = 15.0
-"""Of a query with all its tries, so that a Railway that hangs or trickles does not keep a cycle for much longer."""
+LONGEST_S = 8.0
+"""Of a query with all its tries, so that a Railway that hangs or trickles makes no cycle of 10 s late."""
+TIMEOUT = httpx.Timeout(LONGEST_S, connect=3.0)
+"""A query's. One step's each; an answer that comes byte by byte would never run into them, hence the one above."""
 _LONGEST_CONNECT_S = 2.0
 """A mutation's; its whole time is an argument, because whoever may send it may do so only for so long."""
 _LONGEST_WAIT_S = 5.0

@@ -12,12 +12,14 @@ sent; otherwise the map has the stored regions, and names with null those that a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from controller import bounds
+from controller.adapters.railway import client as queries
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
@@ -28,6 +30,10 @@ _PAGE = 50
 _MOST_PAGES = 20
 _LONGEST_LOOK_S = 45.0
 """For all pages, and what has to be asked of single services; well within the longest cycle."""
+_REST_OF_A_CYCLE_S = 2.0
+"""What a cycle takes besides."""
+_MORE_THAN_A_QUERY_S = 0.5
+"""So that a single query that takes too long is named by its operation."""
 _LONGEST_CURSOR = 1000
 _SHOWN_SERVICES = 10
 _SHOWN_WITHIN_S = 3.0
@@ -38,9 +44,18 @@ class RailwayPlatform:
     """Reads and scales the services of one environment of one project."""
 
     def __init__(
-        self, client: RailwayClient, *, project: str, environment: str, shown_within_s: float = _SHOWN_WITHIN_S
+        self,
+        client: RailwayClient,
+        *,
+        project: str,
+        environment: str,
+        shown_within_s: float = _SHOWN_WITHIN_S,
+        interval_s: float = math.inf,
     ) -> None:
+        """interval_s: between two cycles; a reading ends before the next one is due, if a single query fits in."""
         self.client = client
+        least_s = queries.LONGEST_S + _MORE_THAN_A_QUERY_S
+        self._longest_look_s = min(_LONGEST_LOOK_S, max(least_s, interval_s - _REST_OF_A_CYCLE_S))
         self._shown_within_s = shown_within_s
         self._project = project
         self._environment = environment
@@ -55,10 +70,10 @@ class RailwayPlatform:
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         try:
-            async with asyncio.timeout(_LONGEST_LOOK_S):
+            async with asyncio.timeout(self._longest_look_s):
                 readings = await self._readings(frozenset(services))
         except TimeoutError:
-            raise Unavailable(Source.PLATFORM, f"could not be read within {_LONGEST_LOOK_S:g} s") from None
+            raise Unavailable(Source.PLATFORM, f"could not be read within {self._longest_look_s:g} s") from None
         self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
         return readings
 
