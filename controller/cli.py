@@ -175,7 +175,7 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="autoscaler",
         description="Watches a PostgreSQL job queue and keeps the right number of Railway worker replicas running.",
         epilog=_ENVIRONMENT,
@@ -189,6 +189,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue_commands(commands)
     _add_demo_commands(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """What it refuses it repeats, and a token may have come into the command line."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(Masker(secrets_of_a_crash(os.environ)).text(message), file)
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> Any:

@@ -33,7 +33,7 @@ _IS_SET = r"\s{0,100}[:=](?![=>])"
 _BARE_KEY = re.compile(rf"\b(?:with|set)?_?(?P<key>{_NAMES})(?:{_IS_SET}|\s{{0,100}}\()", re.IGNORECASE)
 # "replicas": 3, ["replicas"]: 3, w["replicas"] = 3
 _QUOTED_KEY = re.compile(rf"([\"'`])(?P<key>{_NAMES})\1(?:\s{{0,100}}\])?{_IS_SET}", re.IGNORECASE)
-# service("worker", { replicas }) in TypeScript
+# In TypeScript, where a variable is called so too: { start, replicas }
 _SHORTHAND = re.compile(rf"[{{,]\s{{0,100}}(?P<key>{_NAMES})\s{{0,100}}(?=[,}}])")
 _LITERAL = r"\s{0,100}(?:name\s{0,100}=\s{0,100})?"
 
