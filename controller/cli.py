@@ -197,6 +197,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """What it refuses it repeats, and a token may have come into the command line."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(Masker(secrets_of_a_crash(os.environ)).text(message), file)
+
+
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> Any:
     parser = commands.add_parser(
         name,

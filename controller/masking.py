@@ -5,7 +5,8 @@ The rule, for every text:
 1. What stands in the place of a password is masked, known or not: after `user:` in an address, after `password=`,
    `sslpassword=` and the like, after `Bearer`.
 2. A known secret is masked wherever it turns up: as it was written, percent-decoded, percent-encoded, escaped for JSON,
-   HTML, SQL or Python. So is a beginning of it of 16 characters or more, and a shorter one where a text was cut.
+   HTML, SQL or Python, in Base64 or in hexadecimal digits. So is a beginning of it of 16 characters or more, and a
+   shorter one where a text was cut.
 3. A short known secret (4 to 7 characters that are no mere word or small number) is masked where it stands by itself.
 4. An ordinary one (a word of fewer than 12 letters, a number of fewer than 6 digits, fewer than 4 characters) is masked
    by rule 1 only: with the password `postgres`, the log would have bullets in the place of every PostgreSQL.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -43,6 +45,8 @@ _LEAST_BEFORE_CUT = 3
 """Fewer characters of a secret tell nothing of it."""
 _DEEPEST = 60
 """Levels of a value; what is nested deeper is not looked through, and not shown."""
+
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _ADDRESS = re.compile(r"([A-Za-z][\w+.-]*)://(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"(?:^|[?&;\s])[\w.-]*(?:pass(?:word|wd)?|pwd|secret|token|api_?key)=([^&;\s]+)", re.IGNORECASE)
@@ -195,7 +199,7 @@ def _forms_of(secrets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         every += [unquote(one) for one in every] + [" ".join(secret.split())]
         every += [line.strip() for line in secret.splitlines() if len(line.strip()) >= _CERTAIN]
         for one in dict.fromkeys(every):
-            for form in _escaped(one):
+            for form in (*_escaped(one), *_encoded(one)):
                 if form:
                     yield form, mask
 
@@ -212,10 +216,25 @@ def _escaped(secret: str) -> Iterator[str]:
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
-    yield html.escape(secret)
+    escaped = html.escape(secret)
+    yield escaped
+    yield escaped.replace("&#x27;", "&#39;")
+    yield escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
     yield secret.replace("'", "''")
     yield re.sub(r"(['\\])", r"\\\1", secret)
     yield "".join(character if character.isprintable() else "?" for character in secret)
+
+
+def _encoded(secret: str) -> Iterator[str]:
+    """In Base64, wherever in what was encoded it stood (`user:secret` in Basic), and in hexadecimal digits."""
+    if len(secret) < _LONG or "://" in secret:  # the password of an address comes by itself
+        return
+    data = secret.encode("utf-8", "replace")
+    for before, first in ((0, 0), (1, 2), (2, 3)):
+        written = b64encode(bytes(before) + data).decode()[first : (before + len(data)) * 8 // 6]
+        yield written
+        yield written.translate(_URL_SAFE)
+    yield data.hex()
 
 
 def _is_distinctive(secret: str) -> bool:

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +52,9 @@ def simulate(parsed: argparse.Namespace) -> int:
     bound = _bound(comparison, contenders) if parsed.bound else None
     _draw(parsed, comparison, bound)
     if parsed.json:
-        print_json(_mask().value(as_object(comparison, bound)), indent=2)
+        print_json(_mask(parsed).value(as_object(comparison, bound)), indent=2)
     else:
-        print(visible_lines(_mask().text("\n".join(as_lines(comparison, bound)))))
+        print(visible_lines(_mask(parsed).text("\n".join(as_lines(comparison, bound)))))
     return 0
 
 
@@ -76,15 +76,16 @@ def plan(parsed: argparse.Namespace) -> int:
         comparison = compare(workload, contenders, setting, progress)
     edit = Plan(old, new, comparison)
     if parsed.json:
-        print_json(_mask().value(as_object(edit)), indent=2)
+        print_json(_mask(parsed).value(as_object(edit)), indent=2)
     else:
-        print(visible_lines(_mask().text("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))))
+        print(visible_lines(_mask(parsed).text("\n".join(as_markdown(edit) if parsed.markdown else as_lines(edit)))))
     return 0
 
 
 def tune(parsed: argparse.Namespace) -> int:
     """Exit code 0 where the goal was met, 1 where nothing met it, or not what was held out; wrong input is raised."""
     from controller.simulation.contenders import Common, read_worker  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.policy_file import without_secret_defaults  # noqa: PLC0415  # as above
     from controller.simulation.requests import Requests  # noqa: PLC0415  # as above
     from controller.simulation.tune import Goal, as_yaml, search  # noqa: PLC0415  # as above
 
@@ -107,9 +108,13 @@ def tune(parsed: argparse.Namespace) -> int:
             job_time=_job_time(parsed, worker),
             requests=requests,
         )
-    print(_mask().text(as_yaml(found, parsed.file, parsed.worker)), end="")
+    written, without = without_secret_defaults(as_yaml(found, parsed.file, parsed.worker))
+    print(_mask(parsed).text(written), end="")
+    if without:
+        words = f"the default of {', '.join(without)} is left out, since it may be a secret: set it, or write it again"
+        print(f"autoscaler: warning: {words}", file=sys.stderr)
     if found.warning is not None:
-        print(f"autoscaler: warning: {visible(_mask().text(found.warning))}", file=sys.stderr)
+        print(f"autoscaler: warning: {visible(_mask(parsed).text(found.warning))}", file=sys.stderr)
     return 0 if found.holds else 1
 
 
@@ -314,13 +319,31 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
         reading = read_jobs(
             address.url, worker.queue, since_s=parsed.since, progress=progress, search_path=address.search_path
         )
-        return answered(reading)
+        try:
+            return answered(reading, _mask(parsed))
+        except ConfigurationError as error:  # the database may repeat what a variable of the policy holds
+            mask = _mask(parsed)
+            raise ConfigurationError([replace(one, text=mask.text(one.text)) for one in error.problems]) from None
+
+
+def _mask(parsed: argparse.Namespace) -> Masker:
+    """Knows the secrets of the environment, and those of the policies that the command was given."""
+    named = [*(getattr(parsed, "policies", None) or [_default_policy()])] if "policies" in parsed else []
+    named += [str(getattr(parsed, name)) for name in ("old", "new", "file") if name in parsed]
+    return _mask_of(tuple(named))
 
 
 @functools.cache
-def _mask() -> Masker:
-    """These commands read policies with variables, and files of any kind."""
-    return Masker(secrets_of_a_crash(os.environ))
+def _mask_of(names: tuple[str, ...]) -> Masker:
+    from controller.configuration import read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.simulation.contenders import WITHOUT_RAILWAY, is_there  # noqa: PLC0415  # as above
+
+    secrets: dict[str, str] = {}
+    for path in map(Path, names):
+        with suppress(ConfigurationError):  # it is said where the policy is read
+            if is_there(path):
+                secrets |= read_policy(path, {**WITHOUT_RAILWAY, **os.environ})[1].named_secrets
+    return Masker(secrets_of_a_crash(os.environ), secrets)
 
 
 def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -35,6 +36,8 @@ KNOWN = Masker([TOKEN, URL, "hunter2"], {"tenant-key-0451": "${TENANT_KEY}"})
         (json.dumps({"a": PASSWORD}), f'{{"a": "{MASK}"}}'),
         (html.escape(PASSWORD), MASK),
         (f"E'{PASSWORD.replace(chr(39), chr(39) * 2)}'", f"E'{MASK}'"),
+        (html.escape(PASSWORD).replace("&#x27;", "&#39;"), MASK),
+        (TOKEN.encode().hex(), MASK),
         ("say hunter2, please", f"say {MASK}, please"),
         ("hunter22 xhunter2", "hunter22 xhunter2"),
         ("id = 'tenant-key-0451'", "id = '${TENANT_KEY}'"),
@@ -45,7 +48,7 @@ KNOWN = Masker([TOKEN, URL, "hunter2"], {"tenant-key-0451": "${TENANT_KEY}"})
         ("http://localhost:4000/graphql/v2", None),
         ("", None),
     ],
-    ids=range(21),
+    ids=range(23),
 )
 def test_a_secret_is_masked_in_each_form_and_all_else_is_as_it_was(text: str, shown: str | None) -> None:
     assert KNOWN.text(text) == (text if shown is None else shown)
@@ -93,6 +96,17 @@ def test_a_text_that_was_cut_ends_in_no_beginning_of_a_secret(before: int, limit
 @pytest.mark.parametrize("length", range(16, len(TOKEN)))
 def test_a_long_beginning_is_masked_wherever_it_stands(length: int) -> None:
     assert KNOWN.text(f"token '{TOKEN[:length]}' is wrong") == f"token '{MASK}' is wrong"
+
+
+@pytest.mark.parametrize("user", ["", "u", "me", "app", "someone"])
+@pytest.mark.parametrize("secret", [TOKEN, PASSWORD, "??>>~~secret-\u00e9"])
+def test_a_secret_is_masked_in_base64_whatever_stands_before_it(user: str, secret: str) -> None:
+    mask = Masker([secret])
+    for encode in (b64encode, urlsafe_b64encode):
+        written = encode(f"{user}:{secret}".encode() if user else secret.encode()).decode()
+        shown = mask.text(f"<{written}>")
+        assert MASK in shown
+        assert len(shown) < 2 * len(user) + 15
 
 
 def test_forms_that_differ_towards_their_ends_are_each_masked_whole() -> None:

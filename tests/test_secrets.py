@@ -24,6 +24,7 @@ from controller.app import Way, opened
 from controller.configuration import configure
 from controller.demo.fake_railway import FakeRailway
 from controller.ports import Unavailable
+from controller.simulation.policy_file import without_secret_defaults
 from tests.examples import some
 from tests.patience import until
 from tests.processes import CLEAN, QUICK, autoscaler, led_before, running
@@ -312,6 +313,34 @@ async def test_no_secret_leaves_by_what_looks_at_the_policy_alone(planted: Plant
     assert leaks(ran.out + ran.err) == []
     if arguments == ("check",):
         assert "told($$${MY_DB_PASSWORD}$$)" in ran.out
+
+
+async def test_what_the_database_repeats_of_a_policy_s_secrets_is_masked_where_a_policy_is_tried(
+    scene: Scene, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    condition = "id::text::int = '${TENANT_KEYS}'::int OR id::text::int = '${TENANT_AUTH:-PLANTED-default-0451}'::int"
+    policy.write_text(
+        "interval: 5s\nworkers: {w: {service: s, max_replicas: 2, tiers: [{replicas: 1}], "
+        f'queue: {{table: generation_job, where: "{condition}"}}}}}}\n'
+    )
+    environment = {**scene.environment, "TENANT_KEYS": TENANT_KEY}
+    ran = await autoscaler("simulate", str(policy), "--from-database", "--drain", "1s", environment=environment)
+    assert "invalid input syntax" in ran.err
+    assert "${TENANT_" in ran.err
+    assert leaks(ran.out + ran.err) == []
+
+
+async def test_a_token_that_came_into_the_command_line_is_not_repeated() -> None:
+    ran = await autoscaler("fake-railway", "--port", TOKEN, environment={"RAILWAY_API_TOKEN": TOKEN})
+    assert (ran.code, leaks(ran.out + ran.err)) == (2, [])
+    assert "argument --port: '•••' is not a port" in ran.err
+
+
+def test_the_default_of_a_secret_is_left_out_of_a_policy_that_is_written() -> None:
+    text = 'a: "${API_TOKEN:-PLANTED-default-0451}"\nb: ${MAX_KEYS:-5}\nc: ${NAME:-some-name-1}\nd: ${API_TOKEN}'
+    written = text.replace(":-PLANTED-default-0451", "")
+    assert without_secret_defaults(text) == (written, ["API_TOKEN"])
 
 
 WRONG_STARTS: list[dict[str, str]] = [

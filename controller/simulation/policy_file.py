@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import yaml
 
+from controller.masking import MASK, SECRET_NAME, Masker
+
+_DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):-([^{}]*)\}")
 _WIDTH = 80
 
 
@@ -87,3 +91,21 @@ def with_worker(
         above = "".join(f"{indent}# {comment}\n" for comment in comments[key])
         dumped = dumped.replace(line, f"{above}{indent}{key}: {new[key]}")
     return dumped
+
+
+def without_secret_defaults(text: str) -> tuple[str, list[str]]:
+    """The policy's text with `${API_TOKEN}` for `${API_TOKEN:-s3cret-7}`, and the variables that this concerns.
+
+    A policy with a mask in the place of a default would be valid, and wrong; without one it is refused until the
+    variable is set.
+    """
+    without: dict[str, None] = {}
+
+    def one(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        if not SECRET_NAME.search(name) or MASK not in Masker([default]).text(default):
+            return match[0]
+        without[name] = None
+        return f"${{{name}}}"
+
+    return _DEFAULT.sub(one, text), list(without)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -83,16 +84,50 @@ def test_a_name_that_is_computed_is_doubtful() -> None:
     assert declared(text, "web", ".py") is None
 
 
+@pytest.mark.parametrize(
+    ("suffix", "text", "certain"),
+    [
+        (".py", 'options = {"replicas": 3}\nservice("worker", **options)', False),
+        (".py", 'service("worker").with_fields(replicas=3)', False),
+        (".py", 'options = {}\noptions["replicas"] = 3\nservice("worker", **options)', False),
+        (".py", '{"name": "worker", "deploy": {"numReplicas": 3}}', False),
+        (".py", 'service(name="worker", replicas=3)', True),
+        (".ts", 'const options = { replicas: 3 };\nservice("worker", { ...options })', False),
+        (".ts", 'const worker = service("worker", {});\nworker.replicas = 3;', False),
+        (".ts", 'service("worker").replicas(3)', False),
+        (".ts", 'import { count as replicas } from "./x";\nservice("worker", { replicas })', True),
+        (".ts", 'service("worker", { ["replicas"]: 3 })', True),
+        (".ts", 'service<Options>("worker", { replicas: 3 })', True),
+        (".go", 'c := railway.ServiceConfig{Replicas: 3}\nw := railway.Service("worker", c)', False),
+        (".go", 'railway.Service("worker").WithReplicas(3)', False),
+    ],
+)
+def test_replicas_that_are_set_beside_the_declaration_are_found_too(suffix: str, text: str, *, certain: bool) -> None:
+    found = declared(text, "worker", suffix)
+    assert found is not None
+    assert found.certain is certain
+    assert declared('service("worker")\npostgres("db", replicas=2)', "worker", suffix) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["service(", 'service("worker"', 'service("worker", {replicas', 'service("w", replicas=1,']
+)
+def test_a_long_file_is_looked_through_in_no_time(text: str) -> None:
+    began = time.monotonic()
+    declared(text * 8_000 + ' "worker"', "worker", ".ts")
+    assert time.monotonic() - began < 20
+
+
 def test_the_nearest_file_counts_and_no_more_of_it_than_a_bound(tmp_path: Path) -> None:
     deep = tmp_path / "one" / "two"
     (tmp_path / ".railway").mkdir()
     (deep / ".railway").mkdir(parents=True)
-    assert nearest(deep) is None
+    assert nearest(deep) == ()
     (tmp_path / ".railway" / "railway.ts").write_text("")
-    assert nearest(deep) == tmp_path / ".railway" / "railway.ts"
+    assert nearest(deep) == (tmp_path / ".railway" / "railway.ts",)
     file = deep / ".railway" / "railway.py"
     file.write_bytes(b"#" * (MOST_BYTES - 100) + b"\n\xff\nservice('early', replicas=1)\n")
-    assert nearest(deep) == file
+    assert nearest(deep) == (file,)
     with file.open("ab") as stream:
         stream.write(b"#" * 200 + b"\nservice('late', replicas=1)\n")
     assert declared_in(file, "early") == Declared(3, "replicas", certain=True)
@@ -114,3 +149,16 @@ async def test_doctor_names_the_line_and_what_apply_would_do(tmp_path: Path) -> 
         file.write_text(f"for name in ['{name}']: service(name, replicas=3)\n")
         found = (await look(fake, folder=tmp_path))["config-as-code"]
         assert (found.level, "in line 1" in found.says) == (Level.WARNING, True)
+
+
+async def test_where_there_are_two_files_doctor_looks_at_both(tmp_path: Path) -> None:
+    folder = tmp_path / ".railway"
+    folder.mkdir()
+    async with fake_railway(deploy={"drainingSeconds": 60}) as fake:
+        (folder / "railway.py").write_text(f"service('{fake.worker.name}')\n")
+        (folder / "railway.ts").write_text(f"service('{fake.worker.name}', {{ replicas: 2 }})\n")
+        found = (await look(fake, folder=tmp_path))["config-as-code"]
+        assert (found.level, found.says) == (
+            Level.WARNING,
+            f".railway/railway.ts:1 sets replicas of {fake.worker.name}",
+        )

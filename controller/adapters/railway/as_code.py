@@ -6,8 +6,10 @@ only looked through, never run: what they compute is not known here, and is said
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +26,16 @@ _STRING = (
     r"`(?:\\.|[^`\\])*`"
 )
 """Each character can be taken in one way only: else looking through a string that is never closed takes forever."""
-_CALL = re.compile(r"\b(?:service|fn)\s*\(", re.IGNORECASE)
+_CALL = re.compile(r"\b(?:service|fn|database|postgres|mysql|mongo|redis)\s*(?:<[^<>()]{0,200}>)?\s*\(", re.IGNORECASE)
 _NAMES = "replicas|regions|numReplicas|multiRegionConfig"
-_BARE_KEY = re.compile(rf"\b(?P<key>{_NAMES})\s{{0,100}}[:=](?!=)", re.IGNORECASE)
-_QUOTED_KEY = re.compile(rf"([\"'`])(?P<key>{_NAMES})\1\s{{0,100}}:", re.IGNORECASE)
+_IS_SET = r"\s{0,100}[:=](?![=>])"
+# replicas=3, replicas: 3, w.replicas = 3, .replicas(3), WithReplicas(3)
+_BARE_KEY = re.compile(rf"\b(?:with|set)?_?(?P<key>{_NAMES})(?:{_IS_SET}|\s{{0,100}}\()", re.IGNORECASE)
+# "replicas": 3, ["replicas"]: 3, w["replicas"] = 3
+_QUOTED_KEY = re.compile(rf"([\"'`])(?P<key>{_NAMES})\1(?:\s{{0,100}}\])?{_IS_SET}", re.IGNORECASE)
+# In TypeScript, where a variable is called so too: { start, replicas }
+_SHORTHAND = re.compile(rf"[{{,]\s{{0,100}}(?P<key>{_NAMES})\s{{0,100}}(?=[,}}])")
+_LITERAL = r"\s{0,100}(?:name\s{0,100}=\s{0,100})?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +47,23 @@ class Declared:
     certain: bool
 
 
-def nearest(start: Path) -> Path | None:
-    """The file that the Railway CLI would take: the first of this folder and those above it; None where there is none.
+def nearest(start: Path) -> tuple[Path, ...]:
+    """The files that the Railway CLI may take: of the first of this folder and those above it that has any.
 
     What cannot be looked at counts as not there.
     """
     for folder in (start, *start.parents):
-        for name in FILES:
-            file = folder / ".railway" / name
-            try:
-                if file.is_file():
-                    return file
-            except OSError:
-                continue
-    return None
+        files = tuple(file for file in (folder / ".railway" / name for name in FILES) if _is_file(file))
+        if files:
+            return files
+    return ()
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def declared_in(file: Path, service: str) -> Declared | None:
@@ -67,21 +78,35 @@ def declared_in(file: Path, service: str) -> Declared | None:
 
 
 def declared(text: str, service: str, suffix: str) -> Declared | None:
-    """suffix: the language, as the file's name ends."""
+    """suffix: the language, as the file's name ends.
+
+    What stands in the declaration of another service is that one's. What stands anywhere else may be of this one: it
+    may be spread into its declaration, or be set after it.
+    """
     code = _without_comments(text, suffix)
     bare = re.sub(_STRING, lambda string: " " * len(string[0]), code, flags=re.DOTALL)
     name = rf"([\"'`]){re.escape(service)}\1"
-    first = re.compile(rf"\s*{name}")
-    is_declared = False
-    for start, end in _arguments(bare):
-        if first.match(code, start):
-            is_declared = True
-            if key := _BARE_KEY.search(bare, start, end) or _QUOTED_KEY.search(code, start, end):
-                return _found(code, key, certain=True)
-    if is_declared or not re.search(name, code):
+    if not re.search(name, code):
         return None
-    key = _BARE_KEY.search(bare)
-    return None if key is None else _found(code, key, certain=False)
+    this, literal = re.compile(_LITERAL + name), re.compile(_LITERAL + "[\"'`]")
+    calls = list(_arguments(bare))
+    own = _merged(call for call in calls if this.match(code, call[0]))
+    others = _merged(call for call in calls if literal.match(code, call[0]) and not this.match(code, call[0]))
+    keys = list(_keys(code, bare, suffix))
+    for key in keys:
+        if _is_within(key.start("key"), own):
+            return _found(code, key, certain=True)
+    for key in keys:
+        if not _is_within(key.start("key"), others):
+            return _found(code, key, certain=False)
+    return None
+
+
+def _keys(code: str, bare: str, suffix: str) -> Iterator[re.Match[str]]:
+    """All that may set a count, in the order of the file; `bare` is without strings."""
+    found = [*_BARE_KEY.finditer(bare), *_QUOTED_KEY.finditer(code)]
+    found += _SHORTHAND.finditer(bare) if suffix == ".ts" else ()
+    yield from sorted(found, key=lambda key: key.start("key"))
 
 
 def _without_comments(text: str, suffix: str) -> str:
@@ -92,13 +117,32 @@ def _without_comments(text: str, suffix: str) -> str:
 
 def _arguments(bare: str) -> Iterator[tuple[int, int]]:
     """From where to where the arguments of each declaration go; `bare` is without comments and strings."""
+    ends: dict[int, int] = {}
+    opened: list[int] = []
+    for sign in re.finditer(r"[()]", bare):
+        if sign[0] == "(":
+            opened.append(sign.start())
+        elif opened:
+            ends[opened.pop()] = sign.start()
     for call in _CALL.finditer(bare):
-        at, depth = call.end(), 1
-        while at < len(bare) and depth:
-            depth += {"(": 1, ")": -1}.get(bare[at], 0)
-            at += 1
-        yield call.end(), at
+        yield call.end(), ends.get(call.end() - 1, len(bare))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same places without overlaps, so that one look tells of each. spans: by their beginnings."""
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _is_within(place: int, merged: list[tuple[int, int]]) -> bool:
+    at = bisect_right(merged, (place, math.inf)) - 1
+    return at >= 0 and place < merged[at][1]
 
 
 def _found(code: str, key: re.Match[str], *, certain: bool) -> Declared:
-    return Declared(code.count("\n", 0, key.start()) + 1, key["key"], certain)
+    return Declared(code.count("\n", 0, key.start("key")) + 1, key["key"], certain)

@@ -150,22 +150,27 @@ class RailwayChecks:
         return found if found.level is not Level.OK else self._infrastructure_as_code(str(instance.get("serviceName")))
 
     def _infrastructure_as_code(self, name: str) -> Finding:
-        about, file = "config-as-code", None if self.folder is None else nearest(self.folder)
-        if file is None:
-            return ok(about, "no file sets the replicas")
-        shown = f".railway/{file.name}"
-        try:
-            declared = declared_in(file, name)
-        except OSError as failure:
-            return warning(about, f"{shown} cannot be read: {failure.strerror}")
-        if declared is None:
-            return ok(about, f"{shown} sets no replicas of {name}")
-        place, apply = f"{shown}:{declared.line}", "`railway config apply` sets the count back to that"
-        if not declared.certain:
-            mend = f"see that it sets none of {name}; else {apply}"
-            return warning(about, f"{shown} names {name}, and sets {declared.key} in line {declared.line}", mend)
-        mend = f"take it out: {apply}, and `railway config plan` shows each other count as drift"
-        return warning(about, f"{place} sets {declared.key} of {name}", mend)
+        files = () if self.folder is None else nearest(self.folder)
+        if not files:
+            return ok("config-as-code", "no file sets the replicas")
+        found = [_declared(file, name) for file in files]
+        return next((one for one in found if one.level is not Level.OK), found[0])
+
+
+def _declared(file: Path, name: str) -> Finding:
+    about, shown = "config-as-code", f".railway/{file.name}"
+    try:
+        declared = declared_in(file, name)
+    except OSError as failure:
+        return warning(about, f"{shown} cannot be read: {failure.strerror}")
+    if declared is None:
+        return ok(about, f"{shown} sets no replicas of {name}")
+    place, apply = f"{shown}:{declared.line}", "`railway config apply` sets the count back to that"
+    if not declared.certain:
+        mend = f"see that it sets none of {name}; else {apply}"
+        return warning(about, f"{shown} names {name}, and sets {declared.key} in line {declared.line}", mend)
+    mend = f"take it out: {apply}, and `railway config plan` shows each other count as drift"
+    return warning(about, f"{place} sets {declared.key} of {name}", mend)
 
 
 def _replacement(region: Mapping[str, Any]) -> str:
