@@ -90,6 +90,7 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
     code: int
     try:
         _look_at_key_log()
+        _look_at_libpq()
         parsed = _parser().parse_args(arguments)
         code = parsed.command(parsed)
         sys.stdout.flush()
@@ -118,6 +119,16 @@ def _look_at_key_log() -> None:
         except (OSError, ValueError):
             problem = "cannot be written to; unset it, or name a file that can"
             raise ConfigurationError([Problem("SSLKEYLOGFILE", problem)]) from None
+
+
+def _look_at_libpq() -> None:
+    """Which of its implementations psycopg takes; of one that is not installed, its import ends in a traceback."""
+    if os.environ.get("PSYCOPG_IMPL"):
+        try:
+            import psycopg  # noqa: F401, PLC0415  # most commands do without
+        except ImportError:
+            problem = "names an implementation of psycopg that is not installed here; unset it"
+            raise ConfigurationError([Problem("PSYCOPG_IMPL", problem)]) from None
 
 
 def _is_of_our_output(error: BaseException) -> bool:

@@ -118,10 +118,11 @@ RIGHT = {
             ),
         ),
         ({b"SSLKEYLOGFILE": b"/\xff/x"}, 2, ("SSLKEYLOGFILE: cannot be written to; unset it",)),
+        ({b"PSYCOPG_IMPL": b"x"}, 2, ("PSYCOPG_IMPL: names an implementation of psycopg that is not installed here",)),
         ({b"HTTPS_PROXY": b"http://h:\xc2\xb2"}, 2, ("HTTPS_PROXY", "cannot be used")),
         ({b"HOSTNAME": b"\xff\x1b[2J", b"RAILWAY_REPLICA_ID": b"\xfe"}, 1, ("PostgreSQL: refuses connections",)),
     ],
-    ids=["everywhere", "key log", "proxy", "replica"],
+    ids=["everywhere", "key log", "psycopg", "proxy", "replica"],
 )
 def test_odd_bytes_in_the_environment_are_named_and_a_replica_s_name_stops_nothing(
     odd: dict[bytes, bytes], code: int, words: tuple[str, ...]
