@@ -33,6 +33,8 @@ def test_compose_points_two_controllers_at_the_fake() -> None:
         assert environment["RAILWAY_ENVIRONMENT_ID"] == ENVIRONMENT_ID
         assert environment["RAILWAY_WORKER_SERVICE_ID"] == WORKER_SERVICE_ID
     assert {"postgres", "redis", "railway"} <= services.keys()
+    for name in ("queue", "railway"):  # no controller answers there, and docker would call them unhealthy
+        assert services[name]["healthcheck"] == {"disable": True}
 
 
 def test_the_controller_s_own_service_has_two_replicas_a_healthcheck_and_time_to_leave() -> None:
