@@ -186,9 +186,17 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    """What it refuses it repeats: an escape sequence, or a token, may have come into the command line."""
+
     def error(self, message: str) -> NoReturn:
-        """It repeats what was written on the command line."""
-        super().error(visible(message))
+        super().error(visible(_masked(message)))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(_masked(message), file)
+
+
+def _masked(text: str) -> str:
+    return Masker(secrets_of_a_crash(os.environ)).text(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -206,13 +214,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue_commands(commands)
     _add_demo_commands(commands)
     return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """What it refuses it repeats, and a token may have come into the command line."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(Masker(secrets_of_a_crash(os.environ)).text(message), file)
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> Any:
