@@ -174,12 +174,6 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """It repeats what was written on the command line."""
-        super().error(visible(message))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="autoscaler",
@@ -198,10 +192,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """What it refuses it repeats, and a token may have come into the command line."""
+    """What it refuses it repeats: a token may have come into the command line, or what a terminal would obey."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(_masked(message)))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(Masker(secrets_of_a_crash(os.environ)).text(message), file)
+        super()._print_message(_masked(message), file)
+
+
+def _masked(message: str) -> str:
+    return Masker(secrets_of_a_crash(os.environ)).text(message)
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str) -> Any:
