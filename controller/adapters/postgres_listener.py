@@ -144,10 +144,14 @@ class Listener:
                     self._say("listening", listens, f"; the connection was not cut any more for {held_s:.0f} s")
                 elif not self._cuts.said:
                     self._say("listening", listens)
+                heard = False
                 with with_last_words(connection):
                     async for _ in connection.notifies(timeout=_ALIVE_S):
+                        heard = True
                         self.wake()
-                    await _say_to(connection, "SELECT 1")
+                    if not heard:
+                        # Else it is known, and in a flood the answer would come behind some GB that are kept for it.
+                        await _say_to(connection, "SELECT 1")
                 if await self._are_more_than(channels):
                     return
         finally:

@@ -32,7 +32,8 @@ def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) 
 
 def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
     table = queue.table
-    if "row-level security" in str(error):
+    said = brief(error)
+    if "row-level security" in _text(error):
         return f"row security hides rows of {table} from this user; ALTER ROLE … BYPASSRLS, or read a view of it"
     where = " and queue.where" if queue.where is not None else ""
     return _first(
@@ -40,37 +41,38 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
         {
             **({NoAnswerError: f"queue.where {_GOES_ON}"} if where else {}),
             errors.UndefinedTable: f"there is no table {table}; set queue.table",
-            errors.UndefinedColumn: f"queue.where, or a column of {table} that is gone: {brief(error)}"
+            errors.UndefinedColumn: f"queue.where, or a column of {table} that is gone: {said}"
             if where
-            else f"table {table} has changed: {brief(error)}; set queue.columns",
-            errors.InvalidParameterValue: f"{brief(error)}; set queue.timezone to a name that PostgreSQL knows, such "
+            else f"table {table} has changed: {said}; set queue.columns",
+            errors.InvalidParameterValue: f"{said}; set queue.timezone to a name that PostgreSQL knows, such "
             "as Europe/Helsinki",
-            errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT ON {table}, and USAGE on its schema",
+            errors.InsufficientPrivilege: f"{said}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} {_LOCKED}",
             errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; `autoscaler doctor` says why, "
             "and which index would help where it is large",
-            errors.InvalidTextRepresentation: f"{brief(error)}; set queue.statuses to values that "
+            errors.InvalidTextRepresentation: f"{said}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
-            errors.UndefinedFunction: f"{brief(error)}; queue.statuses{where} must be of the column's type",
+            errors.UndefinedFunction: f"{said}; queue.statuses{where} must be of the column's type",
             **({errors.ProtocolViolation: f"queue.where {_PLACEHOLDERS}"} if where else {}),
-            **(dict.fromkeys(_OF_A_CONDITION, f"queue.where cannot be used: {brief(error)}") if where else {}),
+            **(dict.fromkeys(_OF_A_CONDITION, f"queue.where cannot be used: {said}") if where else {}),
         },
     )
 
 
 def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
     name = f"preset {queue.preset}"
-    if "row-level security" in str(error):
-        return f"row security hides rows of {name} from this user ({brief(error)}); ALTER ROLE … BYPASSRLS"
+    said = brief(error)
+    if "row-level security" in _text(error):
+        return f"row security hides rows of {name} from this user ({said}); ALTER ROLE … BYPASSRLS"
     changed = "its tables have changed, or are of a version that is not known; read them by queue.sql"
     return _first(
         error,
         {
-            errors.UndefinedTable: f"{name}: {brief(error)}; {changed}",
-            errors.UndefinedColumn: f"{name}: {brief(error)}; {changed}",
-            errors.UndefinedFunction: f"{name}: {brief(error)}; {changed}",
-            errors.InvalidTextRepresentation: f"{name}: {brief(error)}; {changed}",
-            errors.InsufficientPrivilege: f"{brief(error)}; GRANT SELECT on the tables of {name}, and USAGE on their "
+            errors.UndefinedTable: f"{name}: {said}; {changed}",
+            errors.UndefinedColumn: f"{name}: {said}; {changed}",
+            errors.UndefinedFunction: f"{name}: {said}; {changed}",
+            errors.InvalidTextRepresentation: f"{name}: {said}; {changed}",
+            errors.InsufficientPrivilege: f"{said}; GRANT SELECT on the tables of {name}, and USAGE on their "
             "schema (`autoscaler doctor` prints the SQL)",
             errors.LockNotAvailable: f"a table of {name} {_LOCKED}",
             errors.QueryCanceled: f"counting {name} took longer than {timeout_s:g} s; `autoscaler doctor` says why",
@@ -79,20 +81,21 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
 
 
 def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | None:
+    said = brief(error)
     return _first(
         error,
         {
             NoAnswerError: f"queue.sql {_GOES_ON}",
             errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
-            errors.ReadOnlySqlTransaction: f"queue.sql would write ({brief(error)}); a query of a depth only reads",
-            errors.FeatureNotSupported: f"queue.sql is not allowed ({brief(error)}); a query of a depth only reads",
+            errors.ReadOnlySqlTransaction: f"queue.sql would write ({said}); a query of a depth only reads",
+            errors.FeatureNotSupported: f"queue.sql is not allowed ({said}); a query of a depth only reads",
             errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; give it an index, or count no further: "
             "count(*) over a subquery that ends in LIMIT 1000",
-            errors.InsufficientPrivilege: f"queue.sql: {brief(error)}; GRANT SELECT on what it reads",
+            errors.InsufficientPrivilege: f"queue.sql: {said}; GRANT SELECT on what it reads",
             errors.LockNotAvailable: f"a table of queue.sql {_LOCKED}",
-            psycopg.ProgrammingError: f"queue.sql cannot be run: {brief(error)}; it has to be one SELECT",
-            psycopg.DataError: f"queue.sql fails: {brief(error)}",
-            psycopg.InternalError: f"queue.sql fails: {brief(error)}",
+            psycopg.ProgrammingError: f"queue.sql cannot be run: {said}; it has to be one SELECT",
+            psycopg.DataError: f"queue.sql fails: {said}",
+            psycopg.InternalError: f"queue.sql fails: {said}",
         },
     )
 
@@ -102,7 +105,12 @@ def _first(error: psycopg.Error, words: dict[type[psycopg.Error], str]) -> str |
 
 
 def brief(error: psycopg.Error) -> str:
-    return _cut((error.diag.message_primary or str(error)).split("\n", 1)[0])
+    return _cut((error.diag.message_primary or str(error))[:_MOST_LOOKED_AT].split("\n", 1)[0])
+
+
+def _text(error: psycopg.Error) -> str:
+    """The beginning of it: a statement can raise an error of 100 MB, to look through which takes seconds."""
+    return str(error)[:_MOST_LOOKED_AT]
 
 
 def _cut(text: str) -> str:
@@ -173,14 +181,14 @@ _NO_MORE = (
 
 def has_no_room(error: psycopg.Error) -> bool:
     """Whether it was turned away only because others, or we ourselves, have all the connections that there may be."""
-    return any(part in str(error) for part in _NO_MORE)
+    return any(part in _text(error) for part in _NO_MORE)
 
 
 def _of_connection(error: psycopg.Error) -> str:
     """What a failed connection means; libpq says it in words only, and connect() has masked what they may quote."""
     if isinstance(error, TooOldError):
         return str(error)
-    text = str(error)
+    text = _text(error)
     own = _own_words(text)
     for part, words in _CONNECTION_WORDS.items():
         # Of a statement that was refused, such words say nothing of the start-up.
@@ -199,3 +207,7 @@ def _own_words(text: str) -> str:
     tried = [line for line in lines if " failed: " in line] or lines[:1]
     said = marked or (tried[-1].rpartition(" failed: ")[2] if tried else "")
     return _cut(said.strip())
+
+
+_MOST_LOOKED_AT = 10_000
+"""Of an error's characters."""

@@ -82,6 +82,35 @@ async def test_a_job_is_announced_at_once(admin: Connection, queue: PostgresQueu
         await ear.until(lambda: ear.woken == 1)
 
 
+@pytest.mark.usefixtures("hurry")
+async def test_whether_a_link_is_one_is_not_asked_behind_a_flood_of_announcements(
+    admin: Connection, queue: PostgresQueue, database_url: str
+) -> None:
+    """All that came before the answer would be kept until then: 600 MB within seconds."""
+
+    async def last_words() -> list[str]:
+        found = await admin.execute(f"SELECT query FROM pg_stat_activity WHERE {OURS}")
+        return [query for (query,) in await found.fetchall()]
+
+    async with listening(database_url, queue) as ear:
+        await ear.until(lambda: ear.begun == 1)
+        loop = asyncio.get_running_loop()
+        announced = loop.time()
+        ends = announced + 4 * postgres_listener._ALIVE_S
+        was_silent = False  # on a machine that is very busy, so that it may ask
+        while loop.time() < ends:
+            await admin.execute("SELECT pg_notify(%s, g::text) FROM generate_series(1, 100) g", (CHANNEL,))
+            was_silent |= loop.time() - announced > postgres_listener._ALIVE_S / 2
+            announced = loop.time()
+            await asyncio.sleep(0.01)
+            assert was_silent or "SELECT 1" not in await last_words()
+
+        async def asked() -> bool:
+            return "SELECT 1" in await last_words()
+
+        await until(asked, "it to ask, now that all is silent")
+
+
 async def test_where_the_reading_connection_cannot_notify_the_listener_tests_itself(
     admin: Connection, database_url: str
 ) -> None:
