@@ -162,7 +162,7 @@ PLACES = ("lease", "epoch", "leader", "cycles", "records", "listening", "worker"
     [
         pytest.param(place, kind, id=f"{kind} for {place}")
         for number, place in enumerate(PLACES)
-        for kind in some(list(OTHER_KINDS), every=3, first=number)
+        for kind in some(list(OTHER_KINDS), every=5, first=number)
     ],
 )
 async def test_under_whichever_key_something_of_another_kind_stands_no_page_fails_and_no_cycle_crashes(

@@ -21,6 +21,7 @@ from controller.cli import main
 from controller.demo.fake_railway import FakeRailway
 from controller.demo.jobs import FULL_TABLE
 from controller.policy import load_policy
+from tests.examples import some
 from tests.scene import POLICY
 
 
@@ -491,7 +492,7 @@ def test_tune_fails_where_what_was_held_out_misses_the_goal(run: Run, tmp_path: 
 VIEW = "ALTER TABLE generation_job RENAME TO jobs; CREATE VIEW generation_job AS SELECT * FROM jobs"
 
 
-@pytest.mark.parametrize("change", ["SELECT 1", VIEW], ids=["a table", "a view"])
+@pytest.mark.parametrize("change", some([VIEW, "SELECT 1"], every=2))
 def test_only_what_can_be_measured_needs_no_service_time(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

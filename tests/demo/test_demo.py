@@ -89,7 +89,7 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
     assert (recorded / "jobs.csv").read_text().startswith("t,service\n")
 
 
-@pytest.mark.parametrize("ending", some([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], every=2))
+@pytest.mark.parametrize("ending", some([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], every=3))
 async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: signal.Signals) -> None:
     async with demo(short_tmp) as process:
         await line_with(process, SCALED_UP)

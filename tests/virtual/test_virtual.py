@@ -1,6 +1,6 @@
 """Production's own controllers in a simulated world full of misfortunes: every promise is kept, whatever strikes.
 
-The first 100 seeds (in `make test-long` 3000), and those that once found a bug. `make simulate-faults SEEDS=20000` runs
+The first 60 seeds (in `make test-long` 3000), and those that once found a bug. `make simulate-faults SEEDS=20000` runs
 more; a failing seed is replayed with `python -m tests.virtual --trace`.
 """
 
@@ -16,8 +16,8 @@ import pytest
 from tests.examples import examples
 from tests.virtual.seeds import run_chunk, run_with
 
-_SEEDS = examples(100, 3000)
-_CHUNK = 100
+_SEEDS = examples(60, 3000)
+_CHUNK = 60
 """Short, so that they spread over the test run's processes; long enough for every kind of misfortune to come up."""
 _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 1000076, 1001071)
 _ROOT = Path(__file__).parents[2]
