@@ -6,8 +6,10 @@ What it does is seen over HTTP and in Redis, since its log is what fails here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import random
 import resource
 import signal
 import socket
@@ -77,8 +79,7 @@ async def run(
 ) -> AsyncIterator[Seen]:
     """The controller, whose log may lead anywhere; its port is chosen before, since nobody may be able to read it."""
     await led_before(scene)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.unhurried", "run"),
         env={**CLEAN, **scene.environment, **QUICK, "PORT": str(port), "LOG_FORMAT": "json", **environment},
@@ -92,6 +93,14 @@ async def run(
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def free_port() -> int:
+    """One that the system gives to nobody who asks for any: other tests do that all the time."""
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail("every port is taken")
 
 
 def small_pipe() -> tuple[int, int]:
