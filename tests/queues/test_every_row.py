@@ -89,7 +89,9 @@ async def one_row(connection: Connection, statement: str | sql.Composed) -> tupl
 ZONES = ("Europe/Helsinki", "America/New_York")
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join(filter(None, (case.preset, case.form))))
+@pytest.fixture(
+    scope="module", params=some(CASES, every=2), ids=lambda case: " ".join(filter(None, (case.preset, case.form)))
+)
 def written(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Written]:
     """The connection that wrote the rows stays open, for some are held by its locks."""
     case: Case = request.param
