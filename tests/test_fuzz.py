@@ -10,6 +10,7 @@ import gzip
 import io
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,7 +155,7 @@ def mutated(changes: list[tuple[int, int, str]]) -> str:
 
 ENVIRONMENT_VALUES = (
     TEXTS
-    | st.text(st.characters(exclude_characters="\0"), max_size=30)
+    | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
     | st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"").decode(errors="surrogateescape"))
     | st.sampled_from(["1", "30", "5000", "postgresql://u:p@h/d", "redis://h", "redis://h:²", "http://h:²", "host=h"])
 )
@@ -336,6 +337,11 @@ LATER = st.sampled_from(
 )
 
 
+def can_be_passed(text: str) -> bool:
+    """Whether the system can hand it to a process: other halves of characters than these stand for no byte."""
+    return re.search("[\ud800-\udc7f\udd00-\udfff]", text) is None
+
+
 @fuzzed
 @given(COMMANDS, st.lists(OPTIONS | TEXTS, max_size=4), ENVIRONMENTS)
 def test_any_command_line_ends_with_one_message(
@@ -349,7 +355,7 @@ def test_any_command_line_ends_with_one_message(
             with contextlib.suppress(UnicodeEncodeError):  # no environment can hold it
                 os.environ[name] = value
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            cli.main([command, *(text for text in arguments if text != "--from-database")])
+            cli.main([command, *(text for text in arguments if text != "--from-database" and can_be_passed(text))])
     assert ended.value.code in {0, 2}, err.getvalue()
     assert ended.value.code == 0 or "autoscaler" in err.getvalue() or '"valid": false' in out.getvalue()
 
