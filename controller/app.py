@@ -15,33 +15,33 @@ from typing import Any, Literal, TextIO
 
 from httpx import InvalidURL
 
-from controller import signals
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
-from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_listener import Listener
+from controller.adapters.postgres.listener import Listener
+from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
-from controller.adapters.redis_checks import warned
-from controller.adapters.redis_connection import connect
-from controller.adapters.redis_said import Said, leave
-from controller.board import Board
-from controller.configuration import Configuration
-from controller.connections import serving
-from controller.cycle import Cycle, Outcome
-from controller.decide import Step
-from controller.leading import Leadership
-from controller.log import Log, library_lines
-from controller.model import Because, Lease, Reason, Replicas, Rest, workers
-from controller.policy import Policy, WorkerPolicy
-from controller.policy_text import ConfigurationError, Problem
-from controller.ports import Clock, Unavailable, Watched
-from controller.reconciler import World
-from controller.runner import Runner
-from controller.server import Shown, application, listening_socket
-from controller.settings import Settings
-from controller.trouble import Beat
+from controller.adapters.redis.connection import connect
+from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis.said import Said, leave
+from controller.config.load import Configuration
+from controller.config.settings import Settings
+from controller.core.model import Because, Lease, Reason, Replicas, Rest, workers
+from controller.core.ports import Clock, Unavailable, Watched
+from controller.core.rules import Step
+from controller.doctor.redis import warned
+from controller.loop import signals
+from controller.loop.cycle import Cycle, Outcome
+from controller.loop.faults import Beat
+from controller.loop.leadership import Leadership
+from controller.loop.log import Log, library_lines
+from controller.loop.reconciler import World
+from controller.loop.runner import Runner
+from controller.loop.status import Board
+from controller.policy.document import ConfigurationError, Problem
+from controller.policy.models import Policy, WorkerPolicy
+from controller.web.connections import serving
+from controller.web.server import Shown, application, listening_socket
 
 _GARBAGE = (700, 10, 10)
 """When the collector looks: Python's own thresholds."""

@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, settings
 
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
-from tests.examples import examples
-from tests.processes import CLEAN
-from tests.rendering import pytest_runtest_makereport
-from tests.scene import Scene, set_scene
-from tests.unhurried import unhurried
+from tests.support.examples import examples
+from tests.support.processes import CLEAN
+from tests.support.rendering import pytest_runtest_makereport
+from tests.support.scene import Scene, set_scene
+from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
 
 __all__ = ["pytest_runtest_makereport"]

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from controller.history import remembered
-from controller.model import Decision, History, Intent, Lease, RateUsage, Replicas
-from controller.policy import RateLimit as RateLimitPolicy
-from controller.ports import (
+from controller.core.history import remembered
+from controller.core.model import Decision, History, Intent, Lease, RateUsage, Replicas
+from controller.core.ports import (
     Bid,
     Held,
     Journal,
@@ -27,7 +26,8 @@ from controller.ports import (
     Unavailable,
     Watched,
 )
-from controller.watch import Watch
+from controller.core.watch import Watch
+from controller.policy.models import RateLimit as RateLimitPolicy
 
 
 class DryRunPlatform:

@@ -22,13 +22,13 @@ from typing import Any
 
 import psycopg
 
-from controller import signals
 from controller.demo import server_host
-from controller.demo.fake_railway import CommandLauncher, FakeRailway, Timings
 from controller.demo.jobs import create_queue, enqueue, summary
 from controller.demo.recording import save
 from controller.demo.screen import Screen, screen
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
+from controller.fake_railway import CommandLauncher, FakeRailway, Timings
+from controller.loop import signals
 
 WAVES = ((3.0, 8), (3.0, 18), (3.0, 30), (3.0, 40), (3.0, 70))
 """The burst: seconds since the wave before, and jobs. Each wave reaches a higher tier."""

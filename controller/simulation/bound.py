@@ -33,7 +33,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from controller.simulation.demand import Clairvoyant, Demand
-from controller.simulation.workload import Job, Workload
+from controller.simulation.workload.jobs import Job, Workload
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from controller.policy_text import ConfigurationError, Problem
+from controller.policy.document import ConfigurationError, Problem
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
 from controller.simulation.figures import Elasticity, Figures, Price, Spread
@@ -17,7 +17,7 @@ from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Scaler
 from controller.simulation.series import Series
 from controller.simulation.waits import Waits
-from controller.simulation.workload import Workload
+from controller.simulation.workload.jobs import Workload
 
 _CHUNK = 4096
 _DAY_S = 86_400.0

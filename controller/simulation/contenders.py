@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.configuration import read_policy
-from controller.policy import Policy, WorkerPolicy
-from controller.policy_parts import seconds_of
-from controller.policy_text import ConfigurationError, Problem
+from controller.config.load import read_policy
+from controller.policy.document import ConfigurationError, Problem
+from controller.policy.models import Policy, WorkerPolicy
+from controller.policy.types import seconds_of
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static

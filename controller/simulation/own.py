@@ -14,8 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from controller.decide import decide, recommend, window_tolerance
-from controller.model import (
+from controller.core.model import (
     Decision,
     History,
     Observation,
@@ -25,10 +24,11 @@ from controller.model import (
     ServiceState,
     ServiceTime,
 )
-from controller.policy import Policy, WorkerPolicy
+from controller.core.rules import decide, recommend, window_tolerance
+from controller.policy.models import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, Seen
-from controller.simulation.workload import quantile
+from controller.simulation.workload.jobs import quantile
 
 MEASURED_JOBS = MOST_TOLD
 _MEASURE_AGAIN_S = 60.0

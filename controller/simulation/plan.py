@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from controller.model import workers
-from controller.policy import Policy, WorkerPolicy
-from controller.policy_parts import duration_text
+from controller.core.model import workers
+from controller.policy.models import Policy, WorkerPolicy
+from controller.policy.types import duration_text
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import columns, heading, seconds, wrapped

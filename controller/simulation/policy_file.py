@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import yaml
 
-from controller.masking import MASK, SECRET_NAME, Masker
+from controller.core.text.masking import MASK, SECRET_NAME, Masker
 
 _DEFAULT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):-([^{}]*)\}")
 _WIDTH = 80

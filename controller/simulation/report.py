@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from controller.policy_parts import duration_text
+from controller.policy.types import duration_text
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from controller.policy import Policy, WorkerPolicy
-from controller.policy_parts import duration_text
-from controller.policy_text import ConfigurationError, Problem
+from controller.policy.document import ConfigurationError, Problem
+from controller.policy.models import Policy, WorkerPolicy
+from controller.policy.types import duration_text
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
@@ -24,7 +24,7 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
 from controller.simulation.report import assumptions, long_time, seconds, wrapped
 from controller.simulation.requests import Requests
-from controller.simulation.workload import (
+from controller.simulation.workload.jobs import (
     WEEK_S,
     Measured,
     Workload,

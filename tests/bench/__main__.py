@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from controller.core.ports import Unavailable
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
-from controller.ports import Unavailable
 from tests.bench import depth, reaction, report
 from tests.bench.crowded_table import Say
 

@@ -13,14 +13,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres import PostgresQueue
-from controller.adapters.queues.far import NEAR
-from controller.policy import WorkerPolicy, load_policy
-from controller.ports import Unavailable
+from controller.adapters.postgres.bounded_count import NEAR
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.core.ports import Unavailable
+from controller.policy.models import WorkerPolicy, load_policy
 from tests.bench import crowded_table
 from tests.bench.crowded_table import Connection, Say
 from tests.bench.indexes import PLAIN, RECOMMENDED, IndexSet, use
-from tests.scene import POLICY, WORKER
+from tests.support.scene import POLICY, WORKER
 
 SHALLOW = 100
 _TIMES = 31

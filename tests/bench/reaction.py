@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 from psycopg import sql
 
 from controller.demo.jobs import CHANNEL
-from tests.patience import until
-from tests.processes import led_before, running
-from tests.scene import POLICY, Scene, set_scene
+from tests.support.patience import until
+from tests.support.processes import led_before, running
+from tests.support.scene import POLICY, Scene, set_scene
 
 _DEADLINES = {"REDIS_TIMEOUT_MS": "2000", "RAILWAY_TIMEOUT_MS": "5000"}
 _QUOTA = 1_000_000

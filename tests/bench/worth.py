@@ -15,8 +15,8 @@ from pathlib import Path
 from controller.simulation.comparison import Comparison, Setting, compare
 from controller.simulation.contenders import Common, read_contender
 from controller.simulation.figures import WORTHS, Figures
-from controller.simulation.traces import read_trace
-from controller.simulation.workload import Workload, first, scaled
+from controller.simulation.workload.jobs import Workload, first, scaled
+from controller.simulation.workload.traces import read_trace
 
 POLICIES = (
     *("tiers", "recut:wait=60", "keda:target=3,window=60", "keda:target=3,window=60,cooldown=60"),

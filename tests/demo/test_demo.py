@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.examples import some
-from tests.patience import PATIENCE_S, in_time, until_equal
 from tests.simulation.recorded import cycles, decided_alike
+from tests.support.examples import some
+from tests.support.patience import PATIENCE_S, in_time, until_equal
 
 
 @asynccontextmanager

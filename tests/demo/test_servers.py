@@ -26,7 +26,7 @@ import redis
 
 from controller.demo.server_host import Host, free_ports
 from controller.demo.servers import ServerError, Servers, find_postgres, find_redis, start_servers
-from tests.patience import PATIENCE_S, wait_until
+from tests.support.patience import PATIENCE_S, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 

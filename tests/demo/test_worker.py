@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from controller.demo.jobs import Summary, create_queue, enqueue, enqueue_minimal, summary
 from controller.demo.servers import Servers
 from controller.demo.worker import Settings
-from tests import patience
+from tests.support import patience
 
 REPOSITORY = Path(__file__).parents[2]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -33,7 +33,7 @@ def worker(database_url: str, redis_url: str, name: str, **environment: str) -> 
         "RAILWAY_REPLICA_ID": name,
         "WORKER_LIFELINE": "stdin",
     }
-    command = [sys.executable, "-m", "tests.unhurried", "worker"]
+    command = [sys.executable, "-m", "tests.support.unhurried", "worker"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env={**os.environ, **known, **environment}, stdin=subprocess.PIPE
     ) as process:

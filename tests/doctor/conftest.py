@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.adapters import postgres_reach
 from controller.demo.jobs import create_queue
+from controller.doctor import postgres_server as postgres_reach
 from tests.doctor.looking import Patient, policy
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.adapters.postgres import PostgresQueue
-from controller.adapters.postgres_checks import QueueChecks
-from controller.adapters.postgres_connection import Reader
-from controller.findings import Finding, Level
-from controller.policy import WorkerPolicy
-from tests.unhurried import PATIENT_S
+from controller.adapters.postgres.connection import Reader
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.doctor.finding import Finding, Level
+from controller.doctor.postgres_queue import QueueChecks
+from controller.policy.models import WorkerPolicy
+from tests.support.unhurried import PATIENT_S
 
 TIMEOUT_S = float(PATIENT_S)
 FILL = """

@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.adapters import postgres_listener, postgres_reach, redis_connection
-from controller.configuration import configure
+from controller.adapters.postgres import listener as postgres_listener
+from controller.adapters.redis import connection as redis_connection
+from controller.config.load import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
-from controller.doctor import Report, as_lines, as_object, clocks, examine
-from controller.findings import Finding, Level, error, ok, warning
-from tests.pooler import pooler, through
-from tests.processes import autoscaler
-from tests.scene import WORKER, Scene
+from controller.doctor import postgres_server as postgres_reach
+from controller.doctor.finding import Finding, Level, error, ok, warning
+from controller.doctor.report import Report, as_lines, as_object, clocks, examine
+from tests.support.pooler import pooler, through
+from tests.support.processes import autoscaler
+from tests.support.scene import WORKER, Scene
 
 EVERYWHERE = {"PostgreSQL", "pooler", "listening", "Redis", "clocks", "token", "Railway", "requests"}
 OF_A_WORKER = {
@@ -104,7 +106,7 @@ async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
 
 
 async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
-    scene.environment["UNHURRIED_BUT"] = "controller.adapters.postgres_reach._QUIET_S=0.05"
+    scene.environment["UNHURRIED_BUT"] = "controller.doctor.postgres_server._QUIET_S=0.05"
     ran = await autoscaler("doctor", environment=scene.environment)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("everywhere\n  ok       PostgreSQL")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from controller.adapters.postgres_durations import finished_within
-from controller.adapters.queues.own_table import own_table
-from controller.findings import Level
-from controller.policy import Queue as QueuePolicy
+from controller.adapters.postgres.durations import finished_within
+from controller.adapters.postgres.own_table import own_table
+from controller.doctor.finding import Level
+from controller.policy.models import Queue as QueuePolicy
 from tests.doctor.looking import Patient, aiming, policy, soon_after
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.postgres_plan import Scan, conjuncts, read_plan
+from controller.doctor.postgres_plan import Scan, conjuncts, read_plan
 
 
 def scan(rest: str = "", condition: str = "", alias: str = "j", **more: Any) -> Scan:

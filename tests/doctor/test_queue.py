@@ -7,13 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.adapters import postgres_checks
+from controller.cli.queue_guide import triggers
 from controller.demo.jobs import create_queue
-from controller.findings import Finding, Level
-from controller.policy import Policy
-from controller.queue_guide import triggers
+from controller.doctor import postgres_queue as postgres_checks
+from controller.doctor.finding import Finding, Level
+from controller.policy.models import Policy
 from tests.doctor.looking import FILL, Patient, looks, policy, soon_after
-from tests.patience import until
+from tests.support.patience import until
 
 Connection = psycopg.AsyncConnection[Any]
 

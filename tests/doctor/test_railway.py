@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from controller.adapters.railway import RailwayPlatform
-from controller.adapters.railway.checks import RailwayChecks, regions
 from controller.adapters.railway.client import RailwayClient
-from controller.demo.fake_railway import FakeRailway, Timings, TokenKind
-from controller.findings import Finding, Level
-from controller.model import Replicas, ServiceState
-from controller.policy import WorkerPolicy
-from controller.settings import load_settings
-from tests.patience import until
+from controller.config.settings import load_settings
+from controller.core.model import Replicas, ServiceState
+from controller.doctor.finding import Finding, Level
+from controller.doctor.railway import RailwayChecks, regions
+from controller.fake_railway import FakeRailway, Timings, TokenKind
+from controller.policy.models import WorkerPolicy
+from tests.support.patience import until
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time

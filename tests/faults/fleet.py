@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tests.faults.history import Life, Line, Sent
 from tests.faults.proxy import Link
-from tests.processes import CLEAN
+from tests.support.processes import CLEAN
 
 ROOT = Path(__file__).parents[2]
 NEIGHBOURS = ("redis", "postgres", "railway")

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controller.adapters import redis_scripts as scripts
-from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import RedisJournal
-from controller.cli import main
-from controller.leading import Leadership
-from controller.model import Intent, QueueDepth
-from controller.ports import NotSent, Source, Unavailable
+from controller.adapters.redis import scripts
+from controller.adapters.redis.journal import RedisJournal
+from controller.cli.main import main
+from controller.core.model import Intent, QueueDepth
+from controller.core.ports import NotSent, Source, Unavailable
+from controller.loop.leadership import Leadership
 from tests.faults.paused import pause_before_the_first_change
 
 

@@ -11,7 +11,7 @@ import signal
 from typing import Any
 
 from controller.adapters.railway import RailwayPlatform
-from controller.cli import main
+from controller.cli.main import main
 
 _scale = RailwayPlatform.scale
 _pauses = [1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from controller.adapters.clock import SystemClock
-from controller.cli import main
+from controller.cli.main import main
 
 _true_wall = SystemClock.wall
 _shift = float(os.environ["FAULTS_WALL_SHIFT_S"])

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from controller.demo.fake_railway import FakeRailway, Timings
 from controller.demo.server_host import free_ports
 from controller.demo.servers import Servers, start_servers
+from controller.fake_railway import FakeRailway, Timings
 from tests.faults import history
 from tests.faults.demand import Queue
 from tests.faults.fleet import PLAIN, Controller, Fleet, Records, Seat

@@ -10,7 +10,7 @@ import pytest
 
 from controller.demo.server_host import free_ports
 from tests.faults.proxy import Link, Mode
-from tests.patience import in_time, until
+from tests.support.patience import in_time, until
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import in_time
 from tests.queues.scenario import Job
+from tests.support.patience import in_time
 
 _PROGRAMS = Path(__file__).parent / "node"
 _LIBRARIES = Path(sys.prefix) / "node"

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import pytest
 
-from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.core.model import QueueDepth
 from controller.demo.servers import Servers
-from controller.model import QueueDepth
-from controller.policy import Queue
+from controller.policy.models import Queue
 from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, LIMIT, NOBODY_HOLDS_THEM, Count, Stage, stage
-from tests.unhurried import PATIENT_S
+from tests.support.unhurried import PATIENT_S
 
 ZONES = ("Asia/Tokyo", "America/New_York", "UTC")
 OLDEST_S = 60

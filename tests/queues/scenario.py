@@ -25,11 +25,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
-from controller.policy import Queue
-from tests.patience import PATIENCE_S, until
-from tests.unhurried import PATIENT_S
+from controller.policy.models import Queue
+from tests.support.patience import PATIENCE_S, until
+from tests.support.unhurried import PATIENT_S
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import pytest
 
-from controller.ports import Unavailable
+from controller.core.ports import Unavailable
 from tests.queues.scenario import ROOT, Count, Job, PresetSentences, Seen, Stage, play, python
 
 # Its cluster claims two tasks ahead of its workers, and the table does not tell them from those that run.

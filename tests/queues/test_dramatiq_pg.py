@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import until
 from tests.queues.published import move_to
 from tests.queues.scenario import (
     LATER_S,
@@ -26,6 +25,7 @@ from tests.queues.scenario import (
     python,
     working,
 )
+from tests.support.patience import until
 
 _APP = "tests.queues.dramatiq_app"
 QUEUES = ["default", "other"]

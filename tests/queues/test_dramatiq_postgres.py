@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from controller.ports import Unavailable
-from tests.patience import PATIENCE_S
+from controller.core.ports import Unavailable
 from tests.queues import test_dramatiq_pg
 from tests.queues.scenario import LATER_S, Count, Job, PresetSentences, Seen, Stage, play, working
 from tests.queues.test_dramatiq_pg import QUEUES, READY_AGAIN, Dramatiq, until_held
+from tests.support.patience import PATIENCE_S
 
 LIBRARY = Dramatiq("dramatiq-postgres", "dramatiq-postgres")
 NO_HEARTBEAT = "UPDATE dramatiq.worker SET heartbeat_at = heartbeat_at - interval '1 min'"

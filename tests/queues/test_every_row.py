@@ -13,15 +13,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from controller.adapters.queues.form import ARMS, Place
-from controller.adapters.queues.places import located
-from controller.adapters.queues.preset import load, names
+from controller.adapters.postgres.form import ARMS, Place
+from controller.adapters.postgres.places import located
+from controller.adapters.postgres.presets.preset import load, names
 from controller.demo.servers import Servers
-from controller.policy import Queue
-from tests.examples import some
+from controller.policy.models import Queue
 from tests.queues.row_cases import CASES
 from tests.queues.rows import Case
 from tests.queues.scenario import Stage, stage
+from tests.support.examples import some
 
 ENOUGH = 100_000
 OF_ITS_OWN_ZONE = {("processing", "dramatiq-pg")}

@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from controller.ports import Unavailable
+from controller.core.ports import Unavailable
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
     EVERYTHING,

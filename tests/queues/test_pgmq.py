@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.postgres import PostgresQueue
+from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
-from controller.policy import Queue
+from controller.policy.models import Queue
 from tests.queues.published import ZONES, depth, move_to
 from tests.queues.scenario import Count, Stage, listening, stage
-from tests.unhurried import PATIENT_S
+from tests.support.unhurried import PATIENT_S
 
 pgmq = pytest.importorskip("pgmq", reason="pgmq is not installed: pip install 'worker-autoscaler[dev]'")
 HOUR_S = 3600

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.peers import Hpa, Keda, Static
-from controller.simulation.workload import Workload
+from controller.simulation.workload.jobs import Workload
 
 CAP = 4
 BURSTS = [(start + number, 15.0) for start in (30.0, 400.0, 1100.0) for number in range(20)]

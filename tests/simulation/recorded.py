@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from controller.model import Reason
+from controller.core.model import Reason
 from controller.simulation.account import Account
 from controller.simulation.contenders import read_worker
 from controller.simulation.own import OwnPolicy

@@ -11,7 +11,7 @@ from controller.simulation.account import Account, Done
 from controller.simulation.demand import Clairvoyant, Demand, Levels
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Calm, Scaler, Seen
-from controller.simulation.workload import Job
+from controller.simulation.workload.jobs import Job
 
 
 @dataclass(slots=True)

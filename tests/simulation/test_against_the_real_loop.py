@@ -8,7 +8,7 @@ from controller.simulation.contenders import read_worker
 from controller.simulation.demand import Clairvoyant, Demand
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.own import OwnPolicy
-from controller.simulation.traces import read_trace
+from controller.simulation.workload.traces import read_trace
 from tests.simulation.recorded import Actions, cycles, decided_alike, scaled
 
 DEMO_RUN = Path(__file__).parent / "demo_run"

@@ -19,8 +19,8 @@ from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.fleet import Platform
 from controller.simulation.peers import Keda, Latency, Static
 from controller.simulation.report import total_worth
-from controller.simulation.workload import Job, Workload
-from tests.examples import examples
+from controller.simulation.workload.jobs import Job, Workload
+from tests.support.examples import examples
 
 WORTHS = (0.05, 0.2, 1.0, 5.0)
 ROUNDING = 1e-6

@@ -15,7 +15,7 @@ from controller.simulation.contenders import Common, read_contender
 from controller.simulation.figures import WORTHS, Elasticity, Price
 from controller.simulation.fleet import Platform
 from controller.simulation.report import as_lines, as_object, total_worth
-from controller.simulation.workload import Job, Workload
+from controller.simulation.workload.jobs import Job, Workload
 
 NAMES = ["tiers", "target_wait:20", "balanced:max=3", "keda:target=2", "hpa", "latency", "static:2", "oracle", "fast"]
 

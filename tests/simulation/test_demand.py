@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy import WorkerPolicy
+from controller.policy.models import WorkerPolicy
 from controller.simulation.demand import Clairvoyant, Demand, Unlimited
 from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy
-from controller.simulation.workload import Job
-from tests.examples import examples
+from controller.simulation.workload.jobs import Job
 from tests.simulation.policies import policies
 from tests.simulation.runs import random_jobs, run
+from tests.support.examples import examples
 
 Schedule = list[tuple[float, float]]
 """When each job begins and ends."""

@@ -14,9 +14,9 @@ from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Static
 from controller.simulation.scaler import NEVER
-from controller.simulation.workload import Job
-from tests.examples import examples
+from controller.simulation.workload.jobs import Job
 from tests.simulation.runs import Ledger, Scripted, platforms, random_jobs, run
+from tests.support.examples import examples
 
 INSTANT = Platform(start_up_s=0.0)
 

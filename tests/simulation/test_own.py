@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.decide import decide, recommend
-from controller.model import (
+from controller.core.model import (
     History,
     Observation,
     QueueDepth,
@@ -20,16 +19,17 @@ from controller.model import (
     ServiceState,
     ServiceTime,
 )
-from controller.policy import WorkerPolicy
+from controller.core.rules import decide, recommend
+from controller.policy.models import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.own import MEASURED_JOBS, OwnPolicy, Recent
 from controller.simulation.scaler import Seen
-from controller.simulation.workload import Job
-from tests.examples import examples
+from controller.simulation.workload.jobs import Job
 from tests.simulation.policies import policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
+from tests.support.examples import examples
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from controller.simulation.fleet import Platform
 from controller.simulation.peers import Hpa, Keda, Latency, Static
 from controller.simulation.scaler import NEVER, Scaler, Seen
-from controller.simulation.workload import Job
-from tests.examples import examples
+from controller.simulation.workload.jobs import Job
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
+from tests.support.examples import examples
 
 
 def hpa(**changes: float) -> Hpa:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from controller.policy import Policy, WorkerPolicy
+from controller.policy.models import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
 from controller.simulation.plan import Plan, as_lines, as_markdown, as_object, changes, verdict
-from controller.simulation.workload import Workload
+from controller.simulation.workload.jobs import Workload
 
 TIERS = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"up_to": 30, "replicas": 2}, {"replicas": 5}]
 JOBS = [(40.0 * number, 20.0) for number in range(100)]

@@ -21,9 +21,9 @@ from controller.simulation.demand import Clairvoyant, Demand, Task
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.peers import Static
 from controller.simulation.scaler import NEVER
-from controller.simulation.workload import Job
-from tests.examples import LONG, examples
+from controller.simulation.workload.jobs import Job
 from tests.simulation.runs import random_jobs, run
+from tests.support.examples import LONG, examples
 
 RATE, SERVICE_S = 0.1, 20.0
 Service = Callable[[float], float]

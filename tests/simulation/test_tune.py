@@ -10,15 +10,15 @@ from random import Random
 import pytest
 import yaml
 
-from controller.policy import WorkerPolicy, load_policy
-from controller.policy_text import ConfigurationError
+from controller.policy.document import ConfigurationError
+from controller.policy.models import WorkerPolicy, load_policy
 from controller.simulation import tune
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.requests import Requests
 from controller.simulation.tune import Found, Goal, JobTime, as_yaml, search
-from controller.simulation.workload import Job, Workload, halves, resampled
+from controller.simulation.workload.jobs import Job, Workload, halves, resampled
 
 POLICY = """
 interval: 10s

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.simulation import waits as module
 from controller.simulation.waits import Waits
-from tests.examples import examples
+from tests.support.examples import examples
 
 SHARES = [0.0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from controller.adapters import redis_scripts as lua
 from controller.adapters.railway import RailwayPlatform
-from controller.adapters.redis import RedisJournal
-from controller.adapters.redis_shadow import Shadow
-from controller.leading import Leadership
-from controller.model import Decision, Intent, Lease, QueueDepth, Replicas
-from controller.ports import NotSent, Recalled, Receipt, Source, Unavailable
-from controller.reconciler import Reconciler
+from controller.adapters.redis import scripts as lua
+from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.shadow import Shadow
+from controller.core.model import Decision, Intent, Lease, QueueDepth, Replicas
+from controller.core.ports import NotSent, Recalled, Receipt, Source, Unavailable
+from controller.loop.leadership import Leadership
+from controller.loop.reconciler import Reconciler
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
 from tests.virtual.store import Store

@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
-from controller.model import QueueDepth, ServiceTime
-from controller.policy import Queue as QueuePolicy
-from controller.ports import Source, Unavailable
+from controller.core.model import QueueDepth, ServiceTime
+from controller.core.ports import Source, Unavailable
+from controller.policy.models import Queue as QueuePolicy
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from controller import bounds
-from controller.adapters import redis_scripts as lua
+from controller.adapters.redis import scripts as lua
+from controller.core.text import bounds
 from tests.virtual.store import Store
 
 Keys = Sequence[str]

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from controller.adapters import redis_scripts as lua
-from tests.examples import examples
+from controller.adapters.redis import scripts as lua
+from tests.support.examples import examples
 from tests.virtual.mutants import mutated
 from tests.virtual.scripts import MODELS
 from tests.virtual.store import Store

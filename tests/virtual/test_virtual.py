@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import examples
+from tests.support.examples import examples
 from tests.virtual.seeds import run_chunk, run_with
 
 _SEEDS = examples(60, 3000)

@@ -16,16 +16,16 @@ from redis.asyncio import Redis
 
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.redis import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.board import Board
-from controller.leading import Leadership
-from controller.log import Log
-from controller.policy import Policy
-from controller.ports import Watched
-from controller.reconciler import World as Ports
-from controller.runner import Runner
-from controller.settings import RailwayToken
-from controller.timing import Timing
+from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.config.settings import RailwayToken
+from controller.config.timing import Timing
+from controller.core.ports import Watched
+from controller.loop.leadership import Leadership
+from controller.loop.log import Log
+from controller.loop.reconciler import World as Ports
+from controller.loop.runner import Runner
+from controller.loop.status import Board
+from controller.policy.models import Policy
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, Way

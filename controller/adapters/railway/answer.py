@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from controller import bounds
-from controller.ports import Source, Unavailable
+from controller.core.ports import Source, Unavailable
+from controller.core.text import bounds
 
 MOST_BYTES = 2_000_000
 """Of an answer, as it is received and when it is unpacked. 50 services of three deployments each have some 0.5 MB."""

@@ -14,7 +14,7 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from controller.ports import Clock, NotSent, Requests, Source
+from controller.core.ports import Clock, NotSent, Requests, Source
 
 
 class Quota(NamedTuple):

@@ -19,12 +19,12 @@ from urllib.request import getproxies
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from controller import bounds
 from controller.adapters.railway import answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
-from controller.model import Intent
-from controller.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
-from controller.settings import RailwayToken
+from controller.config.settings import RailwayToken
+from controller.core.model import Intent
+from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
+from controller.core.text import bounds
 
 LONGEST_S = 8.0
 """Of a query with all its tries, so that a Railway that hangs or trickles makes no cycle of 10 s late."""

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from controller import bounds
 from controller.adapters.railway import client as queries
 from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
-from controller.model import Intent, Replicas, ServiceState
-from controller.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Source, Unavailable
+from controller.core.model import Intent, Replicas, ServiceState
+from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Source, Unavailable
+from controller.core.text import bounds
 
 _PAGE = 50
 _MOST_PAGES = 20

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
-from controller import bounds
-from controller.model import Replicas, ServiceState, UnderWay
+from controller.core.model import Replicas, ServiceState, UnderWay
+from controller.core.text import bounds
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
 """A deployment that waits for somebody, perhaps for ever."""

@@ -10,8 +10,8 @@ from httpx import InvalidURL
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.ports import Source, Unavailable
-from controller.settings import RailwayAccess
+from controller.config.settings import RailwayAccess
+from controller.core.ports import Source, Unavailable
 
 _HOUR_S = 3600.0
 

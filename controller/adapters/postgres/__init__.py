@@ -1,0 +1,1 @@
+"""PostgreSQL: counts the jobs of a queue and wakes the loop. Reads only."""

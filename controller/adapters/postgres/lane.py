@@ -1,0 +1,116 @@
+"""One connection that is kept, its turn, and what becomes of a reading on it that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from controller.adapters.postgres.connection import (
+    BY_INDEX,
+    CONNECT_TIMEOUT_S,
+    Reader,
+    read_within,
+    setting,
+)
+from controller.adapters.postgres.errors import in_words
+from controller.adapters.postgres.own_query import leaves, undone
+from controller.core.ports import Source, Unavailable
+from controller.policy.models import Queue as QueuePolicy
+
+T = TypeVar("T")
+
+
+class CannotConnect(Unavailable):
+    """No query was asked: there is no connection to ask it on."""
+
+
+@dataclass(eq=False)
+class Lane:
+    """One reading at a time: each takes the turn.
+
+    watched: its statements hold SQL of the policy's own (queue.where).
+    changed: told of a queue whose query was refused, since its tables may have been changed.
+    """
+
+    dsn: str
+    changed: Callable[[QueuePolicy], None]
+    search_path: str = ""
+    kept: Reader | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    idle_since: float = 0.0
+    watched: bool = False
+
+    async def reader(self) -> Reader:
+        if self.kept is None or self.kept.is_lost:
+            self.kept = await Reader.connect(self.dsn, self.search_path)
+        return self.kept
+
+    async def drop(self) -> None:
+        kept, self.kept = self.kept, None
+        if kept is not None:
+            await kept.close()
+
+    @property
+    def is_lost(self) -> bool:
+        return self.kept is None or self.kept.is_lost
+
+    async def ask(self, statement: sql.Composed, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
+        """The rows that one statement answers.
+
+        Raises:
+            psycopg.Error: it could not be asked.
+        """
+        before = [setting(BY_INDEX)] if by_index else []
+        reader = await self.reader()
+        if not self.watched:
+            *_, answer = await reader.read([*before, statement], timeout_s)
+            return answer.rows
+        *_, answer, _, left = await reader.read([*before, *undone(statement)], timeout_s, watched=True)
+        if left.rows:
+            await self.drop()
+        return answer.rows
+
+    async def guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+        """What is asked, in time and once more where the kept connection has died. queue: None where it is of several.
+
+        Raises:
+            Unavailable: for whatever reason, in words.
+        """
+        try:
+            # Connecting and reading have their own limits; this one is for what has none, such as to look up a name.
+            async with asyncio.timeout(2 * (CONNECT_TIMEOUT_S + read_within(1, timeout_s))):
+                return await self._on_a_live_connection(ask)
+        except TimeoutError:
+            await self.drop()
+            raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
+        except UnicodeError:
+            raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
+        except psycopg.Error as error:
+            # Of several queues, each is asked alone before its own query is known to be at fault.
+            if queue is not None and not isinstance(error, psycopg.OperationalError):
+                self.changed(queue)
+            connected = self.kept is not None
+            left = [] if self.kept is None else self.kept.left
+            if self.kept is not None and (self.kept.is_lost or left):
+                await self.drop()
+            words = in_words(error, queue, timeout_s)
+            if left and queue is not None:
+                words = f"{words}; and {leaves(queue, left)}"
+            kind = Unavailable if connected else CannotConnect
+            raise kind(Source.QUEUE, words) from None
+
+    async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
+        kept = self.kept is not None
+        try:
+            return await ask()
+        except psycopg.OperationalError:
+            # A connection that died between two readings is no news of the queue: once more on a new one.
+            if not kept or not self.is_lost:
+                raise
+            await self.drop()
+            return await ask()

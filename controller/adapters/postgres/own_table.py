@@ -1,0 +1,455 @@
+"""A table (or view) of the user's own: its columns by what they are for, and the Form that reads its depth.
+
+Names and values of the policy stand in for {words} of the form, so that nothing in them is ever SQL; only queue.where
+is, in parentheses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from psycopg import errors, sql
+
+from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
+from controller.adapters.postgres.form import Form, Place
+from controller.adapters.postgres.statuses import BY_PAGES_SINCE, castable
+from controller.adapters.postgres.zones import (
+    DUE,
+    Candidates,
+    Rank,
+    Sample,
+    Verdict,
+    candidates,
+    decide_zones,
+    sample_query,
+)
+from controller.core.ports import Source, Unavailable
+from controller.policy.models import Queue as QueuePolicy
+from controller.policy.models import TimeColumn, split_name
+
+# What is looked for where the policy names nothing, the first that there is.
+_USUAL = {
+    "scheduled_for": ("scheduled_for", "run_at"),
+    "created_at": ("created_at",),
+    "locked_at": ("locked_at", "started_at"),
+    "started_at": ("started_at",),
+    "completed_at": ("completed_at", "finished_at"),
+    "updated_at": ("updated_at",),
+}
+_NONE = ("{jobs} j WHERE false",)
+"""No job can be of this kind, which is known to be none, and not unknown."""
+_ALIKE = {
+    "created_at": re.compile(r"creat|insert|enqueue|added|born|submit", re.IGNORECASE),
+    "started_at": re.compile(r"start|beg[aiu]n|pick|claim|taken|lock", re.IGNORECASE),
+    "completed_at": re.compile(r"complet|finish|end|done|stop|clos", re.IGNORECASE),
+}
+"""Of a time's name, what says which one it is."""
+_LAST_PAGES = 8
+_MOST_NUMBERS = 100
+_YEAR_S = 365.25 * 24 * 3600
+_EARLIEST_S, _LATEST_S = 20 * _YEAR_S, 130 * _YEAR_S
+"""From 1990 to 2100: what a time in numbers can be, so that the other unit cannot."""
+_PER_SECOND = {"s": 1, "ms": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """A table as it is read. times: by their key in queue.columns, those that there are.
+
+    verdicts: of each time without a zone, how its zone was decided. candidates: the zones that it may be in; None where
+    no time lacks one, or the policy says it.
+    """
+
+    queue: QueuePolicy
+    shape: Shape
+    times: Mapping[str, TimeSql]
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    candidates: Candidates | None = None
+    proven: frozenset[str] = frozenset()
+    """Keys of times in numbers of which rows have shown that their unit is right."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the rows that come next can change how it is read."""
+        in_numbers = {key for key, time in self.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER}}
+        return not self.undecided and in_numbers <= self.proven
+
+    @property
+    def status(self) -> str:
+        return self.queue.columns.status
+
+    @property
+    def condition(self) -> sql.Composable | None:
+        """Which rows are jobs of this queue; None: all of them."""
+        return None if self.queue.where is None else sql.SQL(self.queue.where)
+
+    @property
+    def where(self) -> sql.Composable:
+        """The same for a query that has a WHERE already; nothing where all rows are."""
+        return sql.SQL("") if self.condition is None else sql.SQL(" AND ({})").format(self.condition)
+
+    @property
+    def ended(self) -> TimeSql | None:
+        """When a job was done: the time of its last change, where nothing better says it."""
+        return self.times.get("completed_at") or (
+            self.times.get("updated_at") if self.queue.columns.updated_at is not None else None
+        )
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of columns of which nothing shows the zone."""
+        if self.candidates is None or not self.candidates.matter:
+            return ()
+        return tuple(self.times[key].name for key, verdict in self.verdicts.items() if verdict.rank is Rank.NOTHING)
+
+    @property
+    def zone_warning(self) -> str:
+        """What to say where nothing decides a zone; "" otherwise."""
+        if not self.undecided or self.candidates is None:
+            return ""
+        *some, last = self.undecided
+        names, holds = (f"{', '.join(some)} and {last}", "hold") if some else (last, "holds")
+        others = [zone for zone in self.candidates.zones if zone != UTC]
+        return (
+            f"{names} of {self.queue.table} {holds} times without a zone, and nothing shows whether they are written "
+            f"in UTC or in {' or '.join(others)}; they are read as UTC: write queue.timezone, such as "
+            f"timezone: {others[0]}"
+        )
+
+    @property
+    def zones(self) -> str:
+        """How the times without a zone are read, and why: `created_at in Europe/Helsinki (by the column's default)`."""
+        why = {
+            Rank.POLICY: "by queue.timezone",
+            Rank.ROWS: "by its rows",
+            Rank.DEFAULT: "by the column's default",
+            Rank.OTHER_COLUMNS: "as the other columns",
+            Rank.WAITING_ROWS: "by the jobs that wait",
+            Rank.NOTHING: "nothing decides",
+        }
+        return ", ".join(
+            f"{self.times[key].name} in {verdict.zone} ({why[verdict.rank]})" for key, verdict in self.verdicts.items()
+        )
+
+    def unmeasured(self) -> str:
+        """Why nobody can measure how long a job takes; "" where the columns for it are there."""
+        missing = [
+            *([] if "started_at" in self.times else ["no time started_at"]),
+            *([] if self.ended is not None else ["no time completed_at (or finished_at)"]),
+        ]
+        return f"{self.queue.table} has {' and '.join(missing)}" if missing else ""
+
+    def proposal(self, missing: Sequence[str]) -> str:
+        """What to write into the policy for missing times: `columns: {started_at: begun, completed_at: ended}`.
+
+        By the names of its other times; where none is alike, a placeholder. missing: keys of queue.columns.
+        """
+        taken = {time.name for time in self.times.values()}
+        free = [name for name, column in self.shape.columns.items() if column.is_time and name not in taken]
+        found = {key: next((name for name in free if _ALIKE[key].search(name)), "NAME") for key in missing}
+        others = f" (its other times are {', '.join(free)})" if free and "NAME" in found.values() else ""
+        named = ", ".join(f"{key}: {name}" for key, name in found.items())
+        return f"columns: {{{named}}}{others}"
+
+    @property
+    def missing_times(self) -> tuple[str, ...]:
+        """Of the times that measuring needs, the keys of those that are not there."""
+        ended = () if self.ended is not None else ("completed_at",)
+        return ended if "started_at" in self.times else ("started_at", *ended)
+
+    def seconds(self) -> tuple[sql.Composed, sql.Composed]:
+        """How many seconds a job took, and whether that is a time, which infinity does not have.
+
+        Only where unmeasured() says nothing.
+        """
+        began, ended = self.times["started_at"], self.ended
+        assert ended is not None, "there is nothing to measure"
+        seconds = sql.SQL("extract(epoch FROM {} - {})::float8").format(ended.value, began.value)
+        done = sql.SQL("CASE WHEN {} AND {} THEN {} > {} END").format(
+            ended.is_finite, began.is_finite, ended.value, began.value
+        )
+        is_open = sql.SQL(", ").join(map(sql.Literal, (*self.queue.statuses.pending, *self.queue.statuses.processing)))
+        if self.ended is self.times.get("completed_at"):
+            return seconds, done
+        # updated_at moves while a job is worked on, too.
+        named = sql.SQL("NOT coalesce(j.{} IN ({}), false)").format(sql.Identifier(self.status), is_open)
+        return seconds, sql.SQL("{} AND {}").format(done, named)
+
+    def place(self) -> Place:
+        """How its depth is read.
+
+        Raises:
+            Unavailable: queue.stale_after needs to know when a job was claimed.
+        """
+        due, created, locked, began = (
+            self.times.get(key) for key in ("scheduled_for", "created_at", "locked_at", "started_at")
+        )
+        if self.queue.stale_after is not None and locked is None:
+            raise Unavailable(
+                Source.QUEUE,
+                f"table {self.queue.table} does not say when a job was claimed, as queue.stale_after needs it; set "
+                "queue.columns.locked_at to the column that does, or leave stale_after out",
+            )
+        # Untyped literals take the column's own type: text, an enum, a number.
+        values = {
+            f"{kind}_{index}": sql.Literal(value)
+            for kind, named in self._statuses.items()
+            for index, value in enumerate(named)
+        }
+        fixed: dict[str, sql.Composable] = {"status": sql.Identifier(self.status), "where": self.where, **values}
+        # A part for each value and for a due time of NULL, so that each can go by an index of its own.
+        parts = {
+            kind: tuple(f"{{jobs}} j WHERE j.{{status}} = {{{kind}_{index}}}" for index, _ in enumerate(named))
+            for kind, named in self._statuses.items()
+        }
+        ready = parts["pending"]
+        scheduled: tuple[str, ...] = ()
+        if due is not None:
+            fixed |= {"due": due.raw, "due_now": due.at(sql.SQL("now()"))}
+            ready = tuple(f"{part} AND {{due}} <= {{due_now}}" for part in parts["pending"])
+            scheduled = tuple(f"{part} AND {{due}} > {{due_now}}" for part in parts["pending"])
+            if not self.shape.columns[due.name].never_null:
+                ready += tuple(f"{part} AND {{due}} IS NULL" for part in parts["pending"])
+        since = {f"since_{key}": time.value for key, time in (("created", created), ("due", due)) if time is not None}
+        fixed |= since
+        if locked is not None:
+            fixed["claimed"] = locked.latest
+        # Where a claim is kept alive, locked_at moves on and only this stays.
+        if began is not None and locked is not None:
+            fixed |= {"began": began.value, "locked": locked.value}
+        form = Form(
+            ready=_each(ready),
+            processing=_each(parts["processing"]),
+            scheduled=_each(scheduled) or _NONE,
+            failed=_each(parts["failed"]) or _NONE,
+            since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
+            # A job that does not say when it was claimed is trusted to be worked on.
+            claimed_at="coalesce({claimed}, now())" if locked is not None else None,
+            began="coalesce({began}, {locked})" if "began" in fixed else None,
+            keeps_claims_of_the_dead=True,
+        )
+        tables = ({"jobs": self.shape.identifier},)
+        is_set = self.queue.stale_after is not None
+        return Place(form, tables, stale_after=self.queue.stale_after, stale_is_set=is_set, fixed=fixed)
+
+    @property
+    def _statuses(self) -> dict[str, tuple[str, ...]]:
+        """By kind. Of failed, those that the column can have: what no job can be, none is."""
+        named = self.queue.statuses
+        failed = castable(named.failed, self.shape, self.status)
+        return {"pending": named.pending, "processing": named.processing, "failed": failed}
+
+
+def _each(parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{part}{{where}}" for part in parts)
+
+
+async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) -> OwnTable:
+    """Looks the table up, and decides in which zones its times are written. before: as it was read until now.
+
+    Raises:
+        Unavailable: it is not there, or lacks a column; with what to set.
+        psycopg.Error: the database could not be asked.
+    """
+    assert queue.table is not None, "only a table is looked up"
+    name = sql.Identifier(*filter(None, split_name(queue.table)))
+    shape = await shape_of(name, ask)
+    if shape is None:
+        mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
+        if elsewhere := await schemas_with(split_name(queue.table)[1], ask):
+            mend = f"schema {' and '.join(elsewhere)} has one: {mend}"
+        raise Unavailable(Source.QUEUE, f"there is no table {name.as_string()} that this user can see; {mend}")
+    _check_statuses(queue, shape)
+    table = OwnTable(queue, shape, chosen_times(queue, shape.columns))
+    table = replace(table, proven=await _proven(table, before.proven if before is not None else frozenset(), ask))
+    local = {key: time for key, time in table.times.items() if time.kind is Kind.LOCAL}
+    if not local:
+        return table
+    if queue.timezone is not None:
+        return _with_zones(table, {key: Verdict(queue.timezone, Rank.POLICY) for key in local}, None)
+    known = await candidates(shape, ask)
+    columns = {key: shape.columns[time.name] for key, time in table.times.items()}
+    rows: list[Sample] = []
+    now = 0.0
+    if known.matter:
+        with contextlib.suppress(errors.InsufficientPrivilege):  # on a column that no reading needs
+            rows, now = await _samples(table, known, ask)
+    verdicts = decide_zones(columns, known, rows, now, before.verdicts if before is not None else None)
+    return _with_zones(table, verdicts, known)
+
+
+def _with_zones(table: OwnTable, verdicts: Mapping[str, Verdict], known: Candidates | None) -> OwnTable:
+    def zones(verdict: Verdict) -> tuple[str, ...]:
+        others = known.zones if known is not None and verdict.rank is Rank.NOTHING else ()
+        return (verdict.zone, *(zone for zone in others if zone != verdict.zone))
+
+    times = {
+        key: replace(time, zones=zones(verdicts[key])) if key in verdicts else time for key, time in table.times.items()
+    }
+    return replace(table, times=times, verdicts=verdicts, candidates=known)
+
+
+def chosen_times(queue: QueuePolicy, columns: Mapping[str, Column]) -> dict[str, TimeSql]:
+    """The table's times that a reading or a measurement uses, by their key in queue.columns.
+
+    Raises:
+        Unavailable: a column that the policy names is not there or holds no times, or nothing says which jobs are due.
+    """
+    if queue.columns.status not in columns:
+        raise _no_column(queue, "status", queue.columns.status, columns)
+    if queue.columns.priority is not None and queue.columns.priority not in columns:
+        raise _no_column(queue, "priority", queue.columns.priority, columns)
+    times: dict[str, TimeSql] = {}
+    for key, usual in _USUAL.items():
+        named: TimeColumn | None = getattr(queue.columns, key)
+        if named is not None:
+            times[key] = _time(queue, key, named, columns)
+            continue
+        there = [name for name in usual if name in columns]
+        found = next((name for name in there if columns[name].is_time), None)
+        if found is not None and (key != DUE or found == there[0]):
+            times[key] = TimeSql(found, columns[found].kind)
+        elif there and key == DUE:
+            raise _no_time(queue, key, there[0], columns[there[0]])
+    return times
+
+
+def _time(queue: QueuePolicy, key: str, named: TimeColumn, columns: Mapping[str, Column]) -> TimeSql:
+    if named.name not in columns:
+        raise _no_column(queue, key, named.name, columns)
+    column = columns[named.name]
+    if column.is_number and named.unit is not None:
+        return TimeSql(named.name, column.kind, per_second=_PER_SECOND[named.unit])
+    if not column.is_time:
+        raise _no_time(queue, key, named.name, column)
+    if named.unit is not None:
+        words = f"column {named.name} of {queue.table} holds timestamps, not numbers; leave columns.{key}.unit out"
+        raise Unavailable(Source.QUEUE, words)
+    return TimeSql(named.name, column.kind)
+
+
+def _no_column(queue: QueuePolicy, key: str, name: str, columns: Mapping[str, Column]) -> Unavailable:
+    known = ", ".join(sorted(columns))
+    words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}"
+    return Unavailable(Source.QUEUE, words)
+
+
+def _no_time(queue: QueuePolicy, key: str, name: str, column: Column) -> Unavailable:
+    if column.is_number:
+        written = f"columns: {{{key}: {{name: {name}, unit: s}}}}"
+        words = f"column {name} of {queue.table} is no timestamp but a number; if it holds seconds since 1970, write "
+        return Unavailable(Source.QUEUE, f"{words}{written}; if milliseconds, unit: ms")
+    matter = ", so that it is unknown which jobs are due" if key == DUE else ""
+    words = f"column {name} of {queue.table} is no timestamp{matter}; set queue.columns.{key} to one that is"
+    return Unavailable(Source.QUEUE, words)
+
+
+def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
+    """A value that the type cannot have would end each query, in words that say less.
+
+    Raises:
+        Unavailable: the policy names one, or needs to.
+    """
+    status = queue.columns.status
+    if status not in shape.columns:
+        return  # which is said of the columns
+    for kind in ("pending", "processing"):
+        named: tuple[str, ...] = getattr(queue.statuses, kind)
+        missing = [value for value in named if value not in castable(named, shape, status)]
+        if missing:
+            column = shape.columns[status]
+            has = f"which has {', '.join(column.labels[:20])}" if column.labels else f"which is a {column.kind.value}"
+            words = f"{queue.table}.{status} cannot be {missing[0]!r}, {has}; set queue.statuses to values that it has"
+            raise Unavailable(Source.QUEUE, words)
+
+
+async def _proven(table: OwnTable, before: frozenset[str], ask: Ask) -> frozenset[str]:
+    """Of times in numbers, those whose unit rows have shown to be right.
+
+    Raises:
+        Unavailable: by all of its rows, a unit is the other one: every job would be due in the year 58000, or stale.
+    """
+    keys = [key for key, time in table.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER} and key not in before]
+    if not keys:
+        return before
+    numbers = sql.SQL(", ").join(sql.SQL("{}::float8").format(table.times[key].raw) for key in keys)
+    arms = [
+        sql.SQL("(SELECT {} FROM {} LIMIT {})").format(numbers, arm, sql.Literal(_MOST_NUMBERS))
+        for _, arm in await _arms(table, ask)
+    ]
+    rows = await ask(sql.SQL(" UNION ALL ").join(arms))
+    proven = set(before)
+    for index, key in enumerate(keys):
+        time = table.times[key]
+        seconds = [row[index] / time.per_second for row in rows if row[index] is not None and row[index] > 0]
+        finite = [at for at in seconds if math.isfinite(at)]
+        if any(_EARLIEST_S <= at <= _LATEST_S for at in finite):
+            proven.add(key)
+        elif finite:
+            _refuse_unit(table, key, finite)
+    return frozenset(proven)
+
+
+def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
+    time = table.times[key]
+    unit, other = ("s", "ms") if time.per_second == 1 else ("ms", "s")
+    factor = 1 / 1000 if unit == "s" else 1000
+    if all(_EARLIEST_S <= at * factor <= _LATEST_S for at in finite):
+        year = 1970 + int(max(finite) / _YEAR_S)
+        raise Unavailable(
+            Source.QUEUE,
+            f"column {time.name} of {table.queue.table} reads as times of the year {year} in unit {unit}; "
+            f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
+        )
+
+
+async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[Sample], float]:
+    """Rows that may show in which zone they are written, and the time by PostgreSQL's clock."""
+    readings = [
+        (key, zone)
+        for key, time in table.times.items()
+        for zone in (known.zones if time.kind is Kind.LOCAL else (UTC,))
+    ]
+    values = [table.times[key].read_in(zone) for key, zone in readings]
+    ((now,),) = await ask(sql.SQL("SELECT extract(epoch FROM now())::float8").format())
+    rows = await ask(sample_query(values, await _arms(table, ask)))
+    samples = []
+    for was_claimed, *epochs in rows:
+        times: dict[str, dict[str, float]] = {}
+        for (key, zone), epoch in zip(readings, epochs, strict=True):
+            if epoch is not None and math.isfinite(epoch):
+                times.setdefault(key, {})[zone] = epoch
+        samples.append(Sample(was_claimed, times))
+    return samples, now
+
+
+async def _arms(table: OwnTable, ask: Ask) -> list[tuple[bool, sql.Composed]]:
+    """Jobs that wait, jobs in work, and the newest rows of the table as far as its last pages have them."""
+    status, statuses = sql.Identifier(table.status), table.queue.statuses
+
+    def named(values: Sequence[str]) -> sql.Composed:
+        parts = (
+            sql.Identifier(table.shape.schema, table.shape.name),
+            status,
+            sql.SQL(", ").join(map(sql.Literal, values)),
+        )
+        return sql.SQL("{} j WHERE j.{} IN ({})").format(*parts)
+
+    arms = [(False, named(statuses.pending)), (True, named(statuses.processing))]
+    question = sql.SQL(
+        "SELECT pg_relation_size({}::oid) / current_setting('block_size')::int, "
+        "current_setting('server_version_num')::int"
+    )
+    ((pages, server),) = await ask(question.format(sql.Literal(table.shape.oid)))
+    if table.shape.kind == "r" and server >= BY_PAGES_SINCE:
+        last = sql.Literal(f"({max(0, int(pages) - _LAST_PAGES)},0)")
+        newest = sql.SQL("ONLY {} j WHERE j.ctid >= {}::tid").format(table.shape.identifier, last)
+        arms.append((False, newest))
+        done = table.times.get("completed_at")
+        if done is not None:
+            arms.append((True, sql.SQL("{} AND {} IS NOT NULL").format(newest, done.raw)))
+    return [(claimed, sql.SQL("{}{}").format(arm, table.where)) for claimed, arm in arms]

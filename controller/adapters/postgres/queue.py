@@ -1,0 +1,661 @@
+"""PostgreSQL: how many jobs wait and run, for all workers in one round trip on one connection.
+
+What is slow is read beside the others, each on a connection of its own, so that it keeps nothing else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeGuard, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from controller.adapters.postgres import own_query as postgres_own
+from controller.adapters.postgres.bounded_count import FarCounts, Stops, Wanted
+from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
+from controller.adapters.postgres.durations import finished_within
+from controller.adapters.postgres.lane import CannotConnect, Lane
+from controller.adapters.postgres.own_query import OwnReading, has_own_sql, outlived
+from controller.adapters.postgres.own_table import OwnTable
+from controller.adapters.postgres.places import Located, located
+from controller.adapters.postgres.query import reading_of
+from controller.adapters.postgres.service_time import measured
+from controller.adapters.postgres.survey import Survey, survey_of
+from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
+from controller.core.ports import NotMeasurable, Source, Unavailable
+from controller.policy.models import Queue as QueuePolicy
+
+T = TypeVar("T")
+_LOOK_AGAIN_S = 300.0
+_DOUBTFUL_AGAIN_S = 30.0
+"""How often a large table is looked at in which no job with a named status was seen yet; a small one each time."""
+_PATIENT_S = 10.0
+"""Where a person waits for one answer."""
+_SURVEY_S = 0.5
+"""The longest that one statement of a survey may take within a cycle."""
+_MOST_ASIDE = 10
+"""Connections beside the one that reads all quick queues."""
+_KEEP_ASIDE_S = 60.0
+_SLOW_SHARE = 0.5
+"""Of its timeout: a reading that took longer is taken aside."""
+_QUICK_SHARE = 0.1
+"""Of its timeout: one that took less goes along with the others again."""
+
+# On an idle primary nothing is replayed, and the last transaction gets old without any lag: what was received is
+# replayed, and there is a process that receives.
+_LAG = """
+SELECT CASE WHEN pg_is_in_recovery() THEN
+  CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+  ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 'infinity') END END::float8
+"""
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A reading that somebody waits for."""
+
+    queue: QueuePolicy
+    wanted: Wanted
+    stops: Stops
+    timeout_s: float
+    answer: asyncio.Future[QueueDepth | Unavailable] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def tell(self, answer: QueueDepth | Unavailable) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+
+class _Looked(NamedTuple):
+    """A survey of a queue, and when it was made."""
+
+    survey: Survey
+    at: float
+
+
+class PostgresQueue:
+    """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
+
+    def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf, search_path: str = "") -> None:
+        """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag.
+
+        `search_path`: where tables without a schema are looked for, as SQL has it; empty for the user's own.
+        """
+        self._dsn = dsn
+        self._search_path = search_path
+        self._timeout_s = timeout_s
+        self._oldest_s = oldest_s
+        self._main = self._new_lane()
+        self._aside: list[Lane] = []
+        self._places_aside = asyncio.Semaphore(_MOST_ASIDE)
+        self._located: dict[str, tuple[Located, float]] = {}
+        self._own: dict[str, OwnTable] = {}
+        self._looked: dict[str, _Looked] = {}
+        self._named: set[str] = set()
+        self._far = FarCounts()
+        self._waiting: list[_Asked] = []
+        self._in_hand: list[_Asked] = []
+        self._serving: asyncio.Task[None] | None = None
+        self._failed_last: set[str] = set()
+        self._slow: set[str] = set()
+        self._known: set[str] = set()
+        self._cleared: set[str] = set()
+        self._in_doubt: set[str] = set()
+
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
+
+        Every reading counts up to `enough`, and jobs in work up to `busy`: beyond, nobody decides otherwise. What is
+        beyond is for people to see: it is counted up to `limit` as often as that costs little (see bounded_count.py).
+        Readings that are asked for at the same moment share one round trip.
+        """
+        timeout_s = self._timeout_s if queue.timeout is None else queue.timeout
+        asked = _Asked(queue, Wanted(_key(queue), limit), Stops.near(limit, enough, busy), timeout_s)
+        self._known.add(asked.wanted.key)
+        if asked.wanted.key in self._failed_last | self._slow or queue.timeout is not None:
+            await asyncio.sleep(0)  # what can be read goes first, and waits for nothing else
+        if self._goes_aside(asked):
+            await self._answer_aside(asked)
+        elif asked.wanted.key in self._failed_last:
+            async with self._main.turn:
+                asked.tell(await self._alone(self._main, asked))
+        else:
+            self._waiting.append(asked)
+            if self._serving is None or self._serving.done():
+                self._serving = asyncio.create_task(self._serve())
+                self._serving.add_done_callback(self._served)
+        answer = await asked.answer
+        if isinstance(answer, Unavailable):
+            raise answer
+        return await self._with_remarks(queue, answer)
+
+    def _goes_aside(self, asked: _Asked) -> bool:
+        """What is slow, or may be, is no company for others; where there are no others, it stays."""
+        may_be_slow = asked.wanted.key in self._slow or asked.queue.timeout is not None
+        return may_be_slow and len(self._known) > 1
+
+    async def _serve(self) -> None:
+        """Answers what waits, batch after batch; what a failed batch leaves unanswered is asked one by one."""
+        while self._waiting:
+            async with self._main.turn:
+                await asyncio.sleep(0)  # what is asked for in this moment goes along
+                self._in_hand, self._waiting = [one for one in self._waiting if not one.answer.done()], []
+                left = await self._answer_all(self._in_hand)
+            await asyncio.gather(*map(self._answer_aside, left))
+
+    def _served(self, serving: asyncio.Task[None]) -> None:
+        """A bug, or the end of the program, is that of all who still wait for an answer."""
+        for one in (*self._in_hand, *self._waiting):
+            if one.answer.done():
+                continue
+            if serving.cancelled():
+                one.answer.cancel()
+            elif (bug := serving.exception()) is not None:
+                one.answer.set_exception(bug)
+
+    async def _answer_all(self, batch: Sequence[_Asked]) -> list[_Asked]:
+        """In one round trip; returns those that something slow among them leaves without an answer."""
+        loop = asyncio.get_running_loop()
+        if len(batch) > 1:
+            began = loop.time()
+            try:
+                answers = await self._on_main(
+                    None, lambda: self._depths(self._main, batch, self._timeout_s), self._timeout_s
+                )
+            except CannotConnect as unavailable:
+                answers = [unavailable] * len(batch)
+            except Unavailable:
+                answers = []
+            if loop.time() - began > _SLOW_SHARE * self._timeout_s:
+                # One of them, or all together, and nothing says which: each is measured by itself.
+                self._slow |= {one.wanted.key for one in batch}
+            for one, answer in zip(batch, answers, strict=False):
+                one.tell(answer)
+        left = [one for one in batch if not one.answer.done()]
+        if any(one.wanted.key in self._slow for one in left) and len(left) > 1:
+            return left
+        for one in left:
+            one.tell(await self._alone(self._main, one))
+        return []
+
+    async def _answer_aside(self, asked: _Asked) -> None:
+        """On a connection of its own; where none is left for it, when it has its turn on the one that all share."""
+        try:
+            async with asyncio.timeout(asked.timeout_s):
+                await self._places_aside.acquire()
+        except TimeoutError:
+            words = (
+                f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {asked.timeout_s:g} s"
+            )
+            asked.tell(Unavailable(Source.QUEUE, words))
+            return
+        if self._main.is_lost:
+            # Of a role that may have one connection only, the one that all share is the one to have.
+            async with self._main.turn:
+                with contextlib.suppress(Unavailable):
+                    await self._on_main(None, self._main.reader, self._timeout_s)
+        lane = self._aside.pop() if self._aside else self._new_lane()
+        try:
+            answer = await self._alone(lane, asked)
+        finally:
+            self._places_aside.release()
+            lane.idle_since = asyncio.get_running_loop().time()
+            self._aside.append(lane)
+        if isinstance(answer, CannotConnect):
+            async with self._main.turn:
+                answer = await self._alone(self._main, asked)
+        asked.tell(answer)
+        await self._close_idle()
+
+    async def _on_main(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
+        """On the connection that all share; where it cannot be had, those beside it give way.
+
+        Raises:
+            Unavailable: for whatever reason, in words.
+        """
+        try:
+            return await self._main.guarded(queue, ask, timeout_s)
+        except CannotConnect:
+            idle, self._aside = self._aside, []
+            if not idle:
+                raise
+            for lane in idle:
+                await lane.drop()
+            return await self._main.guarded(queue, ask, timeout_s)
+
+    async def _close_idle(self) -> None:
+        before = asyncio.get_running_loop().time() - _KEEP_ASIDE_S
+        idle = [lane for lane in self._aside if lane.idle_since < before or lane.is_lost]
+        self._aside = [lane for lane in self._aside if lane not in idle]
+        for lane in idle:
+            await lane.drop()
+
+    async def _alone(self, lane: Lane, asked: _Asked) -> QueueDepth | Unavailable:
+        loop, key = asyncio.get_running_loop(), asked.wanted.key
+        began = loop.time()
+        answer: QueueDepth | Unavailable
+        try:
+            guarded = self._on_main if lane is self._main else lane.guarded
+            (answer,) = await guarded(
+                asked.queue, lambda: self._depths(lane, [asked], asked.timeout_s), asked.timeout_s
+            )
+        except Unavailable as unavailable:
+            answer = unavailable
+        if isinstance(answer, Unavailable) and lane.is_lost and key in self._in_doubt:
+            answer = await self._end(lane, asked) or answer
+        took = (loop.time() - began) / asked.timeout_s
+        if took > _SLOW_SHARE:
+            self._slow.add(key)
+        elif took < _QUICK_SHARE:
+            self._slow.discard(key)
+        if isinstance(answer, Unavailable):
+            self._failed_last.add(key)
+        else:
+            self._failed_last.discard(key)
+        return answer
+
+    async def _end(self, lane: Lane, asked: _Asked) -> Unavailable | None:
+        """Ends what was asked and given up, on a new connection; None where nothing is there to end."""
+        queue, timeout_s = asked.queue, asked.timeout_s
+        try:
+            found = await lane.guarded(queue, lambda: self._still_at_work(lane, [queue], timeout_s), timeout_s)
+        except Unavailable:
+            return None
+        return found.get(asked.wanted.key)
+
+    async def _depths(self, lane: Lane, batch: Sequence[_Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
+        depths = await self._counted(lane, [(one.queue, one.stops) for one in batch], timeout_s)
+        now = asyncio.get_running_loop().time()
+        near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
+        due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
+        if due:
+            await self._count_on(lane, due, now, timeout_s)
+        return [
+            replace(self._far.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s, remarks=depth.remarks)
+            if _was_counted(depth)
+            else depth
+            for one, depth in zip(batch, depths, strict=True)
+        ]
+
+    async def _count_on(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
+        """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
+        for one in due:
+            self._far.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+            try:
+                stops = Stops(one.wanted.limit, one.wanted.limit)
+                (depth,) = await self._counted(lane, [(one.queue, stops)], timeout_s)
+            except (psycopg.Error, Unavailable):
+                if lane.is_lost:
+                    raise
+            else:
+                if _was_counted(depth):
+                    self._far.keep(one.wanted, depth, now)
+
+    async def _counted(
+        self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Stops]], timeout_s: float
+    ) -> list[QueueDepth | Unavailable]:
+        """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
+        at_work = await self._still_at_work(lane, [queue for queue, _ in queues], timeout_s)
+        asked = {index: one for index, one in enumerate(queues) if _key(one[0]) not in at_work}
+        statements = [setting(BY_INDEX)]
+        place_of: dict[int, int] = {}
+        own: dict[int, OwnReading] = {}
+        for index, (queue, stops) in asked.items():
+            if queue.sql is not None:
+                continue
+            reading = (await self._find(lane, queue, timeout_s)).place.depth(*stops)
+            if queue.where is None:
+                place_of[index] = len(statements)
+                statements.append(reading)
+            else:
+                own[index] = OwnReading.of(queue, _key(queue), reading).shifted(len(statements))
+                statements += own[index].statements
+        lag_at = len(statements) + 1
+        statements += [setting(AS_PLANNED), sql.SQL(_LAG).format()]
+        for index, (queue, _) in asked.items():
+            if queue.sql is not None:
+                own[index] = OwnReading.of(queue, _key(queue)).shifted(len(statements))
+                statements += own[index].statements
+        place_of |= {index: one.depth for index, one in own.items()}
+        answers = await self._read(lane, statements, timeout_s, [asked[index][0] for index in own])
+        ((lag_s,),) = answers[lag_at].rows
+        self._refuse_what_is_old(lag_s)
+        depths: list[QueueDepth | Unavailable] = []
+        for index, (queue, stops) in enumerate(queues):
+            if index not in asked:
+                depths.append(at_work[_key(queue)])
+                continue
+            depth = _depth(queue, stops, answers[place_of[index]], lag_s)
+            remarks = own[index].remarks(queue, answers) if index in own else ()
+            depths.append(replace(depth, remarks=(*depth.remarks, *remarks)) if _is_depth(depth) else depth)
+        if any(answers[one.left].rows for one in own.values()):
+            await lane.drop()
+        return depths
+
+    async def _read(
+        self, lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, own: Sequence[QueuePolicy]
+    ) -> list[Answer]:
+        """own: those of the queues whose SQL is the policy's; until it has ended for certain, each is in doubt."""
+        keys = {_key(queue) for queue in own}
+        self._in_doubt |= keys
+        try:
+            return await (await lane.reader()).read(statements, timeout_s, watched=bool(own))
+        finally:
+            if not lane.is_lost:
+                self._in_doubt -= keys
+
+    async def _still_at_work(
+        self, lane: Lane, queues: Sequence[QueuePolicy], timeout_s: float
+    ) -> dict[str, Unavailable]:
+        """By key, what to say of queues that a backend is still at work on, after its time and whoever asked it.
+
+        One is not asked again before that is over: there is never more than one backend for it.
+        """
+        new = {_key(queue) for queue in queues if has_own_sql(queue)} - self._cleared
+        doubted = {
+            _key(queue): (queue, timeout_s if _key(queue) in self._in_doubt else timeout_s + postgres_own.GRACE_S)
+            for queue in queues
+            if _key(queue) in self._in_doubt | new
+        }
+        if not doubted:
+            return {}
+        at_work = await outlived(await lane.reader(), doubted)
+        self._cleared |= doubted.keys()
+        self._in_doubt = (self._in_doubt - doubted.keys()) | at_work.keys()
+        return at_work
+
+    def _refuse_what_is_old(self, lag_s: float | None) -> None:
+        if lag_s is None or lag_s <= self._oldest_s:
+            return
+        behind = f"{lag_s:.0f} s behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
+        words = f"is a standby that is {behind}, more than {self._oldest_s:g} s (3 intervals)"
+        raise Unavailable(Source.QUEUE, f"{words}; set DATABASE_URL to the primary's address")
+
+    async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
+        """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
+
+        Raises:
+            Unavailable: also where they take too long.
+        """
+        if queue.sql is not None:
+            return Rest(None, None, limit)
+        located = await self._located_for(queue)
+        ((scheduled, failed),) = await self._answered(queue, located.place.rest(limit))
+        return Rest(scheduled, failed, limit)
+
+    async def channels(self, queue: QueuePolicy) -> tuple[str, ...]:
+        """The NOTIFY channels that announce its jobs: the policy's own, or the library's."""
+        if queue.wake_on is not None:
+            return (queue.wake_on,)
+        if queue.preset is None:
+            return ()
+        return (await self._located_for(queue)).channels
+
+    async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
+        """Of all queues that can tell: one that cannot be read now takes no other's wake-ups away.
+
+        Before it names any, the connection that reads is there: where only one is allowed, the reading has it.
+
+        Raises:
+            Unavailable: none can tell, and one cannot be read.
+        """
+        known: set[str] = set()
+        unknown: Unavailable | None = None
+        for queue in queues:
+            try:
+                known |= set(await self.channels(queue))
+            except Unavailable as unavailable:
+                unknown = unavailable
+        if unknown is not None and not known:
+            raise unknown
+        if known and self._main.is_lost:
+            async with self._main.turn:
+                # A pooler gives a session only to a connection that asks for something.
+                await self._on_main(
+                    None, lambda: self._main.ask(sql.SQL("SELECT 1").format(), self._timeout_s), self._timeout_s
+                )
+        return known
+
+    async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
+        """The depth query as it is sent, with counts that stop there: for doctor, who asks for its plan."""
+        if queue.sql is not None:
+            return sql.Composed([sql.SQL(queue.sql)])
+        return (await self._located_for(queue)).place.depth(limit)
+
+    async def own(self, queue: QueuePolicy) -> OwnTable | None:
+        """How a table of the user's own is read; None of any other queue.
+
+        Raises:
+            Unavailable: it could not be looked up.
+        """
+        return (await self._located_for(queue)).own if queue.table is not None else None
+
+    async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
+        """For how many seconds a job has been worked on, at most; None where that is not known.
+
+        Nor is it where a claim of a dead worker would not end by itself: its age is no length of a job.
+        """
+        if queue.sql is not None:
+            return None
+        place = (await self._located_for(queue)).place
+        statement = place.longest_claim(limit) if place.tells_the_dead else None
+        if statement is None:
+            return None
+        ((seconds,),) = await self._answered(queue, statement)
+        return None if seconds is None else max(0.0, float(seconds))
+
+    async def finished_within(self, queue: QueuePolicy) -> float | None:
+        """How many seconds 99 of 100 finished jobs took at most; None where no finished job says it.
+
+        Raises:
+            Unavailable: also where it takes too long.
+        """
+        own = await self.own(queue)
+        if own is None:
+            return None
+        async with self._main.turn:
+            return await self._on_main(
+                queue, lambda: finished_within(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
+            )
+
+    async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
+        """How long the newest finished jobs took; None: none has finished yet.
+
+        Raises:
+            NotMeasurable: the queue does not say how long a job takes.
+            Unavailable: also where it takes too long.
+        """
+        own = await self.own(queue)
+        if own is None:
+            raise NotMeasurable(f"a {queue.kind} does not say when its jobs began and ended")
+        if why := own.unmeasured():
+            raise NotMeasurable(why)
+        async with self._main.turn:
+            return await self._on_main(
+                queue, lambda: measured(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s
+            )
+
+    async def notify(self, channel: str) -> None:
+        """Sends a notification from the connection that reads, as a worker's client would.
+
+        Raises:
+            Unavailable: it could not be sent.
+        """
+
+        async def send() -> None:
+            await (await self._main.reader()).notify(channel, self._timeout_s)
+
+        async with self._main.turn:
+            await self._on_main(None, send, self._timeout_s)
+
+    async def reader(self) -> Reader:
+        """The connection that it reads on, opened where need be: for a closer look that takes no second one.
+
+        Raises:
+            psycopg.Error: there is none to be had.
+        """
+        return await self._main.reader()
+
+    async def close(self) -> None:
+        """Lets go of all connections; the next reading opens one again."""
+        for lane in (self._main, *self._aside):
+            await lane.drop()
+        self._aside.clear()
+
+    async def survey(self, queue: QueuePolicy) -> Survey:
+        """What is worth knowing of it besides; nothing of a query.
+
+        Raises:
+            Unavailable: also where it takes too long.
+        """
+        if queue.sql is not None:
+            return Survey()
+        located = await self._located_for(queue)
+        async with self._main.turn:
+            return await self._on_main(
+                queue, lambda: survey_of(queue, located, self._bounded(self._timeout_s)), self._timeout_s
+            )
+
+    async def _with_remarks(self, queue: QueuePolicy, depth: QueueDepth) -> QueueDepth:
+        """The reading, with what is known of the queue besides; a survey that is due is made first."""
+        standby = "DATABASE_URL leads to a hot standby: what it shows may be some seconds old, and it cannot wake us"
+        behind = (Remark("standby", standby),) if depth.lag_s is not None else ()
+        if queue.sql is not None:
+            return replace(depth, remarks=(*depth.remarks, *behind))
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        if depth.depth or depth.stale:
+            self._named.add(key)
+        looked = self._looked.get(key)
+        # As long as no job was seen that the policy names, an empty queue is doubtful, and looked at again each time.
+        is_doubtful = key not in self._named and queue.table is not None
+        if looked is None or now - looked.at >= (_again_after(looked.survey) if is_doubtful else _LOOK_AGAIN_S):
+            looked = await self._look(queue, looked)
+        words = looked.survey.words
+        if words is not None and words.named:
+            self._named.add(key)
+        unnamed = words.unnamed(queue.table) if words is not None and key not in self._named else ""
+        own = self._own.get(key)
+        zones = (Remark("timezone", own.zone_warning),) if own is not None and own.zone_warning else ()
+        remarks = (*depth.remarks, *behind, *zones, *looked.survey.remarks(queue))
+        return replace(depth, unnamed=unnamed, remarks=remarks)
+
+    async def _look(self, queue: QueuePolicy, before: _Looked | None) -> _Looked:
+        """Whatever comes of it, the reading stands."""
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        found = before.survey if before is not None else Survey()
+        async with self._main.turn:
+            try:
+                located = await self._on_main(
+                    queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s
+                )
+                found = await self._on_main(
+                    queue, lambda: survey_of(queue, located, self._bounded(_SURVEY_S)), self._timeout_s
+                )
+            except Unavailable:
+                pass  # what was known stays; the next survey may tell more
+        looked = _Looked(found, now)
+        self._looked[key] = looked
+        return looked
+
+    def _bounded(self, timeout_s: float) -> Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]:
+        return lambda statement: self._main.ask(statement, timeout_s, by_index=True)
+
+    async def _located_for(self, queue: QueuePolicy) -> Located:
+        async with self._main.turn:
+            return await self._on_main(queue, lambda: self._find(self._main, queue, self._timeout_s), self._timeout_s)
+
+    async def _answered(self, queue: QueuePolicy, statement: sql.Composed) -> list[tuple[Any, ...]]:
+        async with self._main.turn:
+            return await self._on_main(
+                queue, lambda: self._main.ask(statement, self._timeout_s, by_index=True), self._timeout_s
+            )
+
+    async def _find(self, lane: Lane, queue: QueuePolicy, timeout_s: float) -> Located:
+        """Looked up again now and then: a column that was added since makes no statement fail.
+
+        With every reading, while nothing decides in which zone or unit its times are: the next rows may.
+        """
+        lane.watched = lane.watched or queue.where is not None
+        key, now = _key(queue), asyncio.get_running_loop().time()
+        place, until = self._located.get(key, (None, 0.0))
+        if place is None or now >= until:
+            place = await located(queue, lambda statement: lane.ask(statement, timeout_s), self._own.get(key))
+            unsettled = place.own is not None and not place.own.is_settled
+            self._located[key] = place, now if unsettled else now + _LOOK_AGAIN_S
+            if place.own is not None:
+                self._own[key] = place.own
+        return place
+
+    def _new_lane(self) -> Lane:
+        return Lane(self._dsn, self._changed, self._search_path)
+
+    def _changed(self, queue: QueuePolicy) -> None:
+        """The tables may have been changed under us: they are looked at afresh next time."""
+        self._located.pop(_key(queue), None)
+
+
+def _again_after(survey: Survey) -> float:
+    return 0.0 if survey.words is None or survey.words.is_small else _DOUBTFUL_AGAIN_S
+
+
+class Known(NamedTuple):
+    """What a database says of a queue. service: None where no job has finished, or it cannot be measured (why_not)."""
+
+    service: ServiceTime | None
+    remarks: tuple[str, ...]
+    why_not: str = ""
+
+
+async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
+    """How long the newest finished jobs of each queue took, and what is to know of it, on a connection of its own.
+
+    Raises:
+        Unavailable: one of them cannot be read.
+    """
+    reader = PostgresQueue(dsn, timeout_s=_PATIENT_S, search_path=search_path)
+    try:
+        return {name: await _known(reader, queue) for name, queue in queues.items()}
+    finally:
+        await reader.close()
+
+
+async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
+    depth = await reader.depth(queue, 1)
+    texts = [remark.text for remark in depth.remarks if not (depth.unnamed and remark.about == "statuses")]
+    doubt = (f"it is read as empty: {depth.unnamed}",) if depth.unnamed else ()
+    remarks = (*doubt, *texts)
+    try:
+        return Known(await reader.service_time(queue), remarks)
+    except NotMeasurable as no:
+        return Known(None, remarks, str(no))
+
+
+def _is_depth(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
+    return isinstance(depth, QueueDepth)
+
+
+def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
+    """By us, with limits; and not by a query, which says what it likes."""
+    return isinstance(depth, QueueDepth) and depth.limit is not None
+
+
+def _depth(queue: QueuePolicy, stops: Stops, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
+    if queue.sql is not None:
+        try:
+            return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)
+        except Unavailable as unavailable:
+            return unavailable
+    ((pending, age, processing, stale),) = answer.rows
+    known = age is not None and math.isfinite(age)  # a timestamp may be infinity
+    oldest = max(0.0, float(age)) if known else None
+    return QueueDepth(pending, processing, oldest, stale, stops.waiting, lag_s)
+
+
+def _key(queue: QueuePolicy) -> str:
+    return queue.model_dump_json(exclude={"count_limit", "wake_on"})

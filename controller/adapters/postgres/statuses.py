@@ -1,0 +1,267 @@
+"""The values of a status column that the policy does not name: which of them say that work is left.
+
+Found in few pages: what an index on the column or PostgreSQL's statistics know, and a sample of blocks. Never a scan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from psycopg import errors, sql
+
+from controller.adapters.postgres.columns import Ask, Kind, Shape
+from controller.policy.models import Statuses
+
+_SAMPLE_PAGES = 100
+_SMALL_PAGES = 200
+_MOST_ROWS = 50_000
+_FEW_ROWS = 1000
+"""Of a view, which may cost anything."""
+_MOST_VALUES = 50
+BY_PAGES_SINCE = 140000
+"""Before PostgreSQL 14, a condition on ctid reads the whole table."""
+_LONGEST_SHOWN = 40
+_YAML_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
+
+_WAITING = frozenset(
+    (
+        *("available", "created", "delayed", "deferred", "enqueued", "inqueue", "new", "notstarted", "open"),
+        *("pending", "queued", "ready", "received", "requeued", "retry", "retryable", "retrying", "scheduled"),
+        *("submitted", "todo", "unprocessed", "unstarted", "wait", "waiting"),
+    )
+)
+_RUNNING = frozenset(
+    (
+        *("active", "assigned", "busy", "claimed", "doing", "executing", "inprocess", "inprogress", "inwork"),
+        *("leased", "locked", "picked", "processing", "reserved", "run", "running", "started", "working"),
+    )
+)
+_FINISHED = frozenset(
+    (
+        *("aborted", "archived", "canceled", "cancelled", "closed", "complete", "completed", "dead"),
+        *("deleted", "delivered", "discarded", "done", "dropped", "error", "errored", "exhausted", "expired"),
+        *("failed", "failure", "finished", "ignored", "killed", "obsolete", "ok", "processed", "rejected"),
+        *("removed", "resolved", "skipped", "succeeded", "success", "successful", "superseded", "terminated"),
+        *("timedout", "timeout"),
+    )
+)
+
+_PAGES = """
+SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({table}::oid)),
+  pg_relation_size({table}::oid)) / current_setting('block_size')::int)::float8,
+  current_setting('server_version_num')::int,
+  EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+    WHERE i.indrelid = {table}::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'
+    AND i.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = {table}::oid AND attname = {column}))
+"""
+# The distinct values by an index that begins with the column: as many steps as there are values.
+_BY_INDEX = """
+WITH RECURSIVE v AS (
+  (SELECT j.{status} AS value FROM {table} j WHERE j.{status} IS NOT NULL ORDER BY 1 LIMIT 1)
+  UNION ALL SELECT (SELECT j.{status} FROM {table} j WHERE j.{status} > v.value ORDER BY 1 LIMIT 1)
+  FROM v WHERE v.value IS NOT NULL)
+SELECT j.value::text, {named}, {known} FROM (SELECT value FROM v LIMIT {most}) AS j WHERE j.value IS NOT NULL
+"""
+_STATISTICS = """
+SELECT DISTINCT v.value FROM pg_stats s JOIN pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename,
+unnest(s.most_common_vals::text::text[]) AS v(value)
+WHERE s.attname = {column} AND (c.oid = {table}::oid OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::oid)))
+LIMIT {most}
+"""
+# Values that the policy names are left out: of these there is nothing to wonder.
+_STILL_THERE = """
+SELECT true FROM ({one}) AS j WHERE NOT ({named}) AND NOT ({known})
+AND EXISTS (SELECT FROM {table} j WHERE j.{status} = {value}{where})
+"""
+_SEEN = """
+SELECT j.value::text, {named}, {known} FROM (SELECT j.{status} AS value FROM {rows} LIMIT {limit}) AS j
+GROUP BY j.value ORDER BY count(*) DESC LIMIT {most}
+"""
+
+
+class Words(NamedTuple):
+    """Values of the status column that were seen, by what they say.
+
+    named: whether one was seen that the policy names as pending or processing. waiting, running: words that plainly
+    mean unfinished work, as they are written. others: words that say nothing, or NULL (None). pages: of the table.
+    """
+
+    named: bool = False
+    waiting: tuple[str, ...] = ()
+    running: tuple[str, ...] = ()
+    others: tuple[str | None, ...] = ()
+    pages: float = 0.0
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        return (*self.waiting, *self.running)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it costs little to look again with every reading."""
+        return self.pages <= _SMALL_PAGES
+
+    def unnamed(self, table: str | None) -> str:
+        """What to say where no status that the policy names was ever seen; "" where nothing is wrong."""
+        if self.named or not self.unfinished:
+            return ""
+        return (
+            f"table {table} has jobs whose status is {_listed(self.unfinished)}, and none with a status that "
+            f"queue.statuses names as pending or processing; write statuses: {self._proposed()}"
+        )
+
+    def warning(self, table: str | None) -> str:
+        """What to say of statuses that the policy does not name; "" where there is none."""
+        left = (*self.unfinished, *self.others)
+        if not left:
+            return ""
+        nulls = " (NULL: a row without a status)" if None in left else ""
+        named = sum(text is not None for text in left)
+        mends = [
+            *([f"add {'it' if named == 1 else 'each'} to pending, processing, failed or finished"] if named else []),
+            *(["UPDATE the rows without a status to one"] if nulls else []),
+        ]
+        return (
+            f"table {table} has jobs whose status is {_listed(left)}{nulls}, which queue.statuses does not name: they "
+            f"count for nothing; {', and '.join(mends)}"
+        )
+
+    def _proposed(self) -> str:
+        parts = [("pending", self.waiting), ("processing", self.running)]
+        return "{" + ", ".join(f"{name}: [{', '.join(map(_written, words))}]" for name, words in parts if words) + "}"
+
+
+class Value(NamedTuple):
+    """A value of the column. is_ours: named as pending or processing. is_known: named at all."""
+
+    text: str | None
+    is_ours: bool = False
+    is_known: bool = False
+
+
+def judged(values: Iterable[Value], *, pages: float = 0.0) -> Words:
+    """What the values say, beside those that the policy names."""
+    found = list(dict.fromkeys(values))
+    unknown = [value.text for value in found if not value.is_ours and not value.is_known]
+    words = {text: _plain(text) for text in unknown if text is not None}
+    return Words(
+        named=any(value.is_ours for value in found),
+        waiting=tuple(text for text, word in words.items() if word in _WAITING),
+        running=tuple(text for text, word in words.items() if word in _RUNNING),
+        others=tuple(text for text in unknown if text is None or words[text] not in _WAITING | _RUNNING | _FINISHED),
+        pages=pages,
+    )
+
+
+async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql.Composable | None, ask: Ask) -> Words:
+    """The values that the table has, as far as a few pages tell.
+
+    condition: of the rows that are jobs of this queue; None: all are.
+
+    Raises:
+        psycopg.Error: it could not be asked.
+    """
+    where = sql.SQL("") if condition is None else sql.SQL(" AND ({})").format(condition)
+    names = {
+        "table": shape.identifier,
+        "status": sql.Identifier(status),
+        # PostgreSQL compares: of a citext, Pending is pending.
+        "named": _one_of((*statuses.pending, *statuses.processing), shape, status),
+        "known": _one_of((*statuses.failed, *statuses.finished), shape, status),
+        "most": sql.Literal(_MOST_VALUES),
+    }
+    if not shape.is_stored:
+        rows = sql.SQL("{} j WHERE true{}").format(shape.identifier, where)
+        few = sql.Literal(_FEW_ROWS)
+        return judged([Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))])
+    parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status)}
+    ((pages, server, has_index),) = await ask(sql.SQL(_PAGES).format(**parts))
+    values: list[Value] = []
+    if has_index and condition is None and pages > _SMALL_PAGES:
+        values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
+    if pages > _SMALL_PAGES:
+        values += [Value(text) for text in await _by_statistics(shape, status, names, where, ask)]
+    for source in _sources(shape, pages, server):
+        statement = sql.SQL(_SEEN).format(
+            **names, rows=sql.SQL("{}{}").format(source, where), limit=sql.Literal(_MOST_ROWS)
+        )
+        values += [Value(*row) for row in await ask(statement)]
+    return judged(values, pages=pages)
+
+
+async def _by_statistics(
+    shape: Shape, status: str, names: Mapping[str, sql.Composable], where: sql.Composable, ask: Ask
+) -> list[str]:
+    """Words of unfinished work that the last ANALYZE saw, wherever their rows are, and that there still are."""
+    parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status), "most": sql.Literal(_MOST_VALUES)}
+    seen = [text for (text,) in await ask(sql.SQL(_STATISTICS).format(**parts))]
+    found = []
+    for text in seen:
+        if _plain(text) not in _WAITING | _RUNNING:
+            continue
+        # As the column's own type, so that PostgreSQL compares it as the depth query does.
+        one = sql.SQL("SELECT x.{} AS value FROM {} x WHERE x.{} = {} LIMIT 1").format(
+            names["status"], names["table"], names["status"], sql.Literal(text)
+        )
+        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), where=where, one=one)
+        try:
+            rows = await ask(there)
+        except errors.QueryCanceled:
+            continue  # which takes too long to find out; the samples may tell
+        if rows:
+            found.append(text)
+    return found
+
+
+def _one_of(values: Collection[str], shape: Shape, status: str) -> sql.Composable:
+    possible = castable(values, shape, status)
+    if not possible:
+        return sql.SQL("false")
+    return sql.SQL("coalesce(j.value IN ({}), false)").format(sql.SQL(", ").join(map(sql.Literal, possible)))
+
+
+def _sources(shape: Shape, pages: float, server: int) -> Sequence[sql.Composed]:
+    """The whole of a small table; of a large one the last pages, where it grows, and some from anywhere."""
+    if pages <= _SMALL_PAGES:
+        return [sql.SQL("{} j WHERE true").format(shape.identifier)]
+    percent = sql.Literal(min(100.0, 100.0 * _SAMPLE_PAGES / pages))
+    sample = sql.SQL("{} j TABLESAMPLE SYSTEM ({}) WHERE true").format(shape.identifier, percent)
+    if shape.kind != "r" or server < BY_PAGES_SINCE:
+        return [sample]
+    last = sql.Literal(f"({int(pages) - _SAMPLE_PAGES},0)")
+    return [sample, sql.SQL("ONLY {} j WHERE j.ctid >= {}::tid").format(shape.identifier, last)]
+
+
+def castable(values: Collection[str], shape: Shape, status: str) -> tuple[str, ...]:
+    """Those of the values that the column's type can have; of a type that is not known here, all."""
+    column = shape.columns[status]
+    return tuple(value for value in values if _may_have(column.kind, column.labels, value))
+
+
+def _may_have(kind: Kind, labels: Collection[str], value: str) -> bool:
+    if kind is Kind.ENUM:
+        return value in labels
+    if kind is Kind.WHOLE:
+        return re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value) is not None
+    if kind is Kind.BOOLEAN:
+        return value.strip().lower() in {"t", "true", "y", "yes", "on", "1", "f", "false", "n", "no", "off", "0"}
+    return True
+
+
+def _plain(value: str) -> str:
+    return re.sub(r"[\s_.-]+", "", value).lower()
+
+
+def _listed(values: Sequence[str | None]) -> str:
+    shown = ["NULL" if value is None else _written(value[:_LONGEST_SHOWN]) for value in values[:8]]
+    shown += [f"{len(values) - 8} more"] if len(values) > 8 else []
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+
+
+def _written(value: str) -> str:
+    """As it is written in a policy: in quotes where it is empty, or YAML would read another value or a list."""
+    is_plain = re.fullmatch(r"[A-Za-z_](?:[\w .-]*[\w.-])?|\d+", value, re.ASCII) and value.lower() not in _YAML_WORDS
+    return value if is_plain else "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""Redis: lease, journal, rate limit, and what the standby shows."""

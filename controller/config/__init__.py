@@ -1,0 +1,1 @@
+"""What the environment says, and the policy that it names: addresses, tokens, timing."""

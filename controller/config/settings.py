@@ -1,0 +1,359 @@
+"""Addresses and secrets, from the environment. Frozen, and masked wherever they are shown."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import SecretStr
+
+from controller.config.addresses import Address
+from controller.config.addresses_postgres import database_address
+from controller.config.addresses_redis import redis_address
+from controller.config.timing import Timing
+from controller.policy.document import ConfigurationError, Problem
+from controller.policy.references import unresolved, unusable
+
+RAILWAY_API = "https://backboard.railway.com/graphql/v2"
+_WORD = re.compile(r"[\x21-\x7e]+")
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
+SHORTEST_LEASE_S = 1.0
+_LONGEST_REPLICA = 128
+_SHORT_TOKEN = 16
+_QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
+"""Typographic ones too, which a word processor puts there."""
+_QUOTED = re.compile(f"""(["'`])(.*)\\1|[{_QUOTATION_MARKS[3:]}](.*)[{_QUOTATION_MARKS[3:]}]""", re.DOTALL)
+_IDS_AND_TOKENS = ("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID")
+
+
+@dataclass(frozen=True, slots=True)
+class RailwayToken:
+    """kind "account" also stands for workspace tokens: both go into `Authorization: Bearer`."""
+
+    kind: Literal["account", "project"]
+    value: SecretStr
+
+    @property
+    def variable(self) -> str:
+        return "RAILWAY_API_TOKEN" if self.kind == "account" else "RAILWAY_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """database_url, database_direct_url: as libpq takes them. search_path: where DATABASE_URL says that tables are.
+
+    secrets: what must never be printed: the token, the addresses whole, as written and as used, and their passwords.
+    notes: what of the addresses is without effect, or read otherwise by other programs. warnings: what works, and
+    should be changed all the same.
+    """
+
+    railway_api_url: str
+    railway_token: RailwayToken
+    project_id: str
+    environment_id: str
+    database_url: SecretStr
+    database_direct_url: SecretStr | None
+    search_path: str
+    redis_url: SecretStr
+    port: int
+    http_token: SecretStr | None
+    log_format: Literal["json", "text"] | None
+    timing: Timing
+    key_prefix: str
+    replica: str
+    hidden: tuple[SecretStr, ...]
+    notes: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(one.get_secret_value() for one in (self.railway_token.value, *self.hidden))
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings, or everything that is wrong with them at once.
+
+    Raises:
+        ConfigurationError: naming every missing or malformed variable, and none of their secret values.
+    """
+    reader = _Reader(environment)
+    api_url, token = reader.api_url(), reader.token()
+    project, where = reader.identifier("RAILWAY_PROJECT_ID"), reader.identifier("RAILWAY_ENVIRONMENT_ID")
+    database = reader.address("DATABASE_URL", database_address)
+    direct = reader.direct_address()
+    settings = Settings(
+        railway_api_url=api_url,
+        railway_token=token,
+        project_id=project,
+        environment_id=where,
+        database_url=SecretStr(database.url),
+        database_direct_url=SecretStr(direct.url) if direct else None,
+        search_path=database.search_path,
+        redis_url=SecretStr(reader.address("REDIS_URL", redis_address).url),
+        port=reader.port(),
+        http_token=reader.http_token(),
+        log_format=reader.log_format(),
+        timing=reader.timing(),
+        key_prefix=reader.key_prefix(),
+        replica=_replica(environment),
+        hidden=reader.hidden(),
+        notes=tuple(reader.notes),
+        warnings=tuple(setting_warnings(environment)),
+    )
+    if reader.problems:
+        raise ConfigurationError(reader.problems)
+    return settings
+
+
+def key_prefix(environment: Mapping[str, str]) -> str:
+    """With which our own keys in Redis begin."""
+    return environment.get("REDIS_KEY_PREFIX", "").strip() or "autoscaler"
+
+
+def setting_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Of the variables that are set, whether the others are or not: what works, and should be changed all the same."""
+    for name in _IDS_AND_TOKENS:
+        value = environment.get(name, "")
+        if value.strip() and value != value.strip():
+            yield Problem(name, "has blanks or line breaks around it, which are left out; take them out of the value")
+    url = environment.get("RAILWAY_API_URL", "").strip()
+    parts = _split(url)
+    if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
+        yield Problem(
+            "RAILWAY_API_URL",
+            "begins with http://, so that the token crosses the network unencrypted; write https://",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RailwayAccess:
+    """What it takes to ask Railway, and nothing else."""
+
+    api_url: str
+    token: RailwayToken
+    project_id: str
+    environment_id: str
+
+
+def railway_access(environment: Mapping[str, str]) -> RailwayAccess | None:
+    """None where any of it is not set, or wrong: for what can do without."""
+    reader = _Reader(environment)
+    access = RailwayAccess(
+        reader.api_url(),
+        reader.token(),
+        reader.identifier("RAILWAY_PROJECT_ID"),
+        reader.identifier("RAILWAY_ENVIRONMENT_ID"),
+    )
+    return None if reader.problems else access
+
+
+def load_database(environment: Mapping[str, str], *, why: str) -> Address:
+    """DATABASE_URL alone, for a command that needs nothing else. why: what it is needed for.
+
+    Raises:
+        ConfigurationError: it is not set or malformed; no secret value is in the message.
+    """
+    reader = _Reader(environment)
+    address = reader.address("DATABASE_URL", database_address, unset=f"is not set; {why}")
+    if reader.problems:
+        raise ConfigurationError(reader.problems)
+    return address
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._unresolved: set[str] = set()
+        self._secrets: list[str] = []
+        self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
+
+    def _get(self, name: str) -> str:
+        value = self._environment.get(name, "").strip()
+        if name not in self._unresolved and (problem := _unusable(name, value)) is not None:
+            self._refuse(name, problem)
+            self._unresolved.add(name)
+        return value
+
+    def _refuse(self, name: str, text: str) -> None:
+        """But once where the value is not the one that was meant: all else that is wrong with it follows from that."""
+        if name not in self._unresolved:
+            self.problems.append(Problem(name, text))
+
+    def identifier(self, name: str) -> str:
+        value = self._get(name)
+        if not value:
+            self._refuse(name, "is not set; `railway status` shows it, and so does the address of the dashboard's page")
+        elif not _WORD.fullmatch(value):
+            self._refuse(name, "is not an id: it holds spaces or unprintable characters")
+        return value
+
+    def token(self) -> RailwayToken:
+        account, project = self._get("RAILWAY_API_TOKEN"), self._get("RAILWAY_TOKEN")
+        if account and project:
+            self._refuse("RAILWAY_API_TOKEN, RAILWAY_TOKEN", "are both set; keep one (a project token is the safer)")
+        elif not account and not project:
+            self._refuse(
+                "RAILWAY_API_TOKEN",
+                "is not set; set it to an account or workspace token, or RAILWAY_TOKEN to a project token",
+            )
+        token = RailwayToken("account" if account else "project", SecretStr(account or project))
+        if (account or project) and not _WORD.fullmatch(account or project):
+            self._refuse(token.variable, "is not a token: it holds spaces or unprintable characters")
+        return token
+
+    def address(self, name: str, read: Callable[[str], Address], *, unset: str = "is not set") -> Address:
+        value = self._get(name)
+        if not value:
+            self._refuse(name, unset)
+            return Address("")
+        address = read(value)
+        for problem in address.problems:
+            self._refuse(name, problem)
+        self.notes += [Problem(name, note) for note in address.notes]
+        self._secrets += address.secrets
+        return address
+
+    def direct_address(self) -> Address | None:
+        """PostgreSQL without a pooler in between, for LISTEN."""
+        if not self._get("DATABASE_DIRECT_URL"):
+            return None
+        return self.address("DATABASE_DIRECT_URL", database_address)
+
+    def hidden(self) -> tuple[SecretStr, ...]:
+        """Of the addresses, and what libpq takes from the environment by itself."""
+        every = (*self._secrets, self._environment.get("PGPASSWORD", ""))
+        return tuple(SecretStr(secret) for secret in dict.fromkeys(every) if secret)
+
+    def api_url(self) -> str:
+        """With a query string: Railway's edge is much stricter with requests that have none."""
+        url = self._get("RAILWAY_API_URL") or RAILWAY_API
+        parts = _split(url)
+        if parts is None or parts.scheme not in {"http", "https"} or not _is_web_address(url):
+            self._refuse("RAILWAY_API_URL", f"must be an http:// or https:// address, such as {RAILWAY_API}")
+            return url
+        if "@" in url.split("/", 3)[2]:
+            self._refuse("RAILWAY_API_URL", "holds a user or password, which would take the place of the token")
+        return url if parts.query else f"{url}?source=worker-autoscaler"
+
+    def _number(self, name: str, default: int, lowest: int, highest: int, what: str) -> int:
+        text = self._get(name) or str(default)
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not lowest <= int(text) <= highest:
+            self._refuse(name, f"must be {what}, not {text[:40]!r}")
+            return default
+        return int(text)
+
+    def port(self) -> int:
+        return self._number("PORT", 8080, 0, 65535, "a port, 1 to 65535 (0: any free one)")
+
+    def http_token(self) -> SecretStr | None:
+        """In ASCII: clients write other characters each in their own way."""
+        value = self._get("HTTP_TOKEN")
+        if not value:
+            if "HTTP_TOKEN" in self._environment:
+                self.notes.append(Problem("HTTP_TOKEN", "is empty, which is as if it were not set: everybody may look"))
+            return None
+        if not _WORD.fullmatch(value):
+            self._refuse("HTTP_TOKEN", "may have ASCII letters, digits and signs only, and no spaces")
+        elif len(value) < _SHORT_TOKEN:
+            note = f"has only {len(value)} characters, which can be guessed; `openssl rand -hex 32` makes a better one"
+            self.notes.append(Problem("HTTP_TOKEN", note))
+        self._secrets.append(value)
+        return SecretStr(value)
+
+    def timing(self) -> Timing:
+        """What is not set follows from the lease's life; what is set must fit together."""
+        before = len(self.problems)
+        lowest = int(SHORTEST_LEASE_S * 1000)
+        ttl = self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
+        timing = Timing.around(
+            ttl,
+            renew=self._milliseconds("LEASE_RENEW_MS"),
+            redis_timeout=self._milliseconds("REDIS_TIMEOUT_MS"),
+            railway_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
+            landing_bound=self._milliseconds("LANDING_BOUND_MS"),
+        )
+        if len(self.problems) == before:  # a number that is none fits nothing
+            for name, problem in timing.problems():
+                self._refuse(name, problem)
+        return timing
+
+    def _milliseconds(self, name: str) -> float | None:
+        if not self._get(name):
+            return None
+        return self._number(name, 1000, 50, 3_600_000, "milliseconds, 50 to 3600000") / 1000
+
+    def log_format(self) -> Literal["json", "text"] | None:
+        value = self._get("LOG_FORMAT")
+        if value.lower() == "json":
+            return "json"
+        if value.lower() == "text":
+            return "text"
+        if value:
+            self._refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
+        return None
+
+    def key_prefix(self) -> str:
+        self._get("REDIS_KEY_PREFIX")  # says what is odd about it
+        value = key_prefix(self._environment)
+        if not _KEY_PREFIX.fullmatch(value):
+            self._refuse("REDIS_KEY_PREFIX", "may have letters, digits, ':', '.', '_' and '-' only, at most 64")
+        return value
+
+
+def _is_web_address(url: str) -> bool:
+    from httpx import URL, InvalidURL  # noqa: PLC0415  # only a command that talks to Railway needs it
+
+    if len(url) > 2000 or not _WORD.fullmatch(url):
+        return False
+    try:
+        return bool(URL(url).host)
+    except (InvalidURL, ValueError):
+        return False
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # reading it is what checks it
+    except ValueError:
+        return None
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether what is sent there leaves this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _replica(environment: Mapping[str, str]) -> str:
+    """A label, and nothing that a person chose: what is odd in it is left out, and stops nothing."""
+    for name in ("RAILWAY_REPLICA_ID", "HOSTNAME"):
+        label = "".join(letter for letter in environment.get(name, "") if letter.isprintable())
+        if label.strip():
+            return label.strip()[:_LONGEST_REPLICA]
+    return "here"
+
+
+def _unusable(name: str, value: str) -> str | None:
+    """What is wrong with a value that is not yet, or not only, what was meant."""
+    if (problem := unusable(value)) is not None:
+        return problem
+    if "\0" in value:
+        return "holds a NUL character; set it again without"
+    if value.startswith(f"{name}="):
+        return f"begins with its own name; take {name}= out of the value"
+    if _QUOTED.fullmatch(value):
+        return "stands in quotation marks, which are taken for a part of it; take them out"
+    if name in _IDS_AND_TOKENS and (value[:1] in _QUOTATION_MARKS or value[-1:] in _QUOTATION_MARKS) and value:
+        return "begins or ends with a quotation mark, which is taken for a part of it; take it out"
+    return unresolved(value)

@@ -1,0 +1,1 @@
+"""What should run, and why. Pure: no I/O, no clock, no event loop."""

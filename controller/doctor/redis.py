@@ -1,0 +1,197 @@
+"""What endangers the lease and the journal: looked at once, when Redis first answers, and said in words.
+
+Everything here only reads. A look that is denied (an ACL, a managed Redis that hides CONFIG) is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import RedisCluster
+from redis.exceptions import ResponseError
+
+from controller.adapters.redis import scripts as redis_scripts
+from controller.adapters.redis.connection import FAULTS, Client, connect, in_words
+from controller.adapters.redis.journal import Keys
+from controller.core.ports import Clock, Report
+from controller.doctor.finding import Finding, error, warning
+
+_ABOUT = "Redis"
+_LONGEST_LOOK_S = 2.0
+_AGAIN_S = 5.0
+_MOST_SKEW_S = 5.0
+_OLDEST = (6, 2)
+_COMMANDS = sorted(set(re.findall(r"redis\.call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
+"""Those that must not be denied; INFO, by pcall, may be."""
+
+# Answers the commands of ours that the user may not run on our keys; before Redis 7 a script cannot ask. Redis 8 wants
+# as many arguments as the command takes, so all numbers of them are tried.
+_DENIED = """
+local denied = {}
+if redis.acl_check_cmd then
+  local arguments = {KEYS[1], '0', '0', '0'}
+  for _, command in ipairs(ARGV) do
+    local understood, allowed, count = false, true, 0
+    while not understood and count <= #arguments do
+      understood, allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
+      count = count + 1
+    end
+    if understood and not allowed then denied[#denied + 1] = command end
+  end
+end
+return denied
+"""
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def warned(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
+    """While it is open: one look beside everything else, as soon as Redis answers. Nobody waits for it."""
+
+    def tell_of_a_bug(done: asyncio.Task[None]) -> None:
+        if not done.cancelled() and (bug := done.exception()):
+            trace = "".join(traceback.format_exception(bug))
+            report("crashed", message=f"the look at Redis' settings: {bug!r}", traceback=trace)
+
+    looking = asyncio.create_task(_look(url, keys, clock, report))
+    looking.add_done_callback(tell_of_a_bug)
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
+    while True:
+        try:
+            # A connection of its own: only that one suffers when the look takes too long and is cancelled.
+            async with asyncio.timeout(_LONGEST_LOOK_S), connect(url) as client:
+                warnings = await endangered(client, keys, clock)
+        except FAULTS:  # whoever wants the lease says so already
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            for found in warnings:
+                report("redis_warning", message=found.sentence)
+            return
+
+
+async def endangered(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
+    """One finding, with its mend, for each thing that a person should change; none where all is well.
+
+    clock: to hold Redis' own against.
+
+    Raises:
+        one of redis_connection.FAULTS: Redis could not be asked.
+    """
+    # On a Cluster, the node that has our keys.
+    there: dict[str, Any] = {}
+    if cluster := isinstance(client, RedisCluster):
+        await client.initialize()
+        there["target_nodes"] = client.get_node_from_key(keys.lease)
+    info = cast("dict[str, Any] | None", await _allowed(client.info(**there)))
+    if info is None:
+        words = "Redis denies INFO, so its eviction policy, persistence and replicas were not looked at"
+        warnings = [warning(_ABOUT, words, "let it: +info")]
+    elif "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # as Redis and as Valkey call it
+        words = "REDIS_URL names a Sentinel, which is not supported"
+        return [error(_ABOUT, words, "give it the address of the primary itself")]
+    else:
+        warnings = [*_place(info, cluster=cluster), *_memory(info), *_replicas(info)]
+        if not info.get("aof_enabled", 1):
+            warnings += _persistence(
+                await _allowed(cast("Awaitable[dict[str, Any]]", client.config_get("save", **there))) or {}
+            )
+    ahead = None if clock is None else await clock_ahead(client, clock, **there)
+    warnings += [] if ahead is None else _clocks(ahead)
+    return [*warnings, *await _scripts(client, keys)]
+
+
+async def _allowed(answer: Awaitable[T]) -> T | None:
+    try:
+        return await answer
+    except ResponseError:
+        return None
+
+
+def _place(info: Mapping[str, Any], *, cluster: bool) -> Iterator[Finding]:
+    version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
+    if version and (int(version[1]), int(version[2])) < _OLDEST:
+        words = f"Redis {info['redis_version']} is older than 6.2, the oldest that is supported"
+        yield error(_ABOUT, words, "upgrade it")
+    if info.get("role") == "slave":
+        words = "REDIS_URL names a replica, which takes no writes: nobody can lead"
+        yield error(_ABOUT, words, "give it the primary's address")
+    if info.get("cluster_enabled") == 1 and not cluster:
+        yield error(_ABOUT, "REDIS_URL names a node of a Redis Cluster", "add ?cluster=true to it")
+
+
+def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if _number(info, "maxmemory") and policy != "noeviction":
+        yield warning(
+            _ABOUT,
+            f"Redis may evict the lease or the journal when its memory is full (maxmemory-policy {policy})",
+            "set maxmemory-policy noeviction, or give the autoscaler a Redis of its own",
+        )
+
+
+def _replicas(info: Mapping[str, Any]) -> Iterator[Finding]:
+    """The number of good replicas is in INFO only while min-replicas-to-write is set."""
+    replicas = _number(info, "connected_slaves")
+    if info.get("role") == "master" and replicas and "min_slaves_good_slaves" not in info:
+        yield warning(
+            _ABOUT,
+            f"Redis has {replicas} replica{'s' if replicas > 1 else ''} and does not wait for any: a failover may lose "
+            "the last scale, and let two lead for a moment",
+            "set min-replicas-to-write 1 and min-replicas-max-lag 10",
+        )
+
+
+def _persistence(config: Mapping[str, Any]) -> Iterator[Finding]:
+    if config.get("save") == "":
+        yield warning(
+            _ABOUT,
+            "Redis saves nothing (no AOF, no save points): its restart forgets the cooldowns and any open change",
+            "set appendonly yes",
+        )
+
+
+async def clock_ahead(client: Client, clock: Clock, **there: Any) -> float | None:
+    """How many seconds Redis' clock is ahead of the one here; None where it may not be asked."""
+    before = clock.wall()
+    answer = await _allowed(client.time(**there))
+    return None if answer is None else answer[0] + answer[1] / 1e6 - (before + clock.wall()) / 2
+
+
+def _clocks(ahead: float) -> Iterator[Finding]:
+    if abs(ahead) > _MOST_SKEW_S:
+        yield warning(
+            _ABOUT,
+            f"Redis' clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the one here; cooldowns go by "
+            "Redis' clock, the minute of the rate limit by this one",
+            "set both by NTP",
+        )
+
+
+async def _scripts(client: Client, keys: Keys) -> list[Finding]:
+    try:
+        denied = await client.register_script(_DENIED)(keys=[keys.lease], args=_COMMANDS)
+    except ResponseError as refusal:
+        return [error(_ABOUT, f"nobody can lead: Redis {in_words(refusal)}")]
+    if not denied:
+        return []
+    rights = " ".join(f"+{command.lower()}" for command in cast("list[str]", denied))
+    words = f"nobody can lead: the user of REDIS_URL lacks rights on {keys.lease} that our scripts need"
+    return [error(_ABOUT, words, f"give them: {rights}")]
+
+
+def _number(info: Mapping[str, Any], name: str) -> int:
+    value = info.get(name, 0)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,245 @@
+"""`autoscaler doctor`: connects to everything as `run` would, only reads, and says what is wrong and what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+
+from controller.adapters.postgres.errors import in_words
+from controller.adapters.redis.connection import FAULTS, speaks_tls
+from controller.adapters.redis.connection import connect as connect_redis
+from controller.adapters.redis.connection import in_words as redis_words
+from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.said import left
+from controller.app import Controller, Way, opened
+from controller.config.load import Configuration
+from controller.core.ports import Unavailable
+from controller.core.text.masking import Masker
+from controller.doctor.finding import Finding, Level, error, ok, warning
+from controller.doctor.postgres_queue import QueueChecks, unreadable
+from controller.doctor.postgres_server import Database, reach, woken
+from controller.doctor.railway import RailwayChecks
+from controller.doctor.redis import clock_ahead, endangered
+from controller.loop.cycle import iso
+from controller.policy.models import WorkerPolicy
+
+_MOST_SKEW_S = 2.0
+_READ_S = 5.0
+"""More than a cycle allows a reading: here somebody waits, and wants to know why it is slow."""
+_WIDTH = max(map(len, Level))
+
+
+@dataclass
+class Report:
+    """everywhere: what is no single worker's. jobs: how many seconds a job of each worker takes, as far as is known."""
+
+    everywhere: list[Finding] = field(default_factory=list)
+    workers: dict[str, list[Finding]] = field(default_factory=dict)
+    jobs: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def is_well(self) -> bool:
+        return all(finding.level is not Level.ERROR for _, finding in self.rows())
+
+    def masked(self, mask: Masker) -> Report:
+        """The same without any secret, as it may be shown."""
+        return Report(
+            [finding.masked(mask) for finding in self.everywhere],
+            {name: [finding.masked(mask) for finding in findings] for name, findings in self.workers.items()},
+            self.jobs,
+        )
+
+    def rows(self) -> Iterator[tuple[str | None, Finding]]:
+        for finding in self.everywhere:
+            yield None, finding
+        for name, findings in self.workers.items():
+            for finding in findings:
+                yield name, finding
+
+
+async def examine(configuration: Configuration) -> Report:
+    """Everything, in the order in which a person would mend it. It changes nothing anywhere."""
+    report = Report(workers={name: [] for name in configuration.policy.workers})
+    async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+        ahead: dict[str, float] = {}
+        database = await _postgres(configuration, controller, report, ahead)
+        place = len(report.everywhere)
+        # It waits for a while whether anything cuts its connection; the others are looked at meanwhile.
+        listening = asyncio.create_task(_listening(configuration, controller, database))
+        try:
+            await _redis(configuration, controller, report, ahead)
+            if ahead:
+                report.everywhere.append(clocks(ahead))
+            await _railway(configuration, controller, report)
+            report.everywhere[place:place] = await listening
+        finally:
+            listening.cancel()
+    return report
+
+
+async def _postgres(
+    configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]
+) -> Database | None:
+    """What is there; None where it cannot be asked."""
+    settings = configuration.settings
+    report.everywhere += [ok("addresses", str(note)) for note in settings.notes]
+    report.everywhere += [warning("settings", str(one)) for one in settings.warnings]
+    database: Database | None = None
+    try:
+        # The one that the controller would read on: a second would be one too many where only one is allowed.
+        reader = await controller.queue.reader()
+    except (psycopg.Error, UnicodeError) as failure:
+        words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
+        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
+        for findings in report.workers.values():
+            findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
+        return None
+    checks = QueueChecks(reader, controller.queue, _READ_S)
+    try:
+        findings, ahead["PostgreSQL"], database = await reach(reader, controller.world.clock, _READ_S)
+        report.everywhere += findings
+    except psycopg.Error as failure:
+        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
+    for name, worker in configuration.policy.workers.items():
+        asks = functools.partial(_was_seen, controller, name, worker)
+        report.workers[name] += await _queue(checks, worker, asks)
+        report.jobs[name] = await checks.longest_job(worker)
+    return database
+
+
+async def _listening(configuration: Configuration, controller: Controller, database: Database | None) -> list[Finding]:
+    if database is None or not await _has_channels(controller):
+        return []
+    url, direct = configuration.settings.database_url, configuration.settings.database_direct_url
+    variable = "DATABASE_URL" if direct is None else "DATABASE_DIRECT_URL"
+    address = (direct or url).get_secret_value()
+    return [await woken(address, variable, controller.queue, database if direct else None)]
+
+
+async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> bool:
+    """Whether a controller has seen jobs in this queue, as far as Redis can be asked."""
+    try:
+        recalled = await controller.world.journal.recall(name)
+    except Unavailable:
+        return False
+    return recalled.history.queue_seen == worker.queue.identity
+
+
+async def _queue(checks: QueueChecks, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
+    """On a new connection, where what another worker's query did has ended the last one."""
+    try:
+        checks.reader = await checks.queue.reader()
+    except psycopg.Error as failure:
+        return [unreadable(failure, worker, _READ_S)]
+    return await checks.look(worker, was_seen)
+
+
+async def _has_channels(controller: Controller) -> bool:
+    for worker in controller.policy.workers.values():
+        try:
+            if await controller.queue.channels(worker.queue):
+                return True
+        except Unavailable:
+            continue  # its own finding says what is wrong with it
+    return False
+
+
+async def _redis(configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]) -> None:
+    settings, clock = configuration.settings, controller.world.clock
+    url = settings.redis_url.get_secret_value()
+    try:
+        async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
+            offset = await clock_ahead(client, clock)
+            keys = Keys(settings.key_prefix, settings.environment_id)
+            found, said = await endangered(client, keys), await left(client, keys.listening)
+    except (*FAULTS, TimeoutError) as failure:
+        words = (
+            "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
+        )
+        report.everywhere.append(error("Redis", f"Redis {words}", await _redis_mend(url)))
+        return
+    if said is not None and said.event == "wake_unavailable":
+        report.everywhere.append(
+            warning("listening", f"the controller that leads said at {iso(said.at)}: {said.message}")
+        )
+    if offset is not None:
+        ahead["Redis"] = offset
+    report.everywhere += found or [ok("Redis", "saves its data, evicts none of it, and lets us do what we need")]
+
+
+async def _redis_mend(url: str) -> str:
+    """Where the port is there and speaks the other way, that is what is wrong, whatever it looks like."""
+    tls, asked = await speaks_tls(url), url.startswith("rediss://")
+    if tls is None or tls is asked:
+        return "look at REDIS_URL"
+    right, wrong = ("rediss://", "redis://") if tls else ("redis://", "rediss://")
+    return f"that port speaks {'TLS' if tls else 'no TLS'}: write {right} in the place of {wrong} in REDIS_URL"
+
+
+async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
+    policy = configuration.policy
+    checks = RailwayChecks(controller.railway, configuration.settings, folder=Path.cwd())
+    report.everywhere += await checks.look([worker.service for worker in policy.workers.values()], policy.interval)
+    for name, worker in policy.workers.items():
+        report.workers[name] += await checks.service(worker, report.jobs.get(name))
+
+
+def clocks(ahead: Mapping[str, float]) -> Finding:
+    """Of every clock that was read, against each other and the one here."""
+    shown = ", ".join(f"{name} {offset:+.2f} s" for name, offset in ahead.items())
+    offsets = [0.0, *ahead.values()]
+    if max(offsets) - min(offsets) > _MOST_SKEW_S:
+        says = f"{shown} against the clock here: cooldowns go by Redis', due jobs by PostgreSQL's, minutes by this one"
+        return warning("clocks", says, "set them all by NTP")
+    return ok("clocks", f"{shown} against the clock here")
+
+
+def as_lines(report: Report) -> Iterator[str]:
+    about = max((len(finding.about) for _, finding in report.rows()), default=0)
+    heading: str | None = ""
+    for worker, finding in report.rows():
+        if worker != heading:
+            yield from ("",) if heading != "" else ()
+            yield "everywhere" if worker is None else worker
+            heading = worker
+        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {_one_line(finding.says)}"
+        indent = " " * (2 + _WIDTH + 2 + about + 2)
+        if finding.mend:
+            yield f"{indent}→ {_one_line(finding.mend)}"
+        for statement in finding.sql:
+            yield f"{indent}  {statement}"
+    counts = {level: sum(finding.level is level for _, finding in report.rows()) for level in Level}
+    yield ""
+    yield ", ".join(
+        f"{count} {level.value}{'s' if level is not Level.OK and count != 1 else ''}" for level, count in counts.items()
+    )
+
+
+def _one_line(text: str) -> str:
+    """Names of tables and columns may hold anything."""
+    return " ".join(text.split())
+
+
+def as_object(report: Report) -> dict[str, Any]:
+    return {
+        "well": report.is_well,
+        "findings": [
+            {
+                "worker": worker,
+                "about": finding.about,
+                "level": finding.level.value,
+                "says": finding.says,
+                "mend": finding.mend or None,
+                "sql": list(finding.sql),
+            }
+            for worker, finding in report.rows()
+        ],
+    }

@@ -1,0 +1,47 @@
+"""A faithful fake of the part of Railway's API that scales a service, with real processes where asked.
+
+Everything it does is on record about the real one, or is marked as invented where it is done. Start with `FakeRailway`.
+"""
+
+from controller.fake_railway.access import (
+    ACCOUNT_TOKEN,
+    OTHER_PROJECT_TOKEN,
+    PROJECT_TOKEN,
+    WORKSPACE_TOKEN,
+    TokenKind,
+)
+from controller.fake_railway.fake import FakeRailway
+from controller.fake_railway.ids import (
+    ENVIRONMENT_ID,
+    OTHER_ENVIRONMENT_ID,
+    PROJECT_ID,
+    WORKER_SERVICE_ID,
+    WORKSPACE_ID,
+)
+from controller.fake_railway.processes import CommandLauncher, Launcher, NoProcesses, Place, Process
+from controller.fake_railway.timings import Timings
+from controller.fake_railway.world import Deployment, Mode, Service, Switches
+
+__all__ = [
+    "ACCOUNT_TOKEN",
+    "ENVIRONMENT_ID",
+    "OTHER_ENVIRONMENT_ID",
+    "OTHER_PROJECT_TOKEN",
+    "PROJECT_ID",
+    "PROJECT_TOKEN",
+    "WORKER_SERVICE_ID",
+    "WORKSPACE_ID",
+    "WORKSPACE_TOKEN",
+    "CommandLauncher",
+    "Deployment",
+    "FakeRailway",
+    "Launcher",
+    "Mode",
+    "NoProcesses",
+    "Place",
+    "Process",
+    "Service",
+    "Switches",
+    "Timings",
+    "TokenKind",
+]

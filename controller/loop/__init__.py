@@ -1,0 +1,1 @@
+"""The loop: leads, observes, decides, acts, reports. Uses ports, never an adapter."""

@@ -1,0 +1,227 @@
+"""Leading: one task that gets, renews and gives back the lease, and knows at any moment whether we may act.
+
+Validity is counted from *before* the request that got or renewed the lease, on the monotonic clock, and ends a margin
+before the one that Redis keeps. Whoever is not sure to hold the lease stops acting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+from controller.config.timing import Timing
+from controller.core.model import Leader, Lease
+from controller.core.ports import Bid, Clock, Leases, Report, Unavailable, Watched
+from controller.core.text import bounds
+
+_NEVER = float("-inf")
+
+
+class Leadership:
+    """Holds the lease, or waits for it. `changed` is set whenever the role changes.
+
+    `leader` is who leads or led last, as far as everybody can see; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        clock: Clock,
+        *,
+        timing: Timing,
+        replica: str,
+        report: Report,
+        watch: Callable[[], Awaitable[Watched]] | None = None,
+        turning: Callable[[], bool] = lambda: True,
+        waits_for_survivors: bool = False,
+    ) -> None:
+        """`watch` is what a standby looks at. `turning`: whether the loop that the lease is for still turns.
+
+        waits_for_survivors: a newcomer that finds Redis empty lets those who remember what it held tell first.
+        """
+        self._leases = leases
+        self._clock = clock
+        self._timing = timing
+        self._replica = replica
+        self._report = report
+        self._watch = watch
+        self._turning = turning
+        self._waits_for_survivors = waits_for_survivors
+        self._held: Lease | None = None
+        self._valid_until = 0.0
+        self._seen_epoch = 0
+        self._holder = self._new_holder()
+        self._last_holder = ""
+        self._others_until = _NEVER
+        self._empty_since: float | None = None
+        self._wait = 0.0
+        self._stopping = asyncio.Event()
+        self.leader: Leader | None = None
+        self.trouble: Unavailable | None = None
+        self.trouble_since: float | None = None
+        self.has_led = False
+        self.changed = asyncio.Event()
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease while it is certainly ours; None otherwise. A local check, without any I/O."""
+        if self._held is not None and self._clock.monotonic() < self._valid_until:
+            return self._held
+        return None
+
+    def may_act(self, epoch: int) -> bool:
+        """Whether a change of that epoch may be sent now: the lease is the same, and outlasts the request."""
+        lease, left = self.lease, self._valid_until - self._clock.monotonic()
+        return lease is not None and lease.epoch == epoch and left >= self._timing.least_left
+
+    @property
+    def holder(self) -> str:
+        return self._holder
+
+    async def keep(self) -> None:
+        """Runs until stop(): the only place that acquires, renews or releases."""
+        while not self._stopping.is_set():
+            await self.turn()
+            try:
+                await asyncio.wait_for(self._stopping.wait(), self._pause())
+            except TimeoutError:
+                continue
+        await self.release()
+
+    async def seek(self) -> Lease | None:
+        """The lease, or None while another has it: as long a try as it takes a newcomer to know."""
+        while True:
+            await self.turn()
+            if self.lease is not None or self._empty_since is None or self.trouble is not None:
+                return self.lease
+            await asyncio.sleep(min(self._timing.poll / 2, self._pause()))
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def turn(self) -> None:
+        """One attempt to renew or to get the lease."""
+        before = self._clock.monotonic()
+        try:
+            if self._held is not None and not self._turning():
+                await self._give_up()
+            elif self._held is not None:
+                await self._renew(before)
+            elif self._turning():
+                await self._acquire(before)
+            if self._watch is not None and self._held is None:
+                # Another trusts its lease for so long from this answer on, at the latest; ours counts from before.
+                self._note(await self._watch(), self._clock.monotonic())
+        except Unavailable as unavailable:
+            self._lose_sight(unavailable)
+        else:
+            self.trouble = self.trouble_since = None
+
+    async def _acquire(self, before: float) -> None:
+        bid = Bid(
+            self._holder,
+            seen_epoch=self._seen_epoch,
+            last_holder=self._last_holder,
+            patience=max(0.0, self._others_until - before),
+            of_nothing=self._is_willing_to_begin(before),
+        )
+        answer = await self._leases.acquire(bid, self._timing.ttl)
+        if not isinstance(answer, Lease):
+            self._wait = answer.wait
+            self._seen_epoch = max(self._seen_epoch, answer.epoch)
+            self._empty_since = (before if self._empty_since is None else self._empty_since) if answer.empty else None
+            return
+        self._held, self._seen_epoch, self.has_led = answer, answer.epoch, True
+        self._valid_until, self._others_until = before + self._timing.window, _NEVER
+        self._last_holder, self._empty_since, self._wait = answer.holder, None, 0.0
+        self.leader = Leader(answer.holder, answer.epoch, self._clock.wall())
+        if self.lease is None:
+            self._step_down("the answer that granted it came too late")
+            return
+        self._report("lease_acquired", epoch=answer.epoch, holder=answer.holder, message="this replica leads")
+        self.changed.set()
+
+    def _is_willing_to_begin(self, now: float) -> bool:
+        if not self._waits_for_survivors or now < self._valid_until:
+            return True  # nobody else can have got a lease while we were sure of ours
+        return self._empty_since is not None and self._left_to_survivors(now) <= 0
+
+    def _left_to_survivors(self, now: float) -> float:
+        """For how many seconds more an empty Redis is left to those who may remember what it held."""
+        if self._empty_since is None or not self._waits_for_survivors:
+            return 0.0
+        # Whoever has seen a leader knows that there are others, and not which of them led last before all was lost.
+        patience = self._timing.survivors_wait if self._seen_epoch == 0 else self._timing.window
+        return self._empty_since + patience - now
+
+    async def _renew(self, before: float) -> None:
+        assert self._held is not None
+        if before >= self._valid_until or not await self._leases.renew(self._held, self._timing.ttl):
+            self._step_down("it went to another replica, ran out, or Redis forgot it")
+            return
+        if self._clock.monotonic() >= self._valid_until:
+            # The answer came after our window had closed: somebody may have stopped waiting for us.
+            self._step_down("the renewal came too late")
+            return
+        self._valid_until = before + self._timing.window
+
+    def _note(self, watched: Watched, now: float) -> None:
+        self.leader = watched.leader
+        if watched.leader is None:
+            return  # forgotten by Redis, and not by us
+        self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
+        if watched.leader.holder != self._last_holder:
+            # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.
+            self._others_until = max(self._others_until, now + watched.trusted_for)
+
+    def _lose_sight(self, unavailable: Unavailable) -> None:
+        if self.trouble is None:
+            self.trouble_since = self._clock.wall()
+            self._report(
+                "redis_unavailable", message=f"{unavailable}; nobody can know who leads, so nothing is changed"
+            )
+        self.trouble = unavailable
+        self.leader = None if self.lease is None else self.leader
+        self._empty_since = None  # what was there meanwhile, nobody can tell
+        if self._held is not None and self.lease is None:
+            self._step_down("Redis could not be reached for as long as the lease lasts")
+
+    def _step_down(self, why: str) -> None:
+        assert self._held is not None
+        self._report("lease_lost", epoch=self._held.epoch, message=f"the lease is lost: {why}")
+        self._held = None
+        self._holder = self._new_holder()
+        self.changed.set()
+
+    async def _give_up(self) -> None:
+        """The loop hangs: another replica, whose loop turns, shall have the lease."""
+        held = self._held
+        self._step_down("the loop has stopped turning, so that it is left to another replica")
+        self._valid_until = _NEVER
+        if held is not None:
+            await self._leases.release(held)
+
+    async def release(self) -> None:
+        """Gives the lease back, so that a successor need not wait for its end."""
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        try:
+            await self._leases.release(held)
+        except Unavailable:
+            return  # it runs out by itself
+        self._report("lease_released", epoch=held.epoch, message="the lease is given back")
+
+    def _pause(self) -> float:
+        if self.trouble is not None:
+            return self._timing.retry
+        if self._held is not None:
+            return self._timing.renew
+        # Right after the end of the present lease, or of the wait for survivors, where that comes before the next look.
+        left = [self._wait, self._left_to_survivors(self._clock.monotonic())]
+        return min([self._timing.poll, *(wait + 0.02 for wait in left if wait > 0)])
+
+    def _new_holder(self) -> str:
+        # New for every attempt at leading: whoever finds its own name in Redis knows that this very attempt got it.
+        return f"{bounds.cut(self._replica, bounds.NAME)}:{uuid.uuid4()}"

@@ -1,0 +1,123 @@
+"""Writes the log: one JSON object, or one line of text, per event. No secret passes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TextIO
+
+from controller.core.ports import Clock
+from controller.core.text import bounds
+from controller.core.text.escaping import as_json, visible, visible_lines
+from controller.core.text.masking import Masker
+from controller.loop import levels
+from controller.loop.cycle import as_text, iso
+from controller.loop.faults import Beat
+from controller.loop.outlet import Outlet
+
+_LONGEST_KIND = 200
+"""Characters by which lines of a library are told apart."""
+
+
+class Log:
+    """Every event of the controller goes through here, and through `mask`.
+
+    Cycles go to `stream`, and so do all other events unless `events` names another place for them. It never waits for
+    either, and an output that nobody takes ends nothing: what does not fit is dropped, counted and said.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        form: Literal["json", "text"],
+        clock: Clock,
+        mask: Masker | None = None,
+        events: TextIO | None = None,
+    ) -> None:
+        self._stream = Outlet(stream, self._missing)
+        self._events = self._stream if events is None or events is stream else Outlet(events, self._missing)
+        self._form = form
+        self._clock = clock
+        self._said = Beat()
+        self._mask = mask or Masker()
+
+    def event(self, event: str, /, **fields: Any) -> None:
+        """One event besides the cycles, such as started, lease_acquired or external_change."""
+        self._write(self._of_event(event, **fields), self._events)
+
+    def line(self, line: Mapping[str, Any]) -> None:
+        """One cycle's line."""
+        self._write(line, self._stream)
+
+    def is_new(self, kind: str) -> bool:
+        """Whether such a line was not written within a beat."""
+        return self._said.lasted(kind, self._clock.monotonic()) is not None
+
+    @property
+    def lost(self) -> int:
+        """Lines that the outputs did not take, since the start."""
+        return sum(outlet.lost for outlet in self._outlets)
+
+    def close(self, within_s: float | None) -> None:
+        """Waits until all lines are written, for so long at most; None: for as long as it takes."""
+        for outlet in self._outlets:
+            outlet.close(within_s)
+
+    @property
+    def _outlets(self) -> set[Outlet]:
+        return {self._stream, self._events}
+
+    def _write(self, line: Mapping[str, Any], outlet: Outlet) -> None:
+        outlet.write(self._formed(line, outlet))
+
+    def _formed(self, line: Mapping[str, Any], outlet: Outlet) -> str:
+        # Masked before it is cut: half of a secret is harder to know.
+        masked = self._mask.value(line)
+        shown = {
+            key: bounds.cut(value, bounds.TRACEBACK) if isinstance(value, str) else value
+            for key, value in masked.items()
+        }
+        if self._form == "json":
+            return as_json(shown, only_ascii=not outlet.is_unicode)
+        trace = shown.pop("traceback", None)
+        text = visible(as_text(shown))
+        # Lines that are set in cannot be taken for the log's own.
+        return (
+            text
+            if trace is None
+            else f"{text}\n    {visible_lines(str(trace).rstrip()).replace(chr(10), chr(10) + '    ')}"
+        )
+
+    def _missing(self, count: int) -> str:
+        lines = "1 line" if count == 1 else f"{count} lines"
+        message = f"{lines} lost here: the output did not take them"
+        return self._formed(self._of_event("lines_lost", lost=count, message=message), self._events)
+
+    def _of_event(self, event: str, /, **fields: Any) -> dict[str, Any]:
+        return {"at": iso(self._clock.wall()), "level": levels.of_event(event), "event": event, **fields}
+
+
+@contextmanager
+def library_lines(log: Log) -> Iterator[None]:
+    """While it is open, what libraries have to say goes where all lines go, in their form and without secrets."""
+    handler = _LibraryLines(log)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+class _LibraryLines(logging.Handler):
+    """A library that says the same again and again, thousands of times a second, is heard once per beat."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._log.is_new(f"{record.name} {record.levelno} {record.msg}"[:_LONGEST_KIND]):
+            level = "error" if record.levelno >= logging.ERROR else "warning"
+            self._log.event("library", level=level, logger=record.name, message=self.format(record))

@@ -1,0 +1,54 @@
+"""What a controller finds out while it runs: how long a job takes."""
+
+from __future__ import annotations
+
+from controller.core.model import ServiceTime
+from controller.core.ports import Clock, NotMeasurable, Queue, Report, Unavailable
+from controller.loop.faults import Beat
+from controller.policy.models import WorkerPolicy
+
+_READ_AGAIN_S = 60.0
+
+
+class JobTime:
+    """How long a job of one worker takes: as the policy says, or as its table does, which is read once a minute.
+
+    What was read once is known for as long as this process lives, however often it cannot be read again: a wait that is
+    aimed at by figures of an hour ago is better than none.
+    """
+
+    def __init__(self, worker: str, policy: WorkerPolicy, queue: Queue, clock: Clock, report: Report) -> None:
+        self.known: ServiceTime | None = policy.given_service
+        self.why_not = ""
+        """Why it cannot be measured at all; "" as long as it may be."""
+        self._worker = worker
+        self._policy = policy
+        self._queue = queue
+        self._clock = clock
+        self._report = report
+        self._beat = Beat()
+        self._read_at: float | None = None
+
+    @property
+    def _is_due(self) -> bool:
+        if self._policy.target_wait is None or self._policy.given_service is not None:
+            return False
+        return self._read_at is None or self._clock.monotonic() - self._read_at >= _READ_AGAIN_S
+
+    async def read(self) -> ServiceTime | None:
+        """The newest that is known. Where it cannot be read, the log says so, and no cycle fails by it."""
+        if self._is_due:
+            self._read_at = self._clock.monotonic()
+            try:
+                self.known = await self._queue.service_time(self._policy.queue) or self.known
+            except NotMeasurable as no:
+                if no.why != self.why_not:
+                    self._report("service_time_unmeasurable", worker=self._worker, message=str(no))
+                self.why_not = no.why
+            except Unavailable as unavailable:
+                if self._beat.lasted(str(unavailable), self._clock.monotonic()) is not None:
+                    self._report("service_time_unreadable", worker=self._worker, message=str(unavailable))
+            else:
+                self.why_not = ""
+                self._beat.over()
+        return self.known

@@ -1,0 +1,554 @@
+"""One pass over one worker service: look, remember, decide, write it down, do it, confirm.
+
+1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
+2. Remember: note the recommendation, recall the history. Read how much of the rate limit is used, if there is one.
+3. Close what is open: an intent that is not yet visible holds everything else until it is, or until the landing bound.
+4. Notice what nobody here did: a count that changed by other hands starts the cooldowns. And how the service fares:
+   workers that crash, exit or do not come, a deployment that hangs, jobs that nobody takes (see conditions.py).
+5. Decide.
+6. Write the intent down, atomic with "the lease is still ours". Only then ask the platform, for an absolute number.
+7. Confirm with what the platform shows. An answer of true is not a fact.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from dataclasses import dataclass, replace
+
+from controller.core import conditions
+from controller.core.conditions import Condition, Look
+from controller.core.model import (
+    Because,
+    Decision,
+    Direction,
+    History,
+    Intent,
+    Lease,
+    Observation,
+    QueueDepth,
+    Rate,
+    RateUnread,
+    Reason,
+    Replicas,
+    workers,
+)
+from controller.core.ports import (
+    Clock,
+    Journal,
+    Keep,
+    LeaseLost,
+    Note,
+    NotSent,
+    Outdated,
+    Platform,
+    Queue,
+    RateLimit,
+    Recalled,
+    Receipt,
+    Refused,
+    Report,
+    Settled,
+    Source,
+    Unavailable,
+)
+from controller.core.preconditions import believe_the_stop, not_yet, still_open
+from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
+from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
+from controller.loop.faults import Beat, Said
+from controller.loop.measurements import JobTime
+from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
+from controller.policy.models import WorkerPolicy
+
+_BLIND_CYCLES = 3
+"""So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""
+_LONGEST_DRAINING_S = 3600.0
+"""A change down that is not shown holds all else no longer, however long a worker may take to end its jobs."""
+_REHEARSAL = Lease("explain", 0)
+_REASONS = {
+    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
+    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
+    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports that a reconciler looks at and acts through."""
+
+    queue: Queue
+    platform: Platform
+    journal: Journal
+    rate_limit: RateLimit
+    clock: Clock
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last pass saw and left behind, for a glance; at: when, by the monotonic clock.
+
+    in_vain: a count that was wanted then and could not be had, so that wanting it again is no news.
+    """
+
+    replicas: Replicas
+    recalled: Recalled
+    at: float
+    in_vain: int | None = None
+    conditions: tuple[Condition, ...] | None = None
+
+
+class NothingKnown:
+    """A glance finds nothing to go by, or the queue did not answer; the next cycle will tell."""
+
+
+class Reconciler:
+    """Keeps one worker service at the count that its policy wants."""
+
+    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, world: World, landing_bound: float) -> None:
+        """`gap`: a silence of so many seconds breaks the chain of recommendations."""
+        self.worker = worker
+        self.policy = policy
+        self.pace = 0.0
+        """Seconds between two cycles at least, where the platform's requests run out."""
+        self.acts = False
+        """Whether a change is being asked for right now."""
+        self.is_outdated = False
+        """Whether the last pass found out, right before its change, that it had decided on an old reading."""
+        self._world = world
+        self._landing_bound = landing_bound
+        self._unsent: set[str] = set()
+        self._rate_beat = Beat()
+        self._remarks = Said()
+        self._gap = gap
+        self._condition_beats = {reason: Beat() for reason in conditions.EVENTS}
+        self._contended_beat = Beat()
+        self._conditions: tuple[Condition, ...] | None = None
+        self._seen: Seen | None = None
+        self._job_time = JobTime(worker, policy, world.queue, world.clock, world.report)
+
+    @property
+    def _keep(self) -> Keep:
+        return Keep(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
+
+    async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+        """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
+        return await self._reconcile(Account(self.worker, self.policy, self._world.clock, lease), reading, lease)
+
+    async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+        self._seen = None
+        self.is_outdated = False
+        try:
+            return await self._pass(account, reading, lease)
+        except LeaseLost as lost:
+            return account.close(Outcome.FENCED, Because(Reason.LEASE_LOST, str(lost)))
+        except Unavailable as unavailable:
+            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
+
+    async def glance(self, lease: Lease) -> Cycle | NothingKnown | None:
+        """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
+
+        It writes nothing and asks Railway nothing, so that a queue may announce as many jobs as it likes.
+        """
+        seen = self._seen
+        if seen is None:
+            return NothingKnown()
+        account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
+        account.service, account.conditions = self._job_time.known, seen.conditions
+        try:
+            account.queue = await self._depth()
+        except Unavailable:
+            return NothingKnown()
+        if account.queue.unnamed:
+            return NothingKnown()  # whether jobs were ever seen there, the journal knows
+        now = seen.recalled.now + self._world.clock.monotonic() - seen.at
+        rate, why_not = await self._read_usage(account), self._job_time.why_not
+        observed = Observation(account.queue, seen.replicas, rate, account.service, why_not)
+        self._decide(account, observed, seen.recalled._replace(now=now))
+        if account.decided.changes_something and account.decided.desired != seen.in_vain:
+            return None
+        account.decision = _held(account.decided)
+        return account.close(Outcome.HELD, message=account.decided.sentence)
+
+    async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, tuple[Step, ...]]:
+        """What reconcile() would do right now if it led: the very same pass, with hands that write nothing anywhere.
+
+        With each rule's turn; none where no rule had one, since the queue or the platform could not be read.
+        """
+        rehearsal = copy.copy(self)
+        rehearsal._world, rehearsal._rate_beat = _rehearsed(self._world), Beat()  # noqa: SLF001  # one of its own kind
+        rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
+        rehearsal._condition_beats = {reason: Beat() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
+        rehearsal._contended_beat = Beat()  # noqa: SLF001  # as above
+        account = Account(self.worker, self.policy, self._world.clock, lease=None)
+        cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
+        if account.decided_on is None:
+            return cycle, ()
+        observed, recalled = account.decided_on
+        return cycle, trail(self.policy, observed, recalled.history, recalled.now)
+
+    async def _pass(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
+        try:
+            observed = await self._look(account, reading)
+        except Unavailable as unavailable:
+            return await self._without_reading(account, unavailable, reading, lease)
+        if lease is None:
+            raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
+        recalled = await self._remember(observed, lease)
+        observed = replace(observed, rate=await self._read_usage(account))
+        open_still, recalled = await self._catch_up(account, recalled, observed.replicas, lease)
+        if open_still is not None:
+            self._decide(account, observed, recalled)
+            account.decision = _held(account.decided)
+            return account.close(Outcome.HELD, open_still, message=f"hold: {open_still.words}")
+        observed = believe_the_stop(observed, recalled, self._landing_bound)
+        self._decide(account, observed, recalled)
+        decision = account.decided
+        self._saw(observed.replicas, recalled, decision)
+        if not decision.changes_something:
+            await self._share(observed.replicas.configured, observed.replicas)
+            return account.close(Outcome.HELD, message=decision.sentence)
+        waits = not_yet(decision, observed.replicas, recalled, self._landing_bound)
+        if waits is not None:
+            return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
+        return await self._in_one_go(account, observed.replicas, recalled.version, lease)
+
+    async def _catch_up(
+        self, account: Account, recalled: Recalled, replicas: Replicas, lease: Lease
+    ) -> tuple[Because | None, Recalled]:
+        """What happened since the last pass; and what to say while a change must stay open, which holds all else."""
+        open_still: Because | None = None
+        if recalled.history.intent is not None:
+            open_still, recalled = await self._close_intent(recalled.history.intent, recalled, replicas, lease)
+        recalled = await self._keep_watch(account, recalled, replicas, account.queue, lease)
+        if open_still is not None:
+            return open_still, recalled
+        return None, await self._notice_other_hands(recalled, replicas, lease)
+
+    def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
+        in_vain = decision.desired if decision is not None and decision.changes_something else None
+        self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain, self._conditions)
+
+    async def _without_reading(
+        self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
+    ) -> Cycle:
+        """Holds; but without a reading of the queue alone, min_replicas and on_unavailable are kept nevertheless."""
+        if lease is None or unavailable.source is Source.JOURNAL:
+            raise unavailable
+        recalled = await self._remember_blind(account, reading, lease)
+        if recalled is None or not isinstance(reading, Replicas):
+            raise unavailable
+        rate = await self._read_usage(account)
+        open_still, recalled = await self._catch_up(account, recalled, reading, lease)
+        if open_still is not None:
+            raise unavailable
+        history, now = recalled.history, recalled.now
+        decision = fall_back(self.policy, reading, history, now, unread_for_s=_unread_for(history, now), rate=rate)
+        if (
+            decision is None
+            or not decision.changes_something
+            or not_yet(decision, reading, recalled, self._landing_bound)
+        ):
+            raise unavailable
+        account.decision = decision
+        return await self._in_one_go(account, reading, recalled.version, lease)
+
+    async def _remember_blind(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
+        """Notes which of the two could be read; None where neither could, or where it could not be noted."""
+        read = account.queue is not None
+        if isinstance(reading, Replicas):
+            note = Note(None, reading.configured, running=reading.running, read=read)
+        elif read:
+            note = Note(None, None)
+        else:
+            return None
+        try:
+            return await self._world.journal.remember(self.worker, note, self._keep, lease)
+        except Unavailable:
+            return None  # what could not be read first is what the cycle says
+
+    async def _depth(self) -> QueueDepth:
+        policy, service = self.policy, self._job_time.known
+        limit, enough = policy.count_limit_for(service), policy.enough_for(service)
+        return await self._world.queue.depth(policy.queue, limit, enough, policy.busy)
+
+    async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
+        if isinstance(reading, Replicas):
+            account.replicas = reading
+        depth = await self._depth()
+        if depth.unnamed:
+            await self._refuse_doubtful(depth)
+        self._tell_remarks(depth)
+        account.queue = depth
+        account.service = await self._job_time.read()  # after the depth, which all workers ask for at once
+        if isinstance(reading, Unavailable):
+            raise reading
+        return Observation(depth, reading, service=account.service, unmeasured=self._job_time.why_not)
+
+    async def _refuse_doubtful(self, depth: QueueDepth) -> None:
+        """A queue that is read as empty may well be, if jobs were seen in it before.
+
+        Raises:
+            Unavailable: none ever were, and it has rows that say that work is left.
+        """
+        recalled = await self._world.journal.recall(self.worker)
+        if recalled.history.queue_seen != self.policy.queue.identity:
+            raise Unavailable(Source.QUEUE, depth.unnamed)
+
+    def _tell_remarks(self, depth: QueueDepth) -> None:
+        for remark in self._remarks.new(depth.remarks, self._world.clock.monotonic()):
+            self._world.report("queue_warning", worker=self.worker, about=remark.about, message=remark.text)
+
+    async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
+        replicas, queue = observed.replicas, observed.queue
+        leaving = replicas.finishing(observed.service)
+        recommended = recommend(self.policy, queue, observed.service, replicas.configured, leaving)
+        seen = self.policy.queue.identity if queue.depth or queue.stale else ""
+        note = Note(
+            recommended,
+            replicas.configured,
+            working=queue.processing > 0,
+            running=replicas.running,
+            queue_seen=seen,
+        )
+        return await self._world.journal.remember(self.worker, note, self._keep, lease)
+
+    def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
+        history, now, _ = recalled
+        account.decided_on = observed, recalled
+        account.decision = decide(self.policy, observed, history, now)
+        account.cooldowns = Cooldowns(*cooldowns_left(self.policy, history, now), history.last_up, history.last_down)
+
+    async def _close_intent(
+        self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
+    ) -> tuple[Because | None, Recalled]:
+        """Settles the open intent by what the platform shows; returns what to say while it must stay open."""
+        if intent.id in self._unsent:
+            self._tell_settled(intent, "nothing of it was sent", recalled, lease)
+            return None, await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
+        if replicas.configured == intent.after:
+            if not intent.accepted or intent.epoch != lease.epoch:
+                shown = f"Railway shows {workers(replicas.configured)}, so that it was done"
+                self._tell_settled(intent, shown, recalled, lease)
+            return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
+        draining_s = min(replicas.draining_s, _LONGEST_DRAINING_S) if intent.direction is Direction.DOWN else 0.0
+        if recalled.now - intent.at < self._landing_bound + draining_s:
+            return still_open(intent, recalled.now), recalled
+        asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
+        self._world.report(
+            "not_honoured",
+            worker=self.worker,
+            epoch=lease.epoch,
+            reason=Reason.NOT_HONOURED.value,
+            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
+            f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
+        )
+        # Of a deployment that came since, the stop says nothing.
+        unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
+        return None, await self._settle(
+            intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen_stop=unseen or ""
+        )
+
+    def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
+        """What became of a change whose outcome nobody knew, or that an earlier leader left behind."""
+        age = max(0.0, recalled.now - intent.at)
+        self._world.report(
+            "intent_settled",
+            worker=self.worker,
+            epoch=lease.epoch,
+            intent_epoch=intent.epoch,
+            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {age:.0f} s ago): {what}",
+        )
+
+    async def _settle(
+        self,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
+    ) -> Recalled:
+        journal = self._world.journal
+        recalled = await journal.settle(
+            self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop, running=running
+        )
+        self._unsent.discard(intent.id)
+        return recalled
+
+    async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
+        known = recalled.history.count
+        if known is None or known == replicas.configured:
+            return recalled
+        self._world.report(
+            "external_change",
+            worker=self.worker,
+            epoch=lease.epoch,
+            before=known,
+            after=replicas.configured,
+            state=replicas.state.value,
+            message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
+        )
+        self._tell_contended(recalled, known, replicas.configured, lease)
+        return await self._world.journal.charge(self.worker, replicas.configured, lease)
+
+    def _watched(
+        self, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None
+    ) -> tuple[Recalled, tuple[Condition, ...]]:
+        """The memory with what this look adds to it, and what is to be said by it."""
+        look = Look(self.policy, replicas, queue, recalled.history, recalled.now, self._landing_bound)
+        history = replace(recalled.history, watch=conditions.watched(look))
+        return recalled._replace(history=history), conditions.conditions(replace(look, history=history))
+
+    async def _keep_watch(
+        self, account: Account, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None, lease: Lease
+    ) -> Recalled:
+        """Looks how the service fares; the log hears of each condition when it begins to be a fault."""
+        before = recalled.history.watch
+        recalled, found = self._watched(recalled, replicas, queue)
+        account.conditions = self._conditions = found
+        faults = [condition for condition in found if condition.degrades]
+        watch = replace(recalled.history.watch, said=tuple(fault.reason.value for fault in faults))
+        if watch != before:
+            await self._world.journal.keep_watch(self.worker, watch, lease)
+        for fault in faults:
+            beat = self._condition_beats[fault.reason]
+            if fault.reason.value not in before.said and beat.lasted("", self._world.clock.monotonic()) is not None:
+                self._world.report(
+                    conditions.EVENTS[fault.reason],
+                    worker=self.worker,
+                    epoch=lease.epoch,
+                    reason=fault.reason.value,
+                    message=fault.words,
+                )
+        return recalled._replace(history=replace(recalled.history, watch=watch))
+
+    def _tell_contended(self, recalled: Recalled, before: int, after: int, lease: Lease) -> None:
+        contests = recalled.history.watch.contests
+        if len(contests) < conditions.CONTESTS:
+            return
+        if self._contended_beat.lasted("", self._world.clock.monotonic()) is not None:
+            self._world.report(
+                "contended",
+                worker=self.worker,
+                epoch=lease.epoch,
+                times=len(contests),
+                message=conditions.contended_words(contests, before, after, recalled.now),
+            )
+
+    async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        self.acts = True
+        try:
+            return await self._act(account, replicas, version, lease)
+        finally:
+            self.acts = False
+
+    async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        decision = account.decided
+        await self._share(max(decision.desired, decision.current), replicas)
+        intent = await self._write_down(decision, version, lease, replicas.deployment)
+        self._seen = None
+        try:
+            receipt = await self._world.platform.scale(self.policy.service, intent, replicas)
+        except LeaseLost as lost:
+            self._unsent.add(intent.id)
+            await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
+            return account.close(Outcome.FENCED, *decision.because, Because(Reason.LEASE_LOST, str(lost)))
+        except NotSent as failed:
+            self.is_outdated = isinstance(failed, Outdated)
+            self._unsent.add(intent.id)
+            outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
+            await self._settle(intent, outcome, replicas.configured, lease)
+            because = Because(Reason.SCALE_FAILED, f"{decision.sentence}, but {failed}")
+            return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
+        except Unavailable as unknown:
+            because = Because(
+                Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
+            )
+            return account.close(Outcome.UNKNOWN, *decision.because, because, message=because.words)
+        if receipt is Receipt.REHEARSED:
+            return account.close(Outcome.APPLIED, message=decision.sentence)
+        if receipt is Receipt.DRY_RUN:
+            because = Because(Reason.DRY_RUN, f"dry run, would scale: {decision.sentence}")
+            return account.close(Outcome.HELD, *decision.because, because, message=because.words)
+        try:
+            seen = await self._confirm(intent, lease, read=account.queue is not None)
+        except (Unavailable, LeaseLost) as error:
+            # The intent is in the journal: whoever leads next finds it open, and the platform tells what became of it.
+            seen = f" (accepted, and could not be written down: {error})"
+        return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
+
+    async def _write_down(self, decision: Decision, version: str, lease: Lease, deployment: str | None) -> Intent:
+        """Whatever goes wrong on the way: as long as this does not return, nothing is sent."""
+        ident = uuid.uuid4().hex
+        stops = deployment if decision.desired == 0 else None
+        self._unsent.add(ident)
+        intent = await self._world.journal.record_intent(self.worker, ident, decision, version, lease, stops=stops)
+        self._unsent.discard(ident)
+        return intent
+
+    async def _confirm(self, intent: Intent, lease: Lease, *, read: bool) -> str:
+        """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
+        await self._world.journal.accept(self.worker, intent, lease)
+        shown = await self._read_back()
+        if shown is None or shown.configured != intent.after:
+            await self._note_not_visible(shown, lease, read=read)
+            return " (accepted, and not visible yet)"
+        self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease, running=shown.running))
+        return ""
+
+    async def _note_not_visible(self, shown: Replicas | None, lease: Lease, *, read: bool) -> None:
+        """For the timing of the start, which begins at a reading that shows that not all of them run."""
+        if shown is not None and read:
+            note = Note(None, shown.configured, running=shown.running)
+            await self._world.journal.remember(self.worker, note, self._keep, lease)
+
+    async def _read_back(self) -> Replicas | None:
+        try:
+            shown = (await self._world.platform.observe([self.policy.service]))[self.policy.service]
+        except Unavailable:
+            return None  # the next cycle reads it
+        return shown if isinstance(shown, Replicas) else None
+
+    async def _read_usage(self, account: Account) -> Rate:
+        limit = self.policy.rate_limit
+        if limit is None:
+            return None
+        try:
+            account.rate = await self._world.rate_limit.used(limit)
+        except Unavailable as unavailable:
+            # It only keeps workers from being added, so that it ends no cycle.
+            if self._rate_beat.lasted(str(unavailable), self._world.clock.monotonic()) is not None:
+                self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
+            return RateUnread(str(unavailable))
+        self._rate_beat.over()
+        return account.rate
+
+    async def _share(self, count: int, replicas: Replicas) -> None:
+        """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.
+
+        So a scale-up publishes the smaller share before it asks, and a scale-down the larger one only after the
+        instances are gone.
+        """
+        limit = self.policy.rate_limit
+        if limit is not None:
+            among = max(count, replicas.configured, replicas.alive)
+            await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
+
+
+def _rehearsed(world: World) -> World:
+    platform, journal = RehearsedPlatform(world.platform), RehearsedJournal(world.journal)
+    return World(world.queue, platform, journal, RehearsedShares(world.rate_limit), world.clock, silent)
+
+
+def _unread_for(history: History, now: float) -> float:
+    """For how many seconds the queue could not be read; 0 until so many readings in a row were lost."""
+    if history.unread < _BLIND_CYCLES:
+        return 0.0
+    read_at = history.queue_read_at if history.queue_read_at is not None else history.since
+    return now - (now if read_at is None else read_at)
+
+
+def _held(decision: Decision) -> Decision:
+    return Decision(decision.current, decision.recommended, decision.current, decision.because)

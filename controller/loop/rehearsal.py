@@ -1,0 +1,120 @@
+"""A pass with hands that write nothing: it goes through the real one's steps, and what it would write stays here.
+
+`explain` runs on these, so that what it says is what the loop would do, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from controller.core.history import charged, remembered, settled
+from controller.core.model import Decision, History, Intent, Lease, RateUsage, Replicas
+from controller.core.ports import (
+    Journal,
+    Keep,
+    Note,
+    Platform,
+    RateLimit,
+    Recalled,
+    Receipt,
+    Requests,
+    Settled,
+    Unavailable,
+    Watched,
+)
+from controller.core.watch import Watch
+from controller.policy.models import RateLimit as RateLimitPolicy
+
+
+class RehearsedJournal:
+    """The memory of one worker, read once from the real journal; every step after that is taken on the copy."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._copy = Recalled(History(), 0.0)
+
+    async def recall(self, worker: str) -> Recalled:
+        return await self._journal.recall(worker)
+
+    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+        del lease
+        recalled = await self._journal.recall(worker)
+        return self._now(recalled._replace(history=remembered(recalled.history, note, keep, recalled.now)))
+
+    async def record_intent(
+        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
+    ) -> Intent:
+        del worker, version
+        return Intent(ident, lease.epoch, decision.current, decision.desired, self._copy.now, stops=stops)
+
+    async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
+        del worker, intent, lease
+
+    async def settle(
+        self,
+        worker: str,
+        intent: Intent,
+        outcome: Settled,
+        count: int,
+        lease: Lease,
+        *,
+        unseen_stop: str = "",
+        running: int | None = None,
+    ) -> Recalled:
+        del worker, lease, running
+        history, now, _ = self._copy
+        history = settled(history, intent, outcome, count, now, unseen_stop=unseen_stop)
+        return self._now(self._copy._replace(history=history))
+
+    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+        del worker, lease
+        return self._now(self._copy._replace(history=charged(self._copy.history, count, self._copy.now)))
+
+    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
+        del worker, lease
+        self._copy = self._copy._replace(history=replace(self._copy.history, watch=watch))
+
+    async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
+        del lines, lease
+
+    async def watch(self, workers: Sequence[str]) -> Watched:
+        return await self._journal.watch(workers)
+
+    def _now(self, recalled: Recalled) -> Recalled:
+        self._copy = recalled
+        return recalled
+
+
+class RehearsedPlatform:
+    """Is looked at, and asked for nothing."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        return await self._platform.observe(services)
+
+    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+        del service, intent, observed
+        return Receipt.REHEARSED
+
+    def requests(self) -> Requests:
+        return self._platform.requests()
+
+
+class RehearsedShares:
+    """The usage is read, and no share is published."""
+
+    def __init__(self, rate_limit: RateLimit) -> None:
+        self._rate_limit = rate_limit
+
+    async def used(self, limit: RateLimitPolicy) -> RateUsage:
+        return await self._rate_limit.used(limit)
+
+    async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
+        del limit, max_workers, replicas
+
+
+def silent(_: str, /, **__: object) -> None:
+    """What happens in a rehearsal is no event."""

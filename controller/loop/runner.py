@@ -1,0 +1,313 @@
+"""The loop: while we lead, one tick per interval; woken early when the queue says so; stopped in good order.
+
+The only place that meets what nobody foresaw: one broad `except`, which turns a bug in one worker's cycle into a logged
+`crashed` and leaves the other workers and the next cycle alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from controller.core.model import Because, Lease, Reason, Replicas
+from controller.core.ports import LeaseLost, Requests, Source, Unavailable, pace_words
+from controller.core.text import bounds
+from controller.core.units import in_words
+from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
+from controller.loop.faults import Recovery, Stretch, Telling
+from controller.loop.leadership import Leadership
+from controller.loop.log import Log
+from controller.loop.reconciler import NothingKnown, Reconciler, World
+from controller.loop.status import Board
+from controller.policy.models import Policy
+
+T = TypeVar("T")
+_A_MOMENT_S = 1.0
+"""What a queue with a timeout of its own may take longer than the others, before these go on without it."""
+Readings = Mapping[str, Replicas | Unavailable]
+
+
+class Runner:
+    """Drives one reconciler per worker of the policy."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        world: World,
+        leadership: Leadership,
+        board: Board,
+        log: Log,
+        *,
+        landing_bound: float,
+        gap: float | None = None,
+    ) -> None:
+        """`gap` as the reconcilers need it; by default three intervals, since a cycle may be a little late."""
+        self._policy = policy
+        self._world = world
+        self._leadership = leadership
+        self._board = board
+        self._log = log
+        self._reconcilers = [
+            Reconciler(name, worker, gap or 3 * policy.interval + 1, world, landing_bound)
+            for name, worker in policy.workers.items()
+        ]
+        self._tellings = {name: Telling() for name in policy.workers}
+        self._behind: dict[str, asyncio.Task[Any]] = {}
+        """Of workers whose queue may take longer than others': what still goes on when the others are done."""
+        self._stretch = Stretch()
+        self._stopping = False
+        self._nudge = asyncio.Event()
+        self._woken = False
+        self._woken_at = self._due = self._paced_until = -math.inf
+
+    def reconciler(self, worker: str) -> Reconciler:
+        return next(one for one in self._reconcilers if one.worker == worker)
+
+    async def run(self) -> None:
+        """Turns until stop(); a cycle that has begun is finished."""
+        try:
+            while not self._stopping:
+                self._leadership.changed.clear()
+                lease = self._leadership.lease
+                woken, self._woken = self._woken, False
+                self._nudge.clear()
+                if not (woken and lease is not None and await self._looked(lease)):
+                    await self._turn(lease)
+                self._board.turned()
+                if not self._stopping:
+                    await self._wait()
+            if self._behind:
+                await asyncio.wait(self._behind.values())
+        finally:
+            for one in self._behind.values():
+                one.cancel()
+
+    async def _turn(self, lease: Lease | None) -> None:
+        started = self._world.clock.monotonic()
+        if lease is not None:
+            await self.tick(lease, waits=False)
+        elif self._leadership.trouble is not None:
+            await self._without_redis()
+        else:
+            await self._stand_aside()
+        requests = self._world.platform.requests()
+        self._tell_pace(requests)
+        pace = requests.pace_s
+        self._board.pace = pace
+        for reconciler in self._reconcilers:
+            reconciler.pace = pace
+        self._paced_until = self._world.clock.monotonic() + pace
+        self._due = max(started + self._policy.interval, self._paced_until)
+
+    @property
+    def acts(self) -> bool:
+        """Whether a change is being asked for right now."""
+        return any(reconciler.acts for reconciler in self._reconcilers)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a change was not sent because it had been decided on an old reading: the next tick decides anew."""
+        return any(reconciler.is_outdated for reconciler in self._reconcilers)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._nudge.set()
+
+    def wake(self) -> None:
+        """A job was announced, or listening has just begun: the next look does not wait for the interval.
+
+        A burst of notifications is one reason to look, not hundreds.
+        """
+        if self._leadership.lease is not None and not self._woken:
+            self._woken = True
+            self._nudge.set()
+
+    async def _looked(self, lease: Lease) -> bool:
+        """Whether a glance at the queue has found that nothing is to be done before the next interval.
+
+        A glance goes by the platform as the last cycle saw it, so that a queue that is busy all day costs no requests.
+        """
+        now = self._world.clock.monotonic()
+        self._woken_at = now
+        if now >= self._due:
+            return False
+        begun = {one.worker: asyncio.create_task(one.glance(lease)) for one in self._not_behind()}
+        done = await self._side_by_side(begun, waits=False)
+        glances = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
+        if (
+            any(not isinstance(glance, Cycle | NothingKnown) for glance in glances)
+            and self._world.clock.monotonic() >= self._paced_until
+        ):
+            self._log.event("woken", message="the queue notified of jobs that want a change; looking at Railway now")
+            return False
+        for glance in glances:
+            if isinstance(glance, Cycle):
+                self._tell(glance)
+        return True
+
+    async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
+        """One pass over every worker: one reading of the platform for all, then each by itself.
+
+        waits: for all of them. Otherwise one whose queue has a timeout of its own may go on, and no other begins for
+        that worker meanwhile.
+        """
+        idle = self._not_behind()
+        if not idle:
+            return []
+        looking = asyncio.create_task(self._observe())
+        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, lease)) for one in idle}
+        done = await self._side_by_side(begun, waits=waits, late=lambda ended: self._tell(ended.result()))
+        cycles = [one.result() for one in done.values()]
+        for cycle in cycles:
+            self._tell(cycle)
+        if lease is not None:
+            await self._publish(lease)
+        return cycles
+
+    def _not_behind(self) -> list[Reconciler]:
+        return [one for one in self._reconcilers if one.worker not in self._behind]
+
+    async def _side_by_side(
+        self,
+        begun: Mapping[str, asyncio.Task[T]],
+        *,
+        waits: bool,
+        late: Callable[[asyncio.Task[T]], None] = lambda _: None,
+    ) -> dict[str, asyncio.Task[T]]:
+        """Those that are done. What a queue with a timeout of its own keeps goes on; `late` hears when it ends."""
+        patient = {name for name in begun if self._policy.workers[name].queue.timeout is not None and not waits}
+        quick = [one for name, one in begun.items() if name not in patient]
+        try:
+            if quick:
+                await asyncio.wait(quick)
+            if patient:
+                moment = min(_A_MOMENT_S, self._policy.interval / 4)
+                await asyncio.wait([begun[name] for name in patient], timeout=moment)
+        except asyncio.CancelledError:
+            for one in begun.values():
+                one.cancel()
+            raise
+
+        def ended(name: str, one: asyncio.Task[T]) -> None:
+            self._behind.pop(name, None)
+            if not one.cancelled() and one.exception() is None:
+                late(one)
+
+        for name, one in begun.items():
+            if not one.done():
+                self._behind[name] = one
+                one.add_done_callback(functools.partial(ended, name))
+        return {name: one for name, one in begun.items() if one.done()}
+
+    async def _observe(self) -> Readings:
+        services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
+        try:
+            return await self._world.platform.observe(services)
+        except Unavailable as unavailable:
+            return dict.fromkeys(services, unavailable)
+
+    async def _guarded(self, reconciler: Reconciler, looking: asyncio.Task[Readings], lease: Lease | None) -> Cycle:
+        try:
+            async with asyncio.timeout(LONGEST_CYCLE_S):
+                readings = await asyncio.shield(looking)
+                return await reconciler.reconcile(readings[reconciler.policy.service], lease)
+        except TimeoutError:
+            because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
+            return self._ended(reconciler, Outcome.FAILED, because, lease)
+        except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
+            if self._tellings[reconciler.worker].is_new(bug, self._world.clock.monotonic()):
+                trace = traceback.format_exc()
+                message = bounds.cut(repr(bug), bounds.MESSAGE)
+                self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
+            because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
+            return self._ended(reconciler, Outcome.CRASHED, because, lease)
+
+    def _ended(self, reconciler: Reconciler, outcome: Outcome, because: Because, lease: Lease | None) -> Cycle:
+        return Cycle(
+            at=self._world.clock.wall(),
+            worker=reconciler.worker,
+            outcome=outcome,
+            because=(because,),
+            message=because.words,
+            max_workers=reconciler.policy.max_replicas,
+            epoch=lease.epoch if lease else None,
+        )
+
+    async def _publish(self, lease: Lease) -> None:
+        try:
+            await self._world.journal.publish(self._board.to_publish(), lease)
+        except (Unavailable, LeaseLost):
+            return  # the cycle's own line and the leadership task say what is wrong
+
+    async def _without_redis(self) -> None:
+        """Whoever led goes on looking, so that people see the queue; whoever did not only says that it cannot know."""
+        if self._leadership.has_led:
+            await self.tick(None, waits=False)
+            return
+        trouble = self._leadership.trouble or Unavailable(Source.JOURNAL, "cannot be reached")
+        because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+        for reconciler in self._reconcilers:
+            self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
+
+    async def _stand_aside(self) -> None:
+        if not self._behind:
+            await self._world.queue.close()  # a standby touches neither PostgreSQL nor Railway
+        now = self._world.clock.monotonic()
+        for worker, telling in self._tellings.items():
+            self._tell_of(telling.stood_aside(now), worker)
+
+    def _tell(self, cycle: Cycle) -> None:
+        """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
+        now, telling = self._world.clock.monotonic(), self._tellings[cycle.worker]
+        self._board.put(cycle)
+        self._tell_of(telling.recovered(cycle, now), cycle.worker)
+        line = telling.line(cycle, now)
+        if line is not None:
+            self._log.line(line)
+
+    def _tell_pace(self, requests: Requests) -> None:
+        now, interval = self._world.clock.monotonic(), self._policy.interval
+        if self._stretch.is_news(requests.pace_s, interval, now):
+            self._log.event(
+                "pace_stretched",
+                pace_s=round(requests.pace_s, 1),
+                used=requests.used,
+                quota=requests.quota,
+                window_s=requests.window_s,
+                message=f"{pace_words(requests, interval)}; a longer interval fits it, or a larger plan",
+            )
+        lasted = self._stretch.ended(now)
+        if lasted is not None:
+            message = f"cycles come every {interval:g} s again, after {in_words(lasted)} in which they were stretched"
+            self._log.event("pace_normal", message=message)
+
+    def _tell_of(self, recoveries: Iterable[Recovery], worker: str) -> None:
+        for recovery in recoveries:
+            self._log.event("recovered", worker=worker, source=recovery.name, message=recovery.sentence)
+
+    async def _wait(self) -> None:
+        """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
+        await self._pause_until(self._due)
+        open_at = min(self._due, self._woken_at + self._policy.wake_min_interval)
+        if self._woken and not self._stopping and self._world.clock.monotonic() < open_at:
+            self._nudge.clear()
+            await self._pause_until(open_at)
+
+    async def _pause_until(self, due: float) -> None:
+        """A nudge or a change of role ends it. However long it is stretched, the loop does not stand still."""
+        changed = asyncio.create_task(self._leadership.changed.wait())
+        nudged = asyncio.create_task(self._nudge.wait())
+        try:
+            while (left := due - self._world.clock.monotonic()) > 0:
+                awaited = {changed, nudged}
+                timeout = min(left, self._policy.interval)
+                if (await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    return
+                self._board.turned()
+        finally:
+            changed.cancel()
+            nudged.cancel()

@@ -1,0 +1,338 @@
+"""Reads the text of a policy: YAML with ${VARIABLES}, each value with the place that it comes from.
+
+Variables are replaced in the parsed scalars, never in the text, so that a value cannot become structure. Everything
+that is wrong is collected, so that one run names it all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
+from controller.policy.references import unresolved, unusable
+from controller.policy.strict_yaml import (
+    DEEPEST,
+    MOST_CHARACTERS,
+    Node,
+    NotYamlError,
+    NoValueError,
+    Scalar,
+    parse,
+    value_of,
+)
+from controller.policy.strict_yaml import Mapping as MappingNode
+from controller.policy.strict_yaml import Sequence as SequenceNode
+
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
+
+Path = tuple[str | int, ...]
+
+LONGEST_SHOWN = 80
+"""Characters of a value in a message."""
+MOST_VALUES = 100_000
+"""As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
+MOST_PROBLEMS = 100
+"""More are not looked for: whoever fixes these checks again."""
+_LONGEST_PLACE = 300
+_LONGEST_TEXT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the configuration: where, and what to do about it."""
+
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+class ConfigurationError(Exception):
+    """The environment or the policy cannot be used as it stands; nothing was started and nothing was changed."""
+
+    def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    name: str
+    value: str | None
+    default: str | None
+
+    @property
+    def is_secret(self) -> bool:
+        return bool(SECRET_NAME.search(self.name))
+
+    def __str__(self) -> str:
+        if self.value:
+            return f"{self.name} is {'set' if self.is_secret else repr(_brief(self.value))}"
+        default = "not shown" if self.is_secret else repr(_brief(self.default or ""))
+        return f"{self.name} is not set, its default is {default}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from: its line (from 1), and the variables in it."""
+
+    line: int
+    expression: str | None = None
+    variables: tuple[Variable, ...] = ()
+
+    @property
+    def holds_a_secret(self) -> bool:
+        return any(variable.is_secret for variable in self.variables)
+
+    @property
+    def shown(self) -> str:
+        """The value as it may be shown: with the name of each variable that is a secret in the place of its value."""
+        variables = iter(self.variables)
+
+        def one(match: re.Match[str]) -> str:
+            if match[1] is None:
+                return "$" if match[0] == "$$" else ""
+            variable = next(variables)
+            return f"${{{variable.name}}}" if variable.is_secret else variable.value or variable.default or ""
+
+        return _VARIABLE.sub(one, self.expression or "")
+
+    def __str__(self) -> str:
+        if not self.variables:
+            return f"line {self.line}"
+        return f"line {self.line}, {', '.join(str(variable) for variable in self.variables)}"
+
+
+def dotted(path: Path) -> str:
+    """`workers.generation-worker.tiers[2].up_to`, as a person would say it."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass
+class Document:
+    """A parsed policy text: plain data, where each value came from, and what was wrong so far."""
+
+    name: str
+    data: Any = None
+    origins: dict[Path, Origin] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[Path] = field(default_factory=set)
+    secrets: dict[str, str] = field(default_factory=dict)
+    """By its value, the variable that holds each secret."""
+    _masker: Masker | None = None
+
+    def origin(self, path: Path) -> Origin | None:
+        return self.origins.get(path)
+
+    def line(self, path: Path) -> int:
+        """The line of the value, or of the nearest thing around it that has one."""
+        while path and path not in self.origins:
+            path = path[:-1]
+        return self.origins[path].line if path in self.origins else 1
+
+    def place(self, path: Path) -> str:
+        where = dotted(path)
+        where = where if len(where) <= _LONGEST_PLACE else f"{where[:_LONGEST_PLACE]}…"
+        return ":".join(part for part in (self.name, str(self.line(path)), f" {where}") if part.strip())
+
+    def masked(self, text: str) -> str:
+        """Without the value of any variable that by its name is a secret, wherever it strayed to."""
+        if self._masker is None:
+            self._masker = Masker(named=self.named_secrets)
+        return self._masker.text(text)
+
+    @property
+    def named_secrets(self) -> dict[str, str]:
+        """By its value, what is shown in the place of each."""
+        return {secret: f"${{{name}}}" for secret, name in self.secrets.items()}
+
+    def note_secrets(self, variable: Variable) -> None:
+        """Those of a variable that is one by its name, and the password in an address, whatever its name is."""
+        for value in filter(None, (variable.value, variable.default)):
+            for secret in [value] if variable.is_secret else passwords_in(value):
+                if secret not in self.secrets:
+                    self.secrets[secret] = variable.name
+                    self._masker = None
+
+    def refusal(self, text: str) -> ConfigurationError:
+        """With what was wrong so far: for what ends the reading."""
+        return ConfigurationError([*self.problems, Problem(_printable(self.name), text)])
+
+    def refuse(self, path: Path, text: str) -> None:
+        """Notes what is wrong.
+
+        Raises:
+            ConfigurationError: so much is wrong that the rest is not looked at.
+        """
+        if len(self.problems) == MOST_PROBLEMS:
+            raise self.refusal(f"has more wrong than these {MOST_PROBLEMS}; fix them and check again")
+        words = self.masked(text)
+        words = words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
+        self.problems.append(Problem(_printable(self.place(path)), _printable(words)))
+        self.broken.add(path)
+
+    def is_broken(self, path: Path) -> bool:
+        return any(path[:length] in self.broken for length in range(len(path) + 1))
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+class _Reader:
+    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
+        self._document = document
+        self._environment = environment
+        self._depth = 0
+        self._read = 0
+        self._filled_in = 0
+        self._texts: dict[int, Any] = {}
+
+    def value(self, node: Node, path: Path) -> Any:
+        self._document.origins[path] = Origin(node.line)
+        self._count()
+        self._depth += 1
+        # Deeper than the text itself, where aliases stand in what aliases stand for.
+        if self._depth > 2 * DEEPEST:
+            raise self._document.refusal(f"is nested more than {DEEPEST} deep, which no policy is")
+        try:
+            return self._by_kind(node, path)
+        finally:
+            self._depth -= 1
+
+    def _count(self) -> None:
+        self._read += 1
+        if self._read > MOST_VALUES:
+            raise self._document.refusal(f"holds more than {MOST_VALUES:,} values, by its aliases; write them out")
+
+    def _by_kind(self, node: Node, path: Path) -> Any:
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.value(child, (*path, index)) for index, child in enumerate(node.items)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        line = self._document.origins[path]
+        values: dict[str, Any] = {}
+        for key_node, child in node.pairs:
+            if key_node.is_merge:
+                self._merge(child, path, values)
+        self._document.origins[path] = line
+        own: set[str] = set()
+        for key_node, child in node.pairs:
+            if key_node.is_merge:
+                continue
+            key, here = key_node.text, (*path, key_node.text)
+            if key in own:
+                self._document.refuse(here, f"stands here a second time (line {key_node.line}); keep one")
+                continue
+            own.add(key)
+            values[key] = self.value(child, here)
+            self._document.origins[here] = replace(self._document.origins[here], line=key_node.line)
+        return values
+
+    def _merge(self, node: Node, path: Path, values: dict[str, Any]) -> None:
+        """Adds what `<<:` brings, of which own keys override each; of several, the earlier one wins."""
+        parts = node.items if isinstance(node, SequenceNode) else [node]
+        for part in parts:
+            if not isinstance(part, MappingNode):
+                self._document.refuse(path, "merges (<<) something that is no mapping; write <<: *NAME of one")
+                return
+            self._count()
+            for key, value in self.value(part, path).items():
+                values.setdefault(key, value)
+
+    def _scalar(self, node: Scalar, path: Path) -> Any:
+        """An alias of a long text is not looked through again at each of its places."""
+        if id(node) not in self._texts:
+            value = self._checked(node, path)
+            if isinstance(value, str) and _has_variables(node):
+                return self._substitute(node.text, path)
+            self._texts[id(node)] = value
+        return self._texts[id(node)]
+
+    def _checked(self, node: Scalar, path: Path) -> Any:
+        try:
+            value = value_of(node)
+        except NoValueError as problem:
+            self._document.refuse(path, str(problem))
+            return None
+        if not isinstance(value, str):
+            return value
+        if not _has_variables(node) and not value.replace("\n", "").replace("\t", "").isprintable():
+            self._document.refuse(path, "holds characters that cannot be printed; leave them out")
+            return None
+        return value
+
+    def _substitute(self, expression: str, path: Path) -> str:
+        variables: list[Variable] = []
+
+        def one(match: re.Match[str]) -> str:
+            if match.group() == "$$":
+                return "$"
+            name, default = match.group(1), match.group(3)
+            if name is None:
+                railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
+                shown = repr(expression[:LONGEST_SHOWN])
+                words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
+                self._document.refuse(path, words)
+                return ""
+            value = self._environment.get(name) or None
+            if value is not None and (problem := unusable(value) or unresolved(value.strip())) is not None:
+                self._document.refuse(path, f"{name[:LONGEST_SHOWN]} {problem}")
+                value = "" if unusable(value) else value
+            variables.append(Variable(name, value, default))
+            self._document.note_secrets(variables[-1])
+            if value is None and default is None:
+                unset = name[:LONGEST_SHOWN]
+                self._document.refuse(
+                    path, f"{unset} is not set and has no default; set {unset}, or write ${{{unset}:-default}}"
+                )
+            filled_in = value or default or ""
+            self._fill_in(filled_in)
+            return filled_in
+
+        self._fill_in(expression)
+        text = _VARIABLE.sub(one, expression)
+        self._document.origins[path] = Origin(self._document.line(path), expression, tuple(variables))
+        return text
+
+    def _fill_in(self, text: str) -> None:
+        self._filled_in += len(text)
+        if self._filled_in > MOST_CHARACTERS:
+            words = f"is longer than {MOST_CHARACTERS:,} characters once its variables are filled in; shorten them"
+            raise self._document.refusal(words)
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
+
+
+def _has_variables(node: Scalar) -> bool:
+    return "$" in node.text
+
+
+def read(text: str, environment: Mapping[str, str], *, name: str) -> Document:
+    """Parses the text; what is wrong with it is in `problems`, never raised, except where no data remains.
+
+    Raises:
+        ConfigurationError: the text is not YAML, or not one mapping, or more than a policy holds.
+    """
+    document = Document(name)
+    try:
+        node = parse(text)
+    except NotYamlError as error:
+        place = ":".join(str(part) for part in (name, error.line, error.column) if part is not None)
+        raise ConfigurationError([Problem(_printable(place), _printable(error.text))]) from None
+    if not isinstance(node, MappingNode):
+        raise ConfigurationError([Problem(name, "is not a policy: it starts with `interval:` and `workers:`")])
+    document.data = _Reader(document, environment).value(node, ())
+    return document

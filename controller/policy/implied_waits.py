@@ -1,0 +1,100 @@
+"""The wait that a policy implies, without any jobs: at a steady depth d, k workers make a job wait d x S / k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from controller.core.model import ServiceTime
+from controller.policy.models import WorkerPolicy, duration_text, jobs_for
+
+_ASSUMED_S = 20.0
+_MOST_STEPS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Implied:
+    """replicas: workers for depths of up to `up_to` jobs (None: any); wait_s: at that depth (None: it has no end)."""
+
+    up_to: int | None
+    replicas: int
+    wait_s: float | None
+
+
+def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
+    """Each tier at its deepest; of a target_wait, each number of workers, where the next one would be added."""
+    for up_to, replicas in _steps(worker, service_s):
+        hands = replicas * worker.concurrency
+        wait = None if up_to is None or not hands else up_to * service_s / hands
+        yield Implied(up_to, replicas, wait)
+
+
+def _steps(worker: WorkerPolicy, service_s: float) -> Iterator[tuple[int | None, int]]:
+    least, most = worker.min_replicas, worker.max_replicas
+    if worker.target_wait is None:
+        steps = [(tier.up_to, min(max(tier.replicas, least), most)) for tier in worker.tiers if tier.up_to != 0]
+    else:
+        # Of a thousand workers and more, a hundred steps tell as much as each of them.
+        counts = range(max(1, least), most, max(1, (most - least) // _MOST_STEPS))
+        waiting = [jobs_for(count + 1, worker.concurrency, worker.target_wait, service_s) - 1 for count in counts]
+        steps = [*zip(waiting, counts, strict=True), (None, most)]
+    for index, (up_to, replicas) in enumerate(steps):
+        if index + 1 == len(steps) or steps[index + 1][1] != replicas:
+            yield up_to, replicas  # else max_replicas makes one of two tiers
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The implied waits of one worker, and how it is known how long a job takes."""
+
+    worker: WorkerPolicy
+    service_s: float
+    source: str
+
+    @classmethod
+    def of(
+        cls, worker: WorkerPolicy, *, given_s: float | None, measured: ServiceTime | None, was_asked: bool = False
+    ) -> Self:
+        """By what the command line says, else the database (if it was asked), else the policy, else an assumption."""
+        if given_s is not None:
+            return cls(worker, given_s, "as --service-time says")
+        if measured is not None:
+            words = f"measured, the mean of the newest {measured.jobs} jobs; the median is {measured.median_s:.3g} s"
+            return cls(worker, measured.mean_s, words)
+        if worker.service_time is not None:
+            return cls(worker, worker.service_time, "as service_time says")
+        if was_asked:
+            nothing = "assumed, since no finished job was found that says so: are there started_at and completed_at?"
+            return cls(worker, _ASSUMED_S, nothing)
+        return cls(worker, _ASSUMED_S, "assumed; write --service-time TIME or --from-database")
+
+    @property
+    def heading(self) -> str:
+        """What the table shows."""
+        each = f"if a job takes {_seconds(self.service_s)} ({self.source})"
+        if self.worker.target_wait is not None:
+            return f"aims at a wait of {duration_text(self.worker.target_wait)}; {each}, that is"
+        return f"{each}, the tiers imply"
+
+    def table(self) -> Iterator[tuple[str, str, str]]:
+        """Depth, workers, wait; with a heading."""
+        yield "DEPTH UP TO" if self.worker.target_wait is None else "WAITING UP TO", "WORKERS", "A JOB WAITS UP TO"
+        for implied in implied_waits(self.worker, self.service_s):
+            depth = "any" if implied.up_to is None else f"{implied.up_to:,}"
+            wait = "longer, as the depth grows"
+            if implied.up_to is not None:
+                wait = "for ever" if implied.wait_s is None else _seconds(implied.wait_s)
+            yield depth, str(implied.replicas), wait
+
+    def as_object(self) -> dict[str, Any]:
+        """For --json."""
+        steps = [
+            {"up_to": one.up_to, "replicas": one.replicas, "wait_s": one.wait_s}
+            for one in implied_waits(self.worker, self.service_s)
+        ]
+        return {"service_time_s": self.service_s, "source": self.source, "steps": steps}
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.3g} s"

@@ -1,0 +1,114 @@
+"""What holds the count back, or up, besides the queue: a rate limit that all workers share, and a blind spell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from controller.policy.document import Path
+from controller.policy.types import Duration, Part, Positive, Word
+
+_OURS = re.compile(r"\{[^{}]*:[^{}]*\}:(?:lease|epoch|leader|cycles|listening|records|(?:worker|past):.*)", re.DOTALL)
+"""Every key of the controller's own, whatever its prefix and environment; a test holds it against their list."""
+
+
+class RateLimitKeys(Part):
+    """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
+
+    usage: Word = "worker:rpm:<window>"
+    rpm_limit: Word = "worker:config:rpm_limit"
+    max_workers: Word = "worker:config:max_workers"
+    per_worker_rpm: Word = "worker:config:per_worker_rpm"
+
+    @field_validator("usage")
+    @classmethod
+    def _has_a_window(cls, usage: str) -> str:
+        if "<window>" not in usage:
+            raise PydanticCustomError("window", "must hold <window>, as in worker:rpm:<window>")
+        return usage
+
+
+class RateLimit(Part):
+    """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
+
+    rpm: Positive
+    keys: RateLimitKeys = RateLimitKeys()
+
+
+class OnUnavailable(Part):
+    """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
+
+    mends: ClassVar[Mapping[str, str]] = {
+        "replicas": "write at_least",
+        "workers": "write at_least",
+        "for": "write after",
+    }
+    after: Duration
+    at_least: Positive
+
+    @field_validator("after")
+    @classmethod
+    def _not_at_once(cls, after: float) -> float:
+        if not after:
+            raise PydanticCustomError("after", "is no time at all; write 5m, so that one lost reading adds nobody")
+        return after
+
+
+def range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    minimum, maximum = known.get("min_replicas"), known.get("max_replicas")
+    if maximum is None or minimum is None:
+        return  # which is wrong by itself
+    mend = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
+    if at_least > maximum:
+        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {mend}"
+    if at_least < minimum:
+        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
+
+
+def share_problem(limit: RateLimit, maximum: int) -> str | None:
+    """A share is rounded down: one of 0 would tell every worker to make no request at all."""
+    if limit.rpm >= maximum:
+        return None
+    return (
+        f"is {limit.rpm}, less than max_replicas, which is {maximum}, so that the share of each of {maximum} workers "
+        f"would be 0 requests a minute; write {maximum} or more, or lower max_replicas to {limit.rpm}"
+    )
+
+
+def own_keys(limits: Mapping[str, RateLimit], prefix: str) -> Iterator[tuple[Path, str]]:
+    """The controller's lease or journal under a key that it writes as a rate limit would be overwritten by itself.
+
+    prefix: REDIS_KEY_PREFIX; what has the form of our keys under another one belongs to another controller.
+    """
+    for name, limit in limits.items():
+        for field, key in limit.keys.model_dump().items():
+            if key.startswith(f"{{{prefix}:") or _OURS.fullmatch(key):
+                usual = RateLimitKeys.model_fields[field].default
+                text = (
+                    f"is {key}, which has the form of the controller's own keys ({{{prefix}:…}}:lease and others), so "
+                    f"that the rate limit would overwrite them; choose another, such as {usual}"
+                )
+                yield ("workers", name, "rate_limit", "keys", field), text
+
+
+def shared_keys(limits: Mapping[str, RateLimit]) -> Iterator[tuple[Path, str]]:
+    """Two budgets under one key would overwrite each other. limits: by worker."""
+    counted = Counter(key for limit in limits.values() for key in limit.keys.model_dump().values())
+    for name, limit in limits.items():
+        keys = limit.keys.model_dump()
+        counts = re.compile(re.escape(limit.keys.usage).replace("<window>", "[0-9]+"))
+        shared = [key for key in keys.values() if counted[key] > 1]
+        for field, key in keys.items():
+            if counts.fullmatch(key):
+                text = f"is {key}, under which workers count the requests of one minute; choose another"
+                yield ("workers", name, "rate_limit", "keys", field), text
+        if shared:
+            yield (
+                ("workers", name, "rate_limit"),
+                f"uses keys that another worker uses too ({', '.join(shared)}); give each its own rate_limit.keys",
+            )

@@ -1,0 +1,285 @@
+"""When jobs come and how long each takes; and the same stretched, thinned, cut in two, or drawn anew.
+
+Nothing is held that need not be: a workload is a way to go through its jobs, from the beginning, as often as one likes.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Literal, NamedTuple
+
+from controller.policy.document import ConfigurationError, Problem
+
+Job = tuple[float, float]
+"""Its arrival in seconds from the start of the window, and its service time in seconds."""
+
+DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
+_HOUR_S = 3600.0
+_ABOUT_A_DAY_S = 23 * _HOUR_S
+"""A log of one day seldom ends at its last second."""
+_FEW_DAYS_S = 3 * DAY_S
+_LEAST_BLOCKS = 8
+"""So many a window has at least; fewer, and what is drawn from it would be the same again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Jobs in a window of time.
+
+    jobs: begins anew with each call, and gives the same, by their arrival. Of a file, it raises ConfigurationError at
+    the first line that is wrong. span_s: the length of the window; None where it ends with the last job. began: epoch
+    seconds of its start, where it is known. notes: what whoever sees the results should know.
+    """
+
+    name: str
+    jobs: Callable[[], Iterator[Job]]
+    span_s: float | None
+    began: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Measured(NamedTuple):
+    """jobs: how many. first, last: arrivals. work_s: all service times together. Without jobs, all is 0."""
+
+    jobs: int
+    first: float
+    last: float
+    work_s: float
+    mean_s: float
+    median_s: float
+    p99_s: float
+
+
+def quantile(ascending: Sequence[float], share: float) -> float:
+    """The least value that so large a share of them does not exceed; 0 where there is none."""
+    return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)] if ascending else 0.0
+
+
+def measure(workload: Workload) -> Measured:
+    """In one pass, with 8 bytes for each job."""
+    jobs = workload.jobs()
+    opening = next(jobs, None)
+    if opening is None:
+        return Measured(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    first = last = opening[0]
+    services = array("d", opening[1:])
+    for arrival, service in jobs:
+        services.append(service)
+        last = arrival
+    work, ascending = math.fsum(services), sorted(services)
+    mean = work / len(services)
+    return Measured(len(services), first, last, work, mean, quantile(ascending, 0.5), quantile(ascending, 0.99))
+
+
+def span_of(workload: Workload) -> float:
+    """Seconds; where nobody knows them beforehand, in one pass up to the last job."""
+    if workload.span_s is not None:
+        return workload.span_s
+    return max((arrival for arrival, _ in workload.jobs()), default=0.0)
+
+
+def first(workload: Workload, seconds: float) -> Workload:
+    """Only the jobs of the first so many seconds. A window that is shorter stays as it is."""
+    span = workload.span_s
+    if span is None and any(arrival >= seconds for arrival, _ in workload.jobs()):
+        span = seconds
+    return replace(workload, jobs=lambda: _between(workload, 0.0, seconds), span_s=span and min(span, seconds))
+
+
+def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
+    """Without the time before the first job, where that is more than this share of the window: a table may be young."""
+    arrival, _ = next(workload.jobs(), (0.0, 0.0))
+    span = span_of(workload)
+    if arrival <= quiet * span:
+        return workload
+    note = f"the {arrival / _HOUR_S:.3g} h before the first job are left out"
+    return replace(
+        workload,
+        jobs=lambda: _between(workload, arrival, math.inf),
+        span_s=span - arrival,
+        began=None if workload.began is None else workload.began + arrival,
+        notes=(*workload.notes, note),
+    )
+
+
+def halves(workload: Workload) -> tuple[Workload, Workload]:
+    """The first two thirds of the window and the last third, each from 0: to tune a policy on, and to try it on.
+
+    What it is tuned on is the larger part, since it has to hold more than one of whatever comes again.
+    """
+    span = span_of(workload)
+    cut = span * 2 / 3
+    began = None if workload.began is None else workload.began + cut
+    return (
+        replace(workload, jobs=lambda: _between(workload, 0.0, cut), span_s=cut),
+        replace(workload, jobs=lambda: _between(workload, cut, math.inf), span_s=span - cut, began=began),
+    )
+
+
+def _between(workload: Workload, since: float, until: float) -> Iterator[Job]:
+    """Arrivals count from `since`."""
+    for arrival, service in workload.jobs():
+        if arrival >= until:
+            return
+        if arrival >= since:
+            yield arrival - since, service
+
+
+def scaled(
+    workload: Workload,
+    *,
+    load: float | None = None,
+    service_mean: float | None = None,
+    winsorise: float | None = None,
+    by: Literal["stretch", "thin"] = "stretch",
+    seed: int = 0,
+) -> Workload:
+    """As if its jobs took another time and came at another rate: winsorised, then of that mean, then of that load.
+
+    load: workers that the jobs keep busy on average: their work divided by the window. by: to get there, stretch the
+    time axis, or keep a random part of the jobs. service_mean: seconds. winsorise: a quantile, such as 0.99; longer
+    jobs take as long as that. It goes through the jobs once, and only to winsorise holds 8 bytes for each.
+
+    Raises:
+        ConfigurationError: it cannot be scaled to that; or what it is read from is wrong.
+    """
+    wanted = (("load", load), ("mean service time", service_mean), ("quantile", winsorise))
+    for what, number in wanted:
+        if number is not None and not (0 < number < math.inf and (what != "quantile" or number <= 1)):
+            raise _refusal(workload, f"cannot be scaled to a {what} of {number:g}; give one above 0")
+    if load is None and service_mean is None and winsorise is None:
+        return workload
+    cap, jobs, work, span = _totals(workload, winsorise)
+    if (load is not None or service_mean is not None) and not work:
+        raise _refusal(workload, "holds no work, so that it cannot be scaled; choose a longer window")
+    longer = 1.0 if service_mean is None else service_mean * jobs / work
+    wider, kept = (1.0, 1.0) if load is None else _to_load(workload, load, work * longer, span, by)
+    scale = _Scale(cap, longer, wider, kept)
+    return replace(
+        workload,
+        jobs=lambda: scale.applied(workload, seed),
+        span_s=span * wider,
+        began=workload.began if wider == 1 else None,
+        notes=(*workload.notes, *scale.said(winsorise)),
+    )
+
+
+class _Scale(NamedTuple):
+    """cap: the longest that a job takes before all is `longer`. wider: the time axis. kept: the share of the jobs."""
+
+    cap: float
+    longer: float
+    wider: float
+    kept: float
+
+    def applied(self, workload: Workload, seed: int) -> Iterator[Job]:
+        cap, longer, wider, kept = self
+        random = Random(seed).random
+        for arrival, service in workload.jobs():
+            if kept == 1 or random() < kept:
+                yield arrival * wider, (cap if service > cap else service) * longer  # noqa: FURB136  # half the time
+
+    def said(self, winsorise: float | None) -> tuple[str, ...]:
+        """In one sentence; none where nothing was done."""
+        time = "" if self.wider == 1 else f"time axis × {self.wider:.3g}"
+        part = "" if self.kept == 1 else f"a random {100 * self.kept:.3g} % of the jobs"
+        capped = "" if winsorise is None else f"winsorised at p{100 * winsorise:g}"
+        service = " and ".join(filter(None, (capped, "" if self.longer == 1 else f"× {self.longer:.3g}")))
+        said = ", ".join(filter(None, (time, part, service and f"service {service}")))
+        return (said,) if said else ()
+
+
+def _to_load(workload: Workload, load: float, work: float, span: float, by: str) -> tuple[float, float]:
+    """How much wider the time axis has to be, and which share of the jobs to keep."""
+    if not span:
+        raise _refusal(workload, "has all its jobs at one moment, so that no load can be given to it")
+    ratio = work / span / load
+    if by == "stretch":
+        return ratio, 1.0
+    if ratio < 1 - 1e-9:
+        has = f"offers a load of {ratio * load:.3g} workers, and leaving jobs out cannot raise that to {load:g}"
+        raise _refusal(workload, f"{has}; stretch the time axis instead, or ask for less")
+    return 1.0, min(1.0, 1 / ratio)
+
+
+def _refusal(workload: Workload, text: str) -> ConfigurationError:
+    return ConfigurationError([Problem(workload.name, text)])
+
+
+def _totals(workload: Workload, winsorise: float | None) -> tuple[float, int, float, float]:
+    """The longest that a job may take, the number of jobs, their work then, and the window."""
+    cap, jobs, work, last = math.inf, 0, 0.0, 0.0
+    if winsorise is None:
+        for arrival, service in workload.jobs():
+            jobs += 1
+            work += service
+            last = arrival
+    else:
+        services = array("d")
+        for arrival, service in workload.jobs():
+            services.append(service)
+            last = arrival
+        cap, jobs = quantile(sorted(services), winsorise), len(services)
+        work = math.fsum(min(service, cap) for service in services)
+    return cap, jobs, work, last if workload.span_s is None else workload.span_s
+
+
+def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float = DAY_S) -> Workload:
+    """So many weeks that might have been: each block of time is a random one of the old window, at its time of day.
+
+    From three days on, blocks of `block_s` are taken a whole number of days apart. A shorter window has too few of
+    those: its blocks are hours, and may begin up to an hour earlier or later; under a day, they come from anywhere.
+    It holds 16 bytes for each job of the old window.
+
+    Raises:
+        ConfigurationError: there is no window to draw from; or what it is read from is wrong.
+    """
+    arrivals, services = array("d"), array("d")
+    for arrival, service in workload.jobs():
+        arrivals.append(arrival)
+        services.append(service)
+    span = workload.span_s if workload.span_s is not None else max(arrivals, default=0.0)
+    if not span:
+        raise _refusal(workload, "has no length in time, so that nothing can be drawn from it")
+    new_span, random = weeks * WEEK_S, Random(seed)
+    if span < _FEW_DAYS_S:
+        block_s = _HOUR_S
+    block_s = min(block_s, span / _LEAST_BLOCKS) if span < _ABOUT_A_DAY_S else min(block_s, DAY_S)
+    starts = array("d", (_start(at * block_s, block_s, span, random) for at in range(math.ceil(new_span / block_s))))
+
+    def jobs() -> Iterator[Job]:
+        for number, start in enumerate(starts):
+            began, ended = number * block_s, min((number + 1) * block_s, new_span)
+            for after, index in _block(arrivals, start, ended - began, span):
+                # Rounding must not carry a job past the next block's first one.
+                yield min(began + after, ended), services[index]
+
+    note = f"drawn anew in blocks of {block_s / _HOUR_S:.3g} h from {span / DAY_S:.3g} days (seed {seed})"
+    return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))
+
+
+def _block(arrivals: Sequence[float], start: float, length: float, span: float) -> Iterator[tuple[float, int]]:
+    """How long after its start each job of a block comes, and which one it is; past the end, the window begins anew."""
+    end = start + length
+    for index in range(bisect_left(arrivals, start), bisect_left(arrivals, end) if end < span else len(arrivals)):
+        yield arrivals[index] - start, index
+    for index in range(bisect_left(arrivals, end - span)):
+        yield span - start + arrivals[index], index
+
+
+def _start(at: float, block_s: float, span: float, random: Random) -> float:
+    """Where in the old window the block begins that is to stand at `at` in the new one."""
+    if span < _ABOUT_A_DAY_S:
+        return random.uniform(0.0, span)  # so that each moment has the same chance, it may go past the end
+    latest, time_of_day = span - block_s, at % DAY_S
+    days = max(1, math.floor((latest - time_of_day) / DAY_S) + 1)
+    start = time_of_day + DAY_S * random.randrange(days)
+    if span < _FEW_DAYS_S:
+        start += random.uniform(-_HOUR_S, _HOUR_S)
+    return min(max(start, 0.0), latest)

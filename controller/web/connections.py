@@ -1,0 +1,333 @@
+"""Who may be connected, how many at once and for how long, so that no client keeps the loop from its work.
+
+aiohttp parses and answers; here it is decided whom it listens to. At most so many connections are open that PostgreSQL,
+Redis and Railway never lack a descriptor: above that, the one that has been silent for longest is closed in favour of
+the newest, so that a probe is answered whatever else is connected. A connection that takes too long with its request,
+or with reading its answer, is closed. All that is refused is counted, and said in one line per beat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import socket
+import traceback
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final, cast
+
+from aiohttp import web
+
+from controller.core.ports import Report
+from controller.loop.faults import BEAT_S
+
+MOST_OPEN = 128
+RESERVED = 100
+"""Descriptors that are never used up by clients. All else together needs 40 at most: a reader for each slow queue, the
+listener, Redis, Railway, and what looks up a name or reads a certificate."""
+FEWEST_OPEN = 8
+REQUEST_S = 10.0
+"""For a whole request to come, from its first byte or, with a new connection, from the beginning."""
+IDLE_S = 30.0
+"""Between two requests of one connection."""
+ANSWER_S = 10.0
+"""For an answer to be read."""
+LARGEST_REQUEST = 32 * 1024
+"""Bytes, of the line, the headers and whatever body; ours have some hundred."""
+MOST_UNREAD = 4 * 1024 * 1024
+"""Bytes of answers that wait for all clients together to read them."""
+HEADERS: Final[Mapping[str, str]] = {
+    "Server": "worker-autoscaler",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Of every answer, those to what is no request too."""
+_AT_ONCE = 16
+"""Connections that are taken before the loop turns to something else."""
+_LOOK_S = 1.0
+_SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_TOO_LARGE = (
+    "HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    + "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
+_KINDS = {
+    "malformed": "malformed or too large",
+    "wrong_token": "with a wrong token",
+    "slow": f"closed because a request took longer than {REQUEST_S:g} s to come, or its answer to be read",
+    "crowded_out": "closed, silent for longest, in favour of new ones",
+    "not_accepted": "attempts to take a connection failed",
+}
+
+
+@asynccontextmanager
+async def serving(app: web.Application, listener: socket.socket, report: Report) -> AsyncIterator[Connections]:
+    """Answers on that socket for as long as it is open."""
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+    await runner.setup()
+    assert runner.server is not None
+    connections = Connections(runner.server, listener, report)
+    connections.open()
+    try:
+        yield connections
+    finally:
+        connections.close()
+        await runner.cleanup()
+
+
+class Connections:
+    """All that are open, the one that has been silent for longest first."""
+
+    def __init__(self, server: web.Server, listener: socket.socket, report: Report) -> None:
+        self._server = server
+        self._listener = listener
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._open: OrderedDict[_Connection, None] = OrderedDict()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._refused: Counter[str] = Counter()
+        self._newest = ""
+        self._said = -BEAT_S
+        self._bug_said = -BEAT_S
+        self._is_closed = False
+        self._looking: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self.most = most_open(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self) -> None:
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._looking = self._loop.call_later(_LOOK_S, self._look)
+
+    def close(self) -> None:
+        """At once: whoever asks a controller that leaves gets no answer. A second time it does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for timer in (self._looking, self._resting):
+            if timer is not None:
+                timer.cancel()
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        for task in self._opening:
+            task.cancel()
+        for connection in list(self._open):
+            connection.end()
+        self._open.clear()
+
+    def refused(self, kind: str, newest: str = "") -> None:
+        """One of _KINDS; it is said within the beat."""
+        self._refused[kind] += 1
+        self._newest = newest or self._newest
+
+    def answered(self, connection: _Connection) -> None:
+        if connection in self._open:
+            self._open.move_to_end(connection)
+        if connection.unread:
+            self.made_to_wait()
+
+    def made_to_wait(self) -> None:
+        """A client does not take its answer as fast as it is written; what waits for all of them is bounded."""
+        if sum(one.unread for one in self._open) > MOST_UNREAD:
+            self.refused("slow")
+            self.end(max(self._open, key=lambda one: one.unread))
+
+    def crashed(self, bug: BaseException) -> None:
+        """A bug in an answer: its traceback once per beat."""
+        if self._loop.time() - self._bug_said >= BEAT_S:
+            self._bug_said = self._loop.time()
+            trace = "".join(traceback.format_exception(bug))
+            self._report("crashed", message=f"an answer over HTTP failed: {bug!r}", traceback=trace)
+
+    def end(self, connection: _Connection) -> None:
+        self._open.pop(connection, None)
+        connection.end()
+
+    def lost(self, connection: _Connection) -> None:
+        self._open.pop(connection, None)
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                client, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _SHORTAGE:
+                    self._make_room(error)
+                    return
+                continue  # a client that is gone already
+            if len(self._open) >= self.most:
+                self.refused("crowded_out")
+                self.end(next(iter(self._open)))
+            client.setblocking(False)
+            connection = _Connection(self, self._server, self._loop)
+            self._open[connection] = None
+            self._opening.add(task := self._loop.create_task(self._begin(client, connection)))
+            task.add_done_callback(self._opening.discard)
+
+    async def _begin(self, client: socket.socket, connection: _Connection) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, client)
+        except (OSError, asyncio.CancelledError):
+            self.lost(connection)
+            client.close()
+
+    def _make_room(self, error: OSError) -> None:
+        """Somebody else has used up the descriptors: a few connections go, and nobody is taken until they are gone."""
+        self.refused("not_accepted", error.strerror or "")
+        for connection in list(self._open)[:FEWEST_OPEN]:
+            self.refused("crowded_out")
+            self.end(connection)
+        self._loop.remove_reader(self._listener.fileno())
+        pause = _LOOK_S / 10 if self._open else _LOOK_S
+        self._resting = self._loop.call_later(
+            pause, lambda: self._loop.add_reader(self._listener.fileno(), self._accept)
+        )
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._open):
+            if connection.is_over(now):
+                if connection.owes:
+                    self.refused("slow")
+                self.end(connection)
+        self._tell(now)
+        self._looking = self._loop.call_later(_LOOK_S, self._look)
+
+    def _tell(self, now: float) -> None:
+        if not self._refused or now - self._said < BEAT_S:
+            return
+        self._said = now
+        counts = {kind: self._refused[kind] for kind in _KINDS}
+        words = "; ".join(f"{count} {_KINDS[kind]}" for kind, count in counts.items() if count)
+        newest = f" (the newest: {self._newest})" if self._newest else ""
+        message = f"HTTP requests and connections that were refused: {words}{newest}; at most {self.most} may be open"
+        self._refused.clear()
+        self._newest = ""
+        self._report("http_refused", **counts, message=message)
+
+
+class _Connection(web.RequestHandler):
+    """One connection, and since when it owes us something: a request's rest, or to read its answer."""
+
+    def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # as aiohttp itself calls it
+            keepalive_timeout=10 * IDLE_S,  # whom it forgets; the rest is looked after here
+            lingering_time=1.0,
+            auto_decompress=False,  # nobody reads a body, and 32 kB may hold a thousand times as much
+        )
+        self._connections = connections
+        self._socket: asyncio.Transport | None = None
+        self._is_ended = False
+        self._clock = loop.time
+        self._silent_since = loop.time()
+        self._begun: float | None = None
+        self._unread_since: float | None = None
+        self._received = 0
+        self._was_answered = False
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > LARGEST_REQUEST:
+            self._refuse()
+            return
+        if data and self._begun is None:
+            self._begun = self._clock()
+        super().data_received(data)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._socket = cast("asyncio.Transport", transport)
+        if self._is_ended:
+            self.end()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.lost(self)
+        self._socket = None
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._connections.made_to_wait()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        if finished[0].status == HTTPStatus.UNAUTHORIZED and "Authorization" in request.headers:
+            self._connections.refused("wrong_token")
+        self._silent_since, self._begun, self._received, self._was_answered = self._clock(), None, 0, True
+        self._connections.answered(self)
+        return finished
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # it repeats what the client sent
+    ) -> web.StreamResponse:
+        """What aiohttp would write a traceback of, and repeat to the client."""
+        if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
+            status = HTTPStatus.BAD_REQUEST  # aiohttp repeats this header, and fails where it is no text
+        if status == HTTPStatus.BAD_REQUEST:
+            self._connections.refused("malformed", f"{type(exc).__name__}")
+        elif exc is not None:
+            self._connections.crashed(exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        response = web.Response(status=status, text=f"{status}: {HTTPStatus(status).phrase}\n", headers=HEADERS)
+        response.force_close()
+        return response
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that the client has not taken."""
+        return 0 if self._socket is None else self._socket.get_write_buffer_size()
+
+    @property
+    def owes(self) -> bool:
+        return self._begun is not None or self._unread_since is not None
+
+    def is_over(self, now: float) -> bool:
+        if self.unread:
+            self._unread_since = now if self._unread_since is None else self._unread_since
+            return now - self._unread_since > ANSWER_S
+        self._unread_since = None
+        if self._begun is not None:
+            return now - self._begun > REQUEST_S
+        return now - self._silent_since > (IDLE_S if self._was_answered else REQUEST_S)
+
+    def end(self) -> None:
+        """At once: to close in good order would wait for the client."""
+        self._is_ended = True
+        if self._socket is not None:
+            self._socket.abort()
+
+    def _refuse(self) -> None:
+        self._connections.refused("malformed", "too large")
+        if self._socket is not None and not self._was_answered and not self._socket.is_closing():
+            self._socket.write(_TOO_LARGE)
+            self.force_close()
+        else:
+            self.end()
+
+
+def most_open(descriptors: int) -> int:
+    """How many connections there may be where the process may have so many descriptors."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST_OPEN
+    return max(FEWEST_OPEN, min(MOST_OPEN, descriptors - RESERVED))

@@ -1,0 +1,413 @@
+"""Tables of the user's own that are not as the default policy expects: words, columns, types, parts, dead claims."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.core.model import Rest
+from controller.core.ports import NotMeasurable, Unavailable
+from controller.policy.models import Queue
+
+Connection = psycopg.AsyncConnection[Any]
+LIMIT = 100
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
+    postgres = PostgresQueue(database_url, timeout_s=30.0)
+    yield postgres
+    await postgres.close()
+
+
+def jobs(**more: object) -> Queue:
+    return Queue.model_validate({"table": "jobs", **more})
+
+
+async def holds(admin: Connection, *rows: str, columns: str = "status text") -> None:
+    """The table jobs, with one row for each status; NULL for one without."""
+    await admin.execute(f"CREATE TABLE jobs ({columns})".encode())
+    for status in rows:
+        value = psycopg.sql.Literal(None if status == "NULL" else status)
+        await admin.execute(psycopg.sql.SQL("INSERT INTO jobs (status) VALUES ({})").format(value))
+
+
+# --- status words that the policy does not name ---
+
+
+@pytest.mark.parametrize(
+    ("rows", "proposed"),
+    [
+        (["queued"] * 80 + ["running"] * 5, "statuses: {pending: [queued], processing: [running]}"),
+        (["PENDING"], "statuses: {pending: [PENDING]}"),
+        (["completed", "New", "done"], "statuses: {pending: [New]}"),
+        (["retrying", "In Progress"], "statuses: {pending: [retrying], processing: [In Progress]}"),
+        (["ready", "odd"], "statuses: {pending: [ready]}"),
+        ([" queued "], "statuses: {pending: [' queued ']}"),
+    ],
+)
+async def test_unfinished_work_under_other_words_is_no_empty_queue(
+    admin: Connection, queue: PostgresQueue, rows: list[str], proposed: str
+) -> None:
+    await holds(admin, *rows)
+    depth = await queue.depth(jobs(), LIMIT)
+    assert depth.depth == 0
+    assert proposed in depth.unnamed
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *([], ["completed"], ["done", "Succeeded", "CANCELLED", "archived"], ["failed", "error", "timed-out"]),
+        *(["pending", "queued"], ["processing", "running"]),
+    ],
+    ids=[
+        "none",
+        "completed",
+        "done in other words",
+        "failed in other words",
+        "beside a pending one",
+        "beside one in work",
+    ],
+)
+async def test_a_queue_whose_jobs_are_done_is_empty(admin: Connection, queue: PostgresQueue, rows: list[str]) -> None:
+    await holds(admin, *rows)
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+
+
+async def test_words_that_come_later_are_found_with_the_next_reading(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin)
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+    await admin.execute("INSERT INTO jobs SELECT 'queued' FROM generate_series(1, 80)")
+    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+
+
+async def test_a_queue_that_once_had_a_named_job_may_be_empty(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, "pending")
+    await queue.depth(jobs(), LIMIT)
+    await admin.execute("UPDATE jobs SET status = 'queued'")
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "statuses", "words"),
+    [
+        ("odd", {}, "whose status is odd, which queue.statuses does not name"),
+        ("NULL", {}, "whose status is NULL (NULL: a row without a status)"),
+        ("NULL", {}, "they count for nothing; UPDATE the rows without a status to one"),
+        ("", {}, "whose status is '', which"),
+        ("1, 2", {}, "whose status is '1, 2', which"),
+        ("yes", {}, "whose status is 'yes', which"),
+        ("odd", {"finished": ["odd"]}, None),
+        ("odd", {"failed": ["odd"]}, None),
+    ],
+)
+async def test_a_word_that_says_nothing_is_a_warning(
+    admin: Connection, queue: PostgresQueue, row: str, statuses: dict[str, list[str]], words: str | None
+) -> None:
+    await holds(admin, "pending", row)
+    depth = await queue.depth(jobs(statuses=statuses), LIMIT)
+    assert (depth.depth, depth.unnamed) == (1, "")
+    texts = [remark.text for remark in depth.remarks if remark.about == "statuses"]
+    assert len(texts) == (0 if words is None else 1)
+    assert words is None or words in texts[0]
+
+
+@pytest.mark.parametrize("index", [True, False], ids=["by an index", "by its last pages"])
+async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: PostgresQueue, *, index: bool) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, filler text) WITH (autovacuum_enabled = off)")
+    await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
+    await admin.execute("INSERT INTO jobs VALUES ('queued')")
+    if index:
+        await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
+        await admin.execute("CREATE INDEX ON jobs (status)")
+    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+
+
+async def test_an_enum_s_words_are_found_too(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'queued', 'done')")
+    await holds(admin, "queued", "done", columns="status state")
+    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+
+
+async def test_words_are_compared_as_postgresql_compares_them(admin: Connection, queue: PostgresQueue) -> None:
+    """A char is as long as it is said to be, and equal to the word without the blanks."""
+    await holds(admin, "pending", "completed", columns="status char(20)")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert (depth.depth, depth.unnamed, depth.remarks) == (1, "", ())
+
+
+# --- other types, other columns, part of a table ---
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "statuses", "depth", "rest"),
+    [
+        (
+            "status bool",
+            "(false), (true), (false)",
+            {"pending": [False], "processing": [True], "failed": []},
+            (2, 1),
+            0,
+        ),
+        ("status smallint", "(0), (1), (2), (2)", {"pending": [0], "processing": [1], "failed": [2]}, (1, 1), 2),
+        ("status smallint", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0),
+    ],
+    ids=["boolean", "smallint", "smallint without a value for failed"],
+)
+async def test_a_status_may_be_of_another_type(  # noqa: PLR0917  # a table
+    admin: Connection,
+    queue: PostgresQueue,
+    columns: str,
+    rows: str,
+    statuses: dict[str, list[object]],
+    depth: tuple[int, int],
+    rest: int,
+) -> None:
+    await admin.execute(f"CREATE TABLE jobs ({columns}, run_at timestamptz)".encode())
+    await admin.execute(f"INSERT INTO jobs (status) VALUES {rows}".encode())
+    await admin.execute("INSERT INTO jobs SELECT status, now() + interval '1 h' FROM jobs WHERE status::int = 0")
+    policy = jobs(statuses=statuses)
+    found = await queue.depth(policy, LIMIT)
+    assert (found.pending, found.processing) == depth
+    assert await queue.rest(policy, LIMIT) == Rest(depth[0], rest, LIMIT)
+
+
+async def test_an_enum_without_failed_keeps_what_is_for_later_known(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'done')")
+    await admin.execute("CREATE TABLE jobs (status state, run_at timestamptz)")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now() + interval '1 h')")
+    assert await queue.rest(jobs(), LIMIT) == Rest(1, 0, LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["bigint", "integer", "numeric", "double precision"])
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000)])
+async def test_times_may_be_numbers(admin: Connection, queue: PostgresQueue, kind: str, unit: str, factor: int) -> None:
+    if (kind, unit) == ("integer", "ms"):
+        kind = "bigint"  # no integer holds milliseconds since 1970
+    await admin.execute(f"CREATE TABLE jobs (status text, due {kind}, born {kind}, taken {kind}, done {kind})".encode())
+    at = f"(extract(epoch FROM now() + {{}} * interval '1 s') * {factor})"
+    values = [
+        ("pending", -60, -120, None, None),
+        ("pending", 3600, -120, None, None),
+        ("processing", -60, -120, -30, None),
+        ("processing", -60, -9000, -7200, None),
+        *[("completed", -60, -120, -50, -41)] * 3,
+    ]
+    for status, *times in values:
+        written = ", ".join("NULL" if time is None else at.format(time) for time in times)
+        await admin.execute(f"INSERT INTO jobs VALUES ('{status}', {written})".encode())
+    names = {
+        "scheduled_for": "due",
+        "created_at": "born",
+        "locked_at": "taken",
+        "started_at": "taken",
+        "completed_at": "done",
+    }
+    policy = jobs(columns={key: {"name": name, "unit": unit} for key, name in names.items()}, stale_after="1h")
+    depth = await queue.depth(policy, LIMIT)
+    assert (depth.pending, depth.processing, depth.stale) == (1, 1, 1)
+    assert depth.oldest_age_s == pytest.approx(60, abs=30)
+    assert await queue.rest(policy, LIMIT) == Rest(1, 0, LIMIT)
+    service = await queue.service_time(policy)
+    assert service is not None
+    assert service.mean_s == pytest.approx(9, abs=0.1)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "9223372036854775807"])
+async def test_a_number_that_is_no_time_ends_no_reading(admin: Connection, queue: PostgresQueue, number: str) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, due bigint)")
+    await admin.execute(f"INSERT INTO jobs VALUES ('pending', {number}), ('processing', {number})".encode())
+    policy = jobs(columns={"scheduled_for": {"name": "due", "unit": "s"}, "locked_at": {"name": "due", "unit": "ms"}})
+    depth = await queue.depth(policy, LIMIT)
+    assert (depth.depth, depth.oldest_age_s) == (2 - (len(number) > 2), None)
+
+
+async def test_a_due_time_in_numbers_needs_its_unit(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, run_at bigint)")
+    for policy in (jobs(), jobs(columns={"scheduled_for": "run_at"})):
+        with pytest.raises(Unavailable, match=r"scheduled_for: \{name: run_at, unit: s\}"):
+            await queue.depth(policy, LIMIT)
+
+
+@pytest.mark.parametrize("key", ["started_at", "completed_at", "updated_at", "priority", "locked_at", "created_at"])
+async def test_a_column_that_is_named_and_is_not_there_is_said(
+    admin: Connection, queue: PostgresQueue, key: str
+) -> None:
+    await holds(admin, "pending")
+    with pytest.raises(Unavailable, match=f"no column nowhere; set queue.columns.{key}"):
+        await queue.depth(jobs(columns={key: "nowhere"}), LIMIT)
+
+
+async def test_a_condition_chooses_the_rows_in_whatever_is_read(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute(
+        "CREATE TABLE jobs (kind text, status text, run_at timestamptz, started_at timestamptz, "
+        "completed_at timestamptz)"
+    )
+    await admin.execute(
+        "INSERT INTO jobs SELECT kind, status, now() + later * interval '1 h' FROM (VALUES ('mail', 2), ('film', 30)) "
+        "AS k(kind, n), (VALUES ('pending', -1), ('pending', 1), ('processing', -1), ('failed', -1)) "
+        "AS s(status, later), generate_series(1, n)"
+    )
+    await admin.execute(
+        "INSERT INTO jobs SELECT kind, 'done', now(), now() - seconds * interval '1 s', now() "
+        "FROM (VALUES ('mail', 3), ('film', 90)) AS k(kind, seconds), generate_series(1, 50)"
+    )
+    policy = jobs(where="kind = 'mail' OR kind = 'post'")
+    depth = await queue.depth(policy, LIMIT)
+    assert (depth.pending, depth.processing) == (2, 2)
+    assert await queue.rest(policy, LIMIT) == Rest(2, 2, LIMIT)
+    service = await queue.service_time(policy)
+    assert service is not None
+    assert service.mean_s == pytest.approx(3, abs=0.1)
+    assert (await queue.depth(jobs(), LIMIT)).pending == 30 + 2
+
+
+async def test_a_condition_hides_the_words_of_other_rows(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (kind text, status text)")
+    await admin.execute("INSERT INTO jobs VALUES ('film', 'queued'), ('mail', 'completed')")
+    assert (await queue.depth(jobs(where="kind = 'mail'"), LIMIT)).unnamed == ""
+    assert (await queue.depth(jobs(where="kind = 'film'"), LIMIT)).unnamed != ""
+
+
+@pytest.mark.parametrize(
+    "condition", ["nowhere = 1", "status", "status = 7", "no_such_function(1)", "status =", "status = $1"]
+)
+async def test_a_condition_that_postgresql_refuses_is_named(
+    admin: Connection, queue: PostgresQueue, condition: str
+) -> None:
+    await holds(admin, "pending")
+    with pytest.raises(Unavailable, match=r"queue\.where"):
+        await queue.depth(jobs(where=condition), LIMIT)
+
+
+# --- claims of the dead ---
+
+
+async def claimed(admin: Connection, count: int, hours_ago: float) -> None:
+    await admin.execute(
+        "INSERT INTO jobs SELECT 'processing', now() - %s * interval '1 h' FROM generate_series(1, %s)",
+        [hours_ago, count],
+    )
+
+
+@pytest.mark.parametrize(
+    ("took_s", "hours_ago", "said"),
+    [
+        (None, 10, "write stale_after: 6h"),
+        (None, 5, None),
+        (20, 10, "write stale_after: 5m"),
+        (20, 0.5, "write stale_after: 5m"),
+        (20, 0.1, None),
+        (1500, 10, "write stale_after: 2h"),
+        (3 * 3600, 10, None),
+    ],
+)
+async def test_claims_far_older_than_jobs_take_are_said_with_a_limit_to_write(
+    admin: Connection, queue: PostgresQueue, took_s: float | None, hours_ago: float, said: str | None
+) -> None:
+    await holds(admin, columns="status text, locked_at timestamptz, started_at timestamptz, completed_at timestamptz")
+    await claimed(admin, 4, hours_ago)
+    if took_s is not None:
+        await admin.execute(
+            "INSERT INTO jobs SELECT 'completed', NULL, now() - %s * interval '1 s', now() FROM generate_series(1, 20)",
+            [took_s],
+        )
+    depth = await queue.depth(jobs(), LIMIT)
+    texts = [remark.text for remark in depth.remarks if remark.about == "claims"]
+    assert depth.processing == 4
+    assert len(texts) == (said is not None)
+    assert said is None or (said in texts[0] and texts[0].startswith("4 jobs of table jobs have been claimed"))
+    assert await queue.longest_claim(jobs(), LIMIT) is None, "the age of a claim is not the length of a job"
+    limited = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert limited.remarks == ()
+
+
+# --- what a view says of its jobs ---
+
+
+async def test_a_view_with_the_columns_is_measured_by_its_newest(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE behind (status text, started_at timestamptz, completed_at timestamptz)")
+    await admin.execute(
+        "INSERT INTO behind SELECT 'done', at - seconds * interval '1 s', at FROM (SELECT now() - n * interval '1 s' "
+        "AS at, CASE WHEN n <= 500 THEN 4 ELSE 90 END AS seconds FROM generate_series(1, 900) AS n) AS t"
+    )
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind WHERE status <> 'hidden'")
+    service = await queue.service_time(jobs())
+    assert service is not None
+    assert service.jobs == 500
+    assert service.mean_s == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ("CREATE VIEW jobs AS SELECT 'pending' AS status", "jobs has no time started_at and no time completed_at"),
+        ("CREATE TABLE jobs (status text, completed_at timestamptz)", "jobs has no time started_at"),
+        ("CREATE TABLE jobs (status text, started_at timestamptz)", r"jobs has no time completed_at"),
+    ],
+)
+async def test_what_cannot_be_measured_says_why(admin: Connection, queue: PostgresQueue, made: str, why: str) -> None:
+    await admin.execute(made.encode())
+    with pytest.raises(NotMeasurable) as error:
+        await queue.service_time(jobs())
+    assert why in str(error.value)
+    assert str(error.value).endswith("write service_time")
+
+
+@pytest.mark.parametrize("kind", ["text", "enum"])
+async def test_words_in_the_middle_of_a_large_table_are_known_by_its_statistics(
+    admin: Connection, queue: PostgresQueue, kind: str
+) -> None:
+    await admin.execute("CREATE TYPE enum AS ENUM ('pending', 'processing', 'completed', 'queued')")
+    await admin.execute(f"CREATE TABLE jobs (status {kind}, filler text) WITH (autovacuum_enabled = off)".encode())
+    for status, count in (("completed", 12000), ("queued", 80), ("completed", 12000)):
+        await admin.execute(
+            f"INSERT INTO jobs SELECT '{status}', repeat('x', 800) FROM generate_series(1, {count})".encode()
+        )
+    await admin.execute("ANALYZE jobs")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert "whose status is queued" in depth.unnamed
+    await admin.execute("DELETE FROM jobs WHERE status = 'queued'")
+    other = PostgresQueue(queue._dsn, timeout_s=30.0)
+    assert (await other.depth(jobs(), LIMIT)).unnamed == "", "statistics of yesterday make no queue doubtful"
+    await other.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "factor", "unit", "year"),
+    [("scheduled_for", 1000, "s", "58"), ("locked_at", 1, "ms", "1970"), ("created_at", 1000, "s", "5")],
+)
+async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  # a table
+    admin: Connection, queue: PostgresQueue, key: str, factor: int, unit: str, year: str
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, at bigint)")
+    policy = jobs(columns={key: {"name": "at", "unit": unit}}, **({"stale_after": "15m"} if key == "locked_at" else {}))
+    assert (await queue.depth(policy, LIMIT)).depth == 0, "an empty table shows nothing"
+    status = "processing" if key == "locked_at" else "pending"
+    value = f"(extract(epoch FROM now()) * {factor})::bigint"
+    await admin.execute(f"INSERT INTO jobs SELECT '{status}', {value} FROM generate_series(1, 3)".encode())
+    with pytest.raises(Unavailable, match=f"reads as times of the year {year}.*unit: {'s' if unit == 'ms' else 'ms'}"):
+        await queue.depth(policy, LIMIT)
+    right = jobs(columns={key: {"name": "at", "unit": "ms" if unit == "s" else "s"}})
+    assert (await queue.depth(right, LIMIT)).depth == 3
+
+
+async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, columns="status text, locked_at timestamptz")
+    await admin.execute("INSERT INTO jobs VALUES ('processing', NULL), ('processing', NULL), ('processing', now())")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert depth.processing == 3
+    (remark,) = depth.remarks
+    assert remark.about == "claims"
+    assert remark.text.startswith("2 claimed jobs of table jobs with no time of their claim")

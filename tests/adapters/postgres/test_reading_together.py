@@ -1,0 +1,217 @@
+"""All workers in one round trip on one connection; a count that stops; claims that nobody works on any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from controller.adapters.postgres import queue as postgres
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.core.model import QueueDepth, Rest
+from controller.core.ports import Unavailable
+from controller.demo.jobs import create_queue, enqueue
+from controller.policy.models import Queue
+from tests.support.unhurried import PATIENT_S, impatient
+
+Connection = psycopg.AsyncConnection[Any]
+JOBS = Queue(table="generation_job")
+OWN = Queue(sql="SELECT 5 AS pending, 6 AS processing")
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await create_queue(connection)
+        yield connection
+
+
+@pytest.fixture
+async def queue(admin: Connection, database_url: str) -> AsyncIterator[PostgresQueue]:
+    postgres = PostgresQueue(database_url, timeout_s=PATIENT_S)
+    yield postgres
+    await postgres.close()
+
+
+async def test_workers_that_are_read_in_one_cycle_share_one_transaction(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    many = [JOBS, OWN, Queue.model_validate({"table": "generation_job", "where": "attempts < 1"})]
+    await asyncio.gather(*(queue.depth(one, 100) for one in many))
+    begun: list[str] = []
+    assert queue._main.kept is not None
+    connection = queue._main.kept.connection
+    execute = connection.execute
+
+    async def noted(query: Any, *rest: Any, **more: Any) -> Any:
+        begun.append(query.as_string())
+        return await execute(query, *rest, **more)
+
+    connection.execute = noted  # type: ignore[method-assign]  # only to see what is sent
+    depths = await asyncio.gather(*(queue.depth(one, 100) for one in many))
+    assert [depth.depth for depth in depths] == [3, 11, 3]
+    assert begun.count("BEGIN READ ONLY") == 1
+
+
+async def test_one_queue_that_fails_spoils_no_other_s_reading_now_or_later(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    broken = Queue(sql="SELECT 1/0 AS pending, 1 AS processing")
+    for _ in range(3):
+        good, bad, own = await asyncio.gather(
+            queue.depth(JOBS, 100), queue.depth(broken, 100), queue.depth(OWN, 100), return_exceptions=True
+        )
+        assert isinstance(good, QueueDepth)
+        assert good.pending == 3
+        assert isinstance(bad, Unavailable)
+        assert own == QueueDepth(5, 6)
+    assert queue._failed_last == {queue_key(broken)}
+
+
+async def test_a_query_that_ends_the_connection_ends_nobody_else_s_reading(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 3)
+    fatal = Queue(sql="SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing")
+    for _ in range(3):
+        bad, good = await asyncio.gather(queue.depth(fatal, 100), queue.depth(JOBS, 100), return_exceptions=True)
+        assert isinstance(bad, Unavailable)
+        assert isinstance(good, QueueDepth)
+        assert good.pending == 3
+
+
+async def test_whoever_failed_the_last_time_keeps_nobody_else_waiting(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 3)
+    slow = Queue(sql="SELECT 1 AS pending, 0 AS processing FROM pg_sleep(30)")
+    with pytest.raises(Unavailable, match="took longer than"), impatient(queue, 0.5):
+        await queue.depth(slow, 100)
+    waiting = asyncio.create_task(queue.depth(slow, 100))
+    good = asyncio.create_task(queue.depth(JOBS, 100))
+    await good
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+
+@pytest.mark.parametrize("local", ["true", "false"])
+async def test_what_an_own_query_sets_is_gone_before_the_next_is_asked(
+    admin: Connection, queue: PostgresQueue, local: str
+) -> None:
+    await enqueue(admin, 3)
+    await admin.execute("CREATE SCHEMA other")
+    await admin.execute("CREATE TABLE other.generation_job (LIKE generation_job)")
+    sly = Queue(sql=f"SELECT 1 AS pending, 0 AS processing, set_config('search_path', 'other', {local})")
+    count = Queue(sql="SELECT count(*) AS pending, 0 AS processing FROM generation_job")
+    for _ in range(2):
+        answers = await asyncio.gather(*(queue.depth(one, 100) for one in (sly, JOBS, count)))
+        assert [answer.pending for answer in answers] == [1, 3, 3]
+
+
+async def test_a_column_that_was_added_counts_from_the_next_look_on(
+    admin: Connection, queue: PostgresQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_LOOK_AGAIN_S", 0)
+    await admin.execute("CREATE TABLE job (status text)")
+    await admin.execute("INSERT INTO job VALUES ('pending')")
+    assert (await queue.depth(Queue(table="job"), 100)).pending == 1
+    await admin.execute("ALTER TABLE job ADD scheduled_for timestamptz DEFAULT now() + interval '1 h'")
+    assert (await queue.depth(Queue(table="job"), 100)).pending == 0
+
+
+def queue_key(queue: Queue) -> str:
+    return queue.model_dump_json(exclude={"count_limit", "wake_on"})
+
+
+async def test_a_server_that_is_down_is_asked_once_and_not_for_each_worker() -> None:
+    nowhere = PostgresQueue("postgresql://postgres@127.0.0.1:1/none", timeout_s=0.5)
+    answers = await asyncio.gather(*(nowhere.depth(one, 10) for one in (JOBS, OWN)), return_exceptions=True)
+    assert {str(answer) for answer in answers} == {
+        "PostgreSQL: refuses connections at the address in DATABASE_URL; is it running?"
+    }
+
+
+async def test_a_reading_that_is_cancelled_leaves_the_others_to_be_answered(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    first, second = (asyncio.create_task(queue.depth(one, 100)) for one in (JOBS, OWN))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == QueueDepth(5, 6)
+    assert await queue.depth(JOBS, 100) == QueueDepth(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "shown"), [(0, "0 jobs"), (49, "49 jobs (49 pending, 0 processing)"), (50, "50+ jobs"), (80, "50+ jobs")]
+)
+async def test_a_depth_at_the_limit_is_shown_as_that_many_and_more(
+    admin: Connection, queue: PostgresQueue, jobs: int, shown: str
+) -> None:
+    await enqueue(admin, jobs)
+    depth = await queue.depth(JOBS, 50)
+    assert depth.pending == min(jobs, 50)
+    assert depth.sentence.startswith(shown)
+
+
+async def test_claims_that_are_stale_are_shown_apart_where_the_policy_says_when(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await enqueue(admin, 5)
+    await admin.execute(
+        "UPDATE generation_job SET status = 'processing', locked_at = now() - n * interval '10 min' FROM "
+        "(SELECT id AS which, row_number() OVER () - 1 AS n FROM generation_job) AS numbered WHERE id = which"
+    )
+    for stale_after, working, stale in (("15m", 2, 3), ("1h", 5, 0), (None, 5, 0)):
+        policy = Queue.model_validate({"table": "generation_job", "stale_after": stale_after})
+        depth = await queue.depth(policy, 100)
+        assert (depth.processing, depth.stale, depth.depth) == (working, stale, working)
+    assert (
+        "(0 pending, 2 processing, 3 stale)"
+        in (await queue.depth(Queue.model_validate({"table": "generation_job", "stale_after": "15m"}), 100)).sentence
+    )
+
+
+async def test_a_claim_that_does_not_say_when_it_was_made_is_trusted(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 1)
+    await admin.execute("UPDATE generation_job SET status = 'processing', locked_at = NULL")
+    policy = Queue.model_validate({"table": "generation_job", "stale_after": "1s"})
+    assert await queue.depth(policy, 100) == QueueDepth(0, 1)
+
+
+async def test_a_table_that_cannot_tell_when_a_job_was_claimed_says_so(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE job (status text)")
+    with pytest.raises(Unavailable, match=r"set queue.columns.locked_at to the column that does"):
+        await queue.depth(Queue.model_validate({"table": "job", "stale_after": "1m"}), 100)
+
+
+async def test_what_a_queue_holds_besides_is_counted_apart(admin: Connection, queue: PostgresQueue) -> None:
+    await enqueue(admin, 2)
+    await enqueue(admin, 4, delay_s=3600)
+    await enqueue(admin, 3)
+    await admin.execute(
+        "UPDATE generation_job SET status = 'failed' WHERE id IN (SELECT id FROM generation_job "
+        "WHERE scheduled_for <= now() LIMIT 3)"
+    )
+    assert await queue.rest(JOBS, 100) == Rest(4, 3, 100)
+    assert await queue.rest(JOBS, 2) == Rest(2, 2, 2)
+    assert Rest(2, None, 2).sentence == "2+ scheduled for later, unknown how many failed"
+
+
+async def test_names_and_values_that_look_like_our_own_placeholders_are_only_names(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await admin.execute('CREATE TABLE odd ("{jobs}" text, "{stale}" timestamptz)')
+    await admin.execute("INSERT INTO odd VALUES ('{limit} %s', now()), ('{ready}', now())")
+    policy = Queue.model_validate(
+        {
+            "table": "odd",
+            "columns": {"status": "{jobs}", "scheduled_for": "{stale}"},
+            "statuses": {"pending": ["{limit} %s"], "processing": ["{ready}", "a' OR true --"]},
+        }
+    )
+    depth = await queue.depth(policy, 100)
+    assert (depth.pending, depth.processing) == (1, 1)

@@ -1,0 +1,133 @@
+"""Slow queries are read beside the others: they keep nothing else waiting, and have one deadline together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.core.model import QueueDepth
+from controller.core.ports import Unavailable
+from controller.policy.models import Queue
+from tests.support.patience import until
+
+Connection = psycopg.AsyncConnection[Any]
+GOOD = Queue(table="jobs")
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("CREATE TABLE jobs (status text)")
+        await connection.execute("INSERT INTO jobs VALUES ('pending')")
+        await connection.execute("CREATE TABLE gate (closed bool)")
+        yield connection
+
+
+def waiting(number: int, **more: object) -> Queue:
+    """A query that does not end before the lock that the test holds is gone, or its time is up."""
+    text = f"SELECT {number} AS pending, 0 AS processing FROM pg_sleep(600)"
+    return Queue.model_validate({"sql": text, **more})
+
+
+async def asked(queue: PostgresQueue, one: Queue) -> QueueDepth | Unavailable:
+    try:
+        return await queue.depth(one, 100)
+    except Unavailable as unavailable:
+        return unavailable
+
+
+async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_them_all(
+    admin: Connection, database_url: str
+) -> None:
+    queue = PostgresQueue(database_url, timeout_s=2.0)
+    slow = [waiting(number) for number in range(10)]
+    # The first time, nothing tells the slow ones from the good one.
+    await asyncio.gather(*(asked(queue, one) for one in (GOOD, *slow)))
+    done: list[str] = []
+
+    async def noted(one: Queue) -> QueueDepth | Unavailable:
+        answer = await asked(queue, one)
+        done.append("good" if one is GOOD else "slow")
+        return answer
+
+    async def side_by_side() -> bool:
+        cursor = await admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+            "AND application_name = 'worker-autoscaler' AND query LIKE '%own%'"
+        )
+        ((count,),) = await cursor.fetchall()
+        return bool(count == 10)
+
+    watching = asyncio.create_task(until(side_by_side, "ten queries at the same time"))
+    answers: list[QueueDepth | Unavailable] = []
+    while not watching.done():  # on a machine that is too slow to see it, the next readings may show it
+        done.clear()
+        answers = await asyncio.gather(*map(noted, (GOOD, *slow)))
+    assert await watching
+    assert done[0] == "good"
+    good, *others = answers
+    assert good == QueueDepth(1, 0)
+    assert all(isinstance(other, Unavailable) and "took longer than 2 s" in str(other) for other in others)
+    await queue.close()
+
+
+async def test_a_queue_may_have_more_time_than_the_others(admin: Connection, database_url: str) -> None:
+    queue = PostgresQueue(database_url, timeout_s=0.2)
+    text = "SELECT 3 AS pending, 0 AS processing FROM pg_sleep(0.6)"
+    patient = Queue.model_validate({"sql": text, "timeout": "60s"})
+    hasty = Queue.model_validate({"sql": text})
+    first, second = await asyncio.gather(asked(queue, patient), asked(queue, hasty))
+    assert first == QueueDepth(3, 0)
+    assert isinstance(second, Unavailable)
+    assert "took longer than 0.2 s" in str(second)
+    await queue.close()
+
+
+async def test_a_table_that_takes_too_long_says_the_time_that_it_was_given(
+    admin: Connection, database_url: str
+) -> None:
+    await admin.execute("CREATE VIEW slow AS SELECT 'pending' AS status FROM pg_sleep(600)")
+    queue = PostgresQueue(database_url, timeout_s=60.0)
+    answer = await asked(queue, Queue.model_validate({"table": "slow", "timeout": "300ms"}))
+    assert "took longer than 0.3 s" in str(answer)
+    await queue.close()
+
+
+async def test_where_no_other_connection_is_to_be_had_the_slow_one_waits_for_the_only_one(
+    admin: Connection, database_url: str
+) -> None:
+    await admin.execute("DROP ROLE IF EXISTS only_one")
+    await admin.execute("CREATE ROLE only_one LOGIN CONNECTION LIMIT 1")
+    try:
+        await admin.execute("GRANT SELECT ON jobs TO only_one")
+        queue = PostgresQueue(database_url.replace("postgres@", "only_one@"), timeout_s=30.0)
+        alone = Queue.model_validate({"sql": "SELECT 3 AS pending, 0 AS processing", "timeout": "30s"})
+        for _ in range(2):
+            first, second = await asyncio.gather(asked(queue, GOOD), asked(queue, alone))
+            assert (first, second) == (QueueDepth(1, 0), QueueDepth(3, 0))
+        await queue.close()
+    finally:
+        await admin.execute("DROP OWNED BY only_one")
+        await admin.execute("DROP ROLE only_one")
+
+
+async def test_what_was_slow_once_and_is_quick_again_goes_along_with_the_others(
+    admin: Connection, database_url: str
+) -> None:
+    queue = PostgresQueue(database_url, timeout_s=30.0)
+    other = Queue(sql="SELECT 1 AS pending, 0 AS processing")
+    await asyncio.gather(asked(queue, GOOD), asked(queue, other))
+    key = next(key for key in queue._known if "SELECT 1" in key)
+    queue._slow.add(key)
+
+    async def forgiven() -> bool:
+        await asyncio.gather(asked(queue, GOOD), asked(queue, other))
+        return key not in queue._slow
+
+    assert await until(forgiven, "the query is quick again")
+    await queue.close()

@@ -1,0 +1,315 @@
+"""Times without a zone, in databases, roles and tables that think in another zone than UTC."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg import sql
+
+from controller.adapters.postgres.columns import UTC, Column, Kind
+from controller.adapters.postgres.queue import PostgresQueue
+from controller.adapters.postgres.zones import Candidates, Rank, Sample, Verdict, by_default, decide_zones
+from controller.core.ports import Unavailable
+from controller.policy.models import Queue
+
+Connection = psycopg.AsyncConnection[Any]
+HELSINKI, NEW_YORK, KOLKATA = "Europe/Helsinki", "America/New_York", "Asia/Kolkata"
+LIMIT = 100
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
+    postgres = PostgresQueue(database_url, timeout_s=30.0)
+    yield postgres
+    await postgres.close()
+
+
+async def database_in(admin: Connection, url: str, zone: str) -> None:
+    """Sessions that begin from now on think in that zone, and so does this one."""
+    database = sql.Identifier(urlsplit(url).path[1:])
+    await admin.execute(sql.SQL("ALTER DATABASE {} SET timezone = {}").format(database, sql.Literal(zone)))
+    await admin.execute(sql.SQL("SET timezone = {}").format(sql.Literal(zone)))
+
+
+def jobs(**more: object) -> Queue:
+    return Queue.model_validate({"table": "jobs", **more})
+
+
+ZONES = pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK, KOLKATA, "Pacific/Auckland", UTC])
+
+
+@ZONES
+@pytest.mark.parametrize("default", ["now()", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "clock_timestamp()"])
+async def test_a_due_time_by_its_column_s_default_is_due_at_once(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str, default: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute(f"CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT {default})".encode())
+    await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 50)")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert (depth.pending, depth.remarks) == (50, ())
+    assert depth.oldest_age_s == pytest.approx(0, abs=300)
+
+
+@ZONES
+async def test_a_default_that_names_utc_is_utc(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, run_at timestamp DEFAULT timezone('utc', now()))")
+    await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 3)")
+    assert (await queue.depth(jobs(), LIMIT)).pending == 3
+
+
+@ZONES
+@pytest.mark.parametrize("writes", ["now()", "timezone('UTC', now())"], ids=["local", "UTC"])
+async def test_a_due_time_without_a_default_is_judged_by_the_jobs_that_wait(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str, writes: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, run_at timestamp)")
+    await admin.execute(f"INSERT INTO jobs SELECT 'pending', {writes} FROM generate_series(1, 7)".encode())
+    assert (await queue.depth(jobs(), LIMIT)).pending == 7
+
+
+@ZONES
+@pytest.mark.parametrize("writes", ["now()", "timezone('UTC', now())"], ids=["local", "UTC"])
+async def test_jobs_for_later_stay_later_where_the_table_says_when_they_were_created(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str, writes: str
+) -> None:
+    """In UTC, one hour from now is past in Helsinki's time; but no job is due before it was created."""
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, run_at timestamp, created_at timestamptz DEFAULT now())")
+    await admin.execute(
+        f"INSERT INTO jobs SELECT 'pending', {writes} + interval '1 h' FROM generate_series(1, 7)".encode()
+    )
+    assert (await queue.depth(jobs(), LIMIT)).pending == 0
+    assert (await queue.rest(jobs(), LIMIT)).scheduled == 7
+
+
+@ZONES
+@pytest.mark.parametrize("created", ["timestamp DEFAULT now()", "timestamptz DEFAULT now()", "timestamp"])
+async def test_a_claim_of_this_moment_is_no_stale_one(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str, created: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute(f"CREATE TABLE jobs (status text, created_at {created}, locked_at timestamp)".encode())
+    await admin.execute("INSERT INTO jobs SELECT 'processing', now(), now() FROM generate_series(1, 5)")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert (depth.processing, depth.stale) == (5, 0)
+
+
+@ZONES
+async def test_a_claim_of_long_ago_is_stale(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, created_at timestamp DEFAULT now(), locked_at timestamp)")
+    await admin.execute("INSERT INTO jobs SELECT 'processing', now() - interval '3 h', now() - interval '1 h'")
+    await admin.execute("INSERT INTO jobs SELECT 'processing', now() - interval '1 h', now() - interval '1 min'")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert (depth.processing, depth.stale) == (1, 1)
+
+
+@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK])
+async def test_the_zone_of_a_role_that_writes_counts_as_the_database_s(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now(), locked_at timestamp)")
+    await admin.execute("DROP ROLE IF EXISTS app_far_away")
+    await admin.execute("CREATE ROLE app_far_away LOGIN")
+    try:
+        await admin.execute("GRANT INSERT ON jobs TO app_far_away")
+        await admin.execute(f"ALTER ROLE app_far_away SET timezone = '{zone}'".encode())
+        app = database_url.replace("postgres@", "app_far_away@")
+        async with await psycopg.AsyncConnection.connect(app, autocommit=True) as worker:
+            await worker.execute("INSERT INTO jobs (status) SELECT 'pending' FROM generate_series(1, 4)")
+            await worker.execute("INSERT INTO jobs SELECT 'processing', now(), now() FROM generate_series(1, 5)")
+        depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+        assert (depth.pending, depth.processing, depth.stale) == (4, 5, 0)
+    finally:
+        await admin.execute("DROP OWNED BY app_far_away")
+        await admin.execute("DROP ROLE app_far_away")
+
+
+async def test_the_zone_of_a_role_that_only_reads_or_runs_the_server_says_nothing(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    await admin.execute("DROP ROLE IF EXISTS traveller")
+    await admin.execute("CREATE ROLE traveller LOGIN SUPERUSER")
+    try:
+        await admin.execute("ALTER ROLE traveller SET timezone = 'America/New_York'")
+        await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 4)")
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        await admin.execute("DROP ROLE traveller")
+
+
+async def test_writers_in_different_zones_leave_it_to_the_rows(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    for role in ("far_east", "far_west"):
+        await admin.execute(f"DROP ROLE IF EXISTS {role}".encode())
+        await admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+        await admin.execute(f"GRANT INSERT ON jobs TO {role}".encode())
+    try:
+        await admin.execute("ALTER ROLE far_east SET timezone = 'Asia/Tokyo'")
+        await admin.execute("ALTER ROLE far_west SET timezone = 'America/New_York'")
+        await admin.execute(
+            "INSERT INTO jobs SELECT 'pending', timezone('Asia/Tokyo', now()) FROM generate_series(1, 4)"
+        )
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        for role in ("far_east", "far_west"):
+            await admin.execute(f"DROP OWNED BY {role}".encode())
+            await admin.execute(f"DROP ROLE {role}".encode())
+
+
+@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK])
+async def test_the_policy_has_the_first_word(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, run_at timestamp DEFAULT now())")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', timezone('Asia/Tokyo', now()) - interval '1 min')")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', timezone('Asia/Tokyo', now()) + interval '1 min')")
+    depth = await queue.depth(jobs(timezone="Asia/Tokyo"), LIMIT)
+    assert depth.pending == 1
+    assert depth.oldest_age_s == pytest.approx(60, abs=50)
+
+
+async def test_a_zone_that_postgresql_does_not_know_is_said(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, run_at timestamp)")
+    with pytest.raises(Unavailable, match=r"Europe/Nowhere.*queue\.timezone"):
+        await queue.depth(jobs(timezone="Europe/Nowhere"), LIMIT)
+
+
+async def test_where_nothing_decides_it_is_utc_and_said_until_a_row_decides(
+    admin: Connection, queue: PostgresQueue, database_url: str
+) -> None:
+    await database_in(admin, database_url, HELSINKI)
+    await admin.execute("CREATE TABLE jobs (status text, created_at timestamp, locked_at timestamp)")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now() - interval '3 h')")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert depth.pending == 1
+    (remark,) = depth.remarks
+    assert remark.about == "timezone"
+    assert "read as UTC: write queue.timezone, such as timezone: Europe/Helsinki" in remark.text
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now() - interval '4 min')")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert depth.remarks == ()
+    assert depth.oldest_age_s == pytest.approx(3 * 3600, abs=300)
+
+
+async def test_in_a_database_in_utc_nothing_is_to_decide(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, created_at timestamp, locked_at timestamp)")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now())")
+    assert (await queue.depth(jobs(), LIMIT)).remarks == ()
+
+
+async def test_a_view_has_the_defaults_of_the_table_behind_it(
+    admin: Connection, queue: PostgresQueue, database_url: str
+) -> None:
+    await database_in(admin, database_url, HELSINKI)
+    await admin.execute("CREATE TABLE behind (status text, scheduled_for timestamp DEFAULT now())")
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind")
+    await admin.execute("INSERT INTO behind SELECT 'pending' FROM generate_series(1, 3)")
+    assert (await queue.depth(jobs(), LIMIT)).pending == 3
+
+
+async def test_how_long_jobs_take_does_not_depend_on_the_zone_in_which_their_times_are_written(
+    admin: Connection, queue: PostgresQueue, database_url: str
+) -> None:
+    await database_in(admin, database_url, HELSINKI)
+    await admin.execute(
+        "CREATE TABLE jobs (status text, created_at timestamp DEFAULT now(), started_at timestamptz, "
+        "completed_at timestamp)"
+    )
+    await admin.execute(
+        "INSERT INTO jobs SELECT 'completed', now(), now() - interval '9 s', now() FROM generate_series(1, 9)"
+    )
+    service = await queue.service_time(jobs())
+    assert service is not None
+    assert service.mean_s == pytest.approx(9, abs=0.3)
+
+
+# --- the decision, pure ---
+
+NOW = 1_000_000.0
+OFFSETS = {UTC: 0.0, HELSINKI: 7200.0}
+LOCAL = Column(Kind.LOCAL)
+
+
+def row(zone: str, *, was_claimed: bool = False, **ago: float) -> Sample:
+    """A row whose times were written in that zone, so many seconds ago."""
+    return Sample(was_claimed, {key: seen(zone, NOW - seconds) for key, seconds in ago.items()})
+
+
+def seen(zone: str, at: float) -> Mapping[str, float]:
+    """By each reading: written in Helsinki and read as UTC, it is two hours later than it was."""
+    return {reading: at + OFFSETS[zone] - OFFSETS[reading] for reading in OFFSETS}
+
+
+KNOWN = Candidates((UTC, HELSINKI), HELSINKI)
+
+
+@pytest.mark.parametrize(
+    ("default", "zone"),
+    [
+        ("now()", HELSINKI),
+        ("CURRENT_TIMESTAMP", HELSINKI),
+        ("(now())::timestamp without time zone", HELSINKI),
+        ("(now() + '01:00:00'::interval)", HELSINKI),
+        ("('now'::text)::timestamp without time zone", HELSINKI),
+        ("timezone('utc'::text, now())", UTC),
+        ("(now() AT TIME ZONE 'UTC'::text)", UTC),
+        ("(now() AT TIME ZONE 'Asia/Tokyo'::text)", "Asia/Tokyo"),
+        ("'2020-01-01 00:00:00'::timestamp without time zone", None),
+        (None, None),
+    ],
+)
+def test_what_a_default_says_of_the_zone(default: str | None, zone: str | None) -> None:
+    verdict = by_default(Column(Kind.LOCAL, default=default), KNOWN)
+    assert (verdict.zone if verdict else None) == zone
+
+
+def test_rows_that_cannot_be_speak_louder_than_a_default() -> None:
+    columns = {"created_at": Column(Kind.LOCAL, default="now()")}
+    west = Candidates((UTC, NEW_YORK), NEW_YORK)
+    in_utc = [Sample(False, {"created_at": {UTC: NOW - 60, NEW_YORK: NOW - 60 + 5 * 3600}})] * 3
+    assert decide_zones(columns, west, in_utc, NOW)["created_at"] == Verdict(UTC, Rank.ROWS)
+
+
+def test_a_verdict_stays_where_later_rows_say_nothing_or_contradict_each_other() -> None:
+    columns = {"locked_at": LOCAL}
+    first = decide_zones(columns, KNOWN, [row(HELSINKI, was_claimed=True, locked_at=5)], NOW)
+    assert first == {"locked_at": Verdict(HELSINKI, Rank.ROWS)}
+    silent = [row(HELSINKI, locked_at=90_000)]
+    mixed = [row(HELSINKI, locked_at=5), row(UTC, locked_at=5)]
+    for rows in ([], silent, mixed):
+        assert decide_zones(columns, KNOWN, rows, NOW, first) == first
+
+
+@given(st.data())
+def test_rows_never_decide_for_a_zone_that_they_were_not_written_in(data: st.DataObject) -> None:
+    """Where none is recent enough to tell, nothing decides; a clock may differ by a minute."""
+    zone = data.draw(st.sampled_from([UTC, HELSINKI]))
+    ages = data.draw(st.lists(st.floats(-60, 90_000), min_size=1, max_size=20))
+    columns = {"created_at": Column(Kind.ZONED), "locked_at": LOCAL}
+    rows = [Sample(False, {"locked_at": seen(zone, NOW - age), "created_at": {UTC: NOW - age - 30}}) for age in ages]
+    verdict = decide_zones(columns, KNOWN, rows, NOW)["locked_at"]
+    assert verdict == Verdict(zone, Rank.ROWS) or (verdict.rank is Rank.NOTHING and min(ages) > 6000)

@@ -1,0 +1,264 @@
+"""The commands that end by themselves: their exit codes, what they print, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.examples import some
+from tests.support.processes import UNHURRIED, autoscaler, led_before, running
+from tests.support.scene import POLICY, WORKER, Scene
+
+# --- what every command says ---
+
+
+@pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "demo", "fake-railway"])
+async def test_the_help_of_every_command_says_what_it_touches(command: str) -> None:
+    ran = await autoscaler(command, "--help")
+    assert ran.code == 0
+    assert "touches:" in ran.out
+
+
+async def test_the_help_names_every_command_and_every_variable() -> None:
+    ran = await autoscaler("--help")
+    for word in (
+        "run",
+        "once",
+        "explain",
+        "doctor",
+        "check",
+        "demo",
+        "fake-railway",
+        "RAILWAY_API_TOKEN",
+        "REDIS_URL",
+        "PORT",
+    ):
+        assert word in ran.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
+    ids=["one too many", "a command", "a value"],
+)
+async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repeated(arguments: list[str]) -> None:
+    ran = await autoscaler(*arguments)
+    assert ran.code == 2
+    assert r"a\x1b[31m\nFAKE" in ran.err
+
+
+async def test_the_version() -> None:
+    ran = await autoscaler("--version")
+    assert (ran.code, ran.out.split()[0]) == (0, "autoscaler")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("fly",),
+        ("run", "--fast"),
+        ("fake-railway", "--port", "x"),
+        ("fake-railway", "--port", "0", "--exec", "'open"),
+        ("demo", "--seconds", "0"),
+    ],
+)
+async def test_a_wrong_command_line_is_exit_2(arguments: tuple[str, ...]) -> None:
+    ran = await autoscaler(*arguments)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+
+
+# --- check ---
+
+
+async def test_check_prints_each_value_with_where_it_comes_from() -> None:
+    ran = await autoscaler("check", environment={"RAILWAY_WORKER_SERVICE_ID": "svc", "MAX_WORKERS": "7"})
+    assert ran.code == 0
+    assert "MAX_WORKERS is '7'" in ran.out
+    assert "policy.yaml is valid: 1 worker service" in ran.out
+
+
+INSECURE = {"RAILWAY_WORKER_SERVICE_ID": "svc", "RAILWAY_API_URL": "http://10.0.0.5/graphql/v2"}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+async def test_check_warns_of_a_token_that_would_be_sent_unencrypted(form: tuple[str, ...]) -> None:
+    ran = await autoscaler("check", *form, environment=INSECURE)
+    assert ran.code == 0
+    assert "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted" in ran.out
+
+
+async def test_the_log_and_doctor_warn_of_a_token_that_would_be_sent_unencrypted(scene: Scene) -> None:
+    api = scene.environment["RAILWAY_API_URL"]
+    insecure = {"RAILWAY_API_URL": api.replace("127.0.0.1", "railway.invalid"), **UNHURRIED}
+    async with running(scene, **insecure) as controller:
+        warned = await controller.until(event="setting_warning")
+    assert warned["message"].startswith("RAILWAY_API_URL: begins with http://")
+    ran = await autoscaler("doctor", environment={**scene.environment, **insecure})
+    assert re.search(r"warning +settings +RAILWAY_API_URL: begins with http://", ran.out)
+
+
+OUR_KEYS = ("lease", "epoch", "worker:<window>", "rpm")
+
+
+@pytest.mark.parametrize(
+    ("command", "key"), some([(command, key) for key in OUR_KEYS for command in ("check", "run")], every=3)
+)
+async def test_a_key_of_the_rate_limit_that_is_the_controller_s_own_is_refused_by_check_and_at_the_start(
+    tmp_path: Path, key: str, command: str
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    own = f"{{autoscaler:env}}:{key}"
+    field = "usage" if "<window>" in key else "rpm_limit"
+    limit = "rpm: ${GLOBAL_RPM_LIMIT:-60}"
+    text = POLICY.read_text()
+    assert limit in text
+    bad.write_text(text.replace(limit, f"{limit}\n      keys: {{{field}: '{own}'}}"))
+    environment = {"RAILWAY_WORKER_SERVICE_ID": "svc", "AUTOSCALER_POLICY": str(bad)}
+    ran = await autoscaler(command, environment=environment)
+    assert ran.code == 2
+    assert f"rate_limit.keys.{field}: is {own}, which has the form of the controller's own keys" in ran.err
+
+
+async def test_check_names_everything_that_is_wrong_and_exits_2(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(POLICY.read_text().replace("min_replicas", "min_workers").replace("30000}ms", "30000}"))
+    ran = await autoscaler("check", str(bad), environment={"RAILWAY_WORKER_SERVICE_ID": "svc"})
+    assert ran.code == 2
+    assert "2 things are wrong; nothing was changed" in ran.err
+    assert "min_workers: is not a key; did you mean min_replicas?" in ran.err
+    as_json = await autoscaler("check", "--json", str(bad), environment={"RAILWAY_WORKER_SERVICE_ID": "svc"})
+    assert (as_json.code, len(as_json.objects[0]["problems"])) == (2, 2)
+
+
+async def test_check_of_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    ran = await autoscaler("check", cwd=tmp_path)
+    assert ran.code == 2
+    assert "policy.yaml: there is no such file; name the policy on the command line" in ran.err
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"", b"- 1"])
+async def test_check_of_a_file_that_is_no_policy_is_one_message(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(content)
+    ran = await autoscaler("check", str(path))
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) == 2
+
+
+# --- once and explain ---
+
+
+async def test_once_is_one_cycle_and_says_by_its_exit_code_how_it_went(scene: Scene) -> None:
+    await scene.jobs(15)
+    applied = await autoscaler("once", "--json", environment=scene.environment)
+    (line,) = applied.objects
+    assert (applied.code, line["outcome"], line["desired"]) == (0, "applied", 2)
+    held = await autoscaler("once", environment=scene.environment)
+    assert held.code == 0
+    failed = await autoscaler("once", "--json", environment={**scene.environment, "RAILWAY_API_TOKEN": "wrong"})
+    assert (failed.code, failed.objects[0]["outcome"]) == (1, "failed")
+    assert scene.asked_for == [2]
+
+
+async def test_once_leaves_it_to_the_controller_that_leads(scene: Scene) -> None:
+    await scene.jobs(15)
+    async with scene.controller():
+        ran = await autoscaler("once", "--json", environment=scene.environment)
+    assert (ran.code, ran.objects[0]["outcome"], ran.objects[0]["reason"]) == (0, "standby", "Standby")
+    assert scene.sent == []
+
+
+async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene) -> None:
+    await scene.jobs(10, processing=5)
+    ran = await autoscaler("explain", environment=scene.environment)
+    assert ran.code == 0
+    assert WORKER in ran.out
+    assert "→ 15 jobs (10 pending, 5 processing) want 2 workers: 0 → 2" in ran.out
+    as_json = await autoscaler("explain", "--json", environment=scene.environment)
+    (line,) = as_json.objects
+    async with scene.controller() as driven:
+        await driven.tick()
+    assert line.keys() == scene.events("reconcile")[0].keys() | {"scheduled", "failed"}
+    assert (line["desired"], line["direction"]) == (2, "up")
+    assert scene.asked_for == [2]
+
+
+async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> None:
+    ran = await autoscaler("explain", environment={**scene.environment, "RAILWAY_API_TOKEN": "wrong"})
+    assert ran.code == 1
+    assert "look at RAILWAY_API_TOKEN" in ran.out
+    assert "Traceback" not in ran.err
+
+
+async def test_a_full_device_is_no_traceback() -> None:
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "controller", "check", str(POLICY)),
+            env={**os.environ, "RAILWAY_WORKER_SERVICE_ID": "svc"},
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"Traceback" not in errors
+
+
+async def test_an_output_that_knows_no_arrows_gets_them_spelt_out(scene: Scene) -> None:
+    await scene.jobs(15)
+    ran = await autoscaler("explain", environment={**scene.environment, "PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0
+    assert "0 \\u2192 2" in ran.out
+
+
+# --- fake-railway ---
+
+
+async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene) -> None:
+    await led_before(scene)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller", "fake-railway", "--port", "0", "--replicas", "1"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    lines = [(await process.stdout.readline()).decode().strip() for _ in range(5)]
+    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    assert all(line.startswith("export RAILWAY_") for line in lines)
+    await scene.jobs(15)
+    ran = await autoscaler("once", environment={**scene.environment, **exported})
+    assert ran.code == 0
+    base = exported["RAILWAY_API_URL"].removesuffix("/graphql/v2")
+    async with httpx.AsyncClient() as client:
+        (mutation,) = (await client.get(f"{base}/mutations")).json()
+        assert mutation["variables"]["input"]["multiRegionConfig"]
+        await client.post(f"{base}/faults", json={"fault": "502", "times": 9})
+    assert (await autoscaler("once", environment={**scene.environment, **exported})).code == 1
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+
+
+async def test_the_fake_s_port_in_use_is_one_message(scene: Scene) -> None:
+    port = scene.fake.base_url.rsplit(":", 1)[1]
+    ran = await autoscaler("fake-railway", "--port", port)
+    assert ran.code == 2
+    assert f"port {port} cannot be listened on" in ran.err
+
+
+@pytest.mark.parametrize(("command", "package"), [(("demo",), "rich"), (("fake-railway", "--port", "0"), "graphql")])
+async def test_a_command_that_lacks_its_extra_says_which_to_install(
+    tmp_path: Path, command: tuple[str, ...], package: str
+) -> None:
+    """A package of that name that cannot be imported stands for one that is not installed."""
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('gone', name={package!r})")
+    ran = await autoscaler(*command, environment={"PYTHONPATH": str(tmp_path)})
+    assert ran.code == 2
+    assert "pip install 'worker-autoscaler[" in ran.err

@@ -1,0 +1,767 @@
+"""The table is the specification; the properties hold on every day anybody can think of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.core.model import (
+    Decision,
+    Direction,
+    History,
+    Observation,
+    QueueDepth,
+    Rate,
+    RateUnread,
+    RateUsage,
+    Reason,
+    Recommendation,
+    Replicas,
+    ServiceState,
+)
+from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
+from controller.policy.models import WorkerPolicy
+from tests.support.examples import examples
+
+NOW = 1_000_000.0
+LONG_AGO = NOW - 86_400
+SHIPPED = {
+    "service": "svc",
+    "queue": {"table": "generation_job"},
+    "tiers": [
+        {"up_to": 0, "replicas": 0},
+        {"up_to": 10, "replicas": 1},
+        {"up_to": 30, "replicas": 2},
+        {"up_to": 60, "replicas": 3},
+        {"up_to": 100, "replicas": 4},
+        {"replicas": 5},
+    ],
+    "max_replicas": 5,
+}
+
+
+def policy(**changes: object) -> WorkerPolicy:
+    return WorkerPolicy.model_validate({**SHIPPED, **changes})
+
+
+def observed(
+    depth: int, configured: int, *, processing: int = 0, running: int | None = None, rate: Rate = None
+) -> Observation:
+    return Observation(
+        QueueDepth(depth - processing, processing),
+        Replicas(configured, configured if running is None else running, configured, ServiceState.RUNNING),
+        rate,
+    )
+
+
+def beyond_counting(configured: int, *, limit: int) -> Observation:
+    """So many jobs in work that nobody counted them all."""
+    return replace(observed(limit, configured), queue=QueueDepth(0, limit, limit=limit))
+
+
+def history(
+    *, up: float | None = None, down: float | None = None, since: float | None = LONG_AGO, unbroken: float | None = None
+) -> History:
+    """Stamps as seconds before NOW."""
+    return History(
+        last_up=None if up is None else NOW - up,
+        last_down=None if down is None else NOW - down,
+        since=since,
+        unbroken_since=unbroken,
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "replicas"),
+    [(0, 0), (1, 1), (10, 1), (11, 2), (30, 2), (31, 3), (60, 3), (61, 4), (100, 4), (101, 5), (1000, 5)],
+)
+def test_each_depth_wants_the_workers_of_its_tier(depth: int, replicas: int) -> None:
+    assert recommend(policy(), QueueDepth(depth, 0)) == replicas
+
+
+@dataclass(frozen=True)
+class Case:
+    title: str
+    depth: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+UP, DOWN, TIER = Reason.SCALE_UP_COOLDOWN, Reason.SCALE_DOWN_COOLDOWN, Reason.TIER
+BELOW, MAX = Reason.BELOW_MINIMUM, Reason.MAXIMUM
+WINDOW = {"scale_down": {"cooldown": "0s", "stabilization_window": "60s"}}
+PAST = History(
+    since=LONG_AGO,
+    unbroken_since=NOW - 60,
+    recommendations=(Recommendation(NOW - 61, 5), Recommendation(NOW - 60, 3), Recommendation(NOW, 1)),
+)
+
+TABLE = [
+    Case("an idle queue needs nobody", 0, 0, 0, [TIER]),
+    Case("the first job wakes the first worker", 1, 0, 1, [TIER]),
+    Case("a burst goes up in one step", 1000, 0, 5, [TIER]),
+    Case("a count that is right is left alone", 15, 2, 2, [TIER]),
+    Case("up waits for the cooldown of the last scale-up", 15, 1, 1, [TIER, UP], history(up=29)),
+    Case("up is open when its cooldown is over", 15, 1, 2, [TIER], history(up=30)),
+    Case("up does not care about the last scale-down", 15, 1, 2, [TIER], history(down=1)),
+    Case("down waits for the last scale-down", 0, 2, 2, [TIER, DOWN], history(down=119)),
+    Case("down waits for the last scale-up too", 0, 2, 2, [TIER, DOWN], history(up=119, down=500)),
+    Case("down is open when both are long past", 0, 2, 0, [TIER], history(up=120, down=120)),
+    Case("with no history at all up is allowed at once", 15, 0, 2, [TIER], history(since=None)),
+    Case("with no history at all down waits one cooldown", 0, 2, 2, [TIER, DOWN], history(since=None)),
+    Case("a memory that began just now makes down wait", 0, 2, 2, [TIER, DOWN], history(since=NOW - 60)),
+    Case("a stamp from the future holds for one cooldown at most", 15, 1, 1, [TIER, UP], history(up=-500)),
+    Case("fewer than min is corrected at once", 0, 0, 1, [Reason.BELOW_MINIMUM], history(up=1), {"min_replicas": 1}),
+    Case("fewer than min goes at once to what is wanted", 200, 0, 5, [BELOW, TIER], history(up=1), {"min_replicas": 3}),
+    Case("and not past max", 200, 0, 4, [BELOW, TIER, MAX], history(), {"min_replicas": 3, "max_replicas": 4}),
+    Case(
+        title="the part beyond min is limited by the step",
+        depth=200,
+        configured=1,
+        desired=3,
+        reasons=[BELOW, TIER, Reason.SCALE_UP_STEP],
+        policy={"min_replicas": 2, "scale_up": {"max_step": 2}},
+    ),
+    Case(
+        title="a step smaller than what lacks to min takes nothing back",
+        depth=200,
+        configured=0,
+        desired=3,
+        reasons=[BELOW, TIER, Reason.SCALE_UP_STEP],
+        policy={"min_replicas": 3, "scale_up": {"max_step": 1}},
+    ),
+    Case("fewer than min with fewer wanted is min", 5, 0, 3, [BELOW], history(up=1), {"min_replicas": 3}),
+    Case("more than max is corrected at once", 1000, 9, 5, [Reason.ABOVE_MAXIMUM], history(up=1, down=1)),
+    Case("an idle queue keeps min", 0, 2, 1, [TIER, Reason.MINIMUM], history(), {"min_replicas": 1}),
+    Case("max has the last word over the tiers", 1000, 0, 3, [TIER, Reason.MAXIMUM], history(), {"max_replicas": 3}),
+    Case("a step up is limited", 1000, 0, 2, [TIER, Reason.SCALE_UP_STEP], history(), {"scale_up": {"max_step": 2}}),
+    Case("a step down is limited", 0, 5, 4, [TIER, Reason.SCALE_DOWN_STEP], history(), {"scale_down": {"max_step": 1}}),
+    Case("the window keeps what was wanted in it", 1, 5, 3, [TIER, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Case("the window never adds workers", 1, 2, 2, [TIER, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Case("the window does not slow the way up", 101, 1, 5, [TIER], PAST, WINDOW),
+    Case(
+        "without a memory of the whole window there is no way down",
+        0,
+        3,
+        3,
+        [TIER, Reason.MEMORY_TOO_SHORT],
+        history(unbroken=NOW - 59),
+        WINDOW,
+    ),
+    Case("without any memory neither", 0, 3, 3, [TIER, Reason.MEMORY_TOO_SHORT], history(), WINDOW),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.title)
+def test_the_table(case: Case) -> None:
+    decision = decide(policy(**case.policy), observed(case.depth, case.configured), case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+BUSY, RATE, UNREAD = Reason.BUSY, Reason.RATE_LIMIT, Reason.RATE_UNKNOWN
+
+
+@dataclass(frozen=True)
+class Work:
+    """A case in which some of the jobs are being worked on, up to five by each worker where the policy is not None."""
+
+    title: str
+    depth: int
+    processing: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+WORK_TABLE = [
+    Work("workers that nobody needs go", 9, 5, 4, 1, [TIER]),
+    Work("going down stops at as many as the work needs", 9, 9, 4, 2, [TIER, BUSY]),
+    Work("which is rounded up", 6, 6, 4, 2, [TIER, BUSY]),
+    Work("a single job keeps its worker", 1, 1, 3, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
+    Work("where all are busy nobody goes", 10, 10, 2, 2, [TIER, BUSY]),
+    Work("more work than they can do adds nobody", 10, 10, 1, 1, [TIER], history()),
+    Work("nor where fewer are wanted", 10, 10, 1, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
+    Work("and does not slow the way up", 30, 30, 1, 2, [TIER]),
+    Work("jobs that wait keep nobody", 9, 0, 4, 1, [TIER]),
+    Work(
+        "a policy that does not say how many one runs spares nobody",
+        9,
+        9,
+        4,
+        1,
+        [TIER],
+        history(),
+        {"jobs_per_worker": None},
+    ),
+    Work("more than max is corrected, busy or not", 45, 45, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Work("fewer than min is corrected", 9, 9, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
+    Work("the busy are spared before the cooldown is looked at", 9, 9, 4, 4, [TIER, BUSY, DOWN], history(down=1)),
+    Work("and before the window", 6, 6, 5, 3, [TIER, BUSY, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Work("a window that wants fewer than are busy says nothing", 16, 16, 5, 4, [TIER, BUSY], PAST, WINDOW),
+    Work(
+        "a step takes fewer still",
+        6,
+        6,
+        5,
+        4,
+        [TIER, BUSY, Reason.SCALE_DOWN_STEP],
+        history(),
+        {"scale_down": {"max_step": 1}},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", WORK_TABLE, ids=lambda case: case.title)
+def test_the_table_of_who_is_busy(case: Work) -> None:
+    changes = {"jobs_per_worker": 5, **case.policy}
+    seen = observed(case.depth, case.configured, processing=case.processing)
+    decision = decide(policy(**changes), seen, case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A case in which the workers share 60 requests a minute; used None: nobody knows how many they made."""
+
+    title: str
+    used: int | None
+    depth: int
+    configured: int
+    desired: int
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> Rate:
+        return RateUnread("Redis: holds rubbish") if self.used is None else RateUsage(self.used, 60)
+
+
+MIN_AND_STEP: Mapping[str, object] = {"min_replicas": 1, "scale_up": {"max_step": 1}}
+RATED_TABLE = [
+    Rated("a request that is left lets workers be added", 59, 15, 1, 2, [TIER]),
+    Rated("none that is left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
+    Rated("more than were allowed neither", 75, 15, 1, 1, [TIER, RATE]),
+    Rated("not even the first one", 60, 15, 0, 0, [TIER, RATE]),
+    Rated("going down goes on", 60, 0, 2, 0, [TIER]),
+    Rated("what is right is left alone", 60, 15, 2, 2, [TIER]),
+    Rated("fewer than min is corrected", 60, 5, 0, 1, [BELOW], history(), {"min_replicas": 1}),
+    Rated("and goes no further than min", 60, 15, 0, 1, [BELOW, TIER, RATE], history(), {"min_replicas": 1}),
+    Rated("of which the step says nothing more", 60, 15, 0, 1, [BELOW, TIER, RATE], policy=MIN_AND_STEP),
+    Rated("a request that is left lets it go further", 59, 15, 0, 2, [BELOW, TIER], history(), {"min_replicas": 1}),
+    Rated("more than max is corrected", 60, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Rated("a cooldown has spoken before", 60, 15, 1, 1, [TIER, UP], history(up=1)),
+    Rated("a step has nothing left to say", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
+    Rated("nor has max", 60, 500, 1, 1, [TIER, RATE], history(), {"max_replicas": 3}),
+    Rated("nobody is added on a guess", None, 15, 1, 1, [TIER, UNREAD]),
+    Rated("not even the first one on a guess", None, 15, 0, 0, [TIER, UNREAD]),
+    Rated("going down needs no guess", None, 0, 2, 0, [TIER]),
+    Rated("nor does min", None, 15, 0, 1, [BELOW, TIER, UNREAD], history(), {"min_replicas": 1}),
+    Rated("nor max", None, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+]
+
+
+@pytest.mark.parametrize("case", RATED_TABLE, ids=lambda case: case.title)
+def test_the_table_of_the_rate_limit(case: Rated) -> None:
+    seen = observed(case.depth, case.configured, rate=case.rate)
+    decision = decide(policy(**case.policy), seen, case.history, NOW)
+    assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A case without a reading of the queue; desired None: no decision."""
+
+    title: str
+    unread_for_s: float
+    configured: int
+    desired: int | None
+    reasons: list[Reason]
+    history: History = field(default_factory=history)
+    policy: Mapping[str, object] = field(default_factory=dict)
+    rate: Rate = None
+
+
+FALLBACK, STEP = Reason.FALLBACK, Reason.SCALE_UP_STEP
+HOLDING: Mapping[str, object] = {"on_unavailable": None}
+BLIND_TABLE = [
+    Blind("a policy that does not say what to do holds", 86_400, 1, None, [], history(), HOLDING),
+    Blind("a short silence holds", 299, 1, None, []),
+    Blind(
+        title="fewer than min is corrected without waiting for after",
+        unread_for_s=0,
+        configured=0,
+        desired=2,
+        reasons=[BELOW],
+        history=history(up=1),
+        policy={"min_replicas": 2},
+        rate=RateUsage(60, 60),
+    ),
+    Blind(
+        title="and where the policy does not say what to do",
+        unread_for_s=0,
+        configured=1,
+        desired=2,
+        reasons=[BELOW],
+        policy={"min_replicas": 2, "on_unavailable": None},
+    ),
+    Blind("min is no reason to take anybody away", 0, 3, None, [], policy={"min_replicas": 2}),
+    Blind("a count above max is left alone before after too", 0, 9, None, [], policy={"min_replicas": 2}),
+    Blind("a long one goes to at_least", 300, 1, 3, [FALLBACK]),
+    Blind("even from nobody", 300, 0, 3, [FALLBACK]),
+    Blind("at_least is no reason to take anybody away", 300, 4, 4, [FALLBACK]),
+    Blind("what is there already is kept", 300, 3, 3, [FALLBACK]),
+    Blind("a fresh scale-up is waited for", 300, 1, 1, [FALLBACK, UP], history(up=29)),
+    Blind("and no longer than its cooldown", 300, 1, 3, [FALLBACK], history(up=30)),
+    Blind("a fresh scale-down is not", 300, 1, 3, [FALLBACK], history(down=1)),
+    Blind("with no history at all it is allowed at once", 300, 1, 3, [FALLBACK], history(since=None)),
+    Blind("a step is a step", 300, 0, 2, [FALLBACK, STEP], history(), {"scale_up": {"max_step": 2}}),
+    Blind("a count above max is left alone: nobody sees what it works on", 300, 9, 9, [FALLBACK]),
+    Blind(
+        *("fewer than min is corrected, whatever the cooldown says", 300, 0, 1, [FALLBACK, UP, Reason.MINIMUM]),
+        *(history(up=1), {"min_replicas": 1}),
+    ),
+    Blind(
+        *("and whatever the step says", 300, 0, 2, [FALLBACK, STEP, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 2, "scale_up": {"max_step": 1}}),
+    ),
+    Blind("a request that is left lets them come", 300, 1, 3, [FALLBACK], rate=RateUsage(59, 60)),
+    Blind("none that is left holds", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
+    Blind("nobody is added on a guess", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
+    Blind(
+        "a cooldown has spoken before the rate limit", 300, 1, 1, [FALLBACK, UP], history(up=1), {}, RateUsage(60, 60)
+    ),
+    Blind(
+        *("fewer than min is corrected, however many requests are used", 300, 0, 1, [FALLBACK, RATE, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 1}, RateUsage(60, 60)),
+    ),
+    Blind(
+        *("and even where nobody knows how many", 300, 0, 1, [FALLBACK, UNREAD, Reason.MINIMUM]),
+        *(history(), {"min_replicas": 1}, RateUnread("Redis: holds rubbish")),
+    ),
+    Blind(
+        *("how many are busy is not known, and nobody goes anyway", 300, 4, 4, [FALLBACK]),
+        *(history(), {"jobs_per_worker": 1}),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BLIND_TABLE, ids=lambda case: case.title)
+def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
+    changes = {"on_unavailable": {"after": "5m", "at_least": 3}, **case.policy}
+    replicas = observed(0, case.configured).replicas
+    decision = fall_back(policy(**changes), replicas, case.history, NOW, unread_for_s=case.unread_for_s, rate=case.rate)
+    if case.desired is None:
+        assert decision is None
+    else:
+        assert decision is not None
+        recommended = 2 if case.reasons == [BELOW] else 3
+        assert (decision.desired, list(decision.reasons), decision.recommended) == (
+            case.desired,
+            case.reasons,
+            recommended,
+        )
+
+
+@pytest.mark.parametrize(
+    ("unread_for_s", "limits", "reasons"),
+    [
+        (300.0, {"largest": 1}, [Reason.FALLBACK, Reason.VOLUME]),
+        (300.0, {"smallest": 4}, [Reason.FALLBACK, Reason.REGIONS]),
+        (0.0, {"largest": 1}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
+        (0.0, {"smallest": 4}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
+    ],
+    ids=[
+        "at_least, of a service with a volume",
+        "at_least, of a service in four regions",
+        "min, of a service with a volume",
+        "min, of a service in four regions",
+    ],
+)
+def test_without_a_reading_nothing_is_asked_for_that_the_platform_cannot_do(
+    unread_for_s: float, limits: dict[str, Any], reasons: list[Reason]
+) -> None:
+    blind = policy(min_replicas=2, on_unavailable={"after": "5m", "at_least": 3})
+    replicas = replace(observed(0, 0).replicas, **limits)
+    decision = fall_back(blind, replicas, history(), NOW, unread_for_s=unread_for_s, rate=None)
+    assert decision is not None
+    assert (decision.desired, list(decision.reasons)) == (limits.get("largest", 4), reasons)
+
+
+def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
+    blind = policy(on_unavailable={"after": "5m", "at_least": 3})
+    decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, unread_for_s=360.2, rate=None)
+    assert decision is not None
+    assert decision.sentence == "the queue could not be read for 361 s, so at least 3 workers: 1 → 3"
+
+
+def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_not_ordered_twice() -> None:
+    decision = decide(policy(), observed(1000, 5, running=0), history(), NOW)
+    assert not decision.changes_something
+
+
+@pytest.mark.parametrize(
+    ("decision", "sentence"),
+    [
+        (
+            decide(policy(), observed(15, 1, processing=5), history(), NOW),
+            "15 jobs (10 pending, 5 processing) want 2 workers: 1 → 2",
+        ),
+        (
+            decide(policy(), observed(8, 3), history(down=46), NOW),
+            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 74 s more",
+        ),
+        (decide(policy(), observed(0, 0), history(), NOW), "hold at 0: 0 jobs want 0 workers"),
+        (
+            decide(policy(min_replicas=2), observed(0, 1), history(), NOW),
+            "1 worker where min_replicas is 2: 1 → 2",
+        ),
+        (
+            decide(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW),
+            (
+                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are being worked on, up to 5 by each worker, "
+                "so at least 2 workers: 4 → 2"
+            ),
+        ),
+        (
+            decide(policy(jobs_per_worker=5), beyond_counting(4, limit=10), history(), NOW),
+            (
+                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are being worked on, up to 5 "
+                "by each worker, so nobody can be spared"
+            ),
+        ),
+        (
+            decide(policy(jobs_per_worker=1, tiers=[{"replicas": 0}]), observed(1, 1, processing=1), history(), NOW),
+            (
+                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is being worked on, up to 1 by each "
+                "worker, so nobody can be spared"
+            ),
+        ),
+        (
+            decide(policy(), observed(15, 1, rate=RateUsage(60, 60)), history(), NOW),
+            (
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, 60 of 60 requests are used in this "
+                "minute, so more workers could not go faster"
+            ),
+        ),
+        (
+            decide(policy(), observed(15, 1, rate=RateUnread("Redis: k holds no number; count it")), history(), NOW),
+            (
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, how many requests are used in this "
+                "minute is not known, so nobody is added on a guess: Redis: k holds no number; count it"
+            ),
+        ),
+    ],
+    ids=[
+        *("a change", "a wait", "nothing to do", "a correction"),
+        *("the busy", "more busy than were counted", "all busy", "the rate", "an unread rate"),
+    ],
+)
+def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
+    assert decision.sentence == sentence
+
+
+def test_the_trail_ends_where_the_decision_does_and_shows_what_each_rule_said() -> None:
+    arguments = (policy(max_replicas=3), observed(1000, 1), history(up=5), NOW)
+    steps = trail(*arguments)
+    assert steps[-1].desired == decide(*arguments).desired
+    assert [(step.rule, step.desired) for step in steps if step.because] == [
+        ("3 tier or target wait", 5),
+        ("6 cooldown", 1),
+    ]
+
+
+def test_the_trail_shows_whom_the_work_keeps_and_whom_the_rate_limit_keeps_away() -> None:
+    going = trail(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW)
+    coming = trail(policy(), observed(15, 1, rate=RateUsage(60, 60)), history(), NOW)
+    said = [[(step.rule, step.desired) for step in steps if step.because] for steps in (going, coming)]
+    assert said == [
+        [("3 tier or target wait", 1), ("4 busy workers", 2)],
+        [("3 tier or target wait", 2), ("7 rate limit", 1)],
+    ]
+    assert [step.rule[0] for step in going] == list("134567899")
+
+
+def test_the_trail_of_a_count_below_min_shows_how_far_beyond_min_it_goes() -> None:
+    steps = trail(policy(min_replicas=3, scale_up={"max_step": 4}), observed(200, 0), history(up=1), NOW)
+    assert [(step.rule, step.desired) for step in steps if step.because] == [
+        ("1 within min..max", 3),
+        ("3 tier or target wait", 5),
+        ("8 step limit", 4),
+    ]
+    assert [step.rule[0] for step in steps] == list("137899")
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_a_sentence_for_people(reason: Reason) -> None:
+    assert reason.sentence.endswith(".")
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> WorkerPolicy:
+    bounds = sorted(draw(st.sets(st.integers(0, 200), max_size=5)))
+    counts = sorted(draw(st.lists(st.integers(0, 8), min_size=len(bounds) + 1, max_size=len(bounds) + 1)))
+    tiers: list[dict[str, int]] = [
+        {"up_to": up_to, "replicas": count} for up_to, count in zip(bounds, counts, strict=False)
+    ]
+    maximum = draw(st.integers(0, 8))
+    steps = st.one_of(st.none(), st.integers(1, 3))
+    minimum = draw(st.integers(0, maximum))
+    least = draw(st.none() | st.integers(max(1, minimum), maximum)) if maximum else None
+    return policy(
+        on_unavailable=None if least is None else {"after": f"{draw(st.integers(1, 600))}s", "at_least": least},
+        tiers=[*tiers, {"replicas": counts[-1]}],
+        max_replicas=maximum,
+        min_replicas=minimum,
+        jobs_per_worker=draw(st.none() | st.integers(1, 60)),
+        scale_up={"cooldown": f"{draw(st.integers(0, 300))}s", "max_step": draw(steps)},
+        scale_down={
+            "cooldown": f"{draw(st.integers(0, 600))}s",
+            "max_step": draw(steps),
+            "stabilization_window": f"{draw(st.sampled_from([0, 0, 60, 300]))}s",
+        },
+    )
+
+
+@settings(max_examples=examples(40))
+@given(policies(), st.integers(0, 2**32))
+def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
+    """A day in one-minute cycles: bursts, lulls, lost readings, used-up minutes, restarts of only the process."""
+    dice = Random(seed)
+    interval, count, now = 60.0, dice.randint(0, 10), NOW
+    past = History(since=None)
+    depth = 0
+    for _ in range(1440):
+        now += interval
+        depth = next_depth(depth, dice)
+        if dice.random() < 0.02:
+            continue  # a lost reading: nothing is recorded and nothing is decided
+        past = remembered(past, policy, recommend(policy, QueueDepth(depth, 0)), now, 3 * interval)
+        seen = observed(depth, count, processing=min(depth, dice.choice([0, 3, depth])), rate=any_rate(dice))
+        decision = decide(policy, seen, past, now)
+        check(policy, seen, decision, past, now)
+        if decision.direction is Direction.UP:
+            past = stamped(past, last_up=now)
+        elif decision.direction is Direction.DOWN:
+            past = stamped(past, last_down=now)
+        count = decision.desired
+
+
+def any_rate(dice: Random) -> Rate:
+    return dice.choice(
+        [None, RateUsage(dice.randint(0, 60), 60), RateUsage(dice.randint(60, 90), 60), RateUnread("no")]
+    )
+
+
+def next_depth(depth: int, dice: Random) -> int:
+    if dice.random() < 0.02:
+        return dice.choice([0, 0, 1, dice.randint(0, 500)])
+    return max(0, depth + dice.randint(-6, 5))
+
+
+def remembered(past: History, policy: WorkerPolicy, recommended: int, now: float, gap: float) -> History:
+    window = policy.kept_window
+    kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
+    broken = not kept or now - kept[-1].at > gap
+    return replace(
+        past,
+        since=past.since if past.since is not None else now,
+        unbroken_since=now if broken else past.unbroken_since,
+        recommendations=(*kept, Recommendation(now, recommended)),
+    )
+
+
+def stamped(past: History, *, last_up: float | None = None, last_down: float | None = None) -> History:
+    return replace(past, last_up=last_up or past.last_up, last_down=last_down or past.last_down)
+
+
+def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: History, now: float) -> None:
+    assert policy.min_replicas <= decision.desired <= policy.max_replicas
+    assert decision.reasons
+    out_of_range = not policy.min_replicas <= decision.current <= policy.max_replicas
+    if not decision.changes_something or out_of_range:
+        return
+    ups = [at for at in (past.last_up,) if at is not None]
+    downs = [at for at in (past.last_up, past.last_down, past.since) if at is not None]
+    if decision.direction is Direction.UP:
+        assert all(now - at >= policy.up_cooldown for at in ups)
+        assert decision.desired <= max(decision.recommended, policy.min_replicas)
+        assert seen.rate is None or (isinstance(seen.rate, RateUsage) and seen.rate.used < seen.rate.limit)
+    else:
+        each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
+        assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
+        assert all(now - at >= policy.down_cooldown for at in downs)
+        window = policy.window(past.start_up_s)
+        assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
+        wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
+        assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), st.integers(-100, 900))
+def test_the_same_inputs_give_the_same_decision(
+    policy: WorkerPolicy, depth: int, count: int, up: int, down: int
+) -> None:
+    past = history(up=up, down=down)
+    assert decide(policy, observed(depth, count), past, NOW) == decide(policy, observed(depth, count), past, NOW)
+
+
+RATES = (
+    st.none()
+    | st.builds(RateUsage, used=st.integers(0, 120), limit=st.just(60))
+    | st.builds(RateUnread, why=st.just("Redis: holds rubbish"))
+)
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), RATES)
+def test_a_rate_that_is_used_up_or_unread_lets_all_go_down_and_nobody_come_but_by_a_correction(
+    policy: WorkerPolicy, depth: int, count: int, ago: int, rate: Rate
+) -> None:
+    seen = observed(depth, count, rate=rate)
+    free = decide(policy, replace(seen, rate=None), history(up=ago, down=ago), NOW)
+    decision = decide(policy, seen, history(up=ago, down=ago), NOW)
+    open_still = rate is None or (isinstance(rate, RateUsage) and rate.used < rate.limit)
+    corrected = count < policy.min_replicas
+    if free.direction is Direction.UP and not open_still:
+        assert decision.desired == (policy.min_replicas if corrected else count)
+    else:
+        assert decision.desired == free.desired
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900))
+def test_who_is_busy_only_ever_keeps_workers_and_never_adds_one(
+    policy: WorkerPolicy, depth: int, processing: int, count: int, ago: int
+) -> None:
+    seen = observed(depth, count, processing=min(depth, processing))
+    careless = decide(policy.model_copy(update={"jobs_per_worker": None}), seen, history(up=ago, down=ago), NOW)
+    decision = decide(policy, seen, history(up=ago, down=ago), NOW)
+    assert careless.desired <= decision.desired <= max(count, careless.desired)
+    if count > policy.max_replicas:
+        assert decision == careless
+
+
+@given(policies(), st.integers(0, 12), st.integers(-100, 900), st.integers(-100, 900), st.integers(0, 900), RATES)
+def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  # noqa: PLR0917  # what is drawn
+    policy: WorkerPolicy, count: int, up: int, down: int, unread: int, rate: Rate
+) -> None:
+    past = history(up=up, down=down)
+    decision = fall_back(policy, observed(0, count).replicas, past, NOW, unread_for_s=unread, rate=rate)
+    wish = policy.on_unavailable
+    waits = wish is None or unread < wish.after
+    assert (decision is None) == (waits and count >= policy.min_replicas)
+    if decision is None:
+        return
+    if waits or wish is None:
+        assert (decision.desired, decision.reasons) == (policy.min_replicas, (Reason.BELOW_MINIMUM,))
+        return
+    assert decision.reasons[0] is Reason.FALLBACK
+    assert count <= decision.desired <= max(count, policy.max_replicas)
+    if decision.changes_something and count >= policy.min_replicas:
+        assert decision.desired <= wish.at_least
+        assert cooldowns_left(policy, past, NOW)[0] == 0
+        assert rate is None or (isinstance(rate, RateUsage) and rate.used < rate.limit)
+        assert decision.desired - count <= (policy.scale_up.max_step or decision.desired)
+
+
+@pytest.mark.parametrize(
+    ("depth", "configured", "smallest", "largest", "maximum", "desired", "reason"),
+    [
+        (5, 2, 2, None, 5, 2, Reason.REGIONS),  # one is wanted, and each of two regions keeps one
+        (5, 3, 2, None, 5, 2, Reason.REGIONS),
+        (5, 0, 2, None, 5, 2, Reason.REGIONS),
+        (0, 2, 2, None, 5, 0, Reason.TIER),  # zero is a stop
+        (5, 0, 2, None, 1, 2, Reason.REGIONS),  # a maximum below the regions: the nearest count
+        (5, 2, 2, None, 1, 2, Reason.REGIONS),
+        (50, 0, 3, None, 2, 3, Reason.REGIONS),
+        (50, 9, 3, None, 2, 3, Reason.REGIONS),
+        (5, 9, 3, None, 2, 3, Reason.REGIONS),
+        (0, 9, 3, None, 2, 3, Reason.REGIONS),
+        (50, 3, 3, None, 2, 3, Reason.REGIONS),
+        (0, 3, 3, None, 2, 0, Reason.TIER),  # zero can be had
+        (50, 9, 3, None, 0, 0, Reason.ABOVE_MAXIMUM),
+        (50, 9, 3, None, 3, 3, Reason.ABOVE_MAXIMUM),
+        (50, 9, 3, None, 4, 4, Reason.ABOVE_MAXIMUM),
+        (5, 2, 3, None, 5, 2, Reason.REGIONS),  # more regions than replicas, until it is deployed: none can go
+        (50, 2, 3, None, 3, 3, Reason.TIER),
+        (50, 1, 3, None, 2, 3, Reason.REGIONS),
+        (50, 1, 1, 1, 5, 1, Reason.VOLUME),
+        (50, 0, 1, 1, 5, 1, Reason.VOLUME),
+        (5, 0, 1, 1, 5, 1, Reason.TIER),
+    ],
+)
+def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0917  # a table
+    depth: int, configured: int, smallest: int, largest: int | None, maximum: int, desired: int, reason: Reason
+) -> None:
+    seen = observed(depth, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest, largest=largest))
+    tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
+    decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
+    assert (decision.desired, decision.reason) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("configured", "minimum", "maximum", "smallest", "desired", "reason"),
+    [
+        (0, 1, 5, 3, 3, Reason.REGIONS),
+        (0, 3, 5, 3, 3, Reason.BELOW_MINIMUM),
+        (0, 4, 5, 3, 4, Reason.BELOW_MINIMUM),
+        (0, 1, 1, 3, 3, Reason.REGIONS),
+        (3, 1, 2, 3, 3, Reason.REGIONS),
+        (9, 1, 2, 3, 3, Reason.REGIONS),
+        (9, 2, 2, 3, 3, Reason.REGIONS),
+        (2, 3, 5, 4, 4, Reason.REGIONS),
+    ],
+)
+def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa: PLR0917  # a table
+    configured: int, minimum: int, maximum: int, smallest: int, desired: int, reason: Reason
+) -> None:
+    seen = observed(0, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    tiers = [{"up_to": 0, "replicas": minimum}, {"replicas": maximum}]
+    decision = decide(policy(min_replicas=minimum, max_replicas=maximum, tiers=tiers), seen, history(), NOW)
+    assert (decision.desired, decision.reason) == (desired, reason)
+
+
+def test_a_maximum_below_the_number_of_regions_names_both_ways_out() -> None:
+    seen = observed(50, 9)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=3))
+    tiers = [{"up_to": 0, "replicas": 0}, {"replicas": 2}]
+    assert decide(policy(max_replicas=2, tiers=tiers), seen, history(), NOW).sentence == (
+        "9 workers where max_replicas is 2, the service is configured for 3 regions, at least 1 worker in each, and "
+        "max_replicas is 2: raise max_replicas to 3, or remove a region from the service: 9 → 3"
+    )
+
+
+@given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(2, 4))
+def test_regions_never_let_a_count_be_asked_for_that_leaves_one_without_a_worker(
+    policy: WorkerPolicy, depth: int, count: int, smallest: int
+) -> None:
+    seen = observed(depth, count)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    decision = decide(policy, seen, history(), NOW)
+    assert not decision.changes_something or decision.desired == 0 or decision.desired >= smallest
+    assert decision.desired <= max(policy.max_replicas, smallest, count)
+
+
+@pytest.mark.parametrize(("at_least", "smallest", "desired"), [(1, 3, 3), (3, 3, 3), (4, 3, 4)])
+def test_falling_back_goes_to_the_nearest_count_that_the_regions_allow(
+    at_least: int, smallest: int, desired: int
+) -> None:
+    blind = policy(on_unavailable={"after": "60s", "at_least": at_least})
+    replicas = replace(observed(0, 0).replicas, smallest=smallest)
+    decision = fall_back(blind, replicas, history(), NOW, unread_for_s=61, rate=None)
+    assert decision is not None
+    assert decision.desired == desired

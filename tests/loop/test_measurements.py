@@ -1,0 +1,290 @@
+"""How long a job takes, which a controller finds out, and how long workers take to start, which the journal does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from controller.cli.explain_text import as_lines
+from controller.core.history import charged, remembered
+from controller.core.model import History, QueueDepth, Reason, ServiceTime, Start
+from controller.core.ports import Keep, Note, Source, Unavailable
+from controller.loop.cycle import Outcome
+from controller.loop.measurements import JobTime
+from controller.policy.models import Queue, WorkerPolicy
+from tests.support.patience import until
+from tests.support.scene import WORKER, Driven, Scene, set_scene
+
+AIM = {"service": "svc", "queue": {"table": "job"}, "target_wait": "60s", "max_replicas": 5}
+TEXT = """
+workers:
+  generation-worker:
+    service: ${RAILWAY_WORKER_SERVICE_ID}
+    queue: {table: generation_job}
+    target_wait: 60s
+    max_replicas: 5
+"""
+
+
+@dataclass
+class Watch:
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+@dataclass
+class Jobs:
+    """Says one after the other how long a job takes; a text: why it cannot be read."""
+
+    answers: list[ServiceTime | str | None]
+    events: list[str] = field(default_factory=list)
+
+    async def service_time(self, queue: Queue) -> ServiceTime | None:
+        answer = self.answers.pop(0)
+        if isinstance(answer, str):
+            raise Unavailable(Source.QUEUE, answer)
+        return answer
+
+    async def depth(self, queue: Queue, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        raise AssertionError("nobody asks for it here")
+
+    async def close(self) -> None: ...
+
+    def report(self, event: str, /, **fields: object) -> None:
+        self.events.append(event)
+
+
+def job_time(jobs: Jobs, clock: Watch, **changes: object) -> JobTime:
+    return JobTime("w", WorkerPolicy.model_validate({**AIM, **changes}), jobs, clock, jobs.report)
+
+
+def of(seconds: float) -> ServiceTime:
+    return ServiceTime(seconds, seconds, 500)
+
+
+# --- how long a job takes ---
+
+
+async def test_how_long_a_job_takes_is_read_once_a_minute() -> None:
+    jobs, clock = Jobs([of(20), of(30)]), Watch()
+    known = job_time(jobs, clock)
+    assert known.known is None
+    assert [await known.read() for _ in range(3)] == [of(20)] * 3
+    clock.now += 59.9
+    assert await known.read() == of(20)
+    clock.now += 0.1
+    assert await known.read() == known.known == of(30)
+
+
+async def test_what_cannot_be_read_stays_as_it_was_known_and_the_log_says_so_once_a_minute() -> None:
+    jobs, clock = Jobs(["is away", of(20), "is away", "is away", None]), Watch()
+    known = job_time(jobs, clock)
+    assert await known.read() is None
+    for _ in range(4):
+        clock.now += 60
+        assert await known.read() == of(20)
+    assert jobs.events == ["service_time_unreadable"] * 3
+    assert jobs.answers == []
+
+
+async def test_what_the_policy_says_overrides_and_nothing_is_read() -> None:
+    assert await job_time(Jobs([]), Watch(), service_time="12s").read() == ServiceTime(12, 12, 0)
+
+
+async def test_by_tiers_nobody_asks() -> None:
+    assert await job_time(Jobs([]), Watch(), target_wait=None, tiers=[{"replicas": 1}]).read() is None
+
+
+# --- how long a start takes ---
+
+
+GAP = 31.0
+
+
+def seen(running: int, configured: int = 3) -> Note:
+    return Note(1, configured, running=running)
+
+
+def timed(start: Start, *readings: tuple[float, Note]) -> float | None:
+    """What readings so many seconds after the change was accepted find out."""
+    history = History(start=start)
+    for after, note in readings:
+        history = remembered(history, note, Keep(0.0, GAP), 1000 + after)
+    return history.start_up_s
+
+
+@pytest.mark.parametrize(
+    ("readings", "told"),
+    [
+        ([(1, seen(1)), (10, seen(2)), (20, seen(3)), (30, seen(3))], 20),
+        ([(1, seen(1, 1)), (10, seen(1)), (20, seen(3))], 20),
+        ([(1, seen(1, 1)), (10, seen(3))], 10),
+        ([(1, seen(3))], None),
+        ([(1, seen(1)), (10, seen(1, 4)), (20, seen(3))], None),
+        ([*((after, seen(1)) for after in range(1, 599, 20)), (599, seen(3))], 599),
+        ([*((after, seen(1)) for after in range(1, 599, 20)), (600, seen(3))], None),
+        ([(1, seen(1)), (10, seen(2)), (20, seen(2))], None),
+        ([(1, seen(0)), (10, seen(4))], 10),
+        ([(1, seen(1)), (32, seen(3))], 32),
+        ([(1, seen(1)), (33, seen(3))], None),
+        ([(1, seen(1)), (-1, seen(3))], None),
+        ([(1, seen(1)), (10, Note(None, 3, running=1, read=False)), (20, seen(3))], 20),
+        ([(1, seen(1)), (10, Note(None, None)), (20, seen(3))], 20),
+    ],
+    ids=[
+        "once, by the first reading that shows all",
+        "and not before it is visible",
+        "which it may be at once with them",
+        "no reading showed anybody missing",
+        "other hands were at work",
+        "just in time",
+        "too long",
+        "not while one is missing",
+        "more than all",
+        "a reading that is a little late",
+        "no reading for longer than the gap",
+        "a clock that was set back",
+        "a cycle that could not read the queue saw the workers",
+        "a cycle that could not read the platform saw nothing",
+    ],
+)
+def test_a_start_takes_from_its_acceptance_until_all_run(
+    readings: list[tuple[float, Note]], told: float | None
+) -> None:
+    assert timed(Start(1000, 1, 3), *readings) == told
+
+
+def test_how_long_a_start_takes_is_smoothed() -> None:
+    history = History(start=Start(1000, 1, 3), start_up_s=10.0)
+    for after in (1.0, 20.0):
+        history = remembered(history, seen(3 if after == 20 else 1), Keep(0.0, GAP), 1000 + after)
+    assert (history.start_up_s, history.start) == (13, None)
+
+
+def test_a_change_by_other_hands_ends_the_timing_of_a_start() -> None:
+    assert charged(History(start=Start(1000, 1, 3)), 3, 1010).start is None
+
+
+# --- in a whole controller ---
+
+
+@pytest.fixture
+async def aiming(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A tenth of Railway's pace: slow enough for a reading to show workers that start."""
+    async with set_scene(database_url, redis_url, pace=0.1) as scene:
+        scene.policy = tmp_path / "policy.yaml"
+        scene.policy.write_text(TEXT)
+        yield scene
+
+
+async def done(scene: Scene, count: int, seconds: float) -> None:
+    await scene.queue.execute(
+        "INSERT INTO generation_job (status, started_at, completed_at) "
+        "SELECT 'completed', now() - %s * interval '1 s', now() FROM generate_series(1, %s)",
+        (seconds, count),
+    )
+
+
+async def all_run(scene: Scene, driven: Driven) -> None:
+    """Ticks until everybody runs who was asked for."""
+
+    async def run() -> bool:
+        replicas = (await driven.tick()).replicas
+        return replicas is not None and 0 < replicas.configured <= replicas.running
+
+    await until(run, "everybody to run who was asked for")
+
+
+async def test_one_worker_finds_out_how_long_a_job_takes_and_then_the_wait_is_aimed_at(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await aiming.jobs(13)
+    async with aiming.controller() as driven:
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.SERVICE_TIME_UNKNOWN)
+        assert (cycle.line()["service_time_s"], cycle.line()["target_wait_s"]) == (None, 60)
+        await done(aiming, 3, 20)
+        await all_run(aiming, driven)
+        assert (await driven.tick()).reason is Reason.SERVICE_TIME_UNKNOWN, "it is read once a minute"
+        monkeypatch.setattr("controller.loop.measurements._READ_AGAIN_S", 0)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason, cycle.line()["service_time_s"]) == (
+            Outcome.APPLIED,
+            Reason.TARGET_WAIT,
+            20,
+        )
+        assert cycle.message.startswith("13 jobs (13 pending, 0 processing) of 20 s each want 4 workers for a wait of")
+    assert aiming.asked_for == [4], "the first comes by a restart"
+
+
+async def test_a_service_time_that_cannot_be_read_fails_no_cycle(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: Queue) -> ServiceTime | None:
+        raise Unavailable(Source.QUEUE, "took too long")
+
+    await aiming.jobs(13)
+    async with aiming.controller() as driven:
+        monkeypatch.setattr(driven.controller.queue, "service_time", away)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.APPLIED, Reason.SERVICE_TIME_UNKNOWN)
+    (event,) = aiming.events("service_time_unreadable")
+    assert (event["worker"], event["message"]) == (WORKER, "PostgreSQL: took too long")
+
+
+async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_goes(aiming: Scene) -> None:
+    aiming.policy.write_text(TEXT.replace("target_wait: 60s", "target_wait: 60s\n    service_time: 20s"))
+    await aiming.jobs(13)
+    began = time.monotonic()
+    async with aiming.controller() as driven:
+        assert (await driven.tick()).outcome is Outcome.APPLIED
+        await all_run(aiming, driven)
+        await driven.tick()
+    key = await aiming.journal_key()
+    took = int(await aiming.redis.hget(key, "start_up") or 0)
+    assert 100 < took < 1000 * (time.monotonic() - began)
+    await aiming.redis.hset(key, "start_up", "30000")
+    async with aiming.controller() as driven:
+        history, now, _ = await driven.controller.world.journal.recall(WORKER)
+        assert history.start_up_s == 30
+        await aiming.let_time_pass(1)
+        await aiming.redis.hset(key, "unbroken_since", str(round((now - 31) * 1000)))
+        await aiming.jobs(0)
+        cycle = await driven.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.IDLE_OFF)
+        assert cycle.message.endswith("4 workers were needed within the last 30 s")
+
+
+async def test_a_glance_goes_by_what_is_known_and_reads_the_queue_alone(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await done(aiming, 3, 20)
+    async with aiming.controller() as driven:
+        assert (await driven.tick()).outcome is Outcome.HELD
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        monkeypatch.setattr("controller.loop.measurements._READ_AGAIN_S", 0)
+        monkeypatch.setattr(driven.controller.queue, "service_time", None)
+        seen = await reconciler.glance(driven.lease)
+        assert getattr(seen, "service", None) == ServiceTime(pytest.approx(20), pytest.approx(20), 3)  # type: ignore[arg-type]
+        await aiming.jobs(5)
+        assert await reconciler.glance(driven.lease) is None, "two workers are wanted: a pass of its own"
+
+
+async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
+    await aiming.jobs(13)
+    await done(aiming, 3, 20)
+    async with aiming.controller() as driven:
+        reconciler = driven.controller.runner.reconciler(WORKER)
+        cycle, steps = await reconciler.explain(await driven.reading())
+        text = "\n".join(as_lines(cycle, steps, None))
+    assert "  aim        a wait of 60 s; a job takes 20 s, by the newest 3 (median 20 s)" in text
+    assert "3 tier or target wait" in text

@@ -1,0 +1,185 @@
+"""The contract with the workers, kept by a real worker that counts, and read by the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from controller.adapters.redis.journal import RedisRateLimit
+from controller.core.model import RateUsage, Reason
+from controller.core.ports import LeaseLost
+from controller.demo.jobs import enqueue, summary
+from controller.policy.models import RateLimit
+from tests.support.patience import until
+from tests.support.scene import LEASE_S, POLICY, LaterClock, Scene
+
+
+@asynccontextmanager
+async def worker(scene: Scene) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.unhurried", "worker"),
+        env={**os.environ, **scene.environment, "WORKER_LIFELINE": "stdin", "WORKER_CONCURRENCY": "5"},
+        stdin=asyncio.subprocess.PIPE,
+        cwd=POLICY.parent,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def completed(scene: Scene, count: int) -> None:
+    async def done() -> bool:
+        return (await summary(scene.queue)).completed >= count
+
+    await until(done, f"{count} jobs to be done")
+
+
+async def counted(scene: Scene) -> int:
+    """What is counted in this minute; a minute that ends meanwhile is begun anew."""
+    async with scene.controller() as driven:
+        cycle = await driven.tick()
+    assert cycle.rate is not None
+    return cycle.rate.used
+
+
+@dataclass
+class At:
+    """The wall clock, at a second of a minute."""
+
+    now: float
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+MINUTE = 1_700_000_040
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "second", "recent"),
+    [
+        (60, 0, 0, 60),
+        (60, 0, 10, 60),
+        (60, 0, 40, 30),
+        (60, 20, 30, 60),
+        (60, 0, 59.9, 11),
+        (59, 0, 0, 59),
+        (0, 17, 30, 17),
+        (7, 60, 0, 67),
+    ],
+    ids=[
+        "a minute begins after one that was used up",
+        "workers may begin it ten seconds late",
+        "half of the one before is long ago",
+        "and the other half counts with this one's",
+        "at its end next to nothing is left",
+        "one request was left",
+        "nothing was used before",
+        "both",
+    ],
+)
+async def test_the_requests_of_the_last_60_s_are_those_of_two_minutes(
+    scene: Scene, before: int, now: int, second: float, recent: int
+) -> None:
+    for start, count in ((MINUTE - 60, before), (MINUTE, now)):
+        await scene.redis.set(f"worker:rpm:{start}", count)
+    used = await RedisRateLimit(scene.redis, At(MINUTE + second)).used(RateLimit(rpm=60))
+    assert (used.used, used.recent) == (now, recent)
+
+
+async def test_a_minute_s_count_that_expired_is_remembered(scene: Scene) -> None:
+    """It lives for 65 s from its first request on, where a worker sets that once only."""
+    clock = At(MINUTE - 5)
+    rate_limit = RedisRateLimit(scene.redis, clock)
+    await scene.redis.set(f"worker:rpm:{MINUTE - 60}", 60)
+    assert (await rate_limit.used(RateLimit(rpm=60))).used == 60
+    await scene.redis.flushdb()
+    clock.now = MINUTE + 10
+    assert (await rate_limit.used(RateLimit(rpm=60))).recent == 60
+
+
+async def test_a_minute_that_begins_after_one_that_was_used_up_adds_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene.controller({"SCALE_UP_COOLDOWN_MS": "0"}) as driven:
+        await scene.jobs(200)
+        second = time.time() // 60 * 60
+        await scene.redis.set(f"worker:rpm:{second - 60:.0f}", 60)
+        await scene.redis.set(f"worker:rpm:{second:.0f}", 0)
+        rate_limit = driven.controller.world.rate_limit
+        monkeypatch.setattr(rate_limit, "_clock", At(second + 0.5))
+        cycle = await driven.tick()
+    assert cycle.reason is Reason.RATE_LIMIT
+    assert cycle.message.endswith(
+        "60 of 60 requests were used within the last 60 s (0 in this minute), so more workers could not go faster"
+    )
+    assert (cycle.line()["rpm_used"], scene.sent) == (0, [])
+
+
+async def test_what_a_real_worker_counts_is_what_the_controller_reads(scene: Scene) -> None:
+    for _ in range(10):  # once more, should the minute end in between
+        minute = time.time() // 60
+        before = await counted(scene)
+        await enqueue(scene.queue, 7, duration_s=0)
+        async with worker(scene):
+            await completed(scene, (await summary(scene.queue)).completed + 7)
+        after = await counted(scene)
+        if time.time() // 60 == minute:
+            break
+    assert after - before == 7
+
+
+async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(scene: Scene) -> None:
+    await scene.jobs(15)  # two workers are wanted, so that each may make 2 of 4 requests a minute
+    async with scene.controller({"GLOBAL_RPM_LIMIT": "4", "MAX_WORKERS": "4"}) as driven:
+        await driven.tick()
+    assert await scene.redis.get("worker:config:per_worker_rpm") == "2"
+    async with worker(scene):
+        await completed(scene, 2)
+        await asyncio.sleep(0.5)
+    windows = await scene.redis.keys("worker:rpm:*")
+    assert windows
+    assert [window for window in windows if int(await scene.redis.get(window) or 0) > 2] == []
+
+
+async def test_what_real_workers_have_used_up_adds_no_further_worker(scene: Scene) -> None:
+    for _ in range(10):  # once more, should the minute end in between
+        await enqueue(scene.queue, 2, duration_s=0)
+        await scene.redis.set("worker:config:per_worker_rpm", "2")
+        async with worker(scene):
+            await completed(scene, (await summary(scene.queue)).completed + 2)
+        await enqueue(scene.queue, 5, duration_s=0)
+        async with scene.controller({"GLOBAL_RPM_LIMIT": "2", "MAX_WORKERS": "2"}, dry_run=True) as driven:
+            cycle = await driven.tick()
+        if cycle.rate == RateUsage(2, 2):
+            break
+        await scene.jobs(0)
+    assert (cycle.rate, cycle.reason) == (RateUsage(2, 2), Reason.RATE_LIMIT)
+    assert cycle.decision is not None
+    assert (cycle.decision.recommended, cycle.decision.desired) == (1, 0)
+
+
+async def test_whoever_leads_no_longer_publishes_no_share(scene: Scene) -> None:
+    """A leader that froze and woke would tell the workers of a fleet of long ago."""
+    await scene.jobs(15)
+    gone_by = 0.0
+    async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
+        limit = next(iter(driven.controller.policy.workers.values())).rate_limit
+        assert limit is not None
+        await driven.controller.world.rate_limit.share(limit, 5, 2)
+        gone_by = LEASE_S
+        with pytest.raises(LeaseLost):
+            await driven.controller.world.rate_limit.share(limit, 5, 1)
+    assert await scene.redis.get("worker:config:per_worker_rpm") == "30"
