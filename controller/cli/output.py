@@ -24,29 +24,29 @@ T = TypeVar("T")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.cli.run import run  # noqa: PLC0415  # a command imports what it needs
     from controller.config.load import configure  # noqa: PLC0415  # as above
 
-    return asyncio.run(app.run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
+    return asyncio.run(run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
 
 
 def once(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.cli.once import once  # noqa: PLC0415  # a command imports what it needs
     from controller.config.load import configure  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
-    return signals.interruptible(app.once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+    return signals.interruptible(once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
 
 
 def explain(parsed: argparse.Namespace) -> int:
-    from controller import app  # noqa: PLC0415  # a command imports what it needs
+    from controller.cli.explain import explain  # noqa: PLC0415  # a command imports what it needs
     from controller.cli.explain_text import as_lines, as_object  # noqa: PLC0415  # as above
     from controller.config.load import configure  # noqa: PLC0415  # as above
     from controller.loop.cycle import Outcome  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
     mask = configuration.mask
-    explanations = signals.interruptible(app.explain(configuration))
+    explanations = signals.interruptible(explain(configuration))
     for explanation in explanations:
         if parsed.json:
             print_json(mask.value(as_object(explanation.cycle, explanation.rest)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.app import _SLOWEST_CRON_S
+from controller.cli.once import _SLOWEST_CRON_S
 from controller.loop.cycle import Cycle
 from tests.support.patience import in_time, until, until_equal
 from tests.support.processes import CLEAN

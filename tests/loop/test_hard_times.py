@@ -136,7 +136,7 @@ async def test_a_log_that_nobody_reads_stops_nothing_and_says_later_what_is_miss
 
 async def test_it_ends_in_time_while_nobody_reads_its_log(scene: Scene) -> None:
     reading, writing = small_pipe()
-    promised = f"{FEW_LINES} controller.app._LAST_LINES_S=0.2"
+    promised = f"{FEW_LINES} controller.cli.run._LAST_LINES_S=0.2"
     async with run(scene, stdout=writing, UNHURRIED_BUT=promised) as controller:
         os.close(writing)
 

@@ -50,8 +50,8 @@ def test_every_event_that_is_reported_anywhere_has_a_level() -> None:
     assert named | set(EVENTS.values()) <= set(levels.EVENTS)
     # Whoever reports by a name that is no literal is looked at here, by hand.
     assert elsewhere == [
-        "postgres_listener.py: event",  # listening and wake_unavailable
-        "app.py: event",  # what the listener reports, passed on
+        "listener.py: event",  # listening and wake_unavailable
+        "run.py: event",  # what the listener reports, passed on
         "reconciler.py: conditions.EVENTS[fault.reason]",
     ]
 

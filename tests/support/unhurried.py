@@ -25,9 +25,9 @@ PROMISED: dict[str, Any] = {}
 DEADLINES: tuple[tuple[str, str, object], ...] = (
     ("controller.app", "_SHORTEST_QUERY_S", float(PATIENT_S)),
     ("controller.app", "_SLOWEST_QUERY_S", float(PATIENT_S)),
-    ("controller.app", "_RELEASE_S", float(PATIENT_S)),
-    ("controller.app", "_LEAVE_S", float(PATIENT_S)),
-    ("controller.app", "_LAST_LINES_S", float(PATIENT_S)),
+    ("controller.cli.run", "_RELEASE_S", float(PATIENT_S)),
+    ("controller.cli.run", "_LEAVE_S", float(PATIENT_S)),
+    ("controller.cli.run", "_LAST_LINES_S", float(PATIENT_S)),
     ("controller.loop.signals", "_LEAVES_S", float(PATIENT_S)),
     ("controller.web.server", "_CHEAP_S", float(PATIENT_S)),
     ("controller.adapters.postgres.connection", "CONNECT_TIMEOUT_S", PATIENT_S),

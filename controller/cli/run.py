@@ -1,0 +1,173 @@
+"""`autoscaler run`: the controller until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import traceback
+from typing import Any
+
+from controller.adapters.postgres.listener import Listener
+from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.said import Said, leave
+from controller.app import Controller, Way, opened
+from controller.config.load import Configuration
+from controller.config.settings import Settings
+from controller.core.model import workers
+from controller.core.ports import Unavailable
+from controller.doctor.redis import warned
+from controller.loop import signals
+from controller.web.connections import serving
+from controller.web.server import application, listening_socket
+
+GOODBYE_S = 1.0
+"""For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
+_RELEASE_S = 1.0
+"""For the lease to be given back; where Redis takes longer, it runs out by itself."""
+_LEAVE_S = 0.4
+"""For all that is still open then to be closed, and for the last lines of the log; the process ends without it."""
+_LAST_LINES_S = 0.2
+LONGEST_GOODBYE_S = 20.0
+"""For one that asks Railway for a change: it is neither cut short nor left without its answer."""
+_AGAIN_S = 5.0
+
+
+async def run(configuration: Configuration, *, dry_run: bool) -> int:
+    """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
+    told = _told()
+    settings = configuration.settings
+    form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
+    listener = listening_socket(settings.port)
+    way = Way(dry_run=dry_run, waits_for_survivors=True)
+    out = sys.stdout
+    async with opened(configuration, way, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S) as controller:
+        token = settings.http_token.get_secret_value() if settings.http_token else None
+        async with serving(application(controller.shown, token), listener, controller.log.event) as connections:
+            told.add_done_callback(lambda _: connections.close())  # clients could only hold up the end
+            port = listener.getsockname()[1]
+            controller.log.event(
+                "started",
+                port=port,
+                replica=settings.replica,
+                dry_run=dry_run,
+                message=f"serving /health, /metrics and /status on port {port}",
+            )
+            for note in settings.notes:
+                controller.log.event("setting_ignored", variable=note.place, message=str(note))
+            for warning in settings.warnings:
+                controller.log.event("setting_warning", variable=warning.place, message=str(warning))
+            _log_policy(controller)
+            telling = asyncio.create_task(_tell_of_left_behind(controller))
+            keys = Keys(settings.key_prefix, settings.environment_id)
+            address = settings.redis_url.get_secret_value()
+            async with warned(address, keys, controller.world.clock, controller.log.event):
+                code = await _until_told(controller, settings, told)
+            telling.cancel()
+        by = f", told by {told.result().name}" if told.done() else ""
+        controller.log.event("stopped", message="ended by a bug" if code else f"stopped in good order{by}")
+        return code
+
+
+def _told() -> asyncio.Future[signal.Signals]:
+    """Done with the first signal."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[signal.Signals] = loop.create_future()
+
+    within_s = GOODBYE_S + _RELEASE_S + _LEAVE_S
+    signals.on_end_in(loop, lambda number: told.set_result(signal.Signals(number)), within_s=within_s)
+    return told
+
+
+def _log_policy(controller: Controller) -> None:
+    for name, worker in controller.policy.workers.items():
+        controller.log.event(
+            "policy_loaded",
+            worker=name,
+            service=worker.service,
+            message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {controller.policy.interval:g} s",
+        )
+
+
+async def _tell_of_left_behind(controller: Controller) -> None:
+    """Once after each start, as soon as Redis answers: what this policy names no more goes on costing money."""
+    while True:
+        try:
+            every = await controller.left_behind()
+        except Unavailable:  # whoever wants the lease says so already
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        for left in sorted(every, key=lambda left: left.worker):
+            if left.service is None:
+                continue  # of a version before this one, and nobody can tell which service it was
+            was = "an unknown number of workers" if left.count is None else workers(left.count)
+            controller.log.event(
+                "policy_loaded",
+                worker=left.worker,
+                service=left.service,
+                left_at=left.count,
+                message=f"this worker is not in the policy any more; it was left at {was} and stays so: "
+                "where nobody needs it, set its replicas on Railway, or stop or delete the service",
+            )
+        return
+
+
+async def _until_told(controller: Controller, settings: Settings, told: asyncio.Future[signal.Signals]) -> int:
+    """Leads and turns until a signal; then ends the cycle, gives the lease back, and leaves.
+
+    No task dies silently: the first that ends by itself ends the others, in the same good order, with exit code 1.
+    """
+    if told.done():
+        return 0
+    leading = asyncio.create_task(controller.leadership.keep())
+    running = asyncio.create_task(controller.runner.run())
+    listening = asyncio.create_task(_listen(controller, settings))
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening]
+    await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    code = 0 if told.done() else 1
+    signals.leave_within(GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
+    controller.runner.stop()
+    listening.cancel()
+    await asyncio.wait({running}, timeout=GOODBYE_S)
+    if controller.runner.acts:
+        signals.leave_within(LONGEST_GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
+        await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)
+    signals.leave_within(_RELEASE_S + _LEAVE_S, code)
+    running.cancel()
+    controller.leadership.stop()
+    await asyncio.wait({leading}, timeout=_RELEASE_S)
+    signals.leave_within(_LEAVE_S, code)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    bugs = [task.exception() for task in tasks if not task.cancelled()]
+    for bug in filter(None, bugs):
+        controller.log.event("crashed", message=repr(bug), traceback="".join(traceback.format_exception(bug)))
+    return 1 if any(bugs) else 0
+
+
+async def _listen(controller: Controller, settings: Settings) -> None:
+    """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
+    queues = [worker.queue for worker in controller.policy.workers.values()]
+    direct = settings.database_direct_url
+    key = Keys(settings.key_prefix, settings.environment_id).listening
+    leaving: set[asyncio.Task[None]] = set()
+
+    def report(event: str, /, **fields: object) -> None:
+        controller.log.event(event, **fields)
+        if not controller.way.dry_run:
+            words = controller.configuration.mask.text(str(fields.get("message")))
+            said = Said(event, words, controller.world.clock.wall())
+            leaving.add(task := asyncio.create_task(leave(settings.redis_url.get_secret_value(), key, said)))
+            task.add_done_callback(leaving.discard)
+
+    await Listener(
+        (direct or settings.database_url).get_secret_value(),
+        "DATABASE_DIRECT_URL" if direct else "DATABASE_URL",
+        lambda: controller.queue.every_channel(queues),
+        leading=lambda: controller.leadership.lease is not None,
+        begun=controller.runner.wake,
+        wake=controller.runner.wake,
+        notify=controller.queue.notify,
+        report=report,
+    ).run()
