@@ -19,11 +19,11 @@ from controller.adapters.railway.client import RailwayClient
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
 from controller.config.load import Configuration
-from controller.core.ports import Clock, Watched
-from controller.loop.faults import Beat
+from controller.core.ports import Clock, LeaderState
+from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
-from controller.loop.reconciler import World
+from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
 from controller.policy.document import ConfigurationError, Problem
@@ -39,7 +39,7 @@ _OLDEST_INTERVALS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class RunOptions:
     """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval.
 
     waits_for_survivors: a newcomer on an empty Redis hears first what others remember of it.
@@ -57,12 +57,12 @@ class Controller:
     policy: Policy
     queue: PostgresQueue
     railway: RailwayPlatform
-    world: World
+    ports: Ports
     leadership: Leadership
     board: Board
     runner: Runner
     log: Log
-    way: Way
+    options: RunOptions
     configuration: Configuration
     left_behind: Callable[[], Awaitable[list[Left]]]
     """What an earlier policy left behind, by the journal."""
@@ -73,8 +73,8 @@ class Controller:
             self.board,
             self.leadership,
             self.policy,
-            self.way.dry_run,
-            self.world.platform.requests,
+            self.options.dry_run,
+            self.ports.platform.requests,
             lambda: self.log.lost,
             self.configuration.mask,
             self.configuration.shown,
@@ -84,7 +84,7 @@ class Controller:
 @asynccontextmanager
 async def opened(
     configuration: Configuration,
-    way: Way,
+    options: RunOptions,
     *,
     stream: TextIO,
     events: TextIO,
@@ -92,7 +92,7 @@ async def opened(
     clock: Clock | None = None,
     last_lines_s: float | None = None,
 ) -> AsyncIterator[Controller]:
-    """The controller, wired to the real world; nothing is sent anywhere until it is asked to.
+    """The controller, wired to the real ports; nothing is sent anywhere until it is asked to.
 
     last_lines_s: how long the end waits for an output that does not take its lines; None: as long as it takes.
     """
@@ -104,7 +104,7 @@ async def opened(
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
     board = Board(clock, policy.interval, slower, mask)
-    oddities = Beat()
+    oddities = Throttle()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
@@ -116,7 +116,7 @@ async def opened(
             redis, keys, clock, services={name: worker.service for name, worker in policy.workers.items()}
         )
 
-        async def watch() -> Watched:
+        async def watch() -> LeaderState:
             watched = await journal.watch(list(policy.workers))
             # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
             ours = {name: text for name, text in watched.published.items() if name in policy.workers}
@@ -127,22 +127,22 @@ async def opened(
             return watched
 
         leadership = Leadership(
-            DryRunLeases() if way.dry_run else RedisLeases(redis, keys),
+            DryRunLeases() if options.dry_run else RedisLeases(redis, keys),
             clock,
             timing=timing,
             replica=settings.replica,
-            report=_nothing if way.dry_run else log.event,
+            report=_nothing if options.dry_run else log.event,
             watch=watch,
             turning=lambda: not board.stands_still,
-            waits_for_survivors=way.waits_for_survivors,
+            waits_for_survivors=options.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
         queue, platform = _queue_and_platform(configuration, leadership, clock, stack)
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
-        world = World(queue, platform, journal, shares, clock, log.event)
-        world = _without_hands(world) if way.dry_run else world
-        runner = Runner(policy, world, leadership, board, log, landing_bound=timing.landing_bound, gap=way.gap)
-        parts = policy, queue, platform, world, leadership, board, runner, log, way
+        ports = Ports(queue, platform, journal, shares, clock, log.event)
+        ports = _without_hands(ports) if options.dry_run else ports
+        runner = Runner(policy, ports, leadership, board, log, landing_bound=timing.landing_bound, gap=options.gap)
+        parts = policy, queue, platform, ports, leadership, board, runner, log, options
         yield Controller(*parts, configuration, journal.left_behind)
 
 
@@ -182,12 +182,12 @@ def _nothing(_: str, /, **__: object) -> None:
     """What a dry run has to say of its leading: it leads by its own word only."""
 
 
-def _without_hands(world: World) -> World:
-    return World(
-        world.queue,
-        DryRunPlatform(world.platform),
-        DryRunJournal(world.journal),
-        DryRunRateLimit(world.rate_limit),
-        world.clock,
-        world.report,
+def _without_hands(ports: Ports) -> Ports:
+    return Ports(
+        ports.queue,
+        DryRunPlatform(ports.platform),
+        DryRunJournal(ports.journal),
+        DryRunRateLimit(ports.rate_limit),
+        ports.clock,
+        ports.report,
     )

@@ -13,18 +13,18 @@ from controller.core.history import remembered
 from controller.core.model import Decision, History, Intent, Lease, RateUsage, Replicas
 from controller.core.ports import (
     Bid,
-    Held,
+    CycleNote,
     Journal,
-    Keep,
-    Note,
+    LeaderState,
+    NotAcquired,
     Platform,
     RateLimit,
     Recalled,
     Receipt,
     Requests,
+    Retention,
     Settled,
     Unavailable,
-    Watched,
 )
 from controller.core.watch import Watch
 from controller.policy.models import RateLimit as RateLimitPolicy
@@ -56,7 +56,7 @@ class DryRunJournal:
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
 
-    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         del lease
         history, now, version = await self._journal.recall(worker)
         mine = self._noted[worker] = remembered(self._noted.get(worker, History()), note, keep, now)
@@ -87,13 +87,13 @@ class DryRunJournal:
         count: int,
         lease: Lease,
         *,
-        unseen_stop: str = "",
+        unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        del intent, outcome, count, lease, unseen_stop, running
+        del intent, outcome, count, lease, unconfirmed_stop, running
         return await self._journal.recall(worker)
 
-    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
         del count, lease
         return await self._journal.recall(worker)
 
@@ -104,7 +104,7 @@ class DryRunJournal:
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease
 
-    async def watch(self, workers: Sequence[str]) -> Watched:
+    async def watch(self, workers: Sequence[str]) -> LeaderState:
         return await self._journal.watch(workers)
 
 
@@ -124,7 +124,7 @@ def _with_notes(history: History, mine: History, began: float) -> History:
 
 
 class DryRunLeases:
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         del ttl
         return Lease(f"dry-run:{bid.holder}", 0)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.app import Controller, Way, opened
+from controller.app import Controller, RunOptions, opened
 from controller.config.load import Configuration
 from controller.core.model import Replicas, Rest
 from controller.core.ports import Unavailable
@@ -29,11 +29,11 @@ class Explanation:
 
 async def explain(configuration: Configuration) -> list[Explanation]:
     """Observes and decides, as a cycle would, and changes nothing anywhere."""
-    async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+    async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
         services = [worker.service for worker in controller.policy.workers.values()]
         readings: Mapping[str, Replicas | Unavailable]
         try:
-            readings = await controller.world.platform.observe(services)
+            readings = await controller.ports.platform.observe(services)
         except Unavailable as unavailable:
             readings = dict.fromkeys(services, unavailable)
         explanations: list[Explanation] = []

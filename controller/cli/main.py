@@ -257,7 +257,7 @@ def _add_controller_commands(commands: Any) -> None:
         "doctor",
         command.doctor,
         "connect to everything, read only, and say what is well and what would mend the rest",
-        "Of each thing it says ok, warning or error, and what mends it; SQL is printed and never run.\n"
+        "Of each thing it says ok, warning or error, and what hints it; SQL is printed and never run.\n"
         "Exit 0 without an error, 1 with one.\n\n"
         "touches: nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and\n"
         "Railway, and sends one notification on a channel of its own.\n\n" + _ENVIRONMENT,

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Literal
 
-from controller.app import Controller, Way, opened
+from controller.app import Controller, RunOptions, opened
 from controller.cli.run import GOODBYE_S, LONGEST_GOODBYE_S
 from controller.config.load import Configuration
 from controller.core.model import Because, Lease, Reason
@@ -23,8 +23,8 @@ async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) ->
     And 1 where its output did not take what it has to say.
     """
     form: Literal["json", "text"] = "json" if as_json else "text"
-    way = Way(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
-    async with opened(configuration, way, stream=sys.stdout, events=sys.stderr, form=form) as controller:
+    options = RunOptions(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
+    async with opened(configuration, options, stream=sys.stdout, events=sys.stderr, form=form) as controller:
         leadership = controller.leadership
         lease = await leadership.seek()
         if lease is None:
@@ -60,12 +60,12 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
-    trouble = controller.leadership.trouble
+    trouble = controller.leadership.fault
     if trouble is not None:
         outcome, because = Outcome.FAILED, Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
     else:
         outcome = Outcome.STANDBY
         because = Because(Reason.STANDBY, "hold: another replica of the controller leads, and acts")
     maximum = controller.policy.workers[worker].max_replicas
-    at = controller.world.clock.wall()
+    at = controller.ports.clock.wall()
     return Cycle(at=at, worker=worker, outcome=outcome, because=(because,), message=because.words, max_workers=maximum)

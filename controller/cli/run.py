@@ -11,7 +11,7 @@ from typing import Any
 from controller.adapters.postgres.listener import Listener
 from controller.adapters.redis.journal import Keys
 from controller.adapters.redis.said import Said, leave
-from controller.app import Controller, Way, opened
+from controller.app import Controller, RunOptions, opened
 from controller.config.load import Configuration
 from controller.config.settings import Settings
 from controller.core.model import workers
@@ -39,9 +39,11 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
-    way = Way(dry_run=dry_run, waits_for_survivors=True)
+    options = RunOptions(dry_run=dry_run, waits_for_survivors=True)
     out = sys.stdout
-    async with opened(configuration, way, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S) as controller:
+    async with opened(
+        configuration, options, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S
+    ) as controller:
         token = settings.http_token.get_secret_value() if settings.http_token else None
         async with serving(application(controller.shown, token), listener, controller.log.event) as connections:
             told.add_done_callback(lambda _: connections.close())  # clients could only hold up the end
@@ -61,7 +63,7 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
             telling = asyncio.create_task(_tell_of_left_behind(controller))
             keys = Keys(settings.key_prefix, settings.environment_id)
             address = settings.redis_url.get_secret_value()
-            async with warned(address, keys, controller.world.clock, controller.log.event):
+            async with warned(address, keys, controller.ports.clock, controller.log.event):
                 code = await _until_told(controller, settings, told)
             telling.cancel()
         by = f", told by {told.result().name}" if told.done() else ""
@@ -155,9 +157,9 @@ async def _listen(controller: Controller, settings: Settings) -> None:
 
     def report(event: str, /, **fields: object) -> None:
         controller.log.event(event, **fields)
-        if not controller.way.dry_run:
+        if not controller.options.dry_run:
             words = controller.configuration.mask.text(str(fields.get("message")))
-            said = Said(event, words, controller.world.clock.wall())
+            said = Said(event, words, controller.ports.clock.wall())
             leaving.add(task := asyncio.create_task(leave(settings.redis_url.get_secret_value(), key, said)))
             task.add_done_callback(leaving.discard)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.core.model import History, Intent, Recommendation
-from controller.core.ports import Keep, Note, Settled
+from controller.core.ports import CycleNote, Retention, Settled
 
 _LONGEST_START_S = 600.0
 """A start that took longer waited for something else: an image to be built, a plan's limit, a person."""
 
 
-def remembered(history: History, note: Note, keep: Keep, now: float) -> History:
+def remembered(history: History, note: CycleNote, keep: Retention, now: float) -> History:
     """After a cycle has noted what it saw."""
     history = _from_now_on(history, now)
     since = now if history.since is None else history.since
@@ -23,7 +23,7 @@ def remembered(history: History, note: Note, keep: Keep, now: float) -> History:
     history = replace(history, since=since, count=count)
     history = replace(history, queue_seen=note.queue_seen or history.queue_seen)
     if note.working:
-        history = replace(history, unseen_stop=None)
+        history = replace(history, unconfirmed_stop=None)
     if note.count is not None and note.running is not None:
         history = _timed(history, note.count, note.running, now, keep.gap)
     if not note.read:
@@ -38,12 +38,14 @@ def remembered(history: History, note: Note, keep: Keep, now: float) -> History:
     return replace(history, recommendations=(*kept, *new), remembered_at=now, window=keep.window, unread=0)
 
 
-def settled(history: History, intent: Intent, outcome: Settled, count: int, now: float, *, unseen_stop: str) -> History:
+def settled(
+    history: History, intent: Intent, outcome: Settled, count: int, now: float, *, unconfirmed_stop: str
+) -> History:
     """After the open intent was closed."""
     if history.intent is None or history.intent.id != intent.id:
         return history
     was, field = history.intent, f"last_{intent.direction.value}"
-    history = replace(history, count=count, intent=None, unseen_stop=unseen_stop or history.unseen_stop)
+    history = replace(history, count=count, intent=None, unconfirmed_stop=unconfirmed_stop or history.unconfirmed_stop)
     if outcome in {Settled.NEVER_SENT, Settled.REFUSED}:
         history = _stamped(history, field, was.previous)
     elif outcome is Settled.NOT_HONOURED or not was.accepted:
@@ -55,7 +57,7 @@ def settled(history: History, intent: Intent, outcome: Settled, count: int, now:
     return history
 
 
-def charged(history: History, count: int, now: float) -> History:
+def with_external_change(history: History, count: int, now: float) -> History:
     """After a change that nobody here made."""
     return replace(history, last_up=now, last_down=now, count=count, start=None)
 

@@ -365,7 +365,7 @@ class History:
     since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
     without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
     count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
-    to a change, or did not make it, and to which count; setbacks: how many of these in a row. unseen_stop: the
+    to a change, or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
     deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
     smoothed; None: never measured. start: the change up that is being timed. queue_seen: the identity of the queue in
     which jobs were last seen. read_at: when the queue was read and no recommendation noted. unread: how many cycles in
@@ -384,7 +384,7 @@ class History:
     refused_at: float | None = None
     refused_to: int | None = None
     setbacks: int = 0
-    unseen_stop: str | None = None
+    unconfirmed_stop: str | None = None
     start_up_s: float | None = None
     queue_seen: str = ""
     start: Start | None = None

@@ -150,7 +150,7 @@ class Recalled(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CycleNote:
     """What a cycle has seen: the recommendation, the configured count, and whether jobs are worked on.
 
     recommended: None where the queue or the platform could not be read; read: whether the queue could be. count: None
@@ -166,7 +166,7 @@ class Note:
     queue_seen: str = ""
 
 
-class Keep(NamedTuple):
+class Retention(NamedTuple):
     """How long recommendations are kept, and how long a silence breaks their chain; both in seconds."""
 
     window: float
@@ -193,7 +193,7 @@ class Journal(Protocol):
     async def recall(self, worker: str) -> Recalled:
         """Reads, and changes nothing."""
 
-    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         """Notes what this cycle has seen (the count only where none is known yet), and recalls."""
 
     async def record_intent(
@@ -218,16 +218,16 @@ class Journal(Protocol):
         count: int,
         lease: Lease,
         *,
-        unseen_stop: str = "",
+        unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
         """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back.
 
-        `unseen_stop`: the deployment whose stop was accepted and is not shown. `running`: instances that run, by a
+        `unconfirmed_stop`: the deployment whose stop was accepted and is not shown. `running`: instances that run, by a
         reading that no cycle has noted.
         """
 
-    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
         """A change that nobody here made: starts both cooldowns."""
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
@@ -236,11 +236,11 @@ class Journal(Protocol):
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         """Leaves the last cycle of each worker, as JSON, for the standby."""
 
-    async def watch(self, workers: Sequence[str]) -> Watched:
+    async def watch(self, workers: Sequence[str]) -> LeaderState:
         """What a standby sees. Whatever this process remembers and the journal has lost is given back by it."""
 
 
-class Watched(NamedTuple):
+class LeaderState(NamedTuple):
     """Who leads and for how long it may still trust its lease, what it published, and how old that is, in seconds.
 
     problems: what could not be read of it, with the fix; it is left out.
@@ -268,7 +268,7 @@ class Bid(NamedTuple):
     of_nothing: bool = True
 
 
-class Held(NamedTuple):
+class NotAcquired(NamedTuple):
     """No lease: another has it, or may still trust it, for so many seconds; or Redis is empty."""
 
     epoch: int = 0
@@ -279,7 +279,7 @@ class Held(NamedTuple):
 class Leases(Protocol):
     """The right to act. Raises Unavailable; whoever gets that is not the leader."""
 
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         """The lease, with an epoch above every earlier one."""
 
     async def renew(self, lease: Lease, ttl: float) -> bool:

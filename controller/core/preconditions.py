@@ -14,7 +14,7 @@ _STOP_AGAIN_S = 600.0
 """A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
 
 
-def not_yet(decision: Decision, replicas: Replicas, recalled: Recalled, landing_bound: float) -> Because | None:
+def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landing_bound: float) -> Because | None:
     """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
     history, now = recalled.history, recalled.now
     if decision.desired == 0 and replicas.state is ServiceState.STARTING:
@@ -43,7 +43,7 @@ def still_open(intent: Intent, now: float) -> Because:
     return Because(Reason.INTENT_OPEN, words)
 
 
-def believe_the_stop(observed: Observation, recalled: Recalled, landing_bound: float) -> Observation:
+def assume_stopped(observed: Observation, recalled: Recalled, landing_bound: float) -> Observation:
     """A stop that was accepted and is never shown: where jobs wait and none is worked on, nobody runs.
 
     Jobs would otherwise wait for ever for workers that are only said to run. Not while a restart may still be on its
@@ -57,7 +57,7 @@ def believe_the_stop(observed: Observation, recalled: Recalled, landing_bound: f
 
 
 def _stop_is_unseen(history: History, replicas: Replicas) -> bool:
-    return history.unseen_stop is not None and history.unseen_stop == replicas.deployment
+    return history.unconfirmed_stop is not None and history.unconfirmed_stop == replicas.deployment
 
 
 def _pause(history: History, decision: Decision, landing_bound: float) -> float:

@@ -106,12 +106,12 @@ def fall_back(
         if current >= policy.min_replicas:
             return None
         corrected = _below_minimum(policy, Decision(current, policy.min_replicas, current, ()))
-        return _as_can_be_asked_for(situation, corrected)
+        return _platform_limits(situation, corrected)
     words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
     start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
     start = _add_none_that_crash(situation, start)
-    decision = _one_step(situation, _limit_rate(situation, _cool_down(situation, start)))
-    return _as_can_be_asked_for(situation, _at_least_minimum(policy, decision))
+    decision = _limit_step(situation, _limit_rate(situation, _cool_down(situation, start)))
+    return _platform_limits(situation, _at_least_minimum(policy, decision))
 
 
 def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
@@ -140,7 +140,7 @@ def recommend(
         return 0
     if service is None:
         return max(1, current)
-    return max(_by_wait(policy, policy.target_wait, queue.pending, staying, service), _hands(policy, staying))
+    return max(_by_wait(policy, policy.target_wait, queue.pending, staying, service), _workers_for(policy, staying))
 
 
 def _staying(queue: QueueDepth, leaving: int) -> int:
@@ -152,7 +152,7 @@ def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: in
     return workers_for(pending + staying / 2, policy.concurrency, target_wait, service.mean_s)
 
 
-def _hands(policy: WorkerPolicy, jobs: int) -> int:
+def _workers_for(policy: WorkerPolicy, jobs: int) -> int:
     return math.ceil(jobs / policy.concurrency)
 
 
@@ -178,7 +178,7 @@ def _situation(policy: WorkerPolicy, observed: Observation, history: History, no
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
     correction = _add_none_that_crash(situation, _correct(situation, queue))
-    correction = _as_can_be_asked_for(situation, correction)
+    correction = _platform_limits(situation, correction)
     yield correction, "1 within min..max"
     if correction.direction is Direction.UP:
         yield from _beyond_the_minimum(situation, queue, correction)
@@ -186,7 +186,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
         return
     decision = _recommended(situation, queue)
     yield decision, _RECOMMENDS
-    decision = _spare_the_busy(situation, queue, decision)
+    decision = _keep_busy_workers(situation, queue, decision)
     yield decision, "4 busy workers"
     if is_crashing(situation.history, situation.replicas):
         decision = _add_none_that_crash(situation, decision)
@@ -203,7 +203,7 @@ def _beyond_the_minimum(
     wanted = correction.recommended
     if wanted <= correction.desired or is_crashing(situation.history, situation.replicas):
         return
-    because = _wish(situation, queue, wanted)
+    because = _recommendation(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
     yield decision, _RECOMMENDS
     for name, rule in _LIMITS:
@@ -233,10 +233,10 @@ def _below_minimum(policy: WorkerPolicy, start: Decision) -> Decision:
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
     wanted = recommend(situation.policy, queue, situation.service, current, situation.leaving)
-    return Decision(current, wanted, wanted, (_wish(situation, queue, wanted),))
+    return Decision(current, wanted, wanted, (_recommendation(situation, queue, wanted),))
 
 
-def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
+def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     policy, service = situation.policy, situation.service
     wants = f"want{'s' if queue.depth == 1 else ''}"
     if policy.target_wait is None:
@@ -256,12 +256,12 @@ def _wish(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
     by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
-    busy = _hands(policy, staying)
+    busy = _workers_for(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
 
 
-def _spare_the_busy(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
+def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
     policy = situation.policy
     each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
     if decision.direction is not Direction.DOWN or each is None:
@@ -345,7 +345,7 @@ def _limit_rate(situation: Situation, decision: Decision) -> Decision:
     return _limit(decision, decision.current, Reason.RATE_LIMIT, words)
 
 
-def _one_step(situation: Situation, decision: Decision) -> Decision:
+def _limit_step(situation: Situation, decision: Decision) -> Decision:
     up, down = situation.policy.scale_up.max_step, situation.policy.scale_down.max_step
     highest = decision.current + up if up is not None else None
     lowest = decision.current - down if down is not None else None
@@ -356,7 +356,7 @@ def _one_step(situation: Situation, decision: Decision) -> Decision:
     return decision
 
 
-def _last_word(situation: Situation, decision: Decision) -> Decision:
+def _clamp(situation: Situation, decision: Decision) -> Decision:
     policy = situation.policy
     decision = _at_least_minimum(policy, decision)
     if decision.desired > policy.max_replicas:
@@ -370,7 +370,7 @@ def _at_least_minimum(policy: WorkerPolicy, decision: Decision) -> Decision:
     return decision
 
 
-def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
+def _platform_limits(situation: Situation, decision: Decision) -> Decision:
     replicas, maximum = situation.replicas, situation.policy.max_replicas
     if not decision.changes_something:
         return decision
@@ -393,9 +393,9 @@ def _as_can_be_asked_for(situation: Situation, decision: Decision) -> Decision:
 
 _LIMITS: tuple[tuple[str, Rule], ...] = (
     ("7 rate limit", _limit_rate),
-    ("8 step limit", _one_step),
-    ("9 min and max", _last_word),
-    ("9 what can be asked for", _as_can_be_asked_for),
+    ("8 step limit", _limit_step),
+    ("9 min and max", _clamp),
+    ("9 what can be asked for", _platform_limits),
 )
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("5 stabilization window", _stabilize),

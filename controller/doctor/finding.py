@@ -1,4 +1,4 @@
-"""What a look at the world has found, for `autoscaler doctor`: how bad it is, what it is about, and what mends it."""
+"""What a look at the world has found, for `autoscaler doctor`: how bad it is, what it is about, and what hints it."""
 
 from __future__ import annotations
 

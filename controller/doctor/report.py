@@ -1,4 +1,4 @@
-"""`autoscaler doctor`: connects to everything as `run` would, only reads, and says what is wrong and what mends it."""
+"""`autoscaler doctor`: connects to everything as `run` would, only reads, and says what is wrong and what hints it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
 from controller.adapters.redis.journal import Keys
 from controller.adapters.redis.said import left
-from controller.app import Controller, Way, opened
+from controller.app import Controller, RunOptions, opened
 from controller.config.load import Configuration
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
@@ -68,7 +68,7 @@ class Report:
 async def examine(configuration: Configuration) -> Report:
     """Everything, in the order in which a person would mend it. It changes nothing anywhere."""
     report = Report(workers={name: [] for name in configuration.policy.workers})
-    async with opened(configuration, Way(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+    async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
         ahead: dict[str, float] = {}
         database = await _postgres(configuration, controller, report, ahead)
         place = len(report.everywhere)
@@ -104,7 +104,7 @@ async def _postgres(
         return None
     checks = QueueChecks(reader, controller.queue, _READ_S)
     try:
-        findings, ahead["PostgreSQL"], database = await reach(reader, controller.world.clock, _READ_S)
+        findings, ahead["PostgreSQL"], database = await reach(reader, controller.ports.clock, _READ_S)
         report.everywhere += findings
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
@@ -127,7 +127,7 @@ async def _listening(configuration: Configuration, controller: Controller, datab
 async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> bool:
     """Whether a controller has seen jobs in this queue, as far as Redis can be asked."""
     try:
-        recalled = await controller.world.journal.recall(name)
+        recalled = await controller.ports.journal.recall(name)
     except Unavailable:
         return False
     return recalled.history.queue_seen == worker.queue.identity
@@ -153,7 +153,7 @@ async def _has_channels(controller: Controller) -> bool:
 
 
 async def _redis(configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]) -> None:
-    settings, clock = configuration.settings, controller.world.clock
+    settings, clock = configuration.settings, controller.ports.clock
     url = settings.redis_url.get_secret_value()
     try:
         async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from controller.fake_railway.by_hand import Dashboard
     from controller.fake_railway.faults import Faults
     from controller.fake_railway.record import Record
-    from controller.fake_railway.world import Deployment, Service, World
+    from controller.fake_railway.world import Deployment, RailwayState, Service
 
 
 class Admin:
-    def __init__(self, world: World, record: Record, faults: Faults, dashboard: Dashboard) -> None:
+    def __init__(self, world: RailwayState, record: Record, faults: Faults, dashboard: Dashboard) -> None:
         self._world = world
         self._record = record
         self._faults = faults

@@ -21,7 +21,7 @@ from controller.fake_railway.queries import Queries
 from controller.fake_railway.record import Record
 from controller.fake_railway.scaling import Scaling
 from controller.fake_railway.timings import Timings
-from controller.fake_railway.world import Deployment, Service, Switches, World
+from controller.fake_railway.world import Deployment, RailwayState, Service, Switches
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +47,7 @@ class FakeRailway:
         enforce_quota: bool = False,
         grace: float = 2.0,
     ) -> None:
-        self.world = World()
+        self.world = RailwayState()
         self.record = Record()
         self.faults = Faults()
         self.lifecycle = Lifecycle(launcher or NoProcesses(), timings or Timings())

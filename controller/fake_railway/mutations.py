@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.lifecycle import Lifecycle
     from controller.fake_railway.record import Mutation
     from controller.fake_railway.scaling import Scaling
-    from controller.fake_railway.world import Service, World
+    from controller.fake_railway.world import RailwayState, Service
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Plan:
 
 
 class Mutations:
-    def __init__(self, world: World, lifecycle: Lifecycle, scaling: Scaling) -> None:
+    def __init__(self, world: RailwayState, lifecycle: Lifecycle, scaling: Scaling) -> None:
         self._world = world
         self._lifecycle = lifecycle
         self._scaling = scaling

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.access import Caller
     from controller.fake_railway.faults import Fault
     from controller.fake_railway.record import Mutation
-    from controller.fake_railway.world import Deployment, Service, World
+    from controller.fake_railway.world import Deployment, RailwayState, Service
 
 REGIONS = {
     "us-west2": ("US West", "California"),
@@ -43,7 +43,7 @@ class Info(Protocol):
 
 
 class Queries:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: RailwayState) -> None:
         self._world = world
 
     def resolvers(self) -> dict[str, Callable[..., Any]]:
@@ -127,7 +127,7 @@ class Queries:
         return views.connection(views.deployments(self._world, lambda each: _wanted(each, wish)), **arguments)
 
 
-def find_service(world: World, asking: Caller, service_id: str) -> Service:
+def find_service(world: RailwayState, asking: Caller, service_id: str) -> Service:
     """An unknown service is answered like a forbidden one."""
     asking.environment(None)
     if service_id not in world.services:
@@ -135,7 +135,7 @@ def find_service(world: World, asking: Caller, service_id: str) -> Service:
     return world.services[service_id]
 
 
-def find_deployment(world: World, asking: Caller, deployment_id: str) -> Deployment:
+def find_deployment(world: RailwayState, asking: Caller, deployment_id: str) -> Deployment:
     asking.known()
     found = world.deployment(deployment_id)
     if found is None:

@@ -12,7 +12,7 @@ from controller.fake_railway.world import STARTING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from controller.fake_railway.world import Deployment, Service, World
+    from controller.fake_railway.world import Deployment, RailwayState, Service
 
 View = dict[str, Any]
 PROJECT_NAME = "fake-railway"
@@ -20,7 +20,7 @@ ENVIRONMENT_NAME = "production"
 MOUNT_PATH = "/data"
 
 
-def project(world: World) -> View:
+def project(world: RailwayState) -> View:
     return {
         "id": ids.PROJECT_ID,
         "name": PROJECT_NAME,
@@ -37,7 +37,7 @@ def project(world: World) -> View:
     }
 
 
-def environment(world: World) -> View:
+def environment(world: RailwayState) -> View:
     services = world.services.values()
     return {
         "id": ids.ENVIRONMENT_ID,
@@ -53,7 +53,7 @@ def environment(world: World) -> View:
     }
 
 
-def environment_config(world: World) -> View:
+def environment_config(world: RailwayState) -> View:
     services = {
         each.id: {
             "source": {"image": image(each)},
@@ -67,7 +67,7 @@ def environment_config(world: World) -> View:
     return {"services": services, "sharedVariables": {}, "volumes": volumes}
 
 
-def service(world: World, known: Service) -> View:
+def service(world: RailwayState, known: Service) -> View:
     return {
         "id": known.id,
         "name": known.name,
@@ -79,7 +79,7 @@ def service(world: World, known: Service) -> View:
     }
 
 
-def instance(world: World, known: Service) -> View:
+def instance(world: RailwayState, known: Service) -> View:
     """A ServiceInstance: the service in its environment, not a replica."""
     plain = ("startCommand", "cronSchedule", "overlapSeconds", "drainingSeconds", "healthcheckPath", "buildCommand")
     regions = known.deploy.get("multiRegionConfig") or {}
@@ -108,7 +108,7 @@ def instance(world: World, known: Service) -> View:
     }
 
 
-def deployment(world: World, known: Deployment) -> View:
+def deployment(world: RailwayState, known: Deployment) -> View:
     return {
         "id": known.id,
         "status": known.status,
@@ -150,13 +150,13 @@ def meta(known: Deployment) -> View:
     }
 
 
-def deployments(world: World, keep: Callable[[Deployment], bool] = lambda _: True) -> list[View]:
+def deployments(world: RailwayState, keep: Callable[[Deployment], bool] = lambda _: True) -> list[View]:
     """Newest first, removed ones too: that is how `railway down` finds one to remove."""
     every = [each for known in world.services.values() for each in known.deployments if keep(each)]
     return [deployment(world, each) for each in sorted(every, key=lambda each: each.created_at, reverse=True)]
 
 
-def staged_patch(world: World, status: str = "STAGED") -> View:
+def staged_patch(world: RailwayState, status: str = "STAGED") -> View:
     return {
         "id": world.patch_id,
         "status": status,

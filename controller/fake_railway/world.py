@@ -148,7 +148,7 @@ class Service:
 
 
 @dataclass
-class World:
+class RailwayState:
     services: dict[str, Service] = field(default_factory=dict)
     plan: str = "hobby"
     """What the project's subscription is; no limit follows from it, see Switches.plan_limit."""

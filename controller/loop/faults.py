@@ -15,7 +15,7 @@ from controller.core.ports import Source
 from controller.core.units import in_words
 from controller.loop.cycle import Cycle, Outcome
 
-BEAT_S = 60.0
+REPEAT_S = 60.0
 """A trouble that goes on is said this often, however short the interval is."""
 CONTROLLER = "controller"
 """Under this name goes what no dependency is to blame for: a bug, or a cycle that took too long."""
@@ -86,8 +86,8 @@ def _is_heard_from(name: str, cycle: Cycle) -> bool:
     return cycle.outcome is not Outcome.CRASHED
 
 
-class Beat:
-    """Tells apart what is new from what was said less than BEAT_S ago."""
+class Throttle:
+    """Tells apart what is new from what was said less than REPEAT_S ago."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, float]] = {}
@@ -95,7 +95,7 @@ class Beat:
     def lasted(self, trouble: str, now: float) -> float | None:
         """For how many seconds it has gone on, 0 where it is new; None where it is too early to say it again."""
         began, said = self._said.pop(trouble, (now, None))
-        if said is not None and now - said < BEAT_S:
+        if said is not None and now - said < REPEAT_S:
             self._said[trouble] = (began, said)
             return None
         self._said[trouble] = (began, now)
@@ -171,13 +171,13 @@ class Recovery(NamedTuple):
         return f"{again} after {in_words(self.lasted)}"
 
 
-class Telling:
+class CycleLogger:
     """What the log is told of one worker's cycles; `now` is monotonic."""
 
     def __init__(self) -> None:
         self._failing: dict[str, float] = {}
-        self._lines = Beat()
-        self._bugs = Beat()
+        self._lines = Throttle()
+        self._bugs = Throttle()
 
     def line(self, cycle: Cycle, now: float) -> dict[str, Any] | None:
         """The cycle's line; None for a failed or crashed one that ends as the one before did, between two beats."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from controller.config.timing import Timing
 from controller.core.model import Leader, Lease
-from controller.core.ports import Bid, Clock, Leases, Report, Unavailable, Watched
+from controller.core.ports import Bid, Clock, LeaderState, Leases, Report, Unavailable
 from controller.core.text import bounds
 
 _NEVER = float("-inf")
@@ -32,7 +32,7 @@ class Leadership:
         timing: Timing,
         replica: str,
         report: Report,
-        watch: Callable[[], Awaitable[Watched]] | None = None,
+        watch: Callable[[], Awaitable[LeaderState]] | None = None,
         turning: Callable[[], bool] = lambda: True,
         waits_for_survivors: bool = False,
     ) -> None:
@@ -58,8 +58,8 @@ class Leadership:
         self._wait = 0.0
         self._stopping = asyncio.Event()
         self.leader: Leader | None = None
-        self.trouble: Unavailable | None = None
-        self.trouble_since: float | None = None
+        self.fault: Unavailable | None = None
+        self.fault_since: float | None = None
         self.has_led = False
         self.changed = asyncio.Event()
 
@@ -93,7 +93,7 @@ class Leadership:
         """The lease, or None while another has it: as long a try as it takes a newcomer to know."""
         while True:
             await self.turn()
-            if self.lease is not None or self._empty_since is None or self.trouble is not None:
+            if self.lease is not None or self._empty_since is None or self.fault is not None:
                 return self.lease
             await asyncio.sleep(min(self._timing.poll / 2, self._pause()))
 
@@ -116,7 +116,7 @@ class Leadership:
         except Unavailable as unavailable:
             self._lose_sight(unavailable)
         else:
-            self.trouble = self.trouble_since = None
+            self.fault = self.fault_since = None
 
     async def _acquire(self, before: float) -> None:
         bid = Bid(
@@ -166,7 +166,7 @@ class Leadership:
             return
         self._valid_until = before + self._timing.window
 
-    def _note(self, watched: Watched, now: float) -> None:
+    def _note(self, watched: LeaderState, now: float) -> None:
         self.leader = watched.leader
         if watched.leader is None:
             return  # forgotten by Redis, and not by us
@@ -176,12 +176,12 @@ class Leadership:
             self._others_until = max(self._others_until, now + watched.trusted_for)
 
     def _lose_sight(self, unavailable: Unavailable) -> None:
-        if self.trouble is None:
-            self.trouble_since = self._clock.wall()
+        if self.fault is None:
+            self.fault_since = self._clock.wall()
             self._report(
                 "redis_unavailable", message=f"{unavailable}; nobody can know who leads, so nothing is changed"
             )
-        self.trouble = unavailable
+        self.fault = unavailable
         self.leader = None if self.lease is None else self.leader
         self._empty_since = None  # what was there meanwhile, nobody can tell
         if self._held is not None and self.lease is None:
@@ -214,7 +214,7 @@ class Leadership:
         self._report("lease_released", epoch=held.epoch, message="the lease is given back")
 
     def _pause(self) -> float:
-        if self.trouble is not None:
+        if self.fault is not None:
             return self._timing.retry
         if self._held is not None:
             return self._timing.renew

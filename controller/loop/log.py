@@ -13,7 +13,7 @@ from controller.core.text.escaping import as_json, visible, visible_lines
 from controller.core.text.masking import Masker
 from controller.loop import levels
 from controller.loop.cycle import as_text, iso
-from controller.loop.faults import Beat
+from controller.loop.faults import Throttle
 from controller.loop.outlet import Outlet
 
 _LONGEST_KIND = 200
@@ -40,7 +40,7 @@ class Log:
         self._events = self._stream if events is None or events is stream else Outlet(events, self._missing)
         self._form = form
         self._clock = clock
-        self._said = Beat()
+        self._said = Throttle()
         self._mask = mask or Masker()
 
     def event(self, event: str, /, **fields: Any) -> None:

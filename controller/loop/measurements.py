@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.core.model import ServiceTime
 from controller.core.ports import Clock, NotMeasurable, Queue, Report, Unavailable
-from controller.loop.faults import Beat
+from controller.loop.faults import Throttle
 from controller.policy.models import WorkerPolicy
 
 _READ_AGAIN_S = 60.0
@@ -26,7 +26,7 @@ class JobTime:
         self._queue = queue
         self._clock = clock
         self._report = report
-        self._beat = Beat()
+        self._beat = Throttle()
         self._read_at: float | None = None
 
     @property

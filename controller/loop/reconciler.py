@@ -35,10 +35,9 @@ from controller.core.model import (
 )
 from controller.core.ports import (
     Clock,
+    CycleNote,
     Journal,
-    Keep,
     LeaseLost,
-    Note,
     NotSent,
     Outdated,
     Platform,
@@ -48,14 +47,15 @@ from controller.core.ports import (
     Receipt,
     Refused,
     Report,
+    Retention,
     Settled,
     Source,
     Unavailable,
 )
-from controller.core.preconditions import believe_the_stop, not_yet, still_open
+from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
-from controller.loop.faults import Beat, Said
+from controller.loop.faults import Said, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
 from controller.policy.models import WorkerPolicy
@@ -73,7 +73,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Ports:
     """The ports that a reconciler looks at and acts through."""
 
     queue: Queue
@@ -85,8 +85,8 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the last pass saw and left behind, for a glance; at: when, by the monotonic clock.
+class LastPass:
+    """What the last pass saw and left behind, for a quick check; at: when, by the monotonic clock.
 
     in_vain: a count that was wanted then and could not be had, so that wanting it again is no news.
     """
@@ -98,14 +98,14 @@ class Seen:
     conditions: tuple[Condition, ...] | None = None
 
 
-class NothingKnown:
-    """A glance finds nothing to go by, or the queue did not answer; the next cycle will tell."""
+class CannotTell:
+    """A quick check finds nothing to go by, or the queue did not answer; the next cycle will tell."""
 
 
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
-    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, world: World, landing_bound: float) -> None:
+    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, ports: Ports, landing_bound: float) -> None:
         """`gap`: a silence of so many seconds breaks the chain of recommendations."""
         self.worker = worker
         self.policy = policy
@@ -115,25 +115,25 @@ class Reconciler:
         """Whether a change is being asked for right now."""
         self.is_outdated = False
         """Whether the last pass found out, right before its change, that it had decided on an old reading."""
-        self._world = world
+        self._ports = ports
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
-        self._rate_beat = Beat()
+        self._rate_beat = Throttle()
         self._remarks = Said()
         self._gap = gap
-        self._condition_beats = {reason: Beat() for reason in conditions.EVENTS}
-        self._contended_beat = Beat()
+        self._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}
+        self._contended_beat = Throttle()
         self._conditions: tuple[Condition, ...] | None = None
-        self._seen: Seen | None = None
-        self._job_time = JobTime(worker, policy, world.queue, world.clock, world.report)
+        self._seen: LastPass | None = None
+        self._job_time = JobTime(worker, policy, ports.queue, ports.clock, ports.report)
 
     @property
-    def _keep(self) -> Keep:
-        return Keep(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
+    def _keep(self) -> Retention:
+        return Retention(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
-        return await self._reconcile(Account(self.worker, self.policy, self._world.clock, lease), reading, lease)
+        return await self._reconcile(Account(self.worker, self.policy, self._ports.clock, lease), reading, lease)
 
     async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         self._seen = None
@@ -145,23 +145,23 @@ class Reconciler:
         except Unavailable as unavailable:
             return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
 
-    async def glance(self, lease: Lease) -> Cycle | NothingKnown | None:
+    async def quick_check(self, lease: Lease) -> Cycle | CannotTell | None:
         """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
 
         It writes nothing and asks Railway nothing, so that a queue may announce as many jobs as it likes.
         """
         seen = self._seen
         if seen is None:
-            return NothingKnown()
-        account = Account(self.worker, self.policy, self._world.clock, lease, replicas=seen.replicas)
+            return CannotTell()
+        account = Account(self.worker, self.policy, self._ports.clock, lease, replicas=seen.replicas)
         account.service, account.conditions = self._job_time.known, seen.conditions
         try:
             account.queue = await self._depth()
         except Unavailable:
-            return NothingKnown()
+            return CannotTell()
         if account.queue.unnamed:
-            return NothingKnown()  # whether jobs were ever seen there, the journal knows
-        now = seen.recalled.now + self._world.clock.monotonic() - seen.at
+            return CannotTell()  # whether jobs were ever seen there, the journal knows
+        now = seen.recalled.now + self._ports.clock.monotonic() - seen.at
         rate, why_not = await self._read_usage(account), self._job_time.why_not
         observed = Observation(account.queue, seen.replicas, rate, account.service, why_not)
         self._decide(account, observed, seen.recalled._replace(now=now))
@@ -176,11 +176,11 @@ class Reconciler:
         With each rule's turn; none where no rule had one, since the queue or the platform could not be read.
         """
         rehearsal = copy.copy(self)
-        rehearsal._world, rehearsal._rate_beat = _rehearsed(self._world), Beat()  # noqa: SLF001  # one of its own kind
+        rehearsal._ports, rehearsal._rate_beat = _rehearsed(self._ports), Throttle()  # noqa: SLF001  # one of its own kind
         rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
-        rehearsal._condition_beats = {reason: Beat() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
-        rehearsal._contended_beat = Beat()  # noqa: SLF001  # as above
-        account = Account(self.worker, self.policy, self._world.clock, lease=None)
+        rehearsal._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
+        rehearsal._contended_beat = Throttle()  # noqa: SLF001  # as above
+        account = Account(self.worker, self.policy, self._ports.clock, lease=None)
         cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
         if account.decided_on is None:
             return cycle, ()
@@ -201,14 +201,14 @@ class Reconciler:
             self._decide(account, observed, recalled)
             account.decision = _held(account.decided)
             return account.close(Outcome.HELD, open_still, message=f"hold: {open_still.words}")
-        observed = believe_the_stop(observed, recalled, self._landing_bound)
+        observed = assume_stopped(observed, recalled, self._landing_bound)
         self._decide(account, observed, recalled)
         decision = account.decided
         self._saw(observed.replicas, recalled, decision)
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=decision.sentence)
-        waits = not_yet(decision, observed.replicas, recalled, self._landing_bound)
+        waits = blocked_by(decision, observed.replicas, recalled, self._landing_bound)
         if waits is not None:
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
@@ -227,7 +227,7 @@ class Reconciler:
 
     def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
         in_vain = decision.desired if decision is not None and decision.changes_something else None
-        self._seen = Seen(replicas, recalled, self._world.clock.monotonic(), in_vain, self._conditions)
+        self._seen = LastPass(replicas, recalled, self._ports.clock.monotonic(), in_vain, self._conditions)
 
     async def _without_reading(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
@@ -247,7 +247,7 @@ class Reconciler:
         if (
             decision is None
             or not decision.changes_something
-            or not_yet(decision, reading, recalled, self._landing_bound)
+            or blocked_by(decision, reading, recalled, self._landing_bound)
         ):
             raise unavailable
         account.decision = decision
@@ -257,20 +257,20 @@ class Reconciler:
         """Notes which of the two could be read; None where neither could, or where it could not be noted."""
         read = account.queue is not None
         if isinstance(reading, Replicas):
-            note = Note(None, reading.configured, running=reading.running, read=read)
+            note = CycleNote(None, reading.configured, running=reading.running, read=read)
         elif read:
-            note = Note(None, None)
+            note = CycleNote(None, None)
         else:
             return None
         try:
-            return await self._world.journal.remember(self.worker, note, self._keep, lease)
+            return await self._ports.journal.remember(self.worker, note, self._keep, lease)
         except Unavailable:
             return None  # what could not be read first is what the cycle says
 
     async def _depth(self) -> QueueDepth:
         policy, service = self.policy, self._job_time.known
         limit, enough = policy.count_limit_for(service), policy.enough_for(service)
-        return await self._world.queue.depth(policy.queue, limit, enough, policy.busy)
+        return await self._ports.queue.depth(policy.queue, limit, enough, policy.busy)
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
@@ -291,27 +291,27 @@ class Reconciler:
         Raises:
             Unavailable: none ever were, and it has rows that say that work is left.
         """
-        recalled = await self._world.journal.recall(self.worker)
+        recalled = await self._ports.journal.recall(self.worker)
         if recalled.history.queue_seen != self.policy.queue.identity:
             raise Unavailable(Source.QUEUE, depth.unnamed)
 
     def _tell_remarks(self, depth: QueueDepth) -> None:
-        for remark in self._remarks.new(depth.remarks, self._world.clock.monotonic()):
-            self._world.report("queue_warning", worker=self.worker, about=remark.about, message=remark.text)
+        for remark in self._remarks.new(depth.remarks, self._ports.clock.monotonic()):
+            self._ports.report("queue_warning", worker=self.worker, about=remark.about, message=remark.text)
 
     async def _remember(self, observed: Observation, lease: Lease) -> Recalled:
         replicas, queue = observed.replicas, observed.queue
         leaving = replicas.finishing(observed.service)
         recommended = recommend(self.policy, queue, observed.service, replicas.configured, leaving)
         seen = self.policy.queue.identity if queue.depth or queue.stale else ""
-        note = Note(
+        note = CycleNote(
             recommended,
             replicas.configured,
             working=queue.processing > 0,
             running=replicas.running,
             queue_seen=seen,
         )
-        return await self._world.journal.remember(self.worker, note, self._keep, lease)
+        return await self._ports.journal.remember(self.worker, note, self._keep, lease)
 
     def _decide(self, account: Account, observed: Observation, recalled: Recalled) -> None:
         history, now, _ = recalled
@@ -335,7 +335,7 @@ class Reconciler:
         if recalled.now - intent.at < self._landing_bound + draining_s:
             return still_open(intent, recalled.now), recalled
         asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
-        self._world.report(
+        self._ports.report(
             "not_honoured",
             worker=self.worker,
             epoch=lease.epoch,
@@ -346,13 +346,13 @@ class Reconciler:
         # Of a deployment that came since, the stop says nothing.
         unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
         return None, await self._settle(
-            intent, Settled.NOT_HONOURED, replicas.configured, lease, unseen_stop=unseen or ""
+            intent, Settled.NOT_HONOURED, replicas.configured, lease, unconfirmed_stop=unseen or ""
         )
 
     def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
         """What became of a change whose outcome nobody knew, or that an earlier leader left behind."""
         age = max(0.0, recalled.now - intent.at)
-        self._world.report(
+        self._ports.report(
             "intent_settled",
             worker=self.worker,
             epoch=lease.epoch,
@@ -367,12 +367,12 @@ class Reconciler:
         count: int,
         lease: Lease,
         *,
-        unseen_stop: str = "",
+        unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        journal = self._world.journal
+        journal = self._ports.journal
         recalled = await journal.settle(
-            self.worker, intent, outcome, count, lease, unseen_stop=unseen_stop, running=running
+            self.worker, intent, outcome, count, lease, unconfirmed_stop=unconfirmed_stop, running=running
         )
         self._unsent.discard(intent.id)
         return recalled
@@ -381,7 +381,7 @@ class Reconciler:
         known = recalled.history.count
         if known is None or known == replicas.configured:
             return recalled
-        self._world.report(
+        self._ports.report(
             "external_change",
             worker=self.worker,
             epoch=lease.epoch,
@@ -391,7 +391,7 @@ class Reconciler:
             message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
         )
         self._tell_contended(recalled, known, replicas.configured, lease)
-        return await self._world.journal.charge(self.worker, replicas.configured, lease)
+        return await self._ports.journal.record_external_change(self.worker, replicas.configured, lease)
 
     def _watched(
         self, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None
@@ -411,11 +411,11 @@ class Reconciler:
         faults = [condition for condition in found if condition.degrades]
         watch = replace(recalled.history.watch, said=tuple(fault.reason.value for fault in faults))
         if watch != before:
-            await self._world.journal.keep_watch(self.worker, watch, lease)
+            await self._ports.journal.keep_watch(self.worker, watch, lease)
         for fault in faults:
             beat = self._condition_beats[fault.reason]
-            if fault.reason.value not in before.said and beat.lasted("", self._world.clock.monotonic()) is not None:
-                self._world.report(
+            if fault.reason.value not in before.said and beat.lasted("", self._ports.clock.monotonic()) is not None:
+                self._ports.report(
                     conditions.EVENTS[fault.reason],
                     worker=self.worker,
                     epoch=lease.epoch,
@@ -428,8 +428,8 @@ class Reconciler:
         contests = recalled.history.watch.contests
         if len(contests) < conditions.CONTESTS:
             return
-        if self._contended_beat.lasted("", self._world.clock.monotonic()) is not None:
-            self._world.report(
+        if self._contended_beat.lasted("", self._ports.clock.monotonic()) is not None:
+            self._ports.report(
                 "contended",
                 worker=self.worker,
                 epoch=lease.epoch,
@@ -450,7 +450,7 @@ class Reconciler:
         intent = await self._write_down(decision, version, lease, replicas.deployment)
         self._seen = None
         try:
-            receipt = await self._world.platform.scale(self.policy.service, intent, replicas)
+            receipt = await self._ports.platform.scale(self.policy.service, intent, replicas)
         except LeaseLost as lost:
             self._unsent.add(intent.id)
             await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
@@ -484,13 +484,13 @@ class Reconciler:
         ident = uuid.uuid4().hex
         stops = deployment if decision.desired == 0 else None
         self._unsent.add(ident)
-        intent = await self._world.journal.record_intent(self.worker, ident, decision, version, lease, stops=stops)
+        intent = await self._ports.journal.record_intent(self.worker, ident, decision, version, lease, stops=stops)
         self._unsent.discard(ident)
         return intent
 
     async def _confirm(self, intent: Intent, lease: Lease, *, read: bool) -> str:
         """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
-        await self._world.journal.accept(self.worker, intent, lease)
+        await self._ports.journal.accept(self.worker, intent, lease)
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
             await self._note_not_visible(shown, lease, read=read)
@@ -501,12 +501,12 @@ class Reconciler:
     async def _note_not_visible(self, shown: Replicas | None, lease: Lease, *, read: bool) -> None:
         """For the timing of the start, which begins at a reading that shows that not all of them run."""
         if shown is not None and read:
-            note = Note(None, shown.configured, running=shown.running)
-            await self._world.journal.remember(self.worker, note, self._keep, lease)
+            note = CycleNote(None, shown.configured, running=shown.running)
+            await self._ports.journal.remember(self.worker, note, self._keep, lease)
 
     async def _read_back(self) -> Replicas | None:
         try:
-            shown = (await self._world.platform.observe([self.policy.service]))[self.policy.service]
+            shown = (await self._ports.platform.observe([self.policy.service]))[self.policy.service]
         except Unavailable:
             return None  # the next cycle reads it
         return shown if isinstance(shown, Replicas) else None
@@ -516,11 +516,11 @@ class Reconciler:
         if limit is None:
             return None
         try:
-            account.rate = await self._world.rate_limit.used(limit)
+            account.rate = await self._ports.rate_limit.used(limit)
         except Unavailable as unavailable:
             # It only keeps workers from being added, so that it ends no cycle.
-            if self._rate_beat.lasted(str(unavailable), self._world.clock.monotonic()) is not None:
-                self._world.report("rate_unreadable", worker=self.worker, message=str(unavailable))
+            if self._rate_beat.lasted(str(unavailable), self._ports.clock.monotonic()) is not None:
+                self._ports.report("rate_unreadable", worker=self.worker, message=str(unavailable))
             return RateUnread(str(unavailable))
         self._rate_beat.over()
         return account.rate
@@ -534,12 +534,12 @@ class Reconciler:
         limit = self.policy.rate_limit
         if limit is not None:
             among = max(count, replicas.configured, replicas.alive)
-            await self._world.rate_limit.share(limit, self.policy.max_replicas, among)
+            await self._ports.rate_limit.share(limit, self.policy.max_replicas, among)
 
 
-def _rehearsed(world: World) -> World:
-    platform, journal = RehearsedPlatform(world.platform), RehearsedJournal(world.journal)
-    return World(world.queue, platform, journal, RehearsedShares(world.rate_limit), world.clock, silent)
+def _rehearsed(ports: Ports) -> Ports:
+    platform, journal = RehearsedPlatform(ports.platform), RehearsedJournal(ports.journal)
+    return Ports(ports.queue, platform, journal, RehearsedShares(ports.rate_limit), ports.clock, silent)
 
 
 def _unread_for(history: History, now: float) -> float:

@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from controller.core.history import charged, remembered, settled
+from controller.core.history import remembered, settled, with_external_change
 from controller.core.model import Decision, History, Intent, Lease, RateUsage, Replicas
 from controller.core.ports import (
+    CycleNote,
     Journal,
-    Keep,
-    Note,
+    LeaderState,
     Platform,
     RateLimit,
     Recalled,
     Receipt,
     Requests,
+    Retention,
     Settled,
     Unavailable,
-    Watched,
 )
 from controller.core.watch import Watch
 from controller.policy.models import RateLimit as RateLimitPolicy
@@ -37,7 +37,7 @@ class RehearsedJournal:
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
 
-    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         del lease
         recalled = await self._journal.recall(worker)
         return self._now(recalled._replace(history=remembered(recalled.history, note, keep, recalled.now)))
@@ -59,17 +59,17 @@ class RehearsedJournal:
         count: int,
         lease: Lease,
         *,
-        unseen_stop: str = "",
+        unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
         del worker, lease, running
         history, now, _ = self._copy
-        history = settled(history, intent, outcome, count, now, unseen_stop=unseen_stop)
+        history = settled(history, intent, outcome, count, now, unconfirmed_stop=unconfirmed_stop)
         return self._now(self._copy._replace(history=history))
 
-    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
         del worker, lease
-        return self._now(self._copy._replace(history=charged(self._copy.history, count, self._copy.now)))
+        return self._now(self._copy._replace(history=with_external_change(self._copy.history, count, self._copy.now)))
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
         del worker, lease
@@ -78,7 +78,7 @@ class RehearsedJournal:
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease
 
-    async def watch(self, workers: Sequence[str]) -> Watched:
+    async def watch(self, workers: Sequence[str]) -> LeaderState:
         return await self._journal.watch(workers)
 
     def _now(self, recalled: Recalled) -> Recalled:

@@ -18,10 +18,10 @@ from controller.core.ports import LeaseLost, Requests, Source, Unavailable, pace
 from controller.core.text import bounds
 from controller.core.units import in_words
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
-from controller.loop.faults import Recovery, Stretch, Telling
+from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
-from controller.loop.reconciler import NothingKnown, Reconciler, World
+from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.status import Board
 from controller.policy.models import Policy
 
@@ -37,7 +37,7 @@ class Runner:
     def __init__(
         self,
         policy: Policy,
-        world: World,
+        ports: Ports,
         leadership: Leadership,
         board: Board,
         log: Log,
@@ -47,15 +47,15 @@ class Runner:
     ) -> None:
         """`gap` as the reconcilers need it; by default three intervals, since a cycle may be a little late."""
         self._policy = policy
-        self._world = world
+        self._ports = ports
         self._leadership = leadership
         self._board = board
         self._log = log
         self._reconcilers = [
-            Reconciler(name, worker, gap or 3 * policy.interval + 1, world, landing_bound)
+            Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
             for name, worker in policy.workers.items()
         ]
-        self._tellings = {name: Telling() for name in policy.workers}
+        self._tellings = {name: CycleLogger() for name in policy.workers}
         self._behind: dict[str, asyncio.Task[Any]] = {}
         """Of workers whose queue may take longer than others': what still goes on when the others are done."""
         self._stretch = Stretch()
@@ -87,20 +87,20 @@ class Runner:
                 one.cancel()
 
     async def _turn(self, lease: Lease | None) -> None:
-        started = self._world.clock.monotonic()
+        started = self._ports.clock.monotonic()
         if lease is not None:
             await self.tick(lease, waits=False)
-        elif self._leadership.trouble is not None:
+        elif self._leadership.fault is not None:
             await self._without_redis()
         else:
             await self._stand_aside()
-        requests = self._world.platform.requests()
+        requests = self._ports.platform.requests()
         self._tell_pace(requests)
         pace = requests.pace_s
         self._board.pace = pace
         for reconciler in self._reconcilers:
             reconciler.pace = pace
-        self._paced_until = self._world.clock.monotonic() + pace
+        self._paced_until = self._ports.clock.monotonic() + pace
         self._due = max(started + self._policy.interval, self._paced_until)
 
     @property
@@ -127,26 +127,26 @@ class Runner:
             self._nudge.set()
 
     async def _looked(self, lease: Lease) -> bool:
-        """Whether a glance at the queue has found that nothing is to be done before the next interval.
+        """Whether a quick check of the queue has found that nothing is to be done before the next interval.
 
-        A glance goes by the platform as the last cycle saw it, so that a queue that is busy all day costs no requests.
+        It goes by the platform as the last cycle saw it, so that a queue that is busy all day costs no requests.
         """
-        now = self._world.clock.monotonic()
+        now = self._ports.clock.monotonic()
         self._woken_at = now
         if now >= self._due:
             return False
-        begun = {one.worker: asyncio.create_task(one.glance(lease)) for one in self._not_behind()}
+        begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._not_behind()}
         done = await self._side_by_side(begun, waits=False)
         glances = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
         if (
-            any(not isinstance(glance, Cycle | NothingKnown) for glance in glances)
-            and self._world.clock.monotonic() >= self._paced_until
+            any(not isinstance(quick_check, Cycle | CannotTell) for quick_check in glances)
+            and self._ports.clock.monotonic() >= self._paced_until
         ):
             self._log.event("woken", message="the queue notified of jobs that want a change; looking at Railway now")
             return False
-        for glance in glances:
-            if isinstance(glance, Cycle):
-                self._tell(glance)
+        for quick_check in glances:
+            if isinstance(quick_check, Cycle):
+                self._tell(quick_check)
         return True
 
     async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
@@ -206,7 +206,7 @@ class Runner:
     async def _observe(self) -> Readings:
         services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
         try:
-            return await self._world.platform.observe(services)
+            return await self._ports.platform.observe(services)
         except Unavailable as unavailable:
             return dict.fromkeys(services, unavailable)
 
@@ -219,7 +219,7 @@ class Runner:
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
             return self._ended(reconciler, Outcome.FAILED, because, lease)
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
-            if self._tellings[reconciler.worker].is_new(bug, self._world.clock.monotonic()):
+            if self._tellings[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
                 trace = traceback.format_exc()
                 message = bounds.cut(repr(bug), bounds.MESSAGE)
                 self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
@@ -228,7 +228,7 @@ class Runner:
 
     def _ended(self, reconciler: Reconciler, outcome: Outcome, because: Because, lease: Lease | None) -> Cycle:
         return Cycle(
-            at=self._world.clock.wall(),
+            at=self._ports.clock.wall(),
             worker=reconciler.worker,
             outcome=outcome,
             because=(because,),
@@ -239,7 +239,7 @@ class Runner:
 
     async def _publish(self, lease: Lease) -> None:
         try:
-            await self._world.journal.publish(self._board.to_publish(), lease)
+            await self._ports.journal.publish(self._board.to_publish(), lease)
         except (Unavailable, LeaseLost):
             return  # the cycle's own line and the leadership task say what is wrong
 
@@ -248,21 +248,21 @@ class Runner:
         if self._leadership.has_led:
             await self.tick(None, waits=False)
             return
-        trouble = self._leadership.trouble or Unavailable(Source.JOURNAL, "cannot be reached")
+        trouble = self._leadership.fault or Unavailable(Source.JOURNAL, "cannot be reached")
         because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
         for reconciler in self._reconcilers:
             self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
 
     async def _stand_aside(self) -> None:
         if not self._behind:
-            await self._world.queue.close()  # a standby touches neither PostgreSQL nor Railway
-        now = self._world.clock.monotonic()
+            await self._ports.queue.close()  # a standby touches neither PostgreSQL nor Railway
+        now = self._ports.clock.monotonic()
         for worker, telling in self._tellings.items():
             self._tell_of(telling.stood_aside(now), worker)
 
     def _tell(self, cycle: Cycle) -> None:
         """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
-        now, telling = self._world.clock.monotonic(), self._tellings[cycle.worker]
+        now, telling = self._ports.clock.monotonic(), self._tellings[cycle.worker]
         self._board.put(cycle)
         self._tell_of(telling.recovered(cycle, now), cycle.worker)
         line = telling.line(cycle, now)
@@ -270,7 +270,7 @@ class Runner:
             self._log.line(line)
 
     def _tell_pace(self, requests: Requests) -> None:
-        now, interval = self._world.clock.monotonic(), self._policy.interval
+        now, interval = self._ports.clock.monotonic(), self._policy.interval
         if self._stretch.is_news(requests.pace_s, interval, now):
             self._log.event(
                 "pace_stretched",
@@ -293,7 +293,7 @@ class Runner:
         """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
         await self._pause_until(self._due)
         open_at = min(self._due, self._woken_at + self._policy.wake_min_interval)
-        if self._woken and not self._stopping and self._world.clock.monotonic() < open_at:
+        if self._woken and not self._stopping and self._ports.clock.monotonic() < open_at:
             self._nudge.clear()
             await self._pause_until(open_at)
 
@@ -302,7 +302,7 @@ class Runner:
         changed = asyncio.create_task(self._leadership.changed.wait())
         nudged = asyncio.create_task(self._nudge.wait())
         try:
-            while (left := due - self._world.clock.monotonic()) > 0:
+            while (left := due - self._ports.clock.monotonic()) > 0:
                 awaited = {changed, nudged}
                 timeout = min(left, self._policy.interval)
                 if (await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]:

@@ -16,7 +16,7 @@ class Keys(NamedTuple):
     """The keys that may stand at a place, and the mend for those that people write there by mistake."""
 
     known: tuple[str, ...]
-    mends: Mapping[str, str]
+    hints: Mapping[str, str]
 
 
 KeysAt = Callable[[Path], Keys | None]
@@ -94,7 +94,7 @@ def _variables(document: Document, path: Path) -> str:
 def _unknown_key(key: str, keys: Keys | None) -> str:
     if keys is None:
         return "is not known"
-    if key in keys.mends:
-        return f"is not a key: {keys.mends[key]}"
+    if key in keys.hints:
+        return f"is not a key: {keys.hints[key]}"
     near = difflib.get_close_matches(key, keys.known, n=1)
     return f"is not a key; {f'did you mean {near[0]}?' if near else 'known here are ' + ', '.join(keys.known)}"

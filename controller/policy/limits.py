@@ -43,7 +43,7 @@ class RateLimit(Part):
 class OnUnavailable(Part):
     """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
 
-    mends: ClassVar[Mapping[str, str]] = {
+    hints: ClassVar[Mapping[str, str]] = {
         "replicas": "write at_least",
         "workers": "write at_least",
         "for": "write after",

@@ -73,7 +73,7 @@ class WorkerPolicy(Part):
     """
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
-    mends: ClassVar[Mapping[str, str]] = {
+    hints: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",
@@ -299,7 +299,7 @@ def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
 def _keys_at(path: Path) -> Keys | None:
     """Which keys a model that stands at the path knows, and what to say of those that people write by mistake."""
     part = _part_at(path)
-    return None if part is None else Keys(tuple(map(str, _keys(part))), part.mends)
+    return None if part is None else Keys(tuple(map(str, _keys(part))), part.hints)
 
 
 def _keys(part: type[BaseModel]) -> dict[str, str]:

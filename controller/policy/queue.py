@@ -112,7 +112,7 @@ def _timeout(seconds: float) -> float:
 class TimeColumn(Part):
     """A column that holds times: its name, and for numbers since 1970 their unit (s or ms)."""
 
-    mends: ClassVar[Mapping[str, str]] = {"column": "write name", "units": "write unit"}
+    hints: ClassVar[Mapping[str, str]] = {"column": "write name", "units": "write unit"}
     name: Identifier
     unit: Annotated[Literal["s", "ms"], BeforeValidator(_unit)] | None = None
 
@@ -240,7 +240,7 @@ class Queue(Part):
     it is unset.
     """
 
-    mends: ClassVar[Mapping[str, str]] = {
+    hints: ClassVar[Mapping[str, str]] = {
         "name": "write table",
         "query": "write sql",
         "queue": "write queues: [name]",

@@ -22,7 +22,7 @@ IDLE_OFF_TEXT = "the measured start-up time, 5s to 5m; 20s until it is measured"
 class Tier(Part):
     """`replicas` workers for a depth of at most `up_to` jobs; without `up_to`, for any depth beyond."""
 
-    mends: ClassVar[Mapping[str, str]] = {
+    hints: ClassVar[Mapping[str, str]] = {
         "from": "a tier begins where the one before it ends, so that there can be no gap; keep only up_to",
         "to": "write up_to",
         "workers": "write replicas",

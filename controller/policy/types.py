@@ -68,7 +68,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    mends: ClassVar[Mapping[str, str]] = {}
+    hints: ClassVar[Mapping[str, str]] = {}
     """What to say of keys that people write by mistake."""
 
 

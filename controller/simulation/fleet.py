@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor
 
 from controller.simulation.account import Account, Done, Task
-from controller.simulation.scaler import NEVER, Scaler, Seen
+from controller.simulation.scaler import NEVER, Scaler, View
 
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
@@ -55,7 +55,7 @@ class Fleet:
     platform: Platform
     account: Account
     _dice: random.Random = field(init=False)
-    _seen: Seen = field(default_factory=Seen)
+    _seen: View = field(default_factory=View)
     _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there always is a next one
     _idle: list[int] = field(default_factory=list)
     _waiting: deque[Task] = field(default_factory=deque)
@@ -180,7 +180,7 @@ class Fleet:
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if every is not None:
                     if wake <= now and quiet is not None:
-                        woken, wake = wake, NEVER  # which was a glance that changed nothing
+                        woken, wake = wake, NEVER  # which was a quick check that changed nothing
                     if now < woken + every:
                         # A look that is due before then sees it, and ends the wake-up.
                         poll = due if due > now else due + (floor((now - due) / interval) + 1) * interval

@@ -27,7 +27,7 @@ from controller.core.model import (
 from controller.core.rules import decide, recommend, window_tolerance
 from controller.policy.models import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
-from controller.simulation.scaler import Calm, Seen
+from controller.simulation.scaler import Calm, View
 from controller.simulation.workload.jobs import quantile
 
 MEASURED_JOBS = MOST_TOLD
@@ -115,7 +115,7 @@ class OwnPolicy:
         self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
         self.down_at = self._down_open
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
         if self._asked_at is not None and seen.running == configured and not seen.notified and self.times_starts:
@@ -157,7 +157,7 @@ class OwnPolicy:
             self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         self.learn_at = now + _MEASURE_AGAIN_S
 
-    def _recommend(self, seen: Seen) -> int:
+    def _recommend(self, seen: View) -> int:
         wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
         queue = QueueDepth(seen.waiting, seen.busy)
         leaving = self._replicas(seen).finishing(self._service)
@@ -173,7 +173,7 @@ class OwnPolicy:
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
 
-    def _changes(self, seen: Seen, desired: int, recommended: int) -> int:
+    def _changes(self, seen: View, desired: int, recommended: int) -> int:
         now = seen.now
         self.settled = False
         if desired == 0 and seen.running == 0:
@@ -190,7 +190,7 @@ class OwnPolicy:
         self.down_at = 0.0 if self._window else self._down_open
         return desired
 
-    def _decide(self, seen: Seen) -> Decision:
+    def _decide(self, seen: View) -> Decision:
         self.decisions += 1
         past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
         if self._before is not None:  # it may be hidden by a later one, and tells how far apart looks are
@@ -209,7 +209,7 @@ class OwnPolicy:
         return decide(self.policy, observed, history, seen.now)
 
     @staticmethod
-    def _replicas(seen: Seen) -> Replicas:
+    def _replicas(seen: View) -> Replicas:
         return Replicas(
             configured=seen.configured,
             running=seen.running,
@@ -228,7 +228,7 @@ class OwnPolicy:
         self._looked_at = now
 
     def _over_the_window(self, now: float, recommended: int, *, notified: bool) -> int:
-        """The highest recommendation of the window; a glance at the queue leaves none behind."""
+        """The highest recommendation of the window; a quick check of the queue leaves none behind."""
         past, self._before = self._past, self._looked_at
         tolerance = 0.0 if self._before is None else window_tolerance(now - self._before)
         since = now - self._window - tolerance
@@ -243,7 +243,7 @@ class OwnPolicy:
                 return max(recommended, highest)
         return recommended
 
-    def _plan_down(self, seen: Seen, recommended: int) -> None:
+    def _plan_down(self, seen: View, recommended: int) -> None:
         """Until when the window keeps so many at least: as long as a recommendation of as many is in it."""
         if recommended < seen.configured:
             # Before the first window is over, nothing goes.

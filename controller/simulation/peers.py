@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller.simulation.account import Done
-from controller.simulation.scaler import NEVER, Calm, Seen
+from controller.simulation.scaler import NEVER, Calm, View
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Static(_Rule):
 
     replicas: int = 0
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         self.settled = seen.configured == self.replicas
         return self.replicas
 
@@ -60,7 +60,7 @@ class Hpa(_Rule):
     _wanted: deque[tuple[float, int]] = field(default_factory=deque)
     _sizes: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         return self._limited(seen.now, self._metric(seen), seen.configured)
 
     def passed(self, now: float, wanted: int) -> None:  # noqa: ARG002  # as the Scaler has it
@@ -68,7 +68,7 @@ class Hpa(_Rule):
         if self._wanted:
             self._note(now, self._wanted[-1][1])
 
-    def _metric(self, seen: Seen) -> int:
+    def _metric(self, seen: View) -> int:
         return seen.waiting + seen.busy if self.counts_running else seen.waiting
 
     def _limited(self, now: float, metric: int, configured: int) -> int:
@@ -120,7 +120,7 @@ class Keda(Hpa):
     _active_at: float = -NEVER
     _polled_at: float = -NEVER
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         now, configured, metric = seen.now, seen.configured, self._metric(seen)
         polls = now - self._polled_at >= self.polling - 1e-9
         if polls:
@@ -168,7 +168,7 @@ class Latency(_Rule):
     _last_change: float = -NEVER
     _not_low_at: float = -NEVER
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         now, configured, oldest_s = seen.now, seen.configured, seen.oldest_s
         if oldest_s >= self.low or (configured == 1 and self.minimum == 0 and seen.waiting + seen.busy):
             self._not_low_at = now

@@ -15,7 +15,7 @@ Calm = dict[tuple[int, int, int], int]
 
 
 @dataclass(slots=True)
-class Seen:
+class View:
     """What a scaler sees; one object for all looks of a run, for there are millions.
 
     busy: jobs in work. configured: workers that were asked for, running: those of them that have started. leaving:
@@ -53,7 +53,7 @@ class Scaler(Protocol):
     down_at: float
     times_starts: bool
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         """The workers that there should be from now on."""
 
     def passed(self, now: float, wanted: int) -> None:

@@ -22,7 +22,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from controller.core.ports import Report
-from controller.loop.faults import BEAT_S
+from controller.loop.faults import REPEAT_S
 
 MOST_OPEN = 128
 RESERVED = 100
@@ -93,8 +93,8 @@ class Connections:
         self._opening: set[asyncio.Task[None]] = set()
         self._refused: Counter[str] = Counter()
         self._newest = ""
-        self._said = -BEAT_S
-        self._bug_said = -BEAT_S
+        self._said = -REPEAT_S
+        self._bug_said = -REPEAT_S
         self._is_closed = False
         self._looking: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
@@ -143,7 +143,7 @@ class Connections:
 
     def crashed(self, bug: BaseException) -> None:
         """A bug in an answer: its traceback once per beat."""
-        if self._loop.time() - self._bug_said >= BEAT_S:
+        if self._loop.time() - self._bug_said >= REPEAT_S:
             self._bug_said = self._loop.time()
             trace = "".join(traceback.format_exception(bug))
             self._report("crashed", message=f"an answer over HTTP failed: {bug!r}", traceback=trace)
@@ -205,7 +205,7 @@ class Connections:
         self._looking = self._loop.call_later(_LOOK_S, self._look)
 
     def _tell(self, now: float) -> None:
-        if not self._refused or now - self._said < BEAT_S:
+        if not self._refused or now - self._said < REPEAT_S:
             return
         self._said = now
         counts = {kind: self._refused[kind] for kind in _KINDS}

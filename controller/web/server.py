@@ -120,7 +120,7 @@ class _Fresh:
     def answer(self) -> Answer:
         board, leadership = self._shown.board, self._shown.leadership
         now = board.clock.monotonic()
-        state = (board.changes, leadership.lease, leadership.trouble, leadership.leader)
+        state = (board.changes, leadership.lease, leadership.fault, leadership.leader)
         old = abs(now - self._made_at) >= max(_FRESH_S, self._lasts)
         changed = state != self._state and abs(now - self._made_at) >= self._lasts
         if self._answer is None or old or changed:
@@ -242,8 +242,8 @@ def failing(shown: Shown) -> dict[str, float]:
     """
     board, leadership = shown.board, shown.leadership
     troubles = [trouble for worker in shown.policy.workers for trouble in board.failing.get(worker, {}).items()]
-    if leadership.trouble is not None:
-        troubles.append((leadership.trouble.source.value, leadership.trouble_since or board.clock.wall()))
+    if leadership.fault is not None:
+        troubles.append((leadership.fault.source.value, leadership.fault_since or board.clock.wall()))
     if board.stands_still:
         troubles.append(("loop", board.turned_at))
     old = [worker for worker in shown.policy.workers if board.is_old(worker)]
@@ -291,8 +291,8 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "epoch": lease.epoch if lease else None,
         "holder": leadership.holder,
         "dry_run": shown.dry_run,
-        "trouble": str(leadership.trouble) if leadership.trouble else None,
-        "trouble_since": iso(leadership.trouble_since) if leadership.trouble_since else None,
+        "trouble": str(leadership.fault) if leadership.fault else None,
+        "fault_since": iso(leadership.fault_since) if leadership.fault_since else None,
         "leader": _leader(leadership.leader),
         "failing": _failing_list(shown),
     }
@@ -340,7 +340,7 @@ def role(shown: Shown) -> str:
         return "dry run"
     if shown.leadership.lease is not None:
         return "leader"
-    return "unknown" if shown.leadership.trouble is not None else "standby"
+    return "unknown" if shown.leadership.fault is not None else "standby"
 
 
 def _sum(shown: Shown, key: str) -> int | None:

@@ -90,7 +90,7 @@ def _measure_depth(servers: Servers, rows: int, say: Say) -> None:
 
 
 def _measure_reaction(servers: Servers, wakes: int, say: Say) -> None:
-    measured: dict[reaction.Way, list[float]] = {}
+    measured: dict[reaction.Arrangement, list[float]] = {}
     for number, way in enumerate((reaction.WOKEN, reaction.POLLED), start=1):
         redis_url = urlsplit(servers.redis_url)._replace(path=f"/{number}").geturl()
         database_url = _database(servers, way.name)

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres.bounded_count import NEAR
+from controller.adapters.postgres.bounded_count import BOUND
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
 from controller.policy.models import WorkerPolicy, load_policy
@@ -110,7 +110,7 @@ class Bench:
         queue = PostgresQueue(self._url, timeout_s=_TIMEOUT_S)
         try:
             # It connects, and looks the table up. This is what every reading sends; up to the limit one counts seldom.
-            statement = await queue.statement(self._worker.queue, max(self._worker.enough, NEAR))
+            statement = await queue.statement(self._worker.queue, max(self._worker.enough, BOUND))
             took: list[float] = []
             shown = ""
             for _ in range(_TIMES):

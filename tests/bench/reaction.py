@@ -29,7 +29,7 @@ _QUOTA = 1_000_000
 
 
 @dataclass(frozen=True)
-class Way:
+class Arrangement:
     """How a job is noticed. rest_s: between an empty queue at rest and the next job, from the least to the most."""
 
     name: str
@@ -49,12 +49,14 @@ class Way:
 
 
 # No two looks at an announcement come within wake_min_interval, which is one second in the shipped policy.
-WOKEN = Way("woken", interval_s=10.0, listens=True, rest_s=(1.0, 1.05))
+WOKEN = Arrangement("woken", interval_s=10.0, listens=True, rest_s=(1.0, 1.05))
 # Ten times as often as it is shipped, so that the run ends; a job comes at any moment of an interval alike.
-POLLED = Way("polled", interval_s=1.0, listens=False, rest_s=(0.0, 1.0))
+POLLED = Arrangement("polled", interval_s=1.0, listens=False, rest_s=(0.0, 1.0))
 
 
-async def reactions(way: Way, database_url: str, redis_url: str, wakes: int, say: Callable[[str], None]) -> list[float]:
+async def reactions(
+    way: Arrangement, database_url: str, redis_url: str, wakes: int, say: Callable[[str], None]
+) -> list[float]:
     """Seconds from each COMMIT; both URLs lead to empty databases."""
     took: list[float] = []
     async with set_scene(database_url, redis_url, pace=0.0, quota=_QUOTA) as scene, _controller(scene, way):
@@ -68,7 +70,7 @@ async def reactions(way: Way, database_url: str, redis_url: str, wakes: int, say
 
 
 @asynccontextmanager
-async def _controller(scene: Scene, way: Way) -> AsyncIterator[None]:
+async def _controller(scene: Scene, way: Arrangement) -> AsyncIterator[None]:
     """It leads, and listens where it shall."""
     with TemporaryDirectory() as folder:
         if not way.listens:

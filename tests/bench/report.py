@@ -7,7 +7,7 @@ from statistics import median
 
 from tests.bench.depth import SHALLOW, Churned, Reading
 from tests.bench.figures import ms, percentile, table, times
-from tests.bench.reaction import Way
+from tests.bench.reaction import Arrangement
 
 _COSTS = ("depth()", "statement", "full count", "ours/full")
 
@@ -46,7 +46,7 @@ def _costs(one: Reading) -> tuple[str, ...]:
     return ms(one.whole), ms(one.bare), ms(one.full), times(one.bare / one.full)
 
 
-def reactions(measured: Mapping[Way, Sequence[float]]) -> Iterator[str]:
+def reactions(measured: Mapping[Arrangement, Sequence[float]]) -> Iterator[str]:
     yield "From the COMMIT of the first job on an empty queue to the platform's receipt of the request; ms"
     header = ("noticed", "interval", "jobs", "median", "p90", "p99", "max")
     lines = [

@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from controller.app import Way, opened
+from controller.app import RunOptions, opened
 from controller.config.load import configure
 from controller.core.ports import Unavailable
 from controller.fake_railway import FakeRailway
@@ -249,7 +249,9 @@ async def test_a_refusal_that_repeats_the_token_is_cut_after_the_token_is_masked
     planted.parrot.refuses = True
     configuration = configure(planted.policy, planted.environment)
     said: list[str] = []
-    async with opened(configuration, Way(), stream=io.StringIO(), events=io.StringIO(), form="json") as controller:
+    async with opened(
+        configuration, RunOptions(), stream=io.StringIO(), events=io.StringIO(), form="json"
+    ) as controller:
         while len(planted.parrot.heard) < 12:
             with pytest.raises(Unavailable) as refusal:
                 await controller.railway.observe(["other"])

@@ -15,7 +15,7 @@ from controller.core.model import (
     ServiceState,
 )
 from controller.core.ports import Recalled
-from controller.core.preconditions import believe_the_stop, not_yet
+from controller.core.preconditions import assume_stopped, blocked_by
 
 NOW, BOUND = 10_000.0, 60.0
 RUNNING = Replicas(2, 2, 2, ServiceState.RUNNING, deployment="d")
@@ -43,28 +43,28 @@ def refused(ago: float, to: int, setbacks: int) -> History:
         (refused(121, to=3, setbacks=99), RUNNING, 3, None),  # however often: mended overnight is done soon
         (refused(29, to=3, setbacks=9), RUNNING, 0, Reason.BACKING_OFF),
         (refused(31, to=3, setbacks=9), RUNNING, 0, None),  # another count has not met the setbacks
-        (History(unseen_stop="d", last_down=NOW - 599), RUNNING, 0, Reason.NOT_HONOURED),
-        (History(unseen_stop="d", last_down=NOW - 601), RUNNING, 0, None),
-        (History(unseen_stop="another", last_down=NOW - 1), RUNNING, 0, None),
-        (History(unseen_stop="d", last_down=NOW - 1), RUNNING, 1, None),
+        (History(unconfirmed_stop="d", last_down=NOW - 599), RUNNING, 0, Reason.NOT_HONOURED),
+        (History(unconfirmed_stop="d", last_down=NOW - 601), RUNNING, 0, None),
+        (History(unconfirmed_stop="another", last_down=NOW - 1), RUNNING, 0, None),
+        (History(unconfirmed_stop="d", last_down=NOW - 1), RUNNING, 1, None),
     ],
 )
 def test_a_change_waits_where_it_would_only_be_refused(
     history: History, replicas: Replicas, desired: int, waits_for: Reason | None
 ) -> None:
-    because = not_yet(decided(desired), replicas, Recalled(history, NOW), BOUND)
+    because = blocked_by(decided(desired), replicas, Recalled(history, NOW), BOUND)
     assert (because.reason if because else None) == waits_for
 
 
 @pytest.mark.parametrize(
     ("pending", "processing", "history", "believed"),
     [
-        (1, 0, History(unseen_stop="d"), True),
-        (1, 1, History(unseen_stop="d"), False),  # somebody works
-        (0, 0, History(unseen_stop="d"), False),  # nobody waits
-        (1, 0, History(unseen_stop="d", last_up=NOW - 59), False),  # a restart may be on its way
-        (1, 0, History(unseen_stop="d", last_up=NOW - 61), True),
-        (1, 0, History(unseen_stop="the one before"), False),
+        (1, 0, History(unconfirmed_stop="d"), True),
+        (1, 1, History(unconfirmed_stop="d"), False),  # somebody works
+        (0, 0, History(unconfirmed_stop="d"), False),  # nobody waits
+        (1, 0, History(unconfirmed_stop="d", last_up=NOW - 59), False),  # a restart may be on its way
+        (1, 0, History(unconfirmed_stop="d", last_up=NOW - 61), True),
+        (1, 0, History(unconfirmed_stop="the one before"), False),
         (1, 0, History(), False),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_stop_that_is_never_shown_is_believed_where_jobs_would_wait_for_ever(
     pending: int, processing: int, history: History, *, believed: bool
 ) -> None:
     observed = Observation(QueueDepth(pending, processing), RUNNING)
-    seen = believe_the_stop(observed, Recalled(history, NOW), BOUND)
+    seen = assume_stopped(observed, Recalled(history, NOW), BOUND)
     assert (seen.replicas.state, seen.replicas.configured) == (
         (ServiceState.STOPPED, 0) if believed else (ServiceState.RUNNING, 2)
     )

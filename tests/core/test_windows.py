@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from controller.adapters.dry_run import DryRunJournal
 from controller.core.model import History, Lease, Observation, QueueDepth, Recommendation, Replicas, ServiceState
-from controller.core.ports import Journal, Keep, Note, Recalled
+from controller.core.ports import CycleNote, Journal, Recalled, Retention
 from controller.core.rules import decide
 from controller.policy.models import WorkerPolicy
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
-from controller.simulation.scaler import Seen
+from controller.simulation.scaler import View
 from tests.support.examples import examples
 from tests.virtual.world import policy_of, simulated_world
 
@@ -34,7 +34,7 @@ def with_window(seconds: float) -> WorkerPolicy:
 def by_the_simulator(policy: WorkerPolicy, depths: Sequence[int], interval: float) -> list[int]:
     own, configured, wanted = OwnPolicy(policy, interval, None), 0, []
     for number, depth in enumerate(depths):
-        configured = own.look(Seen(number * interval, depth, 0, configured, configured))
+        configured = own.look(View(number * interval, depth, 0, configured, configured))
         wanted.append(configured)
     return wanted
 
@@ -114,7 +114,7 @@ async def test_a_dry_run_remembers_a_look_at_the_edge_of_the_window() -> None:
     journal = DryRunJournal(cast("Journal", inner))
     for number, wanted in enumerate([4, 1, 1, 1, 1, 1]):
         inner.now = 10.003 * number
-        note, keep = Note(wanted, 4), Keep(window=10.0, gap=31.0)
+        note, keep = CycleNote(wanted, 4), Retention(window=10.0, gap=31.0)
         history = (await journal.remember("one", note, keep, Lease("me", 1))).history
         replicas = Replicas(4, 4, 4, ServiceState.RUNNING)
         decision = decide(with_window(10.0), Observation(QueueDepth(FEW, 0), replicas), history, inner.now)

@@ -17,11 +17,11 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.history import charged, remembered, settled
+from controller.core.history import remembered, settled, with_external_change
 from controller.core.model import History, Intent, Lease, QueueDepth, Replicas, ServiceState, ServiceTime
-from controller.core.ports import Bid, Keep, Note, Recalled, Receipt, Requests, Settled, Source, Unavailable
+from controller.core.ports import Bid, CycleNote, Recalled, Receipt, Requests, Retention, Settled, Source, Unavailable
 from controller.loop.cycle import Cycle
-from controller.loop.reconciler import Reconciler, World
+from controller.loop.reconciler import Ports, Reconciler
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.models import WorkerPolicy
 from tests.support.examples import examples
@@ -149,7 +149,7 @@ def states(draw: st.DrawFn) -> State:
             stamps["refused_at"] = draw(ages)
             fields |= {"refused_to": str(draw(counts)), "setbacks": str(draw(st.integers(1, 3)))}
         if draw(st.integers(0, 2)) == 0:
-            fields["unseen_stop"] = draw(st.sampled_from(["d1", "d1", "d0"]))
+            fields["unconfirmed_stop"] = draw(st.sampled_from(["d1", "d1", "d0"]))
         if draw(st.booleans()):
             fields["start_up"] = draw(st.sampled_from(["4000", "45000"]))
         if draw(st.integers(0, 2)) == 0:
@@ -200,8 +200,8 @@ def reconciler(redis: Redis, state: State) -> Reconciler:
     clock = SystemClock()
     journal = RedisJournal(redis, KEYS, clock, {"w": "svc"})
     queue, platform = Jobs(state.queue, state.service), Service(state.reading)
-    world = World(queue, platform, journal, RedisRateLimit(redis, clock), clock, silent)
-    return Reconciler("w", state.policy, GAP_S, world, LANDING_BOUND_S)
+    ports = Ports(queue, platform, journal, RedisRateLimit(redis, clock), clock, silent)
+    return Reconciler("w", state.policy, GAP_S, ports, LANDING_BOUND_S)
 
 
 async def everything(url: str) -> dict[str, Any]:
@@ -249,26 +249,26 @@ def test_a_memory_takes_the_same_step_in_the_script_and_in_the_function(
             lease = await put(redis, state)
             replicas = state.reading if isinstance(state.reading, Replicas) else None
             read = state.queue is not None
-            note = Note(
+            note = CycleNote(
                 state.queue.pending if state.queue and replicas else None,
                 replicas.configured if replicas else None,
                 working=bool(state.queue and state.queue.processing),
                 running=replicas.running if replicas else None,
                 read=read,
             )
-            keep = Keep(60.0, GAP_S)
+            keep = Retention(60.0, GAP_S)
             journal = RedisJournal(redis, KEYS, SystemClock())
             recalled = await journal.recall("w")
             known = await journal.remember("w", note, keep, lease)
             expected = remembered(recalled.history, note, keep, known.now)
             is_same(expected, known)
             if known.history.intent is None:
-                changed = await journal.charge("w", 3, lease)
-                is_same(charged(known.history, 3, changed.now), changed)
+                changed = await journal.record_external_change("w", 3, lease)
+                is_same(with_external_change(known.history, 3, changed.now), changed)
             else:
-                changed = await journal.settle("w", known.history.intent, outcome, 3, lease, unseen_stop=unseen)
+                changed = await journal.settle("w", known.history.intent, outcome, 3, lease, unconfirmed_stop=unseen)
                 intent = known.history.intent
-                is_same(settled(known.history, intent, outcome, 3, changed.now, unseen_stop=unseen), changed)
+                is_same(settled(known.history, intent, outcome, 3, changed.now, unconfirmed_stop=unseen), changed)
 
     asyncio.run(live())
 

@@ -11,7 +11,7 @@ from controller.core.conditions import Condition
 from controller.core.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.units import in_words
 from controller.loop.cycle import Cycle, Outcome
-from controller.loop.faults import Stretch, Telling, failing_after
+from controller.loop.faults import CycleLogger, Stretch, failing_after
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
 TIER, QUEUE, PLATFORM, JOURNAL = (
@@ -39,14 +39,14 @@ GOOD = cycle(HELD, TIER, read="qrj")
 AWAY = cycle(FAILED, QUEUE, read="r")
 
 
-def said(telling: Telling, what: Cycle, now: float) -> str | None:
+def said(telling: CycleLogger, what: Cycle, now: float) -> str | None:
     line = telling.line(what, now)
     return None if line is None else line["message"]
 
 
 @pytest.mark.parametrize("interval", [0.2, 10.0, 600.0])
 def test_an_outage_of_three_hours_is_said_at_once_and_then_once_a_minute_at_most(interval: float) -> None:
-    telling, times = Telling(), [step * interval for step in range(int(3 * 3600 / interval))]
+    telling, times = CycleLogger(), [step * interval for step in range(int(3 * 3600 / interval))]
     lines = [(now, text) for now in times if (text := said(telling, AWAY, now)) is not None]
     assert lines[0] == (0.0, "hold: words")
     assert len(lines) == min(180, len(times))
@@ -54,7 +54,7 @@ def test_an_outage_of_three_hours_is_said_at_once_and_then_once_a_minute_at_most
 
 
 def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     texts = [said(telling, AWAY, now) for now in (0, 59, 60, 61, 120, 300, 7200, 86_400)]
     assert texts == [
         *("hold: words", None, "hold: words, for 60 s", None, "hold: words, for 120 s"),
@@ -63,13 +63,13 @@ def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
 
 
 def test_another_reason_is_said_at_once_and_two_that_take_turns_are_said_once_a_minute_each() -> None:
-    telling, other = Telling(), cycle(FAILED, PLATFORM, read="q")
+    telling, other = CycleLogger(), cycle(FAILED, PLATFORM, read="q")
     lines = [said(telling, other if now % 2 else AWAY, now) for now in range(61)]
     assert [now for now, line in enumerate(lines) if line is not None] == [0, 1, 60]
 
 
 def test_every_cycle_that_did_not_fail_has_its_line_and_the_next_failure_is_new() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     lines = [said(telling, one, now) for now, one in enumerate((AWAY, AWAY, GOOD, GOOD, AWAY))]
     assert lines == ["hold: words", None, "hold: words", "hold: words", "hold: words"]
 
@@ -94,13 +94,13 @@ def test_every_cycle_that_did_not_fail_has_its_line_and_the_next_failure_is_new(
     ],
 )
 def test_what_answers_again_is_said_with_how_long_it_did_not(cycles: list[Cycle], recovered: list[str]) -> None:
-    telling = Telling()
+    telling = CycleLogger()
     heard = [one for turn, each in enumerate(cycles) for one in telling.recovered(each, 10.0 * turn)]
     assert [one.sentence for one in heard] == recovered
 
 
 def test_whoever_stands_aside_says_that_redis_answers_and_keeps_silent_of_what_is_not_its_to_know() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     for one in (AWAY, cycle(FAILED, JOURNAL)):
         telling.line(one, 0.0)
         telling.recovered(one, 0.0)
@@ -162,7 +162,7 @@ def test_a_fault_of_the_service_fails_since_it_began_until_a_cycle_no_longer_fin
 
 
 def test_the_end_of_a_fault_is_said_with_how_long_it_lasted() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     heard = [telling.recovered(one, now) for one, now in ((faulty((STUCK, 600.0, True)), 100.0), (faulty(), 110.0))]
     assert [[one.sentence for one in each] for each in heard] == [
         [],
@@ -171,19 +171,19 @@ def test_the_end_of_a_fault_is_said_with_how_long_it_lasted() -> None:
 
 
 def test_a_traceback_is_shown_once_a_minute_and_another_one_at_once() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     bugs = [(KeyError("a"), 0), (KeyError("a"), 1), (KeyError("b"), 2), (KeyError("a"), 60), (KeyError("b"), 61)]
     assert [telling.is_new(bug, now) for bug, now in bugs] == [True, False, True, True, False]
 
 
 def test_a_bug_is_the_same_wherever_in_memory_its_objects_lie() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     news = [telling.is_new(TypeError(f"{object()!r} at {address:#x}"), 0) for address in (16, 17)]
     assert news == [True, False]
 
 
 def test_a_bug_that_words_itself_anew_each_time_does_not_fill_the_memory() -> None:
-    telling = Telling()
+    telling = CycleLogger()
     for number in range(1000):
         telling.is_new(KeyError(number), number)
     assert len(telling._bugs._said) <= 100

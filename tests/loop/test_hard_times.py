@@ -33,7 +33,7 @@ FEW_LINES = "controller.loop.outlet.MOST_WAITING_BYTES=2000"
 
 
 @dataclass
-class Seen:
+class Running:
     process: asyncio.subprocess.Process
     port: int
 
@@ -76,7 +76,7 @@ class Seen:
 @asynccontextmanager
 async def run(
     scene: Scene, *, preexec: Callable[[], None] | None = None, stdout: Any = subprocess.DEVNULL, **environment: str
-) -> AsyncIterator[Seen]:
+) -> AsyncIterator[Running]:
     """The controller, whose log may lead anywhere; its port is chosen before, since nobody may be able to read it."""
     await led_before(scene)
     port = free_port()
@@ -88,7 +88,7 @@ async def run(
         preexec_fn=preexec,  # nothing else runs in this process
     )
     try:
-        yield Seen(process, port)
+        yield Running(process, port)
     finally:
         if process.returncode is None:
             process.kill()

@@ -16,7 +16,7 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
 from controller.config.timing import Timing
 from controller.core.model import Lease
-from controller.core.ports import Source, Watched
+from controller.core.ports import LeaderState, Source
 from controller.demo.servers import Servers
 from controller.loop.leadership import Leadership
 
@@ -57,7 +57,7 @@ def replica(
     def note(event: str, /, **fields: object) -> None:
         events.append(event)
 
-    async def watch() -> Watched:
+    async def watch() -> LeaderState:
         return await RedisJournal(redis, KEYS, clock).watch(["w"])
 
     leadership = Leadership(
@@ -74,7 +74,7 @@ def replica(
 
 
 def in_trouble(one: Replica) -> bool:
-    return one.leadership.trouble is not None and one.leadership.trouble.source is Source.JOURNAL
+    return one.leadership.fault is not None and one.leadership.fault.source is Source.JOURNAL
 
 
 def leads(one: Replica) -> bool:
@@ -353,7 +353,7 @@ async def test_another_s_lease_is_waited_for_from_the_answer_that_told_of_it(red
     watch = second.leadership._watch
     assert watch is not None
 
-    async def slowly() -> Watched:
+    async def slowly() -> LeaderState:
         watched = await watch()
         second.clock.now += 2.0
         return watched

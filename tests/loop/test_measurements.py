@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from controller.cli.explain_text import as_lines
-from controller.core.history import charged, remembered
+from controller.core.history import remembered, with_external_change
 from controller.core.model import History, QueueDepth, Reason, ServiceTime, Start
-from controller.core.ports import Keep, Note, Source, Unavailable
+from controller.core.ports import CycleNote, Retention, Source, Unavailable
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
 from controller.policy.models import Queue, WorkerPolicy
@@ -110,15 +110,15 @@ async def test_by_tiers_nobody_asks() -> None:
 GAP = 31.0
 
 
-def seen(running: int, configured: int = 3) -> Note:
-    return Note(1, configured, running=running)
+def seen(running: int, configured: int = 3) -> CycleNote:
+    return CycleNote(1, configured, running=running)
 
 
-def timed(start: Start, *readings: tuple[float, Note]) -> float | None:
+def timed(start: Start, *readings: tuple[float, CycleNote]) -> float | None:
     """What readings so many seconds after the change was accepted find out."""
     history = History(start=start)
     for after, note in readings:
-        history = remembered(history, note, Keep(0.0, GAP), 1000 + after)
+        history = remembered(history, note, Retention(0.0, GAP), 1000 + after)
     return history.start_up_s
 
 
@@ -137,8 +137,8 @@ def timed(start: Start, *readings: tuple[float, Note]) -> float | None:
         ([(1, seen(1)), (32, seen(3))], 32),
         ([(1, seen(1)), (33, seen(3))], None),
         ([(1, seen(1)), (-1, seen(3))], None),
-        ([(1, seen(1)), (10, Note(None, 3, running=1, read=False)), (20, seen(3))], 20),
-        ([(1, seen(1)), (10, Note(None, None)), (20, seen(3))], 20),
+        ([(1, seen(1)), (10, CycleNote(None, 3, running=1, read=False)), (20, seen(3))], 20),
+        ([(1, seen(1)), (10, CycleNote(None, None)), (20, seen(3))], 20),
     ],
     ids=[
         "once, by the first reading that shows all",
@@ -158,7 +158,7 @@ def timed(start: Start, *readings: tuple[float, Note]) -> float | None:
     ],
 )
 def test_a_start_takes_from_its_acceptance_until_all_run(
-    readings: list[tuple[float, Note]], told: float | None
+    readings: list[tuple[float, CycleNote]], told: float | None
 ) -> None:
     assert timed(Start(1000, 1, 3), *readings) == told
 
@@ -166,12 +166,12 @@ def test_a_start_takes_from_its_acceptance_until_all_run(
 def test_how_long_a_start_takes_is_smoothed() -> None:
     history = History(start=Start(1000, 1, 3), start_up_s=10.0)
     for after in (1.0, 20.0):
-        history = remembered(history, seen(3 if after == 20 else 1), Keep(0.0, GAP), 1000 + after)
+        history = remembered(history, seen(3 if after == 20 else 1), Retention(0.0, GAP), 1000 + after)
     assert (history.start_up_s, history.start) == (13, None)
 
 
 def test_a_change_by_other_hands_ends_the_timing_of_a_start() -> None:
-    assert charged(History(start=Start(1000, 1, 3)), 3, 1010).start is None
+    assert with_external_change(History(start=Start(1000, 1, 3)), 3, 1010).start is None
 
 
 # --- in a whole controller ---
@@ -254,7 +254,7 @@ async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_
     assert 100 < took < 1000 * (time.monotonic() - began)
     await aiming.redis.hset(key, "start_up", "30000")
     async with aiming.controller() as driven:
-        history, now, _ = await driven.controller.world.journal.recall(WORKER)
+        history, now, _ = await driven.controller.ports.journal.recall(WORKER)
         assert history.start_up_s == 30
         await aiming.let_time_pass(1)
         await aiming.redis.hset(key, "unbroken_since", str(round((now - 31) * 1000)))
@@ -273,10 +273,10 @@ async def test_a_glance_goes_by_what_is_known_and_reads_the_queue_alone(
         reconciler = driven.controller.runner.reconciler(WORKER)
         monkeypatch.setattr("controller.loop.measurements._READ_AGAIN_S", 0)
         monkeypatch.setattr(driven.controller.queue, "service_time", None)
-        seen = await reconciler.glance(driven.lease)
+        seen = await reconciler.quick_check(driven.lease)
         assert getattr(seen, "service", None) == ServiceTime(pytest.approx(20), pytest.approx(20), 3)  # type: ignore[arg-type]
         await aiming.jobs(5)
-        assert await reconciler.glance(driven.lease) is None, "two workers are wanted: a pass of its own"
+        assert await reconciler.quick_check(driven.lease) is None, "two workers are wanted: a pass of its own"
 
 
 async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:

@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases
 from controller.core.model import Because, Decision, Lease, Reason
-from controller.core.ports import Bid, Keep, Note, Settled
+from controller.core.ports import Bid, CycleNote, Retention, Settled
 from controller.loop.cycle import Outcome
 from tests.support.patience import until
 from tests.support.processes import QUICK, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 KEYS = Keys("autoscaler", "env")
-KEEP = Keep(window=60, gap=30)
+KEEP = Retention(window=60, gap=30)
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 
 
@@ -41,7 +41,7 @@ def journal(redis: Redis, **services: str) -> RedisJournal:
 
 async def scaled(one: RedisJournal, worker: str, lease: Lease, count: int = 3) -> float:
     """It went up, and is remembered: when."""
-    version = (await one.remember(worker, Note(3, 1), KEEP, lease)).version
+    version = (await one.remember(worker, CycleNote(3, 1), KEEP, lease)).version
     intent = await one.record_intent(worker, f"up of {worker}", UP, version, lease)
     await one.accept(worker, intent, lease)
     last_up = (await one.settle(worker, intent, Settled.APPLIED, count, lease)).history.last_up
@@ -51,7 +51,7 @@ async def scaled(one: RedisJournal, worker: str, lease: Lease, count: int = 3) -
 
 async def test_a_rename_keeps_the_cooldowns_and_the_history_of_the_service(redis: Redis, lease: Lease) -> None:
     at = await scaled(journal(redis, a="s1"), "a", lease)
-    history = (await journal(redis, b="s1").remember("b", Note(2, 3), KEEP, lease)).history
+    history = (await journal(redis, b="s1").remember("b", CycleNote(2, 3), KEEP, lease)).history
     assert (history.last_up, history.count) == (at, 3)
     assert [one.replicas for one in history.recommendations] == [3, 2]
     again = (await journal(redis, a="s1").recall("a")).history
@@ -61,7 +61,7 @@ async def test_a_rename_keeps_the_cooldowns_and_the_history_of_the_service(redis
 async def test_another_service_under_the_same_name_begins_anew(redis: Redis, lease: Lease) -> None:
     at = await scaled(journal(redis, a="s1"), "a", lease)
     moved = journal(redis, a="s2")
-    history = (await moved.remember("a", Note(2, 0), KEEP, lease)).history
+    history = (await moved.remember("a", CycleNote(2, 0), KEEP, lease)).history
     assert (history.last_up, history.count, len(history.recommendations)) == (None, 0, 1)
     history = (await journal(redis, a="s1").recall("a")).history
     assert (history.last_up, history.count) == (at, 3), "the first service's memory is kept for it"
@@ -72,24 +72,24 @@ async def test_two_workers_that_swap_their_services_keep_what_is_the_services(re
     await scaled(before, "a", lease, 3)
     await scaled(before, "b", lease, 4)
     after = journal(redis, a="s2", b="s1")
-    counts = [(await after.remember(name, Note(2, 0), KEEP, lease)).history.count for name in ("a", "b")]
+    counts = [(await after.remember(name, CycleNote(2, 0), KEEP, lease)).history.count for name in ("a", "b")]
     assert counts == [4, 3]
 
 
 async def test_what_a_version_before_left_under_the_name_alone_is_taken_over(redis: Redis, lease: Lease) -> None:
     at = await scaled(journal(redis), "a", lease)
-    history = (await journal(redis, a="s1").remember("a", Note(2, 3), KEEP, lease)).history
+    history = (await journal(redis, a="s1").remember("a", CycleNote(2, 3), KEEP, lease)).history
     assert (history.last_up, history.count) == (at, 3)
 
 
 async def test_from_a_version_before_and_back_again_no_cooldown_is_lost(redis: Redis, lease: Lease) -> None:
     old, new = journal(redis), journal(redis, a="s1")
     first = await scaled(old, "a", lease)
-    assert (await new.remember("a", Note(2, 3), KEEP, lease)).history.last_up == first
+    assert (await new.remember("a", CycleNote(2, 3), KEEP, lease)).history.last_up == first
     await redis.hincrby(KEYS.worker("a"), "last_up", -60_000)
     second = await scaled(journal(redis, a="s1"), "a", lease)
     assert second > first - 60
-    assert (await journal(redis).remember("a", Note(2, 3), KEEP, lease)).history.last_up == second
+    assert (await journal(redis).remember("a", CycleNote(2, 3), KEEP, lease)).history.last_up == second
     assert (await journal(redis, a="s1").recall("a")).history.last_up == second
 
 
@@ -100,7 +100,7 @@ async def test_a_standby_tells_an_emptied_redis_which_record_is_whose(redis: Red
     await redis.flushdb()
     await standby.watch(["b"])
     lease = cast("Lease", await RedisLeases(redis, KEYS).acquire(Bid("newcomer"), 60))
-    history = (await journal(redis, b="s1").remember("b", Note(2, 3), KEEP, lease)).history
+    history = (await journal(redis, b="s1").remember("b", CycleNote(2, 3), KEEP, lease)).history
     assert history.last_up == pytest.approx(at, abs=0.3)
 
 

@@ -111,7 +111,7 @@ async def test_fewer_than_one_per_region_is_known_to_be_impossible_and_refused_w
         seen = await observed(driven)
         assert (seen.configured, seen.smallest) == (2, 2)
         with pytest.raises(Refused, match="runs in 2 regions, and each keeps at least 1 replica"):
-            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(1, driven.lease.epoch), seen)
+            await driven.controller.ports.platform.scale(there.fake.worker.id, intent_to(1, driven.lease.epoch), seen)
     assert there.sent == []
 
 
@@ -129,7 +129,7 @@ async def test_a_service_with_a_volume_is_refused_a_second_replica_with_the_reas
         await settled(there, 1)
         seen = await observed(driven)
         with pytest.raises(Refused, match="has a volume, with which Railway allows no more than 1 replica"):
-            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
+            await driven.controller.ports.platform.scale(there.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
     assert 5 not in there.asked_for
 
 
@@ -229,7 +229,7 @@ async def test_a_stop_of_a_deployment_that_was_replaced_meanwhile_certainly_did_
         there.fake.by_hand(never_deployed=True)
         there.fake.by_hand(deploy=True)
         with pytest.raises(NotSent, match="Deployment not found"):
-            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
+            await driven.controller.ports.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
 
 
 async def test_a_stop_of_a_deployment_that_has_begun_meanwhile_certainly_did_nothing(scene: Scene) -> None:
@@ -238,13 +238,13 @@ async def test_a_stop_of_a_deployment_that_has_begun_meanwhile_certainly_did_not
         seen = await observed(driven)
         assert seen.state is ServiceState.STARTING
         with pytest.raises(Refused, match="not stoppable"):
-            await driven.controller.world.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
+            await driven.controller.ports.platform.scale(there.fake.worker.id, intent_to(0, driven.lease.epoch), seen)
 
 
 async def test_a_restart_of_a_deployment_that_is_gone_becomes_a_new_one(scene: Scene, driven: Driven) -> None:
     seen = await observed(driven)
     scene.fake.by_hand(never_deployed=True)
-    await driven.controller.world.platform.scale(scene.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
+    await driven.controller.ports.platform.scale(scene.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
     await settled(scene, 2)
     assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart", "serviceInstanceDeployV2"]
 
@@ -315,7 +315,7 @@ async def test_every_kind_of_token_carries_a_whole_day(scene: Scene, token: Toke
 async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scene: Scene) -> None:
     """Thirty an hour: twenty-four readings, and then it holds, says until when, and has never been told off."""
     async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
-        platform = driven.controller.world.platform
+        platform = driven.controller.ports.platform
         for _ in range(12):
             assert platform.requests().pace_s == 0
             await driven.tick()

@@ -118,7 +118,7 @@ async def test_a_minute_that_begins_after_one_that_was_used_up_adds_nobody(
         second = time.time() // 60 * 60
         await scene.redis.set(f"worker:rpm:{second - 60:.0f}", 60)
         await scene.redis.set(f"worker:rpm:{second:.0f}", 0)
-        rate_limit = driven.controller.world.rate_limit
+        rate_limit = driven.controller.ports.rate_limit
         monkeypatch.setattr(rate_limit, "_clock", At(second + 0.5))
         cycle = await driven.tick()
     assert cycle.reason is Reason.RATE_LIMIT
@@ -178,8 +178,8 @@ async def test_whoever_leads_no_longer_publishes_no_share(scene: Scene) -> None:
     async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
         limit = next(iter(driven.controller.policy.workers.values())).rate_limit
         assert limit is not None
-        await driven.controller.world.rate_limit.share(limit, 5, 2)
+        await driven.controller.ports.rate_limit.share(limit, 5, 2)
         gone_by = LEASE_S
         with pytest.raises(LeaseLost):
-            await driven.controller.world.rate_limit.share(limit, 5, 1)
+            await driven.controller.ports.rate_limit.share(limit, 5, 1)
     assert await scene.redis.get("worker:config:per_worker_rpm") == "30"

@@ -363,7 +363,7 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
     """As a kill -9 between the two would leave it; the restart comes an hour later."""
     await driven.tick()
     decision = Decision(0, 3, 3, (Because(Reason.TIER, "50 jobs want 3 workers"),))
-    journal = driven.controller.world.journal
+    journal = driven.controller.ports.journal
     version = (await journal.recall(WORKER)).version
     await journal.record_intent(WORKER, "of a leader that died", decision, version, driven.lease)
     await scene.jobs(50)
@@ -621,7 +621,7 @@ async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unse
 ) -> None:
     """Redis took it and the answer was lost: nobody need wait for a change that was never sent."""
     await scene.jobs(20)
-    journal = driven.controller.world.journal
+    journal = driven.controller.ports.journal
     assert isinstance(journal, RedisJournal)
     write, times = journal._scripts["RECORD_INTENT"], []
 

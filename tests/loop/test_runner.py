@@ -26,13 +26,24 @@ from controller.core.model import (
     ServiceState,
     ServiceTime,
 )
-from controller.core.ports import Bid, Held, Keep, Note, Recalled, Receipt, Requests, Source, Unavailable, Watched
+from controller.core.ports import (
+    Bid,
+    CycleNote,
+    LeaderState,
+    NotAcquired,
+    Recalled,
+    Receipt,
+    Requests,
+    Retention,
+    Source,
+    Unavailable,
+)
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
 from controller.loop.cycle import LONGEST_CYCLE_S, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
-from controller.loop.reconciler import World
+from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
 from controller.policy.models import Policy, Tier
@@ -129,7 +140,7 @@ class Memory:
     async def recall(self, worker: str) -> Recalled:
         return Recalled(History(), 0.0)
 
-    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         return Recalled(History(since=0.0), 0.0)
 
     async def record_intent(
@@ -139,10 +150,10 @@ class Memory:
 
     async def accept(self, *_: Any) -> None: ...
 
-    async def settle(self, *_: Any, unseen_stop: str = "", running: int | None = None) -> Recalled:
+    async def settle(self, *_: Any, unconfirmed_stop: str = "", running: int | None = None) -> Recalled:
         return await self.recall("")
 
-    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self.recall(worker)
 
     async def keep_watch(self, *_: Any) -> None: ...
@@ -150,8 +161,8 @@ class Memory:
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         self.lines = lines
 
-    async def watch(self, workers: Sequence[str]) -> Watched:
-        return Watched(None, 0.0, self.lines, None)
+    async def watch(self, workers: Sequence[str]) -> LeaderState:
+        return LeaderState(None, 0.0, self.lines, None)
 
 
 class Unlimited:
@@ -164,7 +175,7 @@ class Unlimited:
 class Always:
     """Everybody may lead."""
 
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         return LEASE
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -195,7 +206,7 @@ class Stage:
     def __post_init__(self) -> None:
         clock = LoopClock()
         log = Log(self.text, form="json", clock=clock)
-        world = World(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
+        world = Ports(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
         self.board = Board(clock, self.policy.interval)
         self.leadership = Leadership(Always(), clock, timing=Timing.around(15), replica="a", report=log.event)
         self.runner = Runner(self.policy, world, self.leadership, self.board, log, landing_bound=60)
@@ -445,9 +456,9 @@ async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_i
 async def test_a_standby_that_cannot_reach_redis_says_so_once_and_when_it_is_over() -> None:
     stage = Stage()
     running = asyncio.create_task(stage.runner.run())
-    stage.leadership.trouble = Unavailable(Source.JOURNAL, "is away")
+    stage.leadership.fault = Unavailable(Source.JOURNAL, "is away")
     await asyncio.sleep(0.5)
-    stage.leadership.trouble = None
+    stage.leadership.fault = None
     await asyncio.sleep(0.3)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)

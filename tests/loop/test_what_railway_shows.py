@@ -146,7 +146,7 @@ async def test_a_glance_of_a_woken_controller_scales_no_crashed_fleet_either(sce
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await all_crash(there, driven)
         await there.jobs(200)
-        glanced = await driven.controller.runner.reconciler(WORKER).glance(driven.lease)
+        glanced = await driven.controller.runner.reconciler(WORKER).quick_check(driven.lease)
         assert isinstance(glanced, Cycle)
         assert glanced.reason is Reason.WORKERS_CRASH
         assert [one.reason for one in glanced.degrading] == [Reason.WORKERS_CRASH], "so that /health stays degraded"

@@ -168,7 +168,7 @@ def stage(servers: Servers) -> Iterator[Stage]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Counted:
     """heard: the preset's channels that notified of what the client enqueued."""
 
     everything: Count
@@ -188,7 +188,7 @@ async def play(
     then: Count = NOBODY_HOLDS_THEM,
     schemas: Sequence[str] = ("public",),
     **policy: Any,
-) -> Seen:
+) -> Counted:
     """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits.
 
     policy: further keys of it, in every reading.
@@ -209,7 +209,7 @@ async def play(
         place.execute(after_kill)
     limits = policy if stale_after is None else {**policy, "stale_after": stale_after}
     after = await _settled(lambda: place.read(library.preset, **limits), then)
-    return Seen(everything, default_queue, after, frozenset(heard), channels)
+    return Counted(everything, default_queue, after, frozenset(heard), channels)
 
 
 @contextmanager
@@ -278,18 +278,18 @@ class PresetSentences:
     expected_default_queue = DEFAULT_QUEUE
     expected_after_kill = NOBODY_HOLDS_THEM
 
-    def test_what_waits_what_is_held_what_is_for_later_and_what_failed_are_told_apart(self, seen: Seen) -> None:
+    def test_what_waits_what_is_held_what_is_for_later_and_what_failed_are_told_apart(self, seen: Counted) -> None:
         assert seen.everything == self.expected
 
-    def test_one_queue_alone_can_be_read(self, seen: Seen) -> None:
+    def test_one_queue_alone_can_be_read(self, seen: Counted) -> None:
         assert seen.default_queue == self.expected_default_queue
 
-    def test_the_age_is_of_the_oldest_ready_job(self, seen: Seen) -> None:
+    def test_the_age_is_of_the_oldest_ready_job(self, seen: Counted) -> None:
         assert seen.everything.oldest_age_s is not None
         assert 0 < seen.everything.oldest_age_s < LATER_S
 
-    def test_a_worker_killed_in_the_midst_holds_nothing_once_its_last_sign_of_life_is_old(self, seen: Seen) -> None:
+    def test_a_worker_killed_in_the_midst_holds_nothing_once_its_last_sign_of_life_is_old(self, seen: Counted) -> None:
         assert seen.after_kill == self.expected_after_kill
 
-    def test_its_client_wakes_whoever_listens_on_the_presets_channels(self, seen: Seen) -> None:
+    def test_its_client_wakes_whoever_listens_on_the_presets_channels(self, seen: Counted) -> None:
         assert bool(seen.heard) == bool(seen.channels)

@@ -12,8 +12,8 @@ from tests.queues.scenario import (
     EVERYTHING,
     NOBODY_HOLDS_THEM,
     Count,
+    Counted,
     PresetSentences,
-    Seen,
     Stage,
     play,
 )
@@ -36,7 +36,7 @@ QUEUES = ["default", "other"]
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     library = Absurd("absurd")
     return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["absurd"], queues=QUEUES))
 
@@ -46,14 +46,14 @@ class TestAbsurd(PresetSentences):
     expected_after_kill = READY_AGAIN
 
     async def test_a_claim_that_expired_on_the_last_attempt_is_stale_for_nobody_retries_it(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         place.execute(EXPIRED)
         place.execute("UPDATE absurd.t_default SET max_attempts = attempts WHERE state = 'running'")
         assert await place.read("absurd", queues=QUEUES) == NOBODY_HOLDS_THEM
 
     async def test_a_claim_without_a_limit_is_held_until_the_policy_says_that_it_is_stale(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         place.execute(
             "UPDATE absurd.r_default SET claim_expires_at = NULL, started_at = now() - interval '20 s' "
@@ -62,6 +62,6 @@ class TestAbsurd(PresetSentences):
         assert await place.read("absurd", queues=QUEUES) == EVERYTHING
         assert await place.read("absurd", queues=QUEUES, stale_after="10s") == NOBODY_HOLDS_THEM
 
-    async def test_a_task_that_waits_for_an_event_is_for_no_time(self, place: Stage, seen: Seen) -> None:
+    async def test_a_task_that_waits_for_an_event_is_for_no_time(self, place: Stage, seen: Counted) -> None:
         place.execute("UPDATE absurd.r_default SET available_at = 'infinity' WHERE state = 'sleeping'")
         assert (await place.read("absurd", queues=QUEUES)).scheduled == 0

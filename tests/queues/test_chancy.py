@@ -10,7 +10,7 @@ import pytest
 from chancy import Chancy as Client
 
 from tests.queues.chancy_app import work
-from tests.queues.scenario import LATER_S, Count, Job, PresetSentences, Seen, Stage, play, python
+from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, python
 
 # Any worker's plugin Recovery frees a job whose worker is gone: at zero workers it must bring one.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
@@ -34,7 +34,7 @@ class Chancy:
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     no_heartbeat = "UPDATE chancy_workers SET last_seen = now() - interval '5 min'"
     return asyncio.run(play(place, Chancy(), after_kill=no_heartbeat, then=READY_AGAIN))
 
@@ -43,7 +43,7 @@ class TestChancy(PresetSentences):
     expected_after_kill = READY_AGAIN
 
     async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         place.execute(
             "UPDATE chancy_workers SET last_seen = now();"

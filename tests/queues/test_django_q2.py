@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 
 from controller.core.ports import Unavailable
-from tests.queues.scenario import ROOT, Count, Job, PresetSentences, Seen, Stage, play, python
+from tests.queues.scenario import ROOT, Count, Counted, Job, PresetSentences, Stage, play, python
 
 # Its cluster claims two tasks ahead of its workers, and the table does not tell them from those that run.
 TWO_AHEAD = Count(pending=5, processing=5, scheduled=4, failed=2)
@@ -42,7 +42,7 @@ class DjangoQ2:
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     claims_end = "UPDATE django_q_ormq SET lock = lock - interval '700 s' WHERE lock > now()"
     return asyncio.run(play(place, DjangoQ2(), after_kill=claims_end, expected=TWO_AHEAD, then=READY_AGAIN))
 
@@ -53,7 +53,7 @@ class TestDjangoQ2(PresetSentences):
     expected_after_kill = READY_AGAIN
 
     async def test_a_schedule_that_is_due_is_ready_for_only_a_cluster_makes_a_task_of_it(
-        self, seen: Seen, place: Stage
+        self, seen: Counted, place: Stage
     ) -> None:
         place.execute("UPDATE django_q_schedule SET next_run = now() - interval '90 s'")
         overdue = await place.read("django-q2")
@@ -63,7 +63,7 @@ class TestDjangoQ2(PresetSentences):
         assert await place.read("django-q2") == Count(pending=10, processing=0, scheduled=0, failed=2)
 
     async def test_a_schedule_is_of_its_cluster_and_one_without_is_of_whichever_is_asked(
-        self, seen: Seen, place: Stage
+        self, seen: Counted, place: Stage
     ) -> None:
         place.execute("UPDATE django_q_schedule SET repeats = -1, next_run = now() + interval '1 h'")
         assert (await place.read("django-q2", queues=["default"])).scheduled == 4
@@ -73,7 +73,7 @@ class TestDjangoQ2(PresetSentences):
         assert (await place.read("django-q2", queues=["other", "default"])).scheduled == 4
 
     async def test_nobody_can_tell_when_a_task_was_claimed_so_that_a_limit_of_ones_own_is_refused(
-        self, seen: Seen, place: Stage
+        self, seen: Counted, place: Stage
     ) -> None:
         with pytest.raises(Unavailable, match=r"leave queue\.stale_after out"):
             await place.read("django-q2", stale_after="10m")

@@ -10,7 +10,17 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, ROOT, Job, PresetSentences, Seen, Stage, play, python
+from tests.queues.scenario import (
+    EVERYTHING,
+    NOBODY_HOLDS_THEM,
+    ROOT,
+    Counted,
+    Job,
+    PresetSentences,
+    Stage,
+    play,
+    python,
+)
 
 
 class DjangoTasks:
@@ -37,7 +47,7 @@ class DjangoTasks:
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, DjangoTasks(), then=EVERYTHING))
 
 
@@ -46,7 +56,7 @@ class TestDjangoTasks(PresetSentences):
     expected_after_kill = EVERYTHING
 
     async def test_only_a_time_limit_of_ones_own_tells_that_nobody_works_on_them(
-        self, seen: Seen, place: Stage
+        self, seen: Counted, place: Stage
     ) -> None:
         place.execute("UPDATE django_tasks_database_dbtaskresult SET started_at = started_at - interval '1 h'")
         assert await place.read("django-tasks", stale_after="10m") == NOBODY_HOLDS_THEM

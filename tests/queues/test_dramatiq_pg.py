@@ -17,9 +17,9 @@ from tests.queues.scenario import (
     LATER_S,
     ROOT,
     Count,
+    Counted,
     Job,
     PresetSentences,
-    Seen,
     Stage,
     play,
     python,
@@ -87,14 +87,14 @@ pytestmark = LIBRARY.needed
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, LIBRARY, then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES))
 
 
 class TestDramatiqPg(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_only_queues_that_are_named_can_be_listened_for(self, seen: Seen, place: Stage) -> None:
+    async def test_only_queues_that_are_named_can_be_listened_for(self, seen: Counted, place: Stage) -> None:
         assert seen.heard == {"dramatiq.default.enqueue", "dramatiq.other.enqueue"}
         assert await place.channels("dramatiq-pg") == frozenset()
         assert await place.read("dramatiq-pg") == READY_AGAIN

@@ -8,7 +8,7 @@ import pytest
 
 from controller.core.ports import Unavailable
 from tests.queues import test_dramatiq_pg
-from tests.queues.scenario import LATER_S, Count, Job, PresetSentences, Seen, Stage, play, working
+from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, working
 from tests.queues.test_dramatiq_pg import QUEUES, READY_AGAIN, Dramatiq, until_held
 from tests.support.patience import PATIENCE_S
 
@@ -20,7 +20,7 @@ pytestmark = LIBRARY.needed
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     day = play(place, LIBRARY, after_kill=NO_HEARTBEAT, then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES)
     return asyncio.run(day)
 
@@ -28,7 +28,7 @@ def seen(place: Stage) -> Seen:
 class TestDramatiqPostgres(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_only_queues_that_are_named_can_be_listened_for(self, seen: Seen, place: Stage) -> None:
+    async def test_only_queues_that_are_named_can_be_listened_for(self, seen: Counted, place: Stage) -> None:
         assert seen.heard == {"dramatiq.default.enqueue", "dramatiq.other.enqueue"}
         assert await place.channels("dramatiq-postgres") == frozenset()
         assert await place.read("dramatiq-postgres") == READY_AGAIN

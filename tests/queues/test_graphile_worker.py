@@ -13,8 +13,8 @@ from tests.queues.scenario import (
     EVERYTHING,
     NOBODY_HOLDS_THEM,
     Count,
+    Counted,
     PresetSentences,
-    Seen,
     Stage,
     play,
 )
@@ -28,7 +28,7 @@ WHERE locked_at IS NOT NULL
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     library = NodeLibrary("graphile-worker")
     return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["graphile_worker"]))
 
@@ -37,14 +37,14 @@ def seen(place: Stage) -> Seen:
 class TestGraphileWorker(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Seen) -> None:
+    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Counted) -> None:
         claimed = "UPDATE graphile_worker._private_jobs SET locked_at = now() - interval '20 s'"
         place.execute(f"{claimed} WHERE locked_at IS NOT NULL")
         assert await place.read("graphile-worker", stale_after="1m") == EVERYTHING
         assert await place.read("graphile-worker", stale_after="10s") == NOBODY_HOLDS_THEM
 
     async def test_its_tables_look_empty_to_a_role_that_may_read_them_which_is_why_its_view_is_read(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         with psycopg.connect(place.reader) as reader:
             assert reader.execute("SELECT count(*) FROM graphile_worker._private_jobs").fetchone() == (0,)

@@ -12,8 +12,8 @@ from tests.queues.scenario import (
     EVERYTHING,
     NOBODY_HOLDS_THEM,
     Count,
+    Counted,
     PresetSentences,
-    Seen,
     Stage,
     play,
 )
@@ -24,7 +24,7 @@ EXPIRED = "UPDATE pgboss.job SET started_on = started_on - interval '16 min' WHE
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     library = NodeLibrary("pg-boss")
     return asyncio.run(play(place, library, after_kill=EXPIRED, then=READY_AGAIN, schemas=["pgboss"]))
 
@@ -33,7 +33,7 @@ def seen(place: Stage) -> Seen:
 class TestPgBoss(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Seen) -> None:
+    async def test_the_policy_may_say_sooner_that_a_claim_is_stale(self, place: Stage, seen: Counted) -> None:
         claimed = "UPDATE pgboss.job SET started_on = now() - interval '20 s', heartbeat_on = NULL"
         place.execute(f"{claimed} WHERE state = 'active'")
         assert await place.read("pg-boss", stale_after="1m") == EVERYTHING

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from pgqueuer import AsyncpgDriver, Queries
 
-from tests.queues.scenario import LATER_S, Count, Job, PresetSentences, Seen, Stage, play, python
+from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, python
 
 # Any worker takes a job whose heartbeat is old: at zero workers it must bring one.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
@@ -44,7 +44,7 @@ class PgQueuer:
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     no_heartbeat = "UPDATE pgqueuer SET heartbeat = heartbeat - interval '1 min' WHERE status = 'picked'"
     return asyncio.run(play(place, PgQueuer(), after_kill=no_heartbeat, then=READY_AGAIN))
 
@@ -53,7 +53,7 @@ class TestPgQueuer(PresetSentences):
     expected_after_kill = READY_AGAIN
 
     async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         place.execute(
             "UPDATE pgqueuer SET heartbeat = now(), updated = now() - interval '10 min' WHERE status = 'picked'"

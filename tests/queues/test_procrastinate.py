@@ -9,7 +9,7 @@ import pytest
 from procrastinate.types import TimeDeltaParams
 
 from tests.queues.procrastinate_app import app_on, job
-from tests.queues.scenario import LATER_S, Job, PresetSentences, Seen, Stage, play, python
+from tests.queues.scenario import LATER_S, Counted, Job, PresetSentences, Stage, play, python
 
 
 class Procrastinate:
@@ -30,14 +30,14 @@ class Procrastinate:
 
 
 @pytest.fixture(scope="module")
-def seen(place: Stage) -> Seen:
+def seen(place: Stage) -> Counted:
     no_heartbeat = "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 min'"
     return asyncio.run(play(place, Procrastinate(), after_kill=no_heartbeat))
 
 
 class TestProcrastinate(PresetSentences):
     async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
-        self, place: Stage, seen: Seen
+        self, place: Stage, seen: Counted
     ) -> None:
         place.execute(
             "UPDATE procrastinate_workers SET last_heartbeat = now();"

@@ -13,7 +13,7 @@ from controller.core.model import Reason
 from controller.simulation.account import Account
 from controller.simulation.contenders import read_worker
 from controller.simulation.own import OwnPolicy
-from controller.simulation.scaler import Seen
+from controller.simulation.scaler import View
 
 NOT_OF_DECIDE = {Reason.INTENT_OPEN, Reason.DEPLOYING, Reason.BACKING_OFF, Reason.NOT_HONOURED}
 """What the reconciler holds for, whatever was decided."""
@@ -56,7 +56,7 @@ def decided_alike(folder: Path, *, at_any_pace: bool = False) -> int:
         if line["outcome"] not in {"applied", "held"} or NOT_OF_DECIDE & set(line["reasons"]):
             continue
         scaler.answer_s = line["took_ms"] / 2000  # accepted before it was read back
-        seen = Seen(
+        seen = View(
             now=line["t"] - line["took_ms"] / 1000,
             waiting=line["pending"],
             busy=line["processing"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controller.simulation.account import Account, Done
 from controller.simulation.demand import Clairvoyant, Demand, Levels
 from controller.simulation.fleet import Fleet, Platform
-from controller.simulation.scaler import Calm, Scaler, Seen
+from controller.simulation.scaler import Calm, Scaler, View
 from controller.simulation.workload.jobs import Job
 
 
@@ -94,7 +94,7 @@ class Scripted:
     times_starts: bool = True
     looks: list[tuple[float, int, int, int, bool]] = field(default_factory=list)
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         self.looks.append((seen.now, seen.waiting, seen.busy, seen.running, seen.notified))
         return next((count for at, count in reversed(self.script) if at <= seen.now), 0)
 
@@ -123,7 +123,7 @@ class Sleepless:
         self.interval, self.wake_interval = self.inner.interval, self.inner.wake_interval
         self.learn_at = self.inner.learn_at
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         return self.inner.look(seen)
 
     def passed(self, now: float, wanted: int) -> None:

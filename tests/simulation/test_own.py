@@ -25,7 +25,7 @@ from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.own import MEASURED_JOBS, OwnPolicy, Recent
-from controller.simulation.scaler import Seen
+from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.policies import policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
@@ -33,7 +33,7 @@ from tests.support.examples import examples
 
 
 @dataclass(slots=True)
-class Held(Sleepless):
+class Sleeper(Sleepless):
     """Holds each answer of an own policy against decide(), with the whole history as the journal keeps it."""
 
     last_up: float | None = None
@@ -50,7 +50,7 @@ class Held(Sleepless):
         assert isinstance(self.inner, OwnPolicy)
         return self.inner
 
-    def look(self, seen: Seen) -> int:
+    def look(self, seen: View) -> int:
         policy = self.own.policy
         queue, now = QueueDepth(seen.waiting, seen.busy), seen.now
         service = policy.given_service or self.service
@@ -109,7 +109,7 @@ class Held(Sleepless):
         else:
             self.last_down = accepted
 
-    def _time_the_start(self, seen: Seen) -> None:
+    def _time_the_start(self, seen: View) -> None:
         if self.asked_at is not None and seen.running == seen.configured:
             took = seen.now - self.asked_at
             self.start_up_s = took if self.start_up_s is None else 0.7 * self.start_up_s + (1 - 0.7) * took
@@ -134,7 +134,7 @@ def wakes() -> st.SearchStrategy[float | None]:
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
 ) -> None:
-    held = Held(OwnPolicy(policy, interval, wake))
+    held = Sleeper(OwnPolicy(policy, interval, wake))
     run(held, jobs, platform, cap=policy.max_replicas, until=jobs[-1][0] + 400)
     assert held.answers >= 400 / interval
 
@@ -154,7 +154,7 @@ def test_what_is_left_out_changes_nothing(
 def test_a_decision_is_asked_for_once_for_each_situation() -> None:
     policy = own_worker({"max_replicas": 3, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 3}]})
     own = OwnPolicy(policy, 10.0, None)
-    held = Held(own)
+    held = Sleeper(own)
     run(held, [(600.0 * number, 20.0) for number in range(200)])
     assert (held.answers > 10_000, own.decisions < 100) == (True, True)
 
@@ -190,7 +190,7 @@ def test_a_job_that_hung_counts_as_the_99th_percentile() -> None:
 
 def test_only_finished_jobs_say_how_long_jobs_take() -> None:
     policy = own_worker({"max_replicas": 5, "target_wait": "20s", "scale_down": {"idle_off": "300s"}})
-    held = Held(OwnPolicy(policy, 10.0, None))
+    held = Sleeper(OwnPolicy(policy, 10.0, None))
     jobs = [(0.0, 1.0)] * 3 + [(100.0, 1000.0)] + [(200.0 + 40 * number, 1.0) for number in range(20)]
     ledger = run(held, jobs, Platform(start_up_s=10.0), until=2000)
     ended = sorted((end, job[1]) for end, _, job, _ in ledger.finished)
@@ -204,7 +204,7 @@ def test_a_worker_that_leaves_too_soon_to_end_its_job_needs_another_one(drain: f
         {"max_replicas": 9, "target_wait": "60s", "service_time": "20s", "scale_down": {"idle_off": "0s"}}
     )
     own = OwnPolicy(policy, 10.0, None)
-    assert own.look(Seen(100.0, 0, 5, 5, 5, leaving=3, draining_s=drain)) == wanted
+    assert own.look(View(100.0, 0, 5, 5, 5, leaving=3, draining_s=drain)) == wanted
 
 
 @pytest.mark.parametrize(("wake", "first_look"), [(None, 110.0), (1.0, 104.0)])
@@ -226,7 +226,7 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
 def test_a_window_that_becomes_longer_finds_what_the_shorter_one_did_not_need() -> None:
     own = OwnPolicy(own_worker({"max_replicas": 5, "target_wait": "20s", "service_time": "20s"}), 10.0, None)
     for now, depth in ((0.0, 6), (100.0, 6), (110.0, 0), (120.0, 0)):
-        own.look(Seen(now, depth, 0, 3, 2))
+        own.look(View(now, depth, 0, 3, 2))
     own._window = 15.0
     assert own._over_the_window(120.0, 0, notified=True) == 0
     own._window = 25.0

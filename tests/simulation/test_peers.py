@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controller.simulation.fleet import Platform
 from controller.simulation.peers import Hpa, Keda, Latency, Static
-from controller.simulation.scaler import NEVER, Scaler, Seen
+from controller.simulation.scaler import NEVER, Scaler, View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 from tests.support.examples import examples
@@ -52,19 +52,19 @@ def hpa(**changes: float) -> Hpa:
     ],
 )
 def test_the_hpa_wants_the_metric_by_the_target(metric: int, pods: int, wanted: int) -> None:
-    assert hpa().look(Seen(0.0, metric, 0, pods, pods)) == wanted
+    assert hpa().look(View(0.0, metric, 0, pods, pods)) == wanted
 
 
 def test_the_hpa_goes_up_by_four_or_twice_in_each_15_seconds() -> None:
     scaler, pods = hpa(), 1
-    sizes = [pods := scaler.look(Seen(15.0 * step, 1000, 0, pods, pods)) for step in range(4)]
+    sizes = [pods := scaler.look(View(15.0 * step, 1000, 0, pods, pods)) for step in range(4)]
     assert sizes == [5, 10, 20, 20]
 
 
 def test_the_hpa_goes_down_only_to_the_highest_of_the_window() -> None:
     scaler, pods = hpa(), 6
     metrics = {0.0: 30, 15.0: 20}
-    sizes = {now: scaler.look(Seen(now, metrics.get(now, 5), 0, pods, pods)) for now in (15.0 * n for n in range(23))}
+    sizes = {now: scaler.look(View(now, metrics.get(now, 5), 0, pods, pods)) for now in (15.0 * n for n in range(23))}
     assert {now for now, size in sizes.items() if size == 6} == {15.0 * number for number in range(21)}
     assert (sizes[315.0], sizes[330.0]) == (4, 1)
 
@@ -72,7 +72,7 @@ def test_the_hpa_goes_down_only_to_the_highest_of_the_window() -> None:
 @pytest.mark.parametrize(("counts_running", "wanted"), [(True, 3), (False, 1)])
 def test_the_metric_counts_jobs_in_work_or_not(counts_running: bool, wanted: int) -> None:  # noqa: FBT001
     scaler = Hpa(20, 15.0, counts_running=counts_running)
-    assert scaler.look(Seen(0.0, 4, 9, 1, 1)) == wanted
+    assert scaler.look(View(0.0, 4, 9, 1, 1)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_latency_goes_up_by_steps_and_down_after_a_delay() -> None:
         (2500.0, 0.0, 2, 1),
     ]
     scaler = latency()
-    assert [scaler.look(Seen(now, int(oldest > 0), 0, at, at, oldest_s=oldest)) for now, oldest, at, _ in table] == [
+    assert [scaler.look(View(now, int(oldest > 0), 0, at, at, oldest_s=oldest)) for now, oldest, at, _ in table] == [
         wanted for *_, wanted in table
     ]
 
 
 @pytest.mark.parametrize(("at", "wanted"), [(1, 4), (3, 5), (5, 5)])
 def test_latency_takes_its_whole_step_up_to_the_maximum(at: int, wanted: int) -> None:
-    assert latency(step=3).look(Seen(100.0, 9, 0, at, at, oldest_s=31.0)) == wanted
+    assert latency(step=3).look(View(100.0, 9, 0, at, at, oldest_s=31.0)) == wanted
 
 
 def test_latency_lets_the_last_one_go_when_nobody_needs_it() -> None:

@@ -15,7 +15,7 @@ import psycopg
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.app import Controller, Way, opened
+from controller.app import Controller, RunOptions, opened
 from controller.config.load import configure
 from controller.core.model import Intent, Lease, Reason, Replicas
 from controller.core.ports import Clock, Unavailable
@@ -76,10 +76,10 @@ class Scene:
     ) -> AsyncIterator[Driven]:
         """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
-        way = Way(dry_run=dry_run, gap=gap)
+        options = RunOptions(dry_run=dry_run, gap=gap)
         out = self.text
-        async with opened(configuration, way, stream=out, events=out, form="json", clock=clock) as controller:
-            self.journals.append(controller.world.journal)
+        async with opened(configuration, options, stream=out, events=out, form="json", clock=clock) as controller:
+            self.journals.append(controller.ports.journal)
             await controller.leadership.turn()
             try:
                 yield Driven(controller)
@@ -186,7 +186,7 @@ class Driven:
     async def reading(self) -> Replicas | Unavailable:
         """What the platform shows of the one worker."""
         (worker,) = self.controller.policy.workers.values()
-        return (await self.controller.world.platform.observe([worker.service]))[worker.service]
+        return (await self.controller.ports.platform.observe([worker.service]))[worker.service]
 
     async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
         """Ticks until a cycle ends so."""

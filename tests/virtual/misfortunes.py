@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.virtual.network import Link, Way
+from tests.virtual.network import Link, LinkMode
 from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, Fate
 from tests.virtual.world import Process, SimulatedWorld
 
@@ -203,7 +203,7 @@ def _set_the_clock_of_redis(world: SimulatedWorld, dice: Random) -> str:
 # The network
 
 
-def _spoil(world: SimulatedWorld, link: Link, way: Way, seconds: float, held_s: float = 0.0) -> None:
+def _spoil(world: SimulatedWorld, link: Link, way: LinkMode, seconds: float, held_s: float = 0.0) -> None:
     link.way, link.held_s = way, held_s
     for process in world.alive:
         if process.links["redis"] is link:
@@ -211,7 +211,7 @@ def _spoil(world: SimulatedWorld, link: Link, way: Way, seconds: float, held_s: 
 
     def mend() -> None:
         if link.way is way:
-            link.way = Way.OPEN
+            link.way = LinkMode.OPEN
 
     world.kernel.after(seconds, mend)
 
@@ -222,7 +222,7 @@ def _spoil_a_link(world: SimulatedWorld, dice: Random) -> str:
     if victim is None:
         return "nobody's"
     name = dice.choice(["redis", "redis", "railway", "postgres"])
-    way = dice.choice([Way.DROP, Way.HALF_DROP, Way.REFUSE, Way.SLOW, Way.HOLD])
+    way = dice.choice([LinkMode.DROP, LinkMode.HALF_DROP, LinkMode.REFUSE, LinkMode.SLOW, LinkMode.HOLD])
     seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 30.0])
     _spoil(world, victim.links[name], way, seconds, held_s=dice.choice([1.0, 4.0, 20.0]))
     return f"{victim.name} to {name}: {way.value} for {seconds:g} s"
@@ -235,7 +235,7 @@ def _isolate(world: SimulatedWorld, dice: Random) -> str:
         return "nobody"
     seconds = dice.choice([3.0, 10.0, 20.0, 40.0])
     for link in victim.links.values():
-        _spoil(world, link, Way.DROP, seconds)
+        _spoil(world, link, LinkMode.DROP, seconds)
     return f"{victim.name} for {seconds:g} s"
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tests.virtual.loop import Happening, Kernel, ProcessLoop
 
 
-class Way(StrEnum):
+class LinkMode(StrEnum):
     """What happens to what is sent over a link."""
 
     OPEN = "open"
@@ -55,7 +55,7 @@ class Link:
     random: Random
     errors: Errors
     usual_s: float = 0.002
-    way: Way = Way.OPEN
+    way: LinkMode = LinkMode.OPEN
     held_s: float = 0.0
     cut_next: bool = False
 
@@ -66,7 +66,7 @@ class Link:
         if process.is_dead:
             future.cancel()
             return future
-        if self.way is Way.REFUSE:
+        if self.way is LinkMode.REFUSE:
             return self.refuse()
 
         if self.cut_next:
@@ -78,11 +78,11 @@ class Link:
         end = kernel.after(timeout, _fail, future, self.errors.timed_out, process=process)
 
         def reply(answer: Answer) -> None:
-            if self.way is not Way.DROP and self.way is not Way.HALF_DROP:
+            if self.way is not LinkMode.DROP and self.way is not LinkMode.HALF_DROP:
                 kernel.after(self._delay(), _conclude, future, answer, end, process=process)
 
-        if self.way is not Way.DROP:
-            held = self.held_s * self.random.random() if self.way is Way.HOLD else 0.0
+        if self.way is not LinkMode.DROP:
+            held = self.held_s * self.random.random() if self.way is LinkMode.HOLD else 0.0
             kernel.after(self._delay() + held, work, reply)
         return future
 
@@ -93,7 +93,7 @@ class Link:
         return future
 
     def _delay(self) -> float:
-        slow = 0.3 * self.random.random() if self.way is Way.SLOW else 0.0
+        slow = 0.3 * self.random.random() if self.way is LinkMode.SLOW else 0.0
         return self.usual_s * (0.5 + self.random.random()) + slow
 
 

@@ -317,7 +317,7 @@ def settle(store: Store, keys: Keys, args: Args) -> Any:  # noqa: C901  # as the
     return _recall(store, keys)
 
 
-def charge(store: Store, keys: Keys, args: Args) -> Any:
+def record_external_change(store: Store, keys: Keys, args: Args) -> Any:
     if store.get(keys[0]) != args[0]:
         return ["lost"]
     stamp = str(store.now)
@@ -389,7 +389,7 @@ MODELS: dict[str, Model] = {
     lua.RECORD_INTENT: Model("record_intent", record_intent, writes=True),
     lua.ACCEPT: Model("accept", accept, writes=True),
     lua.SETTLE: Model("settle", settle, writes=True),
-    lua.CHARGE: Model("charge", charge, writes=True),
+    lua.CHARGE: Model("charge", record_external_change, writes=True),
     lua.KEEP_WATCH: Model("keep_watch", keep_watch, writes=True),
     lua.PUBLISH: Model("publish", publish, writes=True),
 }

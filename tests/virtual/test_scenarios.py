@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.virtual.network import Way
+from tests.virtual.network import LinkMode
 from tests.virtual.railway import Change, Fate
 from tests.virtual.scripts import Model
 from tests.virtual.verdict import violations
@@ -221,7 +221,7 @@ def test_a_lost_lease_is_waited_for_by_its_successor() -> None:
         scene.world.run_for(11)  # it has landed, and its leader has seen it
         scene.world.railway.change_by_hand(7)
         scene.world.run_for(3)
-        leader.links["redis"].way = Way.DROP
+        leader.links["redis"].way = LinkMode.DROP
         scene.world.redis.lose(":lease")
         scene.world.run_for(60)
         scene.judge()
@@ -241,7 +241,7 @@ def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
         with stage(seed) as scene:
             world, leader, standby = scene.world, scene.leader, scene.standby
             world.kill(standby)
-            leader.links["redis"].way, leader.links["redis"].held_s = Way.HOLD, 40.0
+            leader.links["redis"].way, leader.links["redis"].held_s = LinkMode.HOLD, 40.0
             world.run_for(2)
             world.kill(leader)
             world.run_for(40)
@@ -356,10 +356,10 @@ def test_a_leader_told_to_end_with_a_change_in_flight_finishes_it_first() -> Non
 def test_an_acquire_whose_answer_is_lost_leaves_no_orphan() -> None:
     with stage() as scene:
         world, standby = scene.world, scene.standby
-        standby.links["redis"].way = Way.HALF_DROP
+        standby.links["redis"].way = LinkMode.HALF_DROP
         world.kill(scene.leader)
         scene.until_taken_over()
-        standby.links["redis"].way = Way.OPEN
+        standby.links["redis"].way = LinkMode.OPEN
         scene.until(lambda: standby.leadership.lease is not None, within=4)
         scene.judge()
 
@@ -388,7 +388,7 @@ def test_an_isolated_leader_steps_down_before_another_leads() -> None:
     with stage() as scene:
         world, leader = scene.world, scene.leader
         for link in leader.links.values():
-            link.way = Way.DROP
+            link.way = LinkMode.DROP
         terms = len(world.record.acquired)
         gone = scene.until(lambda: leader.leadership.lease is None)
         taken = scene.until(lambda: len(world.record.acquired) > terms)

@@ -207,7 +207,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         return ident if ident == "i3" else self.store.hget(HASH, "intent") or ident
 
     @rule(which=st.integers(0, 5), count=COUNTS)
-    def charge(self, *, which: int, count: str) -> None:
+    def record_external_change(self, *, which: int, count: str) -> None:
         self.both(lua.CHARGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
 
     @rule(which=st.integers(0, 5), text=st.sampled_from(["{}", '{"short":1}']))

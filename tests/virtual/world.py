@@ -19,16 +19,16 @@ from controller.adapters.railway.client import RailwayClient
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.config.settings import RailwayToken
 from controller.config.timing import Timing
-from controller.core.ports import Watched
+from controller.core.ports import LeaderState
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
-from controller.loop.reconciler import World as Ports
+from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
 from controller.policy.models import Policy
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
-from tests.virtual.network import Link, Way
+from tests.virtual.network import Link, LinkMode
 from tests.virtual.queue import PostgresServer, SimulatedQueue
 from tests.virtual.railway import Origin, Railway, RailwayWire
 from tests.virtual.record import Acquired, Granted, Life, Record, Sent
@@ -171,7 +171,7 @@ class SimulatedWorld:
         services = {name: worker.service for name, worker in self.policy.workers.items()}
         journal = RedisJournal(client, KEYS, clock, services)
 
-        async def watch() -> Watched:
+        async def watch() -> LeaderState:
             watched = await journal.watch(list(self.policy.workers))
             board.take_over(watched.published, watched.age)
             return watched
@@ -346,7 +346,7 @@ class SimulatedWorld:
         self.postgres.be_well()
         for process in self.alive:
             for link in process.links.values():
-                link.way, link.cut_next = Way.OPEN, False
+                link.way, link.cut_next = LinkMode.OPEN, False
             self.resume(process)
         self.keep_running()
 

@@ -30,7 +30,7 @@ from controller.core.model import (
     Replicas,
     ServiceState,
 )
-from controller.core.ports import Bid, Held, Requests, Source, Unavailable
+from controller.core.ports import Bid, NotAcquired, Requests, Source, Unavailable
 from controller.core.text import bounds
 from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
@@ -81,7 +81,7 @@ def silent(event: str, /, **fields: object) -> None:
 
 
 class AwayLeases:
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         raise Unavailable(Source.JOURNAL, "is away")
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -92,7 +92,7 @@ class AwayLeases:
 
 
 class Leases:
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         return Lease(bid.holder, 7)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -103,8 +103,8 @@ class Leases:
 
 
 class NoLeases:
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
-        return Held(1, 5.0)
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
+        return NotAcquired(1, 5.0)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         return False

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import own_query as postgres_own
-from controller.adapters.postgres.bounded_count import FarCounts, Stops, Wanted
+from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Wanted
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.lane import CannotConnect, Lane
@@ -61,7 +61,7 @@ class _Asked:
 
     queue: QueuePolicy
     wanted: Wanted
-    stops: Stops
+    stops: Limits
     timeout_s: float
     answer: asyncio.Future[QueueDepth | Unavailable] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -98,7 +98,7 @@ class PostgresQueue:
         self._own: dict[str, OwnTable] = {}
         self._looked: dict[str, _Looked] = {}
         self._named: set[str] = set()
-        self._far = FarCounts()
+        self._exact = ExactCounts()
         self._waiting: list[_Asked] = []
         self._in_hand: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
@@ -116,7 +116,7 @@ class PostgresQueue:
         Readings that are asked for at the same moment share one round trip.
         """
         timeout_s = self._timeout_s if queue.timeout is None else queue.timeout
-        asked = _Asked(queue, Wanted(_key(queue), limit), Stops.near(limit, enough, busy), timeout_s)
+        asked = _Asked(queue, Wanted(_key(queue), limit), Limits.bounded(limit, enough, busy), timeout_s)
         self._known.add(asked.wanted.key)
         if asked.wanted.key in self._failed_last | self._slow or queue.timeout is not None:
             await asyncio.sleep(0)  # what can be read goes first, and waits for nothing else
@@ -273,11 +273,11 @@ class PostgresQueue:
         depths = await self._counted(lane, [(one.queue, one.stops) for one in batch], timeout_s)
         now = asyncio.get_running_loop().time()
         near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
-        due = [one for one, depth in near if self._far.are_due(one.wanted, depth, one.stops, now)]
+        due = [one for one, depth in near if self._exact.are_due(one.wanted, depth, one.stops, now)]
         if due:
             await self._count_on(lane, due, now, timeout_s)
         return [
-            replace(self._far.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s, remarks=depth.remarks)
+            replace(self._exact.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s, remarks=depth.remarks)
             if _was_counted(depth)
             else depth
             for one, depth in zip(batch, depths, strict=True)
@@ -286,19 +286,19 @@ class PostgresQueue:
     async def _count_on(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
         """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
         for one in due:
-            self._far.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+            self._exact.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
             try:
-                stops = Stops(one.wanted.limit, one.wanted.limit)
+                stops = Limits(one.wanted.limit, one.wanted.limit)
                 (depth,) = await self._counted(lane, [(one.queue, stops)], timeout_s)
             except (psycopg.Error, Unavailable):
                 if lane.is_lost:
                     raise
             else:
                 if _was_counted(depth):
-                    self._far.keep(one.wanted, depth, now)
+                    self._exact.keep(one.wanted, depth, now)
 
     async def _counted(
-        self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Stops]], timeout_s: float
+        self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Limits]], timeout_s: float
     ) -> list[QueueDepth | Unavailable]:
         """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
         at_work = await self._still_at_work(lane, [queue for queue, _ in queues], timeout_s)
@@ -645,7 +645,7 @@ def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
     return isinstance(depth, QueueDepth) and depth.limit is not None
 
 
-def _depth(queue: QueuePolicy, stops: Stops, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
+def _depth(queue: QueuePolicy, stops: Limits, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
     if queue.sql is not None:
         try:
             return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)

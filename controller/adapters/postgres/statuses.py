@@ -120,13 +120,13 @@ class Words(NamedTuple):
             return ""
         nulls = " (NULL: a row without a status)" if None in left else ""
         named = sum(text is not None for text in left)
-        mends = [
+        hints = [
             *([f"add {'it' if named == 1 else 'each'} to pending, processing, failed or finished"] if named else []),
             *(["UPDATE the rows without a status to one"] if nulls else []),
         ]
         return (
             f"table {table} has jobs whose status is {_listed(left)}{nulls}, which queue.statuses does not name: they "
-            f"count for nothing; {', and '.join(mends)}"
+            f"count for nothing; {', and '.join(hints)}"
         )
 
     def _proposed(self) -> str:

@@ -32,15 +32,15 @@ from controller.core.model import Decision, Direction, History, Intent, Leader, 
 from controller.core.ports import (
     Bid,
     Clock,
-    Held,
-    Keep,
+    CycleNote,
+    LeaderState,
     LeaseLost,
-    Note,
+    NotAcquired,
     Recalled,
+    Retention,
     Settled,
     Source,
     Unavailable,
-    Watched,
 )
 from controller.core.text import bounds
 from controller.core.watch import Watch
@@ -100,17 +100,17 @@ class RedisLeases:
         self._renew = redis.register_script(scripts.RENEW)
         self._release = redis.register_script(scripts.RELEASE)
 
-    async def acquire(self, bid: Bid, ttl: float) -> Lease | Held:
+    async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
         known: list[str | int] = [bid.seen_epoch, bid.last_holder, _ms(bid.patience), int(bid.of_nothing)]
         answer = await _ask(self._acquire(keys=keys, args=[bid.holder, _ms(ttl), *known]), keys)
         if answer[0] == scripts.EMPTY:
-            return Held(empty=True)
+            return NotAcquired(empty=True)
         try:
             granted, epoch, wait = (_number(str(part)) for part in answer)
         except (ValueError, OverflowError):
             raise _not_ours(self._keys.epoch) from None
-        return Lease(bid.holder, epoch) if granted else Held(epoch, wait / 1000)
+        return Lease(bid.holder, epoch) if granted else NotAcquired(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
         keys = [self._keys.lease, self._keys.epoch, self._keys.leader]
@@ -154,7 +154,7 @@ class RedisJournal:
     async def recall(self, worker: str) -> Recalled:
         return await self._run("RECALL", worker, [])
 
-    async def remember(self, worker: str, note: Note, keep: Keep, lease: Lease) -> Recalled:
+    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         args: list[str | int] = [
             _value(lease),
             *(_known(note.recommended), _known(note.count), _ms(keep.window), _ms(keep.gap)),
@@ -185,13 +185,13 @@ class RedisJournal:
         count: int,
         lease: Lease,
         *,
-        unseen_stop: str = "",
+        unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        what = [intent.id, intent.direction.value, outcome.value, count, unseen_stop, _known(running)]
+        what = [intent.id, intent.direction.value, outcome.value, count, unconfirmed_stop, _known(running)]
         return await self._run("SETTLE", worker, [_value(lease), *what])
 
-    async def charge(self, worker: str, count: int, lease: Lease) -> Recalled:
+    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
         return await self._run("CHARGE", worker, [_value(lease), count])
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
@@ -204,7 +204,7 @@ class RedisJournal:
         keys = [self._keys.lease, self._keys.leader, self._keys.cycles]
         _refuse(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
 
-    async def watch(self, workers: Sequence[str]) -> Watched:
+    async def watch(self, workers: Sequence[str]) -> LeaderState:
         records = [await self._record(worker) for worker in workers]
         asked_at = self._clock.monotonic()
         hashes_of = [self._keys.worker(record) for record in records]
@@ -379,7 +379,9 @@ def _fields(flat: Any) -> dict[str, str]:
     return {name: bounds.cut(text, bounds.PUBLISHED) for name, text in fields.items()}
 
 
-def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]) -> Watched:
+def _watched(
+    now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]
+) -> LeaderState:
     """What cannot be read of the leader's hash counts as unknown; the leader itself writes most of it anew."""
     published, epoch, since, until, ttl = (
         _readable(leader, name) for name in ("published", "epoch", "since", "until", "ttl")
@@ -389,7 +391,7 @@ def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str,
         problems.append(_malformed(key))
     age = None if published is None else max(0.0, (now - published) / 1000)
     if not has:
-        return Watched(None, 0.0, cycles, age, tuple(problems))
+        return LeaderState(None, 0.0, cycles, age, tuple(problems))
     known = (
         None
         if epoch is None or since is None
@@ -397,7 +399,7 @@ def _watched(now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str,
     )
     ttl = _USUAL_LEASE_MS if ttl is None else ttl
     left = 0 if leader.get("released") == "1" else ttl if until is None else until - now
-    return Watched(known, min(max(0, left), max(0, ttl)) / 1000, cycles, age, tuple(problems))
+    return LeaderState(known, min(max(0, left), max(0, ttl)) / 1000, cycles, age, tuple(problems))
 
 
 def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
@@ -416,7 +418,7 @@ def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
         refused_at=_stamp(fields, "refused_at"),
         refused_to=_number(fields["refused_to"]) if fields.get("refused_to") else None,
         setbacks=_number(fields.get("setbacks", "0")),
-        unseen_stop=fields.get("unseen_stop"),
+        unconfirmed_stop=fields.get("unseen_stop"),
         start_up_s=_stamp(fields, "start_up"),
         queue_seen=fields.get("queue_seen", ""),
         start=_start(fields),

@@ -362,7 +362,7 @@ return recall()
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
 # the memory that the decision was made on: memory, revision, run, raised; then the deployment that is stopped (or
-# nothing). Granted, charged and written in one step, or not at all.
+# nothing). Granted, with_external_change and written in one step, or not at all.
 RECORD_INTENT = (
     _NOW
     + _GUARD

@@ -2,18 +2,18 @@
 
 import pytest
 
-from controller.adapters.postgres.bounded_count import FarCounts, Stops, Wanted
+from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Wanted
 from controller.core.model import QueueDepth
 
 WANTED = Wanted("jobs", 10_000)
-STOPS = Stops(200, 200)
+STOPS = Limits(200, 200)
 
 
-def near(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
+def bounded(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
     return QueueDepth(pending, processing, 7.0, stale, limit=200)
 
 
-def far(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
+def exact(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
     return QueueDepth(pending, processing, 9.0, stale, limit=10_000)
 
 
@@ -25,66 +25,68 @@ def far(pending: int, processing: int = 0, stale: int = 0) -> QueueDepth:
         (10_000, 11, 600, (100, 600)),
         (50, 11, 600, (50, 50)),
     ],
-    ids=["near enough", "a high top tier", "many jobs in work decide", "never past the limit"],
+    ids=["bounded enough", "a high top tier", "many jobs in work decide", "never past the limit"],
 )
 def test_every_reading_counts_as_far_as_decisions_need_it(
     limit: int, enough: int, busy: int, stops: tuple[int, int]
 ) -> None:
-    assert Stops.near(limit, enough, busy) == stops
+    assert Limits.bounded(limit, enough, busy) == stops
 
 
 def test_a_count_that_did_not_stop_is_the_whole_truth() -> None:
-    counts = FarCounts()
-    assert not counts.are_due(WANTED, near(199, 100), STOPS, now=0)
-    assert counts.complete(WANTED, near(199, 100), STOPS) == QueueDepth(199, 100, 7.0)
+    counts = ExactCounts()
+    assert not counts.are_due(WANTED, bounded(199, 100), STOPS, now=0)
+    assert counts.complete(WANTED, bounded(199, 100), STOPS) == QueueDepth(199, 100, 7.0)
 
 
 def test_a_count_that_may_not_go_further_is_not_carried_on() -> None:
-    assert not FarCounts().are_due(Wanted("jobs", 200), near(200), STOPS, now=0)
+    assert not ExactCounts().are_due(Wanted("jobs", 200), bounded(200), STOPS, now=0)
 
 
 def test_what_a_far_count_found_stands_only_for_the_counts_that_stopped() -> None:
-    counts = FarCounts()
-    assert counts.are_due(WANTED, near(200, 12), STOPS, now=0)
-    counts.keep(WANTED, far(4000, 11, 2), now=0)
-    assert counts.complete(WANTED, near(200, 12), STOPS) == QueueDepth(4000, 12, 7.0)
+    counts = ExactCounts()
+    assert counts.are_due(WANTED, bounded(200, 12), STOPS, now=0)
+    counts.keep(WANTED, exact(4000, 11, 2), now=0)
+    assert counts.complete(WANTED, bounded(200, 12), STOPS) == QueueDepth(4000, 12, 7.0)
 
 
 def test_jobs_in_work_stop_where_they_are_told_to_and_not_where_those_that_wait_do() -> None:
-    counts = FarCounts()
-    stops = Stops(200, 600)
-    assert not counts.are_due(WANTED, near(50, 599), stops, now=0)
-    assert counts.are_due(WANTED, near(50, 600), stops, now=0)
-    counts.keep(WANTED, far(50, 700), now=0)
-    assert counts.complete(WANTED, near(51, 600), stops) == QueueDepth(51, 700, 7.0)
+    counts = ExactCounts()
+    stops = Limits(200, 600)
+    assert not counts.are_due(WANTED, bounded(50, 599), stops, now=0)
+    assert counts.are_due(WANTED, bounded(50, 600), stops, now=0)
+    counts.keep(WANTED, exact(50, 700), now=0)
+    assert counts.complete(WANTED, bounded(51, 600), stops) == QueueDepth(51, 700, 7.0)
 
 
 @pytest.mark.parametrize(
-    ("found", "holds_for"), [(10_000, 9.0), (5000, 4.5), (400, 0.36)], ids=["to the limit", "half as far", "not far"]
+    ("found", "holds_for"),
+    [(10_000, 9.0), (5000, 4.5), (400, 0.36)],
+    ids=["to the limit", "half as exact", "not exact"],
 )
 def test_the_further_a_count_went_the_longer_it_holds(found: int, holds_for: float) -> None:
-    counts = FarCounts()
-    counts.keep(WANTED, far(found), now=100)
-    assert not counts.are_due(WANTED, near(200), STOPS, now=100 + holds_for - 0.01)
-    assert counts.are_due(WANTED, near(200), STOPS, now=100 + holds_for)
+    counts = ExactCounts()
+    counts.keep(WANTED, exact(found), now=100)
+    assert not counts.are_due(WANTED, bounded(200), STOPS, now=100 + holds_for - 0.01)
+    assert counts.are_due(WANTED, bounded(200), STOPS, now=100 + holds_for)
 
 
 def test_a_count_that_grew_past_what_is_known_is_carried_on_at_once() -> None:
-    counts = FarCounts()
-    counts.keep(WANTED, far(9000, 50), now=0)
-    assert counts.are_due(WANTED, near(200, 200), STOPS, now=1)
+    counts = ExactCounts()
+    counts.keep(WANTED, exact(9000, 50), now=0)
+    assert counts.are_due(WANTED, bounded(200, 200), STOPS, now=1)
 
 
 def test_where_it_could_not_be_counted_so_far_what_is_near_is_told_and_nobody_tries_again_for_a_while() -> None:
-    counts = FarCounts()
+    counts = ExactCounts()
     counts.give_up(WANTED, now=0)
-    assert not counts.are_due(WANTED, near(200), STOPS, now=59)
-    assert counts.complete(WANTED, near(200, 3), STOPS).sentence == "200+ jobs (200+ pending, 3 processing)"
-    assert counts.are_due(WANTED, near(200), STOPS, now=60)
+    assert not counts.are_due(WANTED, bounded(200), STOPS, now=59)
+    assert counts.complete(WANTED, bounded(200, 3), STOPS).sentence == "200+ jobs (200+ pending, 3 processing)"
+    assert counts.are_due(WANTED, bounded(200), STOPS, now=60)
 
 
 def test_each_queue_and_each_limit_has_its_own_far_count() -> None:
-    counts = FarCounts()
-    counts.keep(WANTED, far(9000), now=0)
-    assert counts.are_due(Wanted("other", 10_000), near(200), STOPS, now=1)
-    assert counts.are_due(Wanted("jobs", 20_000), near(200), STOPS, now=1)
+    counts = ExactCounts()
+    counts.keep(WANTED, exact(9000), now=0)
+    assert counts.are_due(Wanted("other", 10_000), bounded(200), STOPS, now=1)
+    assert counts.are_due(Wanted("jobs", 20_000), bounded(200), STOPS, now=1)

@@ -22,7 +22,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import Client, connect, in_words
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.core.model import Because, Decision, Lease, RateUsage, Reason
-from controller.core.ports import Bid, Held, Keep, Note, Settled, Unavailable
+from controller.core.ports import Bid, CycleNote, NotAcquired, Retention, Settled, Unavailable
 from controller.policy.models import RateLimit
 from tests.support.patience import until, until_equal
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
@@ -43,9 +43,9 @@ async def live(client: Client, keys: Keys = KEYS) -> None:
     leases, journal = RedisLeases(client, keys), RedisJournal(client, keys, SystemClock())
     rate_limit = RedisRateLimit(client, SystemClock())
     lease = await acquired(leases, "me")
-    assert isinstance(await leases.acquire(Bid("you"), 60), Held)
+    assert isinstance(await leases.acquire(Bid("you"), 60), NotAcquired)
     assert await leases.renew(lease, 60)
-    memory = await journal.remember("w", Note(3, 1), Keep(60, 30), lease)
+    memory = await journal.remember("w", CycleNote(3, 1), Retention(60, 30), lease)
     refused = await journal.record_intent("w", "one", UP, memory.version, lease)
     memory = await journal.settle("w", refused, Settled.REFUSED, 1, lease)
     assert await rate_limit.used(LIMIT) == RateUsage(0, 60)
@@ -53,9 +53,9 @@ async def live(client: Client, keys: Keys = KEYS) -> None:
     intent = await journal.record_intent("w", "two", UP, memory.version, lease)
     await journal.accept("w", intent, lease)
     await journal.settle("w", intent, Settled.APPLIED, 3, lease)
-    await journal.charge("w", 2, lease)
+    await journal.record_external_change("w", 2, lease)
     await client.hdel(keys.worker("w"), "last_up")
-    await journal.remember("w", Note(3, 1, working=True), Keep(60, 30), lease)
+    await journal.remember("w", CycleNote(3, 1, working=True), Retention(60, 30), lease)
     history = (await journal.recall("w")).history
     assert (history.count, history.last_up is not None) == (2, True)
     await journal.publish({"w": "{}"}, lease)
@@ -327,7 +327,7 @@ async def test_groups_with_another_prefix_or_environment_do_not_see_each_other(r
         ours, theirs = RedisLeases(client, KEYS), RedisLeases(client, others)
         lease = await acquired(ours, "me")
         await acquired(theirs, "you")
-        await RedisJournal(client, KEYS, SystemClock()).charge("w", 3, lease)
+        await RedisJournal(client, KEYS, SystemClock()).record_external_change("w", 3, lease)
         history = (await RedisJournal(client, others, SystemClock()).recall("w")).history
         assert (history.count, history.last_up) == (None, None)
 

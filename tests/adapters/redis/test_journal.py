@@ -13,14 +13,14 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.core.model import Because, Decision, History, Intent, Lease, RateUsage, Reason
-from controller.core.ports import Bid, Held, Keep, LeaseLost, Note, Settled, Unavailable
+from controller.core.ports import Bid, CycleNote, LeaseLost, NotAcquired, Retention, Settled, Unavailable
 from controller.core.text import bounds
 from controller.demo.servers import Servers
 from controller.policy.models import RateLimit
 from tests.support.patience import until
 
 KEYS = Keys("autoscaler", "env")
-KEEP = Keep(window=60, gap=30)
+KEEP = Retention(window=60, gap=30)
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 STRANGER = Lease("somebody else", 1)
 
@@ -55,13 +55,13 @@ async def acquired(leases: RedisLeases, holder: str, seen_epoch: int = 0) -> Lea
 
 async def record(journal: RedisJournal, lease: Lease, ident: str = "one") -> Intent:
     """An intent on what the journal holds now."""
-    version = (await journal.remember("w", Note(3, 1), KEEP, lease)).version
+    version = (await journal.remember("w", CycleNote(3, 1), KEEP, lease)).version
     return await journal.record_intent("w", ident, UP, version, lease)
 
 
 async def test_only_one_holder_gets_the_lease(leases: RedisLeases, lease: Lease) -> None:
     held = await leases.acquire(Bid("you"), 60)
-    assert isinstance(held, Held)
+    assert isinstance(held, NotAcquired)
     assert held.epoch == lease.epoch
     assert 59 < held.wait <= 60
 
@@ -99,7 +99,7 @@ async def test_a_lease_that_would_last_for_ever_is_given_an_end(
     redis: Redis, leases: RedisLeases, lease: Lease
 ) -> None:
     await redis.persist(KEYS.lease)
-    assert isinstance(await leases.acquire(Bid("you"), 5), Held)
+    assert isinstance(await leases.acquire(Bid("you"), 5), NotAcquired)
     assert 0 < await redis.pttl(KEYS.lease) <= 60_000
 
 
@@ -115,26 +115,26 @@ async def test_an_empty_journal_knows_nothing_and_reading_it_leaves_it_empty(
 async def test_remembering_notes_the_recommendation_and_when_the_memory_began(
     journal: RedisJournal, lease: Lease
 ) -> None:
-    first, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
-    second, _, _ = await journal.remember("w", Note(5, 9), KEEP, lease)
+    first, now, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
+    second, _, _ = await journal.remember("w", CycleNote(5, 9), KEEP, lease)
     assert first.since == first.unbroken_since == now
     assert (second.since, second.unbroken_since, second.count) == (now, now, 1)
     assert [one.replicas for one in second.recommendations] == [3, 5]
 
 
 async def test_a_silence_breaks_the_chain_of_recommendations(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    _, now, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     await redis.hincrby(KEYS.worker("w"), "recommended_at", -31_000)
-    history, later, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    history, later, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     assert (history.since, history.unbroken_since) == (now, later)
 
 
 async def test_recommendations_older_than_the_window_are_forgotten(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:
-    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    _, now, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     await redis.zadd(KEYS.past("w"), {"1:9:old": now * 1000 - 91_000, "2:8:kept": now * 1000 - 60_000})
-    history, _, _ = await journal.remember("w", Note(4, 1), KEEP, lease)
+    history, _, _ = await journal.remember("w", CycleNote(4, 1), KEEP, lease)
     assert [one.replicas for one in history.recommendations] == [8, 3, 4]
 
 
@@ -148,14 +148,14 @@ async def test_how_long_workers_take_to_start_is_smoothed_and_stays(
         await journal.settle("w", intent, Settled.APPLIED, 3, lease, running=1)
         for name in ("start_at", "start_seen"):
             await redis.hincrby(KEYS.worker("w"), name, -1000 * seconds)
-        kept.append((await journal.remember("w", Note(3, 3, running=3), KEEP, lease)).history.start_up_s)
+        kept.append((await journal.remember("w", CycleNote(3, 3, running=3), KEEP, lease)).history.start_up_s)
     assert kept == pytest.approx([10, 13, 15.1], abs=0.5)
     another = RedisJournal(redis, KEYS, SystemClock())
     assert (await another.recall("w")).history.start_up_s == kept[-1]
 
 
 async def test_without_a_window_no_recommendation_is_kept(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", Note(3, 1), Keep(0, 30), lease)
+    await journal.remember("w", CycleNote(3, 1), Retention(0, 30), lease)
     assert await redis.exists(KEYS.past("w")) == 0
 
 
@@ -207,19 +207,19 @@ async def test_a_change_counts_from_its_answer_and_one_without_an_answer_from_wh
 async def test_stamps_from_the_future_are_moved_to_the_present(
     redis: Redis, journal: RedisJournal, lease: Lease
 ) -> None:
-    _, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    _, now, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     tomorrow = str(round((now + 86_400) * 1000))
     for name in ("last_up", "last_down", "since", "unbroken_since", "recommended_at"):
         await redis.hset(KEYS.worker("w"), name, tomorrow)
     await redis.zadd(KEYS.past("w"), {f"{tomorrow}:9:x": float(tomorrow)})
-    history, later, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    history, later, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     assert {history.last_up, history.last_down, history.since, history.unbroken_since} == {later}
     assert 9 not in [one.replicas for one in history.recommendations]
 
 
 async def test_a_longer_window_than_was_kept_is_not_known_yet(journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", Note(3, 1), Keep(0, 30), lease)
-    history, now, _ = await journal.remember("w", Note(3, 1), KEEP, lease)
+    await journal.remember("w", CycleNote(3, 1), Retention(0, 30), lease)
+    history, now, _ = await journal.remember("w", CycleNote(3, 1), KEEP, lease)
     assert history.unbroken_since == now
 
 
@@ -232,7 +232,7 @@ async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJou
 
 
 async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
-    history, now, _ = await journal.charge("w", 2, lease)
+    history, now, _ = await journal.record_external_change("w", 2, lease)
     assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
 
@@ -242,11 +242,11 @@ async def test_whoever_does_not_hold_the_lease_writes_nothing(
     intent = await record(journal, lease)
     before = await redis.hgetall(KEYS.worker("w"))
     writes = [
-        journal.remember("w", Note(1, 1), KEEP, STRANGER),
+        journal.remember("w", CycleNote(1, 1), KEEP, STRANGER),
         journal.record_intent("w", "x", UP, "", STRANGER),
         journal.accept("w", intent, STRANGER),
         journal.settle("w", intent, Settled.APPLIED, 3, STRANGER),
-        journal.charge("w", 3, STRANGER),
+        journal.record_external_change("w", 3, STRANGER),
         journal.publish({"w": "{}"}, STRANGER),
     ]
     for write in writes:
@@ -280,7 +280,7 @@ async def test_the_name_of_a_leader_is_cut(redis: Redis, journal: RedisJournal, 
 
 
 async def test_all_keys_of_ours_share_one_hash_tag(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
-    await journal.remember("w", Note(1, 1), KEEP, lease)
+    await journal.remember("w", CycleNote(1, 1), KEEP, lease)
     await journal.publish({"w": "{}"}, lease)
     names = await redis.keys("*")
     assert len(names) == 6

@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
 from controller.core.model import Because, Decision, Lease, Reason
-from controller.core.ports import Bid, Held, Keep, Note, Recalled, Settled, Unavailable
+from controller.core.ports import Bid, CycleNote, NotAcquired, Recalled, Retention, Settled, Unavailable
 
 MOMENT_S = 30.0
 """More than any call takes here, and less than anything is aged by."""
 KEYS = Keys("autoscaler", "env")
 HASH = KEYS.worker("w")
-KEEP = Keep(window=0, gap=30)
+KEEP = Retention(window=0, gap=30)
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 
 
@@ -50,7 +50,7 @@ async def acquired(redis: Redis, holder: str = "me") -> Lease:
 
 
 async def remember(journal: RedisJournal, lease: Lease) -> Recalled:
-    return await journal.remember("w", Note(3, 1), KEEP, lease)
+    return await journal.remember("w", CycleNote(3, 1), KEEP, lease)
 
 
 async def scale_up(journal: RedisJournal, lease: Lease) -> float:
@@ -212,7 +212,7 @@ async def test_an_intent_whose_answer_was_lost_is_written_once(journal: RedisJou
 async def test_a_lease_that_vanished_before_its_time_is_waited_for(redis: Redis, lease: Lease) -> None:
     await redis.delete(KEYS.lease)
     held = await RedisLeases(redis, KEYS).acquire(Bid("you"), 60)
-    assert isinstance(held, Held)
+    assert isinstance(held, NotAcquired)
     assert 59 < held.wait <= 60
 
 
@@ -230,12 +230,12 @@ async def test_a_lease_that_was_given_back_is_free_at_once(redis: Redis, lease: 
 
 async def test_a_survivor_waits_for_the_end_of_a_lease_that_redis_has_forgotten(redis: Redis) -> None:
     held = await RedisLeases(redis, KEYS).acquire(Bid("you", patience=7), 60)
-    assert held == Held(0, 7.0)
+    assert held == NotAcquired(0, 7.0)
 
 
 async def test_a_newcomer_does_not_begin_anew_unless_it_says_so(redis: Redis) -> None:
     leases = RedisLeases(redis, KEYS)
-    assert await leases.acquire(Bid("newcomer", of_nothing=False), 60) == Held(empty=True)
+    assert await leases.acquire(Bid("newcomer", of_nothing=False), 60) == NotAcquired(empty=True)
     assert await redis.keys("*") == []
     assert isinstance(await leases.acquire(Bid("newcomer"), 60), Lease)
 
@@ -245,7 +245,7 @@ async def test_an_end_too_far_away_is_moved_to_where_it_can_be_at_most(redis: Re
     await redis.delete(KEYS.lease)
     await redis.hincrby(KEYS.leader, "until", 3_600_000)
     held = await RedisLeases(redis, KEYS).acquire(Bid("you"), 60)
-    assert isinstance(held, Held)
+    assert isinstance(held, NotAcquired)
     assert held.wait <= 60
     now, _ = await redis.time()
     assert int(await redis.hget(KEYS.leader, "until") or 0) / 1000 <= now + 61
