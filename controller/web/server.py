@@ -292,7 +292,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
         "holder": leadership.holder,
         "dry_run": shown.dry_run,
         "trouble": str(leadership.fault) if leadership.fault else None,
-        "fault_since": iso(leadership.fault_since) if leadership.fault_since else None,
+        "trouble_since": iso(leadership.fault_since) if leadership.fault_since else None,
         "leader": _leader(leadership.leader),
         "failing": _failing_list(shown),
     }
