@@ -148,7 +148,7 @@ class Reconciler:
     async def quick_check(self, lease: Lease) -> Cycle | CannotTell | None:
         """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
 
-        It writes nothing and asks Railway nothing, so that a queue may announce as many jobs as it likes.
+        It writes nothing and asks the platform nothing, so that a queue may announce as many jobs as it likes.
         """
         seen = self._seen
         if seen is None:
@@ -328,7 +328,7 @@ class Reconciler:
             return None, await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
         if replicas.configured == intent.after:
             if not intent.accepted or intent.epoch != lease.epoch:
-                shown = f"Railway shows {workers(replicas.configured)}, so that it was done"
+                shown = f"{replicas.words.name} shows {workers(replicas.configured)}, so that it was done"
                 self._tell_settled(intent, shown, recalled, lease)
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
         draining_s = min(replicas.draining_s, _LONGEST_DRAINING_S) if intent.direction is Direction.DOWN else 0.0
@@ -340,8 +340,8 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             reason=Reason.NOT_HONOURED.value,
-            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
-            f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
+            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and "
+            f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}",
         )
         # Of a deployment that came since, the stop says nothing.
         unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
@@ -390,7 +390,7 @@ class Reconciler:
             state=replicas.state.value,
             message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
         )
-        self._tell_contended(recalled, known, replicas.configured, lease)
+        self._tell_contended(recalled, known, replicas, lease)
         return await self._ports.journal.record_external_change(self.worker, replicas.configured, lease)
 
     def _watched(
@@ -424,7 +424,8 @@ class Reconciler:
                 )
         return recalled._replace(history=replace(recalled.history, watch=watch))
 
-    def _tell_contended(self, recalled: Recalled, before: int, after: int, lease: Lease) -> None:
+    def _tell_contended(self, recalled: Recalled, before: int, replicas: Replicas, lease: Lease) -> None:
+        after = replicas.configured
         contests = recalled.history.watch.contests
         if len(contests) < conditions.CONTESTS:
             return
@@ -434,7 +435,7 @@ class Reconciler:
                 worker=self.worker,
                 epoch=lease.epoch,
                 times=len(contests),
-                message=conditions.contended_words(contests, before, after, recalled.now),
+                message=conditions.contended_words(contests, before, after, recalled.now, replicas.words),
             )
 
     async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:

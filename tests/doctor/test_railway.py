@@ -13,6 +13,7 @@ import pytest
 
 from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.reading import Placement
 from controller.config.settings import load_settings
 from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
@@ -340,7 +341,7 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
     ids=["one", "two", "more than max_replicas", "unknown", "given up", "unsaid"],
 )
 def test_the_map_of_regions_is_looked_through(counts: dict[str, int], most: int, level: Level, words: str) -> None:
-    reading = Replicas(1, 1, 1, ServiceState.RUNNING, regions=counts, smallest=len(counts))
+    reading = Replicas(1, 1, 1, ServiceState.RUNNING, coordinates=Placement(counts, counts))
     worker = WorkerPolicy.model_validate(
         {"service": "s", "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
     )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.core.history import remembered, settled, with_external_change
 from controller.core.model import History, Intent, Lease, QueueDepth, Replicas, ServiceState, ServiceTime
@@ -124,8 +125,8 @@ def readings(draw: st.DrawFn) -> Replicas | Unavailable:
         draw(st.sampled_from(list(ServiceState))),
         deployment="d1",
         draining_s=draw(st.sampled_from([0.0, 30.0])),
-        smallest=2 if seldom(draw) else 1,
-        largest=1 if seldom(draw) else None,
+        smallest=one_in_each({"us": 1, "eu": 1}) if seldom(draw) else None,
+        largest=WITH_A_VOLUME if seldom(draw) else None,
     )
 
 

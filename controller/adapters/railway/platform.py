@@ -93,7 +93,9 @@ class RailwayPlatform:
             await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
         now, stored = await self._still_as_it_was(service)
-        change = self._change(service, intent.after, now, stored, known=observed.smallest)
+        change = self._change(
+            service, intent.after, now, stored, known=observed.smallest.count if observed.smallest else 1
+        )
         self._asked[service] = change.counts
         if observed.state is ServiceState.STOPPED:
             await self._start(steps, service, change, observed)
@@ -109,27 +111,27 @@ class RailwayPlatform:
 
         known: the smallest count that whoever decided on it took to be possible.
         """
-        if now.largest is not None and replicas > now.largest:
+        if now.largest is not None and replicas > now.largest.count:
             raise Refused(
                 Source.PLATFORM,
                 f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
                 "to 1, or detach the volume",
             )
-        deployed = now.regions if now.deployed is None else now.deployed
-        named = {region: count for region, count in now.regions.items() if region}
+        place = reading.placement(now)
+        named = {region: count for region, count in place.regions.items() if region}
         if not named:
-            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=deployed == {"": replicas})
+            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=place.deployed == {"": replicas})
         weights = reading.proportions(named, self._proportions.get(service, named))
         self._proportions[service] = weights
         counts = reading.spread(replicas, weights)
         if replicas < len(counts):
             raise self._too_few(service, replicas, counts, known)
-        others = reading.dropped(counts, dict(deployed), stored)
+        others = reading.dropped(counts, dict(place.deployed), stored)
         wanted = {region: {"numReplicas": count} for region, count in counts.items()}
         return _Change(
             counts,
             {"multiRegionConfig": {**wanted, **dict.fromkeys(others)}},
-            nothing_new=not others and counts == deployed and stored.regions in (None, counts),
+            nothing_new=not others and counts == place.deployed and stored.regions in (None, counts),
         )
 
     @staticmethod
@@ -296,7 +298,7 @@ class RailwayPlatform:
         """
         _, known = self._stored.get(service, (None, None))
         now, stored = await self.read_before_change(service)
-        deployed = now.regions if now.deployed is None else now.deployed
+        deployed = reading.placement(now).deployed
         ours = stored.regions in (None, known and known.regions, self._asked.get(service))
         if not ours and sum((stored.regions or {}).values()) != sum(deployed.values()):
             await asyncio.sleep(self._shown_within_s)
