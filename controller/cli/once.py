@@ -6,9 +6,8 @@ import asyncio
 import sys
 from typing import Literal
 
-from controller.app import Controller, RunOptions, opened
+from controller.app import Configuration, Controller, RunOptions, opened
 from controller.cli.run import GOODBYE_S, LONGEST_GOODBYE_S
-from controller.config.load import Configuration
 from controller.core.model import Because, Lease, Reason
 from controller.loop import signals
 from controller.loop.cycle import Cycle, Outcome

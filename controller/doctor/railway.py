@@ -15,7 +15,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import placement
-from controller.config.settings import Settings
+from controller.adapters.railway.settings import RailwaySettings
 from controller.core.conditions import Look, conditions, watched
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
@@ -35,7 +35,7 @@ class RailwayChecks:
     """One look at an environment. plans: which ones it may be, the most likely first; none where nobody can tell."""
 
     platform: RailwayPlatform
-    settings: Settings
+    settings: RailwaySettings
     clock: Clock = field(default_factory=SystemClock)
     plans: tuple[str, ...] = ()
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class RailwayChecks:
         ]
 
     async def _token(self) -> Finding:
-        token = self.settings.railway_token
+        token = self.settings.token
         if token.kind == "project":
             return await self._project_token()
         for operation, kind, reach in (
@@ -100,11 +100,11 @@ class RailwayChecks:
         return self._of_no_known_kind()
 
     def _of_no_known_kind(self) -> Finding:
-        says = f"{self.settings.railway_token.variable} is of a kind that is not known here"
+        says = f"{self.settings.token.variable} is of a kind that is not known here"
         return warning("token", says, "a project token, in RAILWAY_TOKEN, is enough")
 
     def _refused(self) -> Finding:
-        says = f"{self.settings.railway_token.variable} is refused: it was revoked or mistyped, or is a project token"
+        says = f"{self.settings.token.variable} is refused: it was revoked or mistyped, or is a project token"
         return error("token", says, "make a project token in the environment's settings, and put it into RAILWAY_TOKEN")
 
     async def _project_token(self) -> Finding:

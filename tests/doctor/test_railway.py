@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import Placement
-from controller.config.settings import load_settings
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
 from controller.doctor.railway import RailwayChecks, regions
@@ -39,8 +39,8 @@ async def look(
     folder: Path | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
-    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
+    settings = load_railway({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
+    client = RailwayClient(settings.api_url, settings.token, LoopClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
     worker = WorkerPolicy.model_validate(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts
 from controller.adapters.redis.journal import RedisJournal
 from controller.cli.main import main

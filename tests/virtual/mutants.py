@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts as lua
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.shadow import Shadow

@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from controller.adapters.railway import answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
-from controller.config.settings import RailwayToken
+from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
 from controller.core.text import bounds

@@ -10,7 +10,7 @@ from httpx import InvalidURL
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.config.settings import RailwayAccess
+from controller.adapters.railway.settings import RailwaySettings
 from controller.core.ports import Source, Unavailable
 
 _HOUR_S = 3600.0
@@ -23,7 +23,7 @@ class ServiceLimits(NamedTuple):
     requests_an_hour: int
 
 
-async def service_limits(access: RailwayAccess, service: str, *, within_s: float) -> ServiceLimits:
+async def service_limits(access: RailwaySettings, service: str, *, within_s: float) -> ServiceLimits:
     """One reading of the environment.
 
     Raises:

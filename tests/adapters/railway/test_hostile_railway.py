@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.answer import MOST_BYTES
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import Placement, placement
-from controller.config.settings import RailwayToken
+from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Unavailable
 from controller.core.text import bounds

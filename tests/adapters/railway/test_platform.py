@@ -13,10 +13,11 @@ import pytest
 from aiohttp import web
 from graphql import OperationDefinitionNode, build_schema, parse, validate
 
-from controller.adapters.railway import RailwayPlatform, operations
+from controller.adapters.railway import operations
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import Placement, placement
-from controller.config.settings import load_settings
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused, Unavailable
 from controller.fake_railway import FakeRailway, Switches, Timings, TokenKind
@@ -32,8 +33,8 @@ TIMINGS = Timings().scaled(0.01)
 @asynccontextmanager
 async def platform(fake: FakeRailway, token: TokenKind = "account", **changes: str) -> AsyncIterator[RailwayPlatform]:
     elsewhere = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
-    settings = load_settings({**fake.environment_variables(token), **elsewhere, **changes})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
+    settings = load_railway({**fake.environment_variables(token), **elsewhere, **changes})
+    client = RailwayClient(settings.api_url, settings.token, LoopClock())
     yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id, shown_within_s=0.05)
     await client.close()
 
