@@ -22,7 +22,7 @@ from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Runner:
         policy: Policy,
         ports: Ports,
         leadership: Leadership,
-        board: Board,
+        status: ControllerStatus,
         log: Log,
         *,
         landing_bound: float,
@@ -49,7 +49,7 @@ class Runner:
         self._policy = policy
         self._ports = ports
         self._leadership = leadership
-        self._board = board
+        self._status = status
         self._log = log
         self._reconcilers = [
             Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
@@ -77,7 +77,7 @@ class Runner:
                 self._nudge.clear()
                 if not (woken and lease is not None and await self._looked(lease)):
                     await self._turn(lease)
-                self._board.turned()
+                self._status.turned()
                 if not self._stopping:
                     await self._wait()
             if self._behind:
@@ -97,7 +97,7 @@ class Runner:
         requests = self._ports.platform.requests()
         self._tell_pace(requests)
         pace = requests.pace_s
-        self._board.pace = pace
+        self._status.pace = pace
         for reconciler in self._reconcilers:
             reconciler.pace = pace
         self._paced_until = self._ports.clock.monotonic() + pace
@@ -239,7 +239,7 @@ class Runner:
 
     async def _publish(self, lease: Lease) -> None:
         try:
-            await self._ports.journal.publish(self._board.to_publish(), lease)
+            await self._ports.journal.publish(self._status.to_publish(), lease)
         except (Unavailable, LeaseLost):
             return  # the cycle's own line and the leadership task say what is wrong
 
@@ -263,7 +263,7 @@ class Runner:
     def _tell(self, cycle: Cycle) -> None:
         """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
         now, telling = self._ports.clock.monotonic(), self._tellings[cycle.worker]
-        self._board.put(cycle)
+        self._status.put(cycle)
         self._tell_of(telling.recovered(cycle, now), cycle.worker)
         line = telling.line(cycle, now)
         if line is not None:
@@ -307,7 +307,7 @@ class Runner:
                 timeout = min(left, self._policy.interval)
                 if (await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]:
                     return
-                self._board.turned()
+                self._status.turned()
         finally:
             changed.cancel()
             nudged.cancel()

@@ -39,7 +39,7 @@ def _known_troubles(failing: object) -> dict[str, float]:
 
 
 @dataclass
-class Board:
+class ControllerStatus:
     """`status` is what /status shows of each worker, ours while leading and the leader's while standing by.
 
     seen_at: when its figures were read, by our monotonic clock. failing: what each worker's cycles cannot reach, since
@@ -54,7 +54,7 @@ class Board:
     """All that is kept here goes through it, so that what is shown and what is published holds no secret."""
     pace: float = 0.0
     """Seconds between two cycles at least, where the platform's requests run out."""
-    status: dict[str, WorkerStatus] = field(default_factory=dict)
+    workers: dict[str, WorkerStatus] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -75,10 +75,10 @@ class Board:
         new = WorkerStatus.read(self.mask.value(cycle.status())) or WorkerStatus(cycle.outcome.value, message=message)
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
-            new = new.with_old(self.status.get(cycle.worker))
+            new = new.with_old(self.workers.get(cycle.worker))
         else:
             self.seen_at[cycle.worker] = self.clock.monotonic()
-        self.status[cycle.worker] = new
+        self.workers[cycle.worker] = new
         self.failing[cycle.worker] = failing_after(self.failing.get(cycle.worker, {}), cycle, cycle.at)
         self.outcomes[cycle.worker, cycle.outcome.value] += 1
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
@@ -111,7 +111,7 @@ class Board:
             if malformed:
                 notes.append(f"the entry of {worker} is malformed at {', '.join(malformed)}; the rest of it is shown")
                 age = None
-            self.status[worker] = status
+            self.workers[worker] = status
             self.failing[worker] = _known_troubles(entry.get("failing"))
             self._taken[worker] = text
             if age is None or age_s is None:
@@ -126,7 +126,7 @@ class Board:
                 {"age_s": self.age(worker), "failing": self.failing.get(worker, {}), "status": status.as_object()},
                 ensure_ascii=False,
             )
-            for worker, status in self.status.items()
+            for worker, status in self.workers.items()
         }
 
     def turned(self) -> None:

@@ -22,7 +22,7 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Policy
 from controller.web.connections import HEADERS
@@ -45,9 +45,9 @@ In a browser: any user name, and the token as the password. /health needs none.
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the server shows: the board, the role, and the policy in force."""
+    """What the server shows: the last cycles, the role, and the policy in force."""
 
-    board: Board
+    status: ControllerStatus
     leadership: Leadership
     policy: Policy
     dry_run: bool = False
@@ -118,9 +118,9 @@ class _Fresh:
         self._made_at = self._lasts = 0.0
 
     def answer(self) -> Answer:
-        board, leadership = self._shown.board, self._shown.leadership
-        now = board.clock.monotonic()
-        state = (board.changes, leadership.lease, leadership.fault, leadership.leader)
+        status, leadership = self._shown.status, self._shown.leadership
+        now = status.clock.monotonic()
+        state = (status.changes, leadership.lease, leadership.fault, leadership.leader)
         old = abs(now - self._made_at) >= max(_FRESH_S, self._lasts)
         changed = state != self._state and abs(now - self._made_at) >= self._lasts
         if self._answer is None or old or changed:
@@ -199,7 +199,7 @@ def listening_socket(port: int) -> socket.socket:
 
 def age_header(shown: Shown) -> dict[str, str]:
     """HTTP's own word for how old a second-hand answer is, in whole seconds; whoever leads answers at first hand."""
-    ages = [shown.board.age(name) for name in shown.policy.workers]
+    ages = [shown.status.age(name) for name in shown.policy.workers]
     known = [age for age in ages if age is not None]
     if shown.leadership.lease is not None or len(known) < len(ages):
         return {}
@@ -228,7 +228,7 @@ def _health_figures(shown: Shown, status: str) -> dict[str, Any]:
 
 def health_status(shown: Shown) -> str:
     """unhealthy: the loop stands still. degraded: a dependency fails, or the numbers are old or not there yet."""
-    if shown.board.stands_still:
+    if shown.status.stands_still:
         return "unhealthy"
     return "degraded" if failing(shown) else "healthy"
 
@@ -240,15 +240,15 @@ def failing(shown: Shown) -> dict[str, float]:
     to blame, `loop` where it stands still, and `observation` where nothing is known to fail and the numbers are old all
     the same, or not there yet.
     """
-    board, leadership = shown.board, shown.leadership
-    troubles = [trouble for worker in shown.policy.workers for trouble in board.failing.get(worker, {}).items()]
+    status, leadership = shown.status, shown.leadership
+    troubles = [trouble for worker in shown.policy.workers for trouble in status.failing.get(worker, {}).items()]
     if leadership.fault is not None:
-        troubles.append((leadership.fault.source.value, leadership.fault_since or board.clock.wall()))
-    if board.stands_still:
-        troubles.append(("loop", board.turned_at))
-    old = [worker for worker in shown.policy.workers if board.is_old(worker)]
+        troubles.append((leadership.fault.source.value, leadership.fault_since or status.clock.wall()))
+    if status.stands_still:
+        troubles.append(("loop", status.turned_at))
+    old = [worker for worker in shown.policy.workers if status.is_old(worker)]
     if old and not troubles:
-        troubles.append(("observation", min(map(board.last_seen, old))))
+        troubles.append(("observation", min(map(status.last_seen, old))))
     found: dict[str, float] = {}
     for name, since in troubles:
         found[name] = min(since, found.get(name, since))
@@ -267,7 +267,7 @@ def _failing_list(shown: Shown) -> list[dict[str, str]]:
 def _whose(shown: Shown, name: str, since: float) -> list[tuple[str, float]]:
     if name not in CONDITIONS:
         return [("", since)]
-    of = {worker: shown.board.failing.get(worker, {}).get(name) for worker in shown.policy.workers}
+    of = {worker: shown.status.failing.get(worker, {}).get(name) for worker in shown.policy.workers}
     return [(worker, began) for worker, began in of.items() if began is not None]
 
 
@@ -283,7 +283,7 @@ def metrics_body(shown: Shown) -> dict[str, Any]:
 
 
 def status_body(shown: Shown) -> dict[str, Any]:
-    board, leadership, lease = shown.board, shown.leadership, shown.leadership.lease
+    status, leadership, lease = shown.status, shown.leadership, shown.leadership.lease
     policy = shown.policy_shown
     about = {
         "status": health_status(shown),
@@ -298,10 +298,10 @@ def status_body(shown: Shown) -> dict[str, Any]:
     }
     return {
         **shown.mask.value(about),
-        # What the board keeps went through the mask when it came there.
+        # What is kept of the cycles went through the mask when it came there.
         "workers": {
-            shown.mask.text(name): {**board.status[name].as_object(), "age_s": _rounded(board.age(name))}
-            if name in board.status
+            shown.mask.text(name): {**status.workers[name].as_object(), "age_s": _rounded(status.age(name))}
+            if name in status.workers
             else None
             for name in shown.policy.workers
         },
@@ -351,7 +351,7 @@ def _sum(shown: Shown, key: str) -> int | None:
 
 
 def _figure(shown: Shown, worker: str, key: str) -> int | None:
-    value: int | None = getattr(shown.board.status.get(worker), key, None)
+    value: int | None = getattr(shown.status.workers.get(worker), key, None)
     return value
 
 
@@ -449,7 +449,7 @@ def prometheus_text(shown: Shown) -> str:
 
 
 def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
-    board, lease = shown.board, shown.leadership.lease
+    status, lease = shown.status, shown.leadership.lease
     leads = lease is not None and not shown.dry_run
     samples: dict[str, list[tuple[str, float]]] = {"autoscaler_is_leader": [("", float(leads))]}
     if lease is not None and leads:
@@ -465,20 +465,20 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
         (f'{{source="{name}",worker="{shown.mask.text(worker)}"}}', 1.0)
         for worker in shown.policy.workers
         for name in CONDITIONS
-        if name in board.failing.get(worker, {})
+        if name in status.failing.get(worker, {})
     ]
-    for name_of, status in board.status.items():
-        figures, worker = dict(status.figures()), shown.mask.text(name_of)
+    for name_of, last in status.workers.items():
+        figures, worker = dict(last.figures()), shown.mask.text(name_of)
         for name, key in _FROM_STATUS.items():
             if key in figures:
                 samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figures[key])))
-        age = board.age(name_of)
+        age = status.age(name_of)
         if age is not None:
             samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))
-    for (worker, outcome), count in sorted(board.outcomes.items()):
+    for (worker, outcome), count in sorted(status.outcomes.items()):
         label = f'{{worker="{shown.mask.text(worker)}",outcome="{outcome}"}}'
         samples.setdefault("autoscaler_cycles_total", []).append((label, float(count)))
-    for (worker, direction), count in sorted(board.scales.items()):
+    for (worker, direction), count in sorted(status.scales.items()):
         label = f'{{worker="{shown.mask.text(worker)}",direction="{direction}"}}'
         samples.setdefault("autoscaler_scales_total", []).append((label, float(count)))
     return samples

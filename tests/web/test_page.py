@@ -15,7 +15,7 @@ from controller.config.timing import Timing
 from controller.core.model import Because, QueueDepth, Reason, Remark, Replicas, ServiceState
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
 from controller.web.page import page
 from controller.web.server import Shown, application, status_body
@@ -27,10 +27,10 @@ def shown(policy: dict[str, Any] | None = None, *cycles: Cycle) -> Shown:
     worker = {"service": "s", "queue": {"table": "t"}, "tiers": [{"replicas": 2}], "max_replicas": 5}
     wishes = Policy.model_validate({"workers": policy or {"w": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    board = Board(clock, wishes.interval)
+    status = ControllerStatus(clock, wishes.interval)
     for one in cycles:
-        board.put(one)
-    return Shown(board, leadership, wishes)
+        status.put(one)
+    return Shown(status, leadership, wishes)
 
 
 class Reader(HTMLParser):

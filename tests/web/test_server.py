@@ -34,7 +34,7 @@ from controller.core.ports import Bid, NotAcquired, Requests, Source, Unavailabl
 from controller.core.text import bounds
 from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError
 from controller.policy.models import Policy
 from controller.web.page import page
@@ -121,7 +121,7 @@ def clock() -> HandClock:
 @pytest.fixture
 def shown(clock: HandClock) -> Shown:
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    return Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    return Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
 
 
 def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
@@ -143,7 +143,7 @@ def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
 
 
 def test_health_and_metrics_show_one_moment_under_the_promised_keys(shown: Shown) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     assert health_body(shown) == {
         "status": "healthy",
         "workers": 2,
@@ -168,8 +168,8 @@ def test_what_was_never_read_is_null_and_not_zero(shown: Shown) -> None:
 
 
 def test_a_failed_reading_keeps_the_last_figures_and_turns_health_degraded(shown: Shown) -> None:
-    shown.board.put(cycle())
-    shown.board.put(cycle(Outcome.FAILED, read=False))
+    shown.status.put(cycle())
+    shown.status.put(cycle(Outcome.FAILED, read=False))
     body = health_body(shown)
     assert (body["status"], body["workers"], body["queueDepth"]) == ("degraded", 2, 15)
 
@@ -178,18 +178,18 @@ SINCE = "2023-11-14T22:13:20.000Z"
 
 
 def test_while_degraded_health_names_what_fails_and_since_when(shown: Shown, clock: HandClock) -> None:
-    shown.board.put(cycle())
-    shown.board.put(cycle(Outcome.FAILED, read=False))
+    shown.status.put(cycle())
+    shown.status.put(cycle(Outcome.FAILED, read=False))
     clock.now += 20
-    shown.board.put(replace(cycle(Outcome.FAILED, read=False), at=clock.now))
+    shown.status.put(replace(cycle(Outcome.FAILED, read=False), at=clock.now))
     body = health_body(shown)
     assert body["failing"] == status_body(shown)["failing"] == [{"name": "PostgreSQL", "since": SINCE}]
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     assert "failing" not in health_body(shown)
 
 
 def test_a_bug_is_the_controller_s_own(shown: Shown) -> None:
-    shown.board.put(replace(cycle(Outcome.CRASHED, read=False), because=(Because(Reason.CRASHED, "a bug"),)))
+    shown.status.put(replace(cycle(Outcome.CRASHED, read=False), because=(Because(Reason.CRASHED, "a bug"),)))
     assert health_body(shown)["failing"] == [{"name": "controller", "since": SINCE}]
 
 
@@ -200,7 +200,7 @@ def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandC
 
 async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
     await leadership.turn()
     clock.now += 20
     await leadership.turn()
@@ -208,15 +208,15 @@ async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(c
 
 
 def test_a_standby_names_what_the_leader_cannot_reach(shown: Shown, clock: HandClock) -> None:
-    leader = Board(clock, 10)
+    leader = ControllerStatus(clock, 10)
     leader.put(cycle())
     leader.put(cycle(Outcome.FAILED, read=False))
-    shown.board.take_over(leader.to_publish(), 1.0)
+    shown.status.take_over(leader.to_publish(), 1.0)
     assert health_body(shown)["failing"] == [{"name": "PostgreSQL", "since": SINCE}]
 
 
 def test_a_loop_that_stands_still_says_since_when(shown: Shown, clock: HandClock) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     clock.now += 1000
     body = health_body(shown)
     assert (body["status"], body["failing"]) == ("unhealthy", [{"name": "loop", "since": SINCE}])
@@ -225,8 +225,8 @@ def test_a_loop_that_stands_still_says_since_when(shown: Shown, clock: HandClock
 def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy(
     shown: Shown, clock: HandClock
 ) -> None:
-    shown.board.put(cycle())
-    shown.board.turned()
+    shown.status.put(cycle())
+    shown.status.turned()
     clock.now += 36
     assert health_body(shown)["status"] == "degraded"
     clock.now += 60
@@ -236,29 +236,29 @@ def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy
 
 
 def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = Board(clock, 10)
+    leader = ControllerStatus(clock, 10)
     leader.put(cycle())
-    shown.board.take_over(leader.to_publish(), 1.0)
+    shown.status.take_over(leader.to_publish(), 1.0)
     assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("healthy", 15)
     clock.now += 100
-    shown.board.turned()
+    shown.status.turned()
     assert health_body(shown)["status"] == "degraded"
 
 
 def test_the_age_of_the_leader_s_numbers_needs_no_clocks_that_agree(shown: Shown, clock: HandClock) -> None:
     elsewhere = HandClock(4_000_000_000.0)
-    leader = Board(elsewhere, 10)
+    leader = ControllerStatus(elsewhere, 10)
     leader.put(cycle())
     elsewhere.now += 3
-    shown.board.take_over(leader.to_publish(), 4.0)
+    shown.status.take_over(leader.to_publish(), 4.0)
     clock.now += 2
-    assert shown.board.age("w") == pytest.approx(9)
+    assert shown.status.age("w") == pytest.approx(9)
 
 
 def test_numbers_of_an_unknown_age_are_shown_and_count_as_old(shown: Shown, clock: HandClock) -> None:
-    leader = Board(clock, 10)
+    leader = ControllerStatus(clock, 10)
     leader.put(cycle())
-    shown.board.take_over(leader.to_publish(), None)
+    shown.status.take_over(leader.to_publish(), None)
     assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("degraded", 15)
     assert status_body(shown)["workers"]["w"]["age_s"] is None
 
@@ -282,24 +282,24 @@ def test_numbers_of_an_unknown_age_are_shown_and_count_as_old(shown: Shown, cloc
     ids=range(16),
 )
 def test_what_cannot_be_read_as_published_is_passed_over(shown: Shown, text: str) -> None:
-    shown.board.take_over({"w": text}, 0.0)
+    shown.status.take_over({"w": text}, 0.0)
     assert health_body(shown)["queueDepth"] is None
 
 
 def test_a_published_cycle_that_is_longer_than_any_of_ours_is_passed_over(shown: Shown) -> None:
     text = json.dumps({"age_s": 1, "status": {"outcome": "held", "depth": 1, "message": "x" * bounds.PUBLISHED}})
-    shown.board.take_over({"w": text}, 0.0)
+    shown.status.take_over({"w": text}, 0.0)
     assert health_body(shown)["queueDepth"] is None
 
 
 def test_whatever_a_queue_remarks_what_is_published_of_it_can_be_taken_over(shown: Shown, clock: HandClock) -> None:
     remarks = tuple(Remark("claims", f"{number} " + "words " * 10_000) for number in range(50))
     depth = QueueDepth(10, 5, remarks=remarks)
-    leader = Board(clock, 10)
+    leader = ControllerStatus(clock, 10)
     leader.put(replace(cycle(), queue=depth))
     published = leader.to_publish()
     assert len(published["w"]) < bounds.PUBLISHED
-    shown.board.take_over(published, 0.0)
+    shown.status.take_over(published, 0.0)
     assert health_body(shown)["queueDepth"] == 15
     assert len(page(status_body(shown))) < 2 * bounds.PUBLISHED
 
@@ -317,12 +317,12 @@ def test_whatever_a_queue_remarks_what_is_published_of_it_can_be_taken_over(show
 def test_numbers_are_old_after_a_bounded_time_whatever_the_pace(
     clock: HandClock, interval: float, pace: float, patience: float
 ) -> None:
-    board = Board(clock, interval, pace=pace)
-    board.put(cycle())
+    status = ControllerStatus(clock, interval, pace=pace)
+    status.put(cycle())
     clock.now += patience
-    assert not board.is_old("w")
+    assert not status.is_old("w")
     clock.now += 0.1
-    assert board.is_old("w")
+    assert status.is_old("w")
 
 
 def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> None:
@@ -336,7 +336,7 @@ def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> Non
 @pytest.mark.parametrize("failing", ["5", '["PostgreSQL"]', '{"x": 1}', '{"Redis": "x"}', '{"Redis": 1e99}'])
 def test_troubles_that_cannot_be_read_as_such_are_passed_over(shown: Shown, failing: str) -> None:
     text = f'{{"age_s": 1, "failing": {failing}, "status": {{"outcome": "held", "depth": 1}}}}'
-    shown.board.take_over({"w": text}, 0.0)
+    shown.status.take_over({"w": text}, 0.0)
     assert health_body(shown)["status"] == "healthy"
 
 
@@ -361,7 +361,7 @@ def test_the_accept_header_chooses_as_it_does_at_prometheus(accept: str, text: b
 
 def test_the_prometheus_text_has_every_figure_and_leaves_out_what_was_not_read(shown: Shown) -> None:
     assert "autoscaler_queue_pending_jobs" not in prometheus_text(shown)
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     text = prometheus_text(shown)
     for line in (
         'autoscaler_queue_pending_jobs{worker="w"} 10',
@@ -388,9 +388,9 @@ FAULT = Condition(Reason.NO_PROGRESS, "no job was taken for 10 min", "see the wo
 
 
 def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(shown: Shown) -> None:
-    shown.board.put(replace(cycle(), conditions=(replace(FAULT, degrades=False),)))
+    shown.status.put(replace(cycle(), conditions=(replace(FAULT, degrades=False),)))
     assert health_body(shown)["status"] == "healthy"
-    shown.board.put(replace(cycle(), conditions=(FAULT,)))
+    shown.status.put(replace(cycle(), conditions=(FAULT,)))
     body = health_body(shown)
     assert body["status"] == "degraded"
     assert body["failing"] == [{"name": "NoProgress", "worker": "w", "since": "2023-11-14T22:03:20.000Z"}]
@@ -406,14 +406,14 @@ def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(s
 
 
 def test_a_standby_shows_the_faults_that_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = Board(clock, POLICY.interval)
+    leader = ControllerStatus(clock, POLICY.interval)
     leader.put(replace(cycle(), conditions=(FAULT,)))
-    shown.board.take_over(leader.to_publish(), 0.0)
+    shown.status.take_over(leader.to_publish(), 0.0)
     assert [one["name"] for one in health_body(shown)["failing"]] == ["NoProgress"]
 
 
 def test_the_prometheus_text_names_each_source_that_fails(shown: Shown) -> None:
-    shown.board.put(cycle(Outcome.FAILED, read=False))
+    shown.status.put(cycle(Outcome.FAILED, read=False))
     samples = [line for line in prometheus_text(shown).splitlines() if line.startswith("autoscaler_failing")]
     assert samples == [
         'autoscaler_failing{source="PostgreSQL"} 1',
@@ -439,7 +439,7 @@ async def get(url: str, **headers: str) -> tuple[int, str, str]:
 
 
 async def test_it_answers_on_ipv6_and_on_ipv4(shown: Shown) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     async with served(shown) as port:
         for host in ("127.0.0.1", "[::1]"):
             status, _, text = await get(f"http://{host}:{port}/health")
@@ -447,7 +447,7 @@ async def test_it_answers_on_ipv6_and_on_ipv4(shown: Shown) -> None:
 
 
 async def test_metrics_answers_in_json_and_in_text(shown: Shown) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     async with served(shown) as port:
         assert json.loads((await get(f"http://127.0.0.1:{port}/metrics"))[2]) == metrics_body(shown)
         _, kind, text = await get(f"http://127.0.0.1:{port}/metrics", Accept="text/plain;version=0.0.4")
@@ -456,9 +456,9 @@ async def test_metrics_answers_in_json_and_in_text(shown: Shown) -> None:
 
 
 async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(shown: Shown, clock: HandClock) -> None:
-    leader = Board(clock, 10)
+    leader = ControllerStatus(clock, 10)
     leader.put(cycle())
-    shown.board.take_over(leader.to_publish(), 2.0)
+    shown.status.take_over(leader.to_publish(), 2.0)
     clock.now += 5
     async with served(shown) as port, httpx.AsyncClient() as client:
         for page, accept in (("health", "*/*"), ("metrics", "*/*"), ("metrics", "text/plain")):
@@ -468,9 +468,9 @@ async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(show
 
 async def test_whoever_leads_answers_at_first_hand_without_an_age(clock: HandClock) -> None:
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
     await leadership.turn()
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     assert age_header(shown) == {}
 
 
@@ -481,14 +481,14 @@ def test_status_says_who_leads_since_when_and_in_which_epoch(shown: Shown) -> No
 
 
 async def test_an_unhealthy_loop_answers_503(shown: Shown, clock: HandClock) -> None:
-    shown.board.turned()
+    shown.status.turned()
     clock.now += 1000
     async with served(shown) as port:
         assert (await get(f"http://127.0.0.1:{port}/health"))[0] == 503
 
 
 async def test_status_has_the_role_the_reasons_the_cooldowns_and_the_policy(shown: Shown) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     async with served(shown) as port:
         body: dict[str, Any] = json.loads((await get(f"http://127.0.0.1:{port}/status"))[2])
     assert body["role"] == "standby"
@@ -505,7 +505,7 @@ def test_a_port_that_is_taken_is_one_clear_message() -> None:
 
 
 async def test_a_hundred_requests_at_once_are_answered(shown: Shown) -> None:
-    shown.board.put(cycle())
+    shown.status.put(cycle())
     async with served(shown) as port, httpx.AsyncClient() as client:
         answers = await asyncio.gather(*(client.get(f"http://127.0.0.1:{port}/health") for _ in range(100)))
     assert {answer.status_code for answer in answers} == {200}
@@ -528,9 +528,9 @@ ANYTHING = st.recursive(
 @st.composite
 def published(draw: st.DrawFn) -> str:
     """A leader's entry of which another version left out some keys, wrote others, and some otherwise."""
-    board = Board(HandClock(), 10)
-    board.put(cycle())
-    entry = json.loads(board.to_publish()["w"])
+    status = ControllerStatus(HandClock(), 10)
+    status.put(cycle())
+    entry = json.loads(status.to_publish()["w"])
     for part in (entry["status"], entry):
         for key in draw(st.lists(st.sampled_from(sorted(part)), max_size=4)):
             part.pop(key, None)
@@ -552,12 +552,12 @@ def every_answer(shown: Shown) -> list[bytes]:
 def test_every_page_answers_whatever_was_published(first: str, second: str, age: float | None) -> None:
     clock = HandClock()
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
     for text in (first, second):
-        shown.board.take_over({"w": text}, age)
+        shown.status.take_over({"w": text}, age)
         assert all(every_answer(shown))
         json.loads(json.dumps(status_body(shown), allow_nan=False))
-    shown.board.put(cycle(Outcome.FAILED, read=False))
+    shown.status.put(cycle(Outcome.FAILED, read=False))
     assert all(every_answer(shown)), "and once this replica leads"
 
 
@@ -571,7 +571,7 @@ def test_every_page_answers_whatever_was_published(first: str, second: str, age:
     ids=["hardly anything", "no maximum", "a key that is new"],
 )
 async def test_what_a_leader_of_another_version_leaves_out_is_filled_in(shown: Shown, status: dict[str, Any]) -> None:
-    shown.board.take_over({"w": json.dumps({"age_s": 1, "status": status})}, 1.0)
+    shown.status.take_over({"w": json.dumps({"age_s": 1, "status": status})}, 1.0)
     async with served(shown) as port:
         answers = {path: await get(f"http://127.0.0.1:{port}/{path}") for path in ("", "health", "metrics", "status")}
     assert {path: code for path, (code, _, _) in answers.items()} == dict.fromkeys(answers, 200)
@@ -591,12 +591,12 @@ def test_there_is_no_sum_over_workers_of_which_one_was_never_read(clock: HandClo
     worker = POLICY.workers["w"]
     both = POLICY.model_copy(update={"workers": {"w": worker, "v": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(Board(clock, POLICY.interval), leadership, both)
-    shown.board.put(cycle())
+    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, both)
+    shown.status.put(cycle())
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (None, None, None)
     assert metrics_body(shown)["workers_current"] is None
-    shown.board.put(replace(cycle(), worker="v"))
+    shown.status.put(replace(cycle(), worker="v"))
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (4, 30, 60)
 
@@ -605,7 +605,7 @@ async def test_a_dry_run_counts_as_no_leader(clock: HandClock) -> None:
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()
     assert leadership.lease is not None, "it leads by its own word"
-    leading = Shown(Board(clock, POLICY.interval), leadership, POLICY)
+    leading = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
     dry = replace(leading, dry_run=True)
     assert {"autoscaler_is_leader 1", "autoscaler_lease_epoch 7"} <= set(prometheus_text(leading).splitlines())
     assert "autoscaler_is_leader 0" in prometheus_text(dry).splitlines()
