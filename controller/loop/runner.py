@@ -17,7 +17,7 @@ from controller.core.model import Because, Lease, Reason, Replicas
 from controller.core.ports import LeaseLost, Requests, Source, Unavailable, pace_words
 from controller.core.text import bounds
 from controller.core.units import in_words
-from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
+from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
@@ -217,16 +217,18 @@ class Runner:
                 return await reconciler.reconcile(readings[reconciler.policy.service], lease)
         except TimeoutError:
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
-            return self._ended(reconciler, Outcome.FAILED, because, lease)
+            return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
             if self._tellings[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
                 trace = traceback.format_exc()
                 message = bounds.cut(repr(bug), bounds.MESSAGE)
                 self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
             because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
-            return self._ended(reconciler, Outcome.CRASHED, because, lease)
+            return self._ended(reconciler, Outcome.CRASHED, because, Fault(CONTROLLER, because.words), lease)
 
-    def _ended(self, reconciler: Reconciler, outcome: Outcome, because: Because, lease: Lease | None) -> Cycle:
+    def _ended(
+        self, reconciler: Reconciler, outcome: Outcome, because: Because, fault: Fault, lease: Lease | None
+    ) -> Cycle:
         return Cycle(
             at=self._ports.clock.wall(),
             worker=reconciler.worker,
@@ -235,6 +237,7 @@ class Runner:
             message=because.words,
             max_workers=reconciler.policy.max_replicas,
             epoch=lease.epoch if lease else None,
+            fault=fault,
         )
 
     async def _publish(self, lease: Lease) -> None:
@@ -248,10 +251,10 @@ class Runner:
         if self._leadership.has_led:
             await self.tick(None, waits=False)
             return
-        trouble = self._leadership.fault or Unavailable(Source.JOURNAL, "cannot be reached")
-        because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+        unavailable = self._leadership.fault or Unavailable(Source.JOURNAL, "cannot be reached")
+        because, fault = hold_because(unavailable), Fault.of(unavailable)
         for reconciler in self._reconcilers:
-            self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
+            self._tell(self._ended(reconciler, Outcome.FAILED, because, fault, None))
 
     async def _stand_aside(self) -> None:
         if not self._behind:

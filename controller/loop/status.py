@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from controller.core.ports import Clock, Source
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
-from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
-from controller.loop.faults import CONDITIONS, CONTROLLER, failing_after
+from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Outcome
+from controller.loop.faults import CONDITIONS, failing_after
 from controller.loop.worker_status import WorkerStatus
 
 OLDEST_S = 120.0

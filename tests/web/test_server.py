@@ -32,7 +32,7 @@ from controller.core.model import (
 )
 from controller.core.ports import Bid, NotAcquired, Requests, Source, Unavailable
 from controller.core.text import bounds
-from controller.loop.cycle import Cooldowns, Cycle, Outcome
+from controller.loop.cycle import CONTROLLER, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError
@@ -139,6 +139,7 @@ def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
         decision=Decision(2, 2, 2, (tier,)) if read else None,
         rate=RateUsage(30, 60) if read else None,
         cooldowns=Cooldowns(0, 74, 1_699_999_000.0, None) if read else None,
+        fault=None if read else Fault("PostgreSQL", "PostgreSQL: is away"),
     )
 
 
@@ -189,7 +190,8 @@ def test_while_degraded_health_names_what_fails_and_since_when(shown: Shown, clo
 
 
 def test_a_bug_is_the_controller_s_own(shown: Shown) -> None:
-    shown.status.put(replace(cycle(Outcome.CRASHED, read=False), because=(Because(Reason.CRASHED, "a bug"),)))
+    bug = Because(Reason.CRASHED, "a bug")
+    shown.status.put(replace(cycle(Outcome.CRASHED, read=False), because=(bug,), fault=Fault(CONTROLLER, bug.words)))
     assert health_body(shown)["failing"] == [{"name": "controller", "since": SINCE}]
 
 
