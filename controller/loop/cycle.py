@@ -160,8 +160,11 @@ class Cycle:
         known = None if self.service is None else round(self.service.mean_s, 3)
         return {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
 
-    def status(self) -> dict[str, Any]:
-        """The line with what /status adds to it; this is also what a standby is told."""
+    def to_json(self) -> dict[str, Any]:
+        """The line with what /status adds to it, which is also what a standby is told.
+
+        It is read back as a WorkerStatus, never as a Cycle: another version may leave any of it out.
+        """
         cooldowns = self.cooldowns
         return {
             **self.line(),

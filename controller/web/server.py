@@ -300,7 +300,7 @@ def status_body(shown: Shown) -> dict[str, Any]:
         **shown.mask.value(about),
         # What is kept of the cycles went through the mask when it came there.
         "workers": {
-            shown.mask.text(name): {**status.workers[name].as_object(), "age_s": _rounded(status.age(name))}
+            shown.mask.text(name): {**status.workers[name].to_json(), "age_s": _rounded(status.age(name))}
             if name in status.workers
             else None
             for name in shown.policy.workers
@@ -468,10 +468,11 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
         if name in status.failing.get(worker, {})
     ]
     for name_of, last in status.workers.items():
-        figures, worker = dict(last.figures()), shown.mask.text(name_of)
+        worker = shown.mask.text(name_of)
         for name, key in _FROM_STATUS.items():
-            if key in figures:
-                samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figures[key])))
+            figure = getattr(last, key)
+            if figure is not None:
+                samples.setdefault(name, []).append((f'{{worker="{worker}"}}', float(figure)))
         age = status.age(name_of)
         if age is not None:
             samples.setdefault("autoscaler_observation_age_seconds", []).append((f'{{worker="{worker}"}}', age))
