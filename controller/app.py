@@ -28,7 +28,7 @@ from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Policy
-from controller.web.server import Shown
+from controller.web.health import Shown
 
 _GARBAGE = (700, 10, 10)
 """When the collector looks: Python's own thresholds."""

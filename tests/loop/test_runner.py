@@ -48,7 +48,8 @@ from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy, Tier
 from controller.policy.models import Queue as QueuePolicy
-from controller.web.server import Shown, health_body, prometheus_text
+from controller.web.health import Shown, health_body
+from controller.web.metrics import prometheus_text
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time

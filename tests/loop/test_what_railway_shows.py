@@ -16,8 +16,9 @@ import pytest
 from controller.core.model import Reason
 from controller.fake_railway import FakeRailway, Timings
 from controller.loop.cycle import Cycle, Outcome
+from controller.web.health import health_body, status_body
+from controller.web.metrics import prometheus_text
 from controller.web.page import page
-from controller.web.server import health_body, prometheus_text, status_body
 from tests.support.patience import until, until_equal
 from tests.support.scene import POLICY, WORKER, Driven, Scene
 

@@ -17,8 +17,9 @@ from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
+from controller.web.health import Shown, status_body
 from controller.web.page import page
-from controller.web.server import Shown, application, status_body
+from controller.web.server import application
 from tests.web.test_server import HandClock, NoLeases, cycle, silent
 
 

@@ -37,18 +37,10 @@ from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError
 from controller.policy.models import Policy
+from controller.web.health import Shown, health_body, status_body
+from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
-from controller.web.server import (
-    Shown,
-    age_header,
-    application,
-    health_body,
-    listening_socket,
-    metrics_body,
-    prefers_text,
-    prometheus_text,
-    status_body,
-)
+from controller.web.server import age_header, application, listening_socket, prefers_text
 
 POLICY = Policy.model_validate(
     {

@@ -18,8 +18,8 @@ from controller.doctor.finding import warning
 from controller.doctor.report import Report
 from controller.doctor.report import as_lines as of_doctor
 from controller.loop.log import Log
+from controller.web.health import status_body
 from controller.web.page import page
-from controller.web.server import status_body
 from tests.web.test_page import shown
 from tests.web.test_server import cycle
 
