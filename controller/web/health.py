@@ -1,9 +1,14 @@
-"""What /health and /status say. Pure."""
+"""What /health and /status say, as values: the sums, what fails since when, and each worker's last cycle. Pure.
+
+A report is one moment of what the loop knows. The page and the metrics read the fields of reports; to_json() makes the
+bodies, whose keys are a contract.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +19,24 @@ from controller.loop.cycle import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.loop.worker_status import WorkerStatus
+from controller.policy.models import Policy, WorkerPolicy
+
+
+class Health(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """A dependency or a worker's service fails, or the figures are old or missing."""
+    UNHEALTHY = "unhealthy"
+    """The loop has stopped turning."""
+
+
+class Role(StrEnum):
+    LEADER = "leader"
+    STANDBY = "standby"
+    UNKNOWN = "unknown"
+    """Redis cannot be reached, so that this replica does not know whether another one leads."""
+    DRY_RUN = "dry run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,153 +56,233 @@ class Shown:
     """The policy without its secrets; None: it has none."""
 
 
-def health_body(shown: Shown) -> dict[str, Any]:
-    """The promised keys and no other while all is well; whatever is not says its name, and since when."""
-    status = health_status(shown)
-    return {
-        **_health_figures(shown, status),
-        **({} if status == "healthy" else {"failing": _failing_list(shown)}),
-    }
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the workers of the policy.
 
-
-def _health_figures(shown: Shown, status: str) -> dict[str, Any]:
-    return {
-        "status": status,
-        "workers": _sum(shown, "running"),
-        "maxWorkers": _max_workers(shown),
-        "queueDepth": _sum(shown, "depth"),
-        "rpmUsage": _rpm_used(shown),
-        "rpmLimit": _rpm_limit(shown),
-    }
-
-
-def health_status(shown: Shown) -> str:
-    """unhealthy: the loop stands still. degraded: a dependency fails, or the numbers are old or not there yet."""
-    if shown.status.stands_still:
-        return "unhealthy"
-    return "degraded" if failing(shown) else "healthy"
-
-
-def failing(shown: Shown) -> dict[str, float]:
-    """What fails, and since when by the wall clock, the oldest trouble first.
-
-    A dependency by its name, a fault of a worker's service by its reason; `controller` where a bug or a slow cycle is
-    to blame, `loop` where it stands still, and `observation` where nothing is known to fail and the numbers are old all
-    the same, or not there yet.
+    None while a worker of the sum was not read yet: the sum of the others would be a wrong number. rpm_used and
+    rpm_limit, in requests per minute, are of the workers that have a rate limit.
     """
+
+    running: int | None
+    pending: int | None
+    processing: int | None
+    depth: int | None
+    rpm_used: int | None
+    max_workers: int
+    rpm_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Something that fails, and since when by the wall clock.
+
+    name: a dependency; `controller`: a bug, or a cycle that took too long; `loop`: it has stopped turning;
+    `observation`: no dependency is known to fail, and the figures are old or missing; or the reason of a fault of a
+    worker's service, with that worker.
+    """
+
+    name: str
+    since: float
+    worker: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        of = {} if self.worker is None else {"worker": self.worker}
+        return {"name": self.name, **of, "since": iso(self.since)}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    health: Health
+    totals: Totals
+    failing: tuple[Failing, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The six promised keys, and no other key while it is healthy."""
+        body = {
+            "status": self.health.value,
+            "workers": self.totals.running,
+            "maxWorkers": self.totals.max_workers,
+            "queueDepth": self.totals.depth,
+            "rpmUsage": self.totals.rpm_used,
+            "rpmLimit": self.totals.rpm_limit,
+        }
+        if self.health is Health.HEALTHY:
+            return body
+        return {**body, "failing": [one.to_json() for one in self.failing]}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """age_s: seconds since the figures were read; None: unknown."""
+
+    last: WorkerStatus
+    age_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.last.to_json(), "age_s": None if self.age_s is None else round(self.age_s, 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsReport:
+    """stretched: why cycles come less often than the interval; None while they do not."""
+
+    requests: Requests
+    stretched: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        pace_s = round(self.requests.pace_s, 1)
+        return {**self.requests._asdict(), "pace_s": pace_s, "stretched": self.stretched}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """All that /status and the page show. No text in it holds a secret.
+
+    epoch and holder are this replica's, leader is whichever replica leads. fault: why this replica cannot know who
+    leads, since fault_since. workers: None for a worker without a cycle yet.
+    """
+
+    health: Health
+    role: Role
+    epoch: int | None
+    holder: str
+    dry_run: bool
+    fault: str | None
+    fault_since: float | None
+    leader: Leader | None
+    failing: tuple[Failing, ...]
+    workers: Mapping[str, WorkerReport | None]
+    requests: RequestsReport | None
+    lost_lines: int
+    policy: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        leader = self.leader
+        return {
+            "status": self.health.value,
+            "role": self.role.value,
+            "epoch": self.epoch,
+            "holder": self.holder,
+            "dry_run": self.dry_run,
+            "trouble": self.fault,
+            "trouble_since": None if self.fault_since is None else iso(self.fault_since),
+            "leader": leader and {"holder": leader.holder, "epoch": leader.epoch, "since": iso(leader.since)},
+            "failing": [one.to_json() for one in self.failing],
+            "workers": {name: worker and worker.to_json() for name, worker in self.workers.items()},
+            "railway_requests": self.requests and self.requests.to_json(),
+            "log_lines_lost": self.lost_lines,
+            "policy": self.policy,
+        }
+
+
+def health_body(shown: Shown) -> dict[str, Any]:
+    return health_report(shown).to_json()
+
+
+def status_body(shown: Shown) -> dict[str, Any]:
+    return status_report(shown).to_json()
+
+
+def health_report(shown: Shown) -> HealthReport:
+    return HealthReport(_health(shown), totals(shown), tuple(_failing(shown)))
+
+
+def status_report(shown: Shown) -> StatusReport:
+    status, leadership, mask = shown.status, shown.leadership, shown.mask
+    lease, leader = leadership.lease, leadership.leader
+    policy = shown.policy_shown
+    return StatusReport(
+        health=_health(shown),
+        role=_role(shown),
+        epoch=None if lease is None else lease.epoch,
+        holder=mask.text(leadership.holder),
+        dry_run=shown.dry_run,
+        fault=None if leadership.fault is None else mask.text(str(leadership.fault)),
+        fault_since=leadership.fault_since,
+        leader=None if leader is None else replace(leader, holder=mask.text(leader.holder)),
+        failing=tuple(_failing(shown)),
+        # What the status keeps of a cycle is masked already.
+        workers={
+            mask.text(name): WorkerReport(status.workers[name], status.age(name)) if name in status.workers else None
+            for name in shown.policy.workers
+        },
+        requests=_requests(shown),
+        lost_lines=shown.lost_lines(),
+        policy=shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
+    )
+
+
+def totals(shown: Shown) -> Totals:
+    every = {name: shown.status.workers.get(name) for name in shown.policy.workers}
+    limited = {name: every[name] for name, worker in shown.policy.workers.items() if worker.rate_limit}
+    policies = shown.policy.workers.values()
+    return Totals(
+        running=_sum(every, lambda last: last.running),
+        pending=_sum(every, lambda last: last.pending),
+        processing=_sum(every, lambda last: last.processing),
+        depth=_sum(every, lambda last: last.depth),
+        rpm_used=_sum(limited, lambda last: last.rpm_used),
+        max_workers=sum(worker.max_replicas for worker in policies),
+        rpm_limit=sum(map(_rpm_limit, policies)),
+    )
+
+
+def failing_since(shown: Shown) -> dict[str, float]:
+    """What fails by name, the oldest first, each since when any worker's cycles have missed it."""
     status, leadership = shown.status, shown.leadership
-    troubles = [trouble for worker in shown.policy.workers for trouble in status.failing.get(worker, {}).items()]
+    faults = [fault for worker in shown.policy.workers for fault in status.failing.get(worker, {}).items()]
     if leadership.fault is not None:
-        troubles.append((leadership.fault.source.value, leadership.fault_since or status.clock.wall()))
+        faults.append((leadership.fault.source.value, leadership.fault_since or status.clock.wall()))
     if status.stands_still:
-        troubles.append(("loop", status.turned_at))
+        faults.append(("loop", status.turned_at))
     old = [worker for worker in shown.policy.workers if status.is_old(worker)]
-    if old and not troubles:
-        troubles.append(("observation", min(map(status.last_seen, old))))
+    if old and not faults:
+        faults.append(("observation", min(map(status.last_seen, old))))
     found: dict[str, float] = {}
-    for name, since in troubles:
+    for name, since in faults:
         found[name] = min(since, found.get(name, since))
     return dict(sorted(found.items(), key=itemgetter(1)))
 
 
-def _failing_list(shown: Shown) -> list[dict[str, str]]:
-    """A dependency once, whichever workers miss it; a fault of one worker's service with that worker."""
-    return [
-        {"name": name, **({"worker": shown.mask.text(worker)} if worker else {}), "since": iso(since)}
-        for name, since in failing(shown).items()
-        for worker, since in _whose(shown, name, since)
-    ]
+def _failing(shown: Shown) -> Iterator[Failing]:
+    """A dependency once, however many workers miss it; a fault of a worker's service once for each worker."""
+    for name, since in failing_since(shown).items():
+        if name not in CONDITIONS:
+            yield Failing(name, since)
+            continue
+        for worker in shown.policy.workers:
+            began = shown.status.failing.get(worker, {}).get(name)
+            if began is not None:
+                yield Failing(name, began, shown.mask.text(worker))
 
 
-def _whose(shown: Shown, name: str, since: float) -> list[tuple[str, float]]:
-    if name not in CONDITIONS:
-        return [("", since)]
-    of = {worker: shown.status.failing.get(worker, {}).get(name) for worker in shown.policy.workers}
-    return [(worker, began) for worker, began in of.items() if began is not None]
+def _health(shown: Shown) -> Health:
+    if shown.status.stands_still:
+        return Health.UNHEALTHY
+    return Health.DEGRADED if failing_since(shown) else Health.HEALTHY
 
 
-def status_body(shown: Shown) -> dict[str, Any]:
-    status, leadership, lease = shown.status, shown.leadership, shown.leadership.lease
-    policy = shown.policy_shown
-    about = {
-        "status": health_status(shown),
-        "role": role(shown),
-        "epoch": lease.epoch if lease else None,
-        "holder": leadership.holder,
-        "dry_run": shown.dry_run,
-        "trouble": str(leadership.fault) if leadership.fault else None,
-        "trouble_since": iso(leadership.fault_since) if leadership.fault_since else None,
-        "leader": _leader(leadership.leader),
-        "failing": _failing_list(shown),
-    }
-    return {
-        **shown.mask.value(about),
-        # What is kept of the cycles went through the mask when it came there.
-        "workers": {
-            shown.mask.text(name): {**status.workers[name].to_json(), "age_s": _rounded(status.age(name))}
-            if name in status.workers
-            else None
-            for name in shown.policy.workers
-        },
-        "railway_requests": _railway_requests(shown),
-        "log_lines_lost": shown.lost_lines(),
-        "policy": shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
-    }
+def _role(shown: Shown) -> Role:
+    if shown.dry_run:
+        return Role.DRY_RUN
+    if shown.leadership.lease is not None:
+        return Role.LEADER
+    return Role.STANDBY if shown.leadership.fault is None else Role.UNKNOWN
 
 
-def _railway_requests(shown: Shown) -> dict[str, Any] | None:
-    """stretched: why cycles come less often than the interval; null while they do not."""
-    requests = shown.requests()
+def _requests(shown: Shown) -> RequestsReport | None:
+    requests, interval = shown.requests(), shown.policy.interval
     if requests is None:
         return None
-    stretched = requests.pace_s > shown.policy.interval
-    return {
-        **requests._asdict(),
-        "pace_s": round(requests.pace_s, 1),
-        "stretched": pace_words(requests, shown.policy.interval) if stretched else None,
-    }
+    return RequestsReport(requests, pace_words(requests, interval) if requests.pace_s > interval else None)
 
 
-def _leader(leader: Leader | None) -> dict[str, Any] | None:
-    """Who leads, whichever replica is asked."""
-    if leader is None:
-        return None
-    return {"holder": leader.holder, "epoch": leader.epoch, "since": iso(leader.since)}
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
-
-
-def role(shown: Shown) -> str:
-    if shown.dry_run:
-        return "dry run"
-    if shown.leadership.lease is not None:
-        return "leader"
-    return "unknown" if shown.leadership.fault is not None else "standby"
-
-
-def _sum(shown: Shown, key: str) -> int | None:
-    """Over the workers; None while any of them was not read yet: a sum of a part would be a wrong number."""
-    values = [_figure(shown, name, key) for name in shown.policy.workers]
+def _sum(workers: Mapping[str, WorkerStatus | None], figure: Callable[[WorkerStatus], int | None]) -> int | None:
+    values = [None if last is None else figure(last) for last in workers.values()]
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
 
-def _figure(shown: Shown, worker: str, key: str) -> int | None:
-    value: int | None = getattr(shown.status.workers.get(worker), key, None)
-    return value
-
-
-def _rpm_used(shown: Shown) -> int | None:
-    limited = [name for name, worker in shown.policy.workers.items() if worker.rate_limit]
-    known = [used for name in limited if (used := _figure(shown, name, "rpm_used")) is not None]
-    return sum(known) if len(known) == len(limited) else None
-
-
-def _max_workers(shown: Shown) -> int:
-    return sum(worker.max_replicas for worker in shown.policy.workers.values())
-
-
-def _rpm_limit(shown: Shown) -> int:
-    return sum(worker.rate_limit.rpm for worker in shown.policy.workers.values() if worker.rate_limit)
+def _rpm_limit(worker: WorkerPolicy) -> int:
+    return 0 if worker.rate_limit is None else worker.rate_limit.rpm

@@ -7,17 +7,18 @@ from typing import Any
 
 from controller.core.ports import Source
 from controller.loop.faults import CONDITIONS
-from controller.web.health import Shown, _max_workers, _rpm_limit, _rpm_used, _sum, failing
+from controller.web.health import Shown, failing_since, totals
 
 
 def metrics_body(shown: Shown) -> dict[str, Any]:
+    sums = totals(shown)
     return {
-        "workers_current": _sum(shown, "running"),
-        "workers_max": _max_workers(shown),
-        "queue_pending": _sum(shown, "pending"),
-        "queue_processing": _sum(shown, "processing"),
-        "rpm_used": _rpm_used(shown),
-        "rpm_limit": _rpm_limit(shown),
+        "workers_current": sums.running,
+        "workers_max": sums.max_workers,
+        "queue_pending": sums.pending,
+        "queue_processing": sums.processing,
+        "rpm_used": sums.rpm_used,
+        "rpm_limit": sums.rpm_limit,
     }
 
 
@@ -89,8 +90,8 @@ def _samples(shown: Shown) -> dict[str, list[tuple[str, float]]]:
     if requests is not None:
         samples["autoscaler_railway_requests_used"] = [("", float(requests.used))]
         samples["autoscaler_railway_requests_quota"] = [("", float(requests.quota))]
-    troubles = failing(shown)
-    samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in troubles)) for source in Source]
+    faults = failing_since(shown)
+    samples["autoscaler_failing"] = [(f'{{source="{source}"}}', float(source in faults)) for source in Source]
     samples["autoscaler_failing"] += [
         (f'{{source="{name}",worker="{shown.mask.text(worker)}"}}', 1.0)
         for worker in shown.policy.workers

@@ -16,7 +16,7 @@ from aiohttp import web
 from controller.core.text.escaping import as_json
 from controller.policy.document import ConfigurationError, Problem
 from controller.web.connections import HEADERS
-from controller.web.health import Shown, health_body, status_body
+from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import STYLE_HASH, page
 
@@ -58,7 +58,7 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
         return _json(status_body(shown))
 
     def look() -> Answer:
-        return Answer(page(status_body(shown)).encode(), {"Content-Type": HTML, "Content-Security-Policy": _PAGE_MAY})
+        return Answer(page(status_report(shown)).encode(), {"Content-Type": HTML, "Content-Security-Policy": _PAGE_MAY})
 
     prometheus = _Fresh(shown, text)
 

@@ -37,7 +37,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError
 from controller.policy.models import Policy
-from controller.web.health import Shown, health_body, status_body
+from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
 from controller.web.server import age_header, application, listening_socket, prefers_text
@@ -295,7 +295,7 @@ def test_whatever_a_queue_remarks_what_is_published_of_it_can_be_taken_over(show
     assert len(published["w"]) < bounds.PUBLISHED
     shown.status.take_over(published, 0.0)
     assert health_body(shown)["queueDepth"] == 15
-    assert len(page(status_body(shown))) < 2 * bounds.PUBLISHED
+    assert len(page(status_report(shown))) < 2 * bounds.PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> Non
     counted = "80 of the 100 requests that Railway allows in 3600 s are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
     assert status_body(stretched)["railway_requests"]["stretched"] == words
-    assert words in page(status_body(stretched))
+    assert words in page(status_report(stretched))
 
 
 @pytest.mark.parametrize("failing", ["5", '["PostgreSQL"]', '{"x": 1}', '{"Redis": "x"}', '{"Redis": 1e99}'])
@@ -538,7 +538,7 @@ def every_answer(shown: Shown) -> list[bytes]:
     bodies = [health_body(shown), metrics_body(shown), status_body(shown)]
     texts = [json.dumps(body) for body in bodies]
     return [
-        text.encode() for text in [*texts, prometheus_text(shown), page(status_body(shown)), str(age_header(shown))]
+        text.encode() for text in [*texts, prometheus_text(shown), page(status_report(shown)), str(age_header(shown))]
     ]
 
 
