@@ -24,7 +24,7 @@ from controller.core.text.masking import MASK, Masker
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import ConditionStatus, Publication, WorkerStatus
-from tests.web.test_server import HandClock
+from tests.web.stand_ins import HandClock
 
 BECAUSE = (
     Because(Reason.TARGET_WAIT, "12 jobs want 3 workers"),

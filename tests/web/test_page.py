@@ -14,6 +14,7 @@ from aiohttp import web
 
 from controller.config.timing import Timing
 from controller.core.model import Because, QueueDepth, Reason, Remark, Replicas, ServiceState
+from controller.core.text import bounds
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
@@ -21,7 +22,7 @@ from controller.policy.models import Policy
 from controller.web.health import Shown, status_report
 from controller.web.page import page
 from controller.web.server import application
-from tests.web.test_server import HandClock, NoLeases, cycle, silent
+from tests.web.stand_ins import HandClock, NoLeases, cycle, silent
 
 
 def shown(policy: dict[str, Any] | None = None, *cycles: Cycle) -> Shown:
@@ -112,6 +113,12 @@ def test_what_may_be_misread_of_the_queue_is_said_and_never_markup() -> None:
     html = page(status_report(shown(None, one)))
     assert "4 jobs <b>claimed</b> for up to 10 h" in texts(html)
     assert "<b>" not in html
+
+
+def test_the_page_is_bounded_however_long_the_remarks_on_a_queue_are() -> None:
+    remarks = tuple(Remark("claims", f"{number} " + "words " * 10_000) for number in range(50))
+    one = replace(cycle(), queue=QueueDepth(10, 5, remarks=remarks))
+    assert len(page(status_report(shown(None, one)))) < 2 * bounds.PUBLISHED
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from controller.doctor.report import as_lines as of_doctor
 from controller.loop.log import Log
 from controller.web.health import status_report
 from controller.web.page import page
+from tests.web.stand_ins import cycle
 from tests.web.test_page import shown
-from tests.web.test_server import cycle
 
 WICKED = {
     "an escape sequence": ("\x1b[2J", r"\x1b[2J"),
