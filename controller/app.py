@@ -29,10 +29,10 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Policy, as_shown
-from controller.web.server import Shown
+from controller.web.health import Shown
 
 T = TypeVar("T")
 _GARBAGE = (700, 10, 10)
@@ -103,7 +103,7 @@ class Controller:
     railway: RailwayPlatform
     ports: Ports
     leadership: Leadership
-    board: Board
+    status: ControllerStatus
     runner: Runner
     log: Log
     options: RunOptions
@@ -114,7 +114,7 @@ class Controller:
     @property
     def shown(self) -> Shown:
         return Shown(
-            self.board,
+            self.status,
             self.leadership,
             self.policy,
             self.options.dry_run,
@@ -147,7 +147,7 @@ async def opened(
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
-    board = Board(clock, policy.interval, slower, mask)
+    status = ControllerStatus(clock, policy.interval, slower, mask)
     oddities = Throttle()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
@@ -164,7 +164,7 @@ async def opened(
             watched = await journal.watch(list(policy.workers))
             # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
             ours = {name: text for name, text in watched.published.items() if name in policy.workers}
-            notes = [f"{keys.cycles}: {note}" for note in board.take_over(ours, watched.age)]
+            notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
             for note in (*watched.problems, *notes):
                 if oddities.lasted(note, clock.monotonic()) is not None:
                     log.event("redis_warning", message=note)
@@ -177,7 +177,7 @@ async def opened(
             replica=settings.replica,
             report=_nothing if options.dry_run else log.event,
             watch=watch,
-            turning=lambda: not board.stands_still,
+            turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
@@ -185,8 +185,8 @@ async def opened(
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         ports = Ports(queue, platform, journal, shares, clock, log.event)
         ports = _without_hands(ports) if options.dry_run else ports
-        runner = Runner(policy, ports, leadership, board, log, landing_bound=timing.landing_bound, gap=options.gap)
-        parts = policy, queue, platform, ports, leadership, board, runner, log, options
+        runner = Runner(policy, ports, leadership, status, log, landing_bound=timing.landing_bound, gap=options.gap)
+        parts = policy, queue, platform, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, journal.left_behind)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from controller.core.conditions import Condition
 from controller.core.model import (
@@ -21,7 +21,7 @@ from controller.core.model import (
     Replicas,
     ServiceTime,
 )
-from controller.core.ports import Clock, Recalled
+from controller.core.ports import Clock, Recalled, Source, Unavailable
 from controller.core.text import bounds
 from controller.loop import levels
 from controller.policy.models import WorkerPolicy
@@ -42,6 +42,36 @@ class Outcome(StrEnum):
     """A change was sent and the answer was lost: not failed, and not applied either."""
     FENCED = "fenced"
     CRASHED = "crashed"
+
+
+CONTROLLER = "controller"
+"""The source of a fault that is the controller's own: a bug, or a cycle that took longer than LONGEST_CYCLE_S."""
+_UNAVAILABLE: Mapping[Source, Reason] = {
+    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
+    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
+    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What failed in a cycle, noted where it was caught, so that /health need not guess it from the cycle's reason.
+
+    source: the dependency under the name that people know it by (PostgreSQL, Railway, Redis), or CONTROLLER.
+    text: what failed, in one sentence.
+    """
+
+    source: str
+    text: str
+
+    @classmethod
+    def of(cls, unavailable: Unavailable) -> Self:
+        return cls(unavailable.source.value, str(unavailable))
+
+
+def hold_because(unavailable: Unavailable) -> Because:
+    """The reason of a cycle that holds because a dependency could not be reached."""
+    return Because(_UNAVAILABLE[unavailable.source], f"hold: {unavailable}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +106,8 @@ class Cycle:
     """None: it goes by tiers, and nobody asks how long a job takes."""
     conditions: tuple[Condition, ...] | None = None
     """What there is to say of the service besides; None where this cycle could not tell."""
+    fault: Fault | None = None
+    """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
 
     @property
     def reason(self) -> Reason:
@@ -128,8 +160,11 @@ class Cycle:
         known = None if self.service is None else round(self.service.mean_s, 3)
         return {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
 
-    def status(self) -> dict[str, Any]:
-        """The line with what /status adds to it; this is also what a standby is told."""
+    def to_json(self) -> dict[str, Any]:
+        """The line with what /status adds to it, which is also what a standby is told.
+
+        It is read back as a WorkerStatus, never as a Cycle: another version may leave any of it out.
+        """
         cooldowns = self.cooldowns
         return {
             **self.line(),
@@ -167,6 +202,7 @@ class Account:
     decided_on: tuple[Observation, Recalled] | None = None
     """What decide() was given, for those who ask for each rule's turn."""
     conditions: tuple[Condition, ...] | None = None
+    fault: Fault | None = None
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -197,7 +233,13 @@ class Account:
             service=self.service,
             target_wait_s=self.policy.target_wait,
             conditions=self.conditions,
+            fault=self.fault,
         )
+
+    def close_unavailable(self, unavailable: Unavailable) -> Cycle:
+        """The pass ends here, since a dependency could not be reached."""
+        self.fault = Fault.of(unavailable)
+        return self.close(Outcome.FAILED, hold_because(unavailable))
 
     @property
     def decided(self) -> Decision:

@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 from controller.core.model import Reason, Remark
 from controller.core.ports import Source
 from controller.core.units import in_words
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import CONTROLLER, Cycle, Outcome
 
 REPEAT_S = 60.0
 """A trouble that goes on is said this often, however short the interval is."""
-CONTROLLER = "controller"
-"""Under this name goes what no dependency is to blame for: a bug, or a cycle that took too long."""
 
 CONDITIONS: Mapping[str, str] = {
     Reason.WORKERS_CRASH.value: "a worker runs again, or was stopped,",
@@ -38,17 +36,6 @@ _STRETCH_OVER_S = 600.0
 _FIGURES = re.compile(r"\d[\d.,]*\+?(?: ?(?:ms|min|s|m|h)\b)?")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
-_AT_FAULT: Mapping[Reason, str] = {
-    Reason.QUEUE_UNAVAILABLE: Source.QUEUE.value,
-    Reason.PLATFORM_UNAVAILABLE: Source.PLATFORM.value,
-    Reason.JOURNAL_UNAVAILABLE: Source.JOURNAL.value,
-    Reason.SCALE_FAILED: Source.PLATFORM.value,
-    Reason.OUTCOME_UNKNOWN: Source.PLATFORM.value,
-    Reason.BACKING_OFF: Source.PLATFORM.value,
-    Reason.TIMED_OUT: CONTROLLER,
-    Reason.CRASHED: CONTROLLER,
-}
-
 
 def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[str, float]:
     """What fails by this cycle's account, and since when; `at` is the cycle's time, by whichever clock `before` goes.
@@ -56,34 +43,26 @@ def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[
     Only a cycle that heard from it ends a trouble: while PostgreSQL is down nobody knows whether Redis came back.
     """
     after = {name: since for name, since in before.items() if not _is_heard_from(name, cycle)}
-    at_fault = _at_fault(cycle)
-    if at_fault is not None:
-        after[at_fault] = before.get(at_fault, at)
+    if cycle.fault is not None:
+        after[cycle.fault.source] = before.get(cycle.fault.source, at)
     for condition in cycle.degrading:
         name = condition.reason.value
         after[name] = before.get(name, at - condition.lasted_s)
     return after
 
 
-def _at_fault(cycle: Cycle) -> str | None:
-    if cycle.reason in _AT_FAULT:
-        return _AT_FAULT[cycle.reason]
-    if any(because.reason is Reason.FALLBACK for because in cycle.because):
-        return Source.QUEUE.value  # a change that was made without a reading of the queue is no sign of its health
-    return CONTROLLER if cycle.outcome in {Outcome.FAILED, Outcome.CRASHED} else None
-
-
 def _is_heard_from(name: str, cycle: Cycle) -> bool:
+    """Whether this cycle had a successful call to that dependency, or otherwise shows that the fault is over."""
     if name in CONDITIONS:
         return cycle.conditions is not None
+    if name == CONTROLLER:
+        return cycle.outcome is not Outcome.CRASHED
     if name == Source.QUEUE:
         return cycle.queue is not None
-    if name == Source.PLATFORM:
-        return cycle.replicas is not None
     if name == Source.JOURNAL:
-        # Nothing is decided before the journal was read, and only the journal knows that a lease is lost.
+        # No decision is made before the journal was read, and only the journal can say that a lease is lost.
         return cycle.decision is not None or cycle.outcome is Outcome.FENCED
-    return cycle.outcome is not Outcome.CRASHED
+    return cycle.replicas is not None  # the platform, whatever it is called
 
 
 class Throttle:

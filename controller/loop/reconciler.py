@@ -54,7 +54,7 @@ from controller.core.ports import (
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
-from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
+from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Said, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
@@ -65,11 +65,6 @@ _BLIND_CYCLES = 3
 _LONGEST_DRAINING_S = 3600.0
 """A change down that is not shown holds all else no longer, however long a worker may take to end its jobs."""
 _REHEARSAL = Lease("explain", 0)
-_REASONS = {
-    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
-    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
-    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +138,7 @@ class Reconciler:
         except LeaseLost as lost:
             return account.close(Outcome.FENCED, Because(Reason.LEASE_LOST, str(lost)))
         except Unavailable as unavailable:
-            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
+            return account.close_unavailable(unavailable)
 
     async def quick_check(self, lease: Lease) -> Cycle | CannotTell | None:
         """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
@@ -210,6 +205,8 @@ class Reconciler:
             return account.close(Outcome.HELD, message=decision.sentence)
         waits = blocked_by(decision, observed.replicas, recalled, self._landing_bound)
         if waits is not None:
+            if waits.reason is Reason.BACKING_OFF:
+                account.fault = Fault(Source.PLATFORM.value, waits.words)
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
@@ -250,7 +247,7 @@ class Reconciler:
             or blocked_by(decision, reading, recalled, self._landing_bound)
         ):
             raise unavailable
-        account.decision = decision
+        account.decision, account.fault = decision, Fault.of(unavailable)
         return await self._in_one_go(account, reading, recalled.version, lease)
 
     async def _remember_blind(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
@@ -461,9 +458,11 @@ class Reconciler:
             self._unsent.add(intent.id)
             outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
             await self._settle(intent, outcome, replicas.configured, lease)
+            account.fault = Fault.of(failed)
             because = Because(Reason.SCALE_FAILED, f"{decision.sentence}, but {failed}")
             return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
         except Unavailable as unknown:
+            account.fault = Fault.of(unknown)
             because = Because(
                 Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
             )

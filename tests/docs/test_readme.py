@@ -17,7 +17,7 @@ from controller.core.model import Reason
 from controller.doctor.postgres_rights import READER
 from controller.loop.cycle import Outcome
 from controller.policy.models import PRESETS, Policy, WorkerPolicy
-from controller.web.server import METRICS
+from controller.web.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""A trouble of hours is said at once, then once a minute, and once more when it is over."""
+"""A fault of hours is logged at once, then once a minute, and once more when it is over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from controller.core.conditions import Condition
 from controller.core.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.units import in_words
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import Cycle, Fault, Outcome
 from controller.loop.faults import CycleLogger, Stretch, failing_after
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
@@ -19,8 +19,8 @@ TIER, QUEUE, PLATFORM, JOURNAL = (
 )
 
 
-def cycle(outcome: Outcome, *reasons: Reason, read: str = "") -> Cycle:
-    """`read`: what it read, by first letters: q(ueue), r(eplicas), j(ournal)."""
+def cycle(outcome: Outcome, *reasons: Reason, read: str = "", fault: str = "") -> Cycle:
+    """`read`: what it read, by first letters: q(ueue), r(eplicas), j(ournal). `fault`: what failed in it."""
     because = tuple(Because(reason, "words") for reason in reasons)
     return Cycle(
         at=0.0,
@@ -32,11 +32,12 @@ def cycle(outcome: Outcome, *reasons: Reason, read: str = "") -> Cycle:
         queue=QueueDepth(1, 0) if "q" in read else None,
         replicas=Replicas(1, 1, 1, ServiceState.RUNNING) if "r" in read else None,
         decision=Decision(1, 1, 1, because) if "j" in read else None,
+        fault=Fault(fault, "words") if fault else None,
     )
 
 
 GOOD = cycle(HELD, TIER, read="qrj")
-AWAY = cycle(FAILED, QUEUE, read="r")
+AWAY = cycle(FAILED, QUEUE, read="r", fault="PostgreSQL")
 
 
 def said(telling: CycleLogger, what: Cycle, now: float) -> str | None:
@@ -63,7 +64,7 @@ def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
 
 
 def test_another_reason_is_said_at_once_and_two_that_take_turns_are_said_once_a_minute_each() -> None:
-    telling, other = CycleLogger(), cycle(FAILED, PLATFORM, read="q")
+    telling, other = CycleLogger(), cycle(FAILED, PLATFORM, read="q", fault="Railway")
     lines = [said(telling, other if now % 2 else AWAY, now) for now in range(61)]
     assert [now for now, line in enumerate(lines) if line is not None] == [0, 1, 60]
 
@@ -78,18 +79,33 @@ def test_every_cycle_that_did_not_fail_has_its_line_and_the_next_failure_is_new(
     ("cycles", "recovered"),
     [
         ([AWAY, AWAY, GOOD], ["PostgreSQL answers again after 20 s"]),
-        ([AWAY, cycle(FAILED, PLATFORM, read="q")], ["PostgreSQL answers again after 10 s"]),
+        ([AWAY, cycle(FAILED, PLATFORM, read="q", fault="Railway")], ["PostgreSQL answers again after 10 s"]),
         (
-            [AWAY, cycle(FAILED, JOURNAL), GOOD],
+            [AWAY, cycle(FAILED, JOURNAL, fault="Redis"), GOOD],
             ["PostgreSQL answers again after 20 s", "Redis answers again after 10 s"],
         ),
-        ([cycle(CRASHED, Reason.CRASHED), GOOD], ["cycles end well again after 10 s"]),
-        ([cycle(FAILED, Reason.TIMED_OUT), GOOD], ["cycles end well again after 10 s"]),
-        ([cycle(FAILED, Reason.TIMED_OUT), cycle(FAILED, Reason.TIMED_OUT)], []),
-        ([AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj")], []),
-        ([AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj"), GOOD], ["PostgreSQL answers again after 20 s"]),
-        ([cycle(FAILED, Reason.SCALE_FAILED, read="qrj"), cycle(HELD, TIER, Reason.BACKING_OFF, read="qrj")], []),
-        ([cycle(FAILED, JOURNAL, read="qr"), cycle(FENCED, Reason.LEASE_LOST)], ["Redis answers again after 10 s"]),
+        ([cycle(CRASHED, Reason.CRASHED, fault="controller"), GOOD], ["cycles end well again after 10 s"]),
+        ([cycle(FAILED, Reason.TIMED_OUT, fault="controller"), GOOD], ["cycles end well again after 10 s"]),
+        (
+            [cycle(FAILED, Reason.TIMED_OUT, fault="controller"), cycle(FAILED, Reason.TIMED_OUT, fault="controller")],
+            [],
+        ),
+        ([AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj", fault="PostgreSQL")], []),
+        (
+            [AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj", fault="PostgreSQL"), GOOD],
+            ["PostgreSQL answers again after 20 s"],
+        ),
+        (
+            [
+                cycle(FAILED, Reason.SCALE_FAILED, read="qrj", fault="Railway"),
+                cycle(HELD, TIER, Reason.BACKING_OFF, read="qrj", fault="Railway"),
+            ],
+            [],
+        ),
+        (
+            [cycle(FAILED, JOURNAL, read="qr", fault="Redis"), cycle(FENCED, Reason.LEASE_LOST)],
+            ["Redis answers again after 10 s"],
+        ),
         ([GOOD, GOOD], []),
     ],
 )
@@ -101,7 +117,7 @@ def test_what_answers_again_is_said_with_how_long_it_did_not(cycles: list[Cycle]
 
 def test_whoever_stands_aside_says_that_redis_answers_and_keeps_silent_of_what_is_not_its_to_know() -> None:
     telling = CycleLogger()
-    for one in (AWAY, cycle(FAILED, JOURNAL)):
+    for one in (AWAY, cycle(FAILED, JOURNAL, fault="Redis")):
         telling.line(one, 0.0)
         telling.recovered(one, 0.0)
     assert [one.sentence for one in telling.stood_aside(5.0)] == ["Redis answers again after 5 s"]
@@ -114,11 +130,11 @@ def test_whoever_stands_aside_says_that_redis_answers_and_keeps_silent_of_what_i
     [
         ([AWAY], {"PostgreSQL": 0}),
         ([AWAY, AWAY], {"PostgreSQL": 0}),
-        ([AWAY, cycle(FAILED, JOURNAL)], {"PostgreSQL": 0, "Redis": 1}),
-        ([AWAY, cycle(FAILED, JOURNAL, read="qr")], {"Redis": 1}),
+        ([AWAY, cycle(FAILED, JOURNAL, fault="Redis")], {"PostgreSQL": 0, "Redis": 1}),
+        ([AWAY, cycle(FAILED, JOURNAL, read="qr", fault="Redis")], {"Redis": 1}),
         ([AWAY, GOOD, AWAY], {"PostgreSQL": 2}),
-        ([cycle(FAILED, Reason.OUTCOME_UNKNOWN, read="qrj")], {"Railway": 0}),
-        ([cycle(FAILED, TIER)], {"controller": 0}),
+        ([cycle(FAILED, Reason.OUTCOME_UNKNOWN, read="qrj", fault="Railway")], {"Railway": 0}),
+        ([cycle(FAILED, TIER, fault="Redis")], {"Redis": 0}),
         ([GOOD], {}),
     ],
 )

@@ -19,7 +19,7 @@ from controller.core.model import Reason
 from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.loop.log import Log, library_lines
-from tests.web.test_server import cycle
+from tests.web.stand_ins import cycle
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(

@@ -17,7 +17,7 @@ from controller.core.model import Reason, Replicas, ServiceState
 from controller.core.ports import NotSent, Refused
 from controller.fake_railway import FakeRailway, Mode, NoProcesses, Switches, Timings, TokenKind
 from controller.loop.cycle import Outcome
-from controller.web.server import status_body
+from controller.web.health import status_body
 from tests.support.examples import some
 from tests.support.patience import until, until_equal
 from tests.support.processes import autoscaler

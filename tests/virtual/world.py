@@ -24,7 +24,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
@@ -166,14 +166,14 @@ class SimulatedWorld:
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
         )
-        board = Board(clock, self.policy.interval)
+        status = ControllerStatus(clock, self.policy.interval)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
         services = {name: worker.service for name, worker in self.policy.workers.items()}
         journal = RedisJournal(client, KEYS, clock, services)
 
         async def watch() -> LeaderState:
             watched = await journal.watch(list(self.policy.workers))
-            board.take_over(watched.published, watched.age)
+            status.take_over(watched.published, watched.age)
             return watched
 
         leadership = Leadership(
@@ -183,13 +183,13 @@ class SimulatedWorld:
             replica=process.name,
             report=log.event,
             watch=watch,
-            turning=lambda: not board.stands_still,
+            turning=lambda: not status.stands_still,
             waits_for_survivors=True,
         )
         platform = self._platform(process, leadership)
         ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
-        process.runner = Runner(self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound)
+        process.runner = Runner(self.policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
         process.told = asyncio.Event()
         process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))

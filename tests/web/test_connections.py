@@ -22,8 +22,8 @@ from controller.web import connections as under_test
 from controller.web.connections import FEWEST_OPEN, HEADERS, LARGEST_REQUEST, MOST_OPEN, Connections, most_open, serving
 from controller.web.server import application, listening_socket
 from tests.support.patience import in_time, until
+from tests.web.stand_ins import cycle
 from tests.web.test_page import shown
-from tests.web.test_server import cycle
 
 TOKEN = "t0ken-with-enough-characters"
 REQUEST = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
