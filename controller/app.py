@@ -22,7 +22,7 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
 from controller.config.load import masker, read_policy
 from controller.config.settings import Settings, load_settings
-from controller.core.ports import Clock, LeaderState
+from controller.core.ports import Clock, LeaderState, Sources
 from controller.core.text.masking import Masker
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
@@ -35,6 +35,7 @@ from controller.policy.models import Policy, as_shown
 from controller.web.health import Shown
 
 T = TypeVar("T")
+_SOURCES = Sources(PostgresQueue.source, RailwayPlatform.source, RedisJournal.source)
 _GARBAGE = (700, 10, 10)
 """When the collector looks: Python's own thresholds."""
 _SLOWEST_QUERY_S = 2.0
@@ -119,6 +120,7 @@ class Controller:
             self.policy,
             self.options.dry_run,
             self.ports.platform.requests,
+            self.ports.platform.source.name,
             lambda: self.log.lost,
             self.configuration.mask,
             self.configuration.shown,
@@ -147,7 +149,7 @@ async def opened(
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
-    status = ControllerStatus(clock, policy.interval, slower, mask)
+    status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
     oddities = Throttle()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)

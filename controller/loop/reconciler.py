@@ -48,8 +48,9 @@ from controller.core.ports import (
     Refused,
     Report,
     Retention,
+    Role,
     Settled,
-    Source,
+    Sources,
     Unavailable,
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
@@ -77,6 +78,10 @@ class Ports:
     rate_limit: RateLimit
     clock: Clock
     report: Report
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self.queue.source, self.platform.source, self.journal.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,9 @@ class Reconciler:
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
-        return await self._reconcile(Account(self.worker, self.policy, self._ports.clock, lease), reading, lease)
+        return await self._reconcile(
+            Account(self.worker, self.policy, self._ports.clock, lease, self._ports.sources), reading, lease
+        )
 
     async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         self._seen = None
@@ -148,7 +155,9 @@ class Reconciler:
         seen = self._seen
         if seen is None:
             return CannotTell()
-        account = Account(self.worker, self.policy, self._ports.clock, lease, replicas=seen.replicas)
+        account = Account(
+            self.worker, self.policy, self._ports.clock, lease, self._ports.sources, replicas=seen.replicas
+        )
         account.service, account.conditions = self._job_time.known, seen.conditions
         try:
             account.queue = await self._depth()
@@ -175,7 +184,7 @@ class Reconciler:
         rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
         rehearsal._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
         rehearsal._contended_beat = Throttle()  # noqa: SLF001  # as above
-        account = Account(self.worker, self.policy, self._ports.clock, lease=None)
+        account = Account(self.worker, self.policy, self._ports.clock, None, self._ports.sources)
         cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
         if account.decided_on is None:
             return cycle, ()
@@ -188,7 +197,7 @@ class Reconciler:
         except Unavailable as unavailable:
             return await self._without_reading(account, unavailable, reading, lease)
         if lease is None:
-            raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
+            raise Unavailable(self._ports.journal.source, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
         observed = replace(observed, rate=await self._read_usage(account))
         open_still, recalled = await self._catch_up(account, recalled, observed.replicas, lease)
@@ -206,7 +215,7 @@ class Reconciler:
         waits = blocked_by(decision, observed.replicas, recalled, self._landing_bound)
         if waits is not None:
             if waits.reason is Reason.BACKING_OFF:
-                account.fault = Fault(Source.PLATFORM.value, waits.words)
+                account.fault = Fault(self._ports.platform.source.name, waits.words)
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
@@ -230,7 +239,7 @@ class Reconciler:
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
     ) -> Cycle:
         """Holds; but without a reading of the queue alone, min_replicas and on_unavailable are kept nevertheless."""
-        if lease is None or unavailable.source is Source.JOURNAL:
+        if lease is None or unavailable.source.role is Role.JOURNAL:
             raise unavailable
         recalled = await self._remember_blind(account, reading, lease)
         if recalled is None or not isinstance(reading, Replicas):
@@ -290,7 +299,7 @@ class Reconciler:
         """
         recalled = await self._ports.journal.recall(self.worker)
         if recalled.history.queue_seen != self.policy.queue.identity:
-            raise Unavailable(Source.QUEUE, depth.unnamed)
+            raise Unavailable(self._ports.queue.source, depth.unnamed)
 
     def _tell_remarks(self, depth: QueueDepth) -> None:
         for remark in self._remarks.new(depth.remarks, self._ports.clock.monotonic()):

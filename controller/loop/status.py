@@ -32,6 +32,8 @@ class ControllerStatus:
 
     clock: Clock
     interval: float
+    sources: tuple[str, ...]
+    """Names of the dependencies, of which a fault may be known."""
     slower: Mapping[str, float] = field(default_factory=dict)
     """Seconds that a reading of a worker's queue may take, where the policy allows it more than the others."""
     mask: Masker = field(default_factory=Masker)
@@ -82,7 +84,7 @@ class ControllerStatus:
             if len(text) > bounds.PUBLISHED:
                 continue  # no leader publishes that much of a worker
             try:
-                entry = Publication.from_text(text, self.mask)
+                entry = Publication.from_text(text, self.mask, self.sources)
             except ValueError as unreadable:
                 notes.append(f"the entry of {worker} {unreadable}; it is ignored")
                 continue

@@ -16,9 +16,10 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
 from controller.config.timing import Timing
 from controller.core.model import Lease
-from controller.core.ports import LeaderState, Source
+from controller.core.ports import LeaderState
 from controller.demo.servers import Servers
 from controller.loop.leadership import Leadership
+from tests.support.sources import REDIS
 
 KEYS = Keys("autoscaler", "env")
 TTL = 15.0
@@ -74,7 +75,7 @@ def replica(
 
 
 def in_trouble(one: Replica) -> bool:
-    return one.leadership.fault is not None and one.leadership.fault.source is Source.JOURNAL
+    return one.leadership.fault is not None and one.leadership.fault.source is REDIS
 
 
 def leads(one: Replica) -> bool:

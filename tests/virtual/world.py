@@ -26,6 +26,7 @@ from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
+from tests.support.sources import SOURCES
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, LinkMode
@@ -166,7 +167,7 @@ class SimulatedWorld:
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
         )
-        status = ControllerStatus(clock, self.policy.interval)
+        status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
         services = {name: worker.service for name, worker in self.policy.workers.items()}
         journal = RedisJournal(client, KEYS, clock, services)

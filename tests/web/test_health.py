@@ -17,6 +17,7 @@ from controller.loop.status import ControllerStatus
 from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import FAULT, POLICY, SINCE, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
 
 
@@ -76,7 +77,7 @@ def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandC
 
 async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     await leadership.turn()
     clock.now += 20
     await leadership.turn()
@@ -84,7 +85,7 @@ async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(c
 
 
 def test_a_standby_names_what_the_leader_cannot_reach(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     leader.put(cycle(Outcome.FAILED, read=False))
     shown.status.take_over(leader.to_publish(), 1.0)
@@ -112,7 +113,7 @@ def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy
 
 
 def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     shown.status.take_over(leader.to_publish(), 1.0)
     assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("healthy", 15)
@@ -122,7 +123,7 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
 
 
 def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> None:
-    stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25))
+    stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25), platform="Railway")
     counted = "80 of the 100 requests that Railway allows in 3600 s are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
     assert status_body(stretched)["railway_requests"]["stretched"] == words
@@ -158,7 +159,7 @@ def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(s
 
 
 def test_a_standby_shows_the_faults_that_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, POLICY.interval)
+    leader = ControllerStatus(clock, POLICY.interval, SOURCES.names)
     leader.put(replace(cycle(), conditions=(FAULT,)))
     shown.status.take_over(leader.to_publish(), 0.0)
     assert [one["name"] for one in health_body(shown)["failing"]] == ["NoProgress"]
@@ -181,7 +182,7 @@ def test_there_is_no_sum_over_workers_of_which_one_was_never_read(clock: HandClo
     worker = POLICY.workers["w"]
     both = POLICY.model_copy(update={"workers": {"w": worker, "v": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, both)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, both)
     shown.status.put(cycle())
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (None, None, None)
@@ -195,7 +196,7 @@ async def test_a_dry_run_counts_as_no_leader(clock: HandClock) -> None:
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()
     assert leadership.lease is not None, "it leads by its own word"
-    leading = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    leading = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     dry = replace(leading, dry_run=True)
     assert {"autoscaler_is_leader 1", "autoscaler_lease_epoch 7"} <= set(prometheus_text(leading).splitlines())
     assert "autoscaler_is_leader 0" in prometheus_text(dry).splitlines()
