@@ -54,7 +54,7 @@ def test_an_outage_of_three_hours_is_said_at_once_and_then_once_a_minute_at_most
     assert all(later - earlier >= 59.999 for (earlier, _), (later, _) in pairwise(lines))
 
 
-def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
+def test_each_repetition_says_how_long_the_fault_has_lasted() -> None:
     telling = CycleLogger()
     texts = [said(telling, AWAY, now) for now in (0, 59, 60, 61, 120, 300, 7200, 86_400)]
     assert texts == [
@@ -84,8 +84,8 @@ def test_every_cycle_that_did_not_fail_has_its_line_and_the_next_failure_is_new(
             [AWAY, cycle(FAILED, JOURNAL, fault="Redis"), GOOD],
             ["PostgreSQL answers again after 20 s", "Redis answers again after 10 s"],
         ),
-        ([cycle(CRASHED, Reason.CRASHED, fault="controller"), GOOD], ["cycles end well again after 10 s"]),
-        ([cycle(FAILED, Reason.TIMED_OUT, fault="controller"), GOOD], ["cycles end well again after 10 s"]),
+        ([cycle(CRASHED, Reason.CRASHED, fault="controller"), GOOD], ["cycles succeed again after 10 s"]),
+        ([cycle(FAILED, Reason.TIMED_OUT, fault="controller"), GOOD], ["cycles succeed again after 10 s"]),
         (
             [cycle(FAILED, Reason.TIMED_OUT, fault="controller"), cycle(FAILED, Reason.TIMED_OUT, fault="controller")],
             [],
@@ -115,7 +115,7 @@ def test_what_answers_again_is_said_with_how_long_it_did_not(cycles: list[Cycle]
     assert [one.sentence for one in heard] == recovered
 
 
-def test_whoever_stands_aside_says_that_redis_answers_and_keeps_silent_of_what_is_not_its_to_know() -> None:
+def test_a_replica_that_becomes_a_standby_logs_that_redis_answers_and_no_other_recovery() -> None:
     telling = CycleLogger()
     for one in (AWAY, cycle(FAILED, JOURNAL, fault="Redis")):
         telling.line(one, 0.0)

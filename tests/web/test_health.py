@@ -74,7 +74,7 @@ def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandC
     assert health_body(shown)["failing"] == [{"name": "observation", "since": SINCE}]
 
 
-async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(clock: HandClock) -> None:
+async def test_a_standby_names_redis_as_soon_as_it_cannot_reach_it_itself(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
     shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
     await leadership.turn()
