@@ -47,6 +47,8 @@ def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[
     after = {name: since for name, since in before.items() if not _is_heard_from(name, cycle)}
     if cycle.fault is not None:
         after[cycle.fault.source] = before.get(cycle.fault.source, at)
+    elif cycle.outcome in {Outcome.FAILED, Outcome.CRASHED}:
+        after[CONTROLLER] = before.get(CONTROLLER, at)  # whatever it was: such a cycle never leaves /health healthy
     for condition in cycle.degrading:
         name = condition.reason.value
         after[name] = before.get(name, at - condition.lasted_s)

@@ -135,6 +135,7 @@ def test_a_replica_that_becomes_a_standby_logs_that_redis_answers_and_no_other_r
         ([AWAY, GOOD, AWAY], {"PostgreSQL": 2}),
         ([cycle(FAILED, Reason.OUTCOME_UNKNOWN, read="qrj", fault="Railway")], {"Railway": 0}),
         ([cycle(FAILED, TIER, fault="Redis")], {"Redis": 0}),
+        ([cycle(FAILED, TIER)], {"controller": 0}),
         ([GOOD], {}),
     ],
 )
