@@ -1,4 +1,4 @@
-"""The account that a pass over one worker service gives of itself, and its one log line."""
+"""What one pass over one worker's service saw, decided and did (a Cycle), and its one log line."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from controller.loop import levels
 from controller.policy.models import WorkerPolicy
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
-"""Of the years 1 and 9999."""
+"""The first second of year 1 and the last of year 9999, in seconds since the epoch."""
 _MOST_REMARKS = 10
 LONGEST_CYCLE_S = 90.0
-"""Every call of a cycle has its own, shorter deadline; this one ends what slipped through all of them."""
+"""The deadline of a whole cycle. Each call in it has its own, shorter one; this is the last resort."""
 
 
 class Outcome(StrEnum):
@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """A change was sent and the answer was lost: not failed, and not applied either."""
+    """A change was sent and its answer was lost, so that it may or may not have been applied."""
     FENCED = "fenced"
     CRASHED = "crashed"
 
@@ -76,7 +76,7 @@ def hold_because(unavailable: Unavailable) -> Because:
 
 @dataclass(frozen=True, slots=True)
 class Cooldowns:
-    """Seconds until each direction is open again, and when the count last changed (seconds since the epoch)."""
+    """up, down: seconds until that direction is open. last_up, last_down: seconds since the epoch; None: never."""
 
     up: float
     down: float
@@ -86,7 +86,7 @@ class Cooldowns:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One pass: what was seen, what was decided and why, and how it ended. What was not read is None, never 0."""
+    """One pass: what was read, what was decided and why, and how it ended. What was not read is None, never 0."""
 
     at: float
     worker: str
@@ -103,9 +103,9 @@ class Cycle:
     took_s: float = 0.0
     service: ServiceTime | None = None
     target_wait_s: float | None = None
-    """None: it goes by tiers, and nobody asks how long a job takes."""
+    """None: the policy has tiers, which need no service time."""
     conditions: tuple[Condition, ...] | None = None
-    """What there is to say of the service besides; None where this cycle could not tell."""
+    """Crashes, hanging deployments and the like (see conditions.py); None if this cycle could not tell."""
     answered: frozenset[str] = frozenset()
     """Names of the dependencies to which a call of this cycle succeeded: what failed there before is over."""
     fault: Fault | None = None
@@ -113,12 +113,12 @@ class Cycle:
 
     @property
     def reason(self) -> Reason:
-        """The one that binds the decision, or ended the cycle; a condition beside it changes no count."""
+        """The one that binds the decision, or that ended the cycle. Conditions do not bind the count."""
         return self.because[-1].reason
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """All of them, and those of the conditions that degrade /health."""
+        """All reasons of the decision, and then those of the conditions that degrade /health."""
         binding = [because.reason for because in self.because]
         return (*binding, *(one.reason for one in self.degrading if one.reason not in binding))
 
@@ -127,7 +127,7 @@ class Cycle:
         return tuple(condition for condition in self.conditions or () if condition.degrades)
 
     def line(self) -> dict[str, Any]:
-        """The log line: what a person or a program reads when they wonder why it did (or did not) scale."""
+        """The log line, which says why it did or did not scale. Its keys are a contract."""
         queue, replicas, decision, rate = self.queue, self.replicas, self.decision, self.rate
         return {
             "at": iso(self.at),
@@ -189,7 +189,7 @@ class Cycle:
 
 @dataclass
 class Account:
-    """What a pass has found so far; closed into a Cycle whichever way the pass ends."""
+    """What a pass has found so far. close() makes a Cycle of it, however the pass ends."""
 
     worker: str
     policy: WorkerPolicy
@@ -203,7 +203,7 @@ class Account:
     cooldowns: Cooldowns | None = None
     service: ServiceTime | None = None
     decided_on: tuple[Observation, Recalled] | None = None
-    """What decide() was given, for those who ask for each rule's turn."""
+    """The arguments of decide(), for `explain`, which shows the turn of each rule."""
     conditions: tuple[Condition, ...] | None = None
     fault: Fault | None = None
     started: float = field(init=False)
@@ -217,7 +217,7 @@ class Account:
         text = message or ", ".join(reason.words for reason in reasons)
         beside = [condition for condition in self.conditions or () if condition.reason not in said]
         if not because and outcome is Outcome.HELD:
-            # No worker is added to those that crash, whether more are wanted right now or not.
+            # While workers crash none is added, even if this decision wants none right now.
             reasons = (*reasons, *(one.because for one in beside if one.reason is Reason.WORKERS_CRASH))
         return Cycle(
             at=self.clock.wall(),
@@ -277,13 +277,13 @@ def _as_object(condition: Condition) -> dict[str, Any]:
 
 
 def iso(at: float) -> str:
-    """In the form 2026-11-23T22:31:07.123Z; what no calendar holds is shown as the end of it."""
+    """`2026-11-23T22:31:07.123Z` of seconds since the epoch; a time outside the years 1 to 9999 is cut to their end."""
     at = min(max(at, _FIRST_SECOND), _LAST_SECOND)
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_text(line: Mapping[str, Any]) -> str:
-    """A log line for a terminal: the sentence, with the figures that carry it."""
+    """A log line for a terminal: the main figures, and the sentence."""
     at = str(line["at"])[11:19]
     if line["level"] != "info":
         at = f"{at} {line['level'].upper()}"

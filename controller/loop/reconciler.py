@@ -56,7 +56,7 @@ from controller.core.ports import (
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
-from controller.loop.faults import Said, Throttle
+from controller.loop.faults import RemarkThrottle, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
 from controller.policy.models import WorkerPolicy
@@ -119,7 +119,7 @@ class Reconciler:
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
         self._rate_beat = Throttle()
-        self._remarks = Said()
+        self._remarks = RemarkThrottle()
         self._gap = gap
         self._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}
         self._contended_beat = Throttle()
@@ -181,7 +181,7 @@ class Reconciler:
         """
         rehearsal = copy.copy(self)
         rehearsal._ports, rehearsal._rate_beat = _rehearsed(self._ports), Throttle()  # noqa: SLF001  # one of its own kind
-        rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
+        rehearsal._unsent, rehearsal._remarks = set(self._unsent), RemarkThrottle()  # noqa: SLF001  # as above
         rehearsal._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
         rehearsal._contended_beat = Throttle()  # noqa: SLF001  # as above
         account = Account(self.worker, self.policy, self._ports.clock, None, self._ports.sources)

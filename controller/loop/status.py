@@ -1,7 +1,7 @@
-"""What is known right now, for the server to show: the last cycles, the role, and whether the loop turns.
+"""What the server shows: the last cycle of each worker, what fails, and whether the loop turns.
 
-Written by the runner and by the standby's watch, read by the server. No I/O. Ages go by the monotonic clock, from one
-machine to the next too: what is published says how old it is, never when it was.
+The runner and a standby's watch write it, the server reads it. No I/O. Ages are measured on the monotonic clock, across
+machines too: a publication says how old its figures are, never when they were read.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from controller.loop.faults import failing_after
 from controller.loop.worker_status import Publication, WorkerStatus
 
 OLDEST_S = 120.0
-"""Older figures count as old, however far the platform's requests stretch the cycles; but not before three intervals
-have passed, which are the policy's own wish."""
+"""Figures older than this count as old even while cycles are stretched because the platform's requests run out. An
+interval of the policy above a third of this has precedence."""
 
 
 @dataclass
 class ControllerStatus:
-    """`status` is what /status shows of each worker, ours while leading and the leader's while standing by.
+    """Of each worker, by its name: this replica's last cycle while it leads, and the leader's while it stands by.
 
-    seen_at: when its figures were read, by our monotonic clock. failing: what each worker's cycles cannot reach, since
-    when, by the wall clock of the replica that leads.
+    seen_at: when the figures were read, by this replica's monotonic clock. failing: what fails, by name, and since when
+    by the leader's wall clock (see faults.failing_after). outcomes, scales: how many cycles of this replica ended in
+    each outcome, and how many changes it applied in each direction.
     """
 
     clock: Clock
@@ -35,18 +36,18 @@ class ControllerStatus:
     sources: tuple[str, ...]
     """Names of the dependencies, of which a fault may be known."""
     slower: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that a reading of a worker's queue may take, where the policy allows it more than the others."""
+    """By worker: the timeout of its queue in seconds, if the policy sets one; its figures may be this much older."""
     mask: Masker = field(default_factory=Masker)
-    """All that is kept here goes through it, so that what is shown and what is published holds no secret."""
+    """Masks all texts that are kept here, so that what is shown and published holds no secret."""
     pace: float = 0.0
-    """Seconds between two cycles at least, where the platform's requests run out."""
+    """Least seconds between two cycles while the platform's requests run out; 0 otherwise."""
     workers: dict[str, WorkerStatus] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
     changes: int = 0
-    """Rises with each change of what is above."""
+    """Increases with each change of the fields above."""
     _taken: dict[str, str] = field(default_factory=dict)
     _began: float = field(init=False)
     _last_turn: float = field(init=False)
@@ -109,7 +110,7 @@ class ControllerStatus:
         }
 
     def turned(self) -> None:
-        """The loop went round once more, whatever came of it."""
+        """The loop has turned once more, successfully or not."""
         self.changes += 1
         self._last_turn = self.clock.monotonic()
 
@@ -120,23 +121,24 @@ class ControllerStatus:
 
     @property
     def stands_still(self) -> bool:
-        """The loop itself has stopped turning: the one thing that only a restart can mend.
+        """Whether the loop has stopped turning, which only a restart fixes.
 
-        A cycle that is given up at its deadline is slow, and the loop turns on after it.
+        A slow cycle is no standstill: it is given up after LONGEST_CYCLE_S, and the loop turns on.
         """
         return self.clock.monotonic() - self._last_turn > self.interval + LONGEST_CYCLE_S + 30
 
     def age(self, worker: str) -> float | None:
+        """Seconds since the figures were read; None: unknown, or never read."""
         seen = self.seen_at.get(worker)
         return None if seen is None else max(0.0, self.clock.monotonic() - seen)
 
     def is_old(self, worker: str) -> bool:
-        """Older than three cycles or OLDEST_S, and than the time that its queue may take."""
+        """Older than three cycles, or than OLDEST_S, plus the timeout of its queue; an unknown age counts as old."""
         age = self.age(worker)
         return age is None or age > self._patience + self.slower.get(worker, 0.0)
 
     def last_seen(self, worker: str) -> float:
-        """Wall time of the figures; where there never were any, of our own beginning."""
+        """Wall time of the figures; if none were ever read, of the start of this process."""
         return self._wall_of(self.seen_at.get(worker, self._began))
 
     def _wall_of(self, monotonic: float) -> float:

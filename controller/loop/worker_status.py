@@ -6,11 +6,13 @@
 
 Redis may hold what a leader of another version has published, or anything at all. from_json() refuses what is no
 cycle, fills what is missing with None, leaves out and names what is of another type, and keeps keys that only the other
-version knows. So a rolling deploy works in both directions: the keys below are a contract between versions.
+version knows. Of remarks and conditions it takes those that it can read. So a rolling deploy works in both directions:
+the keys below are a contract between versions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -235,8 +237,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         inner = _reader(get_args(kind)[0])
         return lambda value: None if value is None else inner(value)
     if get_origin(kind) is tuple:
-        one = _reader(get_args(kind)[0])
-        return lambda value: tuple(one(each) for each in _checked(value, "list", is_one=isinstance(value, list)))
+        (inner, _) = get_args(kind)
+        return functools.partial(_readable if is_dataclass(inner) else _every, _reader(inner))
     if is_dataclass(kind):
         return functools.partial(_object, kind, _readers_of(kind))
     return _PLAIN[kind]
@@ -245,6 +247,23 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
 def _readers_of(kind: Any, *, without: Collection[str] = ()) -> dict[str, Callable[[Any], Any]]:
     kinds = get_type_hints(kind)
     return {one.name: _reader(kinds[one.name]) for one in fields(kind) if one.name not in without}
+
+
+def _every(read: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+    return tuple(read(one) for one in _list(value))
+
+
+def _readable(read: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
+    """Objects are what another version may well write otherwise; one that cannot be read spoils none of the others."""
+    found = []
+    for one in _list(value):
+        with contextlib.suppress(ValueError):
+            found.append(read(one))
+    return tuple(found)
+
+
+def _list(value: Any) -> Any:
+    return _checked(value, "list", is_one=isinstance(value, list))
 
 
 def _object(kind: Any, readers: Mapping[str, Callable[[Any], Any]], value: Any) -> Any:

@@ -8,6 +8,7 @@ import html
 from collections.abc import Iterator
 
 from controller.core.text.escaping import visible
+from controller.core.units import in_words
 from controller.loop.cycle import iso
 from controller.loop.worker_status import WorkerStatus
 from controller.web.health import Failing, StatusReport, WorkerReport
@@ -27,12 +28,12 @@ dt { color: var(--dim); font-size: .8rem } dd { margin: 0; font-variant-numeric:
 p { margin: .5rem 0 0 } .dim { color: var(--dim) }
 """
 STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
-"""By which a Content-Security-Policy allows this style and no other."""
+"""For the Content-Security-Policy, which allows this style and no other."""
 _MOST_DOTS = 50
 
 
 def escape(text: str) -> str:
-    """Never markup, and nothing that turns the reading direction around."""
+    """As text that is never markup and holds no character that a reader does not see."""
     return html.escape(visible(text))
 
 
@@ -63,7 +64,7 @@ def _failing(one: Failing) -> str:
 
 def _worker(name: str, worker: WorkerReport | None) -> str:
     if worker is None:
-        return f'<section><h2>{escape(name)}</h2><p class="dim">not looked at yet</p></section>'
+        return f'<section><h2>{escape(name)}</h2><p class="dim">no cycle yet</p></section>'
     last = worker.last
     facts = "".join(
         f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in _facts(last) if value
@@ -80,7 +81,7 @@ def _dots(last: WorkerStatus) -> str:
     """One dot for each of max_replicas: a worker that runs, one that was asked for and does not run yet, or none."""
     running, configured = last.running, last.configured
     if running is None or configured is None:
-        return '<p class="dim">how many workers run is not known</p>'
+        return '<p class="dim">number of running workers unknown</p>'
     coming = max(0, configured - running)
     most = max(running, configured) if last.max_workers is None else last.max_workers
     off = max(0, most - running - coming)
@@ -99,13 +100,13 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     yield "pending", last.pending_shown or ""
     yield "processing", last.processing_shown or ""
     yield "stale", (last.stale_shown or "") if last.stale else ""
-    yield "oldest has waited", _seconds(last.oldest_age_s)
+    yield "oldest job has waited", "" if last.oldest_age_s is None else in_words(last.oldest_age_s)
     yield "running", _count(last.running)
     yield "configured", _count(last.configured)
     yield "recommended", _count(last.recommended)
     yield "desired", _count(last.desired)
-    yield "may go up", _cooldown(last.scale_up_cooldown_left_s)
-    yield "may go down", _cooldown(last.scale_down_cooldown_left_s)
+    yield "may scale up", _cooldown(last.scale_up_cooldown_left_s)
+    yield "may scale down", _cooldown(last.scale_down_cooldown_left_s)
     yield "last scale-up", last.last_scale_up or ""
     yield "last scale-down", last.last_scale_down or ""
     if last.rpm_limit is not None:
@@ -117,22 +118,14 @@ def _count(value: int | None) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
-
-
 def _ago(seconds: float | None) -> str:
-    return "at an unknown time" if seconds is None else f"{_seconds(seconds)} ago"
+    return "at an unknown time" if seconds is None else f"{in_words(seconds)} ago"
 
 
 def _cooldown(left: float | None) -> str:
     if left is None:
         return ""
-    return "now" if left <= 0 else f"in {_seconds(left)}"
+    return "now" if left <= 0 else f"in {in_words(left)}"
 
 
 def _footer(status: StatusReport) -> str:
@@ -143,4 +136,4 @@ def _footer(status: StatusReport) -> str:
     if requests is not None:
         parts.append(f"{requests.requests.used} of {requests.requests.quota} Railway requests used")
         parts += [requests.stretched] if requests.stretched else []
-    return " · ".join([*parts, "the same as JSON: /status"])
+    return " · ".join([*parts, "as JSON: /status"])

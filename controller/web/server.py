@@ -1,4 +1,7 @@
-"""HTTP: /health, /metrics, /status and a page show the last cycles. Answering calls nothing and decides nothing."""
+"""HTTP: the routes, the token, how long an answer is reused, and the socket.
+
+/health, /metrics, /status and a page show the last cycles. A request calls no dependency and decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ _PAGE_MAY = f"{HEADERS['Content-Security-Policy']}; style-src '{STYLE_HASH}'"
 _FRESH_S = 0.1
 _CHEAP_S = 0.002
 _HOW_TO_GET_IN = """\
-401: this controller shows this only to those who have its token, the value of HTTP_TOKEN.
+401: this page needs the controller's token, which is the value of HTTP_TOKEN.
 
   curl -H "Authorization: Bearer $HTTP_TOKEN" ADDRESS
 
-In a browser: any user name, and the token as the password. /health needs none.
+In a browser: any user name, and the token as the password. /health needs no token.
 """
 
 
@@ -42,7 +45,7 @@ class Answer(NamedTuple):
 
 
 def application(shown: Shown, token: str | None = None) -> web.Application:
-    """token: what a client has to show for everything but /health; None: nothing."""
+    """token: required for everything but /health; None: nothing is required."""
 
     def health() -> Answer:
         body = health_body(shown)
@@ -74,15 +77,16 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
 
     app = web.Application(middlewares=[_only_with(token)] if token else ())
     app.on_response_prepare.append(_with_headers)
-    ways = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
-    app.add_routes([web.get(path, answering(make)) for path, make in ways.items()])
+    routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
+    app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
     return app
 
 
 class _Fresh:
-    """An answer, made anew whenever what it shows has changed, or as the time goes by.
+    """An answer that is reused until what it shows has changed, or until it is _FRESH_S old.
 
-    However often it is asked for, to make it takes a tenth of the time at most.
+    One that takes longer than _CHEAP_S to make is reused for ten times as long as it took, whatever has changed: so
+    requests to one address, however many, use at most a tenth of the loop's time.
     """
 
     def __init__(self, shown: Shown, make: Callable[[], Answer]) -> None:
@@ -102,7 +106,6 @@ class _Fresh:
             began = time.perf_counter()
             self._answer = self._make()
             took = time.perf_counter() - began
-            # Cheap ones are never older than what they show.
             self._lasts = 0.0 if took < _CHEAP_S else 10 * took
             self._state, self._made_at = state, now
         return self._answer
@@ -119,7 +122,7 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _only_with(token: str) -> Any:
-    """Lets through to /health, and to all else only who shows the token."""
+    """Answers 401 to a request without the token, except for /health."""
     expected = token.encode()
 
     @web.middleware
@@ -136,7 +139,7 @@ def _only_with(token: str) -> Any:
 
 
 def _shown_token(request: web.Request) -> bytes:
-    """As a bearer token, or as the password that a browser asks for; empty where there is none."""
+    """The bearer token, or the password of basic authentication, which browsers ask for; empty if there is none."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     shown = credentials.strip().encode("utf-8", "surrogateescape")
     if scheme.lower() == "bearer":
@@ -150,10 +153,10 @@ def _shown_token(request: web.Request) -> bytes:
 
 
 def listening_socket(port: int) -> socket.socket:
-    """On every address, IPv6 and IPv4 both: Railway's older private networks are IPv6 only.
+    """On every address, both IPv6 and IPv4: Railway's older private networks are IPv6 only.
 
     Raises:
-        ConfigurationError: the port is taken, or may not be had.
+        ConfigurationError: the port is in use, or this process may not use it.
     """
     families = [socket.AF_INET6, socket.AF_INET] if socket.has_dualstack_ipv6() else [socket.AF_INET]
     for family in families:
@@ -169,11 +172,11 @@ def listening_socket(port: int) -> socket.socket:
             raise ConfigurationError(
                 [Problem("PORT", f"{port} cannot be listened on: it {taken}; set PORT to a free one")]
             ) from None
-    raise AssertionError("the last family either answers or raises")
+    raise AssertionError("unreachable: IPv4, the last family, returns or raises")
 
 
 def age_header(shown: Shown) -> dict[str, str]:
-    """HTTP's own word for how old a second-hand answer is, in whole seconds; whoever leads answers at first hand."""
+    """On a replica that does not lead, the header Age: how old the leader's figures are, in whole seconds."""
     ages = [shown.status.age(name) for name in shown.policy.workers]
     known = [age for age in ages if age is not None]
     if shown.leadership.lease is not None or len(known) < len(ages):

@@ -78,7 +78,7 @@ async def test_a_remark_is_made_once_and_shown_in_the_status_all_the_time(scene:
         assert [warning["about"] for warning in warnings] == ["statuses", "claims"]
         assert "write stale_after: 6h" in warnings[1]["message"]
         (status,) = driven.controller.status.workers.values()
-        assert [remark["about"] for remark in status.more["remarks"]] == ["statuses", "claims"]
+        assert [remark.about for remark in status.remarks or ()] == ["statuses", "claims"]
 
 
 async def test_a_wait_that_cannot_be_measured_says_so_at_the_start_and_in_its_reason(

@@ -48,7 +48,7 @@ def test_every_event_that_is_reported_anywhere_has_a_level() -> None:
                 elsewhere.append(f"{path.name}: {ast.unparse(what)}")
     assert len(named) > 15
     assert named | set(EVENTS.values()) <= set(levels.EVENTS)
-    # Whoever reports by a name that is no literal is looked at here, by hand.
+    # Calls whose event is no literal are listed here, and checked by hand.
     assert elsewhere == [
         "listener.py: event",  # listening and wake_unavailable
         "run.py: event",  # what the listener reports, passed on

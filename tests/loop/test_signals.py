@@ -127,7 +127,7 @@ async def test_nothing_is_imported_before_signals_are_looked_after() -> None:
     )
     out, _ = await in_time(process.communicate(), "it to end")
     imported, looked_after = out.decode().splitlines()
-    assert imported == "['controller', 'controller.__main__', 'controller.loop.signals'] False"
+    assert imported == "['controller', 'controller.__main__', 'controller.loop', 'controller.loop.signals'] False"
     assert looked_after == str([number.name for number in ENDING])
 
 

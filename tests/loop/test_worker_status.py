@@ -218,9 +218,6 @@ def test_a_newer_version_may_say_more_of_a_condition() -> None:
         pytest.param("reasons", "Tier", id="reasons that are a text"),
         pytest.param("reasons", [1], id="a reason that is a number"),
         pytest.param("remarks", "none", id="remarks that are a text"),
-        pytest.param("remarks", [{"about": "claims"}], id="a remark without its text"),
-        pytest.param("remarks", [{"about": "claims", "text": 5}], id="a remark that is a number"),
-        pytest.param("conditions", [{"reason": "NoProgress"}], id="a condition without its message"),
         pytest.param("conditions", {"reason": "NoProgress"}, id="conditions that are no list"),
         pytest.param("level", 3, id="a level that is a number"),
     ],
@@ -231,6 +228,31 @@ def test_a_value_of_another_type_is_left_out_and_named_and_the_figures_count_as_
     assert getattr(entry.status, key) == getattr(WorkerStatus(Outcome.HELD), key)
     assert entry.status.desired == 4
     assert entry.age_s is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(1, id="a number"),
+        pytest.param(None, id="null"),
+        pytest.param(["claims", "text"], id="a list"),
+        pytest.param({}, id="an empty object"),
+        pytest.param({"about": "claims"}, id="a remark without its text"),
+        pytest.param({"about": "claims", "text": [2]}, id="a remark whose text is a list"),
+        pytest.param({"about": "claims", "text": "\ud800"}, id="a remark of half a character"),
+    ],
+)
+def test_remarks_that_can_be_read_are_taken_without_those_that_cannot(odd: Any) -> None:
+    entry = read(with_status(remarks=[odd, {"about": "claims", "text": "2 jobs"}]))
+    assert entry.status.remarks == (Remark("claims", "2 jobs"),)
+    assert (entry.status.malformed, entry.age_s) == ((), 4.0)
+
+
+def test_a_condition_that_cannot_be_read_is_left_out() -> None:
+    status = read(
+        with_status(conditions=[{"reason": "NoProgress", "message": "m", "for_s": "x", "degrades": True}])
+    ).status
+    assert (status.conditions, status.malformed) == ((), ())
 
 
 @pytest.mark.parametrize(

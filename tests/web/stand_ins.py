@@ -47,7 +47,7 @@ class HandClock:
 
 
 def silent(event: str, /, **fields: object) -> None:
-    """Nobody listens."""
+    """A report that goes nowhere."""
 
 
 class AwayLeases:

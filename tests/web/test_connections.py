@@ -147,7 +147,7 @@ async def test_a_client_that_does_not_read_its_answers_is_closed() -> None:
         assert (await server.until_said())["slow"] >= 1
 
 
-async def test_large_answers_that_nobody_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_answers_that_no_client_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.web.server.status_body", lambda _: {"x": "x" * 6_000_000})
     async with served() as server:
         waiting = 0

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from controller.config.timing import Timing
-from controller.core.model import (
-    Because,
-    Leader,
-    Reason,
-)
-from controller.core.ports import Requests
+from controller.core.model import Because, Leader, Reason
+from controller.core.ports import Requests, Unavailable
+from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Fault, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.web.health import Shown, health_body, status_body, status_report
-from controller.web.metrics import metrics_body, prometheus_text
+from controller.web.health import Role, Shown, health_body, status_body, status_report
 from controller.web.page import page
-from tests.support.sources import SOURCES
+from tests.support.sources import REDIS, SOURCES
 from tests.web.stand_ins import FAULT, POLICY, SINCE, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
 
 
-def test_health_and_metrics_show_one_moment_under_the_promised_keys(shown: Shown) -> None:
+def test_health_has_the_promised_keys_and_no_others_while_healthy(shown: Shown) -> None:
     shown.status.put(cycle())
     assert health_body(shown) == {
         "status": "healthy",
@@ -30,14 +30,6 @@ def test_health_and_metrics_show_one_moment_under_the_promised_keys(shown: Shown
         "queueDepth": 15,
         "rpmUsage": 30,
         "rpmLimit": 60,
-    }
-    assert metrics_body(shown) == {
-        "workers_current": 2,
-        "workers_max": 5,
-        "queue_pending": 10,
-        "queue_processing": 5,
-        "rpm_used": 30,
-        "rpm_limit": 60,
     }
 
 
@@ -75,7 +67,7 @@ def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandC
     assert health_body(shown)["failing"] == [{"name": "observation", "since": SINCE}]
 
 
-async def test_redis_trouble_is_known_to_a_standby_before_anybody_publishes_it(clock: HandClock) -> None:
+async def test_a_standby_names_redis_as_soon_as_it_cannot_reach_it_itself(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
     shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     await leadership.turn()
@@ -132,12 +124,9 @@ def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> Non
 
 def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) -> None:
     assert status_body(shown)["railway_requests"] is None
-    assert "railway_requests" not in prometheus_text(shown)
     counted = replace(shown, requests=lambda: Requests(412, 1000, 3600.0, 7.25))
     figures = {"used": 412, "quota": 1000, "window_s": 3600, "pace_s": 7.2}
     assert status_body(counted)["railway_requests"] == {**figures, "stretched": None}
-    lines = prometheus_text(counted).splitlines()
-    assert {"autoscaler_railway_requests_used 412", "autoscaler_railway_requests_quota 1000"} <= set(lines)
 
 
 def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(shown: Shown) -> None:
@@ -147,7 +136,6 @@ def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(s
     body = health_body(shown)
     assert body["status"] == "degraded"
     assert body["failing"] == [{"name": "NoProgress", "worker": "w", "since": "2023-11-14T22:03:20.000Z"}]
-    assert 'autoscaler_failing{source="NoProgress",worker="w"} 1' in prometheus_text(shown)
     assert status_body(shown)["workers"]["w"]["conditions"] == [
         {
             "reason": "NoProgress",
@@ -155,6 +143,23 @@ def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(s
             "for_s": 600.0,
             "degrades": True,
         }
+    ]
+
+
+def test_a_dependency_is_named_once_and_a_fault_of_a_service_once_for_each_worker(
+    shown: Shown, clock: HandClock
+) -> None:
+    worker = POLICY.workers["w"]
+    both = replace(shown, policy=POLICY.model_copy(update={"workers": {"w": worker, "v": worker}}))
+    for name in ("w", "v"):
+        shown.status.put(replace(cycle(), worker=name, conditions=(FAULT,)))
+        clock.now += 5
+        shown.status.put(replace(cycle(Outcome.FAILED, read=False), worker=name, at=clock.now))
+    began = "2023-11-14T22:03:20.000Z"
+    assert health_body(both)["failing"] == [
+        {"name": "NoProgress", "worker": "w", "since": began},
+        {"name": "NoProgress", "worker": "v", "since": began},
+        {"name": "PostgreSQL", "since": "2023-11-14T22:13:25.000Z"},
     ]
 
 
@@ -169,6 +174,43 @@ def test_status_says_who_leads_since_when_and_in_which_epoch(shown: Shown) -> No
     assert status_body(shown)["leader"] is None
     shown.leadership.leader = Leader("b:1", 7, 1_700_000_000.0)
     assert status_body(shown)["leader"] == {"holder": "b:1", "epoch": 7, "since": SINCE}
+
+
+@pytest.mark.parametrize(
+    ("leases", "dry_run", "role"),
+    [
+        pytest.param(Leases(), False, Role.LEADER, id="this replica has the lease"),
+        pytest.param(NoLeases(), False, Role.STANDBY, id="another replica has the lease"),
+        pytest.param(AwayLeases(), False, Role.UNKNOWN, id="Redis cannot be reached"),
+        pytest.param(Leases(), True, Role.DRY_RUN, id="a dry run has a lease of its own"),
+    ],
+)
+async def test_the_role_is_known_from_the_lease(
+    clock: HandClock,
+    leases: Any,
+    dry_run: bool,  # noqa: FBT001  # a table
+    role: Role,
+) -> None:
+    leadership = Leadership(leases, clock, timing=Timing.around(15), replica="a", report=silent)
+    await leadership.turn()
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY, dry_run)
+    assert status_report(shown).role is role
+    assert status_body(shown)["role"] == role.value
+
+
+async def test_no_text_of_status_holds_a_secret(clock: HandClock) -> None:
+    secret = "hunter2hunter2"
+    leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica=secret, report=silent)
+    await leadership.turn()
+    leadership.leader = Leader(f"{secret}:1", 7, 1_700_000_000.0)
+    leadership.fault = Unavailable(REDIS, f"redis://:{secret}@h is away")
+    policy = POLICY.model_copy(update={"workers": {secret: POLICY.workers["w"]}})
+    mask = Masker([secret])
+    status = ControllerStatus(clock, POLICY.interval, SOURCES.names, mask=mask)
+    status.put(replace(cycle(), worker=secret, conditions=(FAULT,), message=f"hold: {secret}"))
+    shown = Shown(status, leadership, policy, mask=mask, policy_shown={})
+    assert secret not in json.dumps([status_body(shown), health_body(shown)])
+    assert secret not in page(status_report(shown))
 
 
 def test_a_stamp_that_no_calendar_holds_is_shown_as_its_end(shown: Shown) -> None:
@@ -186,19 +228,6 @@ def test_there_is_no_sum_over_workers_of_which_one_was_never_read(clock: HandClo
     shown.status.put(cycle())
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (None, None, None)
-    assert metrics_body(shown)["workers_current"] is None
     shown.status.put(replace(cycle(), worker="v"))
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (4, 30, 60)
-
-
-async def test_a_dry_run_counts_as_no_leader(clock: HandClock) -> None:
-    leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    await leadership.turn()
-    assert leadership.lease is not None, "it leads by its own word"
-    leading = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
-    dry = replace(leading, dry_run=True)
-    assert {"autoscaler_is_leader 1", "autoscaler_lease_epoch 7"} <= set(prometheus_text(leading).splitlines())
-    assert "autoscaler_is_leader 0" in prometheus_text(dry).splitlines()
-    assert "autoscaler_lease_epoch" not in prometheus_text(dry)
-    assert status_body(dry)["role"] == "dry run"

@@ -53,7 +53,7 @@ def texts(html: str) -> str:
     return " ".join(" ".join(reader.seen).split())
 
 
-def test_the_figures_and_the_reason_are_there() -> None:
+def test_the_page_shows_the_figures_and_the_reason() -> None:
     words = texts(page(status_report(shown(None, cycle()))))
     for part in (
         "healthy",
@@ -62,41 +62,41 @@ def test_the_figures_and_the_reason_are_there() -> None:
         "pending 10",
         "processing 5",
         "hold at 2 (Tier)",
-        "oldest has waited 3.2 s",
+        "oldest job has waited 3 s",
     ):
         assert part in words
-    assert "may go up now" in words
-    assert "may go down in 1 min 14 s" in words
+    assert "may scale up now" in words
+    assert "may scale down in 74 s" in words
 
 
-def test_a_depth_at_the_limit_is_shown_as_so_many_and_more() -> None:
+def test_a_depth_at_the_limit_is_shown_with_a_plus() -> None:
     deep = replace(cycle(), queue=QueueDepth(10_000, 12, 3.2, limit=10_000))
     words = texts(page(status_report(shown(None, deep))))
     assert "depth 10000+ pending 10000+ processing 12" in words
 
 
-def test_each_worker_that_there_may_be_is_one_dot() -> None:
+def test_the_page_has_one_dot_for_each_of_max_replicas() -> None:
     half = replace(cycle(), replicas=Replicas(3, 1, 3, ServiceState.STARTING))
     words = texts(page(status_report(shown(None, half))))
     assert "● ◐◐ ○○" in words
 
 
-def test_what_was_never_read_is_said_to_be_unknown() -> None:
-    assert "not looked at yet" in texts(page(status_report(shown())))
+def test_what_was_never_read_is_shown_as_unknown() -> None:
+    assert "no cycle yet" in texts(page(status_report(shown())))
     unread = texts(page(status_report(shown(None, cycle(Outcome.FAILED, read=False)))))
-    assert "how many workers run is not known" in unread
+    assert "number of running workers unknown" in unread
     assert "depth unknown" in unread
     assert "PostgreSQL fails since" in unread
 
 
-def test_nothing_that_is_shown_can_become_markup() -> None:
+def test_a_message_is_never_markup() -> None:
     wicked = Because(Reason.QUEUE_UNAVAILABLE, "<script>alert(1)</script>")
     html = page(status_report(shown(None, replace(cycle(), because=(wicked,), message=wicked.words))))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-async def test_it_is_served_at_the_root() -> None:
+async def test_the_page_is_served_at_the_root() -> None:
     runner = web.AppRunner(application(shown(None, cycle())))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -108,7 +108,7 @@ async def test_it_is_served_at_the_root() -> None:
     assert "hold at 2" in answer.text
 
 
-def test_what_may_be_misread_of_the_queue_is_said_and_never_markup() -> None:
+def test_a_remark_on_the_queue_is_shown_as_text_and_never_as_markup() -> None:
     remark = Remark("claims", "4 jobs <b>claimed</b> for up to 10 h")
     one = replace(cycle(), queue=QueueDepth(10, 5, remarks=(remark,)))
     html = page(status_report(shown(None, one)))

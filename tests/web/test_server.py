@@ -91,7 +91,7 @@ async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(show
             assert answer.headers["age"] == "7"
 
 
-async def test_whoever_leads_answers_at_first_hand_without_an_age(clock: HandClock) -> None:
+async def test_the_leader_answers_without_an_age(clock: HandClock) -> None:
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
     shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     await leadership.turn()
