@@ -24,17 +24,18 @@ from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, R
 from controller.core.model import Because, Decision, Lease, RateUsage, Reason
 from controller.core.ports import Bid, CycleNote, NotAcquired, Retention, Settled, Unavailable
 from controller.policy.models import RateLimit
+from tests.docs.pages import PAGES
 from tests.support.patience import until, until_equal
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
 KEYS = Keys("autoscaler", "env")
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 LIMIT = RateLimit(rpm=60)
-README = (Path(__file__).parents[3] / "README.md").read_text()
-IN_THE_README = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", README, re.MULTILINE | re.DOTALL)
-assert IN_THE_README is not None
-RIGHTS = IN_THE_README[1].replace("PASSWORD", "hunter2").split()
-ON_A_CLUSTER = re.search(r"on a Cluster also `([^`]+)`", README)
+PAGE = PAGES["docs/redis.md"]
+ON_THE_PAGE = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
+assert ON_THE_PAGE is not None
+RIGHTS = ON_THE_PAGE[1].replace("PASSWORD", "hunter2").split()
+ON_A_CLUSTER = re.search(r"on a Cluster also `([^`]+)`", PAGE)
 assert ON_A_CLUSTER is not None
 
 
