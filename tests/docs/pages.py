@@ -24,7 +24,12 @@ def marked(name: str) -> str:
 def rows(name: str) -> list[list[str]]:
     """The cells of each row of that table, without its head."""
     lines = [line for line in marked(name).splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+    return [cells(line) for line in lines[2:]]
+
+
+def cells(line: str) -> list[str]:
+    """Of a table's row. A `|` within code ends a cell all the same, as every renderer has it, unless it is escaped."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
 
 
 def prose(text: str) -> str:

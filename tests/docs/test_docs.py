@@ -19,7 +19,7 @@ from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.policy.models import PRESETS, Policy, WorkerPolicy, load_policy
 from controller.web.server import METRICS
-from tests.docs.pages import PAGES, ROOT, anchors, links, marked, rows
+from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, rows
 from tests.support.processes import autoscaler
 
 README = PAGES["README.md"]
@@ -240,6 +240,13 @@ def test_every_link_leads_to_a_file_and_to_a_heading_of_it(page: str) -> None:
         if not inside or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_row_of_a_table_is_as_wide_as_its_head(page: str) -> None:
+    """Else a host drops the cells that are too many, as where a `|` in them is not escaped."""
+    for table in re.findall(r"(?:^ *\|.*\n)+", prose(PAGES[page]), re.MULTILINE):
+        assert len({len(cells(line)) for line in table.splitlines()}) == 1, table
 
 
 @pytest.mark.parametrize("page", PAGES)
