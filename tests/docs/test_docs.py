@@ -175,7 +175,7 @@ def test_the_page_on_doctor_tells_what_it_looks_at() -> None:
 
 
 COMMANDS = [name.split()[1] for name in named("commands")]
-NOT_YET = {"completion", "help"}
+NOT_YET = {"completion", "docs", "help"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
