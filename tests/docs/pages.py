@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ PAGES = {
 """Path from the root → text."""
 
 
+@cache
 def marked(name: str) -> str:
     """The table between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, which stands on exactly one page."""
     between = re.compile(rf"^<!-- begin: {name} -->\n(.*?)^<!-- end: {name} -->$", re.MULTILINE | re.DOTALL)
