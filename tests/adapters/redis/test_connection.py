@@ -24,14 +24,13 @@ from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, R
 from controller.core.model import Because, Decision, Lease, RateUsage, Reason
 from controller.core.ports import Bid, CycleNote, NotAcquired, Retention, Settled, Unavailable
 from controller.policy.models import RateLimit
-from tests.docs.pages import PAGES
 from tests.support.patience import until, until_equal
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
 KEYS = Keys("autoscaler", "env")
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 LIMIT = RateLimit(rpm=60)
-PAGE = PAGES["docs/redis.md"]
+PAGE = (Path(__file__).parents[3] / "docs" / "redis.md").read_text()
 ON_THE_PAGE = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
 assert ON_THE_PAGE is not None
 RIGHTS = ON_THE_PAGE[1].replace("PASSWORD", "hunter2").split()
