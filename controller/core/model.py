@@ -26,7 +26,7 @@ class Direction(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a worker service has the size it has: the same words in log, /status, README and tests."""
+    """Why a worker service has the size it has: the same words in log, /status, docs/reasons.md and tests."""
 
     TIER = "Tier"
     TARGET_WAIT = "TargetWait"
