@@ -265,7 +265,9 @@ def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | No
     for now, waiting, _, _, notified in scaler.looks:
         if now <= jobs[-1][0]:
             before, until = (sum(at < now for at, _ in jobs), sum(at <= now for at, _ in jobs))
-            assert waiting in ({until} if notified else {before, until})
+            # A wake-up by an earlier job, put off for `wake`, may fall on this instant too: it comes first.
+            put_off = wake is not None and any(now - wake < at < now for at, _ in jobs)
+            assert waiting in ({until} if notified and not put_off else {before, until})
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
