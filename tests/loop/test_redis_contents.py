@@ -61,7 +61,7 @@ READABLE = {
     *("nested, so that JSON can", "huge figures", "remarks of another kind", "failing of another kind", "markup"),
 }
 """Odd, and nothing in it is of another type than what stands there."""
-STAMPS = ("", "x", "NaN", "inf", "-5", "1e3", "9" * 15, "9" * 40, "0x10", b"\xff", " 7 ", "٣")
+STAMPS: tuple[str | bytes, ...] = ("", "x", "NaN", "inf", "-5", "1e3", "9" * 15, "9" * 40, "0x10", b"\xff", " 7 ", "٣")
 
 
 @asynccontextmanager
