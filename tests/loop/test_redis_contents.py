@@ -160,7 +160,7 @@ PLACES = ("lease", "epoch", "leader", "cycles", "records", "listening", "worker"
 @pytest.mark.parametrize(
     ("place", "kind"),
     [
-        pytest.param(place, kind, id=f"{kind} for {place}")
+        pytest.param(place, kind, id=f"{kind} in place of {place}")
         for number, place in enumerate(PLACES)
         for kind in some(list(OTHER_KINDS), every=5, first=number)
     ],
@@ -259,7 +259,6 @@ async def test_a_remembered_recommendation_that_is_none_holds_and_names_its_key(
         '{"event": "wake_unavailable", "message": ["m"], "at": 1}',
         '{"event": "wake_unavailable", "message": "m", "at": 1, "more": 2}',
     ],
-    ids=range(13),
 )
 async def test_what_the_leader_left_of_listening_and_cannot_be_read_is_as_if_nothing_was_said(
     scene: Scene, keys: Keys, said: str | bytes
@@ -270,7 +269,7 @@ async def test_what_the_leader_left_of_listening_and_cannot_be_read_is_as_if_not
 
 
 @pytest.mark.parametrize("service", ["gone"])
-@pytest.mark.parametrize("value", STAMPS, ids=map(repr, STAMPS))
+@pytest.mark.parametrize("value", STAMPS)
 async def test_what_an_earlier_policy_left_behind_is_told_whatever_stands_there(
     scene: Scene, keys: Keys, service: str, value: str | bytes
 ) -> None:
@@ -321,7 +320,7 @@ OF_A_LEASE: tuple[str | bytes, ...] = (*STAMPS, "7:somebody", ":", "7:", "x:y:z"
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        pytest.param(place, value, id=f"{place} {str(value)[:20]}")
+        pytest.param(place, value, id=f"{place} is {str(value)[:20]!r}")
         for number, place in enumerate(("lease", "epoch"))
         for value in some(OF_A_LEASE, every=3, first=number)
     ],
@@ -340,7 +339,7 @@ async def test_whatever_stands_in_the_lease_or_the_epoch_every_page_answers_and_
                 assert cycle.outcome in {Outcome.HELD, Outcome.FAILED, Outcome.FENCED}
 
 
-@pytest.mark.parametrize("value", [*(one for one in STAMPS if one != "9" * 15), "many", DEEP], ids=range(13))
+@pytest.mark.parametrize("value", [*(one for one in STAMPS if one != "9" * 15), "many", DEEP])
 async def test_whatever_stands_in_the_count_of_requests_the_cycle_goes_on_without_it(
     scene: Scene, value: str | bytes
 ) -> None:

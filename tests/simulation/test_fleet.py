@@ -154,7 +154,13 @@ def test_a_start_that_fails_is_tried_again_and_paid_for() -> None:
         (5, [(0, 20, 120), (1, 120, 220)], 15, 15 + 200),
         (89, [(1, 20, 120), (0, 120, 220)], 99, 99 + 200),
     ],
-    ids=["for ever", "just enough", "none", "before the other comes", "after the other came"],
+    ids=[
+        "draining without an end",
+        "draining just long enough",
+        "no draining",
+        "draining ends before the other worker comes",
+        "draining ends after the other worker came",
+    ],
 )
 def test_a_worker_that_is_taken_finishes_in_time_or_gives_its_job_back_to_its_place(
     drain: float, begun: list[tuple[float, float, float]], lost: float, paid: float
@@ -221,7 +227,13 @@ def test_a_stop_that_is_taken_back_before_a_start_would_have_paid_is_a_flap(agai
         (4.0, [3.0, 5.0, 6.0, 14.0], [0, 3, 7, 10, 14, 20]),
         (4.0, [8.0, 9.0], [0, 8, 10, 20]),
     ],
-    ids=["by the clock", "at once", "once more a second later", "not sooner than 4 s", "the clock comes first"],
+    ids=[
+        "no wake-ups",
+        "each job wakes",
+        "jobs within a second wake once more",
+        "wake-ups are 4 s apart",
+        "the next look comes before a wake-up",
+    ],
 )
 def test_a_look_comes_by_the_clock_or_with_a_job(wake: float | None, arrivals: list[float], looks: list[float]) -> None:
     scaler = Scripted([(0, 1)], interval=10.0, wake_interval=wake)

@@ -291,7 +291,7 @@ def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
         (instance(deployment("SUCCESS", deploy={"x": 1}), numReplicas=2, region="eu"), {"eu": 2}),
         (instance(deployment("SUCCESS", deploy={"x": 1})), {"": 1}),
     ],
-    ids=["both in the meta", "the flat count", "the service's own region", "nothing at all"],
+    ids=["region and count in the meta", "the flat count", "the service's own region", "neither region nor count"],
 )
 def test_services_from_before_the_map(what: ServiceInstance, regions: dict[str, int]) -> None:
     assert reading.regions_of_old(what, what.latestDeployment) == regions
