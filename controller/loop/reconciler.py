@@ -404,7 +404,7 @@ class Reconciler:
     ) -> tuple[Recalled, tuple[Condition, ...]]:
         """The memory with what this look adds to it, and what is to be said by it."""
         look = Look(self.policy, replicas, queue, recalled.history, recalled.now, self._landing_bound)
-        history = replace(recalled.history, watch=conditions.watched(look))
+        history = replace(recalled.history, watch=conditions.updated_watch(look))
         return recalled._replace(history=history), conditions.conditions(replace(look, history=history))
 
     async def _keep_watch(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import coming
-from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
+from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, updated_watch
 from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.rules import decide, fall_back
 from controller.core.watch import Watch
@@ -51,7 +51,7 @@ class Service:
         self.now += after
         look = Look(self.policy, replicas, queue, self.history, self.now, BOUND)
         # Through the journal and back, as between two processes.
-        known = Watch.from_text(watched(look).as_text())
+        known = Watch.from_text(updated_watch(look).as_text())
         self.history = replace(self.history, watch=known)
         return conditions(replace(look, history=self.history))
 
@@ -423,8 +423,8 @@ def test_it_says_how_many_wait_and_what_to_look_at() -> None:
     for minute in range(12):
         found = service.look(TWO, jobs(5, 1, waits(minute)), after=60)
     (said,) = found
-    assert said.says == "no job was taken for 11 min, while 5 jobs are ready, 1 in work, and 2 workers run"
-    assert said.words == f"{said.says}: see the workers' log, and whether they take jobs of this queue"
+    assert said.says == "no job was taken for 11 min, while 5 jobs are ready, 1 in progress, and 2 workers run"
+    assert said.words == f"{said.says}: read the workers' log, and check that they take jobs of this queue"
 
 
 # --- somebody else who sets the count
@@ -497,7 +497,7 @@ def test_whatever_was_seen_survives_the_journal(looks: list[tuple[int, int, int,
         under_way = coming("d2", "BUILDING") if built else None
         replicas = fleet(configured, running, crashed=crashed, exited=exited, under_way=under_way)
         look = Look(service.policy, replicas, jobs(pending, 0, 7.25), service.history, service.now, BOUND)
-        assert Watch.from_text(watched(look).as_text()) == watched(look)
+        assert Watch.from_text(updated_watch(look).as_text()) == updated_watch(look)
         service.look(replicas, jobs(pending, 0, 7.25), after=12.345)
 
 

@@ -437,22 +437,22 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         (
             decide(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW),
             (
-                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are being worked on, up to 5 by each worker, "
+                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are in progress, up to 5 per worker, "
                 "so at least 2 workers: 4 → 2"
             ),
         ),
         (
             decide(policy(jobs_per_worker=5), beyond_counting(4, limit=10), history(), NOW),
             (
-                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are being worked on, up to 5 "
-                "by each worker, so nobody can be spared"
+                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are in progress, up to 5 "
+                "per worker, so no worker can be removed"
             ),
         ),
         (
             decide(policy(jobs_per_worker=1, tiers=[{"replicas": 0}]), observed(1, 1, processing=1), history(), NOW),
             (
-                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is being worked on, up to 1 by each "
-                "worker, so nobody can be spared"
+                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is in progress, up to 1 per "
+                "worker, so no worker can be removed"
             ),
         ),
         (
@@ -465,8 +465,8 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         (
             decide(policy(), observed(15, 1, rate=RateUnread("Redis: k holds no number; count it")), history(), NOW),
             (
-                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, how many requests are used in this "
-                "minute is not known, so nobody is added on a guess: Redis: k holds no number; count it"
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, the number of requests used in this "
+                "minute is unknown, so no worker is added: Redis: k holds no number; count it"
             ),
         ),
     ],

@@ -228,17 +228,14 @@ def test_where_more_are_busy_than_were_counted_nobody_goes() -> None:
             *(3, 0, None, 0),
             needed(),
             (
-                "3 jobs (3 pending, 0 processing), and how long one takes is not known yet, so 1 worker finds it out: "
-                "0 → 1"
+                "3 jobs (3 pending, 0 processing), and the time per job is not known yet, so 1 worker is "
+                "needed to measure it: 0 → 1"
             ),
         ),
         (
             *(3, 0, None, 2),
             needed(),
-            (
-                "hold at 2: 3 jobs (3 pending, 0 processing), and how long one takes is not known yet, so the count "
-                "stays"
-            ),
+            ("hold at 2: 3 jobs (3 pending, 0 processing), and the time per job is not known yet, so the count stays"),
         ),
     ],
 )
