@@ -165,7 +165,7 @@ async def test_an_answer_that_was_lost_is_not_asked_again_and_the_next_reading_t
         await settled(scene, 2)
         assert (await driven.tick()).outcome is Outcome.HELD
     (event,) = scene.events("intent_settled")
-    assert event["message"].endswith("Railway shows 2 workers, so that it was done")
+    assert event["message"].endswith("Railway shows 2 workers, so the change was made")
     assert scene.asked_for == [2]
 
 
@@ -652,7 +652,7 @@ async def test_a_new_leader_finds_what_the_old_one_had_asked_for_and_says_what_b
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_UP_COOLDOWN)
     (event,) = scene.events("intent_settled")
     assert (event["intent_epoch"], event["epoch"]) == (first_epoch, first_epoch + 1)
-    assert "so that it was done" in event["message"]
+    assert "so the change was made" in event["message"]
 
 
 BLIND = """

@@ -368,7 +368,7 @@ async def test_cycles_that_come_less_often_than_the_interval_are_said_in_the_log
     assert (stretched["event"], stretched["level"], stretched["pace_s"]) == ("pace_stretched", "warning", 45.0)
     assert stretched["message"] == (
         f"the next cycle comes 45 s after the last, not {POLICY.interval:g} s: 0 of the 1000 requests that Railway "
-        "allows in 3600 s are used; a longer interval fits it, or a larger plan"
+        "allows in 3600 s are used; set a longer interval, or use a larger plan"
     )
     assert (normal["event"], normal["level"]) == ("pace_normal", "info")
 

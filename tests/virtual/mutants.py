@@ -147,7 +147,7 @@ def _no_fence_on_the_intent() -> AbstractContextManager[Any]:
 
 @_mutant
 def _intent_after_the_change() -> AbstractContextManager[Any]:
-    async def write_down(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
+    async def record_intent(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
         intent = Intent(f"late-{version}", lease.epoch, decision.current, decision.desired, self._world.clock.wall())
         self._decision, self._version = decision, version
         return intent
@@ -164,7 +164,7 @@ def _intent_after_the_change() -> AbstractContextManager[Any]:
 
     real_settle = Reconciler._settle
     return _both(
-        lambda: patch.object(Reconciler, "_write_down", write_down),
+        lambda: patch.object(Reconciler, "_record_intent", record_intent),
         lambda: patch.object(Reconciler, "_confirm", confirm_late),
         lambda: patch.object(Reconciler, "_settle", settle),
     )
@@ -277,7 +277,7 @@ def _other_hands_go_unnoticed() -> AbstractContextManager[Any]:
     async def unseen(self: Any, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         return recalled
 
-    return patch.object(Reconciler, "_notice_other_hands", unseen)
+    return patch.object(Reconciler, "_notice_external_change", unseen)
 
 
 # The readings
