@@ -295,7 +295,7 @@ async def test_a_bug_in_an_answer_is_a_500_and_its_traceback_stands_in_the_log_o
     def bug(_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("controller.web.server.health_body", bug)
+    monkeypatch.setattr("controller.web.server.health_report", bug)
     async with served() as server, httpx.AsyncClient() as client:
         for _ in range(3):
             answer = await client.get(f"{server.url}/health")
