@@ -257,7 +257,7 @@ async def test_more_than_a_request_may_have_is_refused_before_it_is_read() -> No
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_thousand_of_them_are_one_line() -> None:
+async def test_a_thousand_refusals_are_one_line_of_the_log() -> None:
     async with served() as server:
         for number in range(1000):
             await (await server.connect(list(NO_REQUESTS.values())[number % 4])).closed()

@@ -61,7 +61,7 @@ def test_a_bug_is_the_controller_s_own(shown: Shown) -> None:
     assert health_body(shown)["failing"] == [{"name": "controller", "since": SINCE}]
 
 
-def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandClock) -> None:
+def test_figures_that_were_never_read_are_named_as_failing(shown: Shown, clock: HandClock) -> None:
     clock.now += 5
     assert health_body(shown)["failing"] == [{"name": "observation", "since": SINCE}]
 
@@ -113,7 +113,7 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
     assert health_body(shown)["status"] == "degraded"
 
 
-def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> None:
+def test_status_and_the_page_say_that_cycles_are_stretched(shown: Shown) -> None:
     stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25))
     counted = "80 of the 100 requests that Railway allows in 3600 s are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
@@ -128,7 +128,7 @@ def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) 
     assert status_body(counted)["railway_requests"] == {**figures, "stretched": None}
 
 
-def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(shown: Shown) -> None:
+def test_a_fault_of_a_service_degrades_health_and_is_named_with_its_worker(shown: Shown) -> None:
     shown.status.put(replace(cycle(), conditions=(replace(FAULT, degrades=False),)))
     assert health_body(shown)["status"] == "healthy"
     shown.status.put(replace(cycle(), conditions=(FAULT,)))
