@@ -24,24 +24,24 @@ T = TypeVar("T")
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.run import run  # noqa: PLC0415  # a command imports what it needs
-    from controller.config.load import configure  # noqa: PLC0415  # as above
 
     return asyncio.run(run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
 
 
 def once(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.once import once  # noqa: PLC0415  # a command imports what it needs
-    from controller.config.load import configure  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
     return signals.interruptible(once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
 
 
 def explain(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.explain import explain  # noqa: PLC0415  # a command imports what it needs
     from controller.cli.explain_text import as_lines, as_object  # noqa: PLC0415  # as above
-    from controller.config.load import configure  # noqa: PLC0415  # as above
     from controller.loop.cycle import Outcome  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
@@ -57,7 +57,7 @@ def explain(parsed: argparse.Namespace) -> int:
 
 
 def doctor(parsed: argparse.Namespace) -> int:
-    from controller.config.load import configure  # noqa: PLC0415  # as above
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.doctor.report import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
 
     configuration = configure(parsed.policy, os.environ)
@@ -70,6 +70,7 @@ def doctor(parsed: argparse.Namespace) -> int:
 
 
 def check(parsed: argparse.Namespace) -> int:
+    from controller.adapters.railway.settings import railway_warnings  # noqa: PLC0415  # as above
     from controller.cli.queue_guide import claims_without_end  # noqa: PLC0415  # as above
     from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.config.settings import setting_warnings  # noqa: PLC0415  # as above
@@ -99,7 +100,7 @@ def check(parsed: argparse.Namespace) -> int:
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    of_settings = map(str, setting_warnings(os.environ))
+    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
     warnings = [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]

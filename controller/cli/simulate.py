@@ -153,14 +153,14 @@ class _Drain:
 def _drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> _Drain:
     """As the command line says, else as the service is set on Railway if the environment has what asks it, else 0."""
     from controller.adapters.railway.service_limits import service_limits  # noqa: PLC0415  # it needs httpx
-    from controller.config.settings import railway_access  # noqa: PLC0415  # as above
+    from controller.adapters.railway.settings import railway_if_set  # noqa: PLC0415  # as above
     from controller.core.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
     from controller.simulation.contenders import WITHOUT_RAILWAY  # noqa: PLC0415  # as above
 
     default = "Railway's default; --drain says otherwise"
     if parsed.drain is not None:
         return _Drain(parsed.drain, "--drain")
-    access = railway_access(os.environ)
+    access = railway_if_set(os.environ)
     if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
         return _Drain(0.0, default)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ from controller.core.model import (
     Replicas,
     ServiceTime,
 )
-from controller.core.ports import Clock, Recalled, Source, Unavailable
+from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
 from controller.core.text import bounds
 from controller.loop import levels
 from controller.policy.models import WorkerPolicy
@@ -46,10 +46,10 @@ class Outcome(StrEnum):
 
 CONTROLLER = "controller"
 """The source of a fault that is the controller's own: a bug, or a cycle that took longer than LONGEST_CYCLE_S."""
-_UNAVAILABLE: Mapping[Source, Reason] = {
-    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
-    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
-    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
+_UNAVAILABLE: Mapping[Role, Reason] = {
+    Role.QUEUE: Reason.QUEUE_UNAVAILABLE,
+    Role.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
+    Role.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
 }
 
 
@@ -66,12 +66,12 @@ class Fault:
 
     @classmethod
     def of(cls, unavailable: Unavailable) -> Self:
-        return cls(unavailable.source.value, str(unavailable))
+        return cls(unavailable.source.name, str(unavailable))
 
 
 def hold_because(unavailable: Unavailable) -> Because:
     """The reason of a cycle that holds because a dependency could not be reached."""
-    return Because(_UNAVAILABLE[unavailable.source], f"hold: {unavailable}")
+    return Because(_UNAVAILABLE[unavailable.source.role], f"hold: {unavailable}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class Cycle:
     """None: the policy has tiers, which need no service time."""
     conditions: tuple[Condition, ...] | None = None
     """Crashes, hanging deployments and the like (see conditions.py); None if this cycle could not tell."""
+    answered: frozenset[str] = frozenset()
+    """Names of the dependencies to which a call of this cycle succeeded: what failed there before is over."""
     fault: Fault | None = None
     """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
 
@@ -193,6 +195,7 @@ class Account:
     policy: WorkerPolicy
     clock: Clock
     lease: Lease | None
+    sources: Sources
     queue: QueueDepth | None = None
     replicas: Replicas | None = None
     decision: Decision | None = None
@@ -233,8 +236,18 @@ class Account:
             service=self.service,
             target_wait_s=self.policy.target_wait,
             conditions=self.conditions,
+            answered=frozenset(self._answered(outcome)),
             fault=self.fault,
         )
+
+    def _answered(self, outcome: Outcome) -> Iterator[str]:
+        if self.queue is not None:
+            yield self.sources.queue.name
+        if self.replicas is not None:
+            yield self.sources.platform.name
+        if self.decision is not None or outcome is Outcome.FENCED:
+            # No decision is made before the journal was read, and only the journal can say that a lease is lost.
+            yield self.sources.journal.name
 
     def close_unavailable(self, unavailable: Unavailable) -> Cycle:
         """The pass ends here, since a dependency could not be reached."""

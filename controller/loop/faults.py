@@ -61,12 +61,7 @@ def _is_heard_from(name: str, cycle: Cycle) -> bool:
         return cycle.conditions is not None
     if name == CONTROLLER:
         return cycle.outcome is not Outcome.CRASHED
-    if name == Source.QUEUE:
-        return cycle.queue is not None
-    if name == Source.JOURNAL:
-        # No decision is made before the journal was read, and only the journal can say that a lease is lost.
-        return cycle.decision is not None or cycle.outcome is Outcome.FENCED
-    return cycle.replicas is not None  # the platform, whatever it is called
+    return name in cycle.answered
 
 
 class Throttle:
@@ -184,10 +179,10 @@ class CycleLogger:
         before, self._failing = self._failing, failing_after(self._failing, cycle, now)
         return [Recovery(name, now - since) for name, since in before.items() if name not in self._failing]
 
-    def stood_aside(self, now: float) -> list[Recovery]:
-        """Another replica leads, so that Redis answers; other faults are now for the leader to log."""
-        since = self._failing.get(Source.JOURNAL)
+    def stood_aside(self, journal: Source, now: float) -> list[Recovery]:
+        """Another replica leads, so that the journal answers; other faults are now for the leader to log."""
+        since = self._failing.get(journal.name)
         self._failing = {}
         self._lines.over()
         self._bugs.over()
-        return [] if since is None else [Recovery(Source.JOURNAL.value, now - since)]
+        return [] if since is None else [Recovery(journal.name, now - since)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from controller.core.model import Because, Lease, Reason, Replicas
-from controller.core.ports import LeaseLost, Requests, Source, Unavailable, pace_words
+from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.text import bounds
 from controller.core.units import in_words
 from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because
@@ -251,7 +251,7 @@ class Runner:
         if self._leadership.has_led:
             await self.tick(None, waits=False)
             return
-        unavailable = self._leadership.fault or Unavailable(Source.JOURNAL, "cannot be reached")
+        unavailable = self._leadership.fault or Unavailable(self._ports.journal.source, "cannot be reached")
         because, fault = hold_because(unavailable), Fault.of(unavailable)
         for reconciler in self._reconcilers:
             self._tell(self._ended(reconciler, Outcome.FAILED, because, fault, None))
@@ -261,7 +261,7 @@ class Runner:
             await self._ports.queue.close()  # a standby touches neither PostgreSQL nor Railway
         now = self._ports.clock.monotonic()
         for worker, telling in self._tellings.items():
-            self._tell_of(telling.stood_aside(now), worker)
+            self._tell_of(telling.stood_aside(self._ports.journal.source, now), worker)
 
     def _tell(self, cycle: Cycle) -> None:
         """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
@@ -275,13 +275,14 @@ class Runner:
     def _tell_pace(self, requests: Requests) -> None:
         now, interval = self._ports.clock.monotonic(), self._policy.interval
         if self._stretch.is_news(requests.pace_s, interval, now):
+            said = pace_words(requests, interval, self._ports.platform.source.name)
             self._log.event(
                 "pace_stretched",
                 pace_s=round(requests.pace_s, 1),
                 used=requests.used,
                 quota=requests.quota,
                 window_s=requests.window_s,
-                message=f"{pace_words(requests, interval)}; a longer interval fits it, or a larger plan",
+                message=f"{said}; a longer interval fits it, or a larger plan",
             )
         lasted = self._stretch.ended(now)
         if lasted is not None:

@@ -33,6 +33,8 @@ class ControllerStatus:
 
     clock: Clock
     interval: float
+    sources: tuple[str, ...]
+    """Names of the dependencies, of which a fault may be known."""
     slower: Mapping[str, float] = field(default_factory=dict)
     """By worker: the timeout of its queue in seconds, if the policy sets one; its figures may be this much older."""
     mask: Masker = field(default_factory=Masker)
@@ -83,7 +85,7 @@ class ControllerStatus:
             if len(text) > bounds.PUBLISHED:
                 continue  # no leader publishes that much of a worker
             try:
-                entry = Publication.from_text(text, self.mask)
+                entry = Publication.from_text(text, self.mask, self.sources)
             except ValueError as unreadable:
                 notes.append(f"the entry of {worker} {unreadable}; it is ignored")
                 continue

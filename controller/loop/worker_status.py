@@ -21,7 +21,6 @@ from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from controller.core.model import Remark
-from controller.core.ports import Source
 from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Outcome
 from controller.loop.faults import CONDITIONS
@@ -153,7 +152,7 @@ class Publication:
         return json.dumps(entry, ensure_ascii=False)
 
     @classmethod
-    def from_text(cls, text: str, mask: Masker) -> Self:
+    def from_text(cls, text: str, mask: Masker, sources: Collection[str]) -> Self:
         """Figures of an entry that is malformed in part have an unknown age.
 
         Raises:
@@ -169,18 +168,18 @@ class Publication:
             age_s = _age(age)
         except ValueError:
             raise ValueError("has no outcome or no age that is known here") from None
-        return cls(status, None if status.malformed else age_s, _known_faults(failing))
+        return cls(status, None if status.malformed else age_s, _known_faults(failing, sources))
 
 
 def _each(values: tuple[Any, ...] | None) -> list[dict[str, Any]] | None:
     return None if values is None else [asdict(value) for value in values]
 
 
-def _known_faults(failing: Any) -> dict[str, float]:
+def _known_faults(failing: Any, sources: Collection[str]) -> dict[str, float]:
     """Those of which this version knows what ends them."""
     if not isinstance(failing, dict):
         return {}
-    names = (*(source.value for source in Source), CONTROLLER, *CONDITIONS)
+    names = (*sources, CONTROLLER, *CONDITIONS)
     stamps = {name: failing[name] for name in names if type(failing.get(name)) in {int, float}}
     return {name: float(since) for name, since in stamps.items() if 0 <= since <= _LAST_SECOND}
 

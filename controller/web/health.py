@@ -48,7 +48,9 @@ class Shown:
     policy: Policy
     dry_run: bool = False
     requests: Callable[[], Requests | None] = lambda: None
-    """How many requests to Railway this replica has used."""
+    """How many requests to the platform this replica has used."""
+    platform: str = "the platform"
+    """What the platform is called."""
     lost_lines: Callable[[], int] = lambda: 0
     """How many lines of the log its output did not take."""
     mask: Masker = field(default_factory=Masker)
@@ -233,7 +235,7 @@ def failing_since(shown: Shown) -> dict[str, float]:
     status, leadership = shown.status, shown.leadership
     faults = [fault for worker in shown.policy.workers for fault in status.failing.get(worker, {}).items()]
     if leadership.fault is not None:
-        faults.append((leadership.fault.source.value, leadership.fault_since or status.clock.wall()))
+        faults.append((leadership.fault.source.name, leadership.fault_since or status.clock.wall()))
     if status.stands_still:
         faults.append(("loop", status.turned_at))
     old = [worker for worker in shown.policy.workers if status.is_old(worker)]
@@ -275,7 +277,9 @@ def _requests(shown: Shown) -> RequestsReport | None:
     requests, interval = shown.requests(), shown.policy.interval
     if requests is None:
         return None
-    return RequestsReport(requests, pace_words(requests, interval) if requests.pace_s > interval else None)
+    return RequestsReport(
+        requests, pace_words(requests, interval, shown.platform) if requests.pace_s > interval else None
+    )
 
 
 def _sum(workers: Mapping[str, WorkerStatus | None], figure: Callable[[WorkerStatus], int | None]) -> int | None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from controller.core.ports import Source
 from controller.loop.faults import CONDITIONS
 from controller.loop.worker_status import WorkerStatus
 from controller.web.health import Shown, Totals, failing_since, totals
@@ -94,8 +93,8 @@ def _age(shown: Shown) -> Iterator[Sample]:
 
 def _failing(shown: Shown) -> Iterator[Sample]:
     faults = failing_since(shown)
-    for source in Source:
-        yield Sample(source.value in faults, {"source": source.value})
+    for source in shown.status.sources:
+        yield Sample(source in faults, {"source": source})
     for worker in shown.policy.workers:
         for name in CONDITIONS:
             if name in shown.status.failing.get(worker, {}):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
     Decision,
     Direction,
     History,
     Observation,
+    PlatformLimit,
     QueueDepth,
     Rate,
     RateUnread,
@@ -48,6 +49,10 @@ SHIPPED = {
 
 def policy(**changes: object) -> WorkerPolicy:
     return WorkerPolicy.model_validate({**SHIPPED, **changes})
+
+
+def regions(count: int) -> PlatformLimit | None:
+    return one_in_each({f"region {number}": 1 for number in range(count)})
 
 
 def observed(
@@ -377,10 +382,10 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
 @pytest.mark.parametrize(
     ("unread_for_s", "limits", "reasons"),
     [
-        (300.0, {"largest": 1}, [Reason.FALLBACK, Reason.VOLUME]),
-        (300.0, {"smallest": 4}, [Reason.FALLBACK, Reason.REGIONS]),
-        (0.0, {"largest": 1}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
-        (0.0, {"smallest": 4}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
+        (300.0, {"largest": WITH_A_VOLUME}, [Reason.FALLBACK, Reason.VOLUME]),
+        (300.0, {"smallest": regions(4)}, [Reason.FALLBACK, Reason.REGIONS]),
+        (0.0, {"largest": WITH_A_VOLUME}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
+        (0.0, {"smallest": regions(4)}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
     ],
     ids=[
         "at_least, of a service with a volume",
@@ -390,13 +395,13 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
     ],
 )
 def test_without_a_reading_nothing_is_asked_for_that_the_platform_cannot_do(
-    unread_for_s: float, limits: dict[str, Any], reasons: list[Reason]
+    unread_for_s: float, limits: dict[str, PlatformLimit], reasons: list[Reason]
 ) -> None:
     blind = policy(min_replicas=2, on_unavailable={"after": "5m", "at_least": 3})
-    replicas = replace(observed(0, 0).replicas, **limits)
+    replicas = replace(observed(0, 0).replicas, smallest=limits.get("smallest"), largest=limits.get("largest"))
     decision = fall_back(blind, replicas, history(), NOW, unread_for_s=unread_for_s, rate=None)
     assert decision is not None
-    assert (decision.desired, list(decision.reasons)) == (limits.get("largest", 4), reasons)
+    assert (decision.desired, list(decision.reasons)) == (next(iter(limits.values())).count, reasons)
 
 
 def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
@@ -706,7 +711,9 @@ def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0
     depth: int, configured: int, smallest: int, largest: int | None, maximum: int, desired: int, reason: Reason
 ) -> None:
     seen = observed(depth, configured)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest, largest=largest))
+    seen = replace(
+        seen, replicas=replace(seen.replicas, smallest=regions(smallest), largest=WITH_A_VOLUME if largest else None)
+    )
     tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
     decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
@@ -729,7 +736,7 @@ def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa:
     configured: int, minimum: int, maximum: int, smallest: int, desired: int, reason: Reason
 ) -> None:
     seen = observed(0, configured)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
     tiers = [{"up_to": 0, "replicas": minimum}, {"replicas": maximum}]
     decision = decide(policy(min_replicas=minimum, max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
@@ -737,7 +744,7 @@ def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa:
 
 def test_a_maximum_below_the_number_of_regions_names_both_ways_out() -> None:
     seen = observed(50, 9)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=3))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(3)))
     tiers = [{"up_to": 0, "replicas": 0}, {"replicas": 2}]
     assert decide(policy(max_replicas=2, tiers=tiers), seen, history(), NOW).sentence == (
         "9 workers where max_replicas is 2, the service is configured for 3 regions, at least 1 worker in each, and "
@@ -750,7 +757,7 @@ def test_regions_never_let_a_count_be_asked_for_that_leaves_one_without_a_worker
     policy: WorkerPolicy, depth: int, count: int, smallest: int
 ) -> None:
     seen = observed(depth, count)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
     decision = decide(policy, seen, history(), NOW)
     assert not decision.changes_something or decision.desired == 0 or decision.desired >= smallest
     assert decision.desired <= max(policy.max_replicas, smallest, count)
@@ -761,7 +768,7 @@ def test_falling_back_goes_to_the_nearest_count_that_the_regions_allow(
     at_least: int, smallest: int, desired: int
 ) -> None:
     blind = policy(on_unavailable={"after": "60s", "at_least": at_least})
-    replicas = replace(observed(0, 0).replicas, smallest=smallest)
+    replicas = replace(observed(0, 0).replicas, smallest=regions(smallest))
     decision = fall_back(blind, replicas, history(), NOW, unread_for_s=61, rate=None)
     assert decision is not None
     assert decision.desired == desired

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import load_settings
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.reading import Placement
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
 from controller.doctor.railway import RailwayChecks, regions
@@ -38,8 +39,8 @@ async def look(
     folder: Path | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
-    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
+    settings = load_railway({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
+    client = RailwayClient(settings.api_url, settings.token, LoopClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
     worker = WorkerPolicy.model_validate(
@@ -340,7 +341,7 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
     ids=["one", "two", "more than max_replicas", "unknown", "given up", "unsaid"],
 )
 def test_the_map_of_regions_is_looked_through(counts: dict[str, int], most: int, level: Level, words: str) -> None:
-    reading = Replicas(1, 1, 1, ServiceState.RUNNING, regions=counts, smallest=len(counts))
+    reading = Replicas(1, 1, 1, ServiceState.RUNNING, coordinates=Placement(counts, counts))
     worker = WorkerPolicy.model_validate(
         {"service": "s", "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
     )

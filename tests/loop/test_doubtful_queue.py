@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.config.load import configure
+from controller.app import configure
 from controller.core.model import Reason
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level

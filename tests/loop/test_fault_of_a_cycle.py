@@ -18,13 +18,13 @@ from controller.core.ports import (
     Receipt,
     Refused,
     Retention,
-    Source,
     Unavailable,
 )
 from controller.loop.cycle import CONTROLLER, Cycle, Fault, Outcome
 from controller.policy.models import Policy
 from controller.policy.models import Queue as QueuePolicy
 from tests.loop.test_runner import LEASE, Jobs, Memory, Services, Stage
+from tests.support.sources import POSTGRESQL, RAILWAY, REDIS
 
 pytestmark = pytest.mark.virtual_time
 
@@ -96,7 +96,7 @@ class Case:
         return cycle
 
 
-QUEUE, PLATFORM, JOURNAL = Source.QUEUE, Source.PLATFORM, Source.JOURNAL
+QUEUE, PLATFORM, JOURNAL = POSTGRESQL, RAILWAY, REDIS
 
 
 @pytest.mark.parametrize(

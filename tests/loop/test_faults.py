@@ -12,11 +12,15 @@ from controller.core.model import Because, Decision, QueueDepth, Reason, Replica
 from controller.core.units import in_words
 from controller.loop.cycle import Cycle, Fault, Outcome
 from controller.loop.faults import CycleLogger, Stretch, failing_after
+from tests.support.sources import REDIS
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
 TIER, QUEUE, PLATFORM, JOURNAL = (
     Reason(word) for word in ("Tier", "QueueUnavailable", "PlatformUnavailable", "JournalUnavailable")
 )
+
+
+ANSWERS = {"q": "PostgreSQL", "r": "Railway", "j": "Redis"}
 
 
 def cycle(outcome: Outcome, *reasons: Reason, read: str = "", fault: str = "") -> Cycle:
@@ -32,6 +36,7 @@ def cycle(outcome: Outcome, *reasons: Reason, read: str = "", fault: str = "") -
         queue=QueueDepth(1, 0) if "q" in read else None,
         replicas=Replicas(1, 1, 1, ServiceState.RUNNING) if "r" in read else None,
         decision=Decision(1, 1, 1, because) if "j" in read else None,
+        answered=frozenset(name for letter, name in ANSWERS.items() if letter in (read or "j" * (outcome is FENCED))),
         fault=Fault(fault, "words") if fault else None,
     )
 
@@ -133,8 +138,8 @@ def test_a_replica_that_becomes_a_standby_logs_that_redis_answers_and_no_other_r
     for one in (AWAY, cycle(FAILED, JOURNAL, fault="Redis")):
         telling.line(one, 0.0)
         telling.recovered(one, 0.0)
-    assert [one.sentence for one in telling.stood_aside(5.0)] == ["Redis answers again after 5 s"]
-    assert telling.stood_aside(6.0) == []
+    assert [one.sentence for one in telling.stood_aside(REDIS, 5.0)] == ["Redis answers again after 5 s"]
+    assert telling.stood_aside(REDIS, 6.0) == []
     assert said(telling, AWAY, 7.0) == "hold: words"
 
 

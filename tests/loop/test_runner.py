@@ -35,7 +35,6 @@ from controller.core.ports import (
     Receipt,
     Requests,
     Retention,
-    Source,
     Unavailable,
 )
 from controller.core.text import bounds
@@ -50,6 +49,7 @@ from controller.policy.models import Policy, Tier
 from controller.policy.models import Queue as QueuePolicy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
+from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -75,6 +75,8 @@ LEASE = Lease("me", 3)
 @dataclass
 class Jobs:
     """A queue that breaks for one table in a way that nobody foresaw."""
+
+    source = POSTGRESQL
 
     readings: int = 0
     breaks: bool = True
@@ -110,6 +112,8 @@ class DeafJobs(Jobs):
 
 @dataclass
 class Services:
+    source = RAILWAY
+
     fault: Exception | None = None
     replicas: int = 0
     pace_s: float = 0.0
@@ -134,6 +138,8 @@ class Services:
 
 class Memory:
     """A journal in memory that knows nothing and keeps nothing but what was published."""
+
+    source = REDIS
 
     def __init__(self) -> None:
         self.lines: Mapping[str, str] = {}
@@ -208,7 +214,7 @@ class Stage:
         clock = LoopClock()
         log = Log(self.text, form="json", clock=clock)
         world = Ports(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
-        self.status = ControllerStatus(clock, self.policy.interval)
+        self.status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
         self.leadership = Leadership(Always(), clock, timing=Timing.around(15), replica="a", report=log.event)
         self.runner = Runner(self.policy, world, self.leadership, self.status, log, landing_bound=60)
 
@@ -233,7 +239,7 @@ async def test_a_bug_in_reading_the_platform_is_everybody_s_and_stops_nobody() -
 
 
 async def test_a_platform_that_cannot_be_read_holds_everybody() -> None:
-    stage = Stage(services=Services(Unavailable(Source.PLATFORM, "is away")), jobs=Jobs(breaks=False))
+    stage = Stage(services=Services(Unavailable(RAILWAY, "is away")), jobs=Jobs(breaks=False))
     cycles = await stage.runner.tick(LEASE)
     assert {cycle.reason for cycle in cycles} == {Reason.PLATFORM_UNAVAILABLE}
 
@@ -442,7 +448,7 @@ async def test_while_one_worker_s_cycle_crashes_the_other_one_scales_and_both_ar
 
 
 async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_is_over() -> None:
-    stage = Stage(jobs=Jobs(breaks=False), services=Services(Unavailable(Source.PLATFORM, "is away")))
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(Unavailable(RAILWAY, "is away")))
     for _ in range(3):
         await stage.runner.tick(LEASE)
     assert [line["worker"] for line in stage.lines] == ["good", "bad"]
@@ -457,7 +463,7 @@ async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_i
 async def test_a_standby_that_cannot_reach_redis_says_so_once_and_when_it_is_over() -> None:
     stage = Stage()
     running = asyncio.create_task(stage.runner.run())
-    stage.leadership.fault = Unavailable(Source.JOURNAL, "is away")
+    stage.leadership.fault = Unavailable(REDIS, "is away")
     await asyncio.sleep(0.5)
     stage.leadership.fault = None
     await asyncio.sleep(0.3)

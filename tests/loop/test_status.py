@@ -11,6 +11,7 @@ from controller.core.model import QueueDepth, Remark
 from controller.core.text import bounds
 from controller.loop.cycle import Outcome
 from controller.loop.status import ControllerStatus
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import HandClock, cycle
 
 
@@ -21,14 +22,14 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def standby(clock: HandClock) -> ControllerStatus:
-    return ControllerStatus(clock, 10)
+    return ControllerStatus(clock, 10, SOURCES.names)
 
 
 def test_the_age_of_the_leader_s_numbers_needs_no_clocks_that_agree(
     standby: ControllerStatus, clock: HandClock
 ) -> None:
     elsewhere = HandClock(4_000_000_000.0)
-    leader = ControllerStatus(elsewhere, 10)
+    leader = ControllerStatus(elsewhere, 10, SOURCES.names)
     leader.put(cycle())
     elsewhere.now += 3
     standby.take_over(leader.to_publish(), 4.0)
@@ -37,7 +38,7 @@ def test_the_age_of_the_leader_s_numbers_needs_no_clocks_that_agree(
 
 
 def test_the_same_publication_read_twice_gets_older(standby: ControllerStatus, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     published = leader.to_publish()
     standby.take_over(published, 0.0)
@@ -47,7 +48,7 @@ def test_the_same_publication_read_twice_gets_older(standby: ControllerStatus, c
 
 
 def test_numbers_of_an_unknown_age_are_shown_and_count_as_old(standby: ControllerStatus, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     standby.take_over(leader.to_publish(), None)
     assert (standby.workers["w"].depth, standby.age("w"), standby.is_old("w")) == (15, None, True)
@@ -93,7 +94,7 @@ def test_whatever_a_queue_remarks_what_is_published_of_it_can_be_taken_over(
     standby: ControllerStatus, clock: HandClock
 ) -> None:
     remarks = tuple(Remark("claims", f"{number} " + "words " * 10_000) for number in range(50))
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(replace(cycle(), queue=QueueDepth(10, 5, remarks=remarks)))
     published = leader.to_publish()
     assert len(published["w"]) < bounds.PUBLISHED
@@ -132,7 +133,7 @@ def test_a_fault_that_cannot_be_read_as_one_is_ignored(standby: ControllerStatus
 def test_numbers_are_old_after_a_bounded_time_whatever_the_pace(
     clock: HandClock, interval: float, pace: float, patience: float
 ) -> None:
-    status = ControllerStatus(clock, interval, pace=pace)
+    status = ControllerStatus(clock, interval, SOURCES.names, pace=pace)
     status.put(cycle())
     clock.now += patience
     assert not status.is_old("w")

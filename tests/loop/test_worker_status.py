@@ -25,6 +25,7 @@ from controller.core.text.masking import MASK, Masker
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import ConditionStatus, Publication, WorkerStatus
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import HandClock
 
 BECAUSE = (
@@ -93,7 +94,7 @@ FAILED_AT_B7E6294 = (
 
 
 def read(text: str) -> Publication:
-    return Publication.from_text(text, Masker())
+    return Publication.from_text(text, Masker(), SOURCES.names)
 
 
 def with_status(**changed: Any) -> str:
@@ -170,7 +171,7 @@ def test_this_version_publishes_what_the_code_at_b7e6294_would_have_published(
     cycle: Cycle, seconds_ago: float, text: str
 ) -> None:
     clock = HandClock()
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle)
     clock.now += seconds_ago
     assert leader.to_publish() == {cycle.worker: text}
@@ -290,7 +291,7 @@ def test_what_a_leader_published_of_a_secret_is_masked_on_the_standby() -> None:
     text = with_status(
         message="cannot reach redis://:hunter2hunter2@h", remarks=[{"about": "x", "text": "hunter2hunter2"}]
     )
-    status = Publication.from_text(text, Masker(["hunter2hunter2"])).status
+    status = Publication.from_text(text, Masker(["hunter2hunter2"]), SOURCES.names).status
     assert "hunter2" not in json.dumps(status.to_json())
     assert status.remarks == (Remark("x", MASK),)
 

@@ -8,6 +8,7 @@ from controller.config.timing import Timing
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.web.health import Shown
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import POLICY, HandClock, NoLeases, silent
 
 
@@ -19,4 +20,4 @@ def clock() -> HandClock:
 @pytest.fixture
 def shown(clock: HandClock) -> Shown:
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    return Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    return Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)

@@ -15,9 +15,10 @@ from controller.core.model import (
     Replicas,
     ServiceState,
 )
-from controller.core.ports import Bid, NotAcquired, Source, Unavailable
+from controller.core.ports import Bid, NotAcquired, Unavailable
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
 from controller.policy.models import Policy
+from tests.support.sources import REDIS, SOURCES
 
 POLICY = Policy.model_validate(
     {
@@ -51,13 +52,13 @@ def silent(event: str, /, **fields: object) -> None:
 
 class AwayLeases:
     async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
-        raise Unavailable(Source.JOURNAL, "is away")
+        raise Unavailable(REDIS, "is away")
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        raise Unavailable(Source.JOURNAL, "is away")
+        raise Unavailable(REDIS, "is away")
 
     async def release(self, lease: Lease) -> None:
-        raise Unavailable(Source.JOURNAL, "is away")
+        raise Unavailable(REDIS, "is away")
 
 
 class Leases:
@@ -103,5 +104,6 @@ def cycle(outcome: Outcome = Outcome.HELD, *, read: bool = True) -> Cycle:
         decision=Decision(2, 2, 2, (tier,)) if read else None,
         rate=RateUsage(30, 60) if read else None,
         cooldowns=Cooldowns(0, 74, 1_699_999_000.0, None) if read else None,
+        answered=frozenset(SOURCES.names) if read else frozenset(),
         fault=None if read else Fault("PostgreSQL", "PostgreSQL: is away"),
     )

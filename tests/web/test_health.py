@@ -10,13 +10,14 @@ import pytest
 
 from controller.config.timing import Timing
 from controller.core.model import Because, Leader, Reason
-from controller.core.ports import Requests, Source, Unavailable
+from controller.core.ports import Requests, Unavailable
 from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Fault, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.web.health import Role, Shown, health_body, status_body, status_report
 from controller.web.page import page
+from tests.support.sources import REDIS, SOURCES
 from tests.web.stand_ins import FAULT, POLICY, SINCE, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
 
 
@@ -68,7 +69,7 @@ def test_figures_that_were_never_read_are_named_as_failing(shown: Shown, clock: 
 
 async def test_a_standby_names_redis_as_soon_as_it_cannot_reach_it_itself(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     await leadership.turn()
     clock.now += 20
     await leadership.turn()
@@ -76,7 +77,7 @@ async def test_a_standby_names_redis_as_soon_as_it_cannot_reach_it_itself(clock:
 
 
 def test_a_standby_names_what_the_leader_cannot_reach(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     leader.put(cycle(Outcome.FAILED, read=False))
     shown.status.take_over(leader.to_publish(), 1.0)
@@ -104,7 +105,7 @@ def test_old_numbers_turn_health_degraded_and_a_loop_that_stands_still_unhealthy
 
 
 def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     shown.status.take_over(leader.to_publish(), 1.0)
     assert (health_body(shown)["status"], health_body(shown)["queueDepth"]) == ("healthy", 15)
@@ -114,7 +115,7 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
 
 
 def test_status_and_the_page_say_that_cycles_are_stretched(shown: Shown) -> None:
-    stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25))
+    stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25), platform="Railway")
     counted = "80 of the 100 requests that Railway allows in 3600 s are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
     assert status_body(stretched)["railway_requests"]["stretched"] == words
@@ -163,7 +164,7 @@ def test_a_dependency_is_named_once_and_a_fault_of_a_service_once_for_each_worke
 
 
 def test_a_standby_shows_the_faults_that_the_leader_published(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, POLICY.interval)
+    leader = ControllerStatus(clock, POLICY.interval, SOURCES.names)
     leader.put(replace(cycle(), conditions=(FAULT,)))
     shown.status.take_over(leader.to_publish(), 0.0)
     assert [one["name"] for one in health_body(shown)["failing"]] == ["NoProgress"]
@@ -192,7 +193,7 @@ async def test_the_role_is_known_from_the_lease(
 ) -> None:
     leadership = Leadership(leases, clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY, dry_run)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY, dry_run)
     assert status_report(shown).role is role
     assert status_body(shown)["role"] == role.value
 
@@ -202,10 +203,10 @@ async def test_no_text_of_status_holds_a_secret(clock: HandClock) -> None:
     leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica=secret, report=silent)
     await leadership.turn()
     leadership.leader = Leader(f"{secret}:1", 7, 1_700_000_000.0)
-    leadership.fault = Unavailable(Source.JOURNAL, f"redis://:{secret}@h is away")
+    leadership.fault = Unavailable(REDIS, f"redis://:{secret}@h is away")
     policy = POLICY.model_copy(update={"workers": {secret: POLICY.workers["w"]}})
     mask = Masker([secret])
-    status = ControllerStatus(clock, POLICY.interval, mask=mask)
+    status = ControllerStatus(clock, POLICY.interval, SOURCES.names, mask=mask)
     status.put(replace(cycle(), worker=secret, conditions=(FAULT,), message=f"hold: {secret}"))
     shown = Shown(status, leadership, policy, mask=mask, policy_shown={})
     assert secret not in json.dumps([status_body(shown), health_body(shown)])
@@ -223,7 +224,7 @@ def test_there_is_no_sum_over_workers_of_which_one_was_never_read(clock: HandClo
     worker = POLICY.workers["w"]
     both = POLICY.model_copy(update={"workers": {"w": worker, "v": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, both)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, both)
     shown.status.put(cycle())
     body = health_body(shown)
     assert (body["workers"], body["queueDepth"], body["rpmUsage"]) == (None, None, None)

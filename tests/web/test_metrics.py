@@ -20,6 +20,7 @@ from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import METRICS, InJson, Metric, Sample, metrics_body, prometheus_text
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import FAULT, POLICY, HandClock, Leases, NoLeases, cycle, silent
 
 PROMISED = {"workers_current", "workers_max", "queue_pending", "queue_processing", "rpm_used", "rpm_limit"}
@@ -70,7 +71,7 @@ async def leading() -> Shown:
     Its policy says 5 workers and 60 requests a minute; the last cycle, which may be another leader's, 7 and 90.
     """
     clock = HandClock()
-    status = ControllerStatus(clock, POLICY.interval)
+    status = ControllerStatus(clock, POLICY.interval, SOURCES.names)
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()
     last = cycle(Outcome.APPLIED)
@@ -200,7 +201,7 @@ async def test_a_dry_run_is_no_leader_and_has_no_epoch() -> None:
 
 def test_a_secret_in_the_name_of_a_worker_is_masked_and_a_label_is_escaped() -> None:
     clock = HandClock()
-    status = ControllerStatus(clock, POLICY.interval)
+    status = ControllerStatus(clock, POLICY.interval, SOURCES.names)
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
     for name in ("hunter2hunter2", 'a"b\\c'):
         status.put(replace(cycle(), worker=name))

@@ -22,6 +22,7 @@ from controller.policy.models import Policy
 from controller.web.health import Shown, status_report
 from controller.web.page import page
 from controller.web.server import application
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import HandClock, NoLeases, cycle, silent
 
 
@@ -30,7 +31,7 @@ def shown(policy: dict[str, Any] | None = None, *cycles: Cycle) -> Shown:
     worker = {"service": "s", "queue": {"table": "t"}, "tiers": [{"replicas": 2}], "max_replicas": 5}
     wishes = Policy.model_validate({"workers": policy or {"w": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    status = ControllerStatus(clock, wishes.interval)
+    status = ControllerStatus(clock, wishes.interval, SOURCES.names)
     for one in cycles:
         status.put(one)
     return Shown(status, leadership, wishes)

@@ -24,6 +24,7 @@ from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
 from controller.web.server import age_header, application, listening_socket, prefers_text
+from tests.support.sources import SOURCES
 from tests.web.stand_ins import POLICY, HandClock, Leases, NoLeases, cycle, silent
 
 
@@ -80,7 +81,7 @@ async def test_metrics_answers_in_json_and_in_text(shown: Shown) -> None:
 
 
 async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(shown: Shown, clock: HandClock) -> None:
-    leader = ControllerStatus(clock, 10)
+    leader = ControllerStatus(clock, 10, SOURCES.names)
     leader.put(cycle())
     shown.status.take_over(leader.to_publish(), 2.0)
     clock.now += 5
@@ -92,7 +93,7 @@ async def test_a_standby_says_how_old_the_leader_s_numbers_are_as_http_does(show
 
 async def test_the_leader_answers_without_an_age(clock: HandClock) -> None:
     leadership = Leadership(Leases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     await leadership.turn()
     shown.status.put(cycle())
     assert age_header(shown) == {}
@@ -146,7 +147,7 @@ ANYTHING = st.recursive(
 @st.composite
 def published(draw: st.DrawFn) -> str:
     """A leader's entry of which another version left out some keys, wrote others, and some otherwise."""
-    status = ControllerStatus(HandClock(), 10)
+    status = ControllerStatus(HandClock(), 10, SOURCES.names)
     status.put(cycle())
     entry = json.loads(status.to_publish()["w"])
     for part in (entry["status"], entry):
@@ -170,7 +171,7 @@ def every_answer(shown: Shown) -> list[bytes]:
 def test_every_page_answers_whatever_was_published(first: str, second: str, age: float | None) -> None:
     clock = HandClock()
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    shown = Shown(ControllerStatus(clock, POLICY.interval), leadership, POLICY)
+    shown = Shown(ControllerStatus(clock, POLICY.interval, SOURCES.names), leadership, POLICY)
     for text in (first, second):
         shown.status.take_over({"w": text}, age)
         assert all(every_answer(shown))
