@@ -15,7 +15,7 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Fault, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.web.health import Role, Shown, health_body, status_body, status_report
+from controller.web.health import ReplicaRole, Shown, health_body, status_body, status_report
 from controller.web.page import page
 from tests.support.sources import REDIS, SOURCES
 from tests.web.stand_ins import FAULT, POLICY, SINCE, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
@@ -179,17 +179,17 @@ def test_status_says_who_leads_since_when_and_in_which_epoch(shown: Shown) -> No
 @pytest.mark.parametrize(
     ("leases", "dry_run", "role"),
     [
-        pytest.param(Leases(), False, Role.LEADER, id="this replica has the lease"),
-        pytest.param(NoLeases(), False, Role.STANDBY, id="another replica has the lease"),
-        pytest.param(AwayLeases(), False, Role.UNKNOWN, id="Redis cannot be reached"),
-        pytest.param(Leases(), True, Role.DRY_RUN, id="a dry run has a lease of its own"),
+        pytest.param(Leases(), False, ReplicaRole.LEADER, id="this replica has the lease"),
+        pytest.param(NoLeases(), False, ReplicaRole.STANDBY, id="another replica has the lease"),
+        pytest.param(AwayLeases(), False, ReplicaRole.UNKNOWN, id="Redis cannot be reached"),
+        pytest.param(Leases(), True, ReplicaRole.DRY_RUN, id="a dry run has a lease of its own"),
     ],
 )
 async def test_the_role_is_known_from_the_lease(
     clock: HandClock,
     leases: Any,
     dry_run: bool,  # noqa: FBT001  # a table
-    role: Role,
+    role: ReplicaRole,
 ) -> None:
     leadership = Leadership(leases, clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()
