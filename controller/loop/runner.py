@@ -137,16 +137,17 @@ class Runner:
             return False
         begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._not_behind()}
         done = await self._side_by_side(begun, waits=False)
-        glances = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
+        checks = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
         if (
-            any(not isinstance(quick_check, Cycle | CannotTell) for quick_check in glances)
+            any(not isinstance(check, Cycle | CannotTell) for check in checks)
             and self._ports.clock.monotonic() >= self._paced_until
         ):
-            self._log.event("woken", message="the queue notified of jobs that want a change; looking at Railway now")
+            name = self._ports.platform.source.name
+            self._log.event("woken", message=f"the queue notified of jobs that want a change; looking at {name} now")
             return False
-        for quick_check in glances:
-            if isinstance(quick_check, Cycle):
-                self._tell(quick_check)
+        for check in checks:
+            if isinstance(check, Cycle):
+                self._tell(check)
         return True
 
     async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
@@ -258,7 +259,7 @@ class Runner:
 
     async def _stand_aside(self) -> None:
         if not self._behind:
-            await self._ports.queue.close()  # a standby touches neither PostgreSQL nor Railway
+            await self._ports.queue.close()  # a standby touches neither the queue nor the platform
         now = self._ports.clock.monotonic()
         for worker, telling in self._tellings.items():
             self._tell_of(telling.stood_aside(self._ports.journal.source, now), worker)

@@ -131,7 +131,7 @@ async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
             0,
             Level.ERROR,
             "the workers crash and none of 2 runs",
-            id="all crash",
+            id="all workers crash",
         ),
         pytest.param(
             {"exit": 1},
@@ -139,7 +139,7 @@ async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
             1,
             Level.WARNING,
             "1 of 2 workers run, as workers ended by themselves with exit code 0",
-            id="one exits with 0",
+            id="one worker exits with 0",
         ),
         pytest.param(
             {"hangs_in": "BUILDING", "deploy": True},
@@ -296,7 +296,7 @@ async def test_an_environment_of_several_pages_costs_as_many_requests_in_each_cy
     assert says in found.says
 
 
-@pytest.mark.parametrize("fails", [True, False], ids=["in vain", "never"])
+@pytest.mark.parametrize("fails", [True, False], ids=["a deployment failed", "no deployment was made"])
 async def test_regions_that_are_not_deployed_are_warned_of_with_both_places(*, fails: bool) -> None:
     async with fake_railway() as fake:
         fake.worker.deploy["multiRegionConfig"] = {"europe-west4-drams3a": {"numReplicas": 2}}
@@ -338,7 +338,14 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
         ({"us-old": 1}, 5, Level.WARNING, "Railway is giving up us-old"),
         ({"": 1}, 5, Level.WARNING, "nothing says in which region the service runs"),
     ],
-    ids=["one", "two", "more than max_replicas", "unknown", "given up", "unsaid"],
+    ids=[
+        "one region",
+        "two regions",
+        "more regions than max_replicas",
+        "an unknown region",
+        "a region that Railway gives up",
+        "no region said",
+    ],
 )
 def test_the_map_of_regions_is_looked_through(counts: dict[str, int], most: int, level: Level, words: str) -> None:
     reading = Replicas(1, 1, 1, ServiceState.RUNNING, coordinates=Placement(counts, counts))

@@ -123,11 +123,11 @@ def test_a_fault_that_cannot_be_read_as_one_is_ignored(standby: ControllerStatus
 @pytest.mark.parametrize(
     ("interval", "pace", "patience"),
     [
-        pytest.param(10.0, 0.0, 35.0, id="three intervals"),
-        pytest.param(10.0, 30.0, 95.0, id="or three cycles that are stretched"),
-        pytest.param(10.0, 300.0, 120.0, id="but not beyond two minutes"),
-        pytest.param(10.0, 999_999.0, 120.0, id="however far they are stretched"),
-        pytest.param(600.0, 300.0, 1805.0, id="unless the policy asks for it"),
+        pytest.param(10.0, 0.0, 35.0, id="numbers are old after three intervals"),
+        pytest.param(10.0, 30.0, 95.0, id="numbers are old after three stretched cycles"),
+        pytest.param(10.0, 300.0, 120.0, id="stretched cycles make numbers old after two minutes at most"),
+        pytest.param(10.0, 999_999.0, 120.0, id="endless stretched cycles make numbers old after two minutes"),
+        pytest.param(600.0, 300.0, 1805.0, id="an interval of ten minutes makes numbers old after thirty"),
     ],
 )
 def test_numbers_are_old_after_a_bounded_time_whatever_the_pace(

@@ -99,7 +99,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "sent",
     [b"", b"GET", b"GET /health HTTP/1.1\r\nHost: x\r\n", b"POST /health HTTP/1.1\r\nContent-Length: 9\r\n"],
-    ids=["nothing", "half a line", "half of the headers", "headers without an end"],
+    ids=["nothing sent", "half of the first line sent", "half of the headers sent", "half of the body sent"],
 )
 async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None:
     async with served() as server:

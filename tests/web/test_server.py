@@ -187,7 +187,7 @@ def test_every_page_answers_whatever_was_published(first: str, second: str, age:
         {"outcome": "held", "running": 2, "configured": 2},
         {"outcome": "held", "running": 2, "configured": 1, "reasons": ["Tier"], "unheard_of": {"a": [1]}},
     ],
-    ids=["hardly anything", "no maximum", "a key that is new"],
+    ids=["a status with hardly any key", "a status without a maximum", "a status with a new key"],
 )
 async def test_what_a_leader_of_another_version_leaves_out_is_filled_in(shown: Shown, status: dict[str, Any]) -> None:
     shown.status.take_over({"w": json.dumps({"age_s": 1, "status": status})}, 1.0)

@@ -222,7 +222,14 @@ async def test_a_text_that_was_cut_within_an_emoji_does_not_make_the_reading_una
         (lambda body: body, ("Set-Cookie: a=b; Path=/", *(f"X-{n}: {'v' * 1000}" for n in range(50)))),
         (lambda body: body + b" " * 1_900_000, ()),
     ],
-    ids=["another type", "a wrong type", "gzip", "in capitals", "cookies and 50 kB of headers", "almost 2 MB"],
+    ids=[
+        "another content type",
+        "a wrong content type",
+        "gzip",
+        "headers in capitals",
+        "cookies and 50 kB of headers",
+        "almost 2 MB",
+    ],
 )
 async def test_an_answer_within_the_bounds_is_read_however_it_comes(content: Any, lines: tuple[str, ...]) -> None:
     lines = tuple(line for line in lines if not line.startswith("Transfer-Encoding"))

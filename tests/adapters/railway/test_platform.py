@@ -163,7 +163,7 @@ async def deployment_failed(fake: FakeRailway, move: dict[str, Any]) -> None:
 
 
 MOVES = pytest.mark.parametrize("move", [stored_by_hand, deployment_failed])
-OMITTED = pytest.mark.parametrize("keeps_omitted", [True, False], ids=["merged", "replaced"])
+OMITTED = pytest.mark.parametrize("keeps_omitted", [True, False], ids=["regions left out stay", "regions left out go"])
 
 
 @OMITTED
@@ -440,12 +440,12 @@ def crowd(number: int, **options: Any) -> FakeRailway:
 @pytest.mark.parametrize(
     ("services", "scaled", "pages"),
     [
-        pytest.param(50, [0, 49], 1, id="a page is enough"),
-        pytest.param(51, [0, 49], 1, id="the last of the first page"),
-        pytest.param(51, [0, 50], 2, id="the first of the second"),
-        pytest.param(101, [100], 3, id="alone on the third"),
-        pytest.param(160, [0], 1, id="whatever comes behind"),
-        pytest.param(160, [0, 159], 4, id="the first and the last"),
+        pytest.param(50, [0, 49], 1, id="50 services, which fit one page"),
+        pytest.param(51, [0, 49], 1, id="51 services, the scaled ones on the first page"),
+        pytest.param(51, [0, 50], 2, id="51 services, a scaled one on the second page"),
+        pytest.param(101, [100], 3, id="101 services, the scaled one alone on the third page"),
+        pytest.param(160, [0], 1, id="160 services, the scaled one on the first page"),
+        pytest.param(160, [0, 159], 4, id="160 services, the first and the last are scaled"),
     ],
 )
 async def test_a_cycle_is_counted_as_the_pages_that_it_takes(services: int, scaled: list[int], pages: int) -> None:

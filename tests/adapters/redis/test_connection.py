@@ -321,7 +321,9 @@ async def test_the_number_in_the_address_is_the_database(acl_server: RedisServer
     assert re.findall(r"db\d+", acl_server.process_says("keyspace")) == ["db5"]
 
 
-@pytest.mark.parametrize("others", [Keys("other", "env"), Keys("autoscaler", "staging")])
+@pytest.mark.parametrize(
+    "others", [Keys("other", "env"), Keys("autoscaler", "staging")], ids=["another prefix", "another environment"]
+)
 async def test_groups_with_another_prefix_or_environment_do_not_see_each_other(redis_url: str, others: Keys) -> None:
     async with connect(redis_url) as client:
         ours, theirs = RedisLeases(client, KEYS), RedisLeases(client, others)
