@@ -43,7 +43,7 @@ EVENTS: dict[str, Level] = {
     "http_refused": "warning",
     "crashed": "error",
 }
-"""Every event of the controller; a test fails if one is missing."""
+"""Every event that is reported anywhere; a test looks for those that are missing."""
 _OUTCOMES: dict[str, Level] = {
     "standby": "info",
     "held": "info",
