@@ -539,7 +539,7 @@ def fleet(path: Path, **services: str) -> Path:
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],
-    ids=["dropped", "renamed", "another service", "new"],
+    ids=["a worker is dropped", "a worker is renamed", "a worker moves to another service", "a worker is new"],
 )
 def test_plan_says_what_becomes_of_workers_that_one_policy_alone_has(  # noqa: PLR0917  # a table
     run: Run, tmp_path: Path, trace: Path, old: dict[str, str], new: dict[str, str], said: list[str]

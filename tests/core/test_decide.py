@@ -471,8 +471,9 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         ),
     ],
     ids=[
-        *("a change", "a wait", "nothing to do", "a correction"),
-        *("the busy", "more busy than were counted", "all busy", "the rate", "an unread rate"),
+        *("the words of a change", "the words of a cooldown", "the words of no change", "the words of a correction"),
+        *("the words of busy workers", "the words of more busy jobs than were counted", "the words of all busy"),
+        *("the words of a used-up rate limit", "the words of an unread rate limit"),
     ],
 )
 def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
