@@ -20,13 +20,13 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
 from controller.config.load import Configuration
 from controller.core.ports import Clock, LeaderState
+from controller.core.problems import ConfigurationError, Problem
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
-from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Policy
 from controller.web.server import Shown
 

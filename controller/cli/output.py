@@ -10,9 +10,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json, visible
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # a command imports what it needs
     from controller.adapters.postgres.queue import Known

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.cli.output import answered, needs_extra, print_json
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import visible, visible_lines
 from controller.core.text.masking import Masker, secrets_of_a_crash
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 from controller.policy.types import duration_text
 
 if TYPE_CHECKING:  # each command imports what it needs

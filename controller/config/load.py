@@ -9,8 +9,9 @@ from typing import Any
 
 from controller.config.plain_files import CannotReadError, read, shown
 from controller.config.settings import Settings, key_prefix, load_settings
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker, secrets_of
-from controller.policy.document import ConfigurationError, Document, Problem
+from controller.policy.document import Document
 from controller.policy.limits import own_keys
 from controller.policy.models import Policy, as_shown, load_policy
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
-from controller.policy.references import unresolved, unusable
+from controller.core.text.references import unresolved, unusable
 from controller.policy.strict_yaml import (
     DEEPEST,
     MOST_CHARACTERS,
@@ -38,25 +39,6 @@ MOST_PROBLEMS = 100
 """More are not looked for: whoever fixes these checks again."""
 _LONGEST_PLACE = 300
 _LONGEST_TEXT = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with the configuration: where, and what to do about it."""
-
-    place: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
-
-
-class ConfigurationError(Exception):
-    """The environment or the policy cannot be used as it stands; nothing was started and nothing was changed."""
-
-    def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True)

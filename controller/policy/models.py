@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.core.model import ServiceTime
-from controller.policy.document import ConfigurationError, Document, Path, read
+from controller.core.problems import ConfigurationError
+from controller.policy.document import Document, Path, read
 from controller.policy.errors import Keys, record
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, share_problem, shared_keys
 from controller.policy.queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.config.load import read_policy
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.types import seconds_of
 from controller.simulation.comparison import Contender

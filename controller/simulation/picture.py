@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import long_time, seconds

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.types import duration_text
 from controller.simulation.comparison import Contender, Setting, compare

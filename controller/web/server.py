@@ -17,13 +17,13 @@ from aiohttp import web
 
 from controller.core.model import Leader
 from controller.core.ports import Requests, Source, pace_words
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
 from controller.core.text.masking import Masker
 from controller.loop.cycle import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import Board
-from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Policy
 from controller.web.connections import HEADERS
 from controller.web.page import STYLE_HASH, page

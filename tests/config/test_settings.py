@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.config.settings import load_database, load_settings
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 
 RIGHT = {
     "RAILWAY_API_TOKEN": "t0ken-of-the-account",

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core.model import QueueDepth, ServiceTime
+from controller.core.problems import ConfigurationError
 from controller.core.rules import recommend
-from controller.policy.document import ConfigurationError, dotted
+from controller.policy.document import dotted
 from controller.policy.models import WorkerPolicy, duration_text, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.policy.models import effective, load_policy
 from controller.policy.overlaps import overlaps
 from controller.policy.strict_yaml import LONGEST, MOST_CHARACTERS, MOST_NODES, Mapping, Scalar, parse, value_of

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.picture import caption, check_suffix, drawable, save_plot, series_points, unit_of_time
 from controller.simulation.series import Series
 from tests.simulation.drawn import CAP, CONTENDERS, comparison

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 import yaml
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.policy.models import WorkerPolicy, load_policy
 from controller.simulation import tune
 from controller.simulation.comparison import Comparison, Contender, Setting, compare

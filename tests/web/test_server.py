@@ -31,11 +31,11 @@ from controller.core.model import (
     ServiceState,
 )
 from controller.core.ports import Bid, NotAcquired, Requests, Source, Unavailable
+from controller.core.problems import ConfigurationError
 from controller.core.text import bounds
 from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import Board
-from controller.policy.document import ConfigurationError
 from controller.policy.models import Policy
 from controller.web.page import page
 from controller.web.server import (

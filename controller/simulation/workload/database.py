@@ -30,7 +30,7 @@ from controller.adapters.postgres.connection import (
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_table import own_table
 from controller.core.ports import Source, Unavailable
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.types import duration_text
 from controller.simulation.workload.jobs import Workload, quantile

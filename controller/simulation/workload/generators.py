@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from controller.policy.document import LONGEST_SHOWN, ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
+from controller.policy.document import LONGEST_SHOWN
 from controller.policy.types import seconds_of
 from controller.simulation.workload.jobs import DAY_S, Job, Workload
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, NamedTuple
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 
 Job = tuple[float, float]
 """Its arrival in seconds from the start of the window, and its service time in seconds."""

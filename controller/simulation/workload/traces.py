@@ -18,7 +18,8 @@ from random import Random
 from typing import IO, NoReturn
 
 from controller.config.plain_files import CannotReadError, in_words, opened, shown
-from controller.policy.document import LONGEST_SHOWN, ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
+from controller.policy.document import LONGEST_SHOWN
 from controller.simulation.workload.jobs import Job, Workload
 
 MOST_JOBS = 100_000_000

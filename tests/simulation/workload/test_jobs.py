@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload import jobs as workload_module
 from controller.simulation.workload.jobs import (
     DAY_S,
