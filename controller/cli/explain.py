@@ -11,6 +11,7 @@ from controller.config.load import Configuration
 from controller.core.model import Replicas, Rest
 from controller.core.ports import Unavailable
 from controller.core.rules import Step
+from controller.core.wanted import count_limit, given_service
 from controller.loop.cycle import Cycle
 from controller.policy.models import WorkerPolicy
 
@@ -45,6 +46,6 @@ async def explain(configuration: Configuration) -> list[Explanation]:
 
 async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
     try:
-        return await controller.queue.rest(worker.queue, worker.count_limit)
+        return await controller.queue.rest(worker.queue, count_limit(worker, given_service(worker)))
     except Unavailable:
         return None

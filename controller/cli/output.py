@@ -16,8 +16,8 @@ from controller.loop import signals
 
 if TYPE_CHECKING:  # a command imports what it needs
     from controller.adapters.postgres.queue import Known
+    from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy.implied_waits import Expectation
     from controller.policy.models import Policy
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
     """What each worker's policy implies of waits, by how long a job is said or measured to take."""
-    from controller.policy.implied_waits import Expectation  # noqa: PLC0415  # as above
+    from controller.core.implied_waits import Expectation  # noqa: PLC0415  # as above
 
     return {
         name: Expectation.of(

@@ -53,7 +53,8 @@ from controller.core.model import (
     ServiceTime,
     workers,
 )
-from controller.policy.models import WorkerPolicy, workers_for
+from controller.core.wanted import down_window, tier_replicas, workers_for
+from controller.policy.models import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def recommend(
     that were told to go and have the time to end their jobs, which need no other worker.
     """
     if policy.target_wait is None:
-        return policy.wanted_at(queue.depth)
+        return tier_replicas(policy, queue.depth)
     staying = _staying(queue, leaving)
     if not queue.pending and not staying:
         return 0
@@ -168,8 +169,8 @@ def window_tolerance(since_last_look: float) -> float:
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
     """Seconds until a scale-up and a scale-down are open again, each at least 0."""
-    up = 0.0 if history.last_up is None else _left(history.last_up, policy.up_cooldown, now)
-    return up, _left(_last_scale(history, now), policy.down_cooldown, now)
+    up = 0.0 if history.last_up is None else _left(history.last_up, policy.scale_up.cooldown, now)
+    return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
 
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
@@ -286,7 +287,7 @@ def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:
     policy, history, now = situation.policy, situation.history, situation.now
-    window = policy.window(history.start_up_s)
+    window = down_window(policy, history.start_up_s)
     if decision.direction is not Direction.DOWN or not window:
         return decision
     unbroken = now if history.unbroken_since is None else history.unbroken_since

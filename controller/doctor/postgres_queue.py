@@ -19,6 +19,7 @@ from controller.adapters.postgres.own_query import undone
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import NotMeasurable, Source, Unavailable
+from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.doctor.postgres_rights import Rights, Table, tables_named, values
@@ -110,7 +111,7 @@ class QueueChecks:
         None where neither tells.
         """
         finished = await _if_known(self.queue.finished_within(worker.queue))
-        running = await _if_known(self.queue.longest_claim(worker.queue, worker.count_limit))
+        running = await _if_known(self.queue.longest_claim(worker.queue, count_limit(worker, given_service(worker))))
         return max(filter(None, (finished, running)), default=None)
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -120,7 +121,9 @@ class QueueChecks:
     async def _depth(self, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
         """What was read, then what to know of it besides."""
         try:
-            depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
+            service = given_service(worker)
+            limits = count_limit(worker, service), enough(worker, service), all_busy(worker)
+            depth = await self.queue.depth(worker.queue, *limits)
         except Unavailable as unavailable:
             return [error("queue", str(unavailable))]
         besides = [
@@ -141,7 +144,7 @@ class QueueChecks:
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """Of the very statement that is sent; only planned, where to run it takes too long or is refused."""
         try:
-            statement = await self.queue.statement(worker.queue, worker.enough)
+            statement = await self.queue.statement(worker.queue, enough(worker, given_service(worker)))
         except Unavailable:
             return None
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)

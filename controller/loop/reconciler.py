@@ -54,6 +54,7 @@ from controller.core.ports import (
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
+from controller.core.wanted import all_busy, count_limit, enough, kept_window
 from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.loop.faults import Said, Throttle
 from controller.loop.measurements import JobTime
@@ -129,7 +130,7 @@ class Reconciler:
 
     @property
     def _keep(self) -> Retention:
-        return Retention(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
+        return Retention(window=kept_window(self.policy), gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
@@ -269,8 +270,8 @@ class Reconciler:
 
     async def _depth(self) -> QueueDepth:
         policy, service = self.policy, self._job_time.known
-        limit, enough = policy.count_limit_for(service), policy.enough_for(service)
-        return await self._ports.queue.depth(policy.queue, limit, enough, policy.busy)
+        limit = count_limit(policy, service)
+        return await self._ports.queue.depth(policy.queue, limit, enough(policy, service), all_busy(policy))
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):

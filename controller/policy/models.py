@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from controller.core.model import ServiceTime
 from controller.core.problems import ConfigurationError
 from controller.policy.document import Document, Path, read
 from controller.policy.errors import Keys, record
@@ -19,22 +18,24 @@ from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, ra
 from controller.policy.queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
 from controller.policy.scaling import (
     IDLE_OFF_TEXT,
+    UNMEASURED_START_UP_S,
+    USABLE_START_UP_S,
     ScaleDown,
     ScaleUp,
     Tier,
     down_problems,
-    jobs_for,
     service_time_problem,
     tier_problems,
     wait_problem,
     without_cooldown,
-    workers_for,
 )
 from controller.policy.types import Count, Duration, Name, Part, Positive, Word, duration_text
 
 __all__ = [  # one door for everybody else: which file a model stands in is nobody's business
     "NAME_BYTES",
     "PRESETS",
+    "UNMEASURED_START_UP_S",
+    "USABLE_START_UP_S",
     "OnUnavailable",
     "Policy",
     "Queue",
@@ -47,11 +48,9 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "WorkerPolicy",
     "duration_text",
     "effective",
-    "jobs_for",
     "json_schema",
     "load_policy",
     "split_name",
-    "workers_for",
 ]
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
@@ -181,67 +180,6 @@ class WorkerPolicy(Part):
     def concurrency(self) -> int:
         """How many jobs one worker runs at once, as far as the policy says."""
         return self.jobs_per_worker or 1
-
-    @property
-    def up_cooldown(self) -> float:
-        unsaid = self.target_wait is not None and "cooldown" not in self.scale_up.model_fields_set
-        return 0.0 if unsaid else self.scale_up.cooldown
-
-    @property
-    def down_cooldown(self) -> float:
-        return self.scale_down.cooldown if self.target_wait is None else 0.0
-
-    def window(self, start_up_s: float | None) -> float:
-        """For so long, going down is only to the highest recommendation. start_up_s: as measured; None: never."""
-        return self.scale_down.stabilization_window if self.target_wait is None else self.scale_down.window(start_up_s)
-
-    @property
-    def kept_window(self) -> float:
-        """So long recommendations are remembered: always the same, since a longer window begins their chain anew."""
-        return self.scale_down.stabilization_window if self.target_wait is None else self.scale_down.longest_window
-
-    @property
-    def given_service(self) -> ServiceTime | None:
-        """How long a job takes, where the policy says it."""
-        return None if self.service_time is None else ServiceTime(self.service_time, self.service_time, 0)
-
-    def enough_for(self, service: ServiceTime | None) -> int:
-        """A count that goes as far as this decides all that there is to decide: it wants all the workers there may be.
-
-        Where nobody knows how long a job takes, only whether there is one decides anything.
-        """
-        if self.target_wait is None:
-            return max([1, *(tier.up_to + 1 for tier in self.tiers if tier.up_to is not None)])
-        if service is None:
-            return 1
-        return jobs_for(self.max_replicas, self.concurrency, self.target_wait, service.mean_s)
-
-    @property
-    def enough(self) -> int:
-        """The same, as far as the policy alone can tell."""
-        return self.enough_for(self.given_service)
-
-    @property
-    def busy(self) -> int:
-        """So many jobs in work keep every worker that there may be; 0: nobody asks how many there are."""
-        return self.max_replicas * (self.jobs_per_worker or 0 if self.target_wait is None else self.concurrency)
-
-    def count_limit_for(self, service: ServiceTime | None) -> int:
-        """No count goes past this: a deeper queue is shown as so many and more."""
-        enough = self.enough_for(service)
-        if self.target_wait is not None and enough > self.queue.count_limit:
-            # A limit that moved with every measurement would make each count a new one.
-            enough = 1 << (enough - 1).bit_length()
-        return max(self.queue.count_limit, enough)
-
-    @property
-    def count_limit(self) -> int:
-        """The same, as far as the policy alone can tell."""
-        return self.count_limit_for(self.given_service)
-
-    def wanted_at(self, depth: int) -> int:
-        """The replicas of the first tier whose up_to holds the depth."""
-        return next(tier.replicas for tier in self.tiers if tier.up_to is None or depth <= tier.up_to)
 
 
 class Policy(Part):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -11,11 +10,10 @@ from controller.policy.document import Path
 from controller.policy.queue import Queue
 from controller.policy.types import Count, Duration, Part, Positive
 
-MOST_COUNTED = 1_000_000
-"""No reading counts further to decide anything; who has more jobs than that waits for no worker in particular."""
-_NEARLY = 1e-9
-_START_UP_S = 20.0
-_START_UP_WITHIN_S = (5.0, 300.0)
+UNMEASURED_START_UP_S = 20.0
+"""Stands in for a worker's start-up time until one is measured."""
+USABLE_START_UP_S = (5.0, 300.0)
+"""A measured start-up time is taken as at least and at most this."""
 IDLE_OFF_TEXT = "the measured start-up time, 5s to 5m; 20s until it is measured"
 
 
@@ -50,17 +48,6 @@ class ScaleDown(Part):
     stabilization_window: Duration = 0.0
     idle_off: Duration | None = None
 
-    def window(self, start_up_s: float | None) -> float:
-        """idle_off, or the break-even: to keep a worker for as long as a start takes costs no more than the start."""
-        if self.idle_off is not None:
-            return self.idle_off
-        least, most = _START_UP_WITHIN_S
-        return _START_UP_S if start_up_s is None else min(max(least, start_up_s), most)
-
-    @property
-    def longest_window(self) -> float:
-        return self.idle_off if self.idle_off is not None else _START_UP_WITHIN_S[1]
-
 
 P = TypeVar("P", ScaleUp, ScaleDown)
 
@@ -68,25 +55,6 @@ P = TypeVar("P", ScaleUp, ScaleDown)
 def without_cooldown(part: P) -> P:
     """The same without one; nobody has written that, and so it does not count as written."""
     return part.model_construct(set(part.model_fields_set), **{**dict(part), "cooldown": 0.0})
-
-
-def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The least count of waiting jobs that wants that many workers; counting stops at MOST_COUNTED."""
-    jobs = math.floor(min(MOST_COUNTED, max(0, most - 1) * concurrency * (target_wait + mean_s) / mean_s))
-    # Rounding may make this one too many or too few; the formula itself decides.
-    jobs = next(
-        n
-        for n in range(max(1, jobs - 1), jobs + 4)
-        if n == jobs + 3 or workers_for(n, concurrency, target_wait, mean_s) >= most
-    )
-    return min(MOST_COUNTED, jobs)
-
-
-def workers_for(jobs: float, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The workers that have begun all these jobs within target_wait, if each job takes mean_s."""
-    share = mean_s / (target_wait + mean_s)
-    # What is exactly 3 must not become 4 by the last digit of a float.
-    return math.ceil(jobs * share / concurrency - _NEARLY)
 
 
 def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | None:

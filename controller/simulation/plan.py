@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.core.model import workers
+from controller.core.wanted import tier_replicas
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.types import duration_text
 from controller.simulation.comparison import Comparison
@@ -203,7 +204,7 @@ def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
         return
     edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
     for index, depth in enumerate(edges):
-        before, after = old.wanted_at(depth), new.wanted_at(depth)
+        before, after = tier_replicas(old, depth), tier_replicas(new, depth)
         if before == after:
             continue
         last = edges[index + 1] - 1 if index + 1 < len(edges) else None

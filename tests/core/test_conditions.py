@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
 from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState, UnderWay
 from controller.core.rules import decide, fall_back
+from controller.core.wanted import given_service
 from controller.core.watch import Watch
 from controller.loop.faults import CONDITIONS
 from controller.policy.models import WorkerPolicy
@@ -119,7 +120,7 @@ def test_none_is_added_to_workers_that_crash(
     service = Service(wishes, History(since=0.0, unbroken_since=0.0))
     crashed = fleet(current, 0, crashed=current)
     service.look(crashed, jobs(depth))
-    observed = Observation(jobs(depth), crashed, service=wishes.given_service)
+    observed = Observation(jobs(depth), crashed, service=given_service(wishes))
     decision = decide(wishes, observed, service.history, service.now)
     assert (decision.desired, decision.reason) == (desired, reason)
 

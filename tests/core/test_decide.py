@@ -26,6 +26,7 @@ from controller.core.model import (
     ServiceState,
 )
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
+from controller.core.wanted import down_window, kept_window
 from controller.policy.models import WorkerPolicy
 from tests.support.examples import examples
 
@@ -574,7 +575,7 @@ def next_depth(depth: int, dice: Random) -> int:
 
 
 def remembered(past: History, policy: WorkerPolicy, recommended: int, now: float, gap: float) -> History:
-    window = policy.kept_window
+    window = kept_window(policy)
     kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
     broken = not kept or now - kept[-1].at > gap
     return replace(
@@ -598,14 +599,14 @@ def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: His
     ups = [at for at in (past.last_up,) if at is not None]
     downs = [at for at in (past.last_up, past.last_down, past.since) if at is not None]
     if decision.direction is Direction.UP:
-        assert all(now - at >= policy.up_cooldown for at in ups)
+        assert all(now - at >= policy.scale_up.cooldown for at in ups)
         assert decision.desired <= max(decision.recommended, policy.min_replicas)
         assert seen.rate is None or (isinstance(seen.rate, RateUsage) and seen.rate.used < seen.rate.limit)
     else:
         each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
         assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
-        assert all(now - at >= policy.down_cooldown for at in downs)
-        window = policy.window(past.start_up_s)
+        assert all(now - at >= policy.scale_down.cooldown for at in downs)
+        window = down_window(policy, past.start_up_s)
         assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
         wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
         assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)

@@ -12,11 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.core.model import QueueDepth, ServiceTime
 from controller.core.problems import ConfigurationError
-from controller.core.rules import recommend
+from controller.core.wanted import tier_replicas
 from controller.policy.document import dotted
-from controller.policy.models import WorkerPolicy, duration_text, effective, json_schema, load_policy, split_name
+from controller.policy.models import duration_text, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +57,7 @@ def aiming(changes: str = "", *, queue: str = "{table: job}", wait: str = "targe
 def test_the_shipped_policy_says_what_the_requirements_say() -> None:
     policy, _ = load_policy(SHIPPED, SERVICE)
     worker = policy.workers["generation-worker"]
-    wanted = [worker.wanted_at(depth) for depth in (0, 1, 10, 11, 30, 31, 60, 61, 100, 101, 1000)]
+    wanted = [tier_replicas(worker, depth) for depth in (0, 1, 10, 11, 30, 31, 60, 61, 100, 101, 1000)]
     assert wanted == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert (policy.interval, worker.min_replicas, worker.max_replicas) == (10, 0, 5)
     assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (30, 120)
@@ -78,7 +77,7 @@ def test_every_variable_of_the_requirements_works_with_the_shipped_policy() -> N
     }
     policy, _ = load_policy(SHIPPED, {**SERVICE, **numbers})
     worker = policy.workers["generation-worker"]
-    assert (policy.interval, worker.min_replicas, worker.max_replicas, worker.wanted_at(101)) == (2.5, 2, 9, 9)
+    assert (policy.interval, worker.min_replicas, worker.max_replicas, tier_replicas(worker, 101)) == (2.5, 2, 9, 9)
     assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (0.5, 90)
     assert worker.rate_limit is not None
     assert worker.rate_limit.rpm == 120
@@ -276,66 +275,9 @@ def test_what_it_says_is_in_force() -> None:
     policy, document = load_policy(dedent(text), {})
     rows = {dotted(path): value for path, value, _ in effective(policy, document)}
     worker = policy.workers["a"]
-    assert (worker.up_cooldown, worker.down_cooldown, worker.concurrency, worker.busy) == (7, 0, 3, 15)
+    assert (worker.scale_up.cooldown, worker.scale_down.cooldown, worker.concurrency) == (7, 0, 3)
     assert [rows[f"workers.a.{key}"] for key in ("scale_up.cooldown", "scale_down.idle_off")] == ["7s", "10s"]
     assert (rows["workers.a.jobs_per_worker"], "workers.a.scale_down.cooldown" in rows) == ("3", False)
-
-
-@pytest.mark.parametrize(
-    ("changes", "start_up_s", "window", "kept"),
-    [
-        ("", None, 20, 300),
-        ("", 12.5, 12.5, 300),
-        ("", 0.3, 5, 300),
-        ("", 500, 300, 300),
-        ("scale_down: {idle_off: 10s}", 90, 10, 10),
-        ("scale_down: {idle_off: 0s}", 90, 0, 0),
-        ("scale_down: {idle_off: 1h}", None, 3600, 3600),
-    ],
-)
-def test_idle_off_is_as_long_as_a_start_takes_unless_it_is_given(
-    changes: str, start_up_s: float | None, window: float, kept: float
-) -> None:
-    policy, _ = load_policy(dedent(aiming(changes)), {})
-    assert policy.workers["a"].window(start_up_s) == window
-    assert policy.workers["a"].kept_window == kept
-
-
-def test_of_tiers_the_window_and_the_cooldowns_are_what_they_were() -> None:
-    policy, _ = load_policy(SHIPPED, SERVICE)
-    worker = policy.workers["generation-worker"]
-    assert (worker.up_cooldown, worker.down_cooldown, worker.window(90), worker.kept_window) == (30, 120, 0, 0)
-    assert (worker.enough, worker.enough_for(ServiceTime(1, 1, 9)), worker.count_limit) == (101, 101, 10_000)
-
-
-@given(
-    st.integers(0, 200),
-    st.integers(1, 50),
-    st.floats(0, 10_000),
-    st.floats(0.01, 86_400),
-    st.integers(1, 2_000_000),
-)
-def test_enough_is_the_first_count_that_wants_every_worker(
-    most: int, each: int, wait: float, mean_s: float, limit: int
-) -> None:
-    worker = WorkerPolicy.model_validate(
-        {
-            "service": "svc",
-            "queue": {"table": "job", "count_limit": limit},
-            "jobs_per_worker": each,
-            "max_replicas": most,
-            "target_wait": f"{wait:.3f}s",
-        }
-    )
-    service = ServiceTime(mean_s, mean_s, 500)
-    enough = worker.enough_for(service)
-    assert 1 <= enough <= 1_000_000
-    assert worker.count_limit_for(service) >= max(enough, limit)
-    if enough < 1_000_000:
-        assert recommend(worker, QueueDepth(enough, 0), service) >= most
-    if most and enough > 1:
-        assert recommend(worker, QueueDepth(enough - 1, 0), service) < most
-    assert worker.enough_for(None) == 1
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:
@@ -613,32 +555,6 @@ def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> N
     policy, document = load_policy(QUEUE.format(queue="{preset: oban, schema: jobs, queues: [a, b]}"), {})
     shown = {path[3]: value for path, value, _ in effective(policy, document) if path[2:3] == ("queue",)}
     assert shown == {"preset": "oban", "queues": "a, b", "schema": "jobs", "count_limit": "10000"}
-
-
-@pytest.mark.parametrize(
-    ("limit", "top", "jobs", "enough", "counted"),
-    [
-        (None, 100, None, 101, 10_000),
-        (50, 100, None, 101, 101),
-        (None, 20_000, None, 20_001, 20_001),
-        (50, 10, 200, 11, 50),
-    ],
-    ids=["the limit is far", "never below the top tier", "a high top tier", "jobs in work are no depth"],
-)
-def test_counting_goes_to_the_limit_and_always_as_far_as_any_decision_needs(
-    limit: int | None, top: int, jobs: int | None, enough: int, counted: int
-) -> None:
-    text = f"""
-workers:
-  w:
-    service: s
-    max_replicas: 3
-    {f"jobs_per_worker: {jobs}" if jobs else ""}
-    queue: {{table: a{f", count_limit: {limit}" if limit else ""}}}
-    tiers: [{{up_to: {top}, replicas: 1}}, {{replicas: 2}}]
-"""
-    worker = load_policy(text, {})[0].workers["w"]
-    assert (worker.enough, worker.count_limit) == (enough, counted)
 
 
 def test_notifications_may_not_start_cycles_without_a_pause() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from controller.core.model import ServiceTime
-from controller.policy.models import WorkerPolicy, duration_text, jobs_for
+from controller.core.wanted import jobs_for
+from controller.policy.models import WorkerPolicy, duration_text
 
 _ASSUMED_S = 20.0
 _MOST_STEPS = 500
