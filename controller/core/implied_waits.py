@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from controller.core.model import ServiceTime
+from controller.core.units import as_policy
 from controller.core.wanted import jobs_for
-from controller.policy.models import WorkerPolicy, duration_text
+from controller.policy.models import WorkerPolicy
 
 _ASSUMED_S = 20.0
 _MOST_STEPS = 500
@@ -75,7 +76,7 @@ class Expectation:
         """What the table shows."""
         each = f"if a job takes {_seconds(self.service_s)} ({self.source})"
         if self.worker.target_wait is not None:
-            return f"aims at a wait of {duration_text(self.worker.target_wait)}; {each}, that is"
+            return f"aims at a wait of {as_policy(self.worker.target_wait)}; {each}, that is"
         return f"{each}, the tiers imply"
 
     def table(self) -> Iterator[tuple[str, str, str]]:

@@ -18,9 +18,10 @@ from controller.config.settings import Settings
 from controller.core.conditions import Look, conditions, watched
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
+from controller.core.units import as_policy
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
-from controller.policy.models import WorkerPolicy, duration_text
+from controller.policy.models import WorkerPolicy
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
 """Of one service, by plan; Railway's documentation of 2026-08. Beyond it a change is clamped without a word."""
@@ -189,7 +190,7 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     unstretched = (requests.quota - requests.quota // 5) // 2
     each = f" in {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
-        f"an interval of {duration_text(interval)} reads {wanted // per_cycle} times in "
+        f"an interval of {as_policy(interval)} reads {wanted // per_cycle} times in "
         f"{requests.window_s / 60:.0f} min{each}, of {requests.quota} requests that Railway allows"
     )
     if wanted <= unstretched:

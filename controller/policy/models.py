@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.core.problems import ConfigurationError
+from controller.core.units import as_policy
 from controller.policy.document import Document, Path, read
 from controller.policy.errors import Keys, record
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, share_problem, shared_keys
@@ -29,7 +30,7 @@ from controller.policy.scaling import (
     wait_problem,
     without_cooldown,
 )
-from controller.policy.types import Count, Duration, Name, Part, Positive, Word, duration_text
+from controller.policy.types import Count, Duration, Name, Part, Positive, Word
 
 __all__ = [  # one door for everybody else: which file a model stands in is nobody's business
     "NAME_BYTES",
@@ -46,7 +47,6 @@ __all__ = [  # one door for everybody else: which file a model stands in is nobo
     "Tier",
     "TimeColumn",
     "WorkerPolicy",
-    "duration_text",
     "effective",
     "json_schema",
     "load_policy",
@@ -352,7 +352,7 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
 
 def _as_text(value: object) -> str:
     if isinstance(value, float):
-        return duration_text(value)
+        return as_policy(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -10,23 +10,19 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+from controller.core.units import seconds_of
+
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_S = 31 * 24 * 3600.0
 LARGEST = 1_000_000_000
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def _duration(value: object) -> float:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise PydanticCustomError("duration", "is not a duration; write 500ms, 30s, 2m or 1h")
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds > _LONGEST_S:
-        raise PydanticCustomError("duration", "is longer than a month; write 500ms, 30s, 2m or 1h")
-    return seconds
+    try:
+        return seconds_of(value if isinstance(value, str) else "")
+    except ValueError as problem:
+        raise PydanticCustomError("duration", "{text}", {"text": str(problem)}) from None
 
 
 def _whole(value: object) -> object:
@@ -70,21 +66,3 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     hints: ClassVar[Mapping[str, str]] = {}
     """What to say of keys that people write by mistake."""
-
-
-def seconds_of(text: str) -> float:
-    """Of a duration as a policy writes it: `500ms`, `30s`, `2m`, `1h`.
-
-    Raises:
-        ValueError: it is none, or longer than a month; in words that say what to write.
-    """
-    return _duration(text)
-
-
-def duration_text(seconds: float) -> str:
-    """`90s` rather than 90.0: the shortest way to write a duration that the policy would read back as the same."""
-    for unit in ("h", "m", "s"):
-        whole = seconds / _SECONDS[unit]
-        if seconds and whole == int(whole):
-            return f"{int(whole)}{unit}"
-    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"

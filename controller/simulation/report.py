@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from controller.policy.types import duration_text
+from controller.core.units import as_policy
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
@@ -128,12 +128,12 @@ def heading(comparison: Comparison) -> Iterator[str]:
 
 def assumptions(setting: Setting) -> str:
     platform = setting.platform
-    has = "the time it needs" if platform.drain_s == NEVER else duration_text(platform.drain_s)
+    has = "the time it needs" if platform.drain_s == NEVER else as_policy(platform.drain_s)
     drain = f"has {has} to finish its jobs ({setting.drain_source})"
     taken = "an idle one if there is any" if platform.idle_first else "taken at random"
     fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
-    return f"a worker starts in {duration_text(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
+    return f"a worker starts in {as_policy(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
 
 
 def long_time(seconds: float) -> str:
@@ -155,7 +155,7 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def cost_and_waits(comparison: Comparison) -> list[list[str]]:
     head = ["policy", "worker-h", "$/month", "cost/W", "wait p50", "p95", "p99", "max", "avoidable mean", "p95"]
-    return [[*head, f"over {duration_text(comparison.setting.slo_s)}"], *map(_cost_row, comparison.figures)]
+    return [[*head, f"over {as_policy(comparison.setting.slo_s)}"], *map(_cost_row, comparison.figures)]
 
 
 def _cost_row(figures: Figures) -> list[str]:

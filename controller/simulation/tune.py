@@ -15,8 +15,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import as_policy
 from controller.policy.models import Policy, WorkerPolicy
-from controller.policy.types import duration_text
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
@@ -79,7 +79,7 @@ class Goal:
     @property
     def words(self) -> str:
         if self.wait_s is not None:
-            return f"95 % of the jobs wait at most {duration_text(self.wait_s)} beyond what max_replicas forces"
+            return f"95 % of the jobs wait at most {as_policy(self.wait_s)} beyond what max_replicas forces"
         return f"at most {self.dollars_a_month:g} $/month"
 
 
@@ -301,8 +301,8 @@ def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, d
     tiers = tiers_for([(count, count * each) for count in counts if count < most], most)
     return {
         "tiers": tiers,
-        "scale_up": {"cooldown": duration_text(up)},
-        "scale_down": {"cooldown": duration_text(down)},
+        "scale_up": {"cooldown": as_policy(up)},
+        "scale_down": {"cooldown": as_policy(down)},
         "aim": (wait, up, down),
     }
 
@@ -311,15 +311,15 @@ def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: f
     """A wait above 0. With the time of a job, where the policy says it, or where nothing can measure it."""
     candidate: dict[str, Any] = {"target_wait": _time_text(wait)}
     if worker.service_time is not None:
-        candidate["service_time"] = duration_text(worker.service_time)
+        candidate["service_time"] = as_policy(worker.service_time)
     elif job_time.unmeasured is not None:
         candidate["service_time"] = _time_text(job_time.mean_s)
-    return {**candidate, "scale_down": {"idle_off": duration_text(idle_off)}, "aim": (wait, idle_off, 0.0)}
+    return {**candidate, "scale_down": {"idle_off": as_policy(idle_off)}, "aim": (wait, idle_off, 0.0)}
 
 
 def _time_text(seconds: float) -> str:
     """`14.9s` rather than 14900ms, where that says the same."""
-    return duration_text(seconds) if seconds < 1 or seconds == int(seconds) else f"{seconds:.6g}s"
+    return as_policy(seconds) if seconds < 1 or seconds == int(seconds) else f"{seconds:.6g}s"
 
 
 def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core.problems import ConfigurationError
+from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
 from controller.policy.document import dotted
-from controller.policy.models import duration_text, effective, json_schema, load_policy, split_name
+from controller.policy.models import effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -398,7 +399,7 @@ def test_each_value_tells_where_it_comes_from() -> None:
 
 @given(st.integers(0, 10**8))
 def test_a_duration_is_written_as_it_would_be_read(milliseconds: int) -> None:
-    written = duration_text(milliseconds / 1000)
+    written = as_policy(milliseconds / 1000)
     policy, _ = load_policy(dedent(worker(f"scale_up: {{cooldown: {written}}}")), {})
     assert policy.workers["a"].scale_up.cooldown == pytest.approx(milliseconds / 1000)
 

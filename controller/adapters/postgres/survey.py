@@ -13,8 +13,8 @@ from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
 from controller.core.model import Remark
+from controller.core.units import as_policy
 from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import duration_text
 
 _TIMES_LONGER = 5.0
 """A claim that is so many times older than nearly all jobs take is most likely nobody's."""
@@ -52,7 +52,7 @@ class OldClaims(NamedTuple):
         )
         return (
             f"{jobs} of {name} {has} been claimed for up to {_span(self.oldest_s)}, and {took}: most likely {theirs} "
-            f"dead, and each such claim keeps a worker running; write stale_after: {duration_text(self.stale_after_s)}"
+            f"dead, and each such claim keeps a worker running; write stale_after: {as_policy(self.stale_after_s)}"
         )
 
 

@@ -31,8 +31,8 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_table import own_table
 from controller.core.ports import Source, Unavailable
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import as_policy
 from controller.policy.models import Queue as QueuePolicy
-from controller.policy.types import duration_text
 from controller.simulation.workload.jobs import Workload, quantile
 
 Progress = Callable[[int, int | None], None]
@@ -236,11 +236,11 @@ _MUCH_OF_IT = 0.55
 def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Workload:
     finished = sorted(service for service in read.services if not math.isnan(service))
     if not finished:
-        none = f"no job of {queue.table} that became ready in the last {duration_text(since_s)} is finished"
+        none = f"no job of {queue.table} that became ready in the last {as_policy(since_s)} is finished"
         raise _refusal("--since", f"{none} ({_jobs(read.unfinished)} unfinished); give a longer one")
     median, start = quantile(finished, 0.5), read.arrivals[-1] if read.is_cut else 0.0
     silence_s = 0.0 if read.is_cut else read.arrivals[-1]
-    known_for = duration_text(60.0 * math.ceil((since_s - silence_s) / 60))
+    known_for = as_policy(60.0 * math.ceil((since_s - silence_s) / 60))
     arrivals = array("d", (arrival - start for arrival in reversed(read.arrivals)))
     services = array("d", (median if math.isnan(service) else service for service in reversed(read.services)))
     notes = (

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from random import Random
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import seconds_of
 from controller.policy.document import LONGEST_SHOWN
-from controller.policy.types import seconds_of
 from controller.simulation.workload.jobs import DAY_S, Job, Workload
 
 MOST_JOBS = 100_000_000
