@@ -27,7 +27,7 @@ from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.server import Shown
 
 _GARBAGE = (700, 10, 10)

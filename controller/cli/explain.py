@@ -13,7 +13,7 @@ from controller.core.ports import Unavailable
 from controller.core.rules import Step
 from controller.core.wanted import count_limit, given_service
 from controller.loop.cycle import Cycle
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)

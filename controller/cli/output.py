@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a command imports what it needs
     from controller.adapters.postgres.queue import Known
     from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy.models import Policy
+    from controller.policy import Policy
 
 T = TypeVar("T")
 
@@ -73,9 +73,7 @@ def check(parsed: argparse.Namespace) -> int:
     from controller.cli.queue_guide import claims_without_end  # noqa: PLC0415  # as above
     from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.config.settings import setting_warnings  # noqa: PLC0415  # as above
-    from controller.policy.document import dotted  # noqa: PLC0415  # as above
-    from controller.policy.models import effective  # noqa: PLC0415  # as above
-    from controller.policy.overlaps import overlaps  # noqa: PLC0415  # as above
+    from controller.policy import dotted, effective, overlaps  # noqa: PLC0415  # as above
 
     if parsed.schema:
         # As shipped: what it says of each key are docstrings, which `python -OO` does not have.
@@ -144,7 +142,7 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 def queues(parsed: argparse.Namespace) -> int:
     from controller.cli import queue_guide  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy.models import PRESETS  # noqa: PLC0415  # as above
+    from controller.policy import PRESETS  # noqa: PLC0415  # as above
 
     if parsed.name is not None and parsed.name not in PRESETS:
         known = ", ".join(PRESETS)

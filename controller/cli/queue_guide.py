@@ -11,8 +11,8 @@ from controller.adapters.postgres.form import ARMS
 from controller.adapters.postgres.places import TableName, table_names
 from controller.adapters.postgres.presets.preset import Preset, load, names
 from controller.adapters.postgres.trigger import THROTTLE_MS, trigger_sql
-from controller.policy.models import NAME_BYTES, Policy
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import NAME_BYTES, Policy
+from controller.policy import Queue as QueuePolicy
 
 _TESTED = {"library": "its own client and worker", "schema": "its published tables"}
 _WIDTH = 120

@@ -21,7 +21,7 @@ from controller.core.units import as_policy
 from controller.loop import signals
 
 if TYPE_CHECKING:  # each command imports what it needs
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Comparison, Contender, Setting
     from controller.simulation.report import Bound
     from controller.simulation.tune import JobTime

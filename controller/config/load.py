@@ -11,9 +11,7 @@ from controller.config.plain_files import CannotReadError, read, shown
 from controller.config.settings import Settings, key_prefix, load_settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker, secrets_of
-from controller.policy.document import Document
-from controller.policy.limits import own_keys
-from controller.policy.models import Policy, as_shown, load_policy
+from controller.policy import Document, Policy, as_shown, load_policy, own_keys
 
 _MOST_BYTES = 16_000_000
 """Of four each, the most characters that the parser takes (policy_yaml.py)."""

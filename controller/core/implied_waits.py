@@ -9,7 +9,7 @@ from typing import Any, Self
 from controller.core.model import ServiceTime
 from controller.core.units import as_policy
 from controller.core.wanted import jobs_for
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _ASSUMED_S = 20.0
 _MOST_STEPS = 500

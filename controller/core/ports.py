@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 from controller.core.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.core.text import bounds
 from controller.core.watch import Watch
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import RateLimit as RateLimitPolicy
+from controller.policy import Queue as QueuePolicy
+from controller.policy import RateLimit as RateLimitPolicy
 
 
 class Source(StrEnum):

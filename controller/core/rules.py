@@ -54,7 +54,7 @@ from controller.core.model import (
     workers,
 )
 from controller.core.wanted import down_window, tier_replicas, workers_for
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from controller.core.model import ServiceTime
-from controller.policy.models import UNMEASURED_START_UP_S, USABLE_START_UP_S, WorkerPolicy
+from controller.policy import UNMEASURED_START_UP_S, USABLE_START_UP_S, WorkerPolicy
 
 MOST_COUNTED = 1_000_000
 """No reading counts further than this to decide anything."""

@@ -23,7 +23,7 @@ from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.doctor.postgres_rights import Rights, Table, tables_named, values
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 T = TypeVar("T")
 _SLOW_MS = 250.0

@@ -21,7 +21,7 @@ from controller.core.ports import Clock, Requests, Unavailable
 from controller.core.units import as_policy
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
 """Of one service, by plan; Railway's documentation of 2026-08. Beyond it a change is clamped without a word."""

@@ -6,7 +6,7 @@ from controller.core.model import ServiceTime
 from controller.core.ports import Clock, NotMeasurable, Queue, Report, Unavailable
 from controller.core.wanted import given_service
 from controller.loop.faults import Throttle
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _READ_AGAIN_S = 60.0
 

@@ -59,7 +59,7 @@ from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
 from controller.loop.faults import Said, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _BLIND_CYCLES = 3
 """So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""

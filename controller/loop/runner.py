@@ -23,7 +23,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 
 T = TypeVar("T")
 _A_MOMENT_S = 1.0

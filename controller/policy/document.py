@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
 from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
 from controller.core.text.references import unresolved, unusable
 from controller.policy.strict_yaml import (
@@ -31,8 +32,6 @@ _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$
 
 Path = tuple[str | int, ...]
 
-LONGEST_SHOWN = 80
-"""Characters of a value in a message."""
 MOST_VALUES = 100_000
 """As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
 MOST_PROBLEMS = 100
@@ -263,18 +262,18 @@ class _Reader:
             name, default = match.group(1), match.group(3)
             if name is None:
                 railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
-                shown = repr(expression[:LONGEST_SHOWN])
+                shown = repr(expression[: bounds.VALUE])
                 words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
                 self._document.refuse(path, words)
                 return ""
             value = self._environment.get(name) or None
             if value is not None and (problem := unusable(value) or unresolved(value.strip())) is not None:
-                self._document.refuse(path, f"{name[:LONGEST_SHOWN]} {problem}")
+                self._document.refuse(path, f"{name[: bounds.VALUE]} {problem}")
                 value = "" if unusable(value) else value
             variables.append(Variable(name, value, default))
             self._document.note_secrets(variables[-1])
             if value is None and default is None:
-                unset = name[:LONGEST_SHOWN]
+                unset = name[: bounds.VALUE]
                 self._document.refuse(
                     path, f"{unset} is not set and has no default; set {unset}, or write ${{{unset}:-default}}"
                 )
@@ -295,7 +294,7 @@ class _Reader:
 
 
 def _brief(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
+    return text if len(text) <= bounds.VALUE else f"{text[: bounds.VALUE]}{CUT}"
 
 
 def _has_variables(node: Scalar) -> bool:

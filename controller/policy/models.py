@@ -5,22 +5,15 @@ Durations are floats in seconds. The numbers of a policy are whole: depths in jo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from controller.core.problems import ConfigurationError
-from controller.core.units import as_policy
-from controller.policy.document import Document, Path, read
-from controller.policy.errors import Keys, record
-from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, share_problem, shared_keys
-from controller.policy.queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
+from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
+from controller.policy.queue import Queue
 from controller.policy.scaling import (
-    IDLE_OFF_TEXT,
-    UNMEASURED_START_UP_S,
-    USABLE_START_UP_S,
     ScaleDown,
     ScaleUp,
     Tier,
@@ -32,31 +25,7 @@ from controller.policy.scaling import (
 )
 from controller.policy.types import Count, Duration, Name, Part, Positive, Word
 
-__all__ = [  # one door for everybody else: which file a model stands in is nobody's business
-    "NAME_BYTES",
-    "PRESETS",
-    "UNMEASURED_START_UP_S",
-    "USABLE_START_UP_S",
-    "OnUnavailable",
-    "Policy",
-    "Queue",
-    "RateLimit",
-    "ScaleDown",
-    "ScaleUp",
-    "Statuses",
-    "Tier",
-    "TimeColumn",
-    "WorkerPolicy",
-    "effective",
-    "json_schema",
-    "load_policy",
-    "split_name",
-]
-# A library's tables have columns of their own, and a query has its own of everything.
-_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
-_TIMES = tuple(name for name in Columns.model_fields if name not in {"status", "priority"})
-_NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -205,160 +174,3 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
-
-
-def load_policy(text: str, environment: Mapping[str, str], *, name: str = "policy.yaml") -> tuple[Policy, Document]:
-    """The policy, and the document that tells where each of its values comes from.
-
-    Raises:
-        ConfigurationError: with everything that is wrong, each with its place.
-    """
-    document = read(text, environment, name=name)
-    policy: Policy | None = None
-    try:
-        policy = Policy.model_validate(document.data)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            record(document, _as_written(details, document.data), _keys_at)
-    for path, problem in _shared_between_workers(document.data, policy):
-        document.refuse(path, problem)
-    if document.problems or policy is None:
-        raise ConfigurationError(document.problems)
-    return policy, document
-
-
-def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
-    """A column may be written as a name alone, and then its name is no key of the file."""
-    *above, last = details["loc"] or ("",)
-    for key in above:
-        data = data.get(key) if isinstance(data, dict) else None
-    return {**details, "loc": tuple(above)} if last == "name" and isinstance(data, str) else details
-
-
-def _keys_at(path: Path) -> Keys | None:
-    """Which keys a model that stands at the path knows, and what to say of those that people write by mistake."""
-    part = _part_at(path)
-    return None if part is None else Keys(tuple(map(str, _keys(part))), part.hints)
-
-
-def _keys(part: type[BaseModel]) -> dict[str, str]:
-    """By the key that stands in the file, the model's name for it: `schema` alone is one that pydantic uses itself."""
-    return {field.alias or name: name for name, field in part.model_fields.items()}
-
-
-def _part_at(path: Path) -> type[Part] | None:
-    """Which model stands at a path, for the names of its keys."""
-    by_shape: dict[tuple[str, ...], type[Part]] = {
-        (): Policy,
-        ("*",): WorkerPolicy,
-        ("*", "tiers", "*"): Tier,
-        ("*", "queue"): Queue,
-        ("*", "queue", "columns"): Columns,
-        **{("*", "queue", "columns", name): TimeColumn for name in _TIMES},
-        ("*", "queue", "statuses"): Statuses,
-        ("*", "scale_up"): ScaleUp,
-        ("*", "scale_down"): ScaleDown,
-        ("*", "on_unavailable"): OnUnavailable,
-        ("*", "rate_limit"): RateLimit,
-        ("*", "rate_limit", "keys"): RateLimitKeys,
-    }
-    if not path:
-        return Policy
-    shape = ("*", *("*" if isinstance(part, int) else part for part in path[2:]))
-    return by_shape.get(shape) if path[0] == "workers" and len(path) > 1 else None
-
-
-def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
-    """Two workers on one service would pull it to and fro; two budgets under one key would overwrite each other."""
-    entries = data.get("workers") if isinstance(data, dict) else None
-    if not isinstance(entries, dict):
-        return
-    seen: dict[str, str] = {}
-    for name, worker in entries.items():
-        service = worker.get("service") if isinstance(worker, dict) else None
-        if not isinstance(service, str) or not service:
-            continue
-        if service in seen:
-            yield (
-                ("workers", name, "service"),
-                f"is the service of workers.{seen[service]} too; one service has one policy",
-            )
-        seen.setdefault(service, name)
-    if policy is not None:
-        yield from shared_keys(
-            {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
-        )
-
-
-def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, str]]:
-    """Every value in force: its path, the value as text, and where it comes from."""
-    for path, value in _values(policy, ()):
-        origin = document.origin(path)
-        shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)
-        row = path, document.masked(shown), str(origin) if origin else "built in"
-        yield from _in_force(policy, row)
-
-
-def as_shown(policy: Policy, document: Document) -> dict[str, Any]:
-    """The whole policy for /status, with `${NAME}` in the place of what a secret variable brought."""
-    values = policy.model_dump(mode="json", exclude_none=True, by_alias=True)
-    shown: dict[str, Any] = _with_references(values, (), document)
-    return shown
-
-
-def _with_references(value: Any, path: Path, document: Document) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_references(child, (*path, key), document) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_with_references(child, (*path, index), document) for index, child in enumerate(value)]
-    # A column may be written as its name alone, without the key `name`.
-    origin = document.origin(path) or (document.origin(path[:-1]) if path[-1:] == ("name",) else None)
-    if origin is not None and origin.holds_a_secret:
-        return document.masked(origin.shown)
-    return document.masked(value) if isinstance(value, str) else value
-
-
-def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
-    if isinstance(value, TimeColumn) and value.unit is None:
-        yield path, value.name
-    elif isinstance(value, BaseModel):
-        for key, name in _keys(type(value)).items():
-            if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
-                continue
-            yield from _values(getattr(value, name), (*path, key))
-    elif isinstance(value, dict):
-        for name, child in value.items():
-            yield from _values(child, (*path, name))
-    elif isinstance(value, tuple) and any(isinstance(child, BaseModel) for child in value):
-        for index, child in enumerate(value):
-            yield from _values(child, (*path, index))
-    elif value is not None and value != ():
-        yield path, value
-
-
-def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path, str, str]]:
-    """With a target_wait, what stands in the place of two keys; and the one job of a worker that says nothing."""
-    path = row[0]
-    worker = policy.workers[str(path[1])] if path[0] == "workers" else None
-    if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
-        yield row
-        return
-    if path[2:] == _NOT_OF_A_WAIT[0]:
-        if worker.scale_down.idle_off is None:
-            yield (*path[:-1], "idle_off"), IDLE_OFF_TEXT, "built in"
-        if worker.jobs_per_worker is None:
-            yield (*path[:2], "jobs_per_worker"), str(worker.concurrency), "built in"
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, float):
-        return as_policy(value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def json_schema() -> dict[str, Any]:
-    """The policy's JSON Schema, for editors."""
-    schema = Policy.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "worker-autoscaler policy"
-    return schema

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
+from controller.core.units import as_policy
 from controller.policy.document import Path
 from controller.policy.queue import Queue
 from controller.policy.types import Count, Duration, Part, Positive
@@ -14,7 +15,10 @@ UNMEASURED_START_UP_S = 20.0
 """Stands in for a worker's start-up time until one is measured."""
 USABLE_START_UP_S = (5.0, 300.0)
 """A measured start-up time is taken as at least and at most this."""
-IDLE_OFF_TEXT = "the measured start-up time, 5s to 5m; 20s until it is measured"
+IDLE_OFF_TEXT = (
+    f"the measured start-up time, {' to '.join(map(as_policy, USABLE_START_UP_S))}; "
+    f"{as_policy(UNMEASURED_START_UP_S)} until it is measured"
+)
 
 
 class Tier(Part):

@@ -66,3 +66,8 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     hints: ClassVar[Mapping[str, str]] = {}
     """What to say of keys that people write by mistake."""
+
+
+def keys_of(part: type[BaseModel]) -> dict[str, str]:
+    """By the key that stands in the file, the model's name for it: `schema` alone is one that pydantic uses itself."""
+    return {field.alias or name: name for name, field in part.model_fields.items()}

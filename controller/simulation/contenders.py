@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from controller.config.load import read_policy
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import seconds_of
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static

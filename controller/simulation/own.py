@@ -26,7 +26,7 @@ from controller.core.model import (
 )
 from controller.core.rules import decide, recommend, window_tolerance
 from controller.core.wanted import down_window, kept_window
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, View
 from controller.simulation.workload.jobs import quantile

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from controller.core.model import workers
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import columns, heading, seconds, wrapped

@@ -16,7 +16,7 @@ from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import as_policy
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures

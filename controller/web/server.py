@@ -24,7 +24,7 @@ from controller.loop.cycle import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.connections import HEADERS
 from controller.web.page import STYLE_HASH, page
 

@@ -17,7 +17,7 @@ from controller.adapters.postgres.bounded_count import BOUND
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
 from controller.core.wanted import all_busy, count_limit, enough, given_service
-from controller.policy.models import WorkerPolicy, load_policy
+from controller.policy import WorkerPolicy, load_policy
 from tests.bench import crowded_table
 from tests.bench.crowded_table import Connection, Say
 from tests.bench.indexes import PLAIN, RECOMMENDED, IndexSet, use

@@ -26,9 +26,7 @@ from controller.config.load import configure, read_policy
 from controller.config.settings import load_database, load_settings, railway_access
 from controller.core.implied_waits import Expectation
 from controller.core.problems import ConfigurationError
-from controller.policy.document import dotted
-from controller.policy.models import effective, load_policy
-from controller.policy.overlaps import overlaps
+from controller.policy import dotted, effective, load_policy, overlaps
 from controller.simulation.workload.traces import read_trace
 from tests.support.examples import examples
 

@@ -17,7 +17,7 @@ from controller.adapters.postgres.form import ARMS
 from controller.adapters.postgres.presets.preset import load, names
 from controller.cli.queue_guide import triggers
 from controller.demo.jobs import create_queue, enqueue
-from controller.policy.models import PRESETS, load_policy
+from controller.policy import PRESETS, load_policy
 from tests.support.listening import notified
 from tests.support.patience import in_time
 from tests.support.processes import autoscaler

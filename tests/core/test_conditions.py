@@ -16,7 +16,7 @@ from controller.core.rules import decide, fall_back
 from controller.core.wanted import given_service
 from controller.core.watch import Watch
 from controller.loop.faults import CONDITIONS
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 START, BOUND = 1_000_000.0, 60.0
 RUNNING, STARTING, STOPPED, CRASHED = (ServiceState(name) for name in ("running", "starting", "stopped", "crashed"))
@@ -165,7 +165,7 @@ def test_what_lacks_is_said_from_the_first_look() -> None:
     (said,) = service.look(fleet(3, 1), jobs(9))
     assert (said.words, said.degrades) == ("1 of 3 workers run", False)
     (said,) = service.look(fleet(3, 1), jobs(9), after=70)
-    assert said.words.startswith("1 of 3 workers run for 70 s: look at the deployment's log")
+    assert said.words.startswith("1 of 3 workers run for 1 min 10 s: look at the deployment's log")
 
 
 def test_workers_that_run_again_after_an_exit_are_not_said_to_lack() -> None:

@@ -27,7 +27,7 @@ from controller.core.model import (
 )
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
 from controller.core.wanted import down_window, kept_window
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 
 NOW = 1_000_000.0

@@ -22,7 +22,7 @@ from controller.core.model import (
     ServiceTime,
 )
 from controller.core.rules import decide, recommend
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.core.test_decide import (
     BUSY,
     NOW,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.core.model import QueueDepth, ServiceTime
 from controller.core.rules import recommend
 from controller.core.wanted import all_busy, count_limit, down_window, enough, given_service, kept_window, tier_replicas
-from controller.policy.models import WorkerPolicy, load_policy
+from controller.policy import WorkerPolicy, load_policy
 
 SHIPPED = (Path(__file__).parents[2] / "policy.yaml").read_text()
 

@@ -15,7 +15,7 @@ from controller.core.model import History, Lease, Observation, QueueDepth, Recom
 from controller.core.ports import CycleNote, Journal, Recalled, Retention
 from controller.core.rules import decide
 from controller.core.wanted import tier_replicas
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View

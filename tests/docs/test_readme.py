@@ -16,7 +16,7 @@ from controller.adapters.railway import operations
 from controller.core.model import Reason
 from controller.doctor.postgres_rights import READER
 from controller.loop.cycle import Outcome
-from controller.policy.models import PRESETS, Policy, WorkerPolicy
+from controller.policy import PRESETS, Policy, WorkerPolicy
 from controller.web.server import METRICS
 
 ROOT = Path(__file__).parents[2]

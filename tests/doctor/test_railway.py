@@ -18,7 +18,7 @@ from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
 from controller.doctor.railway import RailwayChecks, regions
 from controller.fake_railway import FakeRailway, Timings, TokenKind
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.support.patience import until
 from tests.virtual.idle import LoopClock
 

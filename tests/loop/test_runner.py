@@ -46,8 +46,8 @@ from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
-from controller.policy.models import Policy, Tier
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Policy, Tier
+from controller.policy import Queue as QueuePolicy
 from controller.web.server import Shown, health_body, prometheus_text
 from tests.virtual.idle import LoopClock
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from controller.core.problems import ConfigurationError
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy.document import dotted
-from controller.policy.models import effective, json_schema, load_policy, split_name
+from controller.policy import dotted, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,7 @@ from types import FrameType
 import pytest
 
 from controller.core.problems import ConfigurationError
-from controller.policy.models import effective, load_policy
-from controller.policy.overlaps import overlaps
+from controller.policy import effective, load_policy, overlaps
 from controller.policy.strict_yaml import LONGEST, MOST_CHARACTERS, MOST_NODES, Mapping, Scalar, parse, value_of
 
 WORKER = "{{service: s{0}, queue: {{table: job}}, max_replicas: 5, tiers: [{{replicas: 1}}]}}"

@@ -17,7 +17,7 @@ from controller.adapters.postgres.form import ARMS, Place
 from controller.adapters.postgres.places import located
 from controller.adapters.postgres.presets.preset import load, names
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.queues.row_cases import CASES
 from tests.queues.rows import Case
 from tests.queues.scenario import Stage, stage

@@ -21,7 +21,7 @@ from controller.core.model import (
 )
 from controller.core.rules import decide, recommend
 from controller.core.wanted import given_service, kept_window
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform

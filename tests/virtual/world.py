@@ -26,7 +26,7 @@ from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, LinkMode

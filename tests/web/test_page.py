@@ -16,7 +16,7 @@ from controller.core.model import Because, QueueDepth, Reason, Remark, Replicas,
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.page import page
 from controller.web.server import Shown, application, status_body
 from tests.web.test_server import HandClock, NoLeases, cycle, silent

@@ -36,7 +36,7 @@ from controller.core.text import bounds
 from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import Board
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.page import page
 from controller.web.server import (
     Shown,

@@ -9,7 +9,7 @@ from psycopg import errors
 
 from controller.adapters.postgres.connection import NoAnswerError, TooOldError
 from controller.core.text.masking import CUT
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"

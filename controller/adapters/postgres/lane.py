@@ -20,7 +20,7 @@ from controller.adapters.postgres.connection import (
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import leaves, undone
 from controller.core.ports import Source, Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 

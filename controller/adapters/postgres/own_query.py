@@ -14,7 +14,7 @@ from controller.adapters.postgres import session
 from controller.adapters.postgres.connection import Answer, Reader
 from controller.core.model import Remark
 from controller.core.ports import Source, Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 GRACE_S = 1.0
 """Past its timeout, until a query that another process may have asked counts as one that went on."""

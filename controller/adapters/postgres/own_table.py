@@ -28,8 +28,8 @@ from controller.adapters.postgres.zones import (
     sample_query,
 )
 from controller.core.ports import Source, Unavailable
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import TimeColumn, split_name
+from controller.policy import Queue as QueuePolicy
+from controller.policy import TimeColumn, split_name
 
 # What is looked for where the policy names nothing, the first that there is.
 _USUAL = {

@@ -13,8 +13,8 @@ from controller.adapters.postgres.form import Form, Place
 from controller.adapters.postgres.own_table import OwnTable, own_table
 from controller.adapters.postgres.presets.preset import Preset, load, names
 from controller.core.ports import Source, Unavailable
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import split_name
+from controller.policy import Queue as QueuePolicy
+from controller.policy import split_name
 
 _COLUMNS = """
 SELECT t.name, n.nspname, a.attname, a.attnotnull, coalesce(nullif(y.typbasetype, 0), y.oid)

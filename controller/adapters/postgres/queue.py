@@ -28,7 +28,7 @@ from controller.adapters.postgres.service_time import measured
 from controller.adapters.postgres.survey import Survey, survey_of
 from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
 from controller.core.ports import NotMeasurable, Source, Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0

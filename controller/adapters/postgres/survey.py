@@ -14,7 +14,7 @@ from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
 from controller.core.model import Remark
 from controller.core.units import as_policy
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 _TIMES_LONGER = 5.0
 """A claim that is so many times older than nearly all jobs take is most likely nobody's."""

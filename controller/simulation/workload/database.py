@@ -32,7 +32,7 @@ from controller.adapters.postgres.own_table import own_table
 from controller.core.ports import Source, Unavailable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import as_policy
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 from controller.simulation.workload.jobs import Workload, quantile
 
 Progress = Callable[[int, int | None], None]

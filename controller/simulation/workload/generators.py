@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from random import Random
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
 from controller.core.units import seconds_of
-from controller.policy.document import LONGEST_SHOWN
 from controller.simulation.workload.jobs import DAY_S, Job, Workload
 
 MOST_JOBS = 100_000_000
@@ -229,4 +229,4 @@ def _known(name: str, names: Mapping[str, object]) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text[:LONGEST_SHOWN])
+    return repr(text[: bounds.VALUE])

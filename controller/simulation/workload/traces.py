@@ -19,7 +19,7 @@ from typing import IO, NoReturn
 
 from controller.config.plain_files import CannotReadError, in_words, opened, shown
 from controller.core.problems import ConfigurationError, Problem
-from controller.policy.document import LONGEST_SHOWN
+from controller.core.text import bounds
 from controller.simulation.workload.jobs import Job, Workload
 
 MOST_JOBS = 100_000_000
@@ -186,7 +186,7 @@ class _Rows:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
+    return repr(text if len(text) <= bounds.VALUE else f"{text[: bounds.VALUE]}…")
 
 
 def _is_blank(row: list[str]) -> bool:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from controller.adapters.postgres.errors import in_words
-from controller.policy.models import Queue
+from controller.policy import Queue
 
 QUEUES = {
     "none": None,

@@ -21,7 +21,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.listening import listening, sessions_become
 from tests.support.patience import until
 from tests.support.pooler import pooler, through

@@ -14,7 +14,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue, enqueue_minimal
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 from tests.support.unhurried import PATIENT_S
 

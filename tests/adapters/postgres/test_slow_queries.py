@@ -12,7 +12,7 @@ import pytest
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 
 Connection = psycopg.AsyncConnection[Any]

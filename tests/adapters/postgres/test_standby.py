@@ -16,7 +16,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo import server_host
 from controller.demo.servers import _temporary, find_postgres
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 
 JOBS = Queue(table="jobs")

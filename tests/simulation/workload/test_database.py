@@ -13,7 +13,7 @@ import pytest
 from controller.core.ports import Unavailable
 from controller.core.problems import ConfigurationError
 from controller.demo.jobs import create_queue
-from controller.policy.models import Queue
+from controller.policy import Queue
 from controller.simulation.workload import database as postgres_jobs
 from controller.simulation.workload.database import read_jobs
 from controller.simulation.workload.jobs import Workload
