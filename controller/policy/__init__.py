@@ -6,22 +6,34 @@ This is the only door: no other room imports a module of this one. It holds what
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
-from controller.policy.load import json_schema, load_policy
+from controller.policy.load import json_schema, load_policy, with_presets
 from controller.policy.models import Policy, WorkerPolicy
-from controller.policy.queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
+from controller.policy.names import NAME_BYTES, split_name
+from controller.policy.preset import (
+    ARMS,
+    Form,
+    Preset,
+    Presets,
+    is_own,
+    read_preset,
+)
+from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
 from controller.policy.shared_jobs import overlaps
 
 __all__ = [
+    "ARMS",
     "NAME_BYTES",
-    "PRESETS",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
     "Columns",
     "Document",
+    "Form",
     "OnUnavailable",
     "Path",
     "Policy",
+    "Preset",
+    "Presets",
     "Queue",
     "RateLimit",
     "RateLimitKeys",
@@ -34,9 +46,13 @@ __all__ = [
     "as_shown",
     "dotted",
     "effective",
+    "is_own",
     "json_schema",
     "load_policy",
     "overlaps",
     "own_keys",
+    "read_preset",
     "split_name",
+    "unknown_preset",
+    "with_presets",
 ]

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from controller.core.text import bounds
 from controller.core.text.masking import CUT
 from controller.policy.document import Document, Path
+from controller.policy.types import Part, keys_of, part_at
 
 
 class Keys(NamedTuple):
@@ -21,6 +22,16 @@ class Keys(NamedTuple):
 
 
 KeysAt = Callable[[Path], Keys | None]
+
+
+def keys_at(root: type[Part]) -> KeysAt:
+    """Which keys the model that stands at a path knows, in a file that is one of these."""
+
+    def keys(path: Path) -> Keys | None:
+        part = part_at(root, path)
+        return None if part is None else Keys(tuple(keys_of(part)), part.hints)
+
+    return keys
 
 
 def record(document: Document, details: ErrorDetails, keys_at: KeysAt) -> None:

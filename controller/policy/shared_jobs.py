@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 
 from controller.policy.models import Policy
-from controller.policy.queue import Queue, Statuses, split_name
+from controller.policy.names import split_name
+from controller.policy.queue import Queue, Statuses
 
 MOST_SAID = 100
 _DEFAULT_SCHEMA = "public"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -71,3 +72,39 @@ class Part(BaseModel):
 def keys_of(part: type[BaseModel]) -> dict[str, str]:
     """By the key that stands in the file, the model's name for it: `schema` alone is one that pydantic uses itself."""
     return {field.alias or name: name for name, field in part.model_fields.items()}
+
+
+def part_at(root: type[Part], path: Sequence[str | int]) -> type[Part] | None:
+    """The model at a path below another; None where none is: at a number, at a text, nowhere."""
+    kinds: list[Any] = [root]
+    for step in path:
+        kinds = [inner for kind in kinds for inner in _below(kind, step)]
+    return next((kind for kind in kinds if _is_part(kind)), None)
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Part)
+
+
+def _below(kind: Any, step: str | int) -> Iterator[Any]:
+    """What may stand there in a value of this kind: of a list, by its index; of a mapping or a model, by the key."""
+    inside = get_args(kind)
+    if _is_part(kind):
+        name = keys_of(kind).get(str(step))
+        if name is not None:
+            yield from _kinds(kind.model_fields[name].annotation)
+    elif get_origin(kind) is tuple and isinstance(step, int):
+        yield from _kinds(inside[0])
+    elif get_origin(kind) is dict:
+        yield from _kinds(inside[1])
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Each kind of value that a field takes, without what it is annotated with."""
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for one in get_args(annotation):
+            yield from _kinds(one)
+    else:
+        yield annotation

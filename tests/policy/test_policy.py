@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.config.presets import PresetFiles
 from controller.core.problems import ConfigurationError
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
@@ -436,7 +437,7 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
     [
         ("{}", "workers.w.queue: does not say where the jobs are; write one of table: NAME, preset: procrastinate"),
         ("{table: a, sql: SELECT 1}", "workers.w.queue: has table and sql, and the jobs are in one place"),
-        ("{preset: pgboss}", "'pgboss' is no queue library that is known here; did you mean pg-boss?"),
+        ("{preset: pgboss}", "'pgboss' is not a known preset; did you mean pg-boss?"),
         ("{preset: kafka}", "known are absurd, chancy"),
         ("{preset: pgmq}", "has no queues, and pgmq keeps each in a table of its own; write queues: [name]"),
         ("{preset: river, queues: mail}", "workers.w.queue.queues: must be a list"),
@@ -485,7 +486,7 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
 )
 def test_a_queue_is_in_one_place_and_what_makes_no_sense_there_is_refused(queue: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        load_policy(QUEUE.format(queue=queue), {})
+        load_policy(QUEUE.format(queue=queue), {}, presets=PresetFiles())
     assert any(problem in str(one) for one in error.value.problems), error.value.problems
 
 

@@ -10,6 +10,7 @@ from psycopg import errors
 from controller.adapters.postgres.connection import NoAnswerError, TooOldError
 from controller.core.text.masking import CUT
 from controller.policy import Queue as QueuePolicy
+from controller.policy import is_own
 
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
@@ -65,6 +66,9 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
     if "row-level security" in _text(error):
         return f"row security hides rows of {name} from this user ({said}); ALTER ROLE … BYPASSRLS"
     changed = "its tables have changed, or are of a version that is not known; read them by queue.sql"
+    own = is_own(queue.preset or "")
+    if own:
+        changed = "look at the SQL of that file, and at the columns of its tables"
     return _first(
         error,
         {
@@ -76,6 +80,9 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
             "schema (`autoscaler doctor` prints the SQL)",
             errors.LockNotAvailable: f"a table of {name} {_LOCKED}",
             errors.QueryCanceled: f"counting {name} took longer than {timeout_s:g} s; `autoscaler doctor` says why",
+            **({NoAnswerError: f"{name} {_GOES_ON}"} if own else {}),
+            **({errors.ProtocolViolation: f"{name} {_PLACEHOLDERS}"} if own else {}),
+            **(dict.fromkeys(_OF_A_CONDITION, f"{name} cannot be read: {said}; {changed}") if own else {}),
         },
     )
 

@@ -33,7 +33,7 @@ class CannotConnect(Unavailable):
 class Lane:
     """One reading at a time: each takes the turn.
 
-    watched: its statements hold SQL of the policy's own (queue.where).
+    watched: its statements hold SQL that the user wrote (queue.where, a preset of their own).
     changed: told of a queue whose query was refused, since its tables may have been changed.
     """
 

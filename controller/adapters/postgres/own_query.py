@@ -1,4 +1,7 @@
-"""SQL of the policy's own (queue.sql, queue.where): how it is asked, what it leaves, and what outlives its cancel."""
+"""SQL that the user wrote (queue.sql, queue.where, a preset of their own): how it is asked, and what it leaves.
+
+Also what outlives its cancel.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,10 @@ AND query LIKE '%own\\_%'
 """
 
 
-def has_own_sql(queue: QueuePolicy) -> bool:
-    return queue.sql is not None or queue.where is not None
-
-
 def _place(queue: QueuePolicy) -> str:
-    return "queue.sql" if queue.sql is not None else "queue.where"
+    if queue.sql is not None:
+        return "queue.sql"
+    return "queue.where" if queue.where is not None else f"preset {queue.preset}"
 
 
 def _mark(key: str) -> str:
@@ -66,7 +67,7 @@ class OwnReading(NamedTuple):
         """Of a query two rows are fetched by a cursor, and nothing but a query can be declared as one.
 
         What it sets or locks until the transaction ends (search_path, a table) is undone by rolling back to before it.
-        reading: of a table, what counts its rows.
+        reading: of a table or a preset, what counts its rows.
         """
         mark = _mark(key)
         if queue.sql is None:

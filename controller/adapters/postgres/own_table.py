@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from psycopg import errors, sql
 
 from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
-from controller.adapters.postgres.form import Form, Place
+from controller.adapters.postgres.statements import Place
 from controller.adapters.postgres.statuses import BY_PAGES_SINCE, castable
 from controller.adapters.postgres.zones import (
     DUE,
@@ -28,8 +28,8 @@ from controller.adapters.postgres.zones import (
     sample_query,
 )
 from controller.core.ports import Source, Unavailable
+from controller.policy import Form, TimeColumn, split_name
 from controller.policy import Queue as QueuePolicy
-from controller.policy import TimeColumn, split_name
 
 # What is looked for where the policy names nothing, the first that there is.
 _USUAL = {

@@ -20,7 +20,7 @@ from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Want
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.lane import CannotConnect, Lane
-from controller.adapters.postgres.own_query import OwnReading, has_own_sql, outlived
+from controller.adapters.postgres.own_query import OwnReading, outlived
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located, located
 from controller.adapters.postgres.query import reading_of
@@ -310,7 +310,7 @@ class PostgresQueue:
             if queue.sql is not None:
                 continue
             reading = (await self._find(lane, queue, timeout_s)).place.depth(*stops)
-            if queue.where is None:
+            if not queue.has_own_sql:
                 place_of[index] = len(statements)
                 statements.append(reading)
             else:
@@ -357,7 +357,7 @@ class PostgresQueue:
 
         One is not asked again before that is over: there is never more than one backend for it.
         """
-        new = {_key(queue) for queue in queues if has_own_sql(queue)} - self._cleared
+        new = {_key(queue) for queue in queues if queue.has_own_sql} - self._cleared
         doubted = {
             _key(queue): (queue, timeout_s if _key(queue) in self._in_doubt else timeout_s + postgres_own.GRACE_S)
             for queue in queues
@@ -581,7 +581,7 @@ class PostgresQueue:
 
         With every reading, while nothing decides in which zone or unit its times are: the next rows may.
         """
-        lane.watched = lane.watched or queue.where is not None
+        lane.watched = lane.watched or queue.has_own_sql
         key, now = _key(queue), asyncio.get_running_loop().time()
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:

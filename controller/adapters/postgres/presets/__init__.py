@@ -1,1 +1,1 @@
-"""Where jobs are, as SQL: one data file for each queue library, and the statement that reads any of them."""
+"""The presets that ship: one file for each queue library, and the folder is the list. config/presets.py reads them."""
