@@ -26,6 +26,7 @@ MOST_CHARACTERS = 100_000
 """Of a preset's file; the longest that ships has 8,000."""
 LONGEST_SQL = 20_000
 """Characters of one piece of SQL, once its {words} are spelled out; as many as queue.sql may have."""
+_MOST_SPELLED = 1_000_000
 ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
 """Where a row of a library's can be."""
 _EXPRESSIONS = ("since", "oldest", "alive", "claimed_at", "began", "common")
@@ -34,6 +35,8 @@ _OF_NAMES = frozenset({"prefix", "queue"})
 _OF_CHANNELS = frozenset({"schema", "prefix", "queue", "schema_sha224"})
 _OF_SQL = frozenset({"stale", "first_queue"})
 _MOST = 50
+_MOST_DOTS = 300
+"""In one line."""
 
 
 def _several(value: object) -> object:
@@ -104,11 +107,16 @@ class Form(Part):
         """Each piece of SQL, by its key."""
         for arm in ARMS:
             parts: tuple[str, ...] = getattr(self, arm)
-            yield from (((arm, index) if len(parts) > 1 else (arm,), part) for index, part in enumerate(parts))
+            yield from ((_key(arm, index, parts), part) for index, part in enumerate(parts))
         for key in _EXPRESSIONS:
             text: str | None = getattr(self, key)
             if text is not None:
                 yield (key,), text
+
+
+def _key(arm: str, index: int, parts: tuple[str, ...]) -> Path:
+    """Of a part, as it is written: a single one is no list."""
+    return (arm, index) if len(parts) > 1 else (arm,)
 
 
 def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
@@ -181,15 +189,7 @@ def read_preset(text: str, *, name: str, place: str) -> Preset:
         ConfigurationError: with everything that is wrong, each with its line, key and fix.
     """
     document = Document(place)
-    if len(text) > MOST_CHARACTERS:
-        words = f"is longer than {MOST_CHARACTERS:,} characters, which no preset is; name the right file"
-        raise document.refusal(words)
-    try:
-        document.data = tomllib.loads(text)
-    except RecursionError:
-        raise document.refusal("is nested too deeply, which no preset is; name the right file") from None
-    except ValueError as error:
-        raise document.refusal(f"is not TOML: {error}") from None
+    document.data = _parsed(text, document)
     document.origins = dict(_origins(text))
     if "name" in document.data:
         document.refuse(("name",), "is not a key: the file's own name is the preset's; leave it out")
@@ -201,13 +201,30 @@ def read_preset(text: str, *, name: str, place: str) -> Preset:
         for details in error.errors(include_url=False):
             record(document, details, keys_at(Preset))
     if preset is not None:
-        forms = tuple(_spelled_out(form, ("forms", index), document) for index, form in enumerate(preset.forms))
+        speller = _Speller(document)
+        forms = tuple(speller.form(form, ("forms", index)) for index, form in enumerate(preset.forms))
         preset = preset.model_copy(update={"forms": forms})
         for path, problem in _problems(preset):
-            document.refuse(path, problem)
+            if not document.is_broken(path):
+                document.refuse(path, problem)
     if document.problems or preset is None:
         raise ConfigurationError(document.problems)
     return preset
+
+
+def _parsed(text: str, document: Document) -> dict[str, Any]:
+    if len(text) > MOST_CHARACTERS:
+        words = f"is longer than {MOST_CHARACTERS:,} characters, which no preset is; name the right file"
+        raise document.refusal(words)
+    # A dotted key of n parts takes tomllib n² steps: minutes for one that fills the file.
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise document.refusal(f"has a line with more than {_MOST_DOTS} dots; break it into several")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise document.refusal("is nested too deeply, which no preset is; name the right file") from None
+    except ValueError as error:
+        raise document.refusal(f"is not TOML: {error}") from None
 
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
@@ -234,30 +251,41 @@ def _origins(text: str) -> Iterator[tuple[Path, Origin]]:
             is_inside = not is_inside
 
 
-def _spelled_out(form: Form, at: Path, document: Document) -> Form:
-    """The form with each {word} replaced by its condition, in parentheses. A word may use those that stand above it."""
-    words: dict[str, str] = {}
+class _Speller:
+    """Replaces each {word} by its condition, within bounds: a few words could spell out more than memory holds."""
 
-    def spelled(text: str, path: Path) -> str:
-        needed = len(text) + sum((len(words[one]) - len(one)) for one in _PLACEHOLDER.findall(text) if one in words)
-        if needed > LONGEST_SQL:
-            document.refuse((*at, *path), f"is longer than {LONGEST_SQL:,} characters once its words are spelled out")
-            return "true"
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._spelled = 0
+
+    def form(self, form: Form, at: Path) -> Form:
+        words: dict[str, str] = {}
+        for word, condition in form.words.items():
+            here = (*at, "words", word)
+            problem = fragment_problem(condition)
+            if problem is not None:
+                self._document.refuse(here, problem)
+            words[word] = f"({self._text(condition, words, here)})"
+        told: dict[str, Any] = {}
+        for arm in ARMS:
+            parts = getattr(form, arm)
+            told[arm] = tuple(
+                self._text(part, words, (*at, *_key(arm, index, parts))) for index, part in enumerate(parts)
+            )
+        for key in _EXPRESSIONS:
+            text = getattr(form, key)
+            told[key] = None if text is None else self._text(text, words, (*at, key))
+        return form.model_copy(update=told)
+
+    def _text(self, text: str, words: Mapping[str, str], path: Path) -> str:
+        length = len(text) + sum(len(words[one]) - len(one) for one in _PLACEHOLDER.findall(text) if one in words)
+        self._spelled += length
+        if self._spelled > _MOST_SPELLED:
+            raise self._document.refusal(f"is longer than {_MOST_SPELLED:,} characters once its words are spelled out")
+        if length > LONGEST_SQL:
+            self._document.refuse(path, f"is longer than {LONGEST_SQL:,} characters once its words are spelled out")
+            return text
         return _PLACEHOLDER.sub(lambda found: words.get(found[1], found[0]), text)
-
-    for word, condition in form.words.items():
-        words[word] = f"({spelled(condition, ('words', word))})"
-    told: dict[str, Any] = {}
-    for arm in ARMS:
-        told[arm] = tuple(spelled(part, (arm, index)) for index, part in enumerate(getattr(form, arm)))
-    for key in _EXPRESSIONS:
-        text = getattr(form, key)
-        told[key] = None if text is None else spelled(text, (key,))
-    for word in form.words:
-        problem = fragment_problem(form.words[word])
-        if problem is not None:
-            document.refuse((*at, "words", word), problem)
-    return form.model_copy(update=told)
 
 
 def _problems(preset: Preset) -> Iterator[tuple[Path, str]]:

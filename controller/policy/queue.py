@@ -278,10 +278,12 @@ def _queue_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Pat
 
 
 def _names_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Path, str]]:
-    if queue.preset is not None and presets is not None and not queue.queues:
+    if queue.preset is not None and presets is not None:
         preset = presets.load(queue.preset)
-        if preset.needs_queues:
+        if preset.needs_queues and not queue.queues:
             yield (), f"has no queues, and {preset.name} keeps each in a table of its own; write queues: [name]"
+        if queue.queues and not preset.needs_queues and preset.queue_column is None:
+            yield ("queues",), f"has no effect: {preset.name} has no queue_column; write one there, or leave queues out"
     named: set[str] = set()
     for index, name in enumerate(queue.queues):
         if name in named:

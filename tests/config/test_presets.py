@@ -116,6 +116,13 @@ def test_a_preset_with_tables_for_each_queue_needs_their_names(tmp_path: Path) -
     assert f"workers.mail.queue: has no queues, and {tmp_path / 'my.toml'} keeps each in a table of its own" in only
 
 
+def test_queues_of_a_preset_that_cannot_tell_them_apart_are_refused_rather_than_all_counted(tmp_path: Path) -> None:
+    path = written(tmp_path, PLAIN, "./my.toml, queues: [mail]")
+    (only,) = refused(path)
+    assert "workers.mail.queue.queues: has no effect: " in only
+    assert "has no queue_column; write one there, or leave queues out" in only
+
+
 def test_two_workers_on_one_preset_of_ones_own_count_the_same_jobs(tmp_path: Path) -> None:
     path = written(tmp_path, PLAIN)
     path.write_text(

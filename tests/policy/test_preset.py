@@ -67,6 +67,9 @@ def replaced(old: str, new: str) -> str:
         pytest.param("a = 1\na = 2", "my.toml: is not TOML: ", id="a key twice"),
         pytest.param("[" * 50_000, "my.toml: is ", id="nested fifty thousand deep"),
         pytest.param(f"a = {'9' * 5_000}", "my.toml: is not TOML: ", id="a number of five thousand digits"),
+        pytest.param(
+            "a" + ".a" * 40_000, "my.toml: has a line with more than 300 dots", id="a key of forty thousand parts"
+        ),
         pytest.param("#" * 100_001, "my.toml: is longer than 100,000 characters", id="longer than any preset"),
         pytest.param("", "my.toml:1: tables: is missing", id="an empty file"),
         pytest.param("tables = 1\nforms = 2", "my.toml:1: tables: must be a mapping", id="tables is a number"),
@@ -163,10 +166,27 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     assert len(refused(text)) == 3
 
 
-def test_words_that_double_each_other_are_refused_before_they_grow() -> None:
-    words = "\n".join(f'w{n + 1} = "{{w{n}}} OR {{w{n}}}"' for n in range(40))
-    (problem, *_) = refused(f'{PLAIN}w0 = "true"\n{words}\n')
-    assert "is longer than 20,000 characters once its words are spelled out" in problem
+@pytest.mark.parametrize(
+    ("words", "parts", "problem"),
+    [
+        pytest.param(
+            "\n".join(f'w{n + 1} = "{{w{n}}} OR {{w{n}}}"' for n in range(40)),
+            "'{w0}'",
+            "is longer than 20,000 characters once its words are spelled out",
+            id="words that double each other",
+        ),
+        pytest.param(
+            f"w1 = \"'{'x' * 15_000}' = ''\"",
+            ", ".join(["'{jobs} j WHERE {w1}'"] * 50),
+            "is longer than 1,000,000 characters once its words are spelled out",
+            id="a long word in each of many parts",
+        ),
+    ],
+)
+def test_words_are_refused_before_they_grow_beyond_bounds(words: str, parts: str, problem: str) -> None:
+    arms = "".join(f"{arm} = [{parts}]\n" for arm in ("failed", "held"))
+    text = PLAIN.replace("since", f"{arms}since") + f'w0 = "true"\n{words}\n'
+    assert any(problem in one for one in refused(text))
 
 
 _SQL = st.text(alphabet="abj{}'\"-;()/* \n$E\\", max_size=40) | st.just("{jobs} j WHERE true")
