@@ -33,7 +33,7 @@ def opened(path: Path, *, missing: str) -> BufferedReader:
         CannotReadError: there is no such file, it is none, or it may not be read.
     """
     try:
-        # Without O_NONBLOCK, to open a pipe waits for somebody who writes into it.
+        # Without O_NONBLOCK, opening a pipe waits until another process writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise CannotReadError(f"there is no such file; {missing}") from None

@@ -26,12 +26,13 @@ class Source(StrEnum):
 class Unavailable(Exception):  # noqa: N818  # a state of the world, and the word that the whole house uses for it
     """Something could not be read or done. It is never 0 and never a reason to act: we hold, and say so.
 
-    The text says what failed and what to do about it, in one sentence that holds no secret.
+    text: what failed and what to do about it, in one sentence that holds no secret.
     """
 
     def __init__(self, source: Source, text: str) -> None:
         self.source = source
-        super().__init__(f"{source}: {bounds.cut(text, bounds.MESSAGE)}")
+        self.text = bounds.cut(text, bounds.MESSAGE)
+        super().__init__(f"{source}: {self.text}")
 
 
 class NotMeasurable(Unavailable):

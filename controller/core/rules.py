@@ -53,6 +53,7 @@ from controller.core.model import (
     ServiceTime,
     workers,
 )
+from controller.core.units import in_words
 from controller.core.wanted import down_window, tier_replicas, workers_for
 from controller.policy import WorkerPolicy
 
@@ -242,7 +243,7 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
     wants = f"want{'s' if queue.depth == 1 else ''}"
     if policy.target_wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
-    aim = f"for a wait of {_long(policy.target_wait)}"
+    aim = f"for a wait of {in_words(policy.target_wait)}"
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
@@ -254,7 +255,7 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
         )
         words = f"{queue.sentence}, and how long one takes {unknown}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
-    jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
+    jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
     by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
     busy = _workers_for(policy, staying)
@@ -410,8 +411,4 @@ def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Deci
 
 
 def _wait(seconds: float) -> str:
-    return f"{math.ceil(seconds)} s"
-
-
-def _long(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    return in_words(math.ceil(seconds))

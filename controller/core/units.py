@@ -48,12 +48,15 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
 
 
 def as_policy(seconds: float) -> str:
-    """`90s` for 90.0: the shortest way to write a duration that a policy reads back as the same, to the microsecond."""
+    """`90s`, `2m`, `14.9s`, `500ms`: the shortest form that a policy reads back as the same, to the microsecond."""
     for unit in ("h", "m", "s"):
         whole = seconds / _SECONDS[unit]
         if seconds and whole == int(whole):
             return f"{int(whole)}{unit}"
-    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
+    if not seconds:
+        return "0s"
+    number, unit = (f"{seconds:.6f}", "s") if seconds >= 1 else (f"{seconds * 1000:.3f}", "ms")
+    return number.rstrip("0").rstrip(".") + unit
 
 
 def seconds_of(text: str) -> float:

@@ -18,6 +18,7 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import undone
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.core import units
 from controller.core.ports import NotMeasurable, Source, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -134,7 +135,11 @@ class QueueChecks:
         if depth.unnamed and not await was_seen():
             others = [finding for finding in besides if finding.about != "statuses"]
             return [error("queue", f"it is read as empty, and that is doubtful: {depth.unnamed}"), *others]
-        age = f"; the oldest ready one has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""
+        age = (
+            f"; the oldest ready one has waited {units.in_words(depth.oldest_age_s)}"
+            if depth.oldest_age_s is not None
+            else ""
+        )
         if depth.stale:
             says = f"{depth.sentence}{age}; the stale ones were claimed by workers that are gone"
             mend = "have the library rescue them, or put them back by hand; they keep no worker"
@@ -209,7 +214,7 @@ class QueueChecks:
     async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"
         if worker.service_time is not None:
-            return ok(about, f"a job takes {worker.service_time:g} s, as the policy says")
+            return ok(about, f"a job takes {units.in_words(worker.service_time)}, as the policy says")
         mend = "write service_time into the policy, as an estimate"
         try:
             service = await self.queue.service_time(worker.queue)
@@ -225,7 +230,8 @@ class QueueChecks:
         if service is None:
             return warning(about, "no job has been done yet, and until then no second worker is added", mend)
         newest = f"the newest {service.jobs}" if service.jobs > 1 else "the only one that is done"
-        says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), by {newest}"
+        mean, median = units.in_words(service.mean_s), units.in_words(service.median_s)
+        says = f"a job takes {mean} on average (median {median}), by {newest}"
         return ok(about, says)
 
 
@@ -237,7 +243,7 @@ async def _if_known(answer: Awaitable[T | None]) -> T | None:
 
 
 def _took(about: str, plan: Plan, says: str) -> Finding:
-    took = f", in {plan.took_ms:.1f} ms" if plan.took_ms is not None else ""
+    took = f", in {units.in_words(plan.took_ms / 1000)}" if plan.took_ms is not None else ""
     if plan.took_ms is not None and plan.took_ms > _SLOW_MS:
         return warning(about, f"{says}{took}, which is much for what is asked every few seconds", "look at its plan")
     return ok(about, f"{says}{took}")

@@ -35,7 +35,7 @@ Path = tuple[str | int, ...]
 MOST_VALUES = 100_000
 """As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
 MOST_PROBLEMS = 100
-"""More are not looked for: whoever fixes these checks again."""
+"""More are not looked for: after these are fixed, the policy is checked again anyway."""
 _LONGEST_PLACE = 300
 _LONGEST_TEXT = 1_000
 
@@ -150,10 +150,10 @@ class Document:
         """Notes what is wrong.
 
         Raises:
-            ConfigurationError: so much is wrong that the rest is not looked at.
+            ConfigurationError: there are MOST_PROBLEMS of them; the rest is not looked at.
         """
         if len(self.problems) == MOST_PROBLEMS:
-            raise self.refusal(f"has more wrong than these {MOST_PROBLEMS}; fix them and check again")
+            raise self.refusal(f"has more than these {MOST_PROBLEMS} problems; fix them and check again")
         words = self.masked(text)
         words = words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
         self.problems.append(Problem(_printable(self.place(path)), _printable(words)))
@@ -213,7 +213,7 @@ class _Reader:
                 continue
             key, here = key_node.text, (*path, key_node.text)
             if key in own:
-                self._document.refuse(here, f"stands here a second time (line {key_node.line}); keep one")
+                self._document.refuse(here, f"is here a second time (line {key_node.line}); keep one")
                 continue
             own.add(key)
             values[key] = self.value(child, here)
@@ -225,7 +225,9 @@ class _Reader:
         parts = node.items if isinstance(node, SequenceNode) else [node]
         for part in parts:
             if not isinstance(part, MappingNode):
-                self._document.refuse(path, "merges (<<) something that is no mapping; write <<: *NAME of one")
+                self._document.refuse(
+                    path, "merges (<<) something that is not a mapping; write <<: *NAME, the name of a mapping"
+                )
                 return
             self._count()
             for key, value in self.value(part, path).items():

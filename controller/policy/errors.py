@@ -1,4 +1,4 @@
-"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its mend."""
+"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its fix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.policy.types import Part, keys_of, part_at
 
 
 class Keys(NamedTuple):
-    """The keys that may stand at a place, and the mend for those that people write there by mistake."""
+    """The keys that may stand at a place, and the fix for those that people write there by mistake."""
 
     known: tuple[str, ...]
     hints: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What the user wishes: the policy's models, and load_policy(), which refuses or accepts and never adjusts.
+"""What the user wishes: the models of a policy and of its workers.
 
 Durations are floats in seconds. The numbers of a policy are whole: depths in jobs, replicas in workers.
 """
@@ -33,12 +33,12 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class WorkerPolicy(Part):
-    """One worker service: its queue, how many workers each depth wants, and how fast the count may change.
+    """One worker service: its queue, how many workers each depth wants, and how fast the number may change.
 
-    tiers say how many workers a depth wants; or target_wait says how long a job shall wait at most, and the workers
-    follow from how long jobs take: service_time, or as measured. jobs_per_worker: so many one worker runs at once;
-    going down keeps as many workers as the jobs in work need. no_progress_after: jobs are ready, a worker is idle, and
-    nothing was taken for that long, which is told as a fault.
+    tiers set the number of workers for a depth; or target_wait is the longest that a job should wait, and the number
+    follows from how long jobs take: service_time, or as measured. jobs_per_worker: jobs that one worker runs at once;
+    a scale-down keeps as many workers as the jobs in progress need. no_progress_after: if jobs are ready, a worker is
+    idle and no job was taken for this long, that is reported as a fault.
     """
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
@@ -67,7 +67,7 @@ class WorkerPolicy(Part):
     @classmethod
     def _without_quotes(cls, service: str) -> str:
         if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
-            raise PydanticCustomError("quotes", "has quotation marks around it, which are a part of it; take them out")
+            raise PydanticCustomError("quotes", "has quotation marks that are part of the value; remove them")
         return service
 
     @field_validator("min_replicas")
@@ -142,7 +142,7 @@ class WorkerPolicy(Part):
     @classmethod
     def _after_a_while(cls, after: float) -> float:
         if not after:
-            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to hear of it hardly ever")
+            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to be told of it rarely")
         return after
 
     @property
@@ -154,7 +154,7 @@ class WorkerPolicy(Part):
 class Policy(Part):
     """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys.
 
-    wake_min_interval: a notification starts a cycle at once, and no two start one within so long.
+    wake_min_interval: a notification starts a cycle at once; two such cycles are at least this far apart.
     """
 
     interval: Duration = 10.0

@@ -1,4 +1,4 @@
-"""Where the jobs are, as the policy says it: names that PostgreSQL can have, and nothing that would do nothing."""
+"""Where the jobs are, as the policy says it; a key that would have no effect is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _zone(name: str) -> str:
 
 def _unit(value: object) -> object:
     if value not in {"s", "ms"}:
-        raise PydanticCustomError("unit", "is not a unit of time that is known here; write s or ms (since 1970)")
+        raise PydanticCustomError("unit", "is not a known unit of time; write s or ms (since 1970)")
     return value
 
 
@@ -99,8 +99,8 @@ class Columns(Part):
     scheduled_for: when a job is due; where it is unset, scheduled_for or run_at is used if there is one. locked_at:
     when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at. started_at, completed_at:
     from when to when a job was worked on, for the service time; where they are unset, started_at, and completed_at or
-    finished_at. updated_at: when a row was last changed: stands in for a completed_at that there is not. priority: what
-    jobs are claimed by first; it has to be there, and no reading goes by it.
+    finished_at. updated_at: when a row was last changed; used if there is no completed_at. priority: what
+    jobs are claimed by first; it must exist, and no reading uses it.
     """
 
     status: Identifier = "status"
@@ -129,9 +129,9 @@ Status = Annotated[
 
 
 class Statuses(Part):
-    """Which values of the status column count as waiting, as being worked on, and as failed for good.
+    """Which values of the status column count as waiting, as in progress, and as failed for good.
 
-    finished: values of jobs that are done; nothing counts them, and nothing wonders about them.
+    finished: values of jobs that are done; they are not counted, and listing them stops warnings about them.
     """
 
     pending: tuple[Status, ...] = Field(default=("pending",), min_length=1)
@@ -148,7 +148,7 @@ class Statuses(Part):
 
     def _twice(self) -> Iterator[tuple[Path, str]]:
         seen: dict[str, str] = {}
-        # What the user wrote comes last, since that is what can be mended.
+        # What the user wrote comes last, since that is what the user can change.
         for kind in sorted(type(self).model_fields, key=lambda kind: kind in self.model_fields_set):
             values: tuple[str, ...] = getattr(self, kind)
             here: set[str] = set()
@@ -157,11 +157,11 @@ class Statuses(Part):
                 is_again = status in here
                 here.add(status)
                 if is_again:
-                    yield (kind, index), f"stands twice in {kind}, and its jobs would count twice; keep one"
+                    yield (kind, index), f"is twice in {kind}, and its jobs would be counted twice; keep one"
                 elif other != kind:
                     is_written = other in self.model_fields_set
                     has = "has it too; keep one" if is_written else f"has it by default; write statuses.{other} too"
-                    yield (kind, index), f"would count twice: {other} {has}"
+                    yield (kind, index), f"would be counted twice: {other} {has}"
 
 
 def _presets(info: ValidationInfo) -> Presets | None:
@@ -199,15 +199,15 @@ Condition = Annotated[
 
 
 class Queue(Part):
-    """Where the jobs are: in a `table` of yours, in the tables of a library that is known (`preset`), or as `sql` says.
+    """Where the jobs are: in a `table` of your own, in the tables of a queue library (`preset`), or as `sql` says.
 
     table: its name, with its schema where it needs one (`jobs.generation_job`). sql: a query that returns one row with
-    the columns pending and processing, and oldest_age_s where there is one. queues: which ones of the library's; all
-    where none is named. schema_name, prefix: where the library's tables are, if not where it puts them by itself.
-    count_limit: jobs; a deeper backlog is shown as this many and more. stale_after: a job that was claimed longer ago
-    is not being worked on any more. where: a condition on the rows of the table, in SQL; others are no jobs of this
-    queue. timezone: in which zone a timestamp without a zone is written. timeout: how long a reading may take; 2s where
-    it is unset.
+    the columns pending and processing, and oldest_age_s where there is one. preset: the name of one that ships, or the
+    path of a file of your own. queues: which ones of the preset's; all if none is named. schema, prefix: where the
+    preset's tables are, if not at the library's default. count_limit: counting stops at this number of jobs.
+    stale_after: a job that was claimed longer ago than this counts as stale. where: a condition in SQL; other rows of
+    the table are not counted. timezone: the zone of timestamps without a zone. timeout: how long a reading may take; 2s
+    if unset.
     """
 
     hints: ClassVar[Mapping[str, str]] = {
@@ -274,7 +274,7 @@ def _queue_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Pat
     if queue.sql is not None:
         yield from _query_problems(queue, queue.sql)
     elif queue.stale_after == 0:
-        yield ("stale_after",), "is no time at all; write 15m, or leave it out"
+        yield ("stale_after",), "must be above 0, for example 15m; or leave it out"
 
 
 def _names_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Path, str]]:
@@ -293,11 +293,11 @@ def _names_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Pat
 
 def _query_problems(queue: Queue, sql: str) -> Iterator[tuple[Path, str]]:
     if queue.stale_after is not None:
-        yield ("stale_after",), "is for the query to say; leave stale jobs out of its processing"
+        yield ("stale_after",), "has no effect with sql; leave stale jobs out of the query's processing"
     if "count_limit" in queue.model_fields_set:
-        yield ("count_limit",), "is for the query to say; count over a subquery that ends in LIMIT"
+        yield ("count_limit",), "has no effect with sql; count over a subquery that ends in LIMIT"
     if "\0" in sql:
-        yield ("sql",), "holds a character that no query can have"
+        yield ("sql",), "holds a NUL character, which PostgreSQL does not take; delete it"
     lock = session_lock_problem(sql)
     if lock is not None:
         yield ("sql",), lock

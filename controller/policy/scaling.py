@@ -1,4 +1,4 @@
-"""How many workers a depth wants, and how fast the count may change: by tiers, or by a wait that is aimed at."""
+"""How many workers a depth wants, and how fast the number may change: by tiers, or by a target_wait."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ class ScaleUp(Part):
 
 
 class ScaleDown(Part):
-    """cooldown counts from the last scale in either direction; max_step is the most workers taken at once.
+    """cooldown counts from the last scale in either direction; max_step is the most workers removed at once.
 
-    stabilization_window: going down only to the highest recommendation of that long. idle_off stands in the place of
-    both where there is a target_wait: so long a worker was not needed before it goes; None: as long as a start takes.
+    stabilization_window: scale down only to the highest recommendation of this window. idle_off replaces the cooldown
+    and the window with a target_wait: a worker is removed once it has not been needed for this long; unset: as long as
+    a start takes.
     """
 
     cooldown: Duration = 120.0
@@ -57,14 +58,14 @@ P = TypeVar("P", ScaleUp, ScaleDown)
 
 
 def without_cooldown(part: P) -> P:
-    """The same without one; nobody has written that, and so it does not count as written."""
+    """The same with a cooldown of 0, which does not count as written."""
     return part.model_construct(set(part.model_fields_set), **{**dict(part), "cooldown": 0.0})
 
 
 def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | None:
-    """Of the two, exactly one says how many workers there shall be."""
+    """Exactly one of the two sets the number of workers."""
     if target_wait is not None and tiers:
-        return "stands beside tiers, and only one can say how many workers there shall be; keep one of the two"
+        return "is written together with tiers, and only one of them can set the number of workers; keep one"
     if target_wait is None and not tiers:
         return "is missing, and so are tiers; write one of the two"
     return None
@@ -76,20 +77,22 @@ def service_time_problem(service_time: float | None, known: Mapping[str, Any]) -
         if target_wait is None or not isinstance(queue, Queue) or queue.table is not None:
             return None
         of = f"preset {queue.preset}" if queue.preset is not None else "a query"
-        return f"is missing: how long the jobs of {of} take cannot be measured, as it can of a table; write 20s, say"
+        return (
+            f"is missing: how long the jobs of {of} take cannot be measured (of a table it can); write for example 20s"
+        )
     if target_wait is None:
-        return "would do nothing without target_wait; write that in the place of tiers, or leave service_time out"
-    return None if service_time else "is no time at all; write 20s, or leave it out to have it measured"
+        return "has no effect without target_wait; write target_wait instead of tiers, or leave service_time out"
+    return None if service_time else "must be above 0, for example 20s; or leave it out to have it measured"
 
 
 def down_problems(down: ScaleDown, target_wait: float | None) -> Iterator[tuple[Path, str]]:
     if target_wait is None:
         if down.idle_off is not None:
-            yield ("idle_off",), "belongs to target_wait; beside tiers, write cooldown or stabilization_window"
+            yield ("idle_off",), "works only with target_wait; with tiers, write cooldown or stabilization_window"
         return
     for name in ("cooldown", "stabilization_window"):
         if name in down.model_fields_set:
-            yield (name,), "has no use beside target_wait; idle_off stands in its place"
+            yield (name,), "has no effect with target_wait; write idle_off instead"
 
 
 def tier_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:

@@ -65,14 +65,14 @@ def _unescaped(escape: re.Match[str]) -> str:
 def session_lock_problem(text: str) -> str | None:
     """Why the query may not be asked, where it takes a lock that would outlast its transaction.
 
-    As far as its text shows: what a function does is seen after each reading, in the session (postgres_session.py).
+    As far as its text shows; what a function does is seen after each reading, by adapters/postgres/session.py.
     """
     lock = _SESSION_LOCK.search(_bare(text))
     if lock is None:
         return None
     name = lock[1].lower()
-    mend = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
-    return f"calls {name}, and the lock would stay with the connection; {mend}"
+    fix = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
+    return f"calls {name}, and the lock would stay with the connection; {fix}"
 
 
 def condition_problem(text: str) -> str | None:

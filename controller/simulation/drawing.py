@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
+from controller.core.units import in_words
 from controller.simulation.picture import Points, unit_of_time
-from controller.simulation.report import long_time
 
 STYLE = """
 svg { display: block; width: 100%; min-width: 40rem; height: auto } svg text { font-size: 12px; fill: currentColor }
@@ -47,7 +47,7 @@ def picture(points: Points, scales: Scales, name: str) -> str:
     x = [round(scales.x(time), 1) for time in points.times]
     nothing = [0.0] * len(x)
     label = escape(
-        f"{name}: up to {max(depth):,} jobs, up to {max(points.most)} workers, waits up to {long_time(longest)}"
+        f"{name}: up to {max(depth):,} jobs, up to {max(points.most)} workers, waits up to {in_words(longest)}"
     )
     height = _TOP + _MAIN + _GAP + _STRIP + _BOTTOM
     parts = [
@@ -59,7 +59,7 @@ def picture(points: Points, scales: Scales, name: str) -> str:
         _area("waits", x, nothing, points.waits, waits),
         *_left_axis(jobs, [(value, f"{value:,}") for value in whole_ticks(max(1, *depth))]),
         *_right_axis(workers, whole_ticks(max(1, scales.most_workers))),
-        *_left_axis(waits, [(longest, long_time(longest)), (0, "0")] if longest else [(0, "no waits")]),
+        *_left_axis(waits, [(longest, in_words(longest)), (0, "0")] if longest else [(0, "no waits")]),
     ]
     return f'<svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 

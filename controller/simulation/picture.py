@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import in_words
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import long_time, seconds
+from controller.simulation.report import seconds
 from controller.simulation.series import Series
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _heading(figure: Figure, height: float, comparison: Comparison) -> None:
     from matplotlib.lines import Line2D  # noqa: PLC0415
     from matplotlib.patches import Patch  # noqa: PLC0415
 
-    words = f"{comparison.workload.name}: {comparison.jobs:,} jobs in {long_time(comparison.span_s)}"
+    words = f"{comparison.workload.name}: {comparison.jobs:,} jobs in {in_words(comparison.span_s)}"
     at = 1 - 0.16 / height
     figure.text(_LEFT / _WIDTH, at, _short(words), va="top", fontsize=11, fontweight="bold", parse_math=False)
     figure.legend(
@@ -267,4 +268,4 @@ def _waits(axes: Axes, points: Points, x: Sequence[float]) -> None:
     axes.fill_between(x, points.waits, step="post", color=WAITS, linewidth=0, alpha=0.35)
     axes.step(x, points.waits, where="post", color=WAITS, linewidth=0.8)
     axes.set_ylim(0, longest * 1.1 or 1)
-    axes.set_yticks([0, longest] if longest else [0], ["0", long_time(longest)] if longest else ["0"])
+    axes.set_yticks([0, longest] if longest else [0], ["0", in_words(longest)] if longest else ["0"])

@@ -1,4 +1,4 @@
-"""A policy is refused or accepted, never adjusted; what is refused is named with its place and the mend."""
+"""A policy is refused or accepted, never adjusted; what is refused is named with its place and the fix."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_two_dollars_are_one() -> None:
         ),
         (
             worker("on_unavailable: {after: 0s, at_least: 3}"),
-            "workers.a.on_unavailable.after: '0s' is no time at all; write 5m, so that one lost reading adds nobody",
+            "workers.a.on_unavailable.after: '0s' must be above 0 (for example 5m), so that one failed read does not",
         ),
         (worker("on_unavailable: {at_least: 3}"), "policy.yaml:7: workers.a.on_unavailable.after: is missing"),
         (worker("on_unavailable: {after: 5m}"), "policy.yaml:7: workers.a.on_unavailable.at_least: is missing"),
@@ -162,7 +162,7 @@ def test_two_dollars_are_one() -> None:
             ),
         ),
         (worker("rate_limit: {rpm: 60, keys: {usage: a}}"), "rate_limit.keys.usage: 'a' must hold <window>"),
-        (worker("service: other"), "workers.a.service: stands here a second time (line 7); keep one"),
+        (worker("service: other"), "workers.a.service: is here a second time (line 7); keep one"),
         (worker(tiers="[]"), "workers.a.tiers: is empty"),
         (worker(tiers="5"), "workers.a.tiers: must be a list"),
         (worker(tiers="[{up_to: 5, replicas: 1}]"), "workers.a.tiers[0].up_to: leaves depth 6 and more without a tier"),
@@ -189,9 +189,9 @@ def test_two_dollars_are_one() -> None:
         (worker(maximum="${NOPE}"), "workers.a.max_replicas: NOPE is not set and has no default; set NOPE, or write"),
         (worker(maximum="${NO-PE}"), "'${NO-PE}' is not understood; write ${NAME} or ${NAME:-default}"),
         (worker("min_replicas: true"), "workers.a.min_replicas: must be a whole number, not True"),
-        (worker(maximum=".inf"), "workers.a.max_replicas: is .inf, which is no number that a policy can hold"),
+        (worker(maximum=".inf"), "workers.a.max_replicas: is .inf, which is not a number that a policy can hold"),
         (worker(maximum="1" + "0" * 20), "workers.a.max_replicas: must be at most 1000000000"),
-        (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: is a number of 31 digits, and none here has so many"),
+        (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: is a number of 31 digits, and 30 are the most"),
         (worker(maximum="!!bool abc"), 'workers.a.max_replicas: is "abc", which is no !!bool; leave the tag out'),
         (worker("rate_limit: {rpm: !!timestamp abc}"), "rate_limit.rpm: has the tag !!timestamp, which means nothing"),
         (worker(maximum="many"), "workers.a.max_replicas: must be a whole number, not 'many'"),
@@ -209,7 +209,7 @@ def test_two_dollars_are_one() -> None:
         ("a: \x00\n", "policy.yaml:1:4: holds the character U+0000, which YAML does not allow; delete it"),
     ],
 )
-def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem: str) -> None:
+def test_what_is_refused_is_named_with_its_place_and_the_fix(text: str, problem: str) -> None:
     problems = refused(text)
     assert any(problem in one for one in problems), problems
 
@@ -220,13 +220,13 @@ def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem
         (aiming(wait=""), "policy.yaml:2: workers.a.target_wait: is missing, and so are tiers; write one of the two"),
         (
             aiming("tiers: [{replicas: 1}]"),
-            "policy.yaml:6: workers.a.target_wait: stands beside tiers, and only one can say how many workers",
+            "policy.yaml:6: workers.a.target_wait: is written together with tiers, and only one of",
         ),
         (aiming(wait="target_wait: soon"), "policy.yaml:6: workers.a.target_wait: 'soon' is not a duration"),
-        (aiming("service_time: 0s"), "policy.yaml:7: workers.a.service_time: is no time at all; write 20s, or leave"),
+        (aiming("service_time: 0s"), "policy.yaml:7: workers.a.service_time: must be above 0, for example 20s; or"),
         (
             worker("service_time: 20s"),
-            "policy.yaml:7: workers.a.service_time: would do nothing without target_wait; write that in the place of",
+            "policy.yaml:7: workers.a.service_time: has no effect without target_wait; write target_wait",
         ),
         (
             aiming(queue="{preset: procrastinate}"),
@@ -234,19 +234,19 @@ def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem
         ),
         (
             aiming(queue='{sql: "SELECT 1 AS pending, 0 AS processing"}'),
-            "workers.a.service_time: is missing: how long the jobs of a query take cannot be measured, as it can of a",
+            "workers.a.service_time: is missing: how long the jobs of a query take cannot be measured (of a table it",
         ),
         (
             aiming("scale_down: {cooldown: 60s}"),
-            "policy.yaml:7: workers.a.scale_down.cooldown: has no use beside target_wait; idle_off stands in its place",
+            "policy.yaml:7: workers.a.scale_down.cooldown: has no effect with target_wait; write idle_off instead",
         ),
         (
             aiming("scale_down: {stabilization_window: 0s}"),
-            "policy.yaml:7: workers.a.scale_down.stabilization_window: has no use beside target_wait; idle_off stands",
+            "policy.yaml:7: workers.a.scale_down.stabilization_window: has no effect with target_wait; write idle_off",
         ),
         (
             worker("scale_down: {idle_off: 10s}"),
-            "policy.yaml:7: workers.a.scale_down.idle_off: belongs to target_wait; beside tiers, write cooldown or",
+            "policy.yaml:7: workers.a.scale_down.idle_off: works only with target_wait; with tiers, write cooldown",
         ),
     ],
 )
@@ -445,8 +445,11 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
         ("{preset: river, columns: {status: x}}", "workers.w.queue.columns: belongs to a queue with table:"),
         ("{table: a, queues: [b]}", "workers.w.queue.queues: belongs to a queue with preset:, and this one has table:"),
         ("{table: a, schema: b}", "leave it out, or write jobs.NAME as the table"),
-        ("{sql: SELECT 1, stale_after: 1m}", "workers.w.queue.stale_after: is for the query to say"),
-        ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: is no time at all"),
+        (
+            "{sql: SELECT 1, stale_after: 1m}",
+            "workers.w.queue.stale_after: has no effect with sql; leave stale jobs out",
+        ),
+        ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: must be above 0"),
         ("{sql: ''}", "workers.w.queue.sql: is empty"),
         ("{sql: 7}", "workers.w.queue.sql: must be a text, not 7"),
         ("{table: a, count_limit: 0}", "workers.w.queue.count_limit: must be at least 1, not 0"),
@@ -461,16 +464,16 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
         ("{table: '\"\".b'}", "'\"\".b' is not a table's name"),
         ("{table: .b}", "'.b' is not a table's name"),
         ("{table: ''}", "workers.w.queue.table: is empty"),
-        ("{table: a, statuses: {pending: [x, y, x]}}", "workers.w.queue.statuses.pending[2]: stands twice in pending"),
+        ("{table: a, statuses: {pending: [x, y, x]}}", "workers.w.queue.statuses.pending[2]: is twice in pending"),
         (
             "{table: a, statuses: {processing: [x], pending: [y, x]}}",
-            "workers.w.queue.statuses.processing[0]: would count twice: pending has it too; keep one",
+            "workers.w.queue.statuses.processing[0]: would be counted twice: pending has it too; keep one",
         ),
         (
             "{table: a, statuses: {pending: [new, failed]}}",
-            "statuses.pending[1]: would count twice: failed has it by default; write statuses.failed too",
+            "statuses.pending[1]: would be counted twice: failed has it by default; write statuses.failed too",
         ),
-        ("{sql: SELECT 1, count_limit: 10000}", "workers.w.queue.count_limit: is for the query to say; count over a"),
+        ("{sql: SELECT 1, count_limit: 10000}", "workers.w.queue.count_limit: has no effect with sql; count over a"),
         ("{sql: 'SELECT pg_advisory_lock(1)'}", "calls pg_advisory_lock, and the lock would stay with the connection;"),
         (
             "{sql: 'SELECT PG_Try_Advisory_Lock_Shared (1)'}",

@@ -17,6 +17,7 @@ from controller.adapters.postgres import session
 from controller.adapters.postgres.connection import Answer, Reader
 from controller.core.model import Remark
 from controller.core.ports import Source, Unavailable
+from controller.core.units import in_words
 from controller.policy import Queue as QueuePolicy
 
 GRACE_S = 1.0
@@ -163,7 +164,7 @@ async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
 def _words(queue: QueuePolicy, found: list[AtWork], left: list[AtWork], why: str) -> Unavailable:
     place = _place(queue)
     longest = max(one.seconds for one in found)
-    went_on = f"{place} went on after it was cancelled, for {longest:.0f} s by now"
+    went_on = f"{place} went on after it was cancelled, for {in_words(longest)} by now"
     mend = "a function in it that catches query_canceled has to raise it again"
     if not left:
         return Unavailable(Source.QUEUE, f"{went_on}; its backend was ended: {mend}")

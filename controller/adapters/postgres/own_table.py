@@ -136,7 +136,7 @@ class OwnTable:
         )
 
     def unmeasured(self) -> str:
-        """Why nobody can measure how long a job takes; "" where the columns for it are there."""
+        """Why it cannot be measured how long a job takes; "" where the columns for it are there."""
         missing = [
             *([] if "started_at" in self.times else ["no time started_at"]),
             *([] if self.ended is not None else ["no time completed_at (or finished_at)"]),

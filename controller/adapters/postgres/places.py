@@ -195,8 +195,8 @@ async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: s
             return f"{words}schema {' and '.join(elsewhere)} has one: set queue.schema"
         if preset.needs_queues:
             return f"{words}set queue.queues to names that there are"
-        mend = "has its migration run in the database of DATABASE_URL? its names can be set by queue.schema and prefix"
-        return words + mend
+        fix = "has its migration run in the database of DATABASE_URL? its names can be set by queue.schema and prefix"
+        return words + fix
     missing = sorted({need for form in preset.forms for need in form.needs if not _there(found, need)})
     known = ", ".join(form.versions for form in preset.forms)
     lacking = f"they have no {', '.join(missing)}" if missing else "they have what no form may have"

@@ -28,6 +28,7 @@ from controller.adapters.postgres.service_time import measured
 from controller.adapters.postgres.survey import Survey, survey_of
 from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
 from controller.core.ports import NotMeasurable, Source, Unavailable
+from controller.core.units import in_words
 from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
@@ -190,9 +191,8 @@ class PostgresQueue:
             async with asyncio.timeout(asked.timeout_s):
                 await self._places_aside.acquire()
         except TimeoutError:
-            words = (
-                f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {asked.timeout_s:g} s"
-            )
+            within = in_words(asked.timeout_s)
+            words = f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {within}"
             asked.tell(Unavailable(Source.QUEUE, words))
             return
         if self._main.is_lost:
@@ -373,8 +373,10 @@ class PostgresQueue:
     def _refuse_what_is_old(self, lag_s: float | None) -> None:
         if lag_s is None or lag_s <= self._oldest_s:
             return
-        behind = f"{lag_s:.0f} s behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
-        words = f"is a standby that is {behind}, more than {self._oldest_s:g} s (3 intervals)"
+        behind = (
+            f"{in_words(lag_s)} behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
+        )
+        words = f"is a standby that is {behind}, more than {in_words(self._oldest_s)} (3 intervals)"
         raise Unavailable(Source.QUEUE, f"{words}; set DATABASE_URL to the primary's address")
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:

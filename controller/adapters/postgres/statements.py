@@ -19,7 +19,7 @@ class Place:
 
     tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
     filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
-    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library. fixed: what other
+    limit, and none is set. stale_is_set: whether the policy says so, rather than the library. fixed: what other
     {words} of the form stand for; {first_queue} is the first of the queues, for rows that belong to whichever is asked.
     """
 
@@ -76,7 +76,7 @@ class Place:
         return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), said, ()))
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
-        """One row: for how many seconds a job has been worked on, at most; None where nobody can tell.
+        """One row: for how many seconds a job has been worked on, at most; None where it is unknown.
 
         What was begun more than a day ago is left out: most likely its worker is dead.
         """
@@ -143,7 +143,7 @@ class Place:
         return sql.SQL(" UNION ALL ").join(arms)
 
     def _alive(self) -> sql.Composed | None:
-        """The condition under which a processing job is being worked on; None where nobody can tell."""
+        """The condition under which a processing job is being worked on; None where it is unknown."""
         form = self.form
         conditions: list[str] = []
         if form.alive is not None and (self.stale_after is not None or "{stale}" not in form.alive):

@@ -18,6 +18,7 @@ from random import Random
 from typing import IO, NoReturn
 
 from controller.config.plain_files import CannotReadError, in_words, opened, shown
+from controller.core import units
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
 from controller.simulation.workload.jobs import Job, Workload
@@ -69,7 +70,8 @@ class _Trace:
 
     @property
     def note(self) -> str:
-        return f"{self.path.name} tells no service times; they are lognormal with a mean of {self.service_mean:g} s"
+        mean = units.in_words(self.service_mean)
+        return f"{self.path.name} tells no service times; they are lognormal with a mean of {mean}"
 
     def jobs(self) -> Iterator[Job]:
         with self.rows() as rows:
