@@ -47,8 +47,8 @@ soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat
 bench: $(VENV)/.dev  ## what a reading costs among 10 million jobs, and how soon a first job is acted on (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
 
-worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER with *.csv or *.csv.gz)
-	@$(BIN)/python -m tests.bench.worth $(TRACES)
+worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER; BOUND=1 adds the lower bound)
+	@$(BIN)/python -m tests.bench.worth $(TRACES) $(if $(BOUND),--bound) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .
@@ -89,7 +89,7 @@ $(VENV)/lowest/.installed: pyproject.toml tests/support/lowest.py | $(BIN)/pytho
 	@echo "installing the lowest versions that pyproject.toml allows (half a minute the first time)"
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
 	@$(BIN)/python -m tests.support.lowest > $(@D)/lowest.txt
-	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,simulate,test]'
+	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,test]'
 	@touch $@
 
 $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev

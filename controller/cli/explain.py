@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.app import Controller, RunOptions, opened
-from controller.config.load import Configuration
+from controller.app import Configuration, Controller, RunOptions, opened
 from controller.core.model import Replicas, Rest
 from controller.core.ports import Unavailable
 from controller.core.rules import Step

@@ -6,12 +6,11 @@ import asyncio
 import sys
 from typing import Literal
 
-from controller.app import Controller, RunOptions, opened
+from controller.app import Configuration, Controller, RunOptions, opened
 from controller.cli.run import GOODBYE_S, LONGEST_GOODBYE_S
-from controller.config.load import Configuration
 from controller.core.model import Because, Lease, Reason
 from controller.loop import signals
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
 
 _SLOWEST_CRON_S = 3600.0
 """`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
@@ -60,12 +59,20 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
-    trouble = controller.leadership.fault
-    if trouble is not None:
-        outcome, because = Outcome.FAILED, Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+    fault = controller.leadership.fault
+    if fault is not None:
+        outcome, because = Outcome.FAILED, hold_because(fault)
     else:
         outcome = Outcome.STANDBY
         because = Because(Reason.STANDBY, "hold: another replica of the controller leads, and acts")
     maximum = controller.policy.workers[worker].max_replicas
     at = controller.ports.clock.wall()
-    return Cycle(at=at, worker=worker, outcome=outcome, because=(because,), message=because.words, max_workers=maximum)
+    return Cycle(
+        at=at,
+        worker=worker,
+        outcome=outcome,
+        because=(because,),
+        message=because.words,
+        max_workers=maximum,
+        fault=None if fault is None else Fault.of(fault),
+    )

@@ -23,24 +23,24 @@ T = TypeVar("T")
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.run import run  # noqa: PLC0415  # a command imports what it needs
-    from controller.config.load import configure  # noqa: PLC0415  # as above
 
     return asyncio.run(run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
 
 
 def once(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.once import once  # noqa: PLC0415  # a command imports what it needs
-    from controller.config.load import configure  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
     return signals.interruptible(once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
 
 
 def explain(parsed: argparse.Namespace) -> int:
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.cli.explain import explain  # noqa: PLC0415  # a command imports what it needs
     from controller.cli.explain_text import as_lines, as_object  # noqa: PLC0415  # as above
-    from controller.config.load import configure  # noqa: PLC0415  # as above
     from controller.loop.cycle import Outcome  # noqa: PLC0415  # as above
 
     configuration = configure(parsed.policy, os.environ)
@@ -56,7 +56,7 @@ def explain(parsed: argparse.Namespace) -> int:
 
 
 def doctor(parsed: argparse.Namespace) -> int:
-    from controller.config.load import configure  # noqa: PLC0415  # as above
+    from controller.app import configure  # noqa: PLC0415  # as above
     from controller.doctor.report import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
 
     configuration = configure(parsed.policy, os.environ)
@@ -69,6 +69,7 @@ def doctor(parsed: argparse.Namespace) -> int:
 
 
 def check(parsed: argparse.Namespace) -> int:
+    from controller.adapters.railway.settings import railway_warnings  # noqa: PLC0415  # as above
     from controller.cli.queue_guide import claims_without_end  # noqa: PLC0415  # as above
     from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
     from controller.config.presets import schema_text  # noqa: PLC0415  # as above
@@ -96,7 +97,7 @@ def check(parsed: argparse.Namespace) -> int:
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    of_settings = map(str, setting_warnings(os.environ))
+    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
     warnings = [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
     if parsed.json:
         values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
@@ -205,17 +206,12 @@ def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
         raise SystemExit(1) from None
 
 
-def needs_extra(extra: str, error: ImportError, what: str = "this command") -> int:
-    """The exit code; `what` needs a module that is not installed, or cannot be loaded."""
+def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+    """The exit code; a module that the command needs is not installed."""
     if error.name is not None and error.name.startswith("controller"):
         raise error
-    module = (
-        error.name
-        if isinstance(error, ModuleNotFoundError)
-        else f"{error.name or 'a module'} that can be loaded ({error})"
-    )
     print(
-        f"autoscaler: {what} needs {module}; install it with: pip install 'worker-autoscaler[{extra}]'",
+        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
         file=sys.stderr,
     )
     return 2

@@ -11,8 +11,7 @@ from typing import Any
 from controller.adapters.postgres.listener import Listener
 from controller.adapters.redis.journal import Keys
 from controller.adapters.redis.said import Said, leave
-from controller.app import Controller, RunOptions, opened
-from controller.config.load import Configuration
+from controller.app import Configuration, Controller, RunOptions, opened
 from controller.config.settings import Settings
 from controller.core.model import workers
 from controller.core.ports import Unavailable
@@ -57,11 +56,11 @@ async def run(configuration: Configuration, *, dry_run: bool) -> int:
             )
             for note in settings.notes:
                 controller.log.event("setting_ignored", variable=note.place, message=str(note))
-            for warning in settings.warnings:
+            for warning in controller.configuration.warnings:
                 controller.log.event("setting_warning", variable=warning.place, message=str(warning))
             _log_policy(controller)
             telling = asyncio.create_task(_tell_of_left_behind(controller))
-            keys = Keys(settings.key_prefix, settings.environment_id)
+            keys = Keys(settings.key_prefix, settings.group)
             address = settings.redis_url.get_secret_value()
             async with warned(address, keys, controller.ports.clock, controller.log.event):
                 code = await _until_told(controller, settings, told)
@@ -152,7 +151,7 @@ async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
     queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
-    key = Keys(settings.key_prefix, settings.environment_id).listening
+    key = Keys(settings.key_prefix, settings.group).listening
     leaving: set[asyncio.Task[None]] = set()
 
     def report(event: str, /, **fields: object) -> None:

@@ -27,7 +27,7 @@ class Direction(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a worker service has the size it has: the same words in log, /status, README and tests."""
+    """Why a worker service has the size it has: the same words in log, /status, docs/reasons.md and tests."""
 
     TIER = "Tier"
     TARGET_WAIT = "TargetWait"
@@ -92,25 +92,25 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
     Reason.MINIMUM: "min_replicas has the last word.",
     Reason.MAXIMUM: "max_replicas has the last word.",
-    Reason.REGIONS: "A service in several regions keeps at least one worker in each; Railway refuses a region with 0.",
-    Reason.VOLUME: "A service with a volume cannot have more than one replica on Railway.",
+    Reason.REGIONS: "The service runs in several regions, and each keeps at least one worker.",
+    Reason.VOLUME: "The service has a volume, with which the platform allows no more than one replica.",
     Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
-    Reason.BACKING_OFF: "Railway refused the last change; it is asked again after a pause.",
+    Reason.BACKING_OFF: "The platform refused the last change; it is asked again after a pause.",
     Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
     Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs.",
-    Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and Railway does not restart those.",
+    Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and the platform does not restart them.",
     Reason.WORKERS_MISSING: "Fewer workers run than are configured, for longer than the landing bound.",
     Reason.DEPLOYMENT_HANGS: "The newest deployment has been in the same status for longer than a deployment may take.",
     Reason.NO_PROGRESS: "Jobs are ready, a worker is idle, and no job was taken for no_progress_after.",
-    Reason.NOT_HONOURED: "Railway accepted a change and did not make it within the landing bound.",
+    Reason.NOT_HONOURED: "The platform accepted a change and did not make it within the landing bound.",
     Reason.DRY_RUN: "Dry run: this is what would have been done.",
     Reason.STANDBY: "Another replica of the controller leads.",
     Reason.LEASE_LOST: "The lease went to another replica before the change was written down; nothing was sent.",
     Reason.QUEUE_UNAVAILABLE: "The queue could not be read; the count stays as it is.",
-    Reason.PLATFORM_UNAVAILABLE: "Railway could not be read; the count stays as it is.",
+    Reason.PLATFORM_UNAVAILABLE: "The platform could not be read; the count stays as it is.",
     Reason.JOURNAL_UNAVAILABLE: "Redis could not be read or written; nothing is done that cannot be remembered.",
     Reason.FALLBACK: "The queue could not be read for on_unavailable.after; at least at_least workers until it can.",
-    Reason.SCALE_FAILED: "Railway refused the change, or it could not be sent; nothing was changed.",
+    Reason.SCALE_FAILED: "The platform refused the change, or it could not be sent; nothing was changed.",
     Reason.OUTCOME_UNKNOWN: "The change was sent and the answer was lost; the next readings tell what became of it.",
     Reason.TIMED_OUT: "The cycle took too long and was given up.",
     Reason.CRASHED: "A bug: the traceback is in the log, the count stays as it is, the next cycle tries again.",
@@ -118,7 +118,7 @@ _SENTENCES: Mapping[Reason, str] = {
 
 
 class ServiceState(StrEnum):
-    """What a service's newest deployment is doing, told apart as Railway's own fields need it."""
+    """What a service's newest deployment is doing, as far as it decides how a change is asked for."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -206,15 +206,46 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformWords:
+    """What messages call the platform, and what a person can do there about a fault; its adapter sets them.
+
+    name: as the subject of a sentence. The others are the fix of a condition: workers crash; ended with exit code 0;
+    fewer run than are configured. also_set_in: where else the count may be set, as the end of a sentence; may be "".
+    """
+
+    name: str = "the platform"
+    crashed: str = "see the deployment's log"
+    exited: str = "let the process go on, or change its restart policy"
+    missing: str = "see the deployment's log and the platform's limits"
+    also_set_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformLimit:
+    """A bound of the platform's own on the count of one service, 0 apart.
+
+    words: why, as a clause of its own. fix: what lifts it, other than a change of the policy, as an imperative.
+    """
+
+    count: int
+    reason: Reason
+    words: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnderWay:
     """A deployment that does not serve yet, in the platform's own word for its status.
 
-    since: when it came into that status, by the platform's clock; None: the platform does not say.
+    since: when it came into that status, by the platform's clock; None: the platform does not say. may_take_long: it
+    waits for a build, or for others, so that only HANGS_S tells that it hangs. fix: what to do where it hangs.
     """
 
     deployment: str
     status: str
     since: float | None = None
+    may_take_long: bool = field(default=False, compare=False)
+    fix: str = field(default="see its log, or cancel it", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +256,8 @@ class Replicas:
     running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
     leaving: those of them that were told to go, while no other deployment serves or starts.
     draining_s: how long an instance that is taken away may go on with its jobs.
-    regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
-    deployed: where the deployment that serves has its replicas; None: as regions says. The two differ after a change of
-    the regions that was not deployed, or whose deployment failed.
+    deployment: identifies what is deployed; it is compared, and handed back to the platform, but means nothing here.
+    coordinates: the platform's own value, opaque here, and handed back to it when the count is to change.
     smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
     crashed, exited: instances of the deployment that serves which crashed, or ended by themselves or by a stop.
     under_way: the newest deployment, while it is queued, built or deployed.
@@ -237,16 +267,16 @@ class Replicas:
     running: int
     alive: int
     state: ServiceState
-    regions: Mapping[str, int] = field(default_factory=dict)
     deployment: str | None = None
+    coordinates: object = None
     draining_s: float = 0.0
-    smallest: int = 1
-    largest: int | None = None
+    smallest: PlatformLimit | None = None
+    largest: PlatformLimit | None = None
     leaving: int = 0
-    deployed: Mapping[str, int] | None = None
     crashed: int = 0
     exited: int = 0
     under_way: UnderWay | None = None
+    words: PlatformWords = field(default=PlatformWords(), compare=False)
 
     def finishing(self, service: ServiceTime | None) -> int:
         """The leaving instances that have the time to end their jobs; 0 while it is not known how long jobs take."""

@@ -1,6 +1,6 @@
-"""How loud a line of the log is. Railway's log view colours and filters by it (`@level:error`).
+"""The level of each line of the log. Railway's log view colours and filters by it (`@level:error`).
 
-One place for all: each event by its name, each cycle by its outcome, and louder where a condition degrades /health.
+An event has the level of its name, a cycle that of its outcome, raised to warning while a condition degrades /health.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _OUTCOMES: dict[str, Level] = {
 
 
 def of_event(event: str) -> Level:
-    """What is not known here is worth a look."""
+    """Warning for an event that is not in EVENTS."""
     return EVENTS.get(event, "warning")
 
 
 def of_cycle(outcome: str, *, degraded: bool) -> Level:
-    """degraded: the service is not as it should be, however well the cycle itself went."""
+    """degraded: the worker's service has a fault, even if the cycle itself succeeded."""
     level = _OUTCOMES[outcome]
     return "warning" if degraded and level == "info" else level

@@ -46,7 +46,7 @@ async def test_the_help_names_every_command_and_every_variable() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["run", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
-    ids=["one too many", "a command", "a value"],
+    ids=["an argument too many", "an unknown command", "a wrong value"],
 )
 async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repeated(arguments: list[str]) -> None:
     ran = await autoscaler(*arguments)

@@ -64,7 +64,6 @@ def unreadable(place: Path) -> Path:
         (lambda _: Path("/proc/self/mem"), "cannot be read: Input/output error"),
         (lambda _: Path("/proc/version"), "/proc/version: is not a policy: it starts with"),
     ],
-    ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
 def test_a_policy_that_is_no_file_is_refused_and_not_waited_for(path: object, words: str, tmp_path: Path) -> None:
     assert callable(path)

@@ -1,5 +1,9 @@
-"""Railway: reads and sets the replica counts of an environment's services over its public GraphQL API."""
+"""Railway: reads and sets the replica counts of an environment's services over its public GraphQL API.
 
-from controller.adapters.railway.platform import RailwayPlatform
+Its settings, its words and its coordinates stay here; core sees Replicas.
+Requests are counted against the quota (budget), and answers are read within limits (answer).
+"""
 
-__all__ = ["RailwayPlatform"]
+from controller.core.ports import Role, Source
+
+SOURCE = Source(Role.PLATFORM, "Railway")

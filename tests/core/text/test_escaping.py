@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from controller.doctor.finding import warning
 from controller.doctor.report import Report
 from controller.doctor.report import as_lines as of_doctor
 from controller.loop.log import Log
+from controller.web.health import status_report
 from controller.web.page import page
-from controller.web.server import status_body
+from tests.web.stand_ins import cycle
 from tests.web.test_page import shown
-from tests.web.test_server import cycle
 
 WICKED = {
     "an escape sequence": ("\x1b[2J", r"\x1b[2J"),
@@ -106,6 +107,6 @@ def test_doctor_and_the_page_spell_it_out_too() -> None:
     report = Report(everywhere=[warning("service", f"{name} crashes")], workers={name: [warning("queue", name)]})
     lines = [visible(line) for line in of_doctor(report)]
     assert any(r"w\x1b[31m\u202e crashes" in line for line in lines)
-    html = page({**status_body(shown(None, cycle())), "workers": {name: None}})
+    html = page(replace(status_report(shown(None, cycle())), workers={name: None}))
     assert r"w\x1b[31m\u202e" in html
     assert "\x1b" not in html

@@ -1,1 +1,4 @@
-"""The presets that ship: one file for each queue library, and the folder is the list. config/presets.py reads them."""
+"""One TOML file for each queue library that is known; the folder is the list, and config/presets.py reads it.
+
+A new preset is one file here, and its test in tests/queues.
+"""
