@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from controller.core.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.core.text import bounds
+from controller.core.units import in_words
 from controller.core.watch import Watch
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
@@ -143,8 +144,8 @@ class Requests(NamedTuple):
 def pace_words(requests: Requests, interval: float, platform: str) -> str:
     """What to say of cycles that come less often than the interval."""
     return (
-        f"the next cycle comes {requests.pace_s:.0f} s after the last, not {interval:g} s: {requests.used} of the "
-        f"{requests.quota} requests that {platform} allows in {requests.window_s:g} s are used"
+        f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {requests.used} of "
+        f"the {requests.quota} requests that {platform} allows in {in_words(requests.window_s)} are used"
     )
 
 

@@ -299,7 +299,7 @@ def _held_back(plan: Plan, holder: tuple[str, float] | None) -> Finding:
     if plan.steps_over_the_dead():
         parts.append(f"the depth query touches {plan.pages} pages to count {plan.counted} jobs")
     if holder is not None:
-        parts.append(f"a {holder[0]} has been open for {holder[1] / 60:.0f} min and keeps vacuum from cleaning up")
+        parts.append(f"a {holder[0]} has been open for {units.in_words(holder[1])} and keeps vacuum from cleaning up")
     mend = "end it, and set idle_in_transaction_session_timeout" if holder else "VACUUM the table; end old transactions"
     return warning("bloat", "; ".join(parts), mend)
 

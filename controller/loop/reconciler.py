@@ -55,6 +55,7 @@ from controller.core.ports import (
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
+from controller.core.units import in_words
 from controller.core.wanted import all_busy, count_limit, enough, kept_window
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import RemarkThrottle, Throttle
@@ -347,7 +348,7 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             reason=Reason.NOT_HONOURED.value,
-            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and "
+            message=f"{intent.before} → {intent.after} was {asked} {in_words(recalled.now - intent.at)} ago, and "
             f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}",
         )
         # Of a deployment that came since, the stop says nothing.
@@ -364,7 +365,7 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             intent_epoch=intent.epoch,
-            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {age:.0f} s ago): {what}",
+            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {in_words(age)} ago): {what}",
         )
 
     async def _settle(

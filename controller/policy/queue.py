@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from controller.core.problems import ConfigurationError
+from controller.core.units import as_policy
 from controller.policy.document import Path
 from controller.policy.names import NAME_BYTES, Identifier, Prefix, QueueName, Table, printable
 from controller.policy.preset import Presets, is_own
@@ -54,7 +55,7 @@ def _condition(text: str) -> str:
 
 def _timeout(seconds: float) -> float:
     if not _SHORTEST_TIMEOUT_S <= seconds <= _LONGEST_TIMEOUT_S:
-        words = f"must be 100ms to {_LONGEST_TIMEOUT_S:g}s; a cycle waits for the reading"
+        words = f"must be 100ms to {as_policy(_LONGEST_TIMEOUT_S)}; a cycle waits for the reading"
         raise PydanticCustomError("timeout", "{text}", {"text": words})
     return seconds
 

@@ -150,7 +150,7 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
             finally:
                 await connection.close()
     except Unavailable as unavailable:  # what `located` does not find
-        raise _refusal("queue.table", str(unavailable).removeprefix(f"{SOURCE}: ")) from None
+        raise _refusal("queue.table", unavailable.text) from None
     except _MISTAKES as error:
         raise _refusal("queue.table", in_words(error, queue, _WITHIN_S)) from None
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
