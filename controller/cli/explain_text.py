@@ -7,7 +7,6 @@ from typing import Any
 
 from controller.core.model import Rest, ServiceTime
 from controller.core.rules import Step
-from controller.core.units import in_words
 from controller.loop.cycle import Cycle
 
 
@@ -33,11 +32,7 @@ def as_lines(cycle: Cycle, steps: Sequence[Step], rest: Rest | None) -> Iterator
 def _seen(cycle: Cycle) -> Iterator[str]:
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
-        age = (
-            f"; the oldest ready one has waited {in_words(queue.oldest_age_s)}"
-            if queue.oldest_age_s is not None
-            else ""
-        )
+        age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
         yield f"  queue      {queue.sentence}{age}"
         yield from (f"  note       {remark.text}" for remark in queue.remarks)
     if replicas is not None:
@@ -51,15 +46,15 @@ def _seen(cycle: Cycle) -> Iterator[str]:
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
-    wait = f"a wait of {in_words(target_wait_s)}"
+    wait = f"a wait of {target_wait_s:g} s"
     if service is None:
         return f"{wait}; how long a job takes is not known yet"
-    by = f"the newest {service.jobs} (median {in_words(service.median_s)})" if service.jobs else "the policy"
-    return f"{wait}; a job takes {in_words(service.mean_s)}, by {by}"
+    by = f"the newest {service.jobs} (median {service.median_s:.3g} s)" if service.jobs else "the policy"
+    return f"{wait}; a job takes {service.mean_s:.3g} s, by {by}"
 
 
 def _left(name: str, seconds: float) -> str:
-    return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} open"
+    return f"{name} in {seconds:.0f} s" if seconds > 0 else f"{name} open"
 
 
 def _turns(steps: Sequence[Step]) -> Iterator[str]:

@@ -143,10 +143,8 @@ class Requests(NamedTuple):
 
 def pace_words(requests: Requests, interval: float, platform: str) -> str:
     """What to say of cycles that come less often than the interval."""
-    return (
-        f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {requests.used} of "
-        f"the {requests.quota} requests that {platform} allows in {in_words(requests.window_s)} are used"
-    )
+    used = f"{requests.used} of the {requests.quota} requests that {platform} allows in {in_words(requests.window_s)}"
+    return f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {used} are used"
 
 
 class Platform(Protocol):

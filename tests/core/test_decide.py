@@ -411,7 +411,7 @@ def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
     blind = policy(on_unavailable={"after": "5m", "at_least": 3})
     decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, unread_for_s=360.2, rate=None)
     assert decision is not None
-    assert decision.sentence == "the queue could not be read for 361 s, so at least 3 workers: 1 → 3"
+    assert decision.sentence == "the queue could not be read for 6 min 1 s, so at least 3 workers: 1 → 3"
 
 
 def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_not_ordered_twice() -> None:
@@ -428,7 +428,7 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         ),
         (
             decide(policy(), observed(8, 3), history(down=46), NOW),
-            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 74 s more",
+            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 1 min 14 s more",
         ),
         (decide(policy(), observed(0, 0), history(), NOW), "hold at 0: 0 jobs want 0 workers"),
         (

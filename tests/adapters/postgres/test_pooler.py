@@ -145,7 +145,7 @@ async def test_nothing_is_sent_after_the_end_of_a_reading(database_url: str, adm
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        (Queue(table="slow"), "took longer than 0.25 s"),
+        (Queue(table="slow"), "took longer than 250 ms"),
         (Queue(table="nowhere"), "there is no table"),
         (Queue(sql="SELECT 1 AS pending, nonsense AS processing"), 'column "nonsense" does not exist'),
         (Queue(sql="SELECT nextval('numbers') AS pending, 0 AS processing"), "queue.sql would write"),

@@ -234,7 +234,7 @@ async def test_a_count_that_takes_too_long_is_given_up(admin: Connection, databa
     slow = PostgresQueue(database_url, timeout_s=0.25)
     words = await unavailable(slow, Queue(table="job"))
     assert words.endswith(
-        "counting job took longer than 0.25 s; `autoscaler doctor` says why, and which index would help "
+        "counting job took longer than 250 ms; `autoscaler doctor` says why, and which index would help "
         "where it is large"
     )
     await slow.close()
