@@ -10,8 +10,9 @@ from controller.app import Configuration, Controller, RunOptions, opened
 from controller.core.model import Replicas, Rest
 from controller.core.ports import Unavailable
 from controller.core.rules import Step
+from controller.core.wanted import count_limit, given_service
 from controller.loop.cycle import Cycle
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,6 @@ async def explain(configuration: Configuration) -> list[Explanation]:
 
 async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
     try:
-        return await controller.queue.rest(worker.queue, worker.count_limit)
+        return await controller.queue.rest(worker.queue, count_limit(worker, given_service(worker)))
     except Unavailable:
         return None

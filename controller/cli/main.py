@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 
 from controller.cli import output as command
 from controller.cli import simulate_args as tryout
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import visible
 from controller.core.text.masking import Masker, secrets_of_a_crash
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 
 _ENVIRONMENT = """\
 environment:

@@ -7,18 +7,17 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json, visible
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 
 if TYPE_CHECKING:  # a command imports what it needs
     from controller.adapters.postgres.queue import Known
+    from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy.implied_waits import Expectation
-    from controller.policy.models import Policy
+    from controller.policy import Policy
 
 T = TypeVar("T")
 
@@ -73,14 +72,12 @@ def check(parsed: argparse.Namespace) -> int:
     from controller.adapters.railway.settings import railway_warnings  # noqa: PLC0415  # as above
     from controller.cli.queue_guide import claims_without_end  # noqa: PLC0415  # as above
     from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
+    from controller.config.presets import schema_text  # noqa: PLC0415  # as above
     from controller.config.settings import setting_warnings  # noqa: PLC0415  # as above
-    from controller.policy.document import dotted  # noqa: PLC0415  # as above
-    from controller.policy.models import effective  # noqa: PLC0415  # as above
-    from controller.policy.overlaps import overlaps  # noqa: PLC0415  # as above
+    from controller.policy import dotted, effective, overlaps  # noqa: PLC0415  # as above
 
     if parsed.schema:
-        # As shipped: what it says of each key are docstrings, which `python -OO` does not have.
-        print((Path(__file__).parents[1] / "policy" / "schema.json").read_text(), end="")
+        print(schema_text())
         return 0
     try:
         policy, document = read_policy(parsed.file, os.environ)
@@ -130,7 +127,7 @@ def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
     """What each worker's policy implies of waits, by how long a job is said or measured to take."""
-    from controller.policy.implied_waits import Expectation  # noqa: PLC0415  # as above
+    from controller.core.implied_waits import Expectation  # noqa: PLC0415  # as above
 
     return {
         name: Expectation.of(
@@ -145,16 +142,14 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 def queues(parsed: argparse.Namespace) -> int:
     from controller.cli import queue_guide  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy.models import PRESETS  # noqa: PLC0415  # as above
+    from controller.config.presets import PresetFiles  # noqa: PLC0415  # as above
 
-    if parsed.name is not None and parsed.name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
-    names = PRESETS if parsed.name is None else (parsed.name,)
+    presets = PresetFiles()
+    names = presets.names if parsed.name is None else (presets.load(parsed.name).name,)
     if parsed.json:
         print_json([queue_guide.as_object(name) for name in names], indent=2)
     elif parsed.name is not None:
-        print("\n".join(queue_guide.describe(parsed.name)))
+        print("\n".join(queue_guide.describe(*names)))
     else:
         _print_table(list(queue_guide.table()))
         print("\n`autoscaler queues PRESET` tells more. Any other queue is read by `queue: {sql: SELECT …}`.")

@@ -7,14 +7,13 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from controller.adapters.postgres.form import ARMS
 from controller.adapters.postgres.places import TableName, table_names
-from controller.adapters.postgres.presets.preset import Preset, load, names
 from controller.adapters.postgres.trigger import THROTTLE_MS, trigger_sql
-from controller.policy.models import NAME_BYTES, Policy
-from controller.policy.models import Queue as QueuePolicy
+from controller.config.presets import load, names
+from controller.policy import ARMS, NAME_BYTES, Policy, Preset
+from controller.policy import Queue as QueuePolicy
 
-_TESTED = {"library": "its own client and worker", "schema": "its published tables"}
+_TESTED = {"library": "its own client and worker", "schema": "its published tables", None: "nothing here"}
 _WIDTH = 120
 _Key = tuple[str, str]
 """A table, by its schema and its name."""
@@ -105,7 +104,7 @@ def as_object(name: str) -> dict[str, Any]:
 def _shown_tables(preset: Preset) -> Iterator[str]:
     for template in preset.tables.values():
         name = template.replace("{prefix}", preset.prefix)
-        yield f"{preset.schema}.{name}" if preset.schema else name
+        yield f"{preset.schema_name}.{name}" if preset.schema_name else name
 
 
 def triggers(policy: Policy, only: str | None = None) -> Iterator[str]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.cli.output import answered, print_json
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import visible, visible_lines
 from controller.core.text.masking import Masker, secrets_of_a_crash
+from controller.core.units import as_policy
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.types import duration_text
 
 if TYPE_CHECKING:  # each command imports what it needs
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Comparison, Contender, Setting
     from controller.simulation.tune import JobTime
     from controller.simulation.workload.jobs import Workload
@@ -279,7 +279,7 @@ def _workload(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Worklo
 def _span_note(parsed: argparse.Namespace) -> str:
     """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
     stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
-    return f"--span {duration_text(parsed.span)}: of the jobs' own time{stretched}"
+    return f"--span {as_policy(parsed.span)}: of the jobs' own time{stretched}"
 
 
 def _check_scaling(parsed: argparse.Namespace) -> None:

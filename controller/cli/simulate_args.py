@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.cli import simulate as command
-from controller.policy.types import seconds_of
+from controller.core.units import seconds_of
 
 _CONTENDERS = """\
 POLICY is a policy's file, or one of these, with options after a colon (in

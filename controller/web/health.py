@@ -20,7 +20,7 @@ from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import WorkerStatus
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 
 
 class Health(StrEnum):

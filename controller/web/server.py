@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
-from controller.policy.document import ConfigurationError, Problem
 from controller.web.connections import HEADERS
 from controller.web.health import Health, Shown, health_report, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text

@@ -19,7 +19,7 @@ from controller.adapters.postgres.queue import known_of
 from controller.cli.main import main
 from controller.demo.jobs import FULL_TABLE
 from controller.fake_railway import FakeRailway
-from controller.policy.models import load_policy
+from controller.policy import load_policy
 from controller.simulation import tune
 from tests.support.examples import some
 from tests.support.scene import POLICY

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.config.load import read_policy
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload.traces import read_trace
 from tests.support.patience import PATIENCE_S
 

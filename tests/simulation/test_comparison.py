@@ -129,7 +129,7 @@ def test_the_tables_name_every_policy_and_mark_the_best() -> None:
     text = "\n".join(as_lines(compared))
     assert all(text.count(f"\n{name}") >= 3 for name in ("tiers", "static:5", "static:0"))
     assert text.count("*") >= 3
-    assert "over 90s" in text
+    assert "over 1 min 30 s" in text
     assert "static:0 left 400 jobs waiting for ever" in text
 
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.config.timing import Timing
+from controller.core.problems import ConfigurationError
 from controller.loop.cycle import Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.document import ConfigurationError
 from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page

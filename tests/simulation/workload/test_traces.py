@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload import traces
 from controller.simulation.workload.traces import read_trace
 from tests.support.examples import examples
