@@ -31,7 +31,7 @@ _MADE_UP = "diurnal"
 _MADE_UP_SPAN_S = 7 * 86_400.0
 _MOST_WORKERS = 5
 _RAILWAY_WITHIN_S = 5.0
-_NEEDED = {"--plot": ("matplotlib.figure",), "--bound": ("numpy", "scipy.optimize")}
+_NEEDED = {"--bound": ("numpy", "scipy.optimize")}
 """What is not installed with the command itself, by the flag that needs it."""
 
 
@@ -186,7 +186,7 @@ def _missing(parsed: argparse.Namespace) -> int | None:
 def _check_outputs(parsed: argparse.Namespace, contenders: Sequence[Contender]) -> None:
     """Before anything is simulated; and a page never takes the place of what was named by mistake."""
     if parsed.plot is not None:
-        from controller.simulation.picture import check_suffix  # noqa: PLC0415  # a command imports what it needs
+        from controller.simulation.plot import check_suffix  # noqa: PLC0415  # a command imports what it needs
 
         check_suffix(parsed.plot)
         if all(contender.make is None for contender in contenders):
@@ -366,7 +366,7 @@ def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:
 
 def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | None) -> None:
     if parsed.plot is not None:
-        from controller.simulation.picture import save_plot  # noqa: PLC0415  # a command imports what it needs
+        from controller.simulation.plot import save_plot  # noqa: PLC0415  # a command imports what it needs
 
         save_plot(comparison, parsed.plot)
         _show(f"{parsed.plot} written\n")

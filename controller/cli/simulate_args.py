@@ -101,12 +101,7 @@ def _simulate(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any
     )
     simulate.add_argument("policies", nargs="*", metavar="POLICY", help=f"see below; default: {policy_path} and oracle")
     simulate.add_argument("--json", action="store_true", help="everything as one JSON object")
-    simulate.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help=f"a picture, .png or .svg: depth, replicas and waits; needs {_EXTRA}",
-    )
+    simulate.add_argument("--plot", type=Path, metavar="FILE.svg", help="a picture: depth, replicas and waits")
     simulate.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page with figures and pictures")
     simulate.add_argument(
         "--bound",

@@ -1,4 +1,4 @@
-"""One policy over time as SVG inside a page: no library, no script, and colours that the page's style gives. Pure."""
+"""One policy over time as SVG, without a library or a script; the page or file around it gives the colours. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from controller.simulation.picture import Points, unit_of_time
 from controller.simulation.report import long_time
 
 STYLE = """
-svg { display: block; width: 100%; min-width: 40rem; height: auto } svg text { font-size: 12px; fill: currentColor }
+svg text { font-size: 12px; fill: currentColor }
 svg .right { fill: var(--workers) } svg .end { text-anchor: end } svg .middle { text-anchor: middle }
 svg .axis { stroke: currentColor; fill: none } svg .tick { stroke: var(--line) }
 .waiting { fill: var(--waiting) } .busy { fill: var(--busy) }
 .range { fill: var(--workers); opacity: .25 } .workers { stroke: var(--workers); fill: none; stroke-width: 1.3 }
 .waits { fill: var(--waits) }
 """
-_WIDTH, _LEFT, _RIGHT = 1000.0, 62.0, 36.0
-_TOP, _MAIN, _GAP, _STRIP, _BOTTOM = 8.0, 160.0, 12.0, 40.0, 22.0
+"""Wants the colours --waiting, --busy, --workers, --waits and --line."""
+WIDTH, LEFT, RIGHT = 1000.0, 62.0, 36.0
+_TOP, _MAIN, _GAP, _STRIP, _BOTTOM = 18.0, 160.0, 12.0, 40.0, 22.0
+HEIGHT = _TOP + _MAIN + _GAP + _STRIP + _BOTTOM
+"""All of these in the picture's own units, which are pixels where it is drawn WIDTH wide."""
 _MOST_TICKS = 8
 
 
@@ -35,22 +38,28 @@ class Scales:
 
     def x(self, time_s: float) -> float:
         share = time_s / self.end_s if self.end_s else 0.0
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def picture(points: Points, scales: Scales, name: str) -> str:
     """An <svg>; name: of whom it is, for those who cannot see it."""
+    label = escape(
+        f"{name}: up to {max(points.depth):,} jobs, up to {max(points.most)} workers, "
+        f"waits up to {long_time(max(points.waits))}"
+    )
+    shapes = "".join(panel(points, scales))
+    return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{label}">{shapes}</svg>'
+
+
+def panel(points: Points, scales: Scales) -> list[str]:
+    """What is in the picture, as SVG elements: WIDTH wide and HEIGHT high."""
     depth, longest = points.depth, max(points.waits)
     jobs = _Band(_TOP, _MAIN, max(1, *depth) * 1.05)
     workers = _Band(_TOP, _MAIN, scales.most_workers + 0.5)
     waits = _Band(_TOP + _MAIN + _GAP, _STRIP, longest * 1.1 or 1.0)
     x = [round(scales.x(time), 1) for time in points.times]
     nothing = [0.0] * len(x)
-    label = escape(
-        f"{name}: up to {max(depth):,} jobs, up to {max(points.most)} workers, waits up to {long_time(longest)}"
-    )
-    height = _TOP + _MAIN + _GAP + _STRIP + _BOTTOM
-    parts = [
+    return [
         *_time_axis(scales),
         _area("busy", x, nothing, points.busy, jobs),
         _area("waiting", x, points.busy, depth, jobs),
@@ -58,10 +67,11 @@ def picture(points: Points, scales: Scales, name: str) -> str:
         f'<path class="workers" d="M{" L".join(_steps(x, points.workers, workers))}"/>',
         _area("waits", x, nothing, points.waits, waits),
         *_left_axis(jobs, [(value, f"{value:,}") for value in whole_ticks(max(1, *depth))]),
+        f'<text class="end" x="{LEFT - 6:g}" y="12">jobs</text>',
+        f'<text class="right end" x="{WIDTH:g}" y="12">workers</text>',
         *_right_axis(workers, whole_ticks(max(1, scales.most_workers))),
         *_left_axis(waits, [(longest, long_time(longest)), (0, "0")] if longest else [(0, "no waits")]),
     ]
-    return f'<svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +105,14 @@ def _area(kind: str, x: Sequence[float], low: Sequence[float], high: Sequence[fl
 
 def _left_axis(band: _Band, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
     bottom = band.top + band.height
-    yield f'<path class="axis" d="M{_LEFT:g},{band.top:g} V{bottom:g} H{_WIDTH - _RIGHT:g}"/>'
+    yield f'<path class="axis" d="M{LEFT:g},{band.top:g} V{bottom:g} H{WIDTH - RIGHT:g}"/>'
     for value, words in ticks:
-        yield f'<text class="end" x="{_LEFT - 6:g}" y="{band.y(value) + 4:g}">{escape(words)}</text>'
+        yield f'<text class="end" x="{LEFT - 6:g}" y="{band.y(value) + 4:g}">{escape(words)}</text>'
 
 
 def _right_axis(band: _Band, ticks: Sequence[int]) -> Iterator[str]:
     for value in ticks:
-        yield f'<text class="right" x="{_WIDTH - _RIGHT + 6:g}" y="{band.y(value) + 4:g}">{value}</text>'
+        yield f'<text class="right" x="{WIDTH - RIGHT + 6:g}" y="{band.y(value) + 4:g}">{value}</text>'
 
 
 def _time_axis(scales: Scales) -> Iterator[str]:

@@ -9,12 +9,12 @@ from controller.simulation import drawing
 from controller.simulation.comparison import Comparison
 from controller.simulation.drawing import Scales
 from controller.simulation.figures import Figures
-from controller.simulation.picture import IN_WORK, WAITING, WORKERS, Points, caption, drawable
+from controller.simulation.picture import IN_WORK, WAITING, WAITS, WORKERS, Points, caption, drawable
 from controller.simulation.report import Bound, cost_and_waits, doings, heading, legend, worths
 
 _STYLE = f"""
 :root {{ color-scheme: light dark; --line: #8884; --dim: #707070; --waiting: {WAITING}; --busy: {IN_WORK};
-  --workers: {WORKERS}; --waits: #808080 }}
+  --workers: {WORKERS}; --waits: {WAITS} }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --dim: #999; --waiting: #56b4e9; --busy: #24506b; --workers: #f0883e }}
 }}
@@ -28,6 +28,7 @@ th:first-child, td:first-child {{ text-align: left; padding-left: 0 }}
 thead th {{ color: var(--dim); font-weight: normal }}
 tbody th {{ font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 14rem }}
 figure {{ margin: .6rem 0 0; overflow-x: auto }}
+svg {{ display: block; width: 100%; min-width: 40rem; height: auto }}
 .key {{ display: inline-block; width: 1.2em; height: .7em; margin: 0 .4em 0 1em }}
 .key:first-child {{ margin-left: 0 }} .line {{ height: 3px; margin-bottom: .2em }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: .6rem 0 0 }}

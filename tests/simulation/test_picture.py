@@ -1,14 +1,10 @@
-"""A picture shows what was seen, also where nobody looked, and is the same file each time."""
+"""A picture shows what was seen, and what holds where nothing was seen."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from xml.etree import ElementTree as ET
-
 import pytest
 
-from controller.policy.document import ConfigurationError
-from controller.simulation.picture import caption, check_suffix, drawable, save_plot, series_points, unit_of_time
+from controller.simulation.picture import caption, drawable, series_points, unit_of_time
 from controller.simulation.series import Series
 from tests.simulation.drawn import CAP, CONTENDERS, comparison
 
@@ -87,39 +83,3 @@ def test_a_panel_says_what_the_policy_costs_and_how_long_its_jobs_wait() -> None
     assert f"cost/W {figures.cost_over_work:.2f}" in words
     assert "wait p95" in words
     assert "avoidable p95" in words
-
-
-@pytest.mark.parametrize("began", [None, 1_700_000_000.0], ids=["from the beginning", "with dates"])
-def test_the_same_comparison_gives_the_same_svg(began: float | None, tmp_path: Path) -> None:
-    compared = comparison(began=began)
-    save_plot(compared, tmp_path / "a.svg")
-    save_plot(compared, tmp_path / "b.svg")
-    text = (tmp_path / "a.svg").read_text()
-    assert text == (tmp_path / "b.svg").read_text()
-    assert "<dc:date>" not in text
-    assert ET.fromstring(text).tag.endswith("svg")
-
-
-def test_a_png_is_as_high_as_there_are_panels(tmp_path: Path) -> None:
-    def height(path: Path) -> int:
-        return int.from_bytes(path.read_bytes()[20:24], "big")
-
-    save_plot(comparison(CONTENDERS[:1]), tmp_path / "one.PNG")
-    save_plot(comparison(CONTENDERS[:3]), tmp_path / "three.png")
-    assert height(tmp_path / "three.png") > 2 * height(tmp_path / "one.PNG")
-
-
-@pytest.mark.parametrize("name", ["picture.pdf", "picture", ".svg"])
-def test_another_suffix_is_refused_with_the_mend_before_anything_runs(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"--plot: .*end its name with \.png or \.svg"):
-        check_suffix(Path(name))
-
-
-def test_a_file_that_cannot_be_written_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"--plot: .*nowhere.*cannot be written"):
-        save_plot(comparison(CONTENDERS[:1]), tmp_path / "nowhere" / "a.png")
-
-
-def test_without_a_policy_that_was_simulated_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="--plot: no policy was simulated"):
-        save_plot(comparison(CONTENDERS[3:]), tmp_path / "a.png")

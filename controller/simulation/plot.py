@@ -1,0 +1,124 @@
+"""A comparison as an SVG file: for each policy the jobs that wait and are in work, the workers, the longest waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from controller.policy.document import ConfigurationError, Problem
+from controller.simulation import drawing
+from controller.simulation.comparison import Comparison
+from controller.simulation.drawing import LEFT, RIGHT, WIDTH, Scales
+from controller.simulation.figures import Figures
+from controller.simulation.picture import (
+    IN_WORK,
+    WAITING,
+    WAITS,
+    WORKERS,
+    Points,
+    caption,
+    drawable,
+    unit_of_time,
+)
+from controller.simulation.report import long_time
+
+_HEADING, _TITLE, _BETWEEN, _FOOT = 52.0, 40.0, 8.0, 24.0
+"""In pixels: heading with legend, a panel's title with caption, the gap below a panel, the words below the last one."""
+_LONGEST = 130
+"""Characters that fit one line of the picture."""
+_COLOURS = {"waiting": WAITING, "busy": IN_WORK, "workers": WORKERS, "waits": WAITS, "line": "#dddddd"}
+_STYLE = """
+svg { color: #222222; font-family: sans-serif }
+svg .heading { font-size: 15px; font-weight: bold } svg .title { font-size: 13px; font-weight: bold }
+svg .caption { fill: #555555 }
+"""
+_LEGEND = (
+    ("waiting", "waiting", 0),
+    ("busy", "in work", 90),
+    ("workers", "workers asked for (right)", 180),
+    ("waits", "longest wait (strip below)", 370),
+)
+"""The class of what is drawn, its name, and how far to the right it stands."""
+
+
+def check_suffix(path: Path) -> None:
+    """Before a long run, rather than after it.
+
+    Raises:
+        ConfigurationError: the file is not to be an SVG.
+    """
+    if path.suffix.lower() != ".svg":
+        raise _refusal(f"{path}: pictures are written as SVG only; name the file {path.stem or 'picture'}.svg")
+
+
+def save_plot(comparison: Comparison, path: Path) -> None:
+    """Writes an SVG; the same comparison gives the same file.
+
+    Raises:
+        ConfigurationError: the suffix is another, the file cannot be written, or there is nothing to draw.
+    """
+    check_suffix(path)
+    panels = drawable(comparison)
+    if not panels:
+        raise _refusal("no policy was simulated that could be drawn; compare one besides the oracle")
+    try:
+        path.write_text(_document(comparison, panels), encoding="utf-8")
+    except OSError as error:
+        raise _refusal(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _refusal(text: str) -> ConfigurationError:
+    return ConfigurationError([Problem("--plot", text)])
+
+
+def _document(comparison: Comparison, panels: Sequence[tuple[Figures, Points]]) -> str:
+    """Names and notes come from outside: everything is cut and escaped."""
+    each = _TITLE + drawing.HEIGHT + _BETWEEN
+    height = _HEADING + each * len(panels) + _FOOT
+    end_s = max(figures.end_s for figures, _ in panels)
+    scales = Scales(end_s, max(max(points.most) for _, points in panels), comparison.workload.began)
+    words = f"{comparison.workload.name}: {comparison.jobs:,} jobs in {long_time(comparison.span_s)}"
+    body = [
+        f"<title>{_text(words)}</title>",
+        f"<style>{_style()}</style>",
+        f'<rect width="{WIDTH:g}" height="{height:g}" fill="white"/>',
+        f'<text class="heading" x="{LEFT:g}" y="22">{_text(words)}</text>',
+        *_legend(),
+    ]
+    for number, (figures, points) in enumerate(panels):
+        body.append(f'<g transform="translate(0 {_HEADING + number * each:g})">{_panel(figures, points, scales)}</g>')
+    of_time = "time (UTC)" if scales.began is not None else f"{unit_of_time(end_s)[0]} from the beginning"
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    body.append(f'<text class="middle" x="{middle:g}" y="{height - _FOOT + 8:g}">{of_time}</text>')
+    size = f'width="{WIDTH:g}" height="{height:g}" viewBox="0 0 {WIDTH:g} {height:g}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n' + "\n".join(body) + "\n</svg>\n"
+
+
+def _style() -> str:
+    """With the colours themselves: programs other than browsers know no variables in a style."""
+    return re.sub(r"var\(--(\w+)\)", lambda found: _COLOURS[found[1]], drawing.STYLE) + _STYLE
+
+
+def _legend() -> Iterator[str]:
+    for kind, words, right in _LEGEND:
+        x = LEFT + right
+        shape = f'<path class="{kind}" d="M{x:g},40 H{x + 16:g}"/>'
+        if kind != "workers":  # a line; the others are areas
+            shape = f'<rect class="{kind}" x="{x:g}" y="35" width="16" height="9"/>'
+        yield f'{shape}<text x="{x + 22:g}" y="44">{words}</text>'
+
+
+def _panel(figures: Figures, points: Points, scales: Scales) -> str:
+    return (
+        f'<text class="title" x="{LEFT:g}" y="18">{_text(figures.name)}</text>'
+        f'<text class="caption" x="{LEFT:g}" y="34">{_text(caption(figures))}</text>'
+        f'<g transform="translate(0 {_TITLE:g})">{"".join(drawing.panel(points, scales))}</g>'
+    )
+
+
+def _text(words: str) -> str:
+    """On one line, and nothing in it that XML forbids."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in words)
+    return escape(plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…")
