@@ -89,7 +89,7 @@ $(VENV)/lowest/.installed: pyproject.toml tests/support/lowest.py | $(BIN)/pytho
 	@echo "installing the lowest versions that pyproject.toml allows (half a minute the first time)"
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
 	@$(BIN)/python -m tests.support.lowest > $(@D)/lowest.txt
-	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,simulate,test]'
+	@$(@D)/bin/python -m pip --disable-pip-version-check install -q -c $(@D)/lowest.txt -e '.[demo,test]'
 	@touch $@
 
 $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev

@@ -210,17 +210,12 @@ def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
         raise SystemExit(1) from None
 
 
-def needs_extra(extra: str, error: ImportError, what: str = "this command") -> int:
-    """The exit code; `what` needs a module that is not installed, or cannot be loaded."""
+def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+    """The exit code; a module that the command needs is not installed."""
     if error.name is not None and error.name.startswith("controller"):
         raise error
-    module = (
-        error.name
-        if isinstance(error, ModuleNotFoundError)
-        else f"{error.name or 'a module'} that can be loaded ({error})"
-    )
     print(
-        f"autoscaler: {what} needs {module}; install it with: pip install 'worker-autoscaler[{extra}]'",
+        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
         file=sys.stderr,
     )
     return 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.cli.output import answered, needs_extra, print_json
+from controller.cli.output import answered, print_json
 from controller.core.text.escaping import visible, visible_lines
 from controller.core.text.masking import Masker, secrets_of_a_crash
 from controller.loop import signals
@@ -23,7 +22,6 @@ from controller.policy.types import duration_text
 if TYPE_CHECKING:  # each command imports what it needs
     from controller.policy.models import WorkerPolicy
     from controller.simulation.comparison import Comparison, Contender, Setting
-    from controller.simulation.report import Bound
     from controller.simulation.tune import JobTime
     from controller.simulation.workload.jobs import Workload
 
@@ -31,8 +29,6 @@ _MADE_UP = "diurnal"
 _MADE_UP_SPAN_S = 7 * 86_400.0
 _MOST_WORKERS = 5
 _RAILWAY_WITHIN_S = 5.0
-_NEEDED = {"--bound": ("numpy", "scipy.optimize")}
-"""What is not installed with the command itself, by the flag that needs it."""
 
 
 def simulate(parsed: argparse.Namespace) -> int:
@@ -40,21 +36,17 @@ def simulate(parsed: argparse.Namespace) -> int:
     from controller.simulation.comparison import compare  # noqa: PLC0415  # a command imports what it needs
     from controller.simulation.report import as_lines, as_object  # noqa: PLC0415  # as above
 
-    missing = _missing(parsed)
-    if missing is not None:
-        return missing
     contenders, worker = _contenders(parsed, parsed.policies or [_default_policy(), "oracle"])
     _check_outputs(parsed, contenders)
     workload = _workload(parsed, worker)
     setting = _setting(parsed, worker, _drain(parsed, worker), series=bool(parsed.plot or parsed.html))
     with _progress(workload, "simulating") as progress:
         comparison = compare(workload, contenders, setting, progress)
-    bound = _bound(comparison, contenders) if parsed.bound else None
-    _draw(parsed, comparison, bound)
+    _draw(parsed, comparison)
     if parsed.json:
-        print_json(_mask(parsed).value(as_object(comparison, bound)), indent=2)
+        print_json(_mask(parsed).value(as_object(comparison)), indent=2)
     else:
-        print(visible_lines(_mask(parsed).text("\n".join(as_lines(comparison, bound)))))
+        print(visible_lines(_mask(parsed).text("\n".join(as_lines(comparison)))))
     return 0
 
 
@@ -168,19 +160,6 @@ def _drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> _Drain:
     except Unavailable as unavailable:
         return _Drain(0.0, f"{default}. The service's own could not be read: {unavailable}")
     return _Drain(limits.drain_s, "the service's drainingSeconds on Railway", limits.requests_an_hour)
-
-
-def _missing(parsed: argparse.Namespace) -> int | None:
-    """The exit code where a flag needs what is not installed, before anything is read or simulated."""
-    for flag, modules in _NEEDED.items():
-        if not getattr(parsed, flag.removeprefix("--")):
-            continue
-        try:
-            for module in modules:
-                importlib.import_module(module)
-        except ImportError as error:
-            return needs_extra("simulate", error, flag)
-    return None
 
 
 def _check_outputs(parsed: argparse.Namespace, contenders: Sequence[Contender]) -> None:
@@ -346,25 +325,7 @@ def _mask_of(names: tuple[str, ...]) -> Masker:
     return Masker(secrets_of_a_crash(os.environ), secrets)
 
 
-def _bound(comparison: Comparison, contenders: Sequence[Contender]) -> Bound:
-    """The least of all: under the largest cap, and workers that are taken away go on working beside the others."""
-    from controller.simulation.bound import lower_bound  # noqa: PLC0415  # as above
-    from controller.simulation.figures import WORTHS  # noqa: PLC0415  # as above
-
-    platform = comparison.setting.platform
-    most = [contender.maximum for contender in contenders] + [figures.most for figures in comparison.figures]
-    with _on_a_terminal() as shows:
-        return lower_bound(
-            comparison.workload,
-            cap=max(most),
-            start_up_s=platform.start_up_s,
-            concurrency=platform.concurrency,
-            worths=WORTHS,
-            progress=(lambda share: _show(f"bounding {_bar(share)}")) if shows else None,
-        )
-
-
-def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | None) -> None:
+def _draw(parsed: argparse.Namespace, comparison: Comparison) -> None:
     if parsed.plot is not None:
         from controller.simulation.plot import save_plot  # noqa: PLC0415  # a command imports what it needs
 
@@ -374,7 +335,7 @@ def _draw(parsed: argparse.Namespace, comparison: Comparison, bound: Bound | Non
         from controller.simulation.html import page  # noqa: PLC0415  # a command imports what it needs
 
         try:
-            parsed.html.write_text(page(comparison, bound), encoding="utf-8")
+            parsed.html.write_text(page(comparison), encoding="utf-8")
         except OSError as error:
             raise _wrong("--html", f"{parsed.html} cannot be written: {error.strerror}") from None
         _show(f"{parsed.html} written\n")

@@ -68,7 +68,6 @@ _MOST_DIGITS = 18
 _SHOWN = 40
 _LARGEST = 1_000_000
 """Workers, dollars, gigabytes: more is a slip of the finger."""
-_EXTRA = "pip install 'worker-autoscaler[simulate]'"
 _EXITS = "Exit 0 done, 2 wrong input.\n"
 _EXAMPLES = """\
 examples:
@@ -103,11 +102,6 @@ def _simulate(commands: Any, make: Callable[..., Any], policy_path: Path) -> Any
     simulate.add_argument("--json", action="store_true", help="everything as one JSON object")
     simulate.add_argument("--plot", type=Path, metavar="FILE.svg", help="a picture: depth, replicas and waits")
     simulate.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page with figures and pictures")
-    simulate.add_argument(
-        "--bound",
-        action="store_true",
-        help=f"also the least that any policy can reach, by a linear program (slow); needs {_EXTRA}",
-    )
     return simulate
 
 

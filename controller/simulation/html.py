@@ -10,7 +10,7 @@ from controller.simulation.comparison import Comparison
 from controller.simulation.drawing import Scales
 from controller.simulation.figures import Figures
 from controller.simulation.picture import IN_WORK, WAITING, WAITS, WORKERS, Points, caption, drawable
-from controller.simulation.report import Bound, cost_and_waits, doings, heading, legend, worths
+from controller.simulation.report import cost_and_waits, doings, heading, legend, worths
 
 _STYLE = f"""
 :root {{ color-scheme: light dark; --line: #8884; --dim: #707070; --waiting: {WAITING}; --busy: {IN_WORK};
@@ -50,17 +50,17 @@ _WORDS = (
 )
 
 
-def page(comparison: Comparison, bound: Bound | None = None) -> str:
+def page(comparison: Comparison) -> str:
     """The whole document. Names and notes come from outside: everything is escaped."""
     title, *assumed = heading(comparison)
     body = [
         f"<h1>{escape(title)}</h1>",
         *(f'<p class="dim">{escape(line.strip())}</p>' for line in assumed),
         _section("What it costs, and how long jobs wait", _table(cost_and_waits(comparison))),
-        _section("What a second of waiting is worth", _table(worths(comparison, bound))),
+        _section("What a second of waiting is worth", _table(worths(comparison))),
         _section("What the policies do", _table(doings(comparison))),
         *_pictures(comparison),
-        _section("What the words mean", "".join(_words(comparison, bound))),
+        _section("What the words mean", "".join(_words(comparison))),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -105,8 +105,8 @@ def _picture(figures: Figures, points: Points, scales: Scales) -> str:
     return _section(figures.name, f'<p class="dim">{escape(caption(figures))}</p><figure>{image}</figure>')
 
 
-def _words(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
-    yield from (f"<p>{escape(line)}</p>" for line in legend(comparison, bound))
+def _words(comparison: Comparison) -> Iterator[str]:
+    yield from (f"<p>{escape(line)}</p>" for line in legend(comparison))
     yield "<dl>"
     yield from (f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in _WORDS)
     yield "</dl>"

@@ -20,11 +20,9 @@ _ALL_WAITS = {
     "formula": "(paid_s + v * work_weighted_wait_s * jobs) / work_s",
     **PER_WORTH,
 }
-Bound = dict[float, float]
-"""By v, the least J(v) that any policy can reach on this workload, in units of the work."""
 
 
-def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, Any]:
+def as_object(comparison: Comparison) -> dict[str, Any]:
     """For --json; the keys say their units."""
     workload, setting, limits = comparison.workload, comparison.setting, comparison.limits
     platform = setting.platform
@@ -54,10 +52,8 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
             if limits.least_s
             else None,
             "clairvoyant_without_waits_workers": limits.no_wait_workers,
-            "least_J": None if bound is None else {f"{value:g}": round(least, 6) for value, least in bound.items()},
-            "least_J_counts": {**_ALL_WAITS, "of": "the least J_of_all_waits that any policy can reach, and not of J"},
         },
-        "policies": [_policy_object(figures, comparison, bound) for figures in comparison.figures],
+        "policies": [_policy_object(figures, comparison) for figures in comparison.figures],
         "speed": {
             "took_s": round(comparison.took_s, 6),
             "policies_simulated": comparison.simulated,
@@ -67,40 +63,33 @@ def as_object(comparison: Comparison, bound: Bound | None = None) -> dict[str, A
     }
 
 
-def _policy_object(figures: Figures, comparison: Comparison, bound: Bound | None) -> dict[str, Any]:
+def _policy_object(figures: Figures, comparison: Comparison) -> dict[str, Any]:
     """With how far it is from what nobody can beat."""
-    no_wait, distance = comparison.limits.no_wait_s, None
-    all_waits = None
+    no_wait, all_waits = comparison.limits.no_wait_s, None
     if not figures.unfinished:
         all_waits = {f"{value:g}": round(total_worth(figures, value), 6) for value in WORTHS}
-    if bound is not None and not figures.unfinished:
-        distance = {f"{value:g}": round(total_worth(figures, value) / bound[value], 6) for value in WORTHS}
     over = round(figures.paid_s / no_wait, 6) if no_wait else None
     return {
         **figures.as_object(),
         "J_of_all_waits": all_waits,
         "J_of_all_waits_counts": _ALL_WAITS,
         "paid_over_clairvoyant_without_waits": over,
-        "over_least_J": distance,
-        "over_least_J_counts": {"what": "J_of_all_waits by least_J", "formula": "J_of_all_waits / limits.least_J"},
     }
 
 
-def as_lines(comparison: Comparison, bound: Bound | None = None) -> Iterator[str]:
+def as_lines(comparison: Comparison) -> Iterator[str]:
     """Tables of how long jobs wait, of what it costs, of what the policies do; as wide as a terminal."""
-    costs, totals = cost_and_waits(comparison), worths(comparison, bound)
+    costs, totals = cost_and_waits(comparison), worths(comparison)
     waits = [[row[0], *row[4:]] for row in costs]
     waits[0][1:-1] = ["wait p50", "p95", "p99", "max", "avoidable", "its p95"]
     tables = [waits, [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]]
-    if bound is not None:
-        tables.append([[total[0], *total[4:]] for total in totals])
     for line in heading(comparison):
         yield from wrapped(line)
     for table in [*tables, _short_doings(comparison)]:
         yield ""
         yield from columns(table)
     yield ""
-    for line in legend(comparison, bound):
+    for line in legend(comparison):
         yield from wrapped(line)
 
 
@@ -172,13 +161,11 @@ def _cost_row(figures: Figures) -> list[str]:
     ]
 
 
-def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
+def worths(comparison: Comparison) -> list[list[str]]:
     """J(v), and how far that is from what nobody can beat."""
     mortal = [figures for figures in comparison.figures if not figures.is_clairvoyant]
     best = {value: min((figures.worth(value) for figures in mortal), default=math.inf) for value in WORTHS}
     head = ["policy", *(f"J({value:g})" for value in WORTHS)]
-    if bound is not None:
-        head += [f"J/least({value:g})" for value in WORTHS]
     rows = [head]
     for figures in comparison.figures:
         row = [figures.name]
@@ -186,15 +173,8 @@ def worths(comparison: Comparison, bound: Bound | None) -> list[list[str]]:
             worth = figures.worth(value)
             known = f"{worth:.3f}{'*' if worth == best[value] else ' '}"
             row.append(known if math.isfinite(worth) else "- ")
-        if bound is not None:
-            row += [_over_least(figures, value, bound) for value in WORTHS]
         rows.append(row)
     return rows
-
-
-def _over_least(figures: Figures, value: float, bound: Bound) -> str:
-    """Whoever leaves jobs undone is under no bound."""
-    return "-" if figures.unfinished else f"{total_worth(figures, value) / bound[value]:.2f}"
 
 
 def total_worth(figures: Figures, value: float) -> float:
@@ -240,7 +220,7 @@ def seconds(value: float) -> str:
     return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
 
 
-def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
+def legend(comparison: Comparison) -> Iterator[str]:
     limits = comparison.limits
     if limits.least_s:
         hours, ratio = limits.no_wait_s / _HOUR_S, limits.no_wait_s / limits.least_s
@@ -261,8 +241,6 @@ def legend(comparison: Comparison, bound: Bound | None) -> Iterator[str]:
         "Too few, too many workers: in how much of the time (SPEC's tau); before a slash, by how much of the need on "
         "average (theta)."
     )
-    if bound is not None:
-        yield "J/least: paid and all waiting, by the least that any policy can reach, clairvoyant or not (fluid bound)."
     if len({figures.cap for figures in comparison.figures}) > 1:
         yield "The maxima differ: avoidable waits, and J with them, are beyond what each policy's own forces."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]

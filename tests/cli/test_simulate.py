@@ -110,12 +110,6 @@ def test_pictures_are_written(run: Run, trace: Path, tmp_path: Path) -> None:
     assert f"{picture} written" in ran.err
 
 
-def test_the_bound_is_below_everybody(run: Run, trace: Path) -> None:
-    ran = run("simulate", POLICY, "static:5", "oracle", "--trace", trace, "--bound", "--json")
-    policies = json.loads(ran.out)["policies"]
-    assert all(ratio >= 1 for policy in policies for ratio in policy["over_least_J"].values())
-
-
 def test_a_trace_is_scaled_as_it_is_told_and_says_so(run: Run, trace: Path) -> None:
     ran = run("simulate", "static:3", "--trace", trace, "--load", "2", "--service-mean", "20s", "--json")
     workload = json.loads(ran.out)["workload"]
@@ -282,6 +276,7 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--from-database"), "no policy's file is among POLICY"),
         (("simulate", str(POLICY), "--from-database"), "DATABASE_URL: is not set"),
         (("simulate", "static:2", "--thin"), "write --load too"),
+        (("simulate", "static:2", "--bound"), "unrecognized arguments: --bound"),
         (
             ("simulate", "static:2", "--plot", "out.png"),
             "out.png: pictures are written as SVG only; name the file out.svg",
@@ -326,44 +321,6 @@ def test_a_database_that_is_away_is_no_wrong_input(run: Run, monkeypatch: pytest
     assert ran.code == 1
     assert "PostgreSQL" in ran.err
     assert "s3cret" not in ran.err
-
-
-EXTRAS = {"--bound": ("scipy", ("--bound",))}
-
-
-@pytest.mark.parametrize(("module", "arguments"), EXTRAS.values(), ids=EXTRAS)
-def test_a_flag_without_its_extra_is_refused_before_anything_is_read(
-    run: Run, monkeypatch: pytest.MonkeyPatch, module: str, arguments: tuple[str, ...]
-) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, module, None)
-    ran = run("simulate", "nothing.yaml", "--trace", "nowhere.csv", *arguments)
-    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
-    assert f"{arguments[0]} needs {module}" in ran.err
-    assert "pip install 'worker-autoscaler[simulate]'" in ran.err
-
-
-def test_an_extra_that_breaks_without_a_name_is_said_in_words(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "numpy.py").write_text("raise ImportError('its library is too old')")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "numpy"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    ran = run("simulate", "nothing.yaml", "--trace", "nowhere.csv", "--bound")
-    assert ran.code == 2
-    assert "--bound needs a module that can be loaded (its library is too old)" in ran.err
-
-
-def test_without_the_extras_a_page_is_written(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("scipy", "numpy"):
-        for name in [name for name in sys.modules if name.partition(".")[0] == module]:
-            monkeypatch.setitem(sys.modules, name, None)
-        monkeypatch.setitem(sys.modules, module, None)
-    ran = run("simulate", "tiers", "oracle", "--span", "3h", "--html", tmp_path / "out.html")
-    assert ran.code == 0
-    assert "<html" in (tmp_path / "out.html").read_text()
 
 
 class Asked:
@@ -522,19 +479,18 @@ def test_whose_time_span_counts_is_said(run: Run, trace: Path) -> None:
     assert "their own time" in " ".join(run("simulate", "--help").out.split())
 
 
-def test_j_and_least_j_say_what_each_of_them_counts(run: Run, trace: Path) -> None:
-    said = json.loads(run("simulate", "tiers", "--trace", trace, "--bound", "--json").out)
-    (policy,), limits = said["policies"], said["limits"]
+def test_each_j_says_what_it_counts(run: Run, trace: Path) -> None:
+    said = json.loads(run("simulate", "tiers", "--trace", trace, "--json").out)
+    (policy,) = said["policies"]
     names = {**policy, **{key: value for key, value in policy["wait"].items() if key not in policy}}
     for v in ("0.05", "0.2", "1"):
         j = (policy["paid_s"] + float(v) * policy["avoidable_wait"]["total_s"]) / policy["work_s"]
         all_waits = (policy["paid_s"] + float(v) * names["work_weighted_wait_s"] * names["jobs"]) / policy["work_s"]
         assert policy["J"][v] == pytest.approx(j, rel=1e-4)
         assert policy["J_of_all_waits"][v] == pytest.approx(all_waits, rel=1e-4)
-        assert policy["over_least_J"][v] == pytest.approx(all_waits / limits["least_J"][v], rel=1e-4)
     assert policy["J_counts"]["formula"] == "(paid_s + v * avoidable_wait.total_s) / work_s"
-    assert limits["least_J_counts"]["formula"] == policy["J_of_all_waits_counts"]["formula"]
-    assert all("unit" in one for one in (policy["J_counts"], limits["least_J_counts"]))
+    assert policy["J_of_all_waits_counts"]["formula"] == "(paid_s + v * work_weighted_wait_s * jobs) / work_s"
+    assert all("unit" in policy[one] for one in ("J_counts", "J_of_all_waits_counts"))
 
 
 @pytest.mark.parametrize("command", ["simulate", "plan", "tune"])
@@ -544,7 +500,7 @@ def test_what_is_printed_fits_a_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(POLICY.parent)
     asked: dict[str, list[str | Path]] = {
-        "simulate": ["policy.yaml", "balanced", "keda:target=3,window=60", "oracle", "--bound"],
+        "simulate": ["policy.yaml", "balanced", "keda:target=3,window=60", "oracle"],
         "plan": ["policy.yaml", sooner],
         "tune": ["policy.yaml", "--wait", "60s", "--weeks", "1", "--form", "target_wait"],
     }

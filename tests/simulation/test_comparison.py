@@ -114,8 +114,7 @@ def test_the_clairvoyant_is_cheaper_than_nobody_who_waits_as_little() -> None:
 def test_json_says_its_units_and_is_json(each: int) -> None:
     setting = Setting(Platform(concurrency=each))
     compared = compare(busy_hours(), contenders("tiers", "oracle"), setting)
-    bound = dict.fromkeys(WORTHS, 1.1)
-    said = json.loads(json.dumps(as_object(compared, bound), allow_nan=False))
+    said = json.loads(json.dumps(as_object(compared), allow_nan=False))
     assert list(said) == ["workload", "platform", "limits", "policies", "speed"]
     assert [policy["name"] for policy in said["policies"]] == ["tiers", "oracle"]
     work = sum(service for _, service in busy_hours().jobs())
@@ -123,8 +122,6 @@ def test_json_says_its_units_and_is_json(each: int) -> None:
     assert said["workload"]["mean_service_s"] == pytest.approx(work / 400)
     assert said["workload"]["load_workers"] == pytest.approx(work / each / 4000, abs=1e-6)
     assert said["platform"]["drain_s"] is None
-    assert said["limits"]["least_J"] == {"0.05": 1.1, "0.2": 1.1, "1": 1.1}
-    assert all(policy["over_least_J"]["1"] > 0 for policy in said["policies"])
 
 
 def test_the_tables_name_every_policy_and_mark_the_best() -> None:

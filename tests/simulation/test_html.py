@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import pytest
 
 from controller.simulation.drawing import Scales, picture, time_ticks, whole_ticks
-from controller.simulation.figures import WORTHS
 from controller.simulation.html import page
 from controller.simulation.picture import series_points
 from controller.simulation.report import cost_and_waits, doings, worths
@@ -44,15 +43,12 @@ class Reader(HTMLParser):
         self.seen.append(data)
 
 
-BOUND = dict.fromkeys(WORTHS, 1.1)
-
-
 @pytest.mark.parametrize("began", [None, 1_700_000_000.0], ids=["from the beginning", "with dates"])
 def test_every_figure_of_the_report_is_on_the_page(began: float | None) -> None:
     compared = comparison(began=began)
-    reader = Reader(page(compared, BOUND))
+    reader = Reader(page(compared))
     assert reader.open == []
-    for table in (cost_and_waits(compared), worths(compared, BOUND), doings(compared)):
+    for table in (cost_and_waits(compared), worths(compared), doings(compared)):
         for row in table:
             assert set(row) <= set(reader.seen)
 
@@ -77,11 +73,6 @@ def test_it_loads_nothing_from_anywhere() -> None:
     assert not {"link", "script", "img", "iframe"} & set(Reader(text).tags)
     assert not {"src", "href", "onload"} & set(Reader(text).attributes)
     assert not re.search(r"https?:|url\(|@import", text)
-
-
-def test_the_bound_is_explained_only_where_it_is_known() -> None:
-    assert "J/least" in page(comparison(), BOUND)
-    assert "J/least" not in page(comparison())
 
 
 def test_a_picture_tells_what_it_shows_to_those_who_cannot_see_it() -> None:

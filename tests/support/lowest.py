@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _BOUND = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=(?P<version>[0-9.]+)")
-_OURS = ("fake", "demo", "simulate")
+_OURS = ("fake", "demo")
 """Extras of the product; those of its tests may be new."""
 
 
