@@ -14,12 +14,12 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.simulation.bound import lower_bound
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.fleet import Platform
 from controller.simulation.peers import Keda, Latency, Static
 from controller.simulation.report import total_worth
 from controller.simulation.workload.jobs import Job, Workload
+from tests.bench.bound import lower_bound
 from tests.support.examples import examples
 
 WORTHS = (0.05, 0.2, 1.0, 5.0)
@@ -124,8 +124,8 @@ LONGER_THAN_A_WINDOW = [(1000.0 + number, 20.0) for number in range(300)] + [(60
 @pytest.mark.parametrize("jobs", [APART, LONGER_THAN_A_WINDOW], ids=["bursts apart", "a backlog longer than a window"])
 def test_solving_it_window_by_window_loses_hardly_anything(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bound(jobs, steps=600)
-    monkeypatch.setattr("controller.simulation.bound._KEPT", 60)
-    monkeypatch.setattr("controller.simulation.bound._AHEAD", 25)
+    monkeypatch.setattr("tests.bench.bound._KEPT", 60)
+    monkeypatch.setattr("tests.bench.bound._AHEAD", 25)
     cut = bound(jobs, steps=600)
     for worth in WORTHS:
         assert whole[worth] * 0.99 <= cut[worth] <= whole[worth] + ROUNDING

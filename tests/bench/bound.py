@@ -30,17 +30,16 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, sparse
 
 from controller.simulation.demand import Clairvoyant, Demand
 from controller.simulation.workload.jobs import Job, Workload
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vector = NDArray[np.float64]
-
+Vector = NDArray[np.float64]
 _KEPT = 1000
 """Steps that are solved for at once, so that the time grows with the steps and not with their square."""
 _AHEAD = 250
@@ -71,7 +70,6 @@ def lower_bound(
 
     Raises:
         ConfigurationError: the workload turns out not to be what it claims to be.
-        ModuleNotFoundError: scipy is not installed.
         RuntimeError: the solver gave up.
     """
     jobs, work, end = _totals(workload, cap, concurrency)
@@ -139,8 +137,6 @@ class _Fluid:
 
     def least(self, progress: Progress | None) -> float:
         """In worker-seconds: prices for one window after the other, put right, and what they prove."""
-        import numpy as np  # noqa: PLC0415  # the command that runs always does without
-
         come = np.asarray(self.coming)
         last = len(come) - 1
         highest = 1 + self.fall * self._until_free(come)
@@ -161,8 +157,6 @@ class _Fluid:
 
     def _until_free(self, come: Vector) -> Vector:
         """For each point, the steps until the cap has caught up with the work: a price may be higher by their falls."""
-        import numpy as np  # noqa: PLC0415
-
         backlog, most = 0.0, self.cap * self.concurrency * self.step_s
         free = np.zeros(len(come), dtype=np.bool_)
         for point, new in enumerate(come):
@@ -175,9 +169,6 @@ class _Fluid:
 
     def _solved(self, come: Vector, highest: float, known: tuple[float, float] | None) -> tuple[Vector, Vector]:
         """The best prices and values of a window. highest: its last price at most; known: where it has to begin."""
-        import numpy as np  # noqa: PLC0415
-        from scipy.optimize import linprog  # noqa: PLC0415
-
         steps = len(come) - 1
         each = self.cap / 2
         gain = come / (self.concurrency * self.step_s)
@@ -189,7 +180,7 @@ class _Fluid:
             lowest[0] = most[0] = max(0.0, known[0])
             lowest[steps + 1] = most[steps + 1] = min(max(0.0, known[1]), self.start_up)
         limits = np.concatenate([np.full(steps, self.fall), np.ones(2 * steps)])
-        found = linprog(
+        found = optimize.linprog(
             cost, A_ub=_rules(steps), b_ub=limits, bounds=np.column_stack([lowest, most]), method="highs-ds"
         )
         if found.status != 0:
@@ -198,8 +189,6 @@ class _Fluid:
 
     def _proven(self, come: Vector, prices: Vector, values: Vector) -> float:
         """What prices prove after they were put right: none falls faster than it may, and the last is not above 1."""
-        import numpy as np  # noqa: PLC0415
-
         values = np.clip(values, 0.0, self.start_up)
         prices = np.maximum(prices, 0.0)
         prices[-1] = min(prices[-1], 1.0)
@@ -216,8 +205,6 @@ def _rules(steps: int) -> Any:
 
     Of the prices l and the values q there are steps + 1, and of what is above 1 as many as steps, twice.
     """
-    from scipy import sparse  # noqa: PLC0415
-
     begins, ends = sparse.eye_array(steps, steps + 1), sparse.eye_array(steps, steps + 1, k=1)
     above = -sparse.eye_array(steps)
     rows = [
