@@ -124,6 +124,17 @@ def _metrics() -> Table:
         yield f"`{name}`", kind, told
 
 
+def _policy_keys() -> Table:
+    from controller.policy.meanings import keys
+    from controller.policy.models import Policy
+
+    yield "key", "default", "meaning"
+    for path, meaning, default in keys(Policy):
+        of_a_worker = f"…{'.'.join(path[2:])}"
+        key = of_a_worker if len(path) > 2 else {"workers": "workers.NAME"}.get(path[0], path[0])
+        yield f"`{key}`", default, meaning
+
+
 def _presets() -> Table:
     from controller.adapters.postgres.presets.preset import load, names
     from controller.cli.queues import TESTED
@@ -148,6 +159,7 @@ TABLES: Mapping[str, Callable[[], Iterable[Sequence[str]]]] = {
     "environment": _environment,
     "events": _events,
     "metrics": _metrics,
+    "policy-keys": _policy_keys,
     "presets": _presets,
     "reasons": _reasons,
 }

@@ -56,7 +56,7 @@ class OnUnavailable(Part):
         "for": "write after",
     }
     after: Duration
-    """if the queue has been unreadable for this long, scale up to at least `at_least`. Default: never."""
+    """if the queue has been unreadable for this long, scale up to at least `at_least`. Default: hold."""
     at_least: Positive
     """number of workers; it never scales down"""
 

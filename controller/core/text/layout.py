@@ -69,8 +69,9 @@ def wrap_sql(text: str, width: int, *, first: str = "", rest: str | None = None)
 
     def end_line() -> None:
         if words:
-            start = rest if lines else first
-            lines.extend(_filled(words, width, f"{start}{indent}", f"{rest}{indent}", breaks=False))
+            start, room = rest if lines else first, width - columns_of(f"{rest}{indent}")
+            pieces = [piece for word in words for piece in ([word] if columns_of(word) <= room else _pieces(word))]
+            lines.extend(_filled(pieces, width, f"{start}{indent}", f"{rest}{indent}", breaks=False))
             words.clear()
 
     for match in _SQL.finditer(text):
@@ -97,6 +98,18 @@ def wrap_sql(text: str, width: int, *, first: str = "", rest: str | None = None)
         is_new_word = False
     end_line()
     return lines
+
+
+def _pieces(word: str) -> list[str]:
+    """SQL without blanks, at the places where a blank changes nothing: after each `(` and `,` outside of quotes."""
+    pieces = [""]
+    for match in _SQL.finditer(word):
+        quoted = match[0][0] in "'\"$" or match["comment"] is not None
+        for part in [match[0]] if quoted else re.findall(r"[^(,]*[(,]?", match[0]):
+            pieces[-1] += part
+            if not quoted and part.endswith(("(", ",")):
+                pieces.append("")
+    return [piece for piece in pieces if piece]
 
 
 def _comment(text: str, width: int, before: str) -> list[str]:
