@@ -25,7 +25,7 @@ def show(cycle: Cycle, steps: Sequence[Step], rest: Rest | None, mask: Masker) -
         output.show(mask.text(text), first=f"  {label:<9}  ")
     if steps:
         print()
-        rows = [("rule", "wants", ""), *((name, str(wants), words) for name, wants, words in turns(steps))]
+        rows = [("rule", "wants", "why"), *((name, str(wants), words) for name, wants, words in turns(steps))]
         output.show_table(mask.value(rows), right={1}, indent="  ")
     print()
     output.show(mask.text(cycle.message), first="  → ")

@@ -14,27 +14,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import NoReturn
 
-from controller.cli import (
-    check,
-    completion,
-    demo,
-    docs,
-    doctor,
-    explain,
-    fake_railway,
-    help,  # noqa: A004  # the command's name
-    once,
-    output,
-    plan,
-    queue_trigger,
-    queues,
-    run,
-    simulate,
-    tune,
-)
+from controller.cli import output
 from controller.cli.parser import Commands, Parser
 from controller.core.text.escaping import visible
 from controller.core.text.layout import wrap
@@ -43,16 +27,16 @@ from controller.loop import signals
 from controller.policy.document import ConfigurationError, Problem
 
 COMMANDS = (
-    *(run, once, explain, doctor),
-    *(check, simulate, plan, tune),
-    *(queues, queue_trigger),
-    *(demo, fake_railway),
-    *(docs, completion, help),
+    *("run", "once", "explain", "doctor"),
+    *("check", "simulate", "plan", "tune"),
+    *("queues", "queue-trigger"),
+    *("demo", "fake-railway"),
+    *("docs", "completion", "help"),
 )
-"""A module each, in the order of the help: add(commands) says what it takes, run(parsed) does it.
+"""In the order of the help. Each is a module of this folder: add(commands) says what it takes, run(parsed) does it.
 
-Their modules are imported by every command, `run` too, whose memory costs money: what a command needs besides, it
-imports when it runs.
+`run` pays for each import with memory, for as long as it runs: of a command that is named, only its own module is
+imported, and that imports what it needs when it runs.
 """
 _MOST_PROBLEMS = 20
 
@@ -74,7 +58,8 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
     try:
         _look_at_key_log()
         _look_at_libpq()
-        parsed = commands()[0].parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        parsed = commands(words[0] if words else None)[0].parse_args(words)
         code = parsed.command(parsed)
         sys.stdout.flush()
     except ConfigurationError as error:
@@ -167,19 +152,26 @@ def _refuse(error: ConfigurationError, mask: Masker) -> int:
     return 2
 
 
-def commands() -> tuple[Parser, Commands]:
-    """The whole parser, and the parsers in it."""
+def commands(only: str | None = None) -> tuple[Parser, Commands]:
+    """The whole parser, and the parsers in it. only: the one command that is needed; any other text: all of them."""
     parser = Parser(
         prog="autoscaler",
         description="Watches a PostgreSQL job queue and keeps the right number of worker replicas running.",
         epilog="`autoscaler help COMMAND` tells all of one. `autoscaler help environment` lists the variables.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
-    parser.set_defaults(command=help.run, topic=None)
+    parser.set_defaults(command=_help, topic=None)
     every = Commands(parser)
-    for module in COMMANDS:
-        module.add(every)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        import_module(f"controller.cli.{name.replace('-', '_')}").add(every)
     return parser, every
+
+
+def _help(parsed: argparse.Namespace) -> int:
+    """Of `autoscaler` alone."""
+    from controller.cli import help as command
+
+    return command.run(parsed)
 
 
 class _Version(argparse.Action):

@@ -6,7 +6,6 @@ An escape sequence, or a token, may have come into the command line: all that is
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -109,6 +108,8 @@ class Parser(argparse.ArgumentParser):
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no word that is known resembles it."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -15,7 +15,6 @@ from controller.core.model import ServiceTime
 from controller.policy.document import ConfigurationError, Document, Path, read
 from controller.policy.errors import Keys, record
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, range_problems, share_problem, shared_keys
-from controller.policy.meanings import describe
 from controller.policy.queue import NAME_BYTES, PRESETS, Columns, Queue, Statuses, TimeColumn, split_name
 from controller.policy.scaling import (
     IDLE_OFF_TEXT,
@@ -437,6 +436,8 @@ def _as_text(value: object) -> str:
 
 def json_schema() -> dict[str, Any]:
     """The policy's JSON Schema, for editors."""
+    from controller.policy.meanings import describe  # noqa: PLC0415  # it reads sources, which no other command needs
+
     schema = Policy.model_json_schema()
     describe(schema, Policy)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

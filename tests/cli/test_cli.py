@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from controller.cli.main import commands
 from controller.config.variables import VARIABLES
 from tests.support.examples import some
-from tests.support.processes import UNHURRIED, autoscaler, led_before, running
+from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 # --- what every command says ---
@@ -121,6 +122,20 @@ async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repe
     ran = await autoscaler(*arguments)
     assert ran.code == 2
     assert r"a\x1b[31m\nFAKE" in ran.err
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "check --help", "queues --help", "fly"])
+def test_no_command_imports_what_it_does_not_need_to_print_its_help(arguments: str) -> None:
+    asked = (
+        "import sys\nfrom controller.cli.main import main\n"
+        f"try: main({arguments.split()!r})\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], env=CLEAN, cwd=POLICY.parent, capture_output=True, text=True, check=True
+    )
+    imported = {name.partition(".")[0] for name in ran.stdout.splitlines()[-1].split()}
+    assert "controller" in imported
+    assert imported & {"pydantic", "psycopg", "httpx", "aiohttp", "redis", "tenacity", "graphql"} == set()
 
 
 async def test_the_version() -> None:
