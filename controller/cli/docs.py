@@ -87,6 +87,11 @@ def _linked(text: str) -> str:
     return _PAGE.sub(link, text)
 
 
+def _in_a_cell(sentence: str) -> str:
+    """Without a capital and a full stop; a name or a number at the beginning stays as it is."""
+    return f"{sentence[0].lower()}{sentence[1:]}".removesuffix(".")
+
+
 def _see(text: str, page: str) -> str:
     return f"{text}, see docs/{page}" if page else text
 
@@ -121,7 +126,7 @@ def _metrics() -> Table:
 
     yield "metric", "type", "meaning"
     for name, (kind, told) in METRICS.items():
-        yield f"`{name}`", kind, told
+        yield f"`{name}`", kind, _in_a_cell(told)
 
 
 def _policy_keys() -> Table:

@@ -13,7 +13,7 @@ from controller.loop.cycle import Cycle
 
 
 def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
-    """The log line's keys, and what else the queue holds; null where nobody can tell."""
+    """The log line's keys, and what else the queue holds; null where that is unknown."""
     besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
     return {**cycle.line(), **besides, "event": "explain"}
 

@@ -71,7 +71,7 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
     except (OSError, BaseExceptionGroup) as error:
         if not _is_of_our_output(error):
             raise
-        # Whoever read our output has gone, or can take no more; there is nobody left to tell.
+        # The reader of our output has gone, or can take no more: nothing more can be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     return code

@@ -123,12 +123,12 @@ async def _tell_of_left_behind(controller: Controller) -> None:
     while True:
         try:
             every = await controller.left_behind()
-        except Unavailable:  # whoever wants the lease says so already
+        except Unavailable:  # seeking the lease reports it already
             await asyncio.sleep(_AGAIN_S)
             continue
         for left in sorted(every, key=lambda left: left.worker):
             if left.service is None:
-                continue  # of a version before this one, and nobody can tell which service it was
+                continue  # of a version before this one: which service it was is unknown
             was = "an unknown number of workers" if left.count is None else workers(left.count)
             controller.log.event(
                 "policy_loaded",
@@ -136,7 +136,7 @@ async def _tell_of_left_behind(controller: Controller) -> None:
                 service=left.service,
                 left_at=left.count,
                 message=f"this worker is not in the policy any more; it was left at {was} and stays so: "
-                "where nobody needs it, set its replicas on Railway, or stop or delete the service",
+                "if it is not needed, set its replicas on Railway, or stop or delete the service",
             )
         return
 

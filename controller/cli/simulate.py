@@ -39,8 +39,8 @@ seconds where they are times; each takes max=N, without it --max-workers):
   static:5                always 5 workers
   keda:target=5           KEDA: every 30 s (polling) 0 to 1 while there is
                           anything, back to 0 after cooldown=300 s without;
-                          from 1 on its HPA. count=all (waiting and in work)
-                          or count=waiting
+                          from 1 on its HPA. count=all (waiting and in
+                          progress) or count=waiting
   hpa:target=3,window=60  Kubernetes' HPA v2 on an AverageValue: every 15 s
                           ceil(metric / target), unchanged within 10 %, up by
                           at most max(4, x2) in 15 s, down to the highest of

@@ -168,7 +168,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
 
 
 def concurrency(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
-    """Jobs that a worker runs at once, whoever scales it: as the command line says, or the first file."""
+    """Jobs that a worker runs at once, under every policy: as the command line says, or the first file."""
     return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
