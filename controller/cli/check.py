@@ -129,14 +129,11 @@ def _show(checked: _Checked, mask: Masker) -> None:
 def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, str, str]]]]:
     from controller.policy.document import dotted
 
-    for worker in (None, *checked.workers):
-        rows = []
-        for path, value, origin in checked.values:
-            of, own = (str(path[1]), path[2:]) if path[0] == "workers" and len(path) > 2 else (None, path)
-            if of == worker:
-                rows.append((dotted(own), value, origin))
-        if rows:
-            yield worker, rows
+    found: dict[str | None, list[tuple[str, str, str]]] = {None: []}
+    for path, value, origin in checked.values:
+        worker, own = (str(path[1]), path[2:]) if path[0] == "workers" and len(path) > 2 else (None, path)
+        found.setdefault(worker, []).append((dotted(own), value, origin))
+    return iter(found.items())
 
 
 def _known(policy: Policy, mask: Masker) -> dict[str, Known]:

@@ -121,12 +121,12 @@ def _bash_values(one: _Takes) -> str:
 def _zsh(top: Sequence[_Takes], taken: Taken, summaries: dict[str, str]) -> Iterator[str]:
     yield "#compdef autoscaler"
     yield "_autoscaler() {"
-    yield "  local -a commands"
-    yield "  commands=("
+    yield "  local -a every"
+    yield "  every=("
     yield from (f"    {_quoted(f'{name}:{told}')}" for name, told in summaries.items())
     yield "  )"
     yield "  if (( CURRENT == 2 )); then"
-    yield f"    _describe command commands; compadd -- {' '.join(_names(top))}; return"
+    yield f"    _describe command every; compadd -- {' '.join(_names(top))}; return"
     yield "  fi"
     yield "  local command=$words[2]"
     yield "  shift words; (( CURRENT-- ))"
