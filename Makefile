@@ -47,8 +47,8 @@ soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat
 bench: $(VENV)/.dev  ## what a reading costs among 10 million jobs, and how soon a first job is acted on (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
 
-worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER with *.csv or *.csv.gz)
-	@$(BIN)/python -m tests.bench.worth $(TRACES)
+worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER; BOUND=1 adds the lower bound)
+	@$(BIN)/python -m tests.bench.worth $(TRACES) $(if $(BOUND),--bound) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .

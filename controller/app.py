@@ -4,38 +4,83 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal, TextIO
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TextIO, TypeVar
 
 from httpx import InvalidURL
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
-from controller.config.load import Configuration
-from controller.core.ports import Clock, LeaderState
+from controller.config.load import masker, read_policy
+from controller.config.settings import Settings, load_settings
+from controller.core.ports import Clock, LeaderState, Sources
+from controller.core.text.masking import Masker
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.document import ConfigurationError, Problem
-from controller.policy.models import Policy
-from controller.web.server import Shown
+from controller.policy.models import Policy, as_shown
+from controller.web.health import Shown
 
+T = TypeVar("T")
+_SOURCES = Sources(PostgresQueue.source, RailwayPlatform.source, RedisJournal.source)
 _GARBAGE = (700, 10, 10)
 """When the collector looks: Python's own thresholds."""
 _SLOWEST_QUERY_S = 2.0
 _SHORTEST_QUERY_S = 0.25
 _OLDEST_INTERVALS = 3
 """What a standby of PostgreSQL shows may be this many intervals old; older, it is no reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """mask: knows every secret of both. shown: the policy as /status may show it."""
+
+    settings: Settings
+    railway: RailwaySettings
+    policy: Policy
+    mask: Masker = field(default_factory=Masker, repr=False)
+    shown: Mapping[str, Any] | None = field(default=None, repr=False)
+    warnings: tuple[Problem, ...] = ()
+    """Of the environment: what works, and should be changed all the same."""
+
+
+def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
+    """The policy, the settings, and those of the platforms on which its workers are.
+
+    Raises:
+        ConfigurationError: with all that is wrong with any of them, at once.
+    """
+    problems: list[Problem] = []
+    railway = _or_problems(lambda: load_railway(environment), problems)
+    settings = _or_problems(lambda: load_settings(environment), problems)
+    read = _or_problems(lambda: read_policy(path, environment), problems)
+    if railway is None or settings is None or read is None:
+        raise ConfigurationError(problems)
+    policy, document = read
+    mask = masker(environment, document, [*settings.secrets, railway.token.value.get_secret_value()])
+    warnings = (*railway_warnings(environment), *settings.warnings)
+    return Configuration(settings, railway, policy, mask, as_shown(policy, document), warnings)
+
+
+def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:
+    try:
+        return read()
+    except ConfigurationError as error:
+        problems += error.problems
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +104,7 @@ class Controller:
     railway: RailwayPlatform
     ports: Ports
     leadership: Leadership
-    board: Board
+    status: ControllerStatus
     runner: Runner
     log: Log
     options: RunOptions
@@ -70,11 +115,12 @@ class Controller:
     @property
     def shown(self) -> Shown:
         return Shown(
-            self.board,
+            self.status,
             self.leadership,
             self.policy,
             self.options.dry_run,
             self.ports.platform.requests,
+            self.ports.platform.source.name,
             lambda: self.log.lost,
             self.configuration.mask,
             self.configuration.shown,
@@ -103,7 +149,7 @@ async def opened(
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
-    board = Board(clock, policy.interval, slower, mask)
+    status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
     oddities = Throttle()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
@@ -111,7 +157,7 @@ async def opened(
         timing = settings.timing
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
-        keys = Keys(settings.key_prefix, settings.environment_id)
+        keys = Keys(settings.key_prefix, settings.group)
         journal = RedisJournal(
             redis, keys, clock, services={name: worker.service for name, worker in policy.workers.items()}
         )
@@ -120,7 +166,7 @@ async def opened(
             watched = await journal.watch(list(policy.workers))
             # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
             ours = {name: text for name, text in watched.published.items() if name in policy.workers}
-            notes = [f"{keys.cycles}: {note}" for note in board.take_over(ours, watched.age)]
+            notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
             for note in (*watched.problems, *notes):
                 if oddities.lasted(note, clock.monotonic()) is not None:
                     log.event("redis_warning", message=note)
@@ -133,7 +179,7 @@ async def opened(
             replica=settings.replica,
             report=_nothing if options.dry_run else log.event,
             watch=watch,
-            turning=lambda: not board.stands_still,
+            turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
@@ -141,16 +187,16 @@ async def opened(
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         ports = Ports(queue, platform, journal, shares, clock, log.event)
         ports = _without_hands(ports) if options.dry_run else ports
-        runner = Runner(policy, ports, leadership, board, log, landing_bound=timing.landing_bound, gap=options.gap)
-        parts = policy, queue, platform, ports, leadership, board, runner, log, options
+        runner = Runner(policy, ports, leadership, status, log, landing_bound=timing.landing_bound, gap=options.gap)
+        parts = policy, queue, platform, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, journal.left_behind)
 
 
 def _queue_and_platform(
     configuration: Configuration, leadership: Leadership, clock: Clock, stack: AsyncExitStack
 ) -> tuple[PostgresQueue, RailwayPlatform]:
-    settings, policy = configuration.settings, configuration.policy
-    ids = {settings.project_id, settings.environment_id, *(worker.service for worker in policy.workers.values())}
+    settings, railway, policy = configuration.settings, configuration.railway, configuration.policy
+    ids = {railway.project_id, railway.environment_id, *(worker.service for worker in policy.workers.values())}
     # Below the interval, so that a slow count cannot make the readings queue up.
     timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
@@ -162,11 +208,11 @@ def _queue_and_platform(
     stack.push_async_callback(queue.close)
     try:
         client = RailwayClient(
-            settings.railway_api_url,
-            settings.railway_token,
+            railway.api_url,
+            railway.token,
             clock,
             may_mutate=leadership.may_act,
-            timeout_s=settings.timing.railway_timeout,
+            timeout_s=settings.timing.change_timeout,
             clean=functools.partial(configuration.mask.json_text, ids=ids),
         )
     except (ValueError, ImportError, OSError, InvalidURL) as error:
@@ -174,7 +220,7 @@ def _queue_and_platform(
         problem = f"one of them cannot be used ({type(error).__name__}); unset or mend it"
         raise ConfigurationError([Problem(variables, problem)]) from None
     stack.push_async_callback(client.close)
-    project, environment = settings.project_id, settings.environment_id
+    project, environment = railway.project_id, railway.environment_id
     return queue, RailwayPlatform(client, project=project, environment=environment, interval_s=policy.interval)
 
 

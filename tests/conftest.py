@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
+from tests.support.case_ids import pytest_make_parametrize_id
 from tests.support.examples import examples
 from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
@@ -28,7 +29,7 @@ from tests.support.scene import Scene, set_scene
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
 
-__all__ = ["pytest_runtest_makereport"]
+__all__ = ["pytest_make_parametrize_id", "pytest_runtest_makereport"]
 """What pytest calls besides the fixtures."""
 
 

@@ -24,6 +24,7 @@ from controller.core.ports import (
     Requests,
     Retention,
     Settled,
+    Source,
     Unavailable,
 )
 from controller.core.watch import Watch
@@ -33,6 +34,10 @@ from controller.policy.models import RateLimit as RateLimitPolicy
 class DryRunPlatform:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+
+    @property
+    def source(self) -> Source:
+        return self._platform.source
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         return await self._platform.observe(services)
@@ -52,6 +57,10 @@ class DryRunJournal:
         self._journal = journal
         self._noted: dict[str, History] = {}
         self._watches: dict[str, Watch] = {}
+
+    @property
+    def source(self) -> Source:
+        return self._journal.source
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)

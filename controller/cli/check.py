@@ -77,6 +77,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
+    from controller.adapters.railway.settings import railway_warnings
     from controller.config.settings import setting_warnings
     from controller.policy.models import effective
     from controller.policy.overlaps import overlaps
@@ -88,7 +89,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    of_settings = map(str, setting_warnings(os.environ))
+    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
     return _Checked(
         path,
         list(policy.workers),

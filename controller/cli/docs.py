@@ -122,11 +122,11 @@ def _events() -> Table:
 
 
 def _metrics() -> Table:
-    from controller.web.server import METRICS
+    from controller.web.metrics import METRICS
 
     yield "metric", "type", "meaning"
-    for name, (kind, told) in METRICS.items():
-        yield f"`{name}`", kind, _in_a_cell(told)
+    for name, metric in METRICS.items():
+        yield f"`{name}`", metric.kind, _in_a_cell(metric.help)
 
 
 def _policy_keys() -> Table:

@@ -13,9 +13,8 @@ from controller.cli.run import DRY_RUN, GOODBYE_S, LONGEST_GOODBYE_S
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from controller.app import Controller
+    from controller.app import Configuration, Controller
     from controller.cli.parser import Commands
-    from controller.config.load import Configuration
     from controller.core.model import Lease
     from controller.loop.cycle import Cycle
 
@@ -41,7 +40,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import configure
+    from controller.app import configure
 
     configuration = configure(policy_of(parsed), os.environ)
     return signals.interruptible(one_cycle(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
@@ -91,14 +90,22 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
     from controller.core.model import Because, Reason
-    from controller.loop.cycle import Cycle, Outcome
+    from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
 
-    trouble = controller.leadership.fault
-    if trouble is not None:
-        outcome, because = Outcome.FAILED, Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+    fault = controller.leadership.fault
+    if fault is not None:
+        outcome, because = Outcome.FAILED, hold_because(fault)
     else:
         outcome = Outcome.STANDBY
         because = Because(Reason.STANDBY, "hold: another replica of the controller leads, and acts")
     maximum = controller.policy.workers[worker].max_replicas
     at = controller.ports.clock.wall()
-    return Cycle(at=at, worker=worker, outcome=outcome, because=(because,), message=because.words, max_workers=maximum)
+    return Cycle(
+        at=at,
+        worker=worker,
+        outcome=outcome,
+        because=(because,),
+        message=because.words,
+        max_workers=maximum,
+        fault=None if fault is None else Fault.of(fault),
+    )

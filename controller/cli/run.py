@@ -14,9 +14,8 @@ from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from controller.app import Controller
+    from controller.app import Configuration, Controller
     from controller.cli.parser import Commands
-    from controller.config.load import Configuration
     from controller.config.settings import Settings
 
 GOODBYE_S = 1.0
@@ -46,7 +45,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import configure
+    from controller.app import configure
 
     return asyncio.run(serve(configure(policy_of(parsed), os.environ), dry_run=parsed.dry_run))
 
@@ -81,11 +80,11 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
             )
             for note in settings.notes:
                 controller.log.event("setting_ignored", variable=note.place, message=str(note))
-            for warning in settings.warnings:
+            for warning in controller.configuration.warnings:
                 controller.log.event("setting_warning", variable=warning.place, message=str(warning))
             _log_policy(controller)
             telling = asyncio.create_task(_tell_of_left_behind(controller))
-            keys = Keys(settings.key_prefix, settings.environment_id)
+            keys = Keys(settings.key_prefix, settings.group)
             address = settings.redis_url.get_secret_value()
             async with warned(address, keys, controller.ports.clock, controller.log.event):
                 code = await _until_told(controller, settings, told)
@@ -183,7 +182,7 @@ async def _listen(controller: Controller, settings: Settings) -> None:
 
     queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
-    key = Keys(settings.key_prefix, settings.environment_id).listening
+    key = Keys(settings.key_prefix, settings.group).listening
     leaving: set[asyncio.Task[None]] = set()
 
     def report(event: str, /, **fields: object) -> None:

@@ -150,14 +150,14 @@ class Drain:
 def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
     """As the command line says, else as the service is set on Railway if the environment has what asks it, else 0."""
     from controller.adapters.railway.service_limits import service_limits  # it needs httpx
-    from controller.config.settings import railway_access
+    from controller.adapters.railway.settings import railway_if_set
     from controller.core.ports import Unavailable
     from controller.simulation.contenders import WITHOUT_RAILWAY
 
     default = "Railway's default; --drain says otherwise"
     if parsed.drain is not None:
         return Drain(parsed.drain, "--drain")
-    access = railway_access(os.environ)
+    access = railway_if_set(os.environ)
     if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
         return Drain(0.0, default)
     try:

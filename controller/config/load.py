@@ -1,38 +1,24 @@
-"""What a command is told: the environment's settings and the policy's file, or all that is wrong with them."""
+"""The policy of a file, and the masker that knows every secret of it and of the environment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from controller.config.plain_files import CannotReadError, read, shown
-from controller.config.settings import Settings, key_prefix, load_settings
+from controller.config.settings import key_prefix
 from controller.core.text.masking import Masker, secrets_of
 from controller.policy.document import ConfigurationError, Document, Problem
 from controller.policy.limits import own_keys
-from controller.policy.models import Policy, as_shown, load_policy
+from controller.policy.models import Policy, load_policy
 
 _MOST_BYTES = 16_000_000
 """Of four each, the most characters that the parser takes (policy_yaml.py)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """mask: knows every secret of both. shown: the policy as /status may show it."""
-
-    settings: Settings
-    policy: Policy
-    mask: Masker = field(default_factory=Masker, repr=False)
-    shown: Mapping[str, Any] | None = field(default=None, repr=False)
-
-
-def masker(
-    environment: Mapping[str, str], document: Document | None = None, settings: Settings | None = None
-) -> Masker:
-    """Knows the secrets of the environment, and of a policy and of settings that were read from it."""
-    every = [*secrets_of(environment), *(settings.secrets if settings else ())]
+def masker(environment: Mapping[str, str], document: Document | None = None, secrets: Iterable[str] = ()) -> Masker:
+    """Knows the secrets of the environment, of a policy that was read with it, and `secrets` besides."""
+    every = [*secrets_of(environment), *secrets]
     return Masker(every, document.named_secrets if document else None)
 
 
@@ -62,26 +48,3 @@ def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Doc
     if document.problems:
         raise ConfigurationError(document.problems)
     return policy, document
-
-
-def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
-    """Settings and policy.
-
-    Raises:
-        ConfigurationError: with all that is wrong with either, at once.
-    """
-    problems: list[Problem] = []
-    settings: Settings | None = None
-    policy: Policy | None = None
-    document: Document | None = None
-    try:
-        settings = load_settings(environment)
-    except ConfigurationError as error:
-        problems += error.problems
-    try:
-        policy, document = read_policy(path, environment)
-    except ConfigurationError as error:
-        problems += error.problems
-    if settings is None or policy is None or document is None:
-        raise ConfigurationError(problems)
-    return Configuration(settings, policy, masker(environment, document, settings), as_shown(policy, document))

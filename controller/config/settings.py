@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
@@ -18,9 +16,9 @@ from controller.config.timing import Timing
 from controller.policy.document import ConfigurationError, Problem
 from controller.policy.references import unresolved, unusable
 
-RAILWAY_API = "https://backboard.railway.com/graphql/v2"
-_WORD = re.compile(r"[\x21-\x7e]+")
+WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHORTEST_LEASE_S = 1.0
 _LONGEST_REPLICA = 128
 _SHORT_TOKEN = 16
@@ -31,30 +29,15 @@ _IDS_AND_TOKENS = ("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN", "RAILWAY_
 
 
 @dataclass(frozen=True, slots=True)
-class RailwayToken:
-    """kind "account" also stands for workspace tokens: both go into `Authorization: Bearer`."""
-
-    kind: Literal["account", "project"]
-    value: SecretStr
-
-    @property
-    def variable(self) -> str:
-        return "RAILWAY_API_TOKEN" if self.kind == "account" else "RAILWAY_TOKEN"
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """database_url, database_direct_url: as libpq takes them. search_path: where DATABASE_URL says that tables are.
 
-    secrets: what must never be printed: the token, the addresses whole, as written and as used, and their passwords.
+    group: the name of this group of controllers, which its keys in Redis carry: replicas that share it share a lease.
+    secrets: what must never be printed: the addresses whole, as written and as used, and their passwords.
     notes: what of the addresses is without effect, or read otherwise by other programs. warnings: what works, and
     should be changed all the same.
     """
 
-    railway_api_url: str
-    railway_token: RailwayToken
-    project_id: str
-    environment_id: str
     database_url: SecretStr
     database_direct_url: SecretStr | None
     search_path: str
@@ -64,6 +47,7 @@ class Settings:
     log_format: Literal["json", "text"] | None
     timing: Timing
     key_prefix: str
+    group: str
     replica: str
     hidden: tuple[SecretStr, ...]
     notes: tuple[Problem, ...]
@@ -71,7 +55,7 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(one.get_secret_value() for one in (self.railway_token.value, *self.hidden))
+        return tuple(one.get_secret_value() for one in self.hidden)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
@@ -80,16 +64,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: naming every missing or malformed variable, and none of their secret values.
     """
-    reader = _Reader(environment)
-    api_url, token = reader.api_url(), reader.token()
-    project, where = reader.identifier("RAILWAY_PROJECT_ID"), reader.identifier("RAILWAY_ENVIRONMENT_ID")
+    reader = EnvironmentReader(environment)
     database = reader.address("DATABASE_URL", database_address)
     direct = reader.direct_address()
     settings = Settings(
-        railway_api_url=api_url,
-        railway_token=token,
-        project_id=project,
-        environment_id=where,
         database_url=SecretStr(database.url),
         database_direct_url=SecretStr(direct.url) if direct else None,
         search_path=database.search_path,
@@ -99,6 +77,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         log_format=reader.log_format(),
         timing=reader.timing(),
         key_prefix=reader.key_prefix(),
+        group=reader.group(),
         replica=_replica(environment),
         hidden=reader.hidden(),
         notes=tuple(reader.notes),
@@ -116,39 +95,15 @@ def key_prefix(environment: Mapping[str, str]) -> str:
 
 def setting_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
     """Of the variables that are set, whether the others are or not: what works, and should be changed all the same."""
-    for name in _IDS_AND_TOKENS:
+    yield from blanks_around(environment, ("HTTP_TOKEN",))
+
+
+def blanks_around(environment: Mapping[str, str], names: Iterable[str]) -> Iterator[Problem]:
+    """A note on each of these variables whose value has blanks around it."""
+    for name in names:
         value = environment.get(name, "")
         if value.strip() and value != value.strip():
             yield Problem(name, "has blanks or line breaks around it, which are left out; take them out of the value")
-    url = environment.get("RAILWAY_API_URL", "").strip()
-    parts = _split(url)
-    if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
-        yield Problem(
-            "RAILWAY_API_URL",
-            "begins with http://, so that the token crosses the network unencrypted; write https://",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RailwayAccess:
-    """What it takes to ask Railway, and nothing else."""
-
-    api_url: str
-    token: RailwayToken
-    project_id: str
-    environment_id: str
-
-
-def railway_access(environment: Mapping[str, str]) -> RailwayAccess | None:
-    """None where any of it is not set, or wrong: for what can do without."""
-    reader = _Reader(environment)
-    access = RailwayAccess(
-        reader.api_url(),
-        reader.token(),
-        reader.identifier("RAILWAY_PROJECT_ID"),
-        reader.identifier("RAILWAY_ENVIRONMENT_ID"),
-    )
-    return None if reader.problems else access
 
 
 def load_database(environment: Mapping[str, str], *, why: str) -> Address:
@@ -157,14 +112,16 @@ def load_database(environment: Mapping[str, str], *, why: str) -> Address:
     Raises:
         ConfigurationError: it is not set or malformed; no secret value is in the message.
     """
-    reader = _Reader(environment)
+    reader = EnvironmentReader(environment)
     address = reader.address("DATABASE_URL", database_address, unset=f"is not set; {why}")
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return address
 
 
-class _Reader:
+class EnvironmentReader:
+    """Reads variables one by one and collects what is wrong with them, so that all of it can be said at once."""
+
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._unresolved: set[str] = set()
@@ -172,55 +129,33 @@ class _Reader:
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []
 
-    def _get(self, name: str) -> str:
+    def get(self, name: str) -> str:
         value = self._environment.get(name, "").strip()
         if name not in self._unresolved and (problem := _unusable(name, value)) is not None:
-            self._refuse(name, problem)
+            self.refuse(name, problem)
             self._unresolved.add(name)
         return value
 
-    def _refuse(self, name: str, text: str) -> None:
+    def refuse(self, name: str, text: str) -> None:
         """But once where the value is not the one that was meant: all else that is wrong with it follows from that."""
         if name not in self._unresolved:
             self.problems.append(Problem(name, text))
 
-    def identifier(self, name: str) -> str:
-        value = self._get(name)
-        if not value:
-            self._refuse(name, "is not set; `railway status` shows it, and so does the address of the dashboard's page")
-        elif not _WORD.fullmatch(value):
-            self._refuse(name, "is not an id: it holds spaces or unprintable characters")
-        return value
-
-    def token(self) -> RailwayToken:
-        account, project = self._get("RAILWAY_API_TOKEN"), self._get("RAILWAY_TOKEN")
-        if account and project:
-            self._refuse("RAILWAY_API_TOKEN, RAILWAY_TOKEN", "are both set; keep one (a project token is the safer)")
-        elif not account and not project:
-            self._refuse(
-                "RAILWAY_API_TOKEN",
-                "is not set; set it to an account or workspace token, or RAILWAY_TOKEN to a project token",
-            )
-        token = RailwayToken("account" if account else "project", SecretStr(account or project))
-        if (account or project) and not _WORD.fullmatch(account or project):
-            self._refuse(token.variable, "is not a token: it holds spaces or unprintable characters")
-        return token
-
     def address(self, name: str, read: Callable[[str], Address], *, unset: str = "is not set") -> Address:
-        value = self._get(name)
+        value = self.get(name)
         if not value:
-            self._refuse(name, unset)
+            self.refuse(name, unset)
             return Address("")
         address = read(value)
         for problem in address.problems:
-            self._refuse(name, problem)
+            self.refuse(name, problem)
         self.notes += [Problem(name, note) for note in address.notes]
         self._secrets += address.secrets
         return address
 
     def direct_address(self) -> Address | None:
         """PostgreSQL without a pooler in between, for LISTEN."""
-        if not self._get("DATABASE_DIRECT_URL"):
+        if not self.get("DATABASE_DIRECT_URL"):
             return None
         return self.address("DATABASE_DIRECT_URL", database_address)
 
@@ -229,21 +164,10 @@ class _Reader:
         every = (*self._secrets, self._environment.get("PGPASSWORD", ""))
         return tuple(SecretStr(secret) for secret in dict.fromkeys(every) if secret)
 
-    def api_url(self) -> str:
-        """With a query string: Railway's edge is much stricter with requests that have none."""
-        url = self._get("RAILWAY_API_URL") or RAILWAY_API
-        parts = _split(url)
-        if parts is None or parts.scheme not in {"http", "https"} or not _is_web_address(url):
-            self._refuse("RAILWAY_API_URL", f"must be an http:// or https:// address, such as {RAILWAY_API}")
-            return url
-        if "@" in url.split("/", 3)[2]:
-            self._refuse("RAILWAY_API_URL", "holds a user or password, which would take the place of the token")
-        return url if parts.query else f"{url}?source=worker-autoscaler"
-
     def _number(self, name: str, default: int, lowest: int, highest: int, what: str) -> int:
-        text = self._get(name) or str(default)
+        text = self.get(name) or str(default)
         if not text.isascii() or not text.isdigit() or len(text) > 9 or not lowest <= int(text) <= highest:
-            self._refuse(name, f"must be {what}, not {text[:40]!r}")
+            self.refuse(name, f"must be {what}, not {text[:40]!r}")
             return default
         return int(text)
 
@@ -252,13 +176,13 @@ class _Reader:
 
     def http_token(self) -> SecretStr | None:
         """In ASCII: clients write other characters each in their own way."""
-        value = self._get("HTTP_TOKEN")
+        value = self.get("HTTP_TOKEN")
         if not value:
             if "HTTP_TOKEN" in self._environment:
                 self.notes.append(Problem("HTTP_TOKEN", "is empty, which is as if it were not set: everybody may look"))
             return None
-        if not _WORD.fullmatch(value):
-            self._refuse("HTTP_TOKEN", "may have ASCII letters, digits and signs only, and no spaces")
+        if not WORD.fullmatch(value):
+            self.refuse("HTTP_TOKEN", "may have ASCII letters, digits and signs only, and no spaces")
         elif len(value) < _SHORT_TOKEN:
             note = f"has only {len(value)} characters, which can be guessed; `openssl rand -hex 32` makes a better one"
             self.notes.append(Problem("HTTP_TOKEN", note))
@@ -274,65 +198,42 @@ class _Reader:
             ttl,
             renew=self._milliseconds("LEASE_RENEW_MS"),
             redis_timeout=self._milliseconds("REDIS_TIMEOUT_MS"),
-            railway_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
+            change_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
             landing_bound=self._milliseconds("LANDING_BOUND_MS"),
         )
         if len(self.problems) == before:  # a number that is none fits nothing
             for name, problem in timing.problems():
-                self._refuse(name, problem)
+                self.refuse(name, problem)
         return timing
 
     def _milliseconds(self, name: str) -> float | None:
-        if not self._get(name):
+        if not self.get(name):
             return None
         return self._number(name, 1000, 50, 3_600_000, "milliseconds, 50 to 3600000") / 1000
 
     def log_format(self) -> Literal["json", "text"] | None:
-        value = self._get("LOG_FORMAT")
+        value = self.get("LOG_FORMAT")
         if value.lower() == "json":
             return "json"
         if value.lower() == "text":
             return "text"
         if value:
-            self._refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
+            self.refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
         return None
 
     def key_prefix(self) -> str:
-        self._get("REDIS_KEY_PREFIX")  # says what is odd about it
+        self.get("REDIS_KEY_PREFIX")  # says what is odd about it
         value = key_prefix(self._environment)
         if not _KEY_PREFIX.fullmatch(value):
-            self._refuse("REDIS_KEY_PREFIX", "may have letters, digits, ':', '.', '_' and '-' only, at most 64")
+            self.refuse("REDIS_KEY_PREFIX", "may have letters, digits, ':', '.', '_' and '-' only, at most 64")
         return value
 
-
-def _is_web_address(url: str) -> bool:
-    from httpx import URL, InvalidURL  # noqa: PLC0415  # only a command that talks to Railway needs it
-
-    if len(url) > 2000 or not _WORD.fullmatch(url):
-        return False
-    try:
-        return bool(URL(url).host)
-    except (InvalidURL, ValueError):
-        return False
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  # reading it is what checks it
-    except ValueError:
-        return None
-    return parts
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether what is sent there leaves this machine."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    def group(self) -> str:
+        """AUTOSCALER_GROUP; without it the Railway environment's id, which keys had before there were groups."""
+        named, environment = self.get("AUTOSCALER_GROUP"), self._environment.get("RAILWAY_ENVIRONMENT_ID", "").strip()
+        if named and not _GROUP.fullmatch(named):
+            self.refuse("AUTOSCALER_GROUP", "may have letters, digits, '.', '_' and '-' only, at most 64")
+        return named or environment or "default"
 
 
 def _replica(environment: Mapping[str, str]) -> str:

@@ -15,17 +15,17 @@ class Timing:
     """The times of the lease, and of what is done under it.
 
     ttl: how long Redis keeps a lease. renew: how often its holder renews it. redis_timeout: the deadline of one
-    script. railway_timeout: that of one change sent to Railway. landing_bound: how long a change that was asked for may
-    stay invisible, or land late, before it is called not honoured.
+    script. change_timeout: the deadline of one change asked of the platform. landing_bound: how long a change that was
+    asked for may stay invisible, or land late, before it is called not honoured.
     """
 
     ttl: float = 15.0
     renew: float = 1.5
     redis_timeout: float = 2.0
-    railway_timeout: float = 5.0
+    change_timeout: float = 5.0
     landing_bound: float = 60.0
-    """Railway's slowest known way to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold a
-    request for most of a minute."""
+    """The slowest known way to zero (Railway's) is seen within 7 s and a new deployment within 20 s; a gateway may hold
+    a request for most of a minute."""
 
     @classmethod
     def around(
@@ -34,7 +34,7 @@ class Timing:
         *,
         renew: float | None = None,
         redis_timeout: float | None = None,
-        railway_timeout: float | None = None,
+        change_timeout: float | None = None,
         landing_bound: float | None = None,
     ) -> Self:
         """What is not given follows from the lease's life, so that a short lease has short deadlines."""
@@ -46,7 +46,7 @@ class Timing:
             ttl=ttl,
             renew=renewed,
             redis_timeout=min(2.0, left) if redis_timeout is None else redis_timeout,
-            railway_timeout=min(5.0, 0.6 * left, landing) if railway_timeout is None else railway_timeout,
+            change_timeout=min(5.0, 0.6 * left, landing) if change_timeout is None else change_timeout,
             landing_bound=landing,
         )
 
@@ -58,7 +58,7 @@ class Timing:
     @property
     def least_left(self) -> float:
         """What must be left of the window for a change to be sent: it is over, or given up, before the lease is."""
-        return self.railway_timeout + self._slack
+        return self.change_timeout + self._slack
 
     @property
     def _slack(self) -> float:
@@ -92,11 +92,11 @@ class Timing:
             yield "LEASE_RENEW_MS", f"and REDIS_TIMEOUT_MS are too long together: {mend}"
         elif self.least_left > left + 1e-9:
             most = max(0.0, left - self._slack)
-            mend = f"not {self.railway_timeout:g} s; lower it, or raise LEASE_TTL_MS"
+            mend = f"not {self.change_timeout:g} s; lower it, or raise LEASE_TTL_MS"
             lease = f"a lease of {self.ttl:g} s that is renewed every {self.renew:g} s"
             yield "RAILWAY_TIMEOUT_MS", f"may be at most {most:g} s with {lease}, {mend}"
-        if self.landing_bound < self.railway_timeout:
-            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {self.railway_timeout:g} s"
+        if self.landing_bound < self.change_timeout:
+            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {self.change_timeout:g} s"
 
 
 def _window(ttl: float) -> float:

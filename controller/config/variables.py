@@ -75,10 +75,11 @@ VARIABLES = (
         "60000",
     ),
     EnvironmentVariable(
-        "REDIS_KEY_PREFIX",
-        "prefix of the controller's own keys; two groups of controllers in one environment need two",
-        "autoscaler",
+        "AUTOSCALER_GROUP",
+        "name of this group of controllers in its keys in Redis; two groups in one environment need two names",
+        "the Railway environment's id",
     ),
+    EnvironmentVariable("REDIS_KEY_PREFIX", "prefix of the controller's own keys", "autoscaler"),
     EnvironmentVariable(
         "RAILWAY_API_URL",
         "another endpoint, such as the fake's; `http://` to another machine is a warning, because the token would "

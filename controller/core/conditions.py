@@ -4,8 +4,8 @@
     conditions()  what is known now → what to say of it, and whether it degrades /health
 
 1. Workers crash: some crashed and none runs. Until one runs, decide() adds no worker; a new deployment may hang, too.
-2. Workers exited: they ended by themselves with exit code 0, which Railway does not restart. Where all of them did, a
-   reading looks as after a stop; only that nobody here asked for one tells the two apart.
+2. Workers exited: they ended by themselves with exit code 0, and the platform does not restart those. Where all of
+   them did, a reading looks as after a stop; what tells the two apart is that no controller asked for one.
 3. Workers missing: fewer run than are configured, and no further one came for the landing bound, or for twice as long
    as a start usually takes.
 4. A deployment hangs: it has been in the same status for the landing bound, or for twice as long as a start usually
@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from controller.core.model import (
     Because,
     History,
+    PlatformWords,
     QueueDepth,
     Reason,
     Replicas,
@@ -37,8 +38,6 @@ from controller.policy.models import WorkerPolicy
 
 HANGS_S = 900.0
 """Builds of 10 minutes are known; one that is not through in 15 waits for something that a person has to look at."""
-_MAY_BE_LONG = {"QUEUED", "WAITING", "BUILDING"}
-"""Before the image is there: others' builds, checks of the repository and the build itself."""
 CONTESTS = 3
 CONTEST_WINDOW_S = 3600.0
 """So many changes from outside, each of them after one of ours, within so long: somebody else sets the count too."""
@@ -51,8 +50,6 @@ _SAME_INSTANT_S = 2.0
 _FEWEST_READINGS = 3
 _FEWEST_WITHOUT_A_TIME = 10
 """Counts alone may be the same by chance: so many readings in a row are not."""
-
-_CRASH_FIX = "see the deployment's log on Railway"
 
 EVENTS = {
     Reason.WORKERS_CRASH: "workers_crash",
@@ -129,17 +126,21 @@ def is_crashing(history: History, replicas: Replicas) -> bool:
 
 
 def crash_words(replicas: Replicas) -> str:
-    return f"the workers crash and none of {replicas.configured} runs, so none is added until one runs: {_CRASH_FIX}"
+    return f"{_crash(replicas)}: {replicas.words.crashed}"
 
 
-def contended_words(contests: tuple[Contest, ...], before: int, after: int, now: float) -> str:
+def _crash(replicas: Replicas) -> str:
+    return f"the workers crash and none of {replicas.configured} runs, so none is added until one runs"
+
+
+def contended_words(contests: tuple[Contest, ...], before: int, after: int, now: float, platform: PlatformWords) -> str:
     """What to say of a service whose count somebody else sets, too; and what to do."""
     return (
         f"the count was changed from outside {len(contests)} times in {in_words(now - contests[0].at)}, each time "
         f"after a change of ours (the last: {before} → {after}). Does another controller, an autoscaler or a script "
         "set the replicas of this service? Stop it, or take the service out of this policy; two groups of controllers "
-        "need different services. Also look for replicas in .railway/railway.py (or .ts), and for workers that exit "
-        "with code 0"
+        f"need different services. Also look for {platform.also_set_in}{', and for ' if platform.also_set_in else ''}"
+        "workers that exit with code 0"
     )
 
 
@@ -244,8 +245,8 @@ def _is_progress(before: Stall, queue: QueueDepth, ready_at: float | None) -> bo
 def _of_workers(look: Look) -> Iterator[Condition]:
     replicas, watch = look.replicas, look.history.watch
     if watch.crashing_since is not None:
-        says = crash_words(replicas).removesuffix(f": {_CRASH_FIX}")
-        yield Condition(Reason.WORKERS_CRASH, says, _CRASH_FIX, look.now - watch.crashing_since, degrades=True)
+        lasted, fix = look.now - watch.crashing_since, replicas.words.crashed
+        yield Condition(Reason.WORKERS_CRASH, _crash(replicas), fix, lasted, degrades=True)
     if watch.exited_since is not None:
         lasted = look.now - watch.exited_since
         ended = "workers ended by themselves with exit code 0 or were stopped from outside"
@@ -253,15 +254,14 @@ def _of_workers(look: Look) -> Iterator[Condition]:
         says = f"{run}{_for(lasted)}, as {ended}"
         if replicas.configured and replicas.running >= replicas.configured:  # started again, and not yet for long
             says = f"{run} again, {in_words(lasted)} after {ended}"
-        fix = "Railway does not restart those; let the process go on, or set its restart policy to ALWAYS"
-        yield Condition(Reason.WORKERS_EXITED, says, fix, lasted, lasted >= look.landing_bound)
+        yield Condition(Reason.WORKERS_EXITED, says, replicas.words.exited, lasted, lasted >= look.landing_bound)
     if watch.short is not None:
         lasted = look.now - watch.short.since
         counts = ((replicas.crashed, "crashed"), (replicas.exited, "exited"))
         ended = ", ".join(f"{count} {what}" for count, what in counts if count)
         says = f"{replicas.running} of {workers(replicas.configured)} run{f' ({ended})' if ended else ''}{_for(lasted)}"
-        fix = "look at the deployment's log and the plan's limits on Railway"
-        yield Condition(Reason.WORKERS_MISSING, says, fix, lasted, lasted >= _bound_of_a_start(look))
+        fix, degrades = replicas.words.missing, lasted >= _bound_of_a_start(look)
+        yield Condition(Reason.WORKERS_MISSING, says, fix, lasted, degrades)
 
 
 def _bound_of_a_start(look: Look) -> float:
@@ -269,18 +269,16 @@ def _bound_of_a_start(look: Look) -> float:
 
 
 def _hanging(look: Look) -> Condition | None:
-    rollout = look.history.watch.rollout
-    if rollout is None:
+    rollout, coming = look.history.watch.rollout, look.replicas.under_way
+    if rollout is None or coming is None:
         return None
     lasted = look.now - rollout.since
-    waits = {"NEEDS_APPROVAL": "approve it", "WAITING": "see what it waits for"}
-    fix = f"{waits.get(rollout.status, 'see its build log')} on Railway, or cancel it"
     jobs_wait = not look.replicas.running and _is_wanted(look)
     says = f"{'no worker runs, and ' if jobs_wait else ''}the newest deployment is {rollout.status}{_for(lasted)}"
     bound = _bound_of_a_start(look)
-    if rollout.status in _MAY_BE_LONG and not jobs_wait:
+    if coming.may_take_long and not jobs_wait:
         bound = max(bound, HANGS_S)
-    return Condition(Reason.DEPLOYMENT_HANGS, says, fix, lasted, lasted >= bound)
+    return Condition(Reason.DEPLOYMENT_HANGS, says, coming.fix, lasted, lasted >= bound)
 
 
 def _no_progress(look: Look) -> Condition | None:

@@ -26,7 +26,7 @@ class Direction(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a worker service has the size it has: the same words in log, /status, README and tests."""
+    """Why a worker service has the size it has: the same words in log, /status, docs/reasons.md and tests."""
 
     TIER = "Tier"
     TARGET_WAIT = "TargetWait"
@@ -256,7 +256,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
 
 
 class ServiceState(StrEnum):
-    """What a service's newest deployment is doing, told apart as Railway's own fields need it."""
+    """What a service's newest deployment is doing, as far as it decides how a change is asked for."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -344,15 +344,46 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformWords:
+    """What messages call the platform, and what a person can do there about a fault; its adapter sets them.
+
+    name: as the subject of a sentence. The others are the fix of a condition: workers crash; ended with exit code 0;
+    fewer run than are configured. also_set_in: where else the count may be set, as the end of a sentence; may be "".
+    """
+
+    name: str = "the platform"
+    crashed: str = "see the deployment's log"
+    exited: str = "let the process go on, or change its restart policy"
+    missing: str = "see the deployment's log and the platform's limits"
+    also_set_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformLimit:
+    """A bound of the platform's own on the count of one service, 0 apart.
+
+    words: why, as a clause of its own. fix: what lifts it, other than a change of the policy, as an imperative.
+    """
+
+    count: int
+    reason: Reason
+    words: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnderWay:
     """A deployment that does not serve yet, in the platform's own word for its status.
 
-    since: when it came into that status, by the platform's clock; None: the platform does not say.
+    since: when it came into that status, by the platform's clock; None: the platform does not say. may_take_long: it
+    waits for a build, or for others, so that only HANGS_S tells that it hangs. fix: what to do where it hangs.
     """
 
     deployment: str
     status: str
     since: float | None = None
+    may_take_long: bool = field(default=False, compare=False)
+    fix: str = field(default="see its log, or cancel it", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +394,8 @@ class Replicas:
     running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
     leaving: those of them that were told to go, while no other deployment serves or starts.
     draining_s: how long an instance that is taken away may go on with its jobs.
-    regions and deployment are the platform's own coordinates, handed back to it when the count is to change.
-    deployed: where the deployment that serves has its replicas; None: as regions says. The two differ after a change of
-    the regions that was not deployed, or whose deployment failed.
+    deployment: identifies what is deployed; it is compared, and handed back to the platform, but means nothing here.
+    coordinates: the platform's own value, opaque here, and handed back to it when the count is to change.
     smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
     crashed, exited: instances of the deployment that serves which crashed, or ended by themselves or by a stop.
     under_way: the newest deployment, while it is queued, built or deployed.
@@ -375,16 +405,16 @@ class Replicas:
     running: int
     alive: int
     state: ServiceState
-    regions: Mapping[str, int] = field(default_factory=dict)
     deployment: str | None = None
+    coordinates: object = None
     draining_s: float = 0.0
-    smallest: int = 1
-    largest: int | None = None
+    smallest: PlatformLimit | None = None
+    largest: PlatformLimit | None = None
     leaving: int = 0
-    deployed: Mapping[str, int] | None = None
     crashed: int = 0
     exited: int = 0
     under_way: UnderWay | None = None
+    words: PlatformWords = field(default=PlatformWords(), compare=False)
 
     def finishing(self, service: ServiceTime | None) -> int:
         """The leaving instances that have the time to end their jobs; 0 while it is not known how long jobs take."""

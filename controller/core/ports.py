@@ -17,10 +17,35 @@ from controller.policy.models import Queue as QueuePolicy
 from controller.policy.models import RateLimit as RateLimitPolicy
 
 
-class Source(StrEnum):
-    QUEUE = "PostgreSQL"
-    PLATFORM = "Railway"
-    JOURNAL = "Redis"
+class Role(StrEnum):
+    """What a dependency is to the controller."""
+
+    QUEUE = "queue"
+    PLATFORM = "platform"
+    JOURNAL = "journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dependency that may fail. name: what people know it by; its adapter gives it."""
+
+    role: Role
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Sources(NamedTuple):
+    """Those of one pass."""
+
+    queue: Source
+    platform: Source
+    journal: Source
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(source.name for source in self)
 
 
 class Unavailable(Exception):  # noqa: N818  # a state of the world, and the word that the whole house uses for it
@@ -37,9 +62,9 @@ class Unavailable(Exception):  # noqa: N818  # a state of the world, and the wor
 class NotMeasurable(Unavailable):
     """How long a job takes cannot be measured at this queue, now or later; the policy has to say it."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, source: Source, why: str) -> None:
         self.why = why
-        super().__init__(Source.QUEUE, f"how long a job takes cannot be measured, because {why}; write service_time")
+        super().__init__(source, f"how long a job takes cannot be measured, because {why}; write service_time")
 
 
 class NotSent(Unavailable):
@@ -73,6 +98,9 @@ class Report(Protocol):
 
 class Queue(Protocol):
     """Reads how many jobs wait and run. Raises Unavailable, never guesses."""
+
+    @property
+    def source(self) -> Source: ...
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         """No count goes past the limit. Up to `enough`, and of jobs in work up to `busy`, they are of this moment.
@@ -111,16 +139,19 @@ class Requests(NamedTuple):
     pace_s: float
 
 
-def pace_words(requests: Requests, interval: float) -> str:
+def pace_words(requests: Requests, interval: float, platform: str) -> str:
     """What to say of cycles that come less often than the interval."""
     return (
         f"the next cycle comes {requests.pace_s:.0f} s after the last, not {interval:g} s: {requests.used} of the "
-        f"{requests.quota} requests that Railway allows in {requests.window_s:g} s are used"
+        f"{requests.quota} requests that {platform} allows in {requests.window_s:g} s are used"
     )
 
 
 class Platform(Protocol):
-    """Where the workers run: Railway."""
+    """Where the workers run."""
+
+    @property
+    def source(self) -> Source: ...
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         """One reading for all services; a service that cannot be read is Unavailable by itself.
@@ -189,6 +220,9 @@ class Journal(Protocol):
         Unavailable: the journal cannot be reached.
         LeaseLost: a write, and the lease is not ours any more.
     """
+
+    @property
+    def source(self) -> Source: ...
 
     async def recall(self, worker: str) -> Recalled:
         """Reads, and changes nothing."""

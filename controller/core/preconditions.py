@@ -24,13 +24,14 @@ def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landi
     left = 0.0 if history.refused_at is None else history.refused_at + pause - now
     if left > 0:
         words = (
-            f"{decision.sentence}; Railway refused the last change or did not make it, "
+            f"{decision.sentence}; {replicas.words.name} refused the last change or did not make it, "
             f"so that it is asked again in {left:.0f} s"
         )
         return Because(Reason.BACKING_OFF, words)
     if decision.desired == 0 and _stop_is_unseen(history, replicas):
         left = (history.last_down or 0.0) + _STOP_AGAIN_S - now
-        words = f"the stop was accepted and Railway does not show it; it is asked for again in {left:.0f} s"
+        name = replicas.words.name
+        words = f"the stop was accepted and {name} does not show it; it is asked for again in {left:.0f} s"
         return Because(Reason.NOT_HONOURED, words) if left > 0 else None
     return None
 
@@ -61,7 +62,7 @@ def _stop_is_unseen(history: History, replicas: Replicas) -> bool:
 
 
 def _pause(history: History, decision: Decision, landing_bound: float) -> float:
-    """Twice as long with each setback in a row, for the count that met them; Railway counts requests.
+    """Twice as long with each setback in a row, for the count that met them; the platform counts requests.
 
     Not longer than two landing bounds: what was refused all night shall be done soon after somebody mended it.
     """

@@ -374,20 +374,17 @@ def _platform_limits(situation: Situation, decision: Decision) -> Decision:
     replicas, maximum = situation.replicas, situation.policy.max_replicas
     if not decision.changes_something:
         return decision
-    if replicas.largest is not None and decision.desired > replicas.largest:
-        words = f"a service with a volume can have {workers(replicas.largest)}"
-        return _limit(decision, replicas.largest, Reason.VOLUME, words)
-    if 0 < decision.desired < replicas.smallest:
-        words = f"the service is configured for {replicas.smallest} regions, at least 1 worker in each"
-        if replicas.smallest > maximum:
-            words += (
-                f", and max_replicas is {maximum}: raise max_replicas to {replicas.smallest}, or remove a region from "
-                "the service"
-            )
-        # A count below one per region stands only until the regions of the last change are deployed: none may go then.
+    largest, smallest = replicas.largest, replicas.smallest
+    if largest is not None and decision.desired > largest.count:
+        return _limit(decision, largest.count, largest.reason, largest.words)
+    if smallest is not None and 0 < decision.desired < smallest.count:
+        words = smallest.words
+        if smallest.count > maximum:
+            words += f", and max_replicas is {maximum}: raise max_replicas to {smallest.count}, or {smallest.fix}"
+        # A count below the smallest stands only until the platform has made its last change: none may go then.
         down = decision.direction is Direction.DOWN
-        nearest = min(replicas.smallest, decision.current) if down else replicas.smallest
-        return _limit(decision, nearest, Reason.REGIONS, words)
+        nearest = min(smallest.count, decision.current) if down else smallest.count
+        return _limit(decision, nearest, smallest.reason, words)
     return decision
 
 

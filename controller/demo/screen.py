@@ -1,19 +1,26 @@
-"""What the demo shows: a redrawn table on a terminal, plain lines anywhere else."""
+"""What the demo shows: a redrawn screen on a terminal, plain lines of at most 80 columns anywhere else."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-_ROWS = 14
-_BAR = 40
+PLAIN_WIDTH = 80
+"""Columns, where the output is no terminal; on one it is as wide as the terminal is."""
+_INDENT = 9
+"""Columns of the time, `123.4 s  `."""
+_BAR, _SQUARES = 40, 20
+"""Columns of the bar of jobs; workers, of two columns each, that are drawn at most."""
+_KEPT = 200
+"""Rows that are remembered: more than a terminal is high."""
+_STYLES = {"applied": "bold green", "failed": "red", "crashed": "red"}
+"""By the outcome of a cycle."""
 
 
 class Screen(Protocol):
@@ -21,22 +28,31 @@ class Screen(Protocol):
 
     def cycle(self, at_s: float, line: Mapping[str, Any]) -> None: ...
 
-    def say(self, words: str) -> None: ...
+    def say(self, at_s: float, words: str) -> None: ...
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *ending: object) -> None: ...
 
 
-def screen() -> Screen:
+def screen(headline: str) -> Screen:
+    """headline: on top of a terminal, where it stays; the first line anywhere else."""
     console = Console(highlight=False)
-    return LiveScreen(console) if console.is_terminal else PlainScreen()
+    return LiveScreen(console, headline) if console.is_terminal else PlainScreen(headline)
+
+
+def wrapped(text: str, width: int = PLAIN_WIDTH, *, indent: int = 0) -> str:
+    """In lines of so many columns, those after the first indented; a word that is longer than that stays whole."""
+    kept = text.replace(" → ", "\u00a0→\u00a0")  # `1 → 2` is one word
+    lines = textwrap.fill(kept, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\u00a0", " ")
 
 
 @dataclass
 class PlainScreen:
-    """One line per change of anything that is shown."""
+    """Two lines per change of anything that is shown: the figures, then the decision."""
 
+    headline: str
     _last: tuple[object, ...] = ()
 
     def cycle(self, at_s: float, line: Mapping[str, Any]) -> None:
@@ -44,80 +60,119 @@ class PlainScreen:
         if now == self._last:
             return
         self._last = now
-        figures = f"depth {_figure(line, 'depth')}  configured {_figure(line, 'configured')}"
-        running = _figure(line, "running")
-        print(f"{at_s:5.1f} s  {figures}  running {running}  {line['reason']}: {line['message']}", flush=True)
+        figures = "  ".join(f"{key} {_figure(line, key)}" for key in ("depth", "configured", "running"))
+        self.say(at_s, f"{figures}  {line['reason']}")
+        print(wrapped(f"{'':{_INDENT}}{line['message']}", indent=_INDENT), flush=True)
 
-    def say(self, words: str) -> None:
-        print(words, flush=True)
+    def say(self, at_s: float, words: str) -> None:
+        print(wrapped(f"{_time(at_s)}{words}", indent=_INDENT), flush=True)
 
     def __enter__(self) -> Self:
+        print(wrapped(self.headline), flush=True)
         return self
 
     def __exit__(self, *ending: object) -> None:
         return
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One cycle, or words in between. same: of rows in a row that have it in common, only the newest is shown."""
+
+    at_s: float
+    figures: tuple[str, str]
+    words: str
+    style: str
+    same: tuple[object, ...] | None = None
+
+
 @dataclass
 class LiveScreen:
-    """The present state on top, in bars; below it the last cycles, newest last."""
+    """The present state on top, in bars; below it what was decided, newest last, as much as the terminal is high."""
 
     console: Console
-    _rows: deque[tuple[float, Mapping[str, Any]]] = field(default_factory=lambda: deque(maxlen=_ROWS))
-    _said: deque[str] = field(default_factory=lambda: deque(maxlen=3))
+    headline: str
+    _rows: list[_Row] = field(default_factory=list)
+    _now: Mapping[str, Any] | None = None
     _deepest: int = 1
 
     def __post_init__(self) -> None:
         self._live = Live(console=self.console, auto_refresh=False)
 
     def cycle(self, at_s: float, line: Mapping[str, Any]) -> None:
-        self._rows.append((at_s, line))
+        self._now = line
         self._deepest = max(self._deepest, line["depth"] or 0)
-        self._draw()
+        configured, desired = _figure(line, "configured"), _figure(line, "desired")
+        workers = configured if configured == desired else f"{configured} → {desired}"
+        same = tuple(line[key] for key in ("outcome", "configured", "desired", "reason"))
+        if self._rows and self._rows[-1].same == same:
+            self._rows.pop()
+        style = _STYLES.get(line["outcome"], "")
+        words = f"{line['reason']}: {line['message']}"
+        self._add(_Row(at_s, (_figure(line, "depth"), workers), words, style, same))
 
-    def say(self, words: str) -> None:
-        self._said.append(words)
-        self._draw()
+    def say(self, at_s: float, words: str) -> None:
+        self._add(_Row(at_s, ("", ""), words, "dim"))
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._draw()
         return self
 
     def __exit__(self, *ending: object) -> None:
         self._live.stop()
 
-    def _draw(self) -> None:
-        parts = [Text(words, style="dim") for words in self._said]
-        if self._rows:
-            parts = [*parts, Text(), *self._bars(self._rows[-1][1]), Text()]
-            self._live.update(Group(*parts, self._table()), refresh=True)
-        else:
-            self._live.update(Group(*parts), refresh=True)
+    def _add(self, row: _Row) -> None:
+        self._rows = [*self._rows[1 - _KEPT :], row]
+        self._draw()
 
-    def _bars(self, line: Mapping[str, Any]) -> list[Text]:
+    def lines(self) -> list[Text]:
+        """What is shown now; each of them fits the terminal's width, and all of them its height."""
+        width, height = self.console.size
+        names = _columns("time", "depth", "workers") + "decision"
+        top = [*self._heading(width), Text(), *self._bars(), Text(), Text(names)]
+        room = height - 1 - len(top)  # the cursor stands in the last line of a terminal
+        return [*top, *_newest(self._rows, width, room)]
+
+    def _draw(self) -> None:
+        self._live.update(Group(*self.lines()), refresh=True)
+
+    def _heading(self, width: int) -> Iterator[Text]:
+        yield from (Text(line, style="bold") for line in wrapped(self.headline, width).splitlines())
+
+    def _bars(self) -> Iterator[Text]:
+        line = self._now or {"depth": 0, "running": 0, "configured": 0}
         depth, running, configured = (line[key] or 0 for key in ("depth", "running", "configured"))
         filled = round(depth / self._deepest * _BAR)
-        return [
-            Text.assemble("  jobs     ", ("█" * filled, "yellow"), ("·" * (_BAR - filled), "dim"), f" {depth}"),
-            Text.assemble(
-                "  workers  ",
-                ("■ " * min(running, configured), "green"),
-                ("□ " * max(0, configured - running), "cyan"),
-                f" {running} of {configured}" if configured else " none",
-            ),
-        ]
+        yield Text.assemble("  jobs     ", ("█" * filled, "yellow"), ("·" * (_BAR - filled), "dim"), f" {depth}")
+        yield Text.assemble(
+            "  workers  ",
+            ("■ " * min(running, configured, _SQUARES), "green"),
+            ("□ " * (min(configured, _SQUARES) - min(running, configured, _SQUARES)), "cyan"),
+            f" {running} of {configured}" if configured else " none",
+        )
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("time", "depth", "configured", "running", "desired"):
-            table.add_column(name, justify="right", style="bold" if name == "desired" else "")
-        table.add_column("reason")
-        table.add_column("decision", overflow="ellipsis", no_wrap=True)
-        for at_s, line in self._rows:
-            figures = (_figure(line, key) for key in ("depth", "configured", "running", "desired"))
-            style = {"applied": "bold green", "failed": "red", "crashed": "red"}.get(line["outcome"], "")
-            table.add_row(f"{at_s:.0f} s", *figures, str(line["reason"]), Text(str(line["message"]), style=style))
-        return table
+
+def _newest(rows: Iterable[_Row], width: int, room: int) -> list[Text]:
+    """The lines of the newest rows that fit as a whole, in the order of time."""
+    shown: list[Text] = []
+    for row in reversed(list(rows)):
+        head = _columns(f"{row.at_s:.0f} s", *row.figures)
+        lines = [
+            Text(line, style=row.style) for line in wrapped(head + row.words, width, indent=len(head)).splitlines()
+        ]
+        if len(shown) + len(lines) > room:
+            break
+        shown[:0] = lines
+    return shown
+
+
+def _columns(time: str, depth: str, workers: str) -> str:
+    return f"{time:>6}  {depth:>5}  {workers:>7}  "
+
+
+def _time(at_s: float) -> str:
+    return f"{at_s:5.1f} s  "
 
 
 def _figure(line: Mapping[str, Any], key: str) -> str:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import psycopg
 from controller.demo import server_host
 from controller.demo.jobs import create_queue, enqueue, summary
 from controller.demo.recording import save
-from controller.demo.screen import Screen, screen
+from controller.demo.screen import Screen, screen, wrapped
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
 from controller.fake_railway import CommandLauncher, FakeRailway, Timings
 from controller.loop import signals
@@ -43,7 +43,11 @@ _SHORTENED = {
     "GLOBAL_RPM_LIMIT": "6000",
     "LEASE_TTL_MS": "3000",
 }
-_FROM_OUTSIDE = ("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKERS", "AUTOSCALER_POLICY")
+_FROM_OUTSIDE = (
+    *("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKERS", "AUTOSCALER_POLICY"),
+    *("DATABASE_DIRECT_URL", "HTTP_TOKEN", "REDIS_KEY_PREFIX", "LEASE_RENEW_MS", "REDIS_TIMEOUT_MS"),
+    *("RAILWAY_TIMEOUT_MS", "LANDING_BOUND_MS"),
+)
 """What a person may have set for a real deployment, and what must not leak into the demo."""
 
 
@@ -86,29 +90,36 @@ class _Seen:
 
 async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int:  # noqa: FBT001  # as the flag says
     told = _told_to_stop()
-    with start_servers() as servers:
-        async with _stage(servers) as stage, _controller(stage) as controller:
-            print(
-                "a PostgreSQL, a Redis and a fake Railway run; the controller runs with the shipped policy, shortened"
-            )
-            if keep:
-                print(_how_to_look(stage))
-            seen = _Seen()
-            limit = seconds if seconds is not None else None if keep else LONGEST_S
-            with screen() as shown:
+    port = next(server_host.free_ports())
+    headline = f"page: http://127.0.0.1:{port}/  (Ctrl-C ends the demo and the page)"
+    with ExitStack() as curtain:
+        shown = curtain.enter_context(screen(headline))
+        shown.say(0.0, "PostgreSQL, Redis, a fake Railway and the controller start; then the page answers")
+        with start_servers() as servers:
+            async with _stage(servers) as stage, _controller(stage, port) as controller:
+                if keep:
+                    _say(_how_to_look(stage))
+                seen = _Seen()
+                limit = seconds if seconds is not None else None if keep else LONGEST_S
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
                 awaited: list[asyncio.Future[Any]] = [play, told]
                 await asyncio.wait(awaited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            finished = await _ended(play)
-            print(await _closing_summary(stage, seen, finished=finished))
-            if record is not None and not seen.lines:
-                print("nothing is recorded: it ended before the first cycle")
-            elif record is not None:
-                await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
-                print(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml")
+                finished = await _ended(play)
+                curtain.close()
+                _say(await _closing_summary(stage, seen, finished=finished))
+                if record is not None and not seen.lines:
+                    _say("nothing is recorded: it ended before the first cycle")
+                elif record is not None:
+                    await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
+                    _say(wrapped(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml"))
     if told.done():
         return signals.exit_code_of(told.result())
     return 0 if finished or (seconds is not None and seen.well) else 1
+
+
+def _say(text: str) -> None:
+    """At once, wherever the output goes."""
+    print(text, flush=True)
 
 
 async def _ended(play: asyncio.Task[None]) -> bool:
@@ -165,11 +176,11 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
 
 
 @asynccontextmanager
-async def _controller(stage: _Stage) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """`autoscaler run` as a process of its own, which the kernel ends should this one be killed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
-        env={**stage.environment, "LOG_FORMAT": "json", "PORT": "0"},
+        env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         preexec_fn=server_host.dying_with_us(signal.SIGKILL),
@@ -226,16 +237,17 @@ async def _feed(stage: _Stage, seen: _Seen, shown: Screen) -> None:
     for pause, jobs in WAVES:
         await asyncio.sleep(pause)
         await enqueue(stage.queue, jobs, duration_s=JOB_S)
-        shown.say(f"{seen.at_s:5.1f} s  {jobs} jobs come in")
+        shown.say(seen.at_s, f"{jobs} jobs come in")
 
 
 async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str:
     done = await summary(stage.queue)
     left = "" if finished else f" ({done.pending + done.processing} left when it ended)"
-    return (
-        f"\n{done.completed} jobs done{left}, at most {seen.peak} workers, {seen.actions} scale actions, "
+    words = (
+        f"{done.completed} jobs done{left}, at most {seen.peak} workers, {seen.actions} scale actions, "
         f"worst wait {done.worst_wait_s:.1f} s, in {seen.at_s:.0f} s"
     )
+    return f"\n{wrapped(words)}"
 
 
 def _how_to_look(stage: _Stage) -> str:
@@ -243,6 +255,6 @@ def _how_to_look(stage: _Stage) -> str:
     more = ("RAILWAY_ENVIRONMENT_ID", "RAILWAY_WORKER_SERVICE_ID")
     exports = "\n".join(f"  export {name}={stage.environment[name]}" for name in (*names, *more))
     return (
-        f"it stays up until Ctrl-C; look around from another terminal:\n{exports}\n"
-        f"  autoscaler explain;  curl {stage.fake.base_url}/mutations;  psql $DATABASE_URL"
+        f"It runs until Ctrl-C. To look around from another terminal:\n{exports}\n"
+        f"  autoscaler explain\n  curl {stage.fake.base_url}/mutations\n  psql $DATABASE_URL\n"
     )

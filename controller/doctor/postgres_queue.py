@@ -13,12 +13,13 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Reader, setting
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import undone
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.core.ports import NotMeasurable, Source, Unavailable
+from controller.core.ports import NotMeasurable, Unavailable
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.doctor.postgres_rights import Rights, Table, tables_named, values
@@ -297,4 +298,4 @@ def _held_back(plan: Plan, holder: tuple[str, float] | None) -> Finding:
 def unreadable(failure: psycopg.Error, worker: WorkerPolicy, timeout_s: float) -> Finding:
     """The mend is in the words."""
     words = in_words(failure, worker.queue, timeout_s)
-    return error("queue", f"could not be looked at any further: {Unavailable(Source.QUEUE, words)}")
+    return error("queue", f"could not be looked at any further: {Unavailable(SOURCE, words)}")

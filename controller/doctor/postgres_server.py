@@ -9,11 +9,12 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, Reader, answered_within, connect
 from controller.adapters.postgres.errors import has_no_room, in_words
 from controller.adapters.postgres.listener import hears, no_second, with_last_words
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.core.ports import Clock, Source, Unavailable
+from controller.core.ports import Clock, Unavailable
 from controller.doctor.finding import Finding, error, ok, warning
 
 _SERVER = """
@@ -92,7 +93,7 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | 
         )
     except (psycopg.Error, Unavailable) as failure:
         words = in_words(failure, None, 0) if isinstance(failure, psycopg.Error) else str(failure)
-        return warning("listening", f"a notification could not be tried at {variable}: {Source.QUEUE} {words}", mend)
+        return warning("listening", f"a notification could not be tried at {variable}: {SOURCE} {words}", mend)
     finally:
         await connection.close()
     if read is not None and read.is_another(there):

@@ -14,7 +14,8 @@ from typing import Any
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.config.settings import Settings
+from controller.adapters.railway.reading import placement
+from controller.adapters.railway.settings import RailwaySettings
 from controller.core.conditions import Look, conditions, watched
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
@@ -34,7 +35,7 @@ class RailwayChecks:
     """One look at an environment. plans: which ones it may be, the most likely first; none where nobody can tell."""
 
     platform: RailwayPlatform
-    settings: Settings
+    settings: RailwaySettings
     clock: Clock = field(default_factory=SystemClock)
     plans: tuple[str, ...] = ()
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class RailwayChecks:
         ]
 
     async def _token(self) -> Finding:
-        token = self.settings.railway_token
+        token = self.settings.token
         if token.kind == "project":
             return await self._project_token()
         for operation, kind, reach in (
@@ -99,11 +100,11 @@ class RailwayChecks:
         return self._of_no_known_kind()
 
     def _of_no_known_kind(self) -> Finding:
-        says = f"{self.settings.railway_token.variable} is of a kind that is not known here"
+        says = f"{self.settings.token.variable} is of a kind that is not known here"
         return warning("token", says, "a project token, in RAILWAY_TOKEN, is enough")
 
     def _refused(self) -> Finding:
-        says = f"{self.settings.railway_token.variable} is refused: it was revoked or mistyped, or is a project token"
+        says = f"{self.settings.token.variable} is refused: it was revoked or mistyped, or is a project token"
         return error("token", says, "make a project token in the environment's settings, and put it into RAILWAY_TOKEN")
 
     async def _project_token(self) -> Finding:
@@ -212,14 +213,16 @@ def fares(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Findi
 
 
 def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPolicy) -> Finding:
-    named = [region for region in reading.regions if region]
+    place = placement(reading)
+    named = [region for region in place.regions if region]
+    least = max(1, len(place.regions))
     if not named:
         return warning(
             "regions",
             "nothing says in which region the service runs",
             "choose one in the dashboard (Settings → Scale), so that a change names it",
         )
-    shown = ", ".join(f"{region}: {count}" for region, count in reading.regions.items())
+    shown = ", ".join(f"{region}: {count}" for region, count in place.regions.items())
     for region in named:
         if known is not None and region not in known:
             return warning(
@@ -227,27 +230,27 @@ def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPo
             )
         if known is not None and known[region]:
             return warning("regions", f"{shown}; Railway is giving up {region}", f"move the service to {known[region]}")
-    if reading.smallest > worker.max_replicas:
+    if least > worker.max_replicas:
         says = f"{shown}; each region keeps at least 1 replica, and max_replicas is {worker.max_replicas}"
-        return error("regions", says, f"raise max_replicas to {reading.smallest}, or take regions away")
-    moved = reading.deployed is not None and set(named) != {region for region in reading.deployed if region}
+        return error("regions", says, f"raise max_replicas to {least}, or take regions away")
+    moved = set(named) != {region for region in place.deployed if region}
     if moved:
-        runs = ", ".join(f"{region}: {count}" for region, count in (reading.deployed or {}).items())
+        runs = ", ".join(f"{region}: {count}" for region, count in place.deployed.items())
         says = f"configured is {shown}, and deployed is {runs}: the next change of the count moves the workers"
         return warning("regions", says, "deploy the service, or set its regions back (Settings → Scale)")
     if len(named) > 1:
-        says = f"{shown}; each keeps at least 1 replica, so that {reading.smallest} is the least but 0"
+        says = f"{shown}; each keeps at least 1 replica, so that {least} is the least but 0"
         return warning("regions", says, "take regions away, if fewer shall be possible")
     return ok("regions", shown)
 
 
 def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolicy) -> Finding:
     wanted = worker.max_replicas
-    if reading.largest is not None and wanted > reading.largest:
+    if reading.largest is not None and wanted > reading.largest.count:
         return error(
             "max_replicas",
-            f"is {wanted}, and a service with a volume can have {reading.largest} on Railway",
-            f"set max_replicas to {reading.largest}, or detach the volume",
+            f"is {wanted}, and a service with a volume can have {reading.largest.count} on Railway",
+            f"set max_replicas to {reading.largest.count}, or {reading.largest.fix}",
         )
     most = min(_HARD_CAP, max((MOST_REPLICAS[plan] for plan in plans), default=_HARD_CAP))
     if wanted > most:

@@ -19,8 +19,7 @@ from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
 from controller.adapters.redis.journal import Keys
 from controller.adapters.redis.said import left
-from controller.app import Controller, RunOptions, opened
-from controller.config.load import Configuration
+from controller.app import Configuration, Controller, RunOptions, opened
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -90,7 +89,7 @@ async def _postgres(
     """What is there; None where it cannot be asked."""
     settings = configuration.settings
     report.everywhere += [ok("addresses", str(note)) for note in settings.notes]
-    report.everywhere += [warning("settings", str(one)) for one in settings.warnings]
+    report.everywhere += [warning("settings", str(one)) for one in configuration.warnings]
     database: Database | None = None
     try:
         # The one that the controller would read on: a second would be one too many where only one is allowed.
@@ -157,7 +156,7 @@ async def _redis(configuration: Configuration, controller: Controller, report: R
     try:
         async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
             offset = await clock_ahead(client, clock)
-            keys = Keys(settings.key_prefix, settings.environment_id)
+            keys = Keys(settings.key_prefix, settings.group)
             found, said = await endangered(client, keys), await left(client, keys.listening)
     except (*FAULTS, TimeoutError) as failure:
         words = (
@@ -185,7 +184,7 @@ async def _redis_mend(url: str) -> str:
 
 async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
     policy = configuration.policy
-    checks = RailwayChecks(controller.railway, configuration.settings, folder=Path.cwd())
+    checks = RailwayChecks(controller.railway, configuration.railway, folder=Path.cwd())
     report.everywhere += await checks.look([worker.service for worker in policy.workers.values()], policy.interval)
     for name, worker in policy.workers.items():
         report.workers[name] += await checks.service(worker, report.jobs.get(name))

@@ -1,12 +1,12 @@
-"""The account that a pass over one worker service gives of itself, and its one log line."""
+"""What one pass over one worker's service saw, decided and did (a Cycle), and its one log line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from controller.core.conditions import Condition
 from controller.core.model import (
@@ -21,16 +21,16 @@ from controller.core.model import (
     Replicas,
     ServiceTime,
 )
-from controller.core.ports import Clock, Recalled
+from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
 from controller.core.text import bounds
 from controller.loop import levels
 from controller.policy.models import WorkerPolicy
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
-"""Of the years 1 and 9999."""
+"""The first second of year 1 and the last of year 9999, in seconds since the epoch."""
 _MOST_REMARKS = 10
 LONGEST_CYCLE_S = 90.0
-"""Every call of a cycle has its own, shorter deadline; this one ends what slipped through all of them."""
+"""The deadline of a whole cycle. Each call in it has its own, shorter one; this is the last resort."""
 
 
 class Outcome(StrEnum):
@@ -39,14 +39,44 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """A change was sent and the answer was lost: not failed, and not applied either."""
+    """A change was sent and its answer was lost, so that it may or may not have been applied."""
     FENCED = "fenced"
     CRASHED = "crashed"
 
 
+CONTROLLER = "controller"
+"""The source of a fault that is the controller's own: a bug, or a cycle that took longer than LONGEST_CYCLE_S."""
+_UNAVAILABLE: Mapping[Role, Reason] = {
+    Role.QUEUE: Reason.QUEUE_UNAVAILABLE,
+    Role.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
+    Role.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What failed in a cycle, noted where it was caught, so that /health need not guess it from the cycle's reason.
+
+    source: the dependency under the name that people know it by (PostgreSQL, Railway, Redis), or CONTROLLER.
+    text: what failed, in one sentence.
+    """
+
+    source: str
+    text: str
+
+    @classmethod
+    def of(cls, unavailable: Unavailable) -> Self:
+        return cls(unavailable.source.name, str(unavailable))
+
+
+def hold_because(unavailable: Unavailable) -> Because:
+    """The reason of a cycle that holds because a dependency could not be reached."""
+    return Because(_UNAVAILABLE[unavailable.source.role], f"hold: {unavailable}")
+
+
 @dataclass(frozen=True, slots=True)
 class Cooldowns:
-    """Seconds until each direction is open again, and when the count last changed (seconds since the epoch)."""
+    """up, down: seconds until that direction is open. last_up, last_down: seconds since the epoch; None: never."""
 
     up: float
     down: float
@@ -56,7 +86,7 @@ class Cooldowns:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One pass: what was seen, what was decided and why, and how it ended. What was not read is None, never 0."""
+    """One pass: what was read, what was decided and why, and how it ended. What was not read is None, never 0."""
 
     at: float
     worker: str
@@ -73,18 +103,22 @@ class Cycle:
     took_s: float = 0.0
     service: ServiceTime | None = None
     target_wait_s: float | None = None
-    """None: it goes by tiers, and nobody asks how long a job takes."""
+    """None: the policy has tiers, which need no service time."""
     conditions: tuple[Condition, ...] | None = None
-    """What there is to say of the service besides; None where this cycle could not tell."""
+    """Crashes, hanging deployments and the like (see conditions.py); None if this cycle could not tell."""
+    answered: frozenset[str] = frozenset()
+    """Names of the dependencies to which a call of this cycle succeeded: what failed there before is over."""
+    fault: Fault | None = None
+    """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
 
     @property
     def reason(self) -> Reason:
-        """The one that binds the decision, or ended the cycle; a condition beside it changes no count."""
+        """The one that binds the decision, or that ended the cycle. Conditions do not bind the count."""
         return self.because[-1].reason
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """All of them, and those of the conditions that degrade /health."""
+        """All reasons of the decision, and then those of the conditions that degrade /health."""
         binding = [because.reason for because in self.because]
         return (*binding, *(one.reason for one in self.degrading if one.reason not in binding))
 
@@ -93,7 +127,7 @@ class Cycle:
         return tuple(condition for condition in self.conditions or () if condition.degrades)
 
     def line(self) -> dict[str, Any]:
-        """The log line: what a person or a program reads when they wonder why it did (or did not) scale."""
+        """The log line, which says why it did or did not scale. Its keys are a contract."""
         queue, replicas, decision, rate = self.queue, self.replicas, self.decision, self.rate
         return {
             "at": iso(self.at),
@@ -128,8 +162,11 @@ class Cycle:
         known = None if self.service is None else round(self.service.mean_s, 3)
         return {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
 
-    def status(self) -> dict[str, Any]:
-        """The line with what /status adds to it; this is also what a standby is told."""
+    def to_json(self) -> dict[str, Any]:
+        """The line with what /status adds to it, which is also what a standby is told.
+
+        It is read back as a WorkerStatus, never as a Cycle: another version may leave any of it out.
+        """
         cooldowns = self.cooldowns
         return {
             **self.line(),
@@ -152,12 +189,13 @@ class Cycle:
 
 @dataclass
 class Account:
-    """What a pass has found so far; closed into a Cycle whichever way the pass ends."""
+    """What a pass has found so far. close() makes a Cycle of it, however the pass ends."""
 
     worker: str
     policy: WorkerPolicy
     clock: Clock
     lease: Lease | None
+    sources: Sources
     queue: QueueDepth | None = None
     replicas: Replicas | None = None
     decision: Decision | None = None
@@ -165,8 +203,9 @@ class Account:
     cooldowns: Cooldowns | None = None
     service: ServiceTime | None = None
     decided_on: tuple[Observation, Recalled] | None = None
-    """What decide() was given, for those who ask for each rule's turn."""
+    """The arguments of decide(), for `explain`, which shows the turn of each rule."""
     conditions: tuple[Condition, ...] | None = None
+    fault: Fault | None = None
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,7 +217,7 @@ class Account:
         text = message or ", ".join(reason.words for reason in reasons)
         beside = [condition for condition in self.conditions or () if condition.reason not in said]
         if not because and outcome is Outcome.HELD:
-            # No worker is added to those that crash, whether more are wanted right now or not.
+            # While workers crash none is added, even if this decision wants none right now.
             reasons = (*reasons, *(one.because for one in beside if one.reason is Reason.WORKERS_CRASH))
         return Cycle(
             at=self.clock.wall(),
@@ -197,7 +236,23 @@ class Account:
             service=self.service,
             target_wait_s=self.policy.target_wait,
             conditions=self.conditions,
+            answered=frozenset(self._answered(outcome)),
+            fault=self.fault,
         )
+
+    def _answered(self, outcome: Outcome) -> Iterator[str]:
+        if self.queue is not None:
+            yield self.sources.queue.name
+        if self.replicas is not None:
+            yield self.sources.platform.name
+        if self.decision is not None or outcome is Outcome.FENCED:
+            # No decision is made before the journal was read, and only the journal can say that a lease is lost.
+            yield self.sources.journal.name
+
+    def close_unavailable(self, unavailable: Unavailable) -> Cycle:
+        """The pass ends here, since a dependency could not be reached."""
+        self.fault = Fault.of(unavailable)
+        return self.close(Outcome.FAILED, hold_because(unavailable))
 
     @property
     def decided(self) -> Decision:
@@ -222,13 +277,13 @@ def _as_object(condition: Condition) -> dict[str, Any]:
 
 
 def iso(at: float) -> str:
-    """In the form 2026-11-23T22:31:07.123Z; what no calendar holds is shown as the end of it."""
+    """`2026-11-23T22:31:07.123Z` of seconds since the epoch; a time outside the years 1 to 9999 is cut to their end."""
     at = min(max(at, _FIRST_SECOND), _LAST_SECOND)
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_text(line: Mapping[str, Any]) -> str:
-    """A log line for a terminal: the sentence, with the figures that carry it."""
+    """A log line for a terminal: the main figures, and the sentence."""
     at = str(line["at"])[11:19]
     if line["level"] != "info":
         at = f"{at} {line['level'].upper()}"

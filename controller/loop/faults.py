@@ -1,6 +1,7 @@
-"""What fails, since when, and how often the log says so: at once, then at a slow beat, and once when it is over.
+"""What fails and since when, and how often the log repeats it: at once, then every REPEAT_S, and once at its end.
 
-Pure: time is an argument, so that an outage of hours is a table in a test.
+A fault has a name: the dependency, CONTROLLER, or the reason of a fault of one worker's service. Pure: time is an
+argument, so that an outage of hours is a table in a test.
 """
 
 from __future__ import annotations
@@ -13,114 +14,93 @@ from typing import Any, NamedTuple
 from controller.core.model import Reason, Remark
 from controller.core.ports import Source
 from controller.core.units import in_words
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import CONTROLLER, Cycle, Outcome
 
 REPEAT_S = 60.0
-"""A trouble that goes on is said this often, however short the interval is."""
-CONTROLLER = "controller"
-"""Under this name goes what no dependency is to blame for: a bug, or a cycle that took too long."""
+"""A fault that lasts is logged this often, however short the interval is."""
 
 CONDITIONS: Mapping[str, str] = {
     Reason.WORKERS_CRASH.value: "a worker runs again, or was stopped,",
-    Reason.WORKERS_EXITED.value: "workers stay, or none is wanted,",
+    Reason.WORKERS_EXITED.value: "workers stay up, or none is wanted,",
     Reason.WORKERS_MISSING.value: "as many workers run as are configured",
-    Reason.DEPLOYMENT_HANGS.value: "the deployment is through, or gone,",
+    Reason.DEPLOYMENT_HANGS.value: "the deployment finished, or is gone,",
     Reason.NO_PROGRESS.value: "jobs are taken again, none is ready, or a new deployment began,",
 }
-"""Faults of one worker's service, by name, and what is said when they are over."""
+"""Faults of one worker's service, by name, and the beginning of the log's sentence when they are over."""
 
 _MANY = 100
-"""Kinds of trouble remembered within one stretch: a bug that words itself anew each time must not fill the memory."""
-_HOLDS_S = 3600.0
-"""A remark that was gone for less is the same one."""
+"""Kinds of faults, and remarks, that are remembered: a bug whose text differs each time must not fill the memory."""
+_SAME_REMARK_S = 3600.0
+"""A remark that comes back after less than this is the same one, and is not logged again."""
 _STRETCH_SAID_AGAIN_S = 3600.0
 _STRETCH_OVER_S = 600.0
 _FIGURES = re.compile(r"\d[\d.,]*\+?(?: ?(?:ms|min|s|m|h)\b)?")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
-_AT_FAULT: Mapping[Reason, str] = {
-    Reason.QUEUE_UNAVAILABLE: Source.QUEUE.value,
-    Reason.PLATFORM_UNAVAILABLE: Source.PLATFORM.value,
-    Reason.JOURNAL_UNAVAILABLE: Source.JOURNAL.value,
-    Reason.SCALE_FAILED: Source.PLATFORM.value,
-    Reason.OUTCOME_UNKNOWN: Source.PLATFORM.value,
-    Reason.BACKING_OFF: Source.PLATFORM.value,
-    Reason.TIMED_OUT: CONTROLLER,
-    Reason.CRASHED: CONTROLLER,
-}
-
 
 def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[str, float]:
-    """What fails by this cycle's account, and since when; `at` is the cycle's time, by whichever clock `before` goes.
+    """What fails after this cycle, by name, and since when; `at` is the cycle's time, by the clock of `before`.
 
-    Only a cycle that heard from it ends a trouble: while PostgreSQL is down nobody knows whether Redis came back.
+    A fault clears only after a successful call to that dependency: a cycle that failed on PostgreSQL does not tell
+    whether Redis answers again.
     """
     after = {name: since for name, since in before.items() if not _is_heard_from(name, cycle)}
-    at_fault = _at_fault(cycle)
-    if at_fault is not None:
-        after[at_fault] = before.get(at_fault, at)
+    if cycle.fault is not None:
+        after[cycle.fault.source] = before.get(cycle.fault.source, at)
+    elif cycle.outcome in {Outcome.FAILED, Outcome.CRASHED}:
+        after[CONTROLLER] = before.get(CONTROLLER, at)  # whatever it was: such a cycle never leaves /health healthy
     for condition in cycle.degrading:
         name = condition.reason.value
         after[name] = before.get(name, at - condition.lasted_s)
     return after
 
 
-def _at_fault(cycle: Cycle) -> str | None:
-    if cycle.reason in _AT_FAULT:
-        return _AT_FAULT[cycle.reason]
-    if any(because.reason is Reason.FALLBACK for because in cycle.because):
-        return Source.QUEUE.value  # a change that was made without a reading of the queue is no sign of its health
-    return CONTROLLER if cycle.outcome in {Outcome.FAILED, Outcome.CRASHED} else None
-
-
 def _is_heard_from(name: str, cycle: Cycle) -> bool:
+    """Whether this cycle had a successful call to that dependency, or otherwise shows that the fault is over."""
     if name in CONDITIONS:
         return cycle.conditions is not None
-    if name == Source.QUEUE:
-        return cycle.queue is not None
-    if name == Source.PLATFORM:
-        return cycle.replicas is not None
-    if name == Source.JOURNAL:
-        # Nothing is decided before the journal was read, and only the journal knows that a lease is lost.
-        return cycle.decision is not None or cycle.outcome is Outcome.FENCED
-    return cycle.outcome is not Outcome.CRASHED
+    if name == CONTROLLER:
+        return cycle.outcome is not Outcome.CRASHED
+    return name in cycle.answered
 
 
 class Throttle:
-    """Tells apart what is new from what was said less than REPEAT_S ago."""
+    """Lets each kind of fault through at once, and then once every REPEAT_S for as long as it lasts."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, float]] = {}
+        """By kind: when it began, and when it was let through last."""
 
-    def lasted(self, trouble: str, now: float) -> float | None:
-        """For how many seconds it has gone on, 0 where it is new; None where it is too early to say it again."""
-        began, said = self._said.pop(trouble, (now, None))
+    def lasted(self, kind: str, now: float) -> float | None:
+        """Seconds since it began, 0 if it is new; None if it was let through less than REPEAT_S ago."""
+        began, said = self._said.pop(kind, (now, None))
         if said is not None and now - said < REPEAT_S:
-            self._said[trouble] = (began, said)
+            self._said[kind] = (began, said)
             return None
-        self._said[trouble] = (began, now)
+        self._said[kind] = (began, now)
         if len(self._said) > _MANY:
             del self._said[next(iter(self._said))]
         return now - began
 
     def over(self) -> None:
+        """All faults have ended; the next one of any kind is new."""
         self._said.clear()
 
 
-class Said:
-    """Remarks that were made; each is made once for as long as it holds, whatever its figures are meanwhile."""
+class RemarkThrottle:
+    """Lets each remark through once for as long as it holds, even if the figures in its text change."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, str], float] = {}
 
     def new(self, remarks: Iterable[Remark], now: float) -> list[Remark]:
-        """Those that were not made within the last hour in which they held; `now` is monotonic."""
+        """Those that were not made within the last _SAME_REMARK_S; `now` is monotonic."""
         found = []
         for remark in remarks:
             key = remark.about, _FIGURES.sub("0", remark.text)
             last = self._last.pop(key, None)
             self._last[key] = now
-            if last is None or now - last > _HOLDS_S:
+            if last is None or now - last > _SAME_REMARK_S:
                 found.append(remark)
             if len(self._last) > _MANY:
                 del self._last[next(iter(self._last))]
@@ -128,9 +108,9 @@ class Said:
 
 
 class Stretch:
-    """Tells when the log hears that cycles are stretched, because the platform's requests run out; `now` is monotonic.
+    """When to log that cycles are stretched, because the platform's requests run out; `now` is monotonic.
 
-    At once, again where they have become twice as rare, and once an hour; and when nothing was stretched for 10 min.
+    At once, again if the pace has doubled, and once an hour; and when no cycle was stretched for 10 min.
     """
 
     def __init__(self) -> None:
@@ -139,7 +119,7 @@ class Stretch:
         self._said_pace = 0.0
 
     def is_news(self, pace: float, interval: float, now: float) -> bool:
-        """Whether it is to be said that the next cycle comes only after `pace` seconds."""
+        """Whether to log that the next cycle comes only after `pace` seconds."""
         if pace <= interval:
             return False
         begins = self._since is None
@@ -151,7 +131,7 @@ class Stretch:
         return True
 
     def ended(self, now: float) -> float | None:
-        """For how many seconds it went on, where it is to be said that it is over."""
+        """Seconds that it lasted, if it is time to log that it is over; None otherwise."""
         if self._since is None or now - self._last < _STRETCH_OVER_S:
             return None
         lasted, self._since = self._last - self._since, None
@@ -159,20 +139,20 @@ class Stretch:
 
 
 class Recovery(NamedTuple):
-    """What answers again, after how many seconds."""
+    """What fails no longer, and how many seconds it failed."""
 
     name: str
     lasted: float
 
     @property
     def sentence(self) -> str:
-        again = "cycles end well again" if self.name == CONTROLLER else f"{self.name} answers again"
+        again = "cycles succeed again" if self.name == CONTROLLER else f"{self.name} answers again"
         again = CONDITIONS.get(self.name, again)
         return f"{again} after {in_words(self.lasted)}"
 
 
 class CycleLogger:
-    """What the log is told of one worker's cycles; `now` is monotonic."""
+    """What to log of one worker's cycles; `now` is monotonic."""
 
     def __init__(self) -> None:
         self._failing: dict[str, float] = {}
@@ -180,7 +160,7 @@ class CycleLogger:
         self._bugs = Throttle()
 
     def line(self, cycle: Cycle, now: float) -> dict[str, Any] | None:
-        """The cycle's line; None for a failed or crashed one that ends as the one before did, between two beats."""
+        """The cycle's line; None if it failed or crashed for a reason that was logged less than REPEAT_S ago."""
         if cycle.outcome not in {Outcome.FAILED, Outcome.CRASHED}:
             self._lines.over()
             self._bugs.over()
@@ -191,18 +171,18 @@ class CycleLogger:
         return {**cycle.line(), "message": f"{cycle.message}, for {in_words(lasted)}" if lasted else cycle.message}
 
     def is_new(self, bug: Exception, now: float) -> bool:
-        """Whether its traceback is worth a place in the log: it is another one, or was not shown for a beat."""
+        """Whether to log its traceback: it is another bug, or was last logged REPEAT_S ago or more."""
         return self._bugs.lasted(_ADDRESS.sub("0x…", repr(bug)), now) is not None
 
     def recovered(self, cycle: Cycle, now: float) -> list[Recovery]:
-        """What failed before this cycle and answered in it."""
+        """What failed before this cycle and fails no longer."""
         before, self._failing = self._failing, failing_after(self._failing, cycle, now)
         return [Recovery(name, now - since) for name, since in before.items() if name not in self._failing]
 
-    def stood_aside(self, now: float) -> list[Recovery]:
-        """Another replica leads, so that Redis answers; what else failed is that one's to say."""
-        since = self._failing.get(Source.JOURNAL)
+    def stood_aside(self, journal: Source, now: float) -> list[Recovery]:
+        """Another replica leads, so that the journal answers; other faults are now for the leader to log."""
+        since = self._failing.get(journal.name)
         self._failing = {}
         self._lines.over()
         self._bugs.over()
-        return [] if since is None else [Recovery(Source.JOURNAL.value, now - since)]
+        return [] if since is None else [Recovery(journal.name, now - since)]

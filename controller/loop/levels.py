@@ -1,6 +1,6 @@
-"""How loud a line of the log is. Railway's log view colours and filters by it (`@level:error`).
+"""The level of each line of the log. Railway's log view colours and filters by it (`@level:error`).
 
-One place for all: each event by its name, each cycle by its outcome, and louder where a condition degrades /health.
+An event has the level of its name, a cycle that of its outcome, raised to warning while a condition degrades /health.
 """
 
 from __future__ import annotations
@@ -78,13 +78,17 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "contended",
         "warning",
-        "the count was changed outside the controller, see docs/log.md#who-else-changes-the-count",
+        "the third such change within an hour that followed a change of the controller's, then at most once a minute",
     ),
-    ("workers_crash", "error", "faults of a service, see docs/reasons.md#which-faults-can-a-service-have"),
-    ("no_progress", "error", "faults of a service, see docs/reasons.md#which-faults-can-a-service-have"),
-    ("workers_exited", "warning", "faults of a service, see docs/reasons.md#which-faults-can-a-service-have"),
-    ("deployment_hangs", "warning", "faults of a service, see docs/reasons.md#which-faults-can-a-service-have"),
-    ("library", "warning", "a message of a library; the same message once a minute at most"),
+    ("workers_crash", "error", "workers crash and none runs, see docs/reasons.md#which-faults-can-a-service-have"),
+    ("no_progress", "error", "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`"),
+    ("workers_exited", "warning", "workers ended by themselves with exit code 0, or were stopped from outside"),
+    ("deployment_hangs", "warning", "the newest deployment has been in one status for too long"),
+    (
+        "library",
+        "warning",
+        "a message of a library, with the library's own level; the same message once a minute at most",
+    ),
     (
         "lines_lost",
         "warning",
@@ -101,7 +105,7 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     ("crashed", "error", "a bug, with its traceback"),
 )
 EVENTS: Mapping[str, Level] = {name: level for name, level, _ in _ROWS}
-"""Every event that is reported anywhere, in the order of docs/log.md; a test looks for those that are missing."""
+"""Every event of the controller, in the order of docs/log.md; a test fails if one is missing."""
 MEANINGS: Mapping[str, str] = {name: meaning for name, _, meaning in _ROWS}
 """What each event says."""
 _OUTCOMES: dict[str, Level] = {
@@ -116,11 +120,11 @@ _OUTCOMES: dict[str, Level] = {
 
 
 def of_event(event: str) -> Level:
-    """What is not known here is worth a look."""
+    """Warning for an event that is not in EVENTS."""
     return EVENTS.get(event, "warning")
 
 
 def of_cycle(outcome: str, *, degraded: bool) -> Level:
-    """degraded: the service is not as it should be, however well the cycle itself went."""
+    """degraded: the worker's service has a fault, even if the cycle itself succeeded."""
     level = _OUTCOMES[outcome]
     return "warning" if degraded and level == "info" else level

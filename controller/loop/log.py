@@ -17,14 +17,14 @@ from controller.loop.faults import Throttle
 from controller.loop.outlet import Outlet
 
 _LONGEST_KIND = 200
-"""Characters by which lines of a library are told apart."""
+"""Lines of a library count as the same if their first characters, this many, are the same."""
 
 
 class Log:
-    """Every event of the controller goes through here, and through `mask`.
+    """Writes every line of the controller, masked by `mask`.
 
-    Cycles go to `stream`, and so do all other events unless `events` names another place for them. It never waits for
-    either, and an output that nobody takes ends nothing: what does not fit is dropped, counted and said.
+    Cycles go to `stream`, other events to `events`, or to `stream` too if it is None. It never waits for an output: if
+    one is blocked or closed, lines are dropped and counted, and the log says later how many.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Log:
         self._write(line, self._stream)
 
     def is_new(self, kind: str) -> bool:
-        """Whether such a line was not written within a beat."""
+        """Whether no line of that kind was let through within the last faults.REPEAT_S."""
         return self._said.lasted(kind, self._clock.monotonic()) is not None
 
     @property
     def lost(self) -> int:
-        """Lines that the outputs did not take, since the start."""
+        """Lines that were dropped since the start."""
         return sum(outlet.lost for outlet in self._outlets)
 
     def close(self, within_s: float | None) -> None:
-        """Waits until all lines are written, for so long at most; None: for as long as it takes."""
+        """Waits until all lines are written, at most `within_s` seconds; None: without a limit."""
         for outlet in self._outlets:
             outlet.close(within_s)
 
@@ -73,7 +73,7 @@ class Log:
         outlet.write(self._formed(line, outlet))
 
     def _formed(self, line: Mapping[str, Any], outlet: Outlet) -> str:
-        # Masked before it is cut: half of a secret is harder to know.
+        # Masked before it is cut: the masker may not recognise half of a secret.
         masked = self._mask.value(line)
         shown = {
             key: bounds.cut(value, bounds.TRACEBACK) if isinstance(value, str) else value
@@ -83,7 +83,7 @@ class Log:
             return as_json(shown, only_ascii=not outlet.is_unicode)
         trace = shown.pop("traceback", None)
         text = visible(as_text(shown))
-        # Lines that are set in cannot be taken for the log's own.
+        # Indented, so that a line of the traceback cannot pass for a line of the log.
         return (
             text
             if trace is None
@@ -101,7 +101,7 @@ class Log:
 
 @contextmanager
 def library_lines(log: Log) -> Iterator[None]:
-    """While it is open, what libraries have to say goes where all lines go, in their form and without secrets."""
+    """While it is open, warnings and errors of libraries are events of this log, masked like all others."""
     handler = _LibraryLines(log)
     logging.getLogger().addHandler(handler)
     try:
@@ -111,7 +111,7 @@ def library_lines(log: Log) -> Iterator[None]:
 
 
 class _LibraryLines(logging.Handler):
-    """A library that says the same again and again, thousands of times a second, is heard once per beat."""
+    """A library may log the same line thousands of times a second; it is written once every faults.REPEAT_S."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)

@@ -48,14 +48,15 @@ from controller.core.ports import (
     Refused,
     Report,
     Retention,
+    Role,
     Settled,
-    Source,
+    Sources,
     Unavailable,
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
-from controller.loop.cycle import Account, Cooldowns, Cycle, Outcome
-from controller.loop.faults import Said, Throttle
+from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
+from controller.loop.faults import RemarkThrottle, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
 from controller.policy.models import WorkerPolicy
@@ -65,11 +66,6 @@ _BLIND_CYCLES = 3
 _LONGEST_DRAINING_S = 3600.0
 """A change down that is not shown holds all else no longer, however long a worker may take to end its jobs."""
 _REHEARSAL = Lease("explain", 0)
-_REASONS = {
-    Source.QUEUE: Reason.QUEUE_UNAVAILABLE,
-    Source.PLATFORM: Reason.PLATFORM_UNAVAILABLE,
-    Source.JOURNAL: Reason.JOURNAL_UNAVAILABLE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,10 @@ class Ports:
     rate_limit: RateLimit
     clock: Clock
     report: Report
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(self.queue.source, self.platform.source, self.journal.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Reconciler:
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
         self._rate_beat = Throttle()
-        self._remarks = Said()
+        self._remarks = RemarkThrottle()
         self._gap = gap
         self._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}
         self._contended_beat = Throttle()
@@ -133,7 +133,9 @@ class Reconciler:
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
-        return await self._reconcile(Account(self.worker, self.policy, self._ports.clock, lease), reading, lease)
+        return await self._reconcile(
+            Account(self.worker, self.policy, self._ports.clock, lease, self._ports.sources), reading, lease
+        )
 
     async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         self._seen = None
@@ -143,17 +145,19 @@ class Reconciler:
         except LeaseLost as lost:
             return account.close(Outcome.FENCED, Because(Reason.LEASE_LOST, str(lost)))
         except Unavailable as unavailable:
-            return account.close(Outcome.FAILED, Because(_REASONS[unavailable.source], f"hold: {unavailable}"))
+            return account.close_unavailable(unavailable)
 
     async def quick_check(self, lease: Lease) -> Cycle | CannotTell | None:
         """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
 
-        It writes nothing and asks Railway nothing, so that a queue may announce as many jobs as it likes.
+        It writes nothing and asks the platform nothing, so that a queue may announce as many jobs as it likes.
         """
         seen = self._seen
         if seen is None:
             return CannotTell()
-        account = Account(self.worker, self.policy, self._ports.clock, lease, replicas=seen.replicas)
+        account = Account(
+            self.worker, self.policy, self._ports.clock, lease, self._ports.sources, replicas=seen.replicas
+        )
         account.service, account.conditions = self._job_time.known, seen.conditions
         try:
             account.queue = await self._depth()
@@ -177,10 +181,10 @@ class Reconciler:
         """
         rehearsal = copy.copy(self)
         rehearsal._ports, rehearsal._rate_beat = _rehearsed(self._ports), Throttle()  # noqa: SLF001  # one of its own kind
-        rehearsal._unsent, rehearsal._remarks = set(self._unsent), Said()  # noqa: SLF001  # as above
+        rehearsal._unsent, rehearsal._remarks = set(self._unsent), RemarkThrottle()  # noqa: SLF001  # as above
         rehearsal._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
         rehearsal._contended_beat = Throttle()  # noqa: SLF001  # as above
-        account = Account(self.worker, self.policy, self._ports.clock, lease=None)
+        account = Account(self.worker, self.policy, self._ports.clock, None, self._ports.sources)
         cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
         if account.decided_on is None:
             return cycle, ()
@@ -193,7 +197,7 @@ class Reconciler:
         except Unavailable as unavailable:
             return await self._without_reading(account, unavailable, reading, lease)
         if lease is None:
-            raise Unavailable(Source.JOURNAL, "cannot be reached, so that nobody can know who leads")
+            raise Unavailable(self._ports.journal.source, "cannot be reached, so that nobody can know who leads")
         recalled = await self._remember(observed, lease)
         observed = replace(observed, rate=await self._read_usage(account))
         open_still, recalled = await self._catch_up(account, recalled, observed.replicas, lease)
@@ -210,6 +214,8 @@ class Reconciler:
             return account.close(Outcome.HELD, message=decision.sentence)
         waits = blocked_by(decision, observed.replicas, recalled, self._landing_bound)
         if waits is not None:
+            if waits.reason is Reason.BACKING_OFF:
+                account.fault = Fault(self._ports.platform.source.name, waits.words)
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
         return await self._in_one_go(account, observed.replicas, recalled.version, lease)
 
@@ -233,7 +239,7 @@ class Reconciler:
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
     ) -> Cycle:
         """Holds; but without a reading of the queue alone, min_replicas and on_unavailable are kept nevertheless."""
-        if lease is None or unavailable.source is Source.JOURNAL:
+        if lease is None or unavailable.source.role is Role.JOURNAL:
             raise unavailable
         recalled = await self._remember_blind(account, reading, lease)
         if recalled is None or not isinstance(reading, Replicas):
@@ -250,7 +256,7 @@ class Reconciler:
             or blocked_by(decision, reading, recalled, self._landing_bound)
         ):
             raise unavailable
-        account.decision = decision
+        account.decision, account.fault = decision, Fault.of(unavailable)
         return await self._in_one_go(account, reading, recalled.version, lease)
 
     async def _remember_blind(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
@@ -293,7 +299,7 @@ class Reconciler:
         """
         recalled = await self._ports.journal.recall(self.worker)
         if recalled.history.queue_seen != self.policy.queue.identity:
-            raise Unavailable(Source.QUEUE, depth.unnamed)
+            raise Unavailable(self._ports.queue.source, depth.unnamed)
 
     def _tell_remarks(self, depth: QueueDepth) -> None:
         for remark in self._remarks.new(depth.remarks, self._ports.clock.monotonic()):
@@ -328,7 +334,7 @@ class Reconciler:
             return None, await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
         if replicas.configured == intent.after:
             if not intent.accepted or intent.epoch != lease.epoch:
-                shown = f"Railway shows {workers(replicas.configured)}, so that it was done"
+                shown = f"{replicas.words.name} shows {workers(replicas.configured)}, so that it was done"
                 self._tell_settled(intent, shown, recalled, lease)
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
         draining_s = min(replicas.draining_s, _LONGEST_DRAINING_S) if intent.direction is Direction.DOWN else 0.0
@@ -340,8 +346,8 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             reason=Reason.NOT_HONOURED.value,
-            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and Railway "
-            f"shows {workers(replicas.configured)}: look at the plan's replica limit and the service's deployments",
+            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and "
+            f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}",
         )
         # Of a deployment that came since, the stop says nothing.
         unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
@@ -390,7 +396,7 @@ class Reconciler:
             state=replicas.state.value,
             message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
         )
-        self._tell_contended(recalled, known, replicas.configured, lease)
+        self._tell_contended(recalled, known, replicas, lease)
         return await self._ports.journal.record_external_change(self.worker, replicas.configured, lease)
 
     def _watched(
@@ -424,7 +430,8 @@ class Reconciler:
                 )
         return recalled._replace(history=replace(recalled.history, watch=watch))
 
-    def _tell_contended(self, recalled: Recalled, before: int, after: int, lease: Lease) -> None:
+    def _tell_contended(self, recalled: Recalled, before: int, replicas: Replicas, lease: Lease) -> None:
+        after = replicas.configured
         contests = recalled.history.watch.contests
         if len(contests) < conditions.CONTESTS:
             return
@@ -434,7 +441,7 @@ class Reconciler:
                 worker=self.worker,
                 epoch=lease.epoch,
                 times=len(contests),
-                message=conditions.contended_words(contests, before, after, recalled.now),
+                message=conditions.contended_words(contests, before, after, recalled.now, replicas.words),
             )
 
     async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
@@ -460,9 +467,11 @@ class Reconciler:
             self._unsent.add(intent.id)
             outcome = Settled.REFUSED if isinstance(failed, Refused) else Settled.NEVER_SENT
             await self._settle(intent, outcome, replicas.configured, lease)
+            account.fault = Fault.of(failed)
             because = Because(Reason.SCALE_FAILED, f"{decision.sentence}, but {failed}")
             return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
         except Unavailable as unknown:
+            account.fault = Fault.of(unknown)
             because = Because(
                 Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
             )

@@ -21,6 +21,7 @@ from controller.core.ports import (
     Requests,
     Retention,
     Settled,
+    Source,
     Unavailable,
 )
 from controller.core.watch import Watch
@@ -33,6 +34,10 @@ class RehearsedJournal:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._copy = Recalled(History(), 0.0)
+
+    @property
+    def source(self) -> Source:
+        return self._journal.source
 
     async def recall(self, worker: str) -> Recalled:
         return await self._journal.recall(worker)
@@ -91,6 +96,10 @@ class RehearsedPlatform:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+
+    @property
+    def source(self) -> Source:
+        return self._platform.source
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         return await self._platform.observe(services)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from controller.core.model import Because, Lease, Reason, Replicas
-from controller.core.ports import LeaseLost, Requests, Source, Unavailable, pace_words
+from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.text import bounds
 from controller.core.units import in_words
-from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
+from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Runner:
         policy: Policy,
         ports: Ports,
         leadership: Leadership,
-        board: Board,
+        status: ControllerStatus,
         log: Log,
         *,
         landing_bound: float,
@@ -49,7 +49,7 @@ class Runner:
         self._policy = policy
         self._ports = ports
         self._leadership = leadership
-        self._board = board
+        self._status = status
         self._log = log
         self._reconcilers = [
             Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
@@ -77,7 +77,7 @@ class Runner:
                 self._nudge.clear()
                 if not (woken and lease is not None and await self._looked(lease)):
                     await self._turn(lease)
-                self._board.turned()
+                self._status.turned()
                 if not self._stopping:
                     await self._wait()
             if self._behind:
@@ -97,7 +97,7 @@ class Runner:
         requests = self._ports.platform.requests()
         self._tell_pace(requests)
         pace = requests.pace_s
-        self._board.pace = pace
+        self._status.pace = pace
         for reconciler in self._reconcilers:
             reconciler.pace = pace
         self._paced_until = self._ports.clock.monotonic() + pace
@@ -137,16 +137,17 @@ class Runner:
             return False
         begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._not_behind()}
         done = await self._side_by_side(begun, waits=False)
-        glances = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
+        checks = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
         if (
-            any(not isinstance(quick_check, Cycle | CannotTell) for quick_check in glances)
+            any(not isinstance(check, Cycle | CannotTell) for check in checks)
             and self._ports.clock.monotonic() >= self._paced_until
         ):
-            self._log.event("woken", message="the queue notified of jobs that want a change; looking at Railway now")
+            name = self._ports.platform.source.name
+            self._log.event("woken", message=f"the queue notified of jobs that want a change; looking at {name} now")
             return False
-        for quick_check in glances:
-            if isinstance(quick_check, Cycle):
-                self._tell(quick_check)
+        for check in checks:
+            if isinstance(check, Cycle):
+                self._tell(check)
         return True
 
     async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
@@ -217,16 +218,18 @@ class Runner:
                 return await reconciler.reconcile(readings[reconciler.policy.service], lease)
         except TimeoutError:
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
-            return self._ended(reconciler, Outcome.FAILED, because, lease)
+            return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
             if self._tellings[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
                 trace = traceback.format_exc()
                 message = bounds.cut(repr(bug), bounds.MESSAGE)
                 self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
             because = Because(Reason.CRASHED, f"hold: a bug ended the cycle ({type(bug).__name__}); see its traceback")
-            return self._ended(reconciler, Outcome.CRASHED, because, lease)
+            return self._ended(reconciler, Outcome.CRASHED, because, Fault(CONTROLLER, because.words), lease)
 
-    def _ended(self, reconciler: Reconciler, outcome: Outcome, because: Because, lease: Lease | None) -> Cycle:
+    def _ended(
+        self, reconciler: Reconciler, outcome: Outcome, because: Because, fault: Fault, lease: Lease | None
+    ) -> Cycle:
         return Cycle(
             at=self._ports.clock.wall(),
             worker=reconciler.worker,
@@ -235,11 +238,12 @@ class Runner:
             message=because.words,
             max_workers=reconciler.policy.max_replicas,
             epoch=lease.epoch if lease else None,
+            fault=fault,
         )
 
     async def _publish(self, lease: Lease) -> None:
         try:
-            await self._ports.journal.publish(self._board.to_publish(), lease)
+            await self._ports.journal.publish(self._status.to_publish(), lease)
         except (Unavailable, LeaseLost):
             return  # the cycle's own line and the leadership task say what is wrong
 
@@ -248,22 +252,22 @@ class Runner:
         if self._leadership.has_led:
             await self.tick(None, waits=False)
             return
-        trouble = self._leadership.fault or Unavailable(Source.JOURNAL, "cannot be reached")
-        because = Because(Reason.JOURNAL_UNAVAILABLE, f"hold: {trouble}")
+        unavailable = self._leadership.fault or Unavailable(self._ports.journal.source, "cannot be reached")
+        because, fault = hold_because(unavailable), Fault.of(unavailable)
         for reconciler in self._reconcilers:
-            self._tell(self._ended(reconciler, Outcome.FAILED, because, None))
+            self._tell(self._ended(reconciler, Outcome.FAILED, because, fault, None))
 
     async def _stand_aside(self) -> None:
         if not self._behind:
-            await self._ports.queue.close()  # a standby touches neither PostgreSQL nor Railway
+            await self._ports.queue.close()  # a standby touches neither the queue nor the platform
         now = self._ports.clock.monotonic()
         for worker, telling in self._tellings.items():
-            self._tell_of(telling.stood_aside(now), worker)
+            self._tell_of(telling.stood_aside(self._ports.journal.source, now), worker)
 
     def _tell(self, cycle: Cycle) -> None:
         """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
         now, telling = self._ports.clock.monotonic(), self._tellings[cycle.worker]
-        self._board.put(cycle)
+        self._status.put(cycle)
         self._tell_of(telling.recovered(cycle, now), cycle.worker)
         line = telling.line(cycle, now)
         if line is not None:
@@ -272,13 +276,14 @@ class Runner:
     def _tell_pace(self, requests: Requests) -> None:
         now, interval = self._ports.clock.monotonic(), self._policy.interval
         if self._stretch.is_news(requests.pace_s, interval, now):
+            said = pace_words(requests, interval, self._ports.platform.source.name)
             self._log.event(
                 "pace_stretched",
                 pace_s=round(requests.pace_s, 1),
                 used=requests.used,
                 quota=requests.quota,
                 window_s=requests.window_s,
-                message=f"{pace_words(requests, interval)}; a longer interval fits it, or a larger plan",
+                message=f"{said}; a longer interval fits it, or a larger plan",
             )
         lasted = self._stretch.ended(now)
         if lasted is not None:
@@ -307,7 +312,7 @@ class Runner:
                 timeout = min(left, self._policy.interval)
                 if (await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED))[0]:
                     return
-                self._board.turned()
+                self._status.turned()
         finally:
             changed.cancel()
             nudged.cancel()

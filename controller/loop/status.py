@@ -1,66 +1,53 @@
-"""What is known right now, for the server to show: the last cycles, the role, and whether the loop turns.
+"""What the server shows: the last cycle of each worker, what fails, and whether the loop turns.
 
-Written by the runner and by the standby's watch, read by the server. No I/O. Ages go by the monotonic clock, from one
-machine to the next too: what is published says how old it is, never when it was.
+The runner and a standby's watch write it, the server reads it. No I/O. Ages are measured on the monotonic clock, across
+machines too: a publication says how old its figures are, never when they were read.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.core.ports import Clock, Source
+from controller.core.ports import Clock
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
-from controller.loop.faults import CONDITIONS, CONTROLLER, failing_after
-from controller.loop.worker_status import WorkerStatus
+from controller.loop.faults import failing_after
+from controller.loop.worker_status import Publication, WorkerStatus
 
 OLDEST_S = 120.0
-"""Older figures count as old, however far the platform's requests stretch the cycles; but not before three intervals
-have passed, which are the policy's own wish."""
-_LARGEST_FIGURE = 1e15
-_LAST_SECOND = 253_402_300_799
-"""Of the year 9999; a later stamp is no date."""
-
-
-def _is_an_age(age: object) -> bool:
-    return age is None or (isinstance(age, int | float) and not isinstance(age, bool) and 0 <= age < _LARGEST_FIGURE)
-
-
-def _known_troubles(failing: object) -> dict[str, float]:
-    if not isinstance(failing, dict):
-        return {}
-    names = (*(source.value for source in Source), CONTROLLER, *CONDITIONS)
-    stamps = {name: failing[name] for name in names if type(failing.get(name)) in {int, float}}
-    return {name: float(since) for name, since in stamps.items() if 0 <= since <= _LAST_SECOND}
+"""Figures older than this count as old even while cycles are stretched because the platform's requests run out. An
+interval of the policy above a third of this has precedence."""
 
 
 @dataclass
-class Board:
-    """`status` is what /status shows of each worker, ours while leading and the leader's while standing by.
+class ControllerStatus:
+    """Of each worker, by its name: this replica's last cycle while it leads, and the leader's while it stands by.
 
-    seen_at: when its figures were read, by our monotonic clock. failing: what each worker's cycles cannot reach, since
-    when, by the wall clock of the replica that leads.
+    seen_at: when the figures were read, by this replica's monotonic clock. failing: what fails, by name, and since when
+    by the leader's wall clock (see faults.failing_after). outcomes, scales: how many cycles of this replica ended in
+    each outcome, and how many changes it applied in each direction.
     """
 
     clock: Clock
     interval: float
+    sources: tuple[str, ...]
+    """Names of the dependencies, of which a fault may be known."""
     slower: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that a reading of a worker's queue may take, where the policy allows it more than the others."""
+    """By worker: the timeout of its queue in seconds, if the policy sets one; its figures may be this much older."""
     mask: Masker = field(default_factory=Masker)
-    """All that is kept here goes through it, so that what is shown and what is published holds no secret."""
+    """Masks all texts that are kept here, so that what is shown and published holds no secret."""
     pace: float = 0.0
-    """Seconds between two cycles at least, where the platform's requests run out."""
-    status: dict[str, WorkerStatus] = field(default_factory=dict)
+    """Least seconds between two cycles while the platform's requests run out; 0 otherwise."""
+    workers: dict[str, WorkerStatus] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
     changes: int = 0
-    """Rises with each change of what is above."""
+    """Increases with each change of the fields above."""
     _taken: dict[str, str] = field(default_factory=dict)
     _began: float = field(init=False)
     _last_turn: float = field(init=False)
@@ -69,68 +56,61 @@ class Board:
         self._began = self._last_turn = self.clock.monotonic()
 
     def put(self, cycle: Cycle) -> None:
+        """This replica's newest cycle of a worker."""
         self.changes += 1
         self._taken.pop(cycle.worker, None)
-        message = self.mask.text(cycle.message)
-        new = WorkerStatus.read(self.mask.value(cycle.status())) or WorkerStatus(cycle.outcome.value, message=message)
+        new = WorkerStatus.from_json(self.mask.value(cycle.to_json()))
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
             # What could not be read keeps its last known figure; the outcome says that it is old.
-            new = new.with_old(self.status.get(cycle.worker))
+            new = new.with_old(self.workers.get(cycle.worker))
         else:
             self.seen_at[cycle.worker] = self.clock.monotonic()
-        self.status[cycle.worker] = new
+        self.workers[cycle.worker] = new
         self.failing[cycle.worker] = failing_after(self.failing.get(cycle.worker, {}), cycle, cycle.at)
         self.outcomes[cycle.worker, cycle.outcome.value] += 1
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
             self.scales[cycle.worker, cycle.decision.direction.value] += 1
 
     def take_over(self, published: Mapping[str, str], age_s: float | None) -> list[str]:
-        """The leader's numbers, as it left them in Redis `age_s` ago. Answers what of them could not be read.
+        """The leader's numbers, as it left them in Redis `age_s` ago. Returns what of them could not be read.
 
-        An entry that is none is passed over, and a malformed figure is left out. Numbers of an unknown age, and those
-        of an entry that is malformed in part, are shown and count as old.
+        An entry that cannot be read is ignored, and a malformed figure is left out. Numbers of an unknown age, and
+        those of an entry that is malformed in part, are shown and count as old.
         """
         now = self.clock.monotonic()
         notes: list[str] = []
         for worker, text in published.items():
             if self._taken.get(worker) == text:
-                continue  # as old as it was, and a second older
+                continue  # the same publication: as old as it was, plus the time since
             if len(text) > bounds.PUBLISHED:
                 continue  # no leader publishes that much of a worker
             try:
-                entry = json.loads(text)
-                status, age = WorkerStatus.read(self.mask.value(entry["status"])), entry["age_s"]
-            except (ValueError, TypeError, KeyError, RecursionError):
-                notes.append(f"the entry of {worker} is no cycle of a controller's; it is passed over")
+                entry = Publication.from_text(text, self.mask, self.sources)
+            except ValueError as unreadable:
+                notes.append(f"the entry of {worker} {unreadable}; it is ignored")
                 continue
-            if status is None or not _is_an_age(age):
-                notes.append(f"the entry of {worker} has no outcome or no age that is known here; it is passed over")
-                continue
+            if entry.status.malformed:
+                names = ", ".join(entry.status.malformed)
+                notes.append(f"the entry of {worker} is malformed at {names}; the rest of it is shown")
             self.changes += 1
-            malformed = WorkerStatus.malformed(entry["status"])
-            if malformed:
-                notes.append(f"the entry of {worker} is malformed at {', '.join(malformed)}; the rest of it is shown")
-                age = None
-            self.status[worker] = status
-            self.failing[worker] = _known_troubles(entry.get("failing"))
+            self.workers[worker] = entry.status
+            self.failing[worker] = dict(entry.failing)
             self._taken[worker] = text
-            if age is None or age_s is None:
+            if entry.age_s is None or age_s is None:
                 self.seen_at.pop(worker, None)
             else:
-                self.seen_at[worker] = now - max(0.0, age_s) - age
+                self.seen_at[worker] = now - max(0.0, age_s) - entry.age_s
         return notes
 
     def to_publish(self) -> dict[str, str]:
+        """By worker, what the standbys are to show."""
         return {
-            worker: json.dumps(
-                {"age_s": self.age(worker), "failing": self.failing.get(worker, {}), "status": status.as_object()},
-                ensure_ascii=False,
-            )
-            for worker, status in self.status.items()
+            worker: Publication(last, self.age(worker), self.failing.get(worker, {})).to_text()
+            for worker, last in self.workers.items()
         }
 
     def turned(self) -> None:
-        """The loop went round once more, whatever came of it."""
+        """The loop has turned once more, successfully or not."""
         self.changes += 1
         self._last_turn = self.clock.monotonic()
 
@@ -141,23 +121,24 @@ class Board:
 
     @property
     def stands_still(self) -> bool:
-        """The loop itself has stopped turning: the one thing that only a restart can mend.
+        """Whether the loop has stopped turning, which only a restart fixes.
 
-        A cycle that is given up at its deadline is slow, and the loop turns on after it.
+        A slow cycle is no standstill: it is given up after LONGEST_CYCLE_S, and the loop turns on.
         """
         return self.clock.monotonic() - self._last_turn > self.interval + LONGEST_CYCLE_S + 30
 
     def age(self, worker: str) -> float | None:
+        """Seconds since the figures were read; None: unknown, or never read."""
         seen = self.seen_at.get(worker)
         return None if seen is None else max(0.0, self.clock.monotonic() - seen)
 
     def is_old(self, worker: str) -> bool:
-        """Older than three cycles or OLDEST_S, and than the time that its queue may take."""
+        """Older than three cycles, or than OLDEST_S, plus the timeout of its queue; an unknown age counts as old."""
         age = self.age(worker)
         return age is None or age > self._patience + self.slower.get(worker, 0.0)
 
     def last_seen(self, worker: str) -> float:
-        """Wall time of the figures; where there never were any, of our own beginning."""
+        """Wall time of the figures; if none were ever read, of the start of this process."""
         return self._wall_of(self.seen_at.get(worker, self._began))
 
     def _wall_of(self, monotonic: float) -> float:

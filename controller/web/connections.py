@@ -1,9 +1,9 @@
-"""Who may be connected, how many at once and for how long, so that no client keeps the loop from its work.
+"""Limits how many clients are connected and for how long, so that no client keeps the loop from its work.
 
-aiohttp parses and answers; here it is decided whom it listens to. At most so many connections are open that PostgreSQL,
-Redis and Railway never lack a descriptor: above that, the one that has been silent for longest is closed in favour of
-the newest, so that a probe is answered whatever else is connected. A connection that takes too long with its request,
-or with reading its answer, is closed. All that is refused is counted, and said in one line per beat.
+aiohttp parses and answers. The number of open connections is limited, so that descriptors are left for PostgreSQL,
+Redis and Railway: above the limit, the connection that has been silent for longest is closed in favour of the newest,
+so that a health probe is always answered. A connection that takes too long to send its request or to read its answer is
+closed. Refused requests and connections are counted, and logged in one line every faults.REPEAT_S.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from controller.loop.faults import REPEAT_S
 
 MOST_OPEN = 128
 RESERVED = 100
-"""Descriptors that are never used up by clients. All else together needs 40 at most: a reader for each slow queue, the
-listener, Redis, Railway, and what looks up a name or reads a certificate."""
+"""Descriptors that are never used for clients. The controller needs at most 40: a connection for each slow queue, the
+listener, Redis, Railway, and those to look up a name or read a certificate."""
 FEWEST_OPEN = 8
 REQUEST_S = 10.0
-"""For a whole request to come, from its first byte or, with a new connection, from the beginning."""
+"""Seconds for a whole request to arrive, from its first byte or, on a new connection, from its opening."""
 IDLE_S = 30.0
-"""Between two requests of one connection."""
+"""Seconds between two requests of one connection."""
 ANSWER_S = 10.0
-"""For an answer to be read."""
+"""Seconds for a client to read an answer."""
 LARGEST_REQUEST = 32 * 1024
-"""Bytes, of the line, the headers and whatever body; ours have some hundred."""
+"""Bytes of the request line, the headers and the body together; a usual request has a few hundred."""
 MOST_UNREAD = 4 * 1024 * 1024
-"""Bytes of answers that wait for all clients together to read them."""
+"""Bytes of answers that clients have not read yet, of all clients together."""
 HEADERS: Final[Mapping[str, str]] = {
     "Server": "worker-autoscaler",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -47,9 +47,9 @@ HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-"""Of every answer, those to what is no request too."""
+"""Of every answer, also to what is no valid request."""
 _AT_ONCE = 16
-"""Connections that are taken before the loop turns to something else."""
+"""Connections that are accepted before the event loop goes on to other work."""
 _LOOK_S = 1.0
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TOO_LARGE = (
@@ -60,15 +60,15 @@ _TOO_LARGE = (
 _KINDS = {
     "malformed": "malformed or too large",
     "wrong_token": "with a wrong token",
-    "slow": f"closed because a request took longer than {REQUEST_S:g} s to come, or its answer to be read",
-    "crowded_out": "closed, silent for longest, in favour of new ones",
-    "not_accepted": "attempts to take a connection failed",
+    "slow": f"closed because a request took longer than {REQUEST_S:g} s to arrive, or its answer to be read",
+    "crowded_out": "closed as silent for longest, to make room for new ones",
+    "not_accepted": "failed attempts to accept a connection",
 }
 
 
 @asynccontextmanager
 async def serving(app: web.Application, listener: socket.socket, report: Report) -> AsyncIterator[Connections]:
-    """Answers on that socket for as long as it is open."""
+    """Answers requests on that socket until the context ends."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     assert runner.server is not None
@@ -82,7 +82,7 @@ async def serving(app: web.Application, listener: socket.socket, report: Report)
 
 
 class Connections:
-    """All that are open, the one that has been silent for longest first."""
+    """All open connections, in the order of their last request, the oldest first."""
 
     def __init__(self, server: web.Server, listener: socket.socket, report: Report) -> None:
         self._server = server
@@ -109,7 +109,7 @@ class Connections:
         self._looking = self._loop.call_later(_LOOK_S, self._look)
 
     def close(self) -> None:
-        """At once: whoever asks a controller that leaves gets no answer. A second time it does nothing."""
+        """At once, without waiting for answers on their way. A second call does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -125,7 +125,7 @@ class Connections:
         self._open.clear()
 
     def refused(self, kind: str, newest: str = "") -> None:
-        """One of _KINDS; it is said within the beat."""
+        """Counts one of _KINDS for the next line of the log. newest: what the line names as the last example."""
         self._refused[kind] += 1
         self._newest = newest or self._newest
 
@@ -136,13 +136,13 @@ class Connections:
             self.made_to_wait()
 
     def made_to_wait(self) -> None:
-        """A client does not take its answer as fast as it is written; what waits for all of them is bounded."""
+        """A client reads too slowly. Above MOST_UNREAD, the connection with the most unread bytes is closed."""
         if sum(one.unread for one in self._open) > MOST_UNREAD:
             self.refused("slow")
             self.end(max(self._open, key=lambda one: one.unread))
 
     def crashed(self, bug: BaseException) -> None:
-        """A bug in an answer: its traceback once per beat."""
+        """A bug in an answer; its traceback is logged once every faults.REPEAT_S."""
         if self._loop.time() - self._bug_said >= REPEAT_S:
             self._bug_said = self._loop.time()
             trace = "".join(traceback.format_exception(bug))
@@ -165,7 +165,7 @@ class Connections:
                 if error.errno in _SHORTAGE:
                     self._make_room(error)
                     return
-                continue  # a client that is gone already
+                continue  # the client has gone already
             if len(self._open) >= self.most:
                 self.refused("crowded_out")
                 self.end(next(iter(self._open)))
@@ -183,7 +183,7 @@ class Connections:
             client.close()
 
     def _make_room(self, error: OSError) -> None:
-        """Somebody else has used up the descriptors: a few connections go, and nobody is taken until they are gone."""
+        """The process is out of descriptors: closes a few connections, and accepts none until those are gone."""
         self.refused("not_accepted", error.strerror or "")
         for connection in list(self._open)[:FEWEST_OPEN]:
             self.refused("crowded_out")
@@ -211,23 +211,23 @@ class Connections:
         counts = {kind: self._refused[kind] for kind in _KINDS}
         words = "; ".join(f"{count} {_KINDS[kind]}" for kind, count in counts.items() if count)
         newest = f" (the newest: {self._newest})" if self._newest else ""
-        message = f"HTTP requests and connections that were refused: {words}{newest}; at most {self.most} may be open"
+        message = f"refused HTTP requests and connections: {words}{newest}; at most {self.most} may be open"
         self._refused.clear()
         self._newest = ""
         self._report("http_refused", **counts, message=message)
 
 
 class _Connection(web.RequestHandler):
-    """One connection, and since when it owes us something: a request's rest, or to read its answer."""
+    """One connection, and since when it owes the rest of a request, or has not read its answer."""
 
     def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # as aiohttp itself calls it
-            keepalive_timeout=10 * IDLE_S,  # whom it forgets; the rest is looked after here
+            keepalive_timeout=10 * IDLE_S,  # only a last resort: is_over() closes them earlier
             lingering_time=1.0,
-            auto_decompress=False,  # nobody reads a body, and 32 kB may hold a thousand times as much
+            auto_decompress=False,  # no body is read, and 32 kB may decompress to 32 MB
         )
         self._connections = connections
         self._socket: asyncio.Transport | None = None
@@ -280,7 +280,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # it repeats what the client sent
     ) -> web.StreamResponse:
-        """What aiohttp would write a traceback of, and repeat to the client."""
+        """In place of aiohttp's, which logs a traceback each time and repeats the request to the client."""
         if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
             status = HTTPStatus.BAD_REQUEST  # aiohttp repeats this header, and fails where it is no text
         if status == HTTPStatus.BAD_REQUEST:
@@ -312,7 +312,7 @@ class _Connection(web.RequestHandler):
         return now - self._silent_since > (IDLE_S if self._was_answered else REQUEST_S)
 
     def end(self) -> None:
-        """At once: to close in good order would wait for the client."""
+        """At once: an orderly close would wait for the client."""
         self._is_ended = True
         if self._socket is not None:
             self._socket.abort()
@@ -327,7 +327,7 @@ class _Connection(web.RequestHandler):
 
 
 def most_open(descriptors: int) -> int:
-    """How many connections there may be where the process may have so many descriptors."""
+    """How many connections may be open if the process may have that many descriptors."""
     if descriptors == resource.RLIM_INFINITY:
         return MOST_OPEN
     return max(FEWEST_OPEN, min(MOST_OPEN, descriptors - RESERVED))

@@ -1,14 +1,17 @@
-"""The page at /: what /status says, for people who would rather look than read. One file, without a script. Pure."""
+"""The page at /: what /status says, for people. One file, without a script. Pure."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import html
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from controller.core.text.escaping import visible
+from controller.core.units import in_words
+from controller.loop.cycle import iso
+from controller.loop.worker_status import WorkerStatus
+from controller.web.health import Failing, StatusReport, WorkerReport
 
 _RELOAD_S = 5
 _STYLE = """
@@ -25,72 +28,62 @@ dt { color: var(--dim); font-size: .8rem } dd { margin: 0; font-variant-numeric:
 p { margin: .5rem 0 0 } .dim { color: var(--dim) }
 """
 STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
-"""By which a Content-Security-Policy allows this style and no other."""
+"""For the Content-Security-Policy, which allows this style and no other."""
 _MOST_DOTS = 50
 
 
 def escape(text: str) -> str:
-    """Never markup, and nothing that turns the reading direction around."""
+    """As text that is never markup and holds no character that a reader does not see."""
     return html.escape(visible(text))
 
 
-def page(status: Mapping[str, Any]) -> str:
-    """The whole document, of what /status shows; it loads itself again."""
-    state = escape(str(status["status"]))
-    role = escape(str(status["role"]))
-    badges = f'<span class="badge {state}">{state}</span><span class="badge dim">{role}</span>'
+def page(status: StatusReport) -> str:
+    """The whole document; it loads itself again."""
+    health, role = escape(status.health.value), escape(status.role.value)
+    badges = f'<span class="badge {health}">{health}</span><span class="badge dim">{role}</span>'
     body = "\n".join(
         [
             f"<h1>worker-autoscaler {badges}</h1>",
-            *_failing(status),
-            *(_worker(name, worker) for name, worker in status["workers"].items()),
+            *map(_failing, status.failing),
+            *(_worker(name, worker) for name, worker in status.workers.items()),
             f'<p class="dim">{escape(_footer(status))}</p>',
         ]
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{_RELOAD_S}"><title>worker-autoscaler: {state}</title>'
+        f'<meta http-equiv="refresh" content="{_RELOAD_S}"><title>worker-autoscaler: {health}</title>'
         f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
 
 
-def _failing(status: Mapping[str, Any]) -> Iterator[str]:
-    for trouble in status["failing"]:
-        since, worker = escape(str(trouble["since"])), trouble.get("worker")
-        what = f"{trouble['name']} of {worker}" if worker else f"{trouble['name']} fails"
-        yield f'<p class="unhealthy">{escape(what)} since <time>{since}</time></p>'
+def _failing(one: Failing) -> str:
+    what = f"{one.name} fails" if one.worker is None else f"{one.name} of {one.worker}"
+    return f'<p class="unhealthy">{escape(what)} since <time>{escape(iso(one.since))}</time></p>'
 
 
-def _worker(name: str, worker: Mapping[str, Any] | None) -> str:
+def _worker(name: str, worker: WorkerReport | None) -> str:
     if worker is None:
-        return f'<section><h2>{escape(name)}</h2><p class="dim">not looked at yet</p></section>'
+        return f'<section><h2>{escape(name)}</h2><p class="dim">no cycle yet</p></section>'
+    last = worker.last
     facts = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in _facts(worker) if value
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for label, value in _facts(last) if value
     )
-    words = f"{worker['message']} ({', '.join(worker['reasons'])})"
+    words = f"{last.message} ({', '.join(last.reasons)})"
+    remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(worker)}<p>{escape(words)}</p>{''.join(_remarks(worker))}<dl>{facts}</dl>"
-        f'<p class="dim">seen {escape(_ago(worker.get("age_s")))}, '
-        f"outcome {escape(str(worker['outcome']))}</p></section>"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}<dl>{facts}</dl>"
+        f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
 
-def _remarks(worker: Mapping[str, Any]) -> Iterator[str]:
-    """What may be misread of the queue; another version may have published anything under that key."""
-    remarks = worker.get("remarks")
-    for remark in remarks if isinstance(remarks, list) else ():
-        if isinstance(remark, dict) and isinstance(remark.get("text"), str):
-            yield f'<p class="degraded">{escape(remark["text"])}</p>'
-
-
-def _dots(worker: Mapping[str, Any]) -> str:
-    """One for each worker that there may be: running, asked for and not running yet, or neither."""
-    running, configured = worker["running"], worker["configured"]
+def _dots(last: WorkerStatus) -> str:
+    """One dot for each of max_replicas: a worker that runs, one that was asked for and does not run yet, or none."""
+    running, configured = last.running, last.configured
     if running is None or configured is None:
-        return '<p class="dim">how many workers run is not known</p>'
+        return '<p class="dim">number of running workers unknown</p>'
     coming = max(0, configured - running)
-    most = max(running, configured) if worker["max_workers"] is None else worker["max_workers"]
+    most = max(running, configured) if last.max_workers is None else last.max_workers
     off = max(0, most - running - coming)
     title = f"{running} running, {configured} configured, {most} at most"
     if running + coming + off > _MOST_DOTS:
@@ -101,51 +94,46 @@ def _dots(worker: Mapping[str, Any]) -> str:
     )
 
 
-def _facts(worker: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What each figure is called, and how it is shown; an empty text is not."""
-    yield "depth", _number(worker.get("depth_shown"), "unknown")
-    yield "pending", _number(worker.get("pending_shown"))
-    yield "processing", _number(worker.get("processing_shown"))
-    yield "stale", _number(worker.get("stale_shown") if worker.get("stale") else None)
-    yield "oldest has waited", _seconds(worker["oldest_age_s"])
-    for key in ("running", "configured", "recommended", "desired"):
-        yield key, _number(worker[key], "unknown")
-    yield "may go up", _cooldown(worker["scale_up_cooldown_left_s"])
-    yield "may go down", _cooldown(worker["scale_down_cooldown_left_s"])
-    yield "last scale-up", worker["last_scale_up"] or ""
-    yield "last scale-down", worker["last_scale_down"] or ""
-    if worker["rpm_limit"] is not None:
-        yield "requests this minute", f"{_number(worker['rpm_used'], '?')} of {worker['rpm_limit']}"
+def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
+    """Each figure's name and how it is shown; one whose text is empty is left out."""
+    yield "depth", last.depth_shown or "unknown"
+    yield "pending", last.pending_shown or ""
+    yield "processing", last.processing_shown or ""
+    yield "stale", (last.stale_shown or "") if last.stale else ""
+    yield "oldest job has waited", "" if last.oldest_age_s is None else in_words(last.oldest_age_s)
+    yield "running", _count(last.running)
+    yield "configured", _count(last.configured)
+    yield "recommended", _count(last.recommended)
+    yield "desired", _count(last.desired)
+    yield "may scale up", _cooldown(last.scale_up_cooldown_left_s)
+    yield "may scale down", _cooldown(last.scale_down_cooldown_left_s)
+    yield "last scale-up", last.last_scale_up or ""
+    yield "last scale-down", last.last_scale_down or ""
+    if last.rpm_limit is not None:
+        used = "?" if last.rpm_used is None else last.rpm_used
+        yield "requests this minute", f"{used} of {last.rpm_limit}"
 
 
-def _number(value: object, otherwise: str = "") -> str:
-    return otherwise if value is None else str(value)
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return ""
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _ago(seconds: float | None) -> str:
-    return "at an unknown time" if seconds is None else f"{_seconds(seconds)} ago"
+    return "at an unknown time" if seconds is None else f"{in_words(seconds)} ago"
 
 
 def _cooldown(left: float | None) -> str:
     if left is None:
         return ""
-    return "now" if left <= 0 else f"in {_seconds(left)}"
+    return "now" if left <= 0 else f"in {in_words(left)}"
 
 
-def _footer(status: Mapping[str, Any]) -> str:
-    leader, requests = status["leader"], status["railway_requests"]
+def _footer(status: StatusReport) -> str:
+    leader, requests = status.leader, status.requests
     parts = []
     if leader is not None:
-        parts.append(f"epoch {leader['epoch']}, led by {leader['holder']} since {leader['since']}")
+        parts.append(f"epoch {leader.epoch}, led by {leader.holder} since {iso(leader.since)}")
     if requests is not None:
-        parts.append(f"{requests['used']} of {requests['quota']} Railway requests used")
-        parts += [requests["stretched"]] if requests["stretched"] else []
-    return " · ".join([*parts, "the same as JSON: /status"])
+        parts.append(f"{requests.requests.used} of {requests.requests.quota} Railway requests used")
+        parts += [requests.stretched] if requests.stretched else []
+    return " · ".join([*parts, "as JSON: /status"])

@@ -116,7 +116,7 @@ async def test_a_worker_s_name_and_a_file_are_told_apart(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "arguments",
     [["run", "policy.yaml", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
-    ids=["one too many", "a command", "a value"],
+    ids=["an argument too many", "an unknown command", "a wrong value"],
 )
 async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repeated(arguments: list[str]) -> None:
     ran = await autoscaler(*arguments)

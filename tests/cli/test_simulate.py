@@ -20,6 +20,7 @@ from controller.cli.main import main
 from controller.demo.jobs import FULL_TABLE
 from controller.fake_railway import FakeRailway
 from controller.policy.models import load_policy
+from controller.simulation import tune
 from tests.support.examples import some
 from tests.support.processes import CLEAN
 from tests.support.scene import POLICY
@@ -40,6 +41,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("COLUMNS", CLEAN["COLUMNS"])
+    # The weeks that tune draws anew, cut to so many jobs: what it does with them, it does with fewer too.
+    monkeypatch.setattr(tune, "_MOST_A_WEEK", 2000)
 
     def ran(*arguments: str | Path) -> Ran:
         with pytest.raises(SystemExit) as ended:
@@ -163,7 +166,7 @@ def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> No
     jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "6h")
     ran = run("tune", POLICY, "--wait", "60s", *jobs, "--weeks", "2")
     assert (ran.code, ran.err) == (0, "")
-    assert all(words in ran.out for words in ("# searched on", "# held out", "over 2 weeks drawn anew"))
+    assert all(words in ran.out for words in ("# searched on", "# held out", "drawn anew from what was searched on"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
     assert policy.workers["generation-worker"].queue.table == "generation_job"
     tuned = tmp_path / "tuned.yaml"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from controller.adapters.railway.settings import load_railway, railway_warnings
 from controller.config.settings import load_database, load_settings
-from controller.policy.document import ConfigurationError
+from controller.policy.document import ConfigurationError, Problem
 
 RIGHT = {
     "RAILWAY_API_TOKEN": "t0ken-of-the-account",
@@ -16,15 +17,25 @@ RIGHT = {
 }
 
 
+def problems_of(environment: dict[str, str]) -> list[Problem]:
+    """Of the settings, and of Railway's."""
+    problems: list[Problem] = []
+    for load in (load_railway, load_settings):
+        try:
+            load(environment)
+        except ConfigurationError as error:
+            problems += error.problems
+    return problems
+
+
 def refused(**changes: str) -> list[str]:
-    with pytest.raises(ConfigurationError) as refusal:
-        load_settings({**RIGHT, **changes})
-    return [str(problem) for problem in refusal.value.problems]
+    return [str(problem) for problem in problems_of({**RIGHT, **changes})]
 
 
 def test_the_defaults() -> None:
     settings = load_settings(RIGHT)
-    assert settings.railway_api_url.startswith("https://backboard.railway.com/graphql/v2?")
+    assert load_railway(RIGHT).api_url.startswith("https://backboard.railway.com/graphql/v2?")
+    assert settings.group == "environment"
     assert (settings.port, settings.timing.ttl, settings.key_prefix, settings.log_format) == (
         8080,
         15,
@@ -34,10 +45,7 @@ def test_the_defaults() -> None:
 
 
 def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
-    with pytest.raises(ConfigurationError) as refusal:
-        load_settings({})
-    named = {problem.place for problem in refusal.value.problems}
-    assert named == RIGHT.keys()
+    assert {problem.place for problem in problems_of({})} == RIGHT.keys()
 
 
 @pytest.mark.parametrize(
@@ -109,8 +117,8 @@ def test_what_is_malformed_is_named_without_its_value(changes: dict[str, str], w
 
 
 def test_a_project_token_is_accepted_in_its_own_variable() -> None:
-    settings = load_settings({**RIGHT, "RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "p"})
-    assert (settings.railway_token.kind, settings.railway_token.variable) == ("project", "RAILWAY_TOKEN")
+    token = load_railway({**RIGHT, "RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "p"}).token
+    assert (token.kind, token.variable) == ("project", "RAILWAY_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def test_a_replica_s_name_is_only_a_label_and_what_is_odd_in_it_is_left_out(name
 
 def test_a_query_string_is_kept_and_added_where_there_is_none() -> None:
     def url(text: str) -> str:
-        return load_settings({**RIGHT, "RAILWAY_API_URL": text}).railway_api_url
+        return load_railway({**RIGHT, "RAILWAY_API_URL": text}).api_url
 
     assert url("http://x/graphql?a=b") == "http://x/graphql?a=b"
     assert url("http://x/graphql") == "http://x/graphql?source=worker-autoscaler"
@@ -224,11 +232,12 @@ def test_quotes_around_a_token_or_an_id_are_said_with_the_fix(name: str, value: 
 
 @pytest.mark.parametrize("name", ["RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID", "HTTP_TOKEN"])
 def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None:
-    settings = load_settings({**RIGHT, name: " abc\r\n"})
-    assert [str(warning) for warning in settings.warnings] == [
+    environment = {**RIGHT, name: " abc\r\n"}
+    settings = load_settings(environment)
+    assert [str(warning) for warning in (*railway_warnings(environment), *settings.warnings)] == [
         f"{name}: has blanks or line breaks around it, which are left out; take them out of the value"
     ]
-    assert load_settings({**RIGHT, "RAILWAY_PROJECT_ID": " abc "}).project_id == "abc"
+    assert load_railway({**RIGHT, "RAILWAY_PROJECT_ID": " abc "}).project_id == "abc"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +260,7 @@ def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None
     ],
 )
 def test_a_token_that_would_cross_a_network_unencrypted_is_a_warning(url: str, *, warned: bool) -> None:
-    said = [str(warning) for warning in load_settings({**RIGHT, "RAILWAY_API_URL": url}).warnings]
+    said = [str(warning) for warning in railway_warnings({**RIGHT, "RAILWAY_API_URL": url})]
     words = "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted; write https://"
     assert said == ([words] if warned else [])
 
@@ -267,6 +276,22 @@ def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_wa
 
 def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:
     settings = load_settings(RIGHT)
-    shown = f"{settings!r} {settings}"
+    railway = load_railway(RIGHT)
+    shown = f"{settings!r} {settings} {railway!r} {railway}"
     assert not any(secret in shown for secret in ("t0ken", "hunter2", "swordfish"))
-    assert {"t0ken-of-the-account", "hunter2", "swordfish"} <= set(settings.secrets)
+    assert {"hunter2", "swordfish"} <= set(settings.secrets)
+    assert railway.token.value.get_secret_value() == "t0ken-of-the-account"
+
+
+def test_a_group_named_by_nobody_has_the_keys_that_it_had_before_there_were_groups() -> None:
+    assert load_settings(RIGHT).group == RIGHT["RAILWAY_ENVIRONMENT_ID"]
+    assert load_settings({**RIGHT, "AUTOSCALER_GROUP": "render"}).group == "render"
+    elsewhere = {name: value for name, value in RIGHT.items() if not name.startswith("RAILWAY")}
+    assert load_settings(elsewhere).group == "default"
+
+
+@pytest.mark.parametrize("name", ["two words", "}:lease", "-begins-odd", "g" * 65])
+def test_a_group_s_name_is_a_plain_word(name: str) -> None:
+    assert refused(AUTOSCALER_GROUP=name) == [
+        "AUTOSCALER_GROUP: may have letters, digits, '.', '_' and '-' only, at most 64"
+    ]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.adapters.railway.reading import coming
 from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
-from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState, UnderWay
+from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.rules import decide, fall_back
 from controller.core.watch import Watch
 from controller.loop.faults import CONDITIONS
@@ -62,7 +63,7 @@ class Service:
 
 ALL_CRASHED = fleet(3, 0, crashed=3)
 RESTARTED = fleet(3, 0)
-BUILT_ANEW = fleet(3, 0, state=STARTING, deployment="d2", under_way=UnderWay("d2", "BUILDING"))
+BUILT_ANEW = fleet(3, 0, state=STARTING, deployment="d2", under_way=coming("d2", "BUILDING"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ BUILT_ANEW = fleet(3, 0, state=STARTING, deployment="d2", under_way=UnderWay("d2
             [ALL_CRASHED, BUILT_ANEW, fleet(3, 0, deployment="d2", crashed=3)], True, id="the new one crashes too"
         ),
         pytest.param(
-            [fleet(3, 0, state=STARTING, deployment="d2", crashed=1, under_way=UnderWay("d2", "DEPLOYING"))],
+            [fleet(3, 0, state=STARTING, deployment="d2", crashed=1, under_way=coming("d2", "DEPLOYING"))],
             True,
             id="a deployment on its way crashes",
         ),
@@ -164,7 +165,7 @@ def test_what_lacks_is_said_from_the_first_look() -> None:
     (said,) = service.look(fleet(3, 1), jobs(9))
     assert (said.words, said.degrades) == ("1 of 3 workers run", False)
     (said,) = service.look(fleet(3, 1), jobs(9), after=70)
-    assert said.words.startswith("1 of 3 workers run for 70 s: look at the deployment's log")
+    assert said.words.startswith("1 of 3 workers run for 70 s: see the deployment's log")
 
 
 def test_workers_that_run_again_after_an_exit_are_not_said_to_lack() -> None:
@@ -267,7 +268,7 @@ def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_wait
     status: str, running: int, waiting: int, bound: float, *, told: bool
 ) -> None:
     service = Service()
-    still = fleet(running, running, under_way=UnderWay("d2", status, START if told else None))
+    still = fleet(running, running, under_way=coming("d2", status, START if told else None))
     (said,) = service.look(still, jobs(waiting))
     nobody = "no worker runs, and " if waiting and not running else ""
     assert (said.words, said.degrades) == (f"{nobody}the newest deployment is {status}", False)
@@ -277,7 +278,7 @@ def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_wait
 
 def test_a_service_that_starts_slowly_has_twice_its_usual_start_to_deploy() -> None:
     service = Service(history=History(start_up_s=200.0))
-    still = fleet(2, 2, under_way=UnderWay("d2", "DEPLOYING"))
+    still = fleet(2, 2, under_way=coming("d2", "DEPLOYING"))
     assert service.faults(still) == []
     assert service.faults(still, after=399) == []
     assert service.faults(still, after=2) == [Reason.DEPLOYMENT_HANGS]
@@ -286,13 +287,13 @@ def test_a_service_that_starts_slowly_has_twice_its_usual_start_to_deploy() -> N
 def test_a_deployment_that_moves_on_does_not_hang() -> None:
     service = Service()
     for status, for_s in (("QUEUED", HANGS_S), ("BUILDING", HANGS_S), ("DEPLOYING", BOUND)):
-        assert service.faults(fleet(2, 2, under_way=UnderWay("d2", status)), after=for_s - 1) == []
+        assert service.faults(fleet(2, 2, under_way=coming("d2", status)), after=for_s - 1) == []
     assert service.look(fleet(2, 2, deployment="d2"), after=HANGS_S) == ()
 
 
 def test_a_time_of_railway_that_lies_ahead_is_no_time() -> None:
     service = Service()
-    (said,) = service.look(fleet(2, 2, under_way=UnderWay("d2", "BUILDING", START + 3600)))
+    (said,) = service.look(fleet(2, 2, under_way=coming("d2", "BUILDING", START + 3600)))
     assert said.lasted_s == 0.0
 
 
@@ -493,8 +494,8 @@ def test_a_stamp_that_is_none_is_not_believed(value: str) -> None:
 def test_whatever_was_seen_survives_the_journal(looks: list[tuple[int, int, int, int, int, bool]]) -> None:
     service = Service(history=History(count=2, unbroken_since=START))
     for configured, running, crashed, exited, pending, built in looks:
-        coming = UnderWay("d2", "BUILDING") if built else None
-        replicas = fleet(configured, running, crashed=crashed, exited=exited, under_way=coming)
+        under_way = coming("d2", "BUILDING") if built else None
+        replicas = fleet(configured, running, crashed=crashed, exited=exited, under_way=under_way)
         look = Look(service.policy, replicas, jobs(pending, 0, 7.25), service.history, service.now, BOUND)
         assert Watch.from_text(watched(look).as_text()) == watched(look)
         service.look(replicas, jobs(pending, 0, 7.25), after=12.345)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
     REASONS,
     Decision,
     Direction,
     History,
     Observation,
+    PlatformLimit,
     QueueDepth,
     Rate,
     RateUnread,
@@ -49,6 +50,10 @@ SHIPPED = {
 
 def policy(**changes: object) -> WorkerPolicy:
     return WorkerPolicy.model_validate({**SHIPPED, **changes})
+
+
+def regions(count: int) -> PlatformLimit | None:
+    return one_in_each({f"region {number}": 1 for number in range(count)})
 
 
 def observed(
@@ -111,19 +116,22 @@ TABLE = [
     Case("the first job wakes the first worker", 1, 0, 1, [TIER]),
     Case("a burst goes up in one step", 1000, 0, 5, [TIER]),
     Case("a count that is right is left alone", 15, 2, 2, [TIER]),
-    Case("up waits for the cooldown of the last scale-up", 15, 1, 1, [TIER, UP], history(up=29)),
-    Case("up is open when its cooldown is over", 15, 1, 2, [TIER], history(up=30)),
-    Case("up does not care about the last scale-down", 15, 1, 2, [TIER], history(down=1)),
-    Case("down waits for the last scale-down", 0, 2, 2, [TIER, DOWN], history(down=119)),
-    Case("down waits for the last scale-up too", 0, 2, 2, [TIER, DOWN], history(up=119, down=500)),
-    Case("down is open when both are long past", 0, 2, 0, [TIER], history(up=120, down=120)),
-    Case("with no history at all up is allowed at once", 15, 0, 2, [TIER], history(since=None)),
-    Case("with no history at all down waits one cooldown", 0, 2, 2, [TIER, DOWN], history(since=None)),
+    Case("a scale-up waits for the cooldown of the last scale-up", 15, 1, 1, [TIER, UP], history(up=29)),
+    Case("a scale-up is allowed when its cooldown is over", 15, 1, 2, [TIER], history(up=30)),
+    Case("a scale-up does not wait for the last scale-down", 15, 1, 2, [TIER], history(down=1)),
+    Case("a scale-down waits for the last scale-down", 0, 2, 2, [TIER, DOWN], history(down=119)),
+    Case("a scale-down waits for the last scale-up", 0, 2, 2, [TIER, DOWN], history(up=119, down=500)),
+    Case("a scale-down is allowed when both are long past", 0, 2, 0, [TIER], history(up=120, down=120)),
+    Case("without any history a scale-up is allowed at once", 15, 0, 2, [TIER], history(since=None)),
+    Case("without any history a scale-down waits one cooldown", 0, 2, 2, [TIER, DOWN], history(since=None)),
     Case("a memory that began just now makes down wait", 0, 2, 2, [TIER, DOWN], history(since=NOW - 60)),
     Case("a stamp from the future holds for one cooldown at most", 15, 1, 1, [TIER, UP], history(up=-500)),
     Case("fewer than min is corrected at once", 0, 0, 1, [Reason.BELOW_MINIMUM], history(up=1), {"min_replicas": 1}),
     Case("fewer than min goes at once to what is wanted", 200, 0, 5, [BELOW, TIER], history(up=1), {"min_replicas": 3}),
-    Case("and not past max", 200, 0, 4, [BELOW, TIER, MAX], history(), {"min_replicas": 3, "max_replicas": 4}),
+    Case(
+        *("fewer than min never goes past max", 200, 0, 4, [BELOW, TIER, MAX]),
+        policy={"min_replicas": 3, "max_replicas": 4},
+    ),
     Case(
         title="the part beyond min is limited by the step",
         depth=200,
@@ -140,7 +148,7 @@ TABLE = [
         reasons=[BELOW, TIER, Reason.SCALE_UP_STEP],
         policy={"min_replicas": 3, "scale_up": {"max_step": 1}},
     ),
-    Case("fewer than min with fewer wanted is min", 5, 0, 3, [BELOW], history(up=1), {"min_replicas": 3}),
+    Case("fewer than min, and fewer wanted, goes to min", 5, 0, 3, [BELOW], history(up=1), {"min_replicas": 3}),
     Case("more than max is corrected at once", 1000, 9, 5, [Reason.ABOVE_MAXIMUM], history(up=1, down=1)),
     Case("an idle queue keeps min", 0, 2, 1, [TIER, Reason.MINIMUM], history(), {"min_replicas": 1}),
     Case("max has the last word over the tiers", 1000, 0, 3, [TIER, Reason.MAXIMUM], history(), {"max_replicas": 3}),
@@ -150,19 +158,15 @@ TABLE = [
     Case("the window never adds workers", 1, 2, 2, [TIER, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
     Case("the window does not slow the way up", 101, 1, 5, [TIER], PAST, WINDOW),
     Case(
-        "without a memory of the whole window there is no way down",
-        0,
-        3,
-        3,
-        [TIER, Reason.MEMORY_TOO_SHORT],
-        history(unbroken=NOW - 59),
-        WINDOW,
+        *("without a memory of the whole window there is no way down", 0, 3, 3, [TIER, Reason.MEMORY_TOO_SHORT]),
+        history=history(unbroken=NOW - 59),
+        policy=WINDOW,
     ),
-    Case("without any memory neither", 0, 3, 3, [TIER, Reason.MEMORY_TOO_SHORT], history(), WINDOW),
+    Case("without any memory there is no way down", 0, 3, 3, [TIER, Reason.MEMORY_TOO_SHORT], history(), WINDOW),
 ]
 
 
-@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.title)
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: f"tiers: {case.title}")
 def test_the_table(case: Case) -> None:
     decision = decide(policy(**case.policy), observed(case.depth, case.configured), case.history, NOW)
     assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
@@ -188,42 +192,34 @@ class Work:
 WORK_TABLE = [
     Work("workers that nobody needs go", 9, 5, 4, 1, [TIER]),
     Work("going down stops at as many as the work needs", 9, 9, 4, 2, [TIER, BUSY]),
-    Work("which is rounded up", 6, 6, 4, 2, [TIER, BUSY]),
+    Work("the workers that the work needs are rounded up", 6, 6, 4, 2, [TIER, BUSY]),
     Work("a single job keeps its worker", 1, 1, 3, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
     Work("where all are busy nobody goes", 10, 10, 2, 2, [TIER, BUSY]),
     Work("more work than they can do adds nobody", 10, 10, 1, 1, [TIER], history()),
-    Work("nor where fewer are wanted", 10, 10, 1, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
-    Work("and does not slow the way up", 30, 30, 1, 2, [TIER]),
-    Work("jobs that wait keep nobody", 9, 0, 4, 1, [TIER]),
     Work(
-        "a policy that does not say how many one runs spares nobody",
-        9,
-        9,
-        4,
-        1,
-        [TIER],
-        history(),
-        {"jobs_per_worker": None},
+        *("more work than they can do adds nobody, fewer wanted", 10, 10, 1, 1, [TIER, BUSY]),
+        policy={"tiers": [{"replicas": 0}]},
     ),
+    Work("busy workers do not slow a scale-up", 30, 30, 1, 2, [TIER]),
+    Work("jobs that wait keep nobody", 9, 0, 4, 1, [TIER]),
+    Work("without jobs_per_worker nobody is spared", 9, 9, 4, 1, [TIER], policy={"jobs_per_worker": None}),
     Work("more than max is corrected, busy or not", 45, 45, 9, 5, [Reason.ABOVE_MAXIMUM]),
     Work("fewer than min is corrected", 9, 9, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
     Work("the busy are spared before the cooldown is looked at", 9, 9, 4, 4, [TIER, BUSY, DOWN], history(down=1)),
-    Work("and before the window", 6, 6, 5, 3, [TIER, BUSY, Reason.STABILIZATION_WINDOW], PAST, WINDOW),
+    Work(
+        *("the busy are spared before the window is looked at", 6, 6, 5, 3, [TIER, BUSY, Reason.STABILIZATION_WINDOW]),
+        history=PAST,
+        policy=WINDOW,
+    ),
     Work("a window that wants fewer than are busy says nothing", 16, 16, 5, 4, [TIER, BUSY], PAST, WINDOW),
     Work(
-        "a step takes fewer still",
-        6,
-        6,
-        5,
-        4,
-        [TIER, BUSY, Reason.SCALE_DOWN_STEP],
-        history(),
-        {"scale_down": {"max_step": 1}},
+        *("a step takes fewer than the busy would allow", 6, 6, 5, 4, [TIER, BUSY, Reason.SCALE_DOWN_STEP]),
+        policy={"scale_down": {"max_step": 1}},
     ),
 ]
 
 
-@pytest.mark.parametrize("case", WORK_TABLE, ids=lambda case: case.title)
+@pytest.mark.parametrize("case", WORK_TABLE, ids=lambda case: f"busy workers: {case.title}")
 def test_the_table_of_who_is_busy(case: Work) -> None:
     changes = {"jobs_per_worker": 5, **case.policy}
     seen = observed(case.depth, case.configured, processing=case.processing)
@@ -251,29 +247,35 @@ class Rated:
 
 MIN_AND_STEP: Mapping[str, object] = {"min_replicas": 1, "scale_up": {"max_step": 1}}
 RATED_TABLE = [
-    Rated("a request that is left lets workers be added", 59, 15, 1, 2, [TIER]),
-    Rated("none that is left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
-    Rated("more than were allowed neither", 75, 15, 1, 1, [TIER, RATE]),
-    Rated("not even the first one", 60, 15, 0, 0, [TIER, RATE]),
-    Rated("going down goes on", 60, 0, 2, 0, [TIER]),
-    Rated("what is right is left alone", 60, 15, 2, 2, [TIER]),
-    Rated("fewer than min is corrected", 60, 5, 0, 1, [BELOW], history(), {"min_replicas": 1}),
-    Rated("and goes no further than min", 60, 15, 0, 1, [BELOW, TIER, RATE], history(), {"min_replicas": 1}),
-    Rated("of which the step says nothing more", 60, 15, 0, 1, [BELOW, TIER, RATE], policy=MIN_AND_STEP),
-    Rated("a request that is left lets it go further", 59, 15, 0, 2, [BELOW, TIER], history(), {"min_replicas": 1}),
-    Rated("more than max is corrected", 60, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
-    Rated("a cooldown has spoken before", 60, 15, 1, 1, [TIER, UP], history(up=1)),
-    Rated("a step has nothing left to say", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
-    Rated("nor has max", 60, 500, 1, 1, [TIER, RATE], history(), {"max_replicas": 3}),
-    Rated("nobody is added on a guess", None, 15, 1, 1, [TIER, UNREAD]),
-    Rated("not even the first one on a guess", None, 15, 0, 0, [TIER, UNREAD]),
-    Rated("going down needs no guess", None, 0, 2, 0, [TIER]),
-    Rated("nor does min", None, 15, 0, 1, [BELOW, TIER, UNREAD], history(), {"min_replicas": 1}),
-    Rated("nor max", None, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Rated("one request left lets workers be added", 59, 15, 1, 2, [TIER]),
+    Rated("no request left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
+    Rated("more requests than allowed add nobody", 75, 15, 1, 1, [TIER, RATE]),
+    Rated("no request left adds not even the first worker", 60, 15, 0, 0, [TIER, RATE]),
+    Rated("no request left stops no scale-down", 60, 0, 2, 0, [TIER]),
+    Rated("a right count is left alone", 60, 15, 2, 2, [TIER]),
+    Rated("no request left, and below min is corrected", 60, 5, 0, 1, [BELOW], history(), {"min_replicas": 1}),
+    Rated(
+        *("no request left, and below min goes to min only", 60, 15, 0, 1, [BELOW, TIER, RATE]),
+        policy={"min_replicas": 1},
+    ),
+    Rated("no request left, and the step has nothing to limit", 60, 15, 0, 1, [BELOW, TIER, RATE], policy=MIN_AND_STEP),
+    Rated("one request left lets it go past min", 59, 15, 0, 2, [BELOW, TIER], history(), {"min_replicas": 1}),
+    Rated("no request left, and above max is corrected", 60, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Rated("a cooldown is the reason before the rate limit is", 60, 15, 1, 1, [TIER, UP], history(up=1)),
+    Rated("a step has nothing left to limit", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
+    Rated("max has nothing left to limit", 60, 500, 1, 1, [TIER, RATE], history(), {"max_replicas": 3}),
+    Rated("requests unknown adds nobody", None, 15, 1, 1, [TIER, UNREAD]),
+    Rated("requests unknown adds not even the first worker", None, 15, 0, 0, [TIER, UNREAD]),
+    Rated("requests unknown stops no scale-down", None, 0, 2, 0, [TIER]),
+    Rated(
+        *("requests unknown, and below min is corrected", None, 15, 0, 1, [BELOW, TIER, UNREAD]),
+        policy={"min_replicas": 1},
+    ),
+    Rated("requests unknown, and above max is corrected", None, 15, 9, 5, [Reason.ABOVE_MAXIMUM]),
 ]
 
 
-@pytest.mark.parametrize("case", RATED_TABLE, ids=lambda case: case.title)
+@pytest.mark.parametrize("case", RATED_TABLE, ids=lambda case: f"rate limit: {case.title}")
 def test_the_table_of_the_rate_limit(case: Rated) -> None:
     seen = observed(case.depth, case.configured, rate=case.rate)
     decision = decide(policy(**case.policy), seen, case.history, NOW)
@@ -297,8 +299,8 @@ class Blind:
 FALLBACK, STEP = Reason.FALLBACK, Reason.SCALE_UP_STEP
 HOLDING: Mapping[str, object] = {"on_unavailable": None}
 BLIND_TABLE = [
-    Blind("a policy that does not say what to do holds", 86_400, 1, None, [], history(), HOLDING),
-    Blind("a short silence holds", 299, 1, None, []),
+    Blind("without on_unavailable it holds", 86_400, 1, None, [], history(), HOLDING),
+    Blind("it holds before after is over", 299, 1, None, []),
     Blind(
         title="fewer than min is corrected without waiting for after",
         unread_for_s=0,
@@ -310,7 +312,7 @@ BLIND_TABLE = [
         rate=RateUsage(60, 60),
     ),
     Blind(
-        title="and where the policy does not say what to do",
+        title="fewer than min is corrected without on_unavailable",
         unread_for_s=0,
         configured=1,
         desired=2,
@@ -318,47 +320,52 @@ BLIND_TABLE = [
         policy={"min_replicas": 2, "on_unavailable": None},
     ),
     Blind("min is no reason to take anybody away", 0, 3, None, [], policy={"min_replicas": 2}),
-    Blind("a count above max is left alone before after too", 0, 9, None, [], policy={"min_replicas": 2}),
-    Blind("a long one goes to at_least", 300, 1, 3, [FALLBACK]),
-    Blind("even from nobody", 300, 0, 3, [FALLBACK]),
+    Blind("a count above max is left alone before after is over", 0, 9, None, [], policy={"min_replicas": 2}),
+    Blind("it goes to at_least when after is over", 300, 1, 3, [FALLBACK]),
+    Blind("it goes to at_least from 0 workers", 300, 0, 3, [FALLBACK]),
     Blind("at_least is no reason to take anybody away", 300, 4, 4, [FALLBACK]),
-    Blind("what is there already is kept", 300, 3, 3, [FALLBACK]),
-    Blind("a fresh scale-up is waited for", 300, 1, 1, [FALLBACK, UP], history(up=29)),
-    Blind("and no longer than its cooldown", 300, 1, 3, [FALLBACK], history(up=30)),
-    Blind("a fresh scale-down is not", 300, 1, 3, [FALLBACK], history(down=1)),
-    Blind("with no history at all it is allowed at once", 300, 1, 3, [FALLBACK], history(since=None)),
-    Blind("a step is a step", 300, 0, 2, [FALLBACK, STEP], history(), {"scale_up": {"max_step": 2}}),
+    Blind("at_least changes nothing where it runs already", 300, 3, 3, [FALLBACK]),
+    Blind("the cooldown of the last scale-up is waited for", 300, 1, 1, [FALLBACK, UP], history(up=29)),
+    Blind("when the cooldown is over it goes to at_least", 300, 1, 3, [FALLBACK], history(up=30)),
+    Blind("the last scale-down is not waited for", 300, 1, 3, [FALLBACK], history(down=1)),
+    Blind("without any history it goes to at_least at once", 300, 1, 3, [FALLBACK], history(since=None)),
+    Blind("a step limits the way to at_least", 300, 0, 2, [FALLBACK, STEP], history(), {"scale_up": {"max_step": 2}}),
     Blind("a count above max is left alone: nobody sees what it works on", 300, 9, 9, [FALLBACK]),
     Blind(
         *("fewer than min is corrected, whatever the cooldown says", 300, 0, 1, [FALLBACK, UP, Reason.MINIMUM]),
         *(history(up=1), {"min_replicas": 1}),
     ),
     Blind(
-        *("and whatever the step says", 300, 0, 2, [FALLBACK, STEP, Reason.MINIMUM]),
+        *("fewer than min is corrected, whatever the step says", 300, 0, 2, [FALLBACK, STEP, Reason.MINIMUM]),
         *(history(), {"min_replicas": 2, "scale_up": {"max_step": 1}}),
     ),
-    Blind("a request that is left lets them come", 300, 1, 3, [FALLBACK], rate=RateUsage(59, 60)),
-    Blind("none that is left holds", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
-    Blind("nobody is added on a guess", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
+    Blind("one request left lets workers be added", 300, 1, 3, [FALLBACK], rate=RateUsage(59, 60)),
+    Blind("no request left adds nobody", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
+    Blind("requests unknown adds nobody", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
     Blind(
-        "a cooldown has spoken before the rate limit", 300, 1, 1, [FALLBACK, UP], history(up=1), {}, RateUsage(60, 60)
+        *("a cooldown is the reason before the rate limit is", 300, 1, 1, [FALLBACK, UP]),
+        *(
+            history(up=1),
+            {},
+            RateUsage(60, 60),
+        ),
     ),
     Blind(
         *("fewer than min is corrected, however many requests are used", 300, 0, 1, [FALLBACK, RATE, Reason.MINIMUM]),
         *(history(), {"min_replicas": 1}, RateUsage(60, 60)),
     ),
     Blind(
-        *("and even where nobody knows how many", 300, 0, 1, [FALLBACK, UNREAD, Reason.MINIMUM]),
+        *("fewer than min is corrected, requests unknown", 300, 0, 1, [FALLBACK, UNREAD, Reason.MINIMUM]),
         *(history(), {"min_replicas": 1}, RateUnread("Redis: holds rubbish")),
     ),
     Blind(
-        *("how many are busy is not known, and nobody goes anyway", 300, 4, 4, [FALLBACK]),
+        *("how many are busy is unknown, and nobody goes", 300, 4, 4, [FALLBACK]),
         *(history(), {"jobs_per_worker": 1}),
     ),
 ]
 
 
-@pytest.mark.parametrize("case", BLIND_TABLE, ids=lambda case: case.title)
+@pytest.mark.parametrize("case", BLIND_TABLE, ids=lambda case: f"queue unread: {case.title}")
 def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
     changes = {"on_unavailable": {"after": "5m", "at_least": 3}, **case.policy}
     replicas = observed(0, case.configured).replicas
@@ -378,10 +385,10 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
 @pytest.mark.parametrize(
     ("unread_for_s", "limits", "reasons"),
     [
-        (300.0, {"largest": 1}, [Reason.FALLBACK, Reason.VOLUME]),
-        (300.0, {"smallest": 4}, [Reason.FALLBACK, Reason.REGIONS]),
-        (0.0, {"largest": 1}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
-        (0.0, {"smallest": 4}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
+        (300.0, {"largest": WITH_A_VOLUME}, [Reason.FALLBACK, Reason.VOLUME]),
+        (300.0, {"smallest": regions(4)}, [Reason.FALLBACK, Reason.REGIONS]),
+        (0.0, {"largest": WITH_A_VOLUME}, [Reason.BELOW_MINIMUM, Reason.VOLUME]),
+        (0.0, {"smallest": regions(4)}, [Reason.BELOW_MINIMUM, Reason.REGIONS]),
     ],
     ids=[
         "at_least, of a service with a volume",
@@ -391,13 +398,13 @@ def test_the_table_of_what_is_done_without_a_reading(case: Blind) -> None:
     ],
 )
 def test_without_a_reading_nothing_is_asked_for_that_the_platform_cannot_do(
-    unread_for_s: float, limits: dict[str, Any], reasons: list[Reason]
+    unread_for_s: float, limits: dict[str, PlatformLimit], reasons: list[Reason]
 ) -> None:
     blind = policy(min_replicas=2, on_unavailable={"after": "5m", "at_least": 3})
-    replicas = replace(observed(0, 0).replicas, **limits)
+    replicas = replace(observed(0, 0).replicas, smallest=limits.get("smallest"), largest=limits.get("largest"))
     decision = fall_back(blind, replicas, history(), NOW, unread_for_s=unread_for_s, rate=None)
     assert decision is not None
-    assert (decision.desired, list(decision.reasons)) == (limits.get("largest", 4), reasons)
+    assert (decision.desired, list(decision.reasons)) == (next(iter(limits.values())).count, reasons)
 
 
 def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
@@ -709,7 +716,9 @@ def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0
     depth: int, configured: int, smallest: int, largest: int | None, maximum: int, desired: int, reason: Reason
 ) -> None:
     seen = observed(depth, configured)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest, largest=largest))
+    seen = replace(
+        seen, replicas=replace(seen.replicas, smallest=regions(smallest), largest=WITH_A_VOLUME if largest else None)
+    )
     tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
     decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
@@ -732,7 +741,7 @@ def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa:
     configured: int, minimum: int, maximum: int, smallest: int, desired: int, reason: Reason
 ) -> None:
     seen = observed(0, configured)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
     tiers = [{"up_to": 0, "replicas": minimum}, {"replicas": maximum}]
     decision = decide(policy(min_replicas=minimum, max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
@@ -740,7 +749,7 @@ def test_a_minimum_is_kept_by_the_nearest_count_that_the_regions_allow(  # noqa:
 
 def test_a_maximum_below_the_number_of_regions_names_both_ways_out() -> None:
     seen = observed(50, 9)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=3))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(3)))
     tiers = [{"up_to": 0, "replicas": 0}, {"replicas": 2}]
     assert decide(policy(max_replicas=2, tiers=tiers), seen, history(), NOW).sentence == (
         "9 workers where max_replicas is 2, the service is configured for 3 regions, at least 1 worker in each, and "
@@ -753,7 +762,7 @@ def test_regions_never_let_a_count_be_asked_for_that_leaves_one_without_a_worker
     policy: WorkerPolicy, depth: int, count: int, smallest: int
 ) -> None:
     seen = observed(depth, count)
-    seen = replace(seen, replicas=replace(seen.replicas, smallest=smallest))
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
     decision = decide(policy, seen, history(), NOW)
     assert not decision.changes_something or decision.desired == 0 or decision.desired >= smallest
     assert decision.desired <= max(policy.max_replicas, smallest, count)
@@ -764,7 +773,7 @@ def test_falling_back_goes_to_the_nearest_count_that_the_regions_allow(
     at_least: int, smallest: int, desired: int
 ) -> None:
     blind = policy(on_unavailable={"after": "60s", "at_least": at_least})
-    replicas = replace(observed(0, 0).replicas, smallest=smallest)
+    replicas = replace(observed(0, 0).replicas, smallest=regions(smallest))
     decision = fall_back(blind, replicas, history(), NOW, unread_for_s=61, rate=None)
     assert decision is not None
     assert decision.desired == desired

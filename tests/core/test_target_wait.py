@@ -117,44 +117,47 @@ AIMED_TABLE = [
     Aimed("an idle queue needs nobody", 0, 0, 2, 0, [WAIT]),
     Aimed("the first job wakes the first worker", 1, 0, 0, 1, [WAIT]),
     Aimed("a burst goes up in one step", 100, 0, 0, 5, [WAIT, Reason.MAXIMUM]),
-    Aimed("who is starting counts, so that nobody is asked for twice", 12, 0, 3, 3, [WAIT]),
-    Aimed("and so no cooldown is needed on the way up", 13, 0, 3, 4, [WAIT], needed(up=1)),
-    Aimed("but for one that is written", 13, 0, 3, 3, [WAIT, UP], needed(up=1), {"scale_up": {"cooldown": "30s"}}),
-    Aimed("nor on the way down", 0, 0, 2, 0, [WAIT], needed(up=1)),
-    Aimed("whoever was needed a moment ago stays", 4, 0, 3, 2, [WAIT, IDLE], needed((20, 2), (30, 3))),
-    Aimed("as long as a start takes", 4, 0, 3, 3, [WAIT, IDLE], needed((20, 2), (30, 3), start_up=30)),
-    Aimed("at least 5 s", 4, 0, 3, 2, [WAIT, IDLE], needed((5, 2), (6, 3), start_up=0.5)),
-    Aimed("at most 5 minutes", 4, 0, 3, 2, [WAIT, IDLE], needed((300, 2), (301, 3), start_up=550)),
+    Aimed("workers that start count, so that none is asked for twice", 12, 0, 3, 3, [WAIT]),
+    Aimed("a scale-up needs no cooldown", 13, 0, 3, 4, [WAIT], needed(up=1)),
     Aimed(
-        *("or as the policy says", 4, 0, 3, 3, [WAIT, IDLE]),
+        *("a scale-up waits for a cooldown that is written", 13, 0, 3, 3, [WAIT, UP]),
+        history=needed(up=1),
+        policy={"scale_up": {"cooldown": "30s"}},
+    ),
+    Aimed("a scale-down needs no cooldown", 0, 0, 2, 0, [WAIT], needed(up=1)),
+    Aimed("a worker that was needed a moment ago stays", 4, 0, 3, 2, [WAIT, IDLE], needed((20, 2), (30, 3))),
+    Aimed("a worker stays as long as a start takes", 4, 0, 3, 3, [WAIT, IDLE], needed((20, 2), (30, 3), start_up=30)),
+    Aimed("a worker stays for 5 s at least", 4, 0, 3, 2, [WAIT, IDLE], needed((5, 2), (6, 3), start_up=0.5)),
+    Aimed("a worker stays for 5 minutes at most", 4, 0, 3, 2, [WAIT, IDLE], needed((300, 2), (301, 3), start_up=550)),
+    Aimed(
+        *("a worker stays for idle_off", 4, 0, 3, 3, [WAIT, IDLE]),
         *(needed((40, 3), start_up=1), {"scale_down": {"idle_off": "40s"}}),
     ),
-    Aimed("which may be at once", 4, 0, 3, 1, [WAIT], needed((0, 3)), {"scale_down": {"idle_off": "0s"}}),
+    Aimed(
+        "with idle_off 0s a worker goes at once", 4, 0, 3, 1, [WAIT], needed((0, 3)), {"scale_down": {"idle_off": "0s"}}
+    ),
     Aimed("what was needed adds nobody", 4, 0, 2, 2, [WAIT, IDLE], needed((1, 5))),
     Aimed(
-        "without a memory that reaches back there is no way down",
-        4,
-        0,
-        3,
-        3,
-        [WAIT, Reason.MEMORY_TOO_SHORT],
-        needed(memory=19),
+        *("without a memory that reaches back there is no way down", 4, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT]),
+        *(needed(memory=19),),
     ),
-    Aimed("nor without any", 0, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT], history()),
-    Aimed("nobody is taken who is busy", 0, 3, 5, 3, [WAIT]),
-    Aimed("nor where each runs several", 0, 7, 5, 4, [WAIT], needed(), {"jobs_per_worker": 2}),
-    Aimed("not even before the length of a job is known", 0, 3, 5, 5, [UNKNOWN], seconds=None),
-    Aimed("an unknown length wakes one worker", 500, 0, 0, 1, [UNKNOWN], seconds=None),
-    Aimed("and holds as many as there are", 500, 0, 3, 3, [UNKNOWN], seconds=None),
+    Aimed("without any memory there is no way down", 0, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT], history()),
+    Aimed("no busy worker is taken", 0, 3, 5, 3, [WAIT]),
+    Aimed("no busy worker is taken where each runs several jobs", 0, 7, 5, 4, [WAIT], needed(), {"jobs_per_worker": 2}),
+    Aimed("no busy worker is taken, job time unknown", 0, 3, 5, 5, [UNKNOWN], seconds=None),
+    Aimed("an unknown job time starts one worker", 500, 0, 0, 1, [UNKNOWN], seconds=None),
+    Aimed("an unknown job time holds the workers there are", 500, 0, 3, 3, [UNKNOWN], seconds=None),
     Aimed("an idle queue needs nobody, however long a job takes", 0, 0, 3, 0, [WAIT], seconds=None),
     Aimed("fewer than min is corrected at once", 0, 0, 0, 1, [Reason.BELOW_MINIMUM], needed(), {"min_replicas": 1}),
-    Aimed("more than max too", 500, 0, 9, 5, [Reason.ABOVE_MAXIMUM]),
+    Aimed("more than max is corrected at once", 500, 0, 9, 5, [Reason.ABOVE_MAXIMUM]),
     Aimed("an idle queue keeps min", 0, 0, 2, 1, [WAIT, Reason.MINIMUM], needed(), {"min_replicas": 1}),
-    Aimed("a step is a step", 100, 0, 0, 2, [WAIT, Reason.SCALE_UP_STEP], needed(), {"scale_up": {"max_step": 2}}),
+    Aimed(
+        "a step limits a scale-up", 100, 0, 0, 2, [WAIT, Reason.SCALE_UP_STEP], needed(), {"scale_up": {"max_step": 2}}
+    ),
 ]
 
 
-@pytest.mark.parametrize("case", AIMED_TABLE, ids=lambda case: case.title)
+@pytest.mark.parametrize("case", AIMED_TABLE, ids=lambda case: f"target_wait: {case.title}")
 def test_the_table_of_a_wait_that_is_aimed_at(case: Aimed) -> None:
     seen = observed(case.pending + case.processing, case.configured, processing=case.processing)
     seen = replace(seen, service=None if case.seconds is None else of(case.seconds))
@@ -165,15 +168,15 @@ def test_the_table_of_a_wait_that_is_aimed_at(case: Aimed) -> None:
 @pytest.mark.parametrize(
     ("leaving", "draining", "seconds", "processing", "desired"),
     [
-        pytest.param(3, 60, 20, 5, 2, id="they have the time"),
-        pytest.param(3, 20, 20, 5, 2, id="just the time"),
-        pytest.param(3, 19, 20, 5, 5, id="not the time"),
-        pytest.param(3, 0, 20, 5, 5, id="no time at all"),
-        pytest.param(3, 3600, None, 5, 5, id="it is not known how long a job takes"),
-        pytest.param(0, 3600, 20, 5, 5, id="none leaves"),
-        pytest.param(5, 60, 20, 5, 0, id="all leave, and nothing waits"),
-        pytest.param(5, 60, None, 5, 5, id="which is no reason while the length is not known"),
-        pytest.param(3, 30, 600, 5, 5, id="a job of ten minutes, and half a minute to drain"),
+        pytest.param(3, 60, 20, 5, 2, id="leaving workers have more time than a job takes"),
+        pytest.param(3, 20, 20, 5, 2, id="leaving workers have just the time of a job"),
+        pytest.param(3, 19, 20, 5, 5, id="leaving workers have less time than a job takes"),
+        pytest.param(3, 0, 20, 5, 5, id="leaving workers have no time to drain"),
+        pytest.param(3, 3600, None, 5, 5, id="some workers leave, job time unknown"),
+        pytest.param(0, 3600, 20, 5, 5, id="no worker leaves"),
+        pytest.param(5, 60, 20, 5, 0, id="all workers leave, and no job waits"),
+        pytest.param(5, 60, None, 5, 5, id="all workers leave, job time unknown"),
+        pytest.param(3, 30, 600, 5, 5, id="jobs of ten minutes, and half a minute to drain"),
     ],
 )
 def test_a_job_needs_no_worker_where_the_one_that_has_it_leaves_with_the_time_to_end_it(

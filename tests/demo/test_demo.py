@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -20,12 +21,15 @@ from tests.simulation.recorded import cycles, decided_alike
 from tests.support.examples import some
 from tests.support.patience import PATIENCE_S, in_time, until_equal
 
+FOR_A_REAL_DEPLOYMENT = {"HTTP_TOKEN": "of-another-place", "DATABASE_DIRECT_URL": "postgresql://127.0.0.1:1/another"}
+"""What a person may have set, and the demo has to do without."""
+
 
 @asynccontextmanager
 async def demo(tmp_path: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "demo", *arguments),
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path), **FOR_A_REAL_DEPLOYMENT},
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
@@ -59,9 +63,9 @@ async def nothing_is_left(children: list[psutil.Process], folder: Path) -> None:
 SCALED_UP = r"want \d workers?: 0 → [1-5]"
 
 
-async def line_with(process: asyncio.subprocess.Process, words: str) -> str:
-    """The first that matches."""
-    said: list[str] = []
+async def line_with(process: asyncio.subprocess.Process, words: str, said: list[str] | None = None) -> str:
+    """The first that matches. said: is told all lines up to it."""
+    said = [] if said is None else said
 
     async def read() -> str:
         assert process.stdout is not None
@@ -76,8 +80,13 @@ async def line_with(process: asyncio.subprocess.Process, words: str) -> str:
 
 async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path, tmp_path: Path) -> None:
     recorded = tmp_path / "recorded"
-    async with demo(short_tmp, "--seconds", "20", "--record", str(recorded)) as process:
-        await line_with(process, SCALED_UP)
+    async with demo(short_tmp, "--keep", "--seconds", "20", "--record", str(recorded)) as process:
+        said: list[str] = []
+        await line_with(process, SCALED_UP, said)
+        assert (address := re.match(r"page: (http://127\.0\.0\.1:\d+/)  \(Ctrl-C ends", said[0])) is not None
+        assert "<html" in (await asyncio.to_thread(httpx.get, address[1], trust_env=False)).text
+        assert [line for line in said if len(line.rstrip("\n")) > 80] == []
+        assert any(line.startswith("  export REDIS_URL=") for line in said)
         children = family(process)
         assert len(children) > 4
         summary = await line_with(process, "jobs done")

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from graphql import build_schema, parse, validate
 
+from controller.adapters.railway.settings import load_railway
 from controller.config.settings import load_settings
 from controller.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERVICE_ID
 from tests.support.lowest import lowest
@@ -68,7 +69,7 @@ def railway_sdk_s_graph() -> Any:
 
 
 def test_the_mutations_that_set_the_service_up_validate() -> None:
-    schema = build_schema((ROOT / "controller" / "demo" / "fake_railway" / "schema.graphql").read_text())
+    schema = build_schema((ROOT / "controller" / "fake_railway" / "schema.graphql").read_text())
     assert validate(schema, parse((ROOT / "deploy" / "railway.graphql").read_text())) == []
 
 
@@ -95,8 +96,9 @@ def test_in_production_two_controllers_start_again_and_nothing_of_the_demo_is_th
     assert {service["restart"] for service in services.values()} == {"always"}
     text = (ROOT / "deploy" / "compose.production.yaml").read_text()
     named = set(re.findall(r"\$\{(\w+):\?", text))
-    settings = load_settings(dict.fromkeys(named, "x") | {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"})
-    assert settings.railway_token.kind == "project"
+    environment = dict.fromkeys(named, "x") | {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
+    load_settings(environment)
+    assert load_railway(environment).token.kind == "project"
 
 
 def normal(name: str) -> str:

@@ -31,8 +31,10 @@ async def test_how_long_jobs_take_is_known_from_those_that_are_done(patient: Pat
         *[(None, 90, "15m", 90), (60, 90, "15m", 90), (60, 30, "15m", 60), (60, 36_000, "15m", 60)],
     ],
     ids=[
-        *("nothing is done", "longer", "far longer", "far longer, and nothing is done"),
-        *("limited, nothing is done", "limited, longer", "limited, shorter", "limited, stale"),
+        *("no job is done", "in work for longer than the done"),
+        *("in work for hours", "in work for hours, and no job is done"),
+        *("stale_after, and no job is done", "stale_after, and longer than the done"),
+        *("stale_after, and shorter than the done", "in work for longer than stale_after"),
     ],
 )
 async def test_a_job_in_work_counts_only_where_a_dead_worker_s_claim_would_end(

@@ -29,7 +29,7 @@ def scan(rest: str = "", condition: str = "", alias: str = "j", **more: Any) -> 
             ['(j."odd ( AND name" IS NULL)', "(j.a = 'it''s'::text)"],
         ),
     ],
-    ids=["nothing", "one", "two", "an OR stays whole", "quotes stay whole"],
+    ids=["no condition", "one condition", "two conditions", "an OR stays whole", "quotes stay whole"],
 )
 def test_a_condition_is_taken_apart_at_its_ands(text: str, parts: list[str]) -> None:
     assert conjuncts(text) == parts
@@ -45,7 +45,14 @@ def test_a_condition_is_taken_apart_at_its_ands(text: str, parts: list[str]) -> 
         (scan("((j.done IS NULL) AND (j.queue = ANY ('{a,b}'::text[])))"), "(queue) WHERE (done IS NULL)"),
         (scan("(timezone('UTC'::text, j.run_at) <= now())"), "(run_at)"),
     ],
-    ids=["due jobs", "an enum", "an index on the wrong column", "quoted names", "queues by name", "only what moves"],
+    ids=[
+        "due jobs",
+        "a status that is an enum",
+        "an index on the wrong column",
+        "quoted names",
+        "queues by name",
+        "no condition but time",
+    ],
 )
 def test_the_index_for_a_scan_has_what_moves_as_its_column_and_the_rest_as_its_condition(
     found: Scan, index: str
@@ -71,10 +78,10 @@ def test_no_index_serves_what_looks_for_nothing() -> None:
     ids=[
         "a whole table",
         "an index that sorts out nothing",
-        "an index that does",
+        "an index that sorts out most",
         "a test that everything passes",
         "not run, and a test that an index could make",
-        "not run, and no such test",
+        "not run, and no test that an index could make",
     ],
 )
 def test_a_scan_is_wasteful_where_it_looks_at_what_it_has_no_need_of(found: Scan, *, wasteful: bool) -> None:

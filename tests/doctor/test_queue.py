@@ -154,7 +154,12 @@ SELECT (SELECT count(*) FROM generation_job g WHERE g.status = 'pending' AND g.s
         ("ALTER TABLE generation_job ALTER status TYPE state USING status::state", {}),
         ("", {"sql": SQL}),
     ],
-    ids=["no index", "an index that sorts out nothing", "an enum", "a query"],
+    ids=[
+        "a table without an index",
+        "an index that sorts out nothing",
+        "a status that is an enum",
+        "a query of one's own",
+    ],
 )
 async def test_a_big_table_without_the_index_it_needs_is_warned_of_with_the_index(
     patient: Patient, before: str, queue: dict[str, str]
@@ -199,7 +204,11 @@ async def test_a_big_table_without_the_index_it_needs_is_warned_of_with_the_inde
             "MB and has few rows: it was larger once, and counting reads all of it",
         ),
     ],
-    ids=["never larger", "not vacuumed", "vacuumed"],
+    ids=[
+        "a table that was never larger",
+        "a table that was emptied and not vacuumed",
+        "a table that was emptied and vacuumed",
+    ],
 )
 async def test_a_table_of_a_few_rows_needs_no_index_however_many_pages_it_has(
     patient: Patient, before: tuple[str, ...], about: str, says: str
@@ -261,7 +270,7 @@ async def test_where_a_view_hides_what_is_looked_for_no_index_is_made_up(patient
 @pytest.mark.parametrize(
     "query",
     ["SELECT 1 / (random() < 0)::int AS pending, 0 AS processing", "SELECT 1 AS waiting", "SELECT 1; SELECT 2"],
-    ids=["fails", "lacks its columns", "is two"],
+    ids=["a query that fails", "a query without its columns", "two queries"],
 )
 async def test_of_a_query_that_cannot_be_read_no_plan_is_praised(patient: Patient, query: str) -> None:
     patient.worker = policy(sql=query)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import load_settings
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.reading import Placement
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
 from controller.doctor.railway import RailwayChecks, regions
@@ -38,8 +39,8 @@ async def look(
     folder: Path | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
-    settings = load_settings({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
+    settings = load_railway({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
+    client = RailwayClient(settings.api_url, settings.token, LoopClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
     worker = WorkerPolicy.model_validate(
@@ -130,7 +131,7 @@ async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
             0,
             Level.ERROR,
             "the workers crash and none of 2 runs",
-            id="all crash",
+            id="all workers crash",
         ),
         pytest.param(
             {"exit": 1},
@@ -138,7 +139,7 @@ async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
             1,
             Level.WARNING,
             "1 of 2 workers run, as workers ended by themselves with exit code 0",
-            id="one exits with 0",
+            id="one worker exits with 0",
         ),
         pytest.param(
             {"hangs_in": "BUILDING", "deploy": True},
@@ -295,7 +296,7 @@ async def test_an_environment_of_several_pages_costs_as_many_requests_in_each_cy
     assert says in found.says
 
 
-@pytest.mark.parametrize("fails", [True, False], ids=["in vain", "never"])
+@pytest.mark.parametrize("fails", [True, False], ids=["a deployment failed", "no deployment was made"])
 async def test_regions_that_are_not_deployed_are_warned_of_with_both_places(*, fails: bool) -> None:
     async with fake_railway() as fake:
         fake.worker.deploy["multiRegionConfig"] = {"europe-west4-drams3a": {"numReplicas": 2}}
@@ -337,10 +338,17 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
         ({"us-old": 1}, 5, Level.WARNING, "Railway is giving up us-old"),
         ({"": 1}, 5, Level.WARNING, "nothing says in which region the service runs"),
     ],
-    ids=["one", "two", "more than max_replicas", "unknown", "given up", "unsaid"],
+    ids=[
+        "one region",
+        "two regions",
+        "more regions than max_replicas",
+        "an unknown region",
+        "a region that Railway gives up",
+        "no region said",
+    ],
 )
 def test_the_map_of_regions_is_looked_through(counts: dict[str, int], most: int, level: Level, words: str) -> None:
-    reading = Replicas(1, 1, 1, ServiceState.RUNNING, regions=counts, smallest=len(counts))
+    reading = Replicas(1, 1, 1, ServiceState.RUNNING, coordinates=Placement(counts, counts))
     worker = WorkerPolicy.model_validate(
         {"service": "s", "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
     )

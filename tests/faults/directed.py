@@ -102,7 +102,7 @@ async def change_lands_late(stage: Stage) -> None:
         await stage.queue.hold(8)
         await _until(lambda: order not in stage.fake.faults.pending)
         await stage.queue.hold(500)
-        await asyncio.sleep(stage.pace.railway_timeout)
+        await asyncio.sleep(stage.pace.change_timeout)
     await clean_hand_over(stage, "kill-leader")
     await stage.until_configured(5, within=stage.pace.settled_within)
 

@@ -467,7 +467,7 @@ def _on_order(kind: str, on: str, hold: tuple[float, float], weight: float, **fi
         options = {**fixed, "on": on, "times": 1 if on == "mutation" else dice.randint(1, 4)}
         if kind == "late":
             # Always within the landing bound: nobody could promise anything about what lands after it.
-            options["seconds"] = dice.uniform(stage.pace.railway_timeout + 0.5, stage.pace.landing - 1.5)
+            options["seconds"] = dice.uniform(stage.pace.change_timeout + 0.5, stage.pace.landing - 1.5)
         async with _ordered(stage, kind, **options):
             yield
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts
 from controller.adapters.redis.journal import RedisJournal
 from controller.cli.main import main
 from controller.core.model import Intent, QueueDepth
-from controller.core.ports import NotSent, Source, Unavailable
+from controller.core.ports import NotSent, Unavailable
 from controller.loop.leadership import Leadership
 from tests.faults.paused import pause_before_the_first_change
+from tests.support.sources import RAILWAY
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _unknown_is_failed() -> None:
         try:
             return await scale(self, *arguments)
         except Unavailable as unknown:
-            raise NotSent(Source.PLATFORM, f"surely nothing happened ({unknown})") from unknown
+            raise NotSent(RAILWAY, f"surely nothing happened ({unknown})") from unknown
 
     _put(RailwayPlatform, "scale", certain)
 

@@ -18,7 +18,7 @@ class Pace:
     down: float = 8.0
     landing: float = 6.0
     redis_timeout: float = 0.5
-    railway_timeout: float = 1.0
+    change_timeout: float = 1.0
     minimum: int = 0
     maximum: int = 5
 
@@ -32,7 +32,7 @@ class Pace:
             "SCALE_DOWN_COOLDOWN_MS": _ms(self.down),
             "LANDING_BOUND_MS": _ms(self.landing),
             "REDIS_TIMEOUT_MS": _ms(self.redis_timeout),
-            "RAILWAY_TIMEOUT_MS": _ms(self.railway_timeout),
+            "RAILWAY_TIMEOUT_MS": _ms(self.change_timeout),
             "MIN_WORKERS": str(self.minimum),
             "MAX_WORKERS": str(self.maximum),
         }

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any
 
-from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.cli.main import main
 
 _scale = RailwayPlatform.scale

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.config.load import configure
+from controller.app import configure
 from controller.core.model import Reason
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level
@@ -40,7 +40,7 @@ async def test_unfinished_work_under_unknown_words_is_unavailable_and_takes_no_w
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.QUEUE_UNAVAILABLE)
         assert "write statuses: {pending: [queued]}" in cycle.message
-        (status,) = driven.controller.board.failing.values()
+        (status,) = driven.controller.status.failing.values()
         assert "PostgreSQL" in status
         explained, _ = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
         assert explained.reason is Reason.QUEUE_UNAVAILABLE
@@ -77,8 +77,8 @@ async def test_a_remark_is_made_once_and_shown_in_the_status_all_the_time(scene:
         warnings = scene.events("queue_warning")
         assert [warning["about"] for warning in warnings] == ["statuses", "claims"]
         assert "write stale_after: 6h" in warnings[1]["message"]
-        (status,) = driven.controller.board.status.values()
-        assert [remark["about"] for remark in status.more["remarks"]] == ["statuses", "claims"]
+        (status,) = driven.controller.status.workers.values()
+        assert [remark.about for remark in status.remarks or ()] == ["statuses", "claims"]
 
 
 async def test_a_wait_that_cannot_be_measured_says_so_at_the_start_and_in_its_reason(

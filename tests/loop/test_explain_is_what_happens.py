@@ -16,15 +16,17 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.core.history import remembered, settled, with_external_change
 from controller.core.model import History, Intent, Lease, QueueDepth, Replicas, ServiceState, ServiceTime
-from controller.core.ports import Bid, CycleNote, Recalled, Receipt, Requests, Retention, Settled, Source, Unavailable
+from controller.core.ports import Bid, CycleNote, Recalled, Receipt, Requests, Retention, Settled, Unavailable
 from controller.loop.cycle import Cycle
 from controller.loop.reconciler import Ports, Reconciler
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.models import WorkerPolicy
 from tests.support.examples import examples
+from tests.support.sources import POSTGRESQL, RAILWAY
 
 KEYS = Keys("autoscaler", "env")
 HASH, PAST = KEYS.worker("w"), KEYS.past("w")
@@ -35,12 +37,14 @@ RUN = object()
 
 @dataclass
 class Jobs:
+    source = POSTGRESQL
+
     depth_now: QueueDepth | None
     service: ServiceTime | None = None
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         if self.depth_now is None:
-            raise Unavailable(Source.QUEUE, "is away")
+            raise Unavailable(POSTGRESQL, "is away")
         return self.depth_now
 
     async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
@@ -52,6 +56,8 @@ class Jobs:
 @dataclass
 class Service:
     """Takes every change, and shows none before the next reading."""
+
+    source = RAILWAY
 
     shown: Replicas | Unavailable
 
@@ -114,7 +120,7 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
 @st.composite
 def readings(draw: st.DrawFn) -> Replicas | Unavailable:
     if seldom(draw):
-        return Unavailable(Source.PLATFORM, "is away")
+        return Unavailable(RAILWAY, "is away")
     configured = draw(counts)
     running = draw(st.integers(0, configured))
     return Replicas(
@@ -124,8 +130,8 @@ def readings(draw: st.DrawFn) -> Replicas | Unavailable:
         draw(st.sampled_from(list(ServiceState))),
         deployment="d1",
         draining_s=draw(st.sampled_from([0.0, 30.0])),
-        smallest=2 if seldom(draw) else 1,
-        largest=1 if seldom(draw) else None,
+        smallest=one_in_each({"us": 1, "eu": 1}) if seldom(draw) else None,
+        largest=WITH_A_VOLUME if seldom(draw) else None,
     )
 
 

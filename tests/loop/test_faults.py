@@ -1,4 +1,4 @@
-"""A trouble of hours is said at once, then once a minute, and once more when it is over."""
+"""A fault of hours is logged at once, then once a minute, and once more when it is over."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from controller.core.conditions import Condition
 from controller.core.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.units import in_words
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import Cycle, Fault, Outcome
 from controller.loop.faults import CycleLogger, Stretch, failing_after
+from tests.support.sources import REDIS
 
 HELD, APPLIED, FAILED, CRASHED, FENCED = (Outcome(word) for word in ("held", "applied", "failed", "crashed", "fenced"))
 TIER, QUEUE, PLATFORM, JOURNAL = (
@@ -19,8 +20,11 @@ TIER, QUEUE, PLATFORM, JOURNAL = (
 )
 
 
-def cycle(outcome: Outcome, *reasons: Reason, read: str = "") -> Cycle:
-    """`read`: what it read, by first letters: q(ueue), r(eplicas), j(ournal)."""
+ANSWERS = {"q": "PostgreSQL", "r": "Railway", "j": "Redis"}
+
+
+def cycle(outcome: Outcome, *reasons: Reason, read: str = "", fault: str = "") -> Cycle:
+    """`read`: what it read, by first letters: q(ueue), r(eplicas), j(ournal). `fault`: what failed in it."""
     because = tuple(Because(reason, "words") for reason in reasons)
     return Cycle(
         at=0.0,
@@ -32,11 +36,13 @@ def cycle(outcome: Outcome, *reasons: Reason, read: str = "") -> Cycle:
         queue=QueueDepth(1, 0) if "q" in read else None,
         replicas=Replicas(1, 1, 1, ServiceState.RUNNING) if "r" in read else None,
         decision=Decision(1, 1, 1, because) if "j" in read else None,
+        answered=frozenset(name for letter, name in ANSWERS.items() if letter in (read or "j" * (outcome is FENCED))),
+        fault=Fault(fault, "words") if fault else None,
     )
 
 
 GOOD = cycle(HELD, TIER, read="qrj")
-AWAY = cycle(FAILED, QUEUE, read="r")
+AWAY = cycle(FAILED, QUEUE, read="r", fault="PostgreSQL")
 
 
 def said(telling: CycleLogger, what: Cycle, now: float) -> str | None:
@@ -53,7 +59,7 @@ def test_an_outage_of_three_hours_is_said_at_once_and_then_once_a_minute_at_most
     assert all(later - earlier >= 59.999 for (earlier, _), (later, _) in pairwise(lines))
 
 
-def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
+def test_each_repetition_says_how_long_the_fault_has_lasted() -> None:
     telling = CycleLogger()
     texts = [said(telling, AWAY, now) for now in (0, 59, 60, 61, 120, 300, 7200, 86_400)]
     assert texts == [
@@ -63,7 +69,7 @@ def test_each_beat_says_for_how_long_it_has_gone_on() -> None:
 
 
 def test_another_reason_is_said_at_once_and_two_that_take_turns_are_said_once_a_minute_each() -> None:
-    telling, other = CycleLogger(), cycle(FAILED, PLATFORM, read="q")
+    telling, other = CycleLogger(), cycle(FAILED, PLATFORM, read="q", fault="Railway")
     lines = [said(telling, other if now % 2 else AWAY, now) for now in range(61)]
     assert [now for now, line in enumerate(lines) if line is not None] == [0, 1, 60]
 
@@ -74,52 +80,93 @@ def test_every_cycle_that_did_not_fail_has_its_line_and_the_next_failure_is_new(
     assert lines == ["hold: words", None, "hold: words", "hold: words", "hold: words"]
 
 
+TIMED_OUT = cycle(FAILED, Reason.TIMED_OUT, fault="controller")
+FELL_BACK = cycle(APPLIED, Reason.FALLBACK, read="rj", fault="PostgreSQL")
+
+
 @pytest.mark.parametrize(
     ("cycles", "recovered"),
     [
-        ([AWAY, AWAY, GOOD], ["PostgreSQL answers again after 20 s"]),
-        ([AWAY, cycle(FAILED, PLATFORM, read="q")], ["PostgreSQL answers again after 10 s"]),
-        (
-            [AWAY, cycle(FAILED, JOURNAL), GOOD],
-            ["PostgreSQL answers again after 20 s", "Redis answers again after 10 s"],
+        pytest.param([AWAY, AWAY, GOOD], ["PostgreSQL answers again after 20 s"], id="after two failed cycles"),
+        pytest.param(
+            [AWAY, cycle(FAILED, PLATFORM, read="q", fault="Railway")],
+            ["PostgreSQL answers again after 10 s"],
+            id="in a cycle that fails on another dependency",
         ),
-        ([cycle(CRASHED, Reason.CRASHED), GOOD], ["cycles end well again after 10 s"]),
-        ([cycle(FAILED, Reason.TIMED_OUT), GOOD], ["cycles end well again after 10 s"]),
-        ([cycle(FAILED, Reason.TIMED_OUT), cycle(FAILED, Reason.TIMED_OUT)], []),
-        ([AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj")], []),
-        ([AWAY, cycle(APPLIED, Reason.FALLBACK, read="rj"), GOOD], ["PostgreSQL answers again after 20 s"]),
-        ([cycle(FAILED, Reason.SCALE_FAILED, read="qrj"), cycle(HELD, TIER, Reason.BACKING_OFF, read="qrj")], []),
-        ([cycle(FAILED, JOURNAL, read="qr"), cycle(FENCED, Reason.LEASE_LOST)], ["Redis answers again after 10 s"]),
-        ([GOOD, GOOD], []),
+        pytest.param(
+            [AWAY, cycle(FAILED, JOURNAL, fault="Redis"), GOOD],
+            ["PostgreSQL answers again after 20 s", "Redis answers again after 10 s"],
+            id="two dependencies, each since its own first failure",
+        ),
+        pytest.param(
+            [cycle(CRASHED, Reason.CRASHED, fault="controller"), GOOD],
+            ["cycles succeed again after 10 s"],
+            id="after a bug",
+        ),
+        pytest.param([TIMED_OUT, GOOD], ["cycles succeed again after 10 s"], id="after a cycle that took too long"),
+        pytest.param([TIMED_OUT, TIMED_OUT], [], id="not while cycles take too long"),
+        pytest.param([AWAY, FELL_BACK], [], id="not in a cycle that scaled without reading the queue"),
+        pytest.param(
+            [AWAY, FELL_BACK, GOOD],
+            ["PostgreSQL answers again after 20 s"],
+            id="after a cycle that scaled without reading the queue",
+        ),
+        pytest.param(
+            [
+                cycle(FAILED, Reason.SCALE_FAILED, read="qrj", fault="Railway"),
+                cycle(HELD, TIER, Reason.BACKING_OFF, read="qrj", fault="Railway"),
+            ],
+            [],
+            id="not while a refused change waits to be asked for again",
+        ),
+        pytest.param(
+            [cycle(FAILED, JOURNAL, read="qr", fault="Redis"), cycle(FENCED, Reason.LEASE_LOST)],
+            ["Redis answers again after 10 s"],
+            id="Redis, in the cycle that learns from it that the lease is lost",
+        ),
+        pytest.param([GOOD, GOOD], [], id="not where nothing had failed"),
     ],
 )
-def test_what_answers_again_is_said_with_how_long_it_did_not(cycles: list[Cycle], recovered: list[str]) -> None:
+def test_a_recovery_is_logged_with_how_long_the_fault_lasted(cycles: list[Cycle], recovered: list[str]) -> None:
     telling = CycleLogger()
     heard = [one for turn, each in enumerate(cycles) for one in telling.recovered(each, 10.0 * turn)]
     assert [one.sentence for one in heard] == recovered
 
 
-def test_whoever_stands_aside_says_that_redis_answers_and_keeps_silent_of_what_is_not_its_to_know() -> None:
+def test_a_replica_that_becomes_a_standby_logs_that_redis_answers_and_no_other_recovery() -> None:
     telling = CycleLogger()
-    for one in (AWAY, cycle(FAILED, JOURNAL)):
+    for one in (AWAY, cycle(FAILED, JOURNAL, fault="Redis")):
         telling.line(one, 0.0)
         telling.recovered(one, 0.0)
-    assert [one.sentence for one in telling.stood_aside(5.0)] == ["Redis answers again after 5 s"]
-    assert telling.stood_aside(6.0) == []
+    assert [one.sentence for one in telling.stood_aside(REDIS, 5.0)] == ["Redis answers again after 5 s"]
+    assert telling.stood_aside(REDIS, 6.0) == []
     assert said(telling, AWAY, 7.0) == "hold: words"
 
 
 @pytest.mark.parametrize(
     ("cycles", "failing"),
     [
-        ([AWAY], {"PostgreSQL": 0}),
-        ([AWAY, AWAY], {"PostgreSQL": 0}),
-        ([AWAY, cycle(FAILED, JOURNAL)], {"PostgreSQL": 0, "Redis": 1}),
-        ([AWAY, cycle(FAILED, JOURNAL, read="qr")], {"Redis": 1}),
-        ([AWAY, GOOD, AWAY], {"PostgreSQL": 2}),
-        ([cycle(FAILED, Reason.OUTCOME_UNKNOWN, read="qrj")], {"Railway": 0}),
-        ([cycle(FAILED, TIER)], {"controller": 0}),
-        ([GOOD], {}),
+        pytest.param([AWAY], {"PostgreSQL": 0}, id="one failed cycle"),
+        pytest.param([AWAY, AWAY], {"PostgreSQL": 0}, id="two failed cycles count from the first"),
+        pytest.param(
+            [AWAY, cycle(FAILED, JOURNAL, fault="Redis")],
+            {"PostgreSQL": 0, "Redis": 1},
+            id="a cycle that read nothing clears no fault",
+        ),
+        pytest.param(
+            [AWAY, cycle(FAILED, JOURNAL, read="qr", fault="Redis")],
+            {"Redis": 1},
+            id="a cycle that read the queue clears PostgreSQL's",
+        ),
+        pytest.param([AWAY, GOOD, AWAY], {"PostgreSQL": 2}, id="a fault that comes back counts anew"),
+        pytest.param(
+            [cycle(FAILED, Reason.OUTCOME_UNKNOWN, read="qrj", fault="Railway")],
+            {"Railway": 0},
+            id="a change whose answer was lost is a fault of the platform",
+        ),
+        pytest.param([cycle(FAILED, TIER, fault="Redis")], {"Redis": 0}, id="the fault counts, whatever the reason is"),
+        pytest.param([cycle(FAILED, TIER)], {"controller": 0}, id="a failed cycle without a fault is the controller's"),
+        pytest.param([GOOD], {}, id="a good cycle"),
     ],
 )
 def test_what_fails_is_known_by_name_since_its_first_failed_cycle(
@@ -143,13 +190,29 @@ def faulty(*faults: tuple[Reason, float, bool], what: Cycle = GOOD) -> Cycle:
 @pytest.mark.parametrize(
     ("cycles", "failing"),
     [
-        ([faulty((MISSING, 30.0, False))], {}),
-        ([faulty((MISSING, 60.0, True))], {"WorkersMissing": 40.0}),
-        ([faulty((MISSING, 60.0, True)), faulty((MISSING, 75.0, True))], {"WorkersMissing": 40.0}),
-        ([faulty((MISSING, 60.0, True)), faulty()], {}),
-        ([faulty((MISSING, 60.0, True)), AWAY], {"WorkersMissing": 40.0, "PostgreSQL": 110.0}),
-        ([faulty((MISSING, 60.0, True)), faulty(what=AWAY)], {"PostgreSQL": 110.0}),
-        ([faulty((MISSING, 60.0, True), (STUCK, 600.0, True))], {"WorkersMissing": 40.0, "NoProgress": -500.0}),
+        pytest.param([faulty((MISSING, 30.0, False))], {}, id="a condition that is no fault yet"),
+        pytest.param([faulty((MISSING, 60.0, True))], {"WorkersMissing": 40.0}, id="a fault counts from its beginning"),
+        pytest.param(
+            [faulty((MISSING, 60.0, True)), faulty((MISSING, 75.0, True))],
+            {"WorkersMissing": 40.0},
+            id="and keeps its first time",
+        ),
+        pytest.param([faulty((MISSING, 60.0, True)), faulty()], {}, id="a cycle without it clears it"),
+        pytest.param(
+            [faulty((MISSING, 60.0, True)), AWAY],
+            {"WorkersMissing": 40.0, "PostgreSQL": 110.0},
+            id="a cycle that could not tell does not clear it",
+        ),
+        pytest.param(
+            [faulty((MISSING, 60.0, True)), faulty(what=AWAY)],
+            {"PostgreSQL": 110.0},
+            id="a cycle that failed and could tell clears it",
+        ),
+        pytest.param(
+            [faulty((MISSING, 60.0, True), (STUCK, 600.0, True))],
+            {"WorkersMissing": 40.0, "NoProgress": -500.0},
+            id="two faults, each from its own beginning",
+        ),
     ],
 )
 def test_a_fault_of_the_service_fails_since_it_began_until_a_cycle_no_longer_finds_it(
@@ -215,15 +278,25 @@ def stretches(paces: list[tuple[float, float]], interval: float = 10.0) -> list[
 @pytest.mark.parametrize(
     ("paces", "said"),
     [
-        pytest.param([(0, 0.0), (10, 5.0), (20, 10.0)], [], id="a pace within the interval is none"),
+        pytest.param([(0, 0.0), (10, 5.0), (20, 10.0)], [], id="not for a pace within the interval"),
         pytest.param([(0, 45.0), (45, 46.0), (90, 89.0)], [(0, "45")], id="once at the beginning"),
         pytest.param(
-            [(0, 20.0), (20, 39.0), (60, 40.0), (100, 81.0)], [(0, "20"), (60, "40"), (100, "81")], id="doubled"
+            [(0, 20.0), (20, 39.0), (60, 40.0), (100, 81.0)],
+            [(0, "20"), (60, "40"), (100, "81")],
+            id="again when the pace has doubled",
         ),
-        pytest.param([(at, 45.0) for at in range(0, 7300, 50)], [(0, "45"), (3600, "45"), (7200, "45")], id="hourly"),
-        pytest.param([(0, 45.0), (50, 0.0), (60, 45.0), (110, 0.0), (120, 45.0)], [(0, "45")], id="no to and fro"),
         pytest.param(
-            [(0, 45.0), (50, 45.0), (95, 0.0), (640, 0.0), (650, 0.0)], [(0, "45"), (650, "over after 50")], id="over"
+            [(at, 45.0) for at in range(0, 7300, 50)], [(0, "45"), (3600, "45"), (7200, "45")], id="again once an hour"
+        ),
+        pytest.param(
+            [(0, 45.0), (50, 0.0), (60, 45.0), (110, 0.0), (120, 45.0)],
+            [(0, "45")],
+            id="not again when it ends and begins within 10 min",
+        ),
+        pytest.param(
+            [(0, 45.0), (50, 45.0), (95, 0.0), (640, 0.0), (650, 0.0)],
+            [(0, "45"), (650, "over after 50")],
+            id="the end after 10 min without one",
         ),
     ],
 )

@@ -167,7 +167,7 @@ async def test_a_full_disk_stops_nothing(scene: Scene) -> None:
             await controller.ends(scene)
 
 
-@pytest.mark.parametrize("closed", some([(0, 1, 2), (1,), (1, 2)], every=3), ids=str)
+@pytest.mark.parametrize("closed", some([(0, 1, 2), (1,), (1, 2)], every=3))
 async def test_without_any_output_it_runs_too(scene: Scene, closed: tuple[int, ...]) -> None:
     def close() -> None:
         for number in closed:

@@ -16,9 +16,10 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
 from controller.config.timing import Timing
 from controller.core.model import Lease
-from controller.core.ports import LeaderState, Source
+from controller.core.ports import LeaderState
 from controller.demo.servers import Servers
 from controller.loop.leadership import Leadership
+from tests.support.sources import REDIS
 
 KEYS = Keys("autoscaler", "env")
 TTL = 15.0
@@ -74,7 +75,7 @@ def replica(
 
 
 def in_trouble(one: Replica) -> bool:
-    return one.leadership.fault is not None and one.leadership.fault.source is Source.JOURNAL
+    return one.leadership.fault is not None and one.leadership.fault.source is REDIS
 
 
 def leads(one: Replica) -> bool:
@@ -329,12 +330,12 @@ async def test_a_leader_whose_loop_hangs_gives_the_lease_to_one_whose_loop_turns
     ("given", "fits"),
     [
         ({}, True),
-        ({"railway_timeout": 12.1}, True),
-        ({"railway_timeout": 12.2}, False),
+        ({"change_timeout": 12.1}, True),
+        ({"change_timeout": 12.2}, False),
         ({"renew": 14.0}, False),
         ({"renew": 8.0, "redis_timeout": 6.0}, False),
         ({"landing_bound": 4.0}, True),
-        ({"landing_bound": 4.0, "railway_timeout": 5.0}, False),
+        ({"landing_bound": 4.0, "change_timeout": 5.0}, False),
     ],
 )
 def test_times_that_would_let_two_act_at_once_are_refused(given: dict[str, float], *, fits: bool) -> None:

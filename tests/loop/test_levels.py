@@ -19,7 +19,8 @@ from controller.core.model import Reason
 from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.loop.log import Log, library_lines
-from tests.web.test_server import cycle
+from tests.docs.pages import rows
+from tests.web.stand_ins import cycle
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
@@ -48,7 +49,7 @@ def test_every_event_that_is_reported_anywhere_has_a_level() -> None:
                 elsewhere.append(f"{path.name}: {ast.unparse(what)}")
     assert len(named) > 15
     assert named | set(EVENTS.values()) <= set(levels.EVENTS)
-    # Whoever reports by a name that is no literal is looked at here, by hand.
+    # Calls whose event is no literal are listed here, and checked by hand.
     assert elsewhere == [
         "listener.py: event",  # listening and wake_unavailable
         "run.py: event",  # what the listener reports, passed on
@@ -63,9 +64,8 @@ def test_every_level_is_one_that_railway_knows_and_belongs_to_an_event_that_ther
 
 
 @pytest.mark.parametrize("event", levels.EVENTS)
-def test_the_readme_has_each_event_in_a_row_with_its_level(event: str) -> None:
-    rows = [line.split("|") for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
-    found = [row[2].strip() for row in rows if f"`{event}`" in row[1] and row[2].split()[0].strip(",") in KNOWN]
+def test_the_table_of_events_has_each_in_a_row_with_its_level(event: str) -> None:
+    found = [level for events, level, _ in rows("events") if f"`{event}`" in events]
     assert [level.split(",")[0] for level in found] == [levels.EVENTS[event]]
 
 

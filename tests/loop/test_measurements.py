@@ -12,12 +12,13 @@ import pytest
 from controller.cli import explain_text
 from controller.core.history import remembered, with_external_change
 from controller.core.model import History, QueueDepth, Reason, ServiceTime, Start
-from controller.core.ports import CycleNote, Retention, Source, Unavailable
+from controller.core.ports import CycleNote, Retention, Unavailable
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
 from controller.policy.models import Queue, WorkerPolicy
 from tests.support.patience import until
 from tests.support.scene import WORKER, Driven, Scene, set_scene
+from tests.support.sources import POSTGRESQL
 
 AIM = {"service": "svc", "queue": {"table": "job"}, "target_wait": "60s", "max_replicas": 5}
 TEXT = """
@@ -45,13 +46,15 @@ class Watch:
 class Jobs:
     """Says one after the other how long a job takes; a text: why it cannot be read."""
 
+    source = POSTGRESQL
+
     answers: list[ServiceTime | str | None]
     events: list[str] = field(default_factory=list)
 
     async def service_time(self, queue: Queue) -> ServiceTime | None:
         answer = self.answers.pop(0)
         if isinstance(answer, str):
-            raise Unavailable(Source.QUEUE, answer)
+            raise Unavailable(POSTGRESQL, answer)
         return answer
 
     async def depth(self, queue: Queue, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
@@ -141,18 +144,18 @@ def timed(start: Start, *readings: tuple[float, CycleNote]) -> float | None:
         ([(1, seen(1)), (10, CycleNote(None, None)), (20, seen(3))], 20),
     ],
     ids=[
-        "once, by the first reading that shows all",
-        "and not before it is visible",
-        "which it may be at once with them",
-        "no reading showed anybody missing",
-        "other hands were at work",
-        "just in time",
-        "too long",
-        "not while one is missing",
-        "more than all",
+        "a start is measured once, by the first reading that shows all",
+        "a change that is not visible yet ends no start",
+        "a change becomes visible with all its workers",
+        "no reading showed a worker missing",
+        "the count was changed from outside meanwhile",
+        "a start of 599 s is measured",
+        "a start of 600 s is too long to be one",
+        "one worker is still missing",
+        "more workers run than were asked for",
         "a reading that is a little late",
         "no reading for longer than the gap",
-        "a clock that was set back",
+        "the clock was set back",
         "a cycle that could not read the queue saw the workers",
         "a cycle that could not read the platform saw nothing",
     ],
@@ -230,7 +233,7 @@ async def test_a_service_time_that_cannot_be_read_fails_no_cycle(
     aiming: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(_: Queue) -> ServiceTime | None:
-        raise Unavailable(Source.QUEUE, "took too long")
+        raise Unavailable(POSTGRESQL, "took too long")
 
     await aiming.jobs(13)
     async with aiming.controller() as driven:

@@ -80,14 +80,14 @@ MINUTE = 1_700_000_040
         (7, 60, 0, 67),
     ],
     ids=[
-        "a minute begins after one that was used up",
-        "workers may begin it ten seconds late",
-        "half of the one before is long ago",
-        "and the other half counts with this one's",
-        "at its end next to nothing is left",
-        "one request was left",
-        "nothing was used before",
-        "both",
+        "a minute begins after a used-up one",
+        "ten seconds into a minute the one before counts in full",
+        "40 s into a minute half of the one before counts",
+        "half of the minute before counts with this one's requests",
+        "at the end of a minute little of the one before counts",
+        "a minute begins after one with a request left",
+        "only this minute's requests count",
+        "both minutes count in full",
     ],
 )
 async def test_the_requests_of_the_last_60_s_are_those_of_two_minutes(

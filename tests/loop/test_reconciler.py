@@ -389,7 +389,7 @@ async def test_a_lease_with_too_little_left_sends_nothing_and_gives_the_cooldown
     gone_by = 0.0
     async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
         gone_by = NEARLY_A_LEASE_S
-        driven.controller.board.turned()  # the loop has not stood still meanwhile
+        driven.controller.status.turned()  # the loop has not stood still meanwhile
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FENCED, Reason.LEASE_LOST)
         await driven.controller.leadership.turn()

@@ -35,7 +35,6 @@ from controller.core.ports import (
     Receipt,
     Requests,
     Retention,
-    Source,
     Unavailable,
 )
 from controller.core.text import bounds
@@ -45,10 +44,12 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy, Tier
 from controller.policy.models import Queue as QueuePolicy
-from controller.web.server import Shown, health_body, prometheus_text
+from controller.web.health import Shown, health_body
+from controller.web.metrics import prometheus_text
+from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -74,6 +75,8 @@ LEASE = Lease("me", 3)
 @dataclass
 class Jobs:
     """A queue that breaks for one table in a way that nobody foresaw."""
+
+    source = POSTGRESQL
 
     readings: int = 0
     breaks: bool = True
@@ -109,6 +112,8 @@ class DeafJobs(Jobs):
 
 @dataclass
 class Services:
+    source = RAILWAY
+
     fault: Exception | None = None
     replicas: int = 0
     pace_s: float = 0.0
@@ -133,6 +138,8 @@ class Services:
 
 class Memory:
     """A journal in memory that knows nothing and keeps nothing but what was published."""
+
+    source = REDIS
 
     def __init__(self) -> None:
         self.lines: Mapping[str, str] = {}
@@ -207,9 +214,9 @@ class Stage:
         clock = LoopClock()
         log = Log(self.text, form="json", clock=clock)
         world = Ports(self.jobs, self.services, self.memory, Unlimited(), clock, log.event)
-        self.board = Board(clock, self.policy.interval)
+        self.status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
         self.leadership = Leadership(Always(), clock, timing=Timing.around(15), replica="a", report=log.event)
-        self.runner = Runner(self.policy, world, self.leadership, self.board, log, landing_bound=60)
+        self.runner = Runner(self.policy, world, self.leadership, self.status, log, landing_bound=60)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -232,7 +239,7 @@ async def test_a_bug_in_reading_the_platform_is_everybody_s_and_stops_nobody() -
 
 
 async def test_a_platform_that_cannot_be_read_holds_everybody() -> None:
-    stage = Stage(services=Services(Unavailable(Source.PLATFORM, "is away")), jobs=Jobs(breaks=False))
+    stage = Stage(services=Services(Unavailable(RAILWAY, "is away")), jobs=Jobs(breaks=False))
     cycles = await stage.runner.tick(LEASE)
     assert {cycle.reason for cycle in cycles} == {Reason.PLATFORM_UNAVAILABLE}
 
@@ -244,7 +251,7 @@ async def test_the_loop_goes_on_after_a_bug_and_ends_when_it_is_told() -> None:
     await asyncio.sleep(0.5)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
-    assert 4 <= stage.board.outcomes["bad", "crashed"] <= 6
+    assert 4 <= stage.status.outcomes["bad", "crashed"] <= 6
     assert len([line for line in stage.lines if line["event"] == "crashed"]) == 1
     assert len([line for line in stage.lines if line.get("outcome") == "crashed"]) == 1
     assert len([line for line in stage.lines if line.get("outcome") == "held"]) >= 4
@@ -381,7 +388,7 @@ async def test_a_bug_in_a_glance_is_told_as_a_cycle_s_and_ends_nothing() -> None
     stage.jobs.breaks = True
     stage.runner.wake()
     await asyncio.sleep(0.1)
-    assert stage.board.outcomes["bad", "crashed"] == 1
+    assert stage.status.outcomes["bad", "crashed"] == 1
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
 
@@ -392,17 +399,17 @@ async def test_a_long_wait_for_requests_is_no_standstill_and_ends_when_it_is_tol
     running = asyncio.create_task(stage.runner.run())
     await asyncio.sleep(0.2)
     stage.runner.wake()
-    turned = stage.board._last_turn
+    turned = stage.status._last_turn
     await asyncio.sleep(0.3)
-    assert stage.board._last_turn > turned
+    assert stage.status._last_turn > turned
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
 
 
 async def test_a_loop_that_hangs_in_its_first_cycle_is_seen_to_stand_still() -> None:
     stage = Stage()
-    stage.board.clock = Later(stage.board.clock.monotonic() + 1000)
-    assert stage.board.stands_still
+    stage.status.clock = Later(stage.status.clock.monotonic() + 1000)
+    assert stage.status.stands_still
 
 
 async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +419,9 @@ async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(m
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())
     await asyncio.wait_for(jobs.told_to_end.wait(), 5)
-    shown = Shown(stage.board, stage.leadership, POLICY)
+    shown = Shown(stage.status, stage.leadership, POLICY)
     assert health_body(shown)["status"] == "degraded"
-    stage.board.clock = Later(LoopClock().monotonic() + LONGEST_CYCLE_S + 60)
+    stage.status.clock = Later(LoopClock().monotonic() + LONGEST_CYCLE_S + 60)
     body = health_body(shown)
     assert (body["status"], [trouble["name"] for trouble in body["failing"]]) == ("unhealthy", ["loop"])
     jobs.freed.set()
@@ -424,8 +431,8 @@ async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(m
 
 async def test_a_cycle_that_is_given_up_at_its_deadline_is_slow_and_no_reason_to_restart() -> None:
     stage = Stage()
-    stage.board.clock = Later(stage.board.clock.monotonic() + LONGEST_CYCLE_S + POLICY.interval + 5)
-    assert not stage.board.stands_still
+    stage.status.clock = Later(stage.status.clock.monotonic() + LONGEST_CYCLE_S + POLICY.interval + 5)
+    assert not stage.status.stands_still
 
 
 async def test_while_one_worker_s_cycle_crashes_the_other_one_scales_and_both_are_counted() -> None:
@@ -434,18 +441,18 @@ async def test_while_one_worker_s_cycle_crashes_the_other_one_scales_and_both_ar
         good, bad = await stage.runner.tick(LEASE)
         assert (good.outcome, bad.outcome) == (Outcome.APPLIED, Outcome.CRASHED)
     assert stage.services.asked_for == [("good", 1)] * 3
-    text = prometheus_text(Shown(stage.board, stage.leadership, POLICY))
+    text = prometheus_text(Shown(stage.status, stage.leadership, POLICY))
     assert 'autoscaler_cycles_total{worker="bad",outcome="crashed"} 3' in text
     assert 'autoscaler_scales_total{worker="good",direction="up"} 3' in text
     assert [line["event"] for line in stage.lines].count("crashed") == 1
 
 
 async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_is_over() -> None:
-    stage = Stage(jobs=Jobs(breaks=False), services=Services(Unavailable(Source.PLATFORM, "is away")))
+    stage = Stage(jobs=Jobs(breaks=False), services=Services(Unavailable(RAILWAY, "is away")))
     for _ in range(3):
         await stage.runner.tick(LEASE)
     assert [line["worker"] for line in stage.lines] == ["good", "bad"]
-    assert stage.board.outcomes["good", "failed"] == 3
+    assert stage.status.outcomes["good", "failed"] == 3
     stage.services.fault = None
     await stage.runner.tick(LEASE)
     assert [line["event"] for line in stage.lines[2:]] == ["recovered", "reconcile"] * 2
@@ -456,14 +463,14 @@ async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_i
 async def test_a_standby_that_cannot_reach_redis_says_so_once_and_when_it_is_over() -> None:
     stage = Stage()
     running = asyncio.create_task(stage.runner.run())
-    stage.leadership.fault = Unavailable(Source.JOURNAL, "is away")
+    stage.leadership.fault = Unavailable(REDIS, "is away")
     await asyncio.sleep(0.5)
     stage.leadership.fault = None
     await asyncio.sleep(0.3)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
     assert [line["event"] for line in stage.lines] == ["reconcile"] * 2 + ["recovered"] * 2
-    assert stage.board.outcomes["good", "failed"] >= 4
+    assert stage.status.outcomes["good", "failed"] >= 4
 
 
 async def test_a_standby_looks_at_nothing() -> None:
@@ -473,7 +480,7 @@ async def test_a_standby_looks_at_nothing() -> None:
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
     assert stage.jobs.readings == 0
-    assert not stage.board.stands_still
+    assert not stage.status.stands_still
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "postgresql://u:hunter2@h/d"])

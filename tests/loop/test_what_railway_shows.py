@@ -16,8 +16,9 @@ import pytest
 from controller.core.model import Reason
 from controller.fake_railway import FakeRailway, Timings
 from controller.loop.cycle import Cycle, Outcome
+from controller.web.health import health_body, status_body, status_report
+from controller.web.metrics import prometheus_text
 from controller.web.page import page
-from controller.web.server import health_body, prometheus_text, status_body
 from tests.support.patience import until, until_equal
 from tests.support.scene import POLICY, WORKER, Driven, Scene
 
@@ -162,7 +163,7 @@ async def test_health_status_page_and_metrics_name_the_fault_and_its_worker(scen
         status = status_body(shown)
         (condition,) = status["workers"][WORKER]["conditions"]
         assert (condition["reason"], condition["degrades"]) == ("WorkersCrash", True)
-        assert f"WorkersCrash of {WORKER} since" in re.sub(r"<[^>]*>", "", page(status))
+        assert f"WorkersCrash of {WORKER} since" in re.sub(r"<[^>]*>", "", page(status_report(shown)))
         assert f'autoscaler_failing{{source="WorkersCrash",worker="{WORKER}"}} 1' in prometheus_text(shown)
 
 

@@ -30,18 +30,20 @@ SQL = {"sql": "SELECT 1 AS pending, 0 AS processing"}
     ("one", "other"),
     [
         pytest.param(TABLE, TABLE, id="the same table"),
-        pytest.param(TABLE, {"table": "public.jobs"}, id="with its schema"),
-        pytest.param(TABLE, {"table": '"jobs"'}, id="quoted"),
+        pytest.param(TABLE, {"table": "public.jobs"}, id="the same table with its schema"),
+        pytest.param(TABLE, {"table": '"jobs"'}, id="the same table, quoted"),
         pytest.param(
-            {**TABLE, "statuses": {"pending": ["new"]}}, {**TABLE, "statuses": {"pending": ["old"]}}, id="one status"
+            {**TABLE, "statuses": {"pending": ["new"]}},
+            {**TABLE, "statuses": {"pending": ["old"]}},
+            id="the same table with one status in common",
         ),
         pytest.param({**TABLE, "where": "kind = 'a'"}, {**TABLE, "where": "kind  =  'a'"}, id="the same condition"),
         pytest.param(TABLE, {**TABLE, "where": "kind = 'a'"}, id="one counts the whole table"),
         pytest.param(MAIL, MAIL, id="the same queues"),
-        pytest.param(MAIL, {**MAIL, "queues": ["render", "mail"]}, id="one queue of several"),
+        pytest.param(MAIL, {**MAIL, "queues": ["render", "mail"]}, id="one queue of several in common"),
         pytest.param(MAIL, {"preset": "procrastinate"}, id="one counts all queues"),
         pytest.param(SQL, SQL, id="the same query"),
-        pytest.param(SQL, {"sql": "SELECT 1 AS pending,\n  0 AS processing;"}, id="in other lines"),
+        pytest.param(SQL, {"sql": "SELECT 1 AS pending,\n  0 AS processing;"}, id="the same query in other lines"),
     ],
 )
 def test_workers_that_count_the_same_jobs_are_named(one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ class Stage:
             owner.execute(statement.encode())
 
     def let_read(self, *schemas: str) -> None:
-        """Grant what the README says a preset needs, and nothing else."""
+        """Grant what docs/postgres.md says a preset needs, and nothing else."""
         for schema in schemas or ("public",):
             self.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {self.role}')
             self.execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO {self.role}')

@@ -97,12 +97,12 @@ def test_waits_levels_and_the_clairvoyants_cost_are_those_of_a_plain_replay(
         ([(0, 5), (1, 5), (10, 5)], 2 * (20 + 5) + 4 + 5, 2, 4, 2),
     ],
     ids=[
-        "one start",
+        "one job",
         "a gap just shorter than a start",
-        "as long",
-        "much longer",
-        "two",
-        "the first of two comes back",
+        "a gap as long as a start",
+        "a gap much longer than a start",
+        "two jobs at once",
+        "two jobs at once, and a third soon",
     ],
 )
 def test_a_clairvoyant_idles_through_short_gaps_only(

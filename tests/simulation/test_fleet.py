@@ -154,7 +154,13 @@ def test_a_start_that_fails_is_tried_again_and_paid_for() -> None:
         (5, [(0, 20, 120), (1, 120, 220)], 15, 15 + 200),
         (89, [(1, 20, 120), (0, 120, 220)], 99, 99 + 200),
     ],
-    ids=["for ever", "just enough", "none", "before the other comes", "after the other came"],
+    ids=[
+        "draining without an end",
+        "draining just long enough",
+        "no draining",
+        "draining ends before the other worker comes",
+        "draining ends after the other worker came",
+    ],
 )
 def test_a_worker_that_is_taken_finishes_in_time_or_gives_its_job_back_to_its_place(
     drain: float, begun: list[tuple[float, float, float]], lost: float, paid: float
@@ -221,7 +227,13 @@ def test_a_stop_that_is_taken_back_before_a_start_would_have_paid_is_a_flap(agai
         (4.0, [3.0, 5.0, 6.0, 14.0], [0, 3, 7, 10, 14, 20]),
         (4.0, [8.0, 9.0], [0, 8, 10, 20]),
     ],
-    ids=["by the clock", "at once", "once more a second later", "not sooner than 4 s", "the clock comes first"],
+    ids=[
+        "no wake-ups",
+        "each job wakes",
+        "jobs within a second wake once more",
+        "wake-ups are 4 s apart",
+        "the next look comes before a wake-up",
+    ],
 )
 def test_a_look_comes_by_the_clock_or_with_a_job(wake: float | None, arrivals: list[float], looks: list[float]) -> None:
     scaler = Scripted([(0, 1)], interval=10.0, wake_interval=wake)
@@ -256,7 +268,7 @@ def test_what_a_scaler_is_told_of_ended_jobs_does_not_grow_with_them() -> None:
     assert math.isclose(ledger.work_s, 2500)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(20))
 @given(random_jobs(longest=5), st.sampled_from([None, 1.0, 3.0]), st.sampled_from([1, 2, 3, 1000]))
 def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | None, chunk: int) -> None:
     """No worker runs before the last of them has come, so that all that came are waiting."""
@@ -265,7 +277,9 @@ def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | No
     for now, waiting, _, _, notified in scaler.looks:
         if now <= jobs[-1][0]:
             before, until = (sum(at < now for at, _ in jobs), sum(at <= now for at, _ in jobs))
-            assert waiting in ({until} if notified else {before, until})
+            # A wake-up by an earlier job, put off for `wake`, may fall on this instant too: it comes first.
+            put_off = wake is not None and any(now - wake <= at < now for at, _ in jobs)
+            assert waiting in ({until} if notified and not put_off else {before, until})
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])

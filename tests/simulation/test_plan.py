@@ -69,7 +69,7 @@ AIMED = policy(tiers=None, target_wait="60s", service_time="20s")
             ],
         ),
     ],
-    ids=lambda value: "" if isinstance(value, tuple) else "; ".join(value)[:60] or "nothing",
+    ids=lambda value: "an edit" if isinstance(value, tuple) else "; ".join(value)[:60] or "nothing changes",
 )
 def test_an_edit_is_told_key_by_key(new: Both, said: list[str]) -> None:
     comparison = compared(SHIPPED, SHIPPED)

@@ -15,8 +15,7 @@ import psycopg
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.app import Controller, RunOptions, opened
-from controller.config.load import configure
+from controller.app import Controller, RunOptions, configure, opened
 from controller.core.model import Intent, Lease, Reason, Replicas
 from controller.core.ports import Clock, Unavailable
 from controller.core.watch import Watch

@@ -12,14 +12,15 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from controller.adapters.railway import RailwayPlatform
+from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts as lua
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.shadow import Shadow
 from controller.core.model import Decision, Intent, Lease, QueueDepth, Replicas
-from controller.core.ports import NotSent, Recalled, Receipt, Source, Unavailable
+from controller.core.ports import NotSent, Recalled, Receipt, Unavailable
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
+from tests.support.sources import POSTGRESQL, RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
 from tests.virtual.store import Store
@@ -179,7 +180,7 @@ def _an_unknown_outcome_is_a_failure() -> AbstractContextManager[Any]:
         except NotSent:
             raise
         except Unavailable as unknown:
-            raise NotSent(Source.PLATFORM, str(unknown)) from None
+            raise NotSent(RAILWAY, str(unknown)) from None
 
     return patch.object(RailwayPlatform, "scale", certain)
 
@@ -289,7 +290,7 @@ def _a_missing_reading_is_0() -> AbstractContextManager[Any]:
         try:
             return await real(self, account, reading)
         except Unavailable as unavailable:
-            if unavailable.source is not Source.QUEUE or isinstance(reading, Unavailable):
+            if unavailable.source is not POSTGRESQL or isinstance(reading, Unavailable):
                 raise
         empty = type("Empty", (), {"depth": staticmethod(_nothing)})()
         self._world = replace(self._world, queue=empty)

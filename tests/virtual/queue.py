@@ -6,16 +6,17 @@ import bisect
 from dataclasses import dataclass, field
 
 from controller.core.model import QueueDepth, ServiceTime
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
+from tests.support.sources import POSTGRESQL
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply
 
 _TIMEOUT_S = 2.0
 ERRORS = Errors(
-    timed_out=lambda: Unavailable(Source.QUEUE, "did not answer (simulated)"),
-    refused=lambda: Unavailable(Source.QUEUE, "cannot be reached (simulated)"),
-    broken=lambda: Unavailable(Source.QUEUE, "broke off (simulated)"),
+    timed_out=lambda: Unavailable(POSTGRESQL, "did not answer (simulated)"),
+    refused=lambda: Unavailable(POSTGRESQL, "cannot be reached (simulated)"),
+    broken=lambda: Unavailable(POSTGRESQL, "broke off (simulated)"),
 )
 
 
@@ -37,7 +38,7 @@ class PostgresServer:
 
     def count(self, reply: Reply) -> None:
         if self.is_down:
-            reply(Answer(error=Unavailable(Source.QUEUE, "is shutting down (simulated)")))
+            reply(Answer(error=Unavailable(POSTGRESQL, "is shutting down (simulated)")))
             return
         seen = self._depths[max(0, bisect.bisect_right(self._times, self.kernel.now - self.behind_s) - 1)]
         reply(Answer(seen))
@@ -50,6 +51,8 @@ class PostgresServer:
 @dataclass
 class SimulatedQueue:
     """The port, for one process. `last_read` is None where the last attempt came to nothing."""
+
+    source = POSTGRESQL
 
     server: PostgresServer
     link: Link

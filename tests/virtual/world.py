@@ -14,18 +14,19 @@ from typing import Any, cast
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.settings import RailwayToken
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.config.settings import RailwayToken
 from controller.config.timing import Timing
 from controller.core.ports import LeaderState
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
+from tests.support.sources import SOURCES
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, LinkMode
@@ -121,7 +122,7 @@ class SimulatedWorld:
             Random(f"{seed}/railway"),
             self.trace,
             replicas=self.random.choice([0, 0, 1, 2]),
-            land_s=timing.landing_bound - timing.railway_timeout,
+            land_s=timing.landing_bound - timing.change_timeout,
         )
         self.postgres = PostgresServer(self.kernel)
         self.replicas = replicas
@@ -166,14 +167,14 @@ class SimulatedWorld:
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
         )
-        board = Board(clock, self.policy.interval)
+        status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
         services = {name: worker.service for name, worker in self.policy.workers.items()}
         journal = RedisJournal(client, KEYS, clock, services)
 
         async def watch() -> LeaderState:
             watched = await journal.watch(list(self.policy.workers))
-            board.take_over(watched.published, watched.age)
+            status.take_over(watched.published, watched.age)
             return watched
 
         leadership = Leadership(
@@ -183,13 +184,13 @@ class SimulatedWorld:
             replica=process.name,
             report=log.event,
             watch=watch,
-            turning=lambda: not board.stands_still,
+            turning=lambda: not status.stands_still,
             waits_for_survivors=True,
         )
         platform = self._platform(process, leadership)
         ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
-        process.runner = Runner(self.policy, ports, leadership, board, log, landing_bound=self.timing.landing_bound)
+        process.runner = Runner(self.policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
         process.told = asyncio.Event()
         process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))
@@ -208,7 +209,7 @@ class SimulatedWorld:
             _TOKEN,
             process.clock,
             may_mutate=leadership.may_act,
-            timeout_s=self.timing.railway_timeout,
+            timeout_s=self.timing.change_timeout,
             transport=wire,
         )
         return RailwayPlatform(client, project=railway.PROJECT, environment=railway.ENVIRONMENT)

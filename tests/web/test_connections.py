@@ -22,8 +22,8 @@ from controller.web import connections as under_test
 from controller.web.connections import FEWEST_OPEN, HEADERS, LARGEST_REQUEST, MOST_OPEN, Connections, most_open, serving
 from controller.web.server import application, listening_socket
 from tests.support.patience import in_time, until
+from tests.web.stand_ins import cycle
 from tests.web.test_page import shown
-from tests.web.test_server import cycle
 
 TOKEN = "t0ken-with-enough-characters"
 REQUEST = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -99,7 +99,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "sent",
     [b"", b"GET", b"GET /health HTTP/1.1\r\nHost: x\r\n", b"POST /health HTTP/1.1\r\nContent-Length: 9\r\n"],
-    ids=["nothing", "half a line", "half of the headers", "headers without an end"],
+    ids=["nothing sent", "half of the first line sent", "half of the headers sent", "half of the body sent"],
 )
 async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None:
     async with served() as server:
@@ -147,7 +147,7 @@ async def test_a_client_that_does_not_read_its_answers_is_closed() -> None:
         assert (await server.until_said())["slow"] >= 1
 
 
-async def test_large_answers_that_nobody_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_answers_that_no_client_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.web.server.status_body", lambda _: {"x": "x" * 6_000_000})
     async with served() as server:
         waiting = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,13 +14,16 @@ from aiohttp import web
 
 from controller.config.timing import Timing
 from controller.core.model import Because, QueueDepth, Reason, Remark, Replicas, ServiceState
+from controller.core.text import bounds
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
-from controller.loop.status import Board
+from controller.loop.status import ControllerStatus
 from controller.policy.models import Policy
+from controller.web.health import Shown, status_report
 from controller.web.page import page
-from controller.web.server import Shown, application, status_body
-from tests.web.test_server import HandClock, NoLeases, cycle, silent
+from controller.web.server import application
+from tests.support.sources import SOURCES
+from tests.web.stand_ins import HandClock, NoLeases, cycle, silent
 
 
 def shown(policy: dict[str, Any] | None = None, *cycles: Cycle) -> Shown:
@@ -27,10 +31,10 @@ def shown(policy: dict[str, Any] | None = None, *cycles: Cycle) -> Shown:
     worker = {"service": "s", "queue": {"table": "t"}, "tiers": [{"replicas": 2}], "max_replicas": 5}
     wishes = Policy.model_validate({"workers": policy or {"w": worker}})
     leadership = Leadership(NoLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
-    board = Board(clock, wishes.interval)
+    status = ControllerStatus(clock, wishes.interval, SOURCES.names)
     for one in cycles:
-        board.put(one)
-    return Shown(board, leadership, wishes)
+        status.put(one)
+    return Shown(status, leadership, wishes)
 
 
 class Reader(HTMLParser):
@@ -49,8 +53,8 @@ def texts(html: str) -> str:
     return " ".join(" ".join(reader.seen).split())
 
 
-def test_the_figures_and_the_reason_are_there() -> None:
-    words = texts(page(status_body(shown(None, cycle()))))
+def test_the_page_shows_the_figures_and_the_reason() -> None:
+    words = texts(page(status_report(shown(None, cycle()))))
     for part in (
         "healthy",
         "standby",
@@ -58,41 +62,41 @@ def test_the_figures_and_the_reason_are_there() -> None:
         "pending 10",
         "processing 5",
         "hold at 2 (Tier)",
-        "oldest has waited 3.2 s",
+        "oldest job has waited 3 s",
     ):
         assert part in words
-    assert "may go up now" in words
-    assert "may go down in 1 min 14 s" in words
+    assert "may scale up now" in words
+    assert "may scale down in 74 s" in words
 
 
-def test_a_depth_at_the_limit_is_shown_as_so_many_and_more() -> None:
+def test_a_depth_at_the_limit_is_shown_with_a_plus() -> None:
     deep = replace(cycle(), queue=QueueDepth(10_000, 12, 3.2, limit=10_000))
-    words = texts(page(status_body(shown(None, deep))))
+    words = texts(page(status_report(shown(None, deep))))
     assert "depth 10000+ pending 10000+ processing 12" in words
 
 
-def test_each_worker_that_there_may_be_is_one_dot() -> None:
+def test_the_page_has_one_dot_for_each_of_max_replicas() -> None:
     half = replace(cycle(), replicas=Replicas(3, 1, 3, ServiceState.STARTING))
-    words = texts(page(status_body(shown(None, half))))
+    words = texts(page(status_report(shown(None, half))))
     assert "● ◐◐ ○○" in words
 
 
-def test_what_was_never_read_is_said_to_be_unknown() -> None:
-    assert "not looked at yet" in texts(page(status_body(shown())))
-    unread = texts(page(status_body(shown(None, cycle(Outcome.FAILED, read=False)))))
-    assert "how many workers run is not known" in unread
+def test_what_was_never_read_is_shown_as_unknown() -> None:
+    assert "no cycle yet" in texts(page(status_report(shown())))
+    unread = texts(page(status_report(shown(None, cycle(Outcome.FAILED, read=False)))))
+    assert "number of running workers unknown" in unread
     assert "depth unknown" in unread
     assert "PostgreSQL fails since" in unread
 
 
-def test_nothing_that_is_shown_can_become_markup() -> None:
+def test_a_message_is_never_markup() -> None:
     wicked = Because(Reason.QUEUE_UNAVAILABLE, "<script>alert(1)</script>")
-    html = page(status_body(shown(None, replace(cycle(), because=(wicked,), message=wicked.words))))
+    html = page(status_report(shown(None, replace(cycle(), because=(wicked,), message=wicked.words))))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-async def test_it_is_served_at_the_root() -> None:
+async def test_the_page_is_served_at_the_root() -> None:
     runner = web.AppRunner(application(shown(None, cycle())))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -104,15 +108,35 @@ async def test_it_is_served_at_the_root() -> None:
     assert "hold at 2" in answer.text
 
 
-def test_what_may_be_misread_of_the_queue_is_said_and_never_markup() -> None:
+def test_a_remark_on_the_queue_is_shown_as_text_and_never_as_markup() -> None:
     remark = Remark("claims", "4 jobs <b>claimed</b> for up to 10 h")
     one = replace(cycle(), queue=QueueDepth(10, 5, remarks=(remark,)))
-    html = page(status_body(shown(None, one)))
+    html = page(status_report(shown(None, one)))
     assert "4 jobs <b>claimed</b> for up to 10 h" in texts(html)
     assert "<b>" not in html
 
 
-@pytest.mark.parametrize("remarks", ["no list", 3, [1], [{"text": 5}], [{}], {"a": 1}, [["x"]]])
-def test_remarks_of_another_version_break_no_page(remarks: Any) -> None:
-    status = status_body(shown(None, cycle()))
-    assert "depth 15" in texts(page({**status, "workers": {"w": {**status["workers"]["w"], "remarks": remarks}}}))
+def test_the_page_is_bounded_however_long_the_remarks_on_a_queue_are() -> None:
+    remarks = tuple(Remark("claims", f"{number} " + "words " * 10_000) for number in range(50))
+    one = replace(cycle(), queue=QueueDepth(10, 5, remarks=remarks))
+    assert len(page(status_report(shown(None, one)))) < 2 * bounds.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    "remarks",
+    [
+        pytest.param("no list", id="a text"),
+        pytest.param(3, id="a number"),
+        pytest.param([1], id="a list of numbers"),
+        pytest.param([{"about": "x", "text": 5}], id="a remark whose text is a number"),
+        pytest.param([{}], id="an empty remark"),
+        pytest.param({"a": 1}, id="an object"),
+        pytest.param([["x"]], id="a list of lists"),
+    ],
+)
+def test_the_page_leaves_out_remarks_of_another_version_that_it_cannot_read(remarks: Any) -> None:
+    standby, published = shown(), {**cycle().to_json(), "remarks": remarks}
+    standby.status.take_over({"w": json.dumps({"age_s": 1, "status": published})}, 0.0)
+    words = texts(page(status_report(standby)))
+    assert "depth 15" in words
+    assert "hold at 2 (Tier) depth" in words, "and there is nothing between the message and the figures"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import (
     BY_INDEX,
     CONNECT_TIMEOUT_S,
@@ -19,7 +20,7 @@ from controller.adapters.postgres.connection import (
 )
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import leaves, undone
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
 
 T = TypeVar("T")
@@ -87,9 +88,9 @@ class Lane:
                 return await self._on_a_live_connection(ask)
         except TimeoutError:
             await self.drop()
-            raise Unavailable(Source.QUEUE, "did not answer in time; is the network to it down?") from None
+            raise Unavailable(SOURCE, "did not answer in time; is the network to it down?") from None
         except UnicodeError:
-            raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
+            raise Unavailable(SOURCE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
         except psycopg.Error as error:
             # Of several queues, each is asked alone before its own query is known to be at fault.
             if queue is not None and not isinstance(error, psycopg.OperationalError):
@@ -102,7 +103,7 @@ class Lane:
             if left and queue is not None:
                 words = f"{words}; and {leaves(queue, left)}"
             kind = Unavailable if connected else CannotConnect
-            raise kind(Source.QUEUE, words) from None
+            raise kind(SOURCE, words) from None
 
     async def _on_a_live_connection(self, ask: Callable[[], Awaitable[T]]) -> T:
         kept = self.kept is not None

@@ -12,9 +12,10 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, answered_within, connect
 from controller.adapters.postgres.errors import has_no_room, in_words
-from controller.core.ports import Report, Source, Unavailable
+from controller.core.ports import Report, Unavailable
 
 _LOOK_S = 0.5
 """How often it is looked whether we lead, while we do not."""
@@ -207,7 +208,7 @@ class Listener:
         """Once, as long as nothing else has become true; another detail is no news."""
         if message != self._said:
             self._said = message
-            self.report(event, source=Source.QUEUE.value, message=f"{message}{detail}")
+            self.report(event, source=SOURCE.name, message=f"{message}{detail}")
 
 
 @contextlib.contextmanager

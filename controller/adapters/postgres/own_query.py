@@ -10,10 +10,10 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from controller.adapters.postgres import session
+from controller.adapters.postgres import SOURCE, session
 from controller.adapters.postgres.connection import Answer, Reader
 from controller.core.model import Remark
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
 
 GRACE_S = 1.0
@@ -165,10 +165,10 @@ def _words(queue: QueuePolicy, found: list[AtWork], left: list[AtWork], why: str
     went_on = f"{place} went on after it was cancelled, for {longest:.0f} s by now"
     mend = "a function in it that catches query_canceled has to raise it again"
     if not left:
-        return Unavailable(Source.QUEUE, f"{went_on}; its backend was ended: {mend}")
+        return Unavailable(SOURCE, f"{went_on}; its backend was ended: {mend}")
     pids = ", ".join(str(one.pid) for one in left[:5])
     return Unavailable(
-        Source.QUEUE,
+        SOURCE,
         f"{went_on}, and cannot be ended{why}; it is not asked again until that is over: SELECT "
         f"pg_terminate_backend({pids}); {mend}",
     )

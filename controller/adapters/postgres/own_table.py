@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import errors, sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
 from controller.adapters.postgres.form import Form, Place
 from controller.adapters.postgres.statuses import BY_PAGES_SINCE, castable
@@ -27,7 +28,7 @@ from controller.adapters.postgres.zones import (
     decide_zones,
     sample_query,
 )
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.models import TimeColumn, split_name
 
@@ -190,7 +191,7 @@ class OwnTable:
         )
         if self.queue.stale_after is not None and locked is None:
             raise Unavailable(
-                Source.QUEUE,
+                SOURCE,
                 f"table {self.queue.table} does not say when a job was claimed, as queue.stale_after needs it; set "
                 "queue.columns.locked_at to the column that does, or leave stale_after out",
             )
@@ -262,7 +263,7 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
         mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
         if elsewhere := await schemas_with(split_name(queue.table)[1], ask):
             mend = f"schema {' and '.join(elsewhere)} has one: {mend}"
-        raise Unavailable(Source.QUEUE, f"there is no table {name.as_string()} that this user can see; {mend}")
+        raise Unavailable(SOURCE, f"there is no table {name.as_string()} that this user can see; {mend}")
     _check_statuses(queue, shape)
     table = OwnTable(queue, shape, chosen_times(queue, shape.columns))
     table = replace(table, proven=await _proven(table, before.proven if before is not None else frozenset(), ask))
@@ -328,24 +329,24 @@ def _time(queue: QueuePolicy, key: str, named: TimeColumn, columns: Mapping[str,
         raise _no_time(queue, key, named.name, column)
     if named.unit is not None:
         words = f"column {named.name} of {queue.table} holds timestamps, not numbers; leave columns.{key}.unit out"
-        raise Unavailable(Source.QUEUE, words)
+        raise Unavailable(SOURCE, words)
     return TimeSql(named.name, column.kind)
 
 
 def _no_column(queue: QueuePolicy, key: str, name: str, columns: Mapping[str, Column]) -> Unavailable:
     known = ", ".join(sorted(columns))
     words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}"
-    return Unavailable(Source.QUEUE, words)
+    return Unavailable(SOURCE, words)
 
 
 def _no_time(queue: QueuePolicy, key: str, name: str, column: Column) -> Unavailable:
     if column.is_number:
         written = f"columns: {{{key}: {{name: {name}, unit: s}}}}"
         words = f"column {name} of {queue.table} is no timestamp but a number; if it holds seconds since 1970, write "
-        return Unavailable(Source.QUEUE, f"{words}{written}; if milliseconds, unit: ms")
+        return Unavailable(SOURCE, f"{words}{written}; if milliseconds, unit: ms")
     matter = ", so that it is unknown which jobs are due" if key == DUE else ""
     words = f"column {name} of {queue.table} is no timestamp{matter}; set queue.columns.{key} to one that is"
-    return Unavailable(Source.QUEUE, words)
+    return Unavailable(SOURCE, words)
 
 
 def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
@@ -364,7 +365,7 @@ def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
             column = shape.columns[status]
             has = f"which has {', '.join(column.labels[:20])}" if column.labels else f"which is a {column.kind.value}"
             words = f"{queue.table}.{status} cannot be {missing[0]!r}, {has}; set queue.statuses to values that it has"
-            raise Unavailable(Source.QUEUE, words)
+            raise Unavailable(SOURCE, words)
 
 
 async def _proven(table: OwnTable, before: frozenset[str], ask: Ask) -> frozenset[str]:
@@ -401,7 +402,7 @@ def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
     if all(_EARLIEST_S <= at * factor <= _LATEST_S for at in finite):
         year = 1970 + int(max(finite) / _YEAR_S)
         raise Unavailable(
-            Source.QUEUE,
+            SOURCE,
             f"column {time.name} of {table.queue.table} reads as times of the year {year} in unit {unit}; "
             f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
         )

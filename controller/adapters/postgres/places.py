@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import schemas_with
 from controller.adapters.postgres.form import Form, Place
 from controller.adapters.postgres.own_table import OwnTable, own_table
 from controller.adapters.postgres.presets.preset import Preset, load, names
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.models import split_name
 
@@ -111,16 +112,16 @@ async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Locat
             if other is not None:
                 table = tables[next(iter(tables))].as_string()
                 words = f"{table} has the columns of {other.name}, not those of {preset.name}"
-                raise Unavailable(Source.QUEUE, f"{words}; write preset: {other.name}")
+                raise Unavailable(SOURCE, f"{words}; write preset: {other.name}")
             bare = _filled(next(iter(preset.tables.values())), prefix=prefix, queue=name)
-            raise Unavailable(Source.QUEUE, await _no_form(preset, tables, bare, found, ask))
+            raise Unavailable(SOURCE, await _no_form(preset, tables, bare, found, ask))
         chosen = chosen or form
         sets.append(tables)
     assert chosen is not None, "there is at least one name"
     set_by_user = queue.stale_after is not None
     if set_by_user and not chosen.can_tell_stale():
         words = f"preset {preset.name} cannot tell when a job was claimed; leave queue.stale_after out"
-        raise Unavailable(Source.QUEUE, words)
+        raise Unavailable(SOURCE, words)
     place = Place(
         chosen,
         tuple(sets),

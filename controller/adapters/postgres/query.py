@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from controller.adapters.postgres import SOURCE
 from controller.core.model import QueueDepth, Remark
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 
 _MOST = 1e15
 _EXAMPLE = "SELECT count(*) FILTER (WHERE …) AS pending, count(*) FILTER (WHERE …) AS processing FROM …"
@@ -72,4 +73,4 @@ def _kind(value: object) -> str:
 
 
 def _wrong(words: str) -> Unavailable:
-    return Unavailable(Source.QUEUE, f"queue.sql {words}")
+    return Unavailable(SOURCE, f"queue.sql {words}")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeGuard, TypeVar
 import psycopg
 from psycopg import sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres import own_query as postgres_own
 from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Wanted
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
@@ -27,7 +28,7 @@ from controller.adapters.postgres.query import reading_of
 from controller.adapters.postgres.service_time import measured
 from controller.adapters.postgres.survey import Survey, survey_of
 from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
-from controller.core.ports import NotMeasurable, Source, Unavailable
+from controller.core.ports import NotMeasurable, Unavailable
 from controller.policy.models import Queue as QueuePolicy
 
 T = TypeVar("T")
@@ -81,6 +82,8 @@ class _Looked(NamedTuple):
 
 class PostgresQueue:
     """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
+
+    source = SOURCE
 
     def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf, search_path: str = "") -> None:
         """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag.
@@ -193,7 +196,7 @@ class PostgresQueue:
             words = (
                 f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {asked.timeout_s:g} s"
             )
-            asked.tell(Unavailable(Source.QUEUE, words))
+            asked.tell(Unavailable(SOURCE, words))
             return
         if self._main.is_lost:
             # Of a role that may have one connection only, the one that all share is the one to have.
@@ -375,7 +378,7 @@ class PostgresQueue:
             return
         behind = f"{lag_s:.0f} s behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
         words = f"is a standby that is {behind}, more than {self._oldest_s:g} s (3 intervals)"
-        raise Unavailable(Source.QUEUE, f"{words}; set DATABASE_URL to the primary's address")
+        raise Unavailable(SOURCE, f"{words}; set DATABASE_URL to the primary's address")
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
         """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
@@ -473,9 +476,9 @@ class PostgresQueue:
         """
         own = await self.own(queue)
         if own is None:
-            raise NotMeasurable(f"a {queue.kind} does not say when its jobs began and ended")
+            raise NotMeasurable(SOURCE, f"a {queue.kind} does not say when its jobs began and ended")
         if why := own.unmeasured():
-            raise NotMeasurable(why)
+            raise NotMeasurable(SOURCE, why)
         async with self._main.turn:
             return await self._on_main(
                 queue, lambda: measured(own, lambda text: self._main.ask(text, self._timeout_s)), self._timeout_s

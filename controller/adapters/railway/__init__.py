@@ -1,5 +1,5 @@
 """Railway: reads and sets the replica counts of an environment's services over its public GraphQL API."""
 
-from controller.adapters.railway.platform import RailwayPlatform
+from controller.core.ports import Role, Source
 
-__all__ = ["RailwayPlatform"]
+SOURCE = Source(Role.PLATFORM, "Railway")

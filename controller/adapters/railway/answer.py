@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from controller.core.ports import Source, Unavailable
+from controller.adapters.railway import SOURCE
+from controller.core.ports import Unavailable
 from controller.core.text import bounds
 
 MOST_BYTES = 2_000_000
@@ -60,7 +61,7 @@ async def taken_in(
 async def _read(response: httpx.Response, encoding: str, operation: str, body: bytearray) -> None:
     if encoding not in {*_PLAIN, ACCEPTED}:
         shown = bounds.cut(encoding, bounds.NAME)
-        raise Unavailable(Source.PLATFORM, f"packed its answer to {operation} as {shown!r}; only gzip is understood")
+        raise Unavailable(SOURCE, f"packed its answer to {operation} as {shown!r}; only gzip is understood")
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == ACCEPTED else None
     received = pieces = 0
     async for piece in response.aiter_raw():
@@ -148,4 +149,4 @@ def _replace_halves(body: bytearray) -> None:
 
 
 def _too_much(operation: str, what: str) -> Unavailable:
-    return Unavailable(Source.PLATFORM, f"answered {operation} with {what}; it was not read any further")
+    return Unavailable(SOURCE, f"answered {operation} with {what}; it was not read any further")

@@ -14,7 +14,8 @@ import re
 from collections import deque
 from typing import NamedTuple
 
-from controller.core.ports import Clock, NotSent, Requests, Source
+from controller.adapters.railway import SOURCE
+from controller.core.ports import Clock, NotSent, Requests
 
 
 class Quota(NamedTuple):
@@ -84,7 +85,7 @@ class Budget:
         used, limit = self._used(), self._for_queries
         if used >= limit:
             raise NotSent(
-                Source.PLATFORM,
+                SOURCE,
                 f"is not read for {self._until_free(limit):.0f} s more: {used} of the {self.quota} requests that it "
                 f"allows in {self.window_s:.0f} s are used, and the rest is kept for changes",
             )
@@ -99,7 +100,7 @@ class Budget:
         used = self._used()
         if used >= self.quota:
             raise NotSent(
-                Source.PLATFORM,
+                SOURCE,
                 f"is not asked for {self._until_free(self.quota):.0f} s more: all {self.quota} requests that it allows "
                 f"in {self.window_s:.0f} s are used",
             )

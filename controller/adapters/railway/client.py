@@ -19,11 +19,11 @@ from urllib.request import getproxies
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from controller.adapters.railway import answer, operations
+from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
-from controller.config.settings import RailwayToken
+from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
-from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Source, Unavailable
+from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
 
 LONGEST_S = 8.0
@@ -100,11 +100,11 @@ class RailwayClient:
             async with asyncio.timeout(longest_s):
                 return await self._try(operation, variables, spend)
         except TimeoutError:
-            raise Unavailable(Source.PLATFORM, f"did not answer {operation} within {longest_s:g} s") from None
+            raise Unavailable(SOURCE, f"did not answer {operation} within {longest_s:g} s") from None
         except _Problem as problem:
             if not for_change:
                 raise
-            raise Unclear(Source.PLATFORM, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
 
     async def _try(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
         retrying = AsyncRetrying(
@@ -143,16 +143,16 @@ class RailwayClient:
             )
         except _Problem as problem:
             # A failure of Railway's own in the middle of it: nobody knows how far it came.
-            raise Unclear(Source.PLATFORM, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise
-            raise NotSent(Source.PLATFORM, f"could not be reached in time for {operation}") from unavailable
+            raise NotSent(SOURCE, f"could not be reached in time for {operation}") from unavailable
         answer = data.get(operation[0].lower() + operation[1:])  # an operation of ours is named after its one field
         if answer is False or answer is None:
-            raise Refused(Source.PLATFORM, f"{operation} answered {answer}")
+            raise Refused(SOURCE, f"{operation} answered {answer}")
         if answer is not True and not isinstance(answer, str):
-            raise Unavailable(Source.PLATFORM, f"answered {operation} in a form that is not understood")
+            raise Unavailable(SOURCE, f"answered {operation} in a form that is not understood")
 
     async def _send(self, operation: str, variables: dict[str, Any], **how: Any) -> dict[str, Any]:
         try:
@@ -178,40 +178,40 @@ class RailwayClient:
                     raise self._turned_away(retry_after)  # its body tells nothing more, and is not read
                 taken = await answer.taken_in(response, encoding, operation, self._clean)
         except TimeoutError:
-            raise _Passing(Source.PLATFORM, f"did not end its answer to {operation} within {longest_s:g} s") from None
+            raise _Passing(SOURCE, f"did not end its answer to {operation} within {longest_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise _NotConnected(Source.PLATFORM, f"cannot be reached ({type(error).__name__})") from None
+            raise _NotConnected(SOURCE, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
-            raise _Passing(Source.PLATFORM, f"did not answer {operation} within {timeout.read:g} s") from None
+            raise _Passing(SOURCE, f"did not answer {operation} within {timeout.read:g} s") from None
         except (httpx.HTTPError, answer.BrokenOff) as error:
-            raise _Passing(Source.PLATFORM, f"broke off its answer to {operation} ({type(error).__name__})") from None
+            raise _Passing(SOURCE, f"broke off its answer to {operation} ({type(error).__name__})") from None
         return self._data(operation, response.status_code, taken)
 
     async def _wait_my_turn(self) -> None:
         left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
-            raise NotSent(Source.PLATFORM, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s more")
+            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s more")
         if left > 0:
             await asyncio.sleep(left)
 
     def _turned_away(self, retry_after: str) -> Unavailable:
         wait = _wait_of(retry_after)
         self.budget.turned_away(wait)
-        return _TooMany(Source.PLATFORM, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
+        return _TooMany(SOURCE, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
 
     def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:
         if body is not None and body.get("errors"):
             raise self._refused(operation, body["errors"])
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise NotAuthorized(Source.PLATFORM, self._auth_words(f"HTTP {status}"))
+            raise NotAuthorized(SOURCE, self._auth_words(f"HTTP {status}"))
         if httpx.codes.is_redirect(status):
             words = f"answered {operation} with HTTP {status} (a redirect, not followed); look at RAILWAY_API_URL"
-            raise Unavailable(Source.PLATFORM, words)
+            raise Unavailable(SOURCE, words)
         if status != httpx.codes.OK:
-            raise _Passing(Source.PLATFORM, f"answered {operation} with HTTP {status}")
+            raise _Passing(SOURCE, f"answered {operation} with HTTP {status}")
         data = None if body is None else body.get("data")
         if not isinstance(data, dict):
-            raise _Passing(Source.PLATFORM, f"answered {operation} without data")
+            raise _Passing(SOURCE, f"answered {operation} without data")
         return data
 
     def _refused(self, operation: str, found: Any) -> Unavailable:
@@ -220,10 +220,10 @@ class RailwayClient:
         trace_id = _printable(first.get("traceId"), bounds.NAME)
         trace = f" (traceId {trace_id})" if trace_id else ""
         if any(words in message.lower() for words in _AUTH):
-            return NotAuthorized(Source.PLATFORM, self._auth_words(message))
+            return NotAuthorized(SOURCE, self._auth_words(message))
         if message == "Problem processing request":
-            return _Problem(Source.PLATFORM, f"could not process {operation}: {message}{trace}")
-        return Refused(Source.PLATFORM, f"refused {operation}: {message}{trace}")
+            return _Problem(SOURCE, f"could not process {operation}: {message}{trace}")
+        return Refused(SOURCE, f"refused {operation}: {message}{trace}")
 
     def _auth_words(self, message: str) -> str:
         variable = self._token.variable

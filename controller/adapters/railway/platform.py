@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from controller.adapters.railway import SOURCE, reading
 from controller.adapters.railway import client as queries
-from controller.adapters.railway import reading
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
 from controller.core.model import Intent, Replicas, ServiceState
-from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Source, Unavailable
+from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Unavailable
 from controller.core.text import bounds
 
 _PAGE = 50
@@ -42,6 +42,8 @@ _SHOWN_WITHIN_S = 3.0
 
 class RailwayPlatform:
     """Reads and scales the services of one environment of one project."""
+
+    source = SOURCE
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class RailwayPlatform:
             async with asyncio.timeout(self._longest_look_s):
                 readings = await self._readings(frozenset(services))
         except TimeoutError:
-            raise Unavailable(Source.PLATFORM, f"could not be read within {self._longest_look_s:g} s") from None
+            raise Unavailable(SOURCE, f"could not be read within {self._longest_look_s:g} s") from None
         self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
         return readings
 
@@ -89,11 +91,13 @@ class RailwayPlatform:
         steps = _Steps(self.client, intent)
         if intent.after == 0:
             if observed.deployment is None:
-                raise NotSent(Source.PLATFORM, "there is no deployment to stop")
+                raise NotSent(SOURCE, "there is no deployment to stop")
             await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
         now, stored = await self._still_as_it_was(service)
-        change = self._change(service, intent.after, now, stored, known=observed.smallest)
+        change = self._change(
+            service, intent.after, now, stored, known=observed.smallest.count if observed.smallest else 1
+        )
         self._asked[service] = change.counts
         if observed.state is ServiceState.STOPPED:
             await self._start(steps, service, change, observed)
@@ -109,39 +113,39 @@ class RailwayPlatform:
 
         known: the smallest count that whoever decided on it took to be possible.
         """
-        if now.largest is not None and replicas > now.largest:
+        if now.largest is not None and replicas > now.largest.count:
             raise Refused(
-                Source.PLATFORM,
+                SOURCE,
                 f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
                 "to 1, or detach the volume",
             )
-        deployed = now.regions if now.deployed is None else now.deployed
-        named = {region: count for region, count in now.regions.items() if region}
+        place = reading.placement(now)
+        named = {region: count for region, count in place.regions.items() if region}
         if not named:
-            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=deployed == {"": replicas})
+            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=place.deployed == {"": replicas})
         weights = reading.proportions(named, self._proportions.get(service, named))
         self._proportions[service] = weights
         counts = reading.spread(replicas, weights)
         if replicas < len(counts):
             raise self._too_few(service, replicas, counts, known)
-        others = reading.dropped(counts, dict(deployed), stored)
+        others = reading.dropped(counts, dict(place.deployed), stored)
         wanted = {region: {"numReplicas": count} for region, count in counts.items()}
         return _Change(
             counts,
             {"multiRegionConfig": {**wanted, **dict.fromkeys(others)}},
-            nothing_new=not others and counts == deployed and stored.regions in (None, counts),
+            nothing_new=not others and counts == place.deployed and stored.regions in (None, counts),
         )
 
     @staticmethod
     def _too_few(service: str, replicas: int, counts: Regions, known: int) -> NotSent:
         if known >= len(counts):
             return Refused(
-                Source.PLATFORM,
+                SOURCE,
                 f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
                 f"{replicas} cannot be asked for",
             )
         return Outdated(
-            Source.PLATFORM,
+            SOURCE,
             f"service {service} is configured for {len(counts)} regions by now, and each keeps at least 1 replica; the "
             f"next cycle decides with them in mind, and {replicas} was not asked for",
         )
@@ -215,19 +219,17 @@ class RailwayPlatform:
         """`fresh`: the stored configuration, if it has just been read."""
         name = instance.serviceName
         if instance.cronSchedule:
-            raise Unavailable(Source.PLATFORM, f"service {name} is a cron service, which cannot have replicas")
+            raise Unavailable(SOURCE, f"service {name} is a cron service, which cannot have replicas")
         deployment = reading.speaker(instance)
         state = reading.state_of(deployment)
         if state is ServiceState.NEVER_DEPLOYED and await self._has_ever_been_deployed(instance.serviceId):
             state = ServiceState.REMOVED
         if state is ServiceState.NEVER_DEPLOYED:
-            raise Unavailable(
-                Source.PLATFORM, f"service {name} was never deployed; deploy it once, then it can be scaled"
-            )
+            raise Unavailable(SOURCE, f"service {name} was never deployed; deploy it once, then it can be scaled")
         self._deployed_once[instance.serviceId] = True
         if state is ServiceState.FAILED:
             raise Unavailable(
-                Source.PLATFORM, f"the last deployment of service {name} failed and none runs; mend it and deploy again"
+                SOURCE, f"the last deployment of service {name} failed and none runs; mend it and deploy again"
             )
         in_meta = reading.regions_in_meta(deployment)
         instances = reading.live(deployment) if state is ServiceState.RUNNING else None
@@ -287,7 +289,7 @@ class RailwayPlatform:
             why = str(unavailable)
         except (ValidationError, ValueError, TypeError) as error:
             why = _why(error)
-        raise NotSent(Source.PLATFORM, f"service {service} could not be read right before the change ({why})")
+        raise NotSent(SOURCE, f"service {service} could not be read right before the change ({why})")
 
     async def _still_as_it_was(self, service: str) -> tuple[Replicas, Stored]:
         """What a change starts from, unless somebody else has changed the count since it was decided on.
@@ -296,7 +298,7 @@ class RailwayPlatform:
         """
         _, known = self._stored.get(service, (None, None))
         now, stored = await self.read_before_change(service)
-        deployed = now.regions if now.deployed is None else now.deployed
+        deployed = reading.placement(now).deployed
         ours = stored.regions in (None, known and known.regions, self._asked.get(service))
         if not ours and sum((stored.regions or {}).values()) != sum(deployed.values()):
             await asyncio.sleep(self._shown_within_s)
@@ -304,7 +306,7 @@ class RailwayPlatform:
         shown = self._shown.get(service, now.configured)
         if now.configured != shown:
             raise Outdated(
-                Source.PLATFORM,
+                SOURCE,
                 f"service {service} went from {shown} to {now.configured} replicas since it was decided on; the next "
                 "cycle decides anew",
             )
@@ -369,7 +371,7 @@ class _Steps:
         except LeaseLost as lost:
             if not self._taken:
                 raise
-            raise Unavailable(Source.PLATFORM, f"was asked for a part of the change only: {lost}") from None
+            raise Unavailable(SOURCE, f"was asked for a part of the change only: {lost}") from None
         self._taken += 1
 
 
@@ -412,11 +414,11 @@ def _unknown_service(service: str, known: Mapping[str, str]) -> Unavailable:
     shown = [f"{name} is {ident}" for ident, name in sorted(known.items())[:_SHOWN_SERVICES]]
     more = [f"and {len(known) - len(shown)} more"] if len(known) > len(shown) else []
     return Unavailable(
-        Source.PLATFORM,
+        SOURCE,
         f"there is no service {service} in this environment; set `service:` in the policy (RAILWAY_WORKER_SERVICE_ID) "
         f"to one of its ids: {', '.join([*shown, *more]) or 'none at all'}",
     )
 
 
 def _not_understood(what: str) -> Unavailable:
-    return Unavailable(Source.PLATFORM, f"answered in a form that is not understood: {what}")
+    return Unavailable(SOURCE, f"answered in a form that is not understood: {what}")

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
-from controller.core.model import Replicas, ServiceState, UnderWay
+from controller.core.model import PlatformLimit, PlatformWords, Reason, Replicas, ServiceState, UnderWay
 from controller.core.text import bounds
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
@@ -33,6 +33,20 @@ _OVER = frozenset({"REMOVING", "REMOVED", "FAILED", "SKIPPED"})
 """A deployment that neither serves nor is about to."""
 _AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
 
+_MAY_TAKE_LONG = frozenset({"QUEUED", "WAITING", "BUILDING"})
+"""Before the image is there: others' builds, checks of the repository and the build itself."""
+_WAITS_FOR = {"NEEDS_APPROVAL": "approve it", "WAITING": "see what it waits for"}
+
+NAME = "Railway"
+WORDS = PlatformWords(
+    name=NAME,
+    crashed="see the deployment's log on Railway",
+    exited="Railway does not restart those; let the process go on, or set its restart policy to ALWAYS",
+    missing="look at the deployment's log and the plan's limits on Railway",
+    also_set_in="replicas in .railway/railway.py (or .ts)",
+)
+WITH_A_VOLUME = PlatformLimit(1, Reason.VOLUME, "a service with a volume can have 1 worker", "detach the volume")
+
 _MOST_REPLICAS = 1000
 """In all regions together. Railway's own limit is 50; beyond this a number is something else."""
 _MOST_REGIONS = 50
@@ -49,6 +63,18 @@ Id = Annotated[str, StringConstraints(max_length=bounds.NAME)]
 """What is handed back to Railway, or compared: a part of it would be another one."""
 Word = Annotated[str, AfterValidator(lambda text: bounds.cut(text, bounds.NAME))]
 """What is only shown, or is one of a few words that are known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The coordinates of a reading: replicas by region.
+
+    regions: where a change puts them; deployed: where the deployment that serves has them. The two differ after a
+    change of the regions that was not deployed, or whose deployment failed.
+    """
+
+    regions: Mapping[str, int]
+    deployed: Mapping[str, int]
 
 
 class _Answer(BaseModel):
@@ -278,17 +304,31 @@ def replicas(
         running=0 if stopped else sum(one.status == "RUNNING" for one in instances),
         alive=sum(one.status not in _GONE for one in instances),
         state=state,
-        regions=regions,
         deployment=deployment.id if deployment else None,
+        coordinates=Placement(regions, regions if deployed is None else deployed),
         draining_s=draining_s(instance),
-        smallest=max(1, len(regions)),
-        largest=1 if volume else None,
+        smallest=one_in_each(regions),
+        largest=WITH_A_VOLUME if volume else None,
         leaving=leaving(instance),
-        deployed=None if deployed == regions else deployed,
         crashed=_crashed(deployment),
         exited=_with_status(deployment, "EXITED"),
         under_way=under_way(instance.latestDeployment),
+        words=WORDS,
     )
+
+
+def one_in_each(regions: Regions) -> PlatformLimit | None:
+    """Railway refuses a region with 0 replicas; None where one region or none is named."""
+    if len(regions) < 2:
+        return None
+    words = f"the service is configured for {len(regions)} regions, at least 1 worker in each"
+    return PlatformLimit(len(regions), Reason.REGIONS, words, "remove a region from the service")
+
+
+def placement(replicas: Replicas) -> Placement:
+    """Where a reading of this adapter's has its replicas."""
+    assert isinstance(replicas.coordinates, Placement), "a reading of another platform"
+    return replicas.coordinates
 
 
 def under_way(newest: Deployment | None) -> UnderWay | None:
@@ -296,7 +336,13 @@ def under_way(newest: Deployment | None) -> UnderWay | None:
     if newest is None or newest.status not in _STARTING:
         return None
     since = _time(newest.statusUpdatedAt)
-    return UnderWay(newest.id, newest.status, _time(newest.createdAt) if since is None else since)
+    return coming(newest.id, newest.status, _time(newest.createdAt) if since is None else since)
+
+
+def coming(deployment: str, status: str, since: float | None = None) -> UnderWay:
+    """A deployment in a status that Railway knows, and what a person does about one that hangs there."""
+    fix = f"{_WAITS_FOR.get(status, 'see its build log')} on Railway, or cancel it"
+    return UnderWay(deployment, status, since, may_take_long=status in _MAY_TAKE_LONG, fix=fix)
 
 
 def _crashed(deployment: Deployment | None) -> int:

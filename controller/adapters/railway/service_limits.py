@@ -8,10 +8,11 @@ from typing import NamedTuple
 from httpx import InvalidURL
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.railway import SOURCE
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.config.settings import RailwayAccess
-from controller.core.ports import Source, Unavailable
+from controller.adapters.railway.settings import RailwaySettings
+from controller.core.ports import Unavailable
 
 _HOUR_S = 3600.0
 
@@ -23,7 +24,7 @@ class ServiceLimits(NamedTuple):
     requests_an_hour: int
 
 
-async def service_limits(access: RailwayAccess, service: str, *, within_s: float) -> ServiceLimits:
+async def service_limits(access: RailwaySettings, service: str, *, within_s: float) -> ServiceLimits:
     """One reading of the environment.
 
     Raises:
@@ -32,13 +33,13 @@ async def service_limits(access: RailwayAccess, service: str, *, within_s: float
     try:
         client = RailwayClient(access.api_url, access.token, SystemClock())
     except (ValueError, ImportError, OSError, InvalidURL) as error:
-        raise Unavailable(Source.PLATFORM, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
+        raise Unavailable(SOURCE, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
     try:
         async with asyncio.timeout(within_s):
             platform = RailwayPlatform(client, project=access.project_id, environment=access.environment_id)
             reading = (await platform.observe([service]))[service]
     except TimeoutError:
-        raise Unavailable(Source.PLATFORM, f"did not answer within {within_s:g} s") from None
+        raise Unavailable(SOURCE, f"did not answer within {within_s:g} s") from None
     finally:
         await client.close()
     if isinstance(reading, Unavailable):

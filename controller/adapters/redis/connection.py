@@ -109,10 +109,10 @@ _EITHER_WAY = "(a port with TLS takes rediss://, one without takes redis://)"
 _FULL = "is out of memory; raise maxmemory, or empty it of other things"
 _REPLICA = "is a read-only replica; REDIS_URL must name the primary"
 _CLUSTER = "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"
-_SCRIPTS = "denies the user of REDIS_URL a right that our scripts need; the README's section on Redis lists them"
+_SCRIPTS = "denies the user of REDIS_URL a right that our scripts need; docs/redis.md lists them"
 _NUMBER = "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15: leave it out, or name another"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (NoPermissionError, "denies the user of REDIS_URL a right ({}); the README's section on Redis lists them"),
+    (NoPermissionError, "denies the user of REDIS_URL a right ({}); docs/redis.md lists them"),
     (AuthenticationError, "refuses the user or password of REDIS_URL ({})"),
     (AuthorizationError, "refuses the user or password of REDIS_URL ({})"),
     (BusyLoadingError, "is loading its data; it will answer when that is done"),

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from controller.adapters.redis import scripts
+from controller.adapters.redis import SOURCE, scripts
 from controller.adapters.redis.connection import FAULTS, Client, in_words, set_all
 from controller.adapters.redis.shadow import Shadow
 from controller.core.model import Decision, Direction, History, Intent, Leader, Lease, RateUsage, Recommendation, Start
@@ -39,7 +39,6 @@ from controller.core.ports import (
     Recalled,
     Retention,
     Settled,
-    Source,
     Unavailable,
 )
 from controller.core.text import bounds
@@ -69,7 +68,7 @@ async def _ask(answer: Awaitable[T], keys: Sequence[str] = ()) -> T:
     except FAULTS as error:
         if keys and "WRONGTYPE" in str(error):
             raise _not_ours(" or ".join(keys)) from None
-        raise Unavailable(Source.JOURNAL, in_words(error)) from None
+        raise Unavailable(SOURCE, in_words(error)) from None
 
 
 class Keys:
@@ -134,6 +133,8 @@ class Left:
 
 class RedisJournal:
     """What survives a restart. Every write is one script that checks the lease first."""
+
+    source = SOURCE
 
     def __init__(self, redis: Client, keys: Keys, clock: Clock, services: Mapping[str, str] | None = None) -> None:
         """services: by worker, the id of the service whose memory is kept; without one, its name stands for it."""
@@ -320,7 +321,7 @@ class RedisRateLimit:
 
 def _count(key: str, value: str | None) -> int:
     if value is not None and not (len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()):
-        raise Unavailable(Source.JOURNAL, f"{key} holds no number; workers count it with INCR")
+        raise Unavailable(SOURCE, f"{key} holds no number; workers count it with INCR")
     return int(value or 0)
 
 
@@ -328,14 +329,12 @@ def _refuse(answer: list[Any]) -> list[Any]:
     if answer[0] == scripts.LOST:
         raise LeaseLost("another replica holds the lease, or it ran out; nothing was written and nothing is sent")
     if answer[0] == scripts.CHANGED:
-        raise Unavailable(
-            Source.JOURNAL, "holds another memory than the one that this was decided on; nothing was sent"
-        )
+        raise Unavailable(SOURCE, "holds another memory than the one that this was decided on; nothing was sent")
     return answer
 
 
 def _not_ours(key: str) -> Unavailable:
-    return Unavailable(Source.JOURNAL, f"holds something in {key} that is not ours; look at it, and DEL it")
+    return Unavailable(SOURCE, f"holds something in {key} that is not ours; look at it, and DEL it")
 
 
 def _malformed(key: str) -> str:

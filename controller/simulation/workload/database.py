@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
+from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.connection import (
     CONNECT_TIMEOUT_S,
@@ -29,7 +30,7 @@ from controller.adapters.postgres.connection import (
 )
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_table import own_table
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.policy.document import ConfigurationError, Problem
 from controller.policy.models import Queue as QueuePolicy
 from controller.policy.types import duration_text
@@ -148,18 +149,18 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
             finally:
                 await connection.close()
     except Unavailable as unavailable:  # what `located` does not find
-        raise _refusal("queue.table", str(unavailable).removeprefix(f"{Source.QUEUE}: ")) from None
+        raise _refusal("queue.table", str(unavailable).removeprefix(f"{SOURCE}: ")) from None
     except _MISTAKES as error:
         raise _refusal("queue.table", in_words(error, queue, _WITHIN_S)) from None
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
         column = queue.columns.created_at.name if queue.columns.created_at is not None else "created_at"
         words = f"did not give the jobs of {queue.table} within {_WITHIN_S:g} s; ask for less by --since; "
         mend = f"if the table is large, an index on {column} helps"
-        raise Unavailable(Source.QUEUE, words + mend) from None
+        raise Unavailable(SOURCE, words + mend) from None
     except UnicodeError:
-        raise Unavailable(Source.QUEUE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
+        raise Unavailable(SOURCE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
     except psycopg.Error as error:
-        raise Unavailable(Source.QUEUE, in_words(error, queue, _WITHIN_S)) from None
+        raise Unavailable(SOURCE, in_words(error, queue, _WITHIN_S)) from None
 
 
 async def _read(connection: Connection, asked: _Asked) -> _Read:

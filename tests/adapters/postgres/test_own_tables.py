@@ -72,12 +72,12 @@ async def test_unfinished_work_under_other_words_is_no_empty_queue(
         *(["pending", "queued"], ["processing", "running"]),
     ],
     ids=[
-        "none",
-        "completed",
+        "no job at all",
+        "completed jobs",
         "done in other words",
         "failed in other words",
-        "beside a pending one",
-        "beside one in work",
+        "pending jobs, some under another word",
+        "jobs in work, some under another word",
     ],
 )
 async def test_a_queue_whose_jobs_are_done_is_empty(admin: Connection, queue: PostgresQueue, rows: list[str]) -> None:
@@ -123,7 +123,7 @@ async def test_a_word_that_says_nothing_is_a_warning(
     assert words is None or words in texts[0]
 
 
-@pytest.mark.parametrize("index", [True, False], ids=["by an index", "by its last pages"])
+@pytest.mark.parametrize("index", [True, False], ids=["a table with an index", "a table without an index"])
 async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: PostgresQueue, *, index: bool) -> None:
     await admin.execute("CREATE TABLE jobs (status text, filler text) WITH (autovacuum_enabled = off)")
     await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
@@ -163,7 +163,7 @@ async def test_words_are_compared_as_postgresql_compares_them(admin: Connection,
         ("status smallint", "(0), (1), (2), (2)", {"pending": [0], "processing": [1], "failed": [2]}, (1, 1), 2),
         ("status smallint", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0),
     ],
-    ids=["boolean", "smallint", "smallint without a value for failed"],
+    ids=["a boolean status", "a smallint status", "a smallint status without a value for failed"],
 )
 async def test_a_status_may_be_of_another_type(  # noqa: PLR0917  # a table
     admin: Connection,

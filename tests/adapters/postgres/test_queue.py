@@ -42,7 +42,7 @@ async def unavailable(queue: PostgresQueue, policy: Queue = JOBS) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("status_enum", [False, True], ids=["text", "enum"])
+@pytest.mark.parametrize("status_enum", [False, True], ids=["a status of text", "a status of an enum"])
 async def test_pending_and_processing_are_counted_whatever_the_status_is_made_of(
     admin: Connection, queue: PostgresQueue, *, status_enum: bool
 ) -> None:

@@ -68,8 +68,8 @@ async def test_where_no_job_has_finished_nobody_knows(admin: Connection, queue: 
         (10, "200000", 86_000, 86_400, 10),
     ],
     ids=[
-        *("one", "few", "one in a hundred hangs", "one in ten takes long", "a few hang among few"),
-        *("next to no time", "days"),
+        *("one job", "ten jobs", "one job in a hundred hangs", "one job in ten takes long", "one of ten jobs hangs"),
+        *("jobs take 0.1 ms", "jobs take days"),
     ],
 )
 async def test_it_is_the_mean_of_what_is_done_without_what_hung(  # noqa: PLR0917  # a table
@@ -130,7 +130,7 @@ async def test_a_partitioned_table_is_sampled_over_its_partitions(admin: Connect
 @pytest.mark.parametrize(
     "columns",
     ["", ", started_at timestamptz", ", completed_at timestamptz", ", started_at text, completed_at text"],
-    ids=["neither", "no end", "no begin", "texts"],
+    ids=["neither time", "no completed_at", "no started_at", "times that are texts"],
 )
 async def test_a_table_without_the_two_columns_does_not_say_it(
     admin: Connection, queue: PostgresQueue, columns: str

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from controller.adapters.railway import operations
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import RailwayToken
+from controller.adapters.railway.settings import RailwayToken
 from controller.core.ports import LeaseLost, NotSent, Unavailable
 from controller.fake_railway import ACCOUNT_TOKEN, FakeRailway, Timings
 from tests.support.scene import intent_to

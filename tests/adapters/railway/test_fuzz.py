@@ -13,9 +13,10 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.adapters.railway import RailwayPlatform, operations
+from controller.adapters.railway import operations
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import load_settings
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas
 from controller.core.ports import Unavailable
 from controller.fake_railway import FakeRailway, Timings
@@ -62,8 +63,8 @@ async def _recorded() -> tuple[str, dict[str, Any]]:
             return httpx.Response(response.status_code, headers=headers, stream=httpx.ByteStream(body))
 
     async with FakeRailway.create(2, timings=Timings().scaled(0.001)) as fake:
-        given_ = load_settings({**fake.environment_variables("account"), **ELSEWHERE})
-        client = RailwayClient(given_.railway_api_url, given_.railway_token, LoopClock(), transport=Recording())
+        given_ = load_railway({**fake.environment_variables("account"), **ELSEWHERE})
+        client = RailwayClient(given_.api_url, given_.token, LoopClock(), transport=Recording())
         platform = RailwayPlatform(client, project=given_.project_id, environment=given_.environment_id)
         reading = (await platform.observe([fake.worker.id]))[fake.worker.id]
         assert isinstance(reading, Replicas)
@@ -98,12 +99,10 @@ def test_a_reading_of_answers_with_pieces_changed_is_one_or_unavailable(changes:
             name = json.loads(request.content)["operationName"]
             return httpx.Response(200, stream=httpx.ByteStream(bodies.get(name, '{"data": {}}').encode()))
 
-        given_ = load_settings(
+        given_ = load_railway(
             {"RAILWAY_API_TOKEN": "t", "RAILWAY_PROJECT_ID": "p", "RAILWAY_ENVIRONMENT_ID": "e", **ELSEWHERE}
         )
-        client = RailwayClient(
-            "http://railway/", given_.railway_token, LoopClock(), transport=httpx.MockTransport(handler)
-        )
+        client = RailwayClient("http://railway/", given_.token, LoopClock(), transport=httpx.MockTransport(handler))
         platform = RailwayPlatform(client, project="p", environment="e")
         try:
             return (await platform.observe([service]))[service]
@@ -138,7 +137,7 @@ def test_a_reading_of_answers_with_pieces_changed_is_one_or_unavailable(changes:
 )
 def test_an_answer_of_any_shape_is_data_or_unavailable(code: int, body: bytes, headers: dict[str, str]) -> None:
     async def answered() -> None:
-        given_ = load_settings(
+        given_ = load_railway(
             {"RAILWAY_API_TOKEN": "t", "RAILWAY_PROJECT_ID": "p", "RAILWAY_ENVIRONMENT_ID": "e", **ELSEWHERE}
         )
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -146,9 +145,7 @@ def test_an_answer_of_any_shape_is_data_or_unavailable(code: int, body: bytes, h
         def handler(request: httpx.Request) -> httpx.Response:
             return httpx.Response(code, stream=httpx.ByteStream(body), headers=raw)
 
-        client = RailwayClient(
-            "http://railway/", given_.railway_token, LoopClock(), transport=httpx.MockTransport(handler)
-        )
+        client = RailwayClient("http://railway/", given_.token, LoopClock(), transport=httpx.MockTransport(handler))
         try:
             data = await client.query(next(iter(operations.ALL)), {})
             assert isinstance(data, dict)

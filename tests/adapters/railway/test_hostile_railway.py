@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from controller.adapters.railway import RailwayPlatform
 from controller.adapters.railway.answer import MOST_BYTES
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import RailwayToken
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.reading import Placement, placement
+from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Unavailable
 from controller.core.text import bounds
@@ -48,7 +49,7 @@ def deadlines_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TOKEN = RailwayToken("project", SecretStr("a-token-of-the-tests"))
 ODD = {**TOO_MUCH, **NO_ANSWER, **REFUSED}
-RUNNING = Replicas(1, 1, 1, ServiceState.RUNNING, {"us": 1}, "d")
+RUNNING = Replicas(1, 1, 1, ServiceState.RUNNING, "d", Placement({"us": 1}, {"us": 1}))
 ON_THE_WAY = 7_000_000
 """What sockets may hold of an answer that is given up: some MB, by the kernel's settings."""
 
@@ -179,7 +180,7 @@ def assert_bounded(reading: Replicas | Unavailable, where: object) -> None:
         text.encode()  # half a character could not be written anywhere
         return
     assert 0 <= reading.configured <= 1000, where
-    assert len(reading.regions) <= 50, where
+    assert len(placement(reading).regions) <= 50, where
     assert 0 <= reading.running <= reading.alive <= 2000, where
     assert 0 <= reading.draining_s <= 24 * 3600, where
     assert len(repr(reading)) < 10_000, where
@@ -221,7 +222,14 @@ async def test_a_text_that_was_cut_within_an_emoji_does_not_make_the_reading_una
         (lambda body: body, ("Set-Cookie: a=b; Path=/", *(f"X-{n}: {'v' * 1000}" for n in range(50)))),
         (lambda body: body + b" " * 1_900_000, ()),
     ],
-    ids=["another type", "a wrong type", "gzip", "in capitals", "cookies and 50 kB of headers", "almost 2 MB"],
+    ids=[
+        "another content type",
+        "a wrong content type",
+        "gzip",
+        "headers in capitals",
+        "cookies and 50 kB of headers",
+        "almost 2 MB",
+    ],
 )
 async def test_an_answer_within_the_bounds_is_read_however_it_comes(content: Any, lines: tuple[str, ...]) -> None:
     lines = tuple(line for line in lines if not line.startswith("Transfer-Encoding"))

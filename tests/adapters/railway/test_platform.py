@@ -13,9 +13,11 @@ import pytest
 from aiohttp import web
 from graphql import OperationDefinitionNode, build_schema, parse, validate
 
-from controller.adapters.railway import RailwayPlatform, operations
+from controller.adapters.railway import operations
 from controller.adapters.railway.client import RailwayClient
-from controller.config.settings import load_settings
+from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.reading import Placement, placement
+from controller.adapters.railway.settings import load_railway
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused, Unavailable
 from controller.fake_railway import FakeRailway, Switches, Timings, TokenKind
@@ -31,8 +33,8 @@ TIMINGS = Timings().scaled(0.01)
 @asynccontextmanager
 async def platform(fake: FakeRailway, token: TokenKind = "account", **changes: str) -> AsyncIterator[RailwayPlatform]:
     elsewhere = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
-    settings = load_settings({**fake.environment_variables(token), **elsewhere, **changes})
-    client = RailwayClient(settings.railway_api_url, settings.railway_token, LoopClock())
+    settings = load_railway({**fake.environment_variables(token), **elsewhere, **changes})
+    client = RailwayClient(settings.api_url, settings.token, LoopClock())
     yield RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id, shown_within_s=0.05)
     await client.close()
 
@@ -161,7 +163,7 @@ async def deployment_failed(fake: FakeRailway, move: dict[str, Any]) -> None:
 
 
 MOVES = pytest.mark.parametrize("move", [stored_by_hand, deployment_failed])
-OMITTED = pytest.mark.parametrize("keeps_omitted", [True, False], ids=["merged", "replaced"])
+OMITTED = pytest.mark.parametrize("keeps_omitted", [True, False], ids=["regions left out stay", "regions left out go"])
 
 
 @OMITTED
@@ -194,7 +196,7 @@ async def test_a_count_that_differs_too_is_the_one_that_runs(*, keeps_omitted: b
     async with FakeRailway.create(2, timings=TIMINGS, switches=switches) as fake, platform(fake) as railway:
         await deployment_failed(fake, regions(europe=5))
         seen = await read(railway, fake)
-        assert (seen.configured, seen.running, dict(seen.regions)) == (2, 2, {EUROPE: 5})
+        assert (seen.configured, seen.running, dict(placement(seen).regions)) == (2, 2, {EUROPE: 5})
         await railway.scale(fake.worker.id, intent_to(3), seen)
         await runs(fake, {EUROPE: 3})
 
@@ -322,13 +324,13 @@ async def test_more_regions_than_replicas_are_asked_for_are_found_out_before_it_
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
         seen = await read(railway, fake)
         await stored_by_hand(fake, regions(west=1, europe=1, asia=1))
-        assert seen.smallest == 1
+        assert seen.smallest is None
         with pytest.raises(NotSent, match="is configured for 3 regions by now") as error:
             await railway.scale(fake.worker.id, intent_to(2), seen)
         assert not isinstance(error.value, Refused)
         assert fake.mutations == []
         seen = await read(railway, fake)
-        assert (seen.configured, seen.smallest) == (1, 3)
+        assert (seen.configured, seen.smallest and seen.smallest.count) == (1, 3)
         await railway.scale(fake.worker.id, intent_to(3), seen)
         await runs(fake, dict.fromkeys(regions(west=1, europe=1, asia=1), 1))
 
@@ -421,7 +423,7 @@ async def test_a_deployment_that_failed_is_asked_about_once() -> None:
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
         await deployment_failed(fake, regions(europe=1))
         for _ in range(5):
-            assert dict((await read(railway, fake)).regions) == {EUROPE: 1}
+            assert dict(placement(await read(railway, fake)).regions) == {EUROPE: 1}
         assert fake.record.by_operation["EnvironmentConfig"] == 1
 
 
@@ -438,12 +440,12 @@ def crowd(number: int, **options: Any) -> FakeRailway:
 @pytest.mark.parametrize(
     ("services", "scaled", "pages"),
     [
-        pytest.param(50, [0, 49], 1, id="a page is enough"),
-        pytest.param(51, [0, 49], 1, id="the last of the first page"),
-        pytest.param(51, [0, 50], 2, id="the first of the second"),
-        pytest.param(101, [100], 3, id="alone on the third"),
-        pytest.param(160, [0], 1, id="whatever comes behind"),
-        pytest.param(160, [0, 159], 4, id="the first and the last"),
+        pytest.param(50, [0, 49], 1, id="50 services, which fit one page"),
+        pytest.param(51, [0, 49], 1, id="51 services, the scaled ones on the first page"),
+        pytest.param(51, [0, 50], 2, id="51 services, a scaled one on the second page"),
+        pytest.param(101, [100], 3, id="101 services, the scaled one alone on the third page"),
+        pytest.param(160, [0], 1, id="160 services, the scaled one on the first page"),
+        pytest.param(160, [0, 159], 4, id="160 services, the first and the last are scaled"),
     ],
 )
 async def test_a_cycle_is_counted_as_the_pages_that_it_takes(services: int, scaled: list[int], pages: int) -> None:
@@ -648,7 +650,7 @@ async def test_rubbish_is_unavailable_and_never_a_reading(body: bytes) -> None:
     "body", [b'{"data": {}}', b'{"data": {"other": true}}', b'{"data": {"deploymentStop": {}}}', b"[]"]
 )
 async def test_a_mutation_that_is_answered_with_rubbish_is_not_taken_for_done(body: bytes) -> None:
-    seen = Replicas(1, 1, 1, ServiceState.RUNNING, {"us": 1}, "d")
+    seen = Replicas(1, 1, 1, ServiceState.RUNNING, "d", Placement({"us": 1}, {"us": 1}))
     async with answering(body) as (railway, asked):
         with pytest.raises(Unavailable):
             await railway.scale("svc", intent_to(0), seen)

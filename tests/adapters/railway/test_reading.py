@@ -204,20 +204,36 @@ NO_SECONDS: list[Any] = [
 @pytest.mark.parametrize(
     ("what", "seconds"),
     [
-        pytest.param(instance(drained("SUCCESS", seconds=30), drainingSeconds=600), 30, id="of the deployment itself"),
-        pytest.param(instance(drained("SUCCESS", seconds=0), drainingSeconds=600), 0, id="though it is 0"),
-        pytest.param(instance(drained("SUCCESS", seconds=None), drainingSeconds=60), 60, id="or of the service"),
-        pytest.param(instance(drained("SUCCESS", seconds=None)), 0, id="which may have none"),
-        pytest.param(instance(None, drainingSeconds=60), 60, id="without a deployment"),
-        pytest.param(instance(drained("SUCCESS", seconds=["?"]), drainingSeconds=60), 60, id="not understood"),
-        pytest.param(instance(drained("SUCCESS", seconds="30")), 30, id="as a file of the repository writes it"),
-        pytest.param(instance(None, drainingSeconds=30.0), 30, id="a whole number, however it is written"),
+        pytest.param(
+            instance(drained("SUCCESS", seconds=30), drainingSeconds=600), 30, id="draining of the deployment itself"
+        ),
+        pytest.param(
+            instance(drained("SUCCESS", seconds=0), drainingSeconds=600), 0, id="draining of the deployment is 0"
+        ),
+        pytest.param(
+            instance(drained("SUCCESS", seconds=None), drainingSeconds=60),
+            60,
+            id="draining of the service where the deployment has none",
+        ),
+        pytest.param(
+            instance(drained("SUCCESS", seconds=None)), 0, id="neither deployment nor service says a draining time"
+        ),
+        pytest.param(instance(None, drainingSeconds=60), 60, id="draining of the service without a deployment"),
+        pytest.param(
+            instance(drained("SUCCESS", seconds=["?"]), drainingSeconds=60),
+            60,
+            id="draining of the deployment is not understood",
+        ),
+        pytest.param(instance(drained("SUCCESS", seconds="30")), 30, id="draining as a text of digits"),
+        pytest.param(instance(None, drainingSeconds=30.0), 30, id="draining as 30.0"),
         *(
-            pytest.param(instance(drained("SUCCESS", seconds=odd), drainingSeconds=odd), 0, id=f"no number: {odd!r}")
+            pytest.param(
+                instance(drained("SUCCESS", seconds=odd), drainingSeconds=odd), 0, id=f"draining is no number: {odd!r}"
+            )
             for odd in NO_SECONDS
         ),
         *(
-            pytest.param(instance(drained("SUCCESS", seconds=much)), 86_400, id=f"a day at most: {much}")
+            pytest.param(instance(drained("SUCCESS", seconds=much)), 86_400, id=f"draining is a day at most: {much}")
             for much in (86_401, 10**30, 1e300, "9" * 50)
         ),
     ],
@@ -275,7 +291,7 @@ def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
         (instance(deployment("SUCCESS", deploy={"x": 1}), numReplicas=2, region="eu"), {"eu": 2}),
         (instance(deployment("SUCCESS", deploy={"x": 1})), {"": 1}),
     ],
-    ids=["both in the meta", "the flat count", "the service's own region", "nothing at all"],
+    ids=["region and count in the meta", "the flat count", "the service's own region", "neither region nor count"],
 )
 def test_services_from_before_the_map(what: ServiceInstance, regions: dict[str, int]) -> None:
     assert reading.regions_of_old(what, what.latestDeployment) == regions
@@ -294,28 +310,30 @@ OLD_REGION = reading.Deployment.model_validate(deployment("SUCCESS", deploy={"re
 @pytest.mark.parametrize(
     ("stored", "made_as", "shape", "dropped"),
     [
-        pytest.param(Stored({"us": 3}), PLAIN, {"us": 3}, [], id="as it is deployed"),
-        pytest.param(Stored({"us": 5}), PLAIN, {"us": 5}, [], id="another count"),
-        pytest.param(Stored({"eu": 2}), PLAIN, {"eu": 2}, ["us"], id="moved"),
-        pytest.param(Stored({"us": 1, "eu": 2}), PLAIN, {"us": 1, "eu": 2}, [], id="a region more"),
-        pytest.param(Stored(), PLAIN, {"us": 3}, [], id="nothing stored"),
-        pytest.param(None, PLAIN, {"us": 3}, [], id="not asked"),
-        pytest.param(Stored(region="us"), PLAIN, {"us": 3}, [], id="the one region from before the map"),
-        pytest.param(Stored(region="eu", count=2), PLAIN, {"eu": 2}, ["us"], id="which was moved"),
-        pytest.param(Stored(region="eu"), PLAIN, {"eu": 3}, ["us"], id="without a count"),
+        pytest.param(Stored({"us": 3}), PLAIN, {"us": 3}, [], id="stored as it is deployed"),
+        pytest.param(Stored({"us": 5}), PLAIN, {"us": 5}, [], id="stored with another count"),
+        pytest.param(Stored({"eu": 2}), PLAIN, {"eu": 2}, ["us"], id="stored in another region"),
+        pytest.param(Stored({"us": 1, "eu": 2}), PLAIN, {"us": 1, "eu": 2}, [], id="stored with a region more"),
+        pytest.param(Stored(), PLAIN, {"us": 3}, [], id="no region stored"),
+        pytest.param(None, PLAIN, {"us": 3}, [], id="stored regions not read"),
+        pytest.param(Stored(region="us"), PLAIN, {"us": 3}, [], id="stored as one region"),
+        pytest.param(
+            Stored(region="eu", count=2), PLAIN, {"eu": 2}, ["us"], id="stored as one other region with a count"
+        ),
+        pytest.param(Stored(region="eu"), PLAIN, {"eu": 3}, ["us"], id="stored as one other region without a count"),
         pytest.param(
             Stored(region="us-west1"),
             OLD_REGION,
             {"us": 3},
             ["us-west1"],
-            id="left over, and deployed under a new name",
+            id="stored under the region's old name",
         ),
         pytest.param(
             Stored({"eu": 2}),
             PLAIN.model_copy(update={"meta": {**(PLAIN.meta or {}), **FILE}}),
             {"us": 3},
             ["eu"],
-            id="a file of the repository says where",
+            id="a file of the repository sets the regions",
         ),
     ],
 )

@@ -30,11 +30,11 @@ from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, r
 KEYS = Keys("autoscaler", "env")
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 LIMIT = RateLimit(rpm=60)
-README = (Path(__file__).parents[3] / "README.md").read_text()
-IN_THE_README = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", README, re.MULTILINE | re.DOTALL)
-assert IN_THE_README is not None
-RIGHTS = IN_THE_README[1].replace("PASSWORD", "hunter2").split()
-ON_A_CLUSTER = re.search(r"on a Cluster also `([^`]+)`", README)
+PAGE = (Path(__file__).parents[3] / "docs" / "redis.md").read_text()
+ON_THE_PAGE = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
+assert ON_THE_PAGE is not None
+RIGHTS = ON_THE_PAGE[1].replace("PASSWORD", "hunter2").split()
+ON_A_CLUSTER = re.search(r"on a Cluster also `([^`]+)`", PAGE)
 assert ON_A_CLUSTER is not None
 
 
@@ -321,7 +321,9 @@ async def test_the_number_in_the_address_is_the_database(acl_server: RedisServer
     assert re.findall(r"db\d+", acl_server.process_says("keyspace")) == ["db5"]
 
 
-@pytest.mark.parametrize("others", [Keys("other", "env"), Keys("autoscaler", "staging")])
+@pytest.mark.parametrize(
+    "others", [Keys("other", "env"), Keys("autoscaler", "staging")], ids=["another prefix", "another environment"]
+)
 async def test_groups_with_another_prefix_or_environment_do_not_see_each_other(redis_url: str, others: Keys) -> None:
     async with connect(redis_url) as client:
         ours, theirs = RedisLeases(client, KEYS), RedisLeases(client, others)

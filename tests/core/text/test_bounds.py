@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.ports import Source, Unavailable
+from controller.core.ports import Unavailable
 from controller.core.text import bounds
 from controller.core.text.bounds import cut
+from tests.support.sources import POSTGRESQL
 
 
 @pytest.mark.parametrize(
@@ -36,4 +37,4 @@ def test_no_cut_is_longer_than_its_limit_and_every_one_can_be_encoded(text: str,
 
 
 def test_no_error_of_a_port_is_longer_than_a_message() -> None:
-    assert len(str(Unavailable(Source.QUEUE, "word " * 1_000_000))) <= bounds.MESSAGE + len("PostgreSQL: ")
+    assert len(str(Unavailable(POSTGRESQL, "word " * 1_000_000))) <= bounds.MESSAGE + len("PostgreSQL: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from controller.adapters.clock import SystemClock
 from controller.core.text.bounds import cut
 from controller.core.text.escaping import as_json, visible, visible_lines
 from controller.loop.log import Log
+from controller.web.health import status_report
 from controller.web.page import page
-from controller.web.server import status_body
+from tests.web.stand_ins import cycle
 from tests.web.test_page import shown
-from tests.web.test_server import cycle
 
 WICKED = {
     "an escape sequence": ("\x1b[2J", r"\x1b[2J"),
@@ -100,6 +101,6 @@ def test_the_lines_of_a_traceback_cannot_be_taken_for_the_log_s_own() -> None:
 
 def test_the_page_spells_it_out_too() -> None:
     name = "w\x1b[31m\u202e"
-    html = page({**status_body(shown(None, cycle())), "workers": {name: None}})
+    html = page(replace(status_report(shown(None, cycle())), workers={name: None}))
     assert r"w\x1b[31m\u202e" in html
     assert "\x1b" not in html

@@ -96,7 +96,14 @@ async def test_a_job_arrives_when_it_is_created_and_takes_from_its_start_to_its_
 @pytest.mark.parametrize(
     ("created", "due", "arrival"),
     [(30, 20, 40), (20, 30, 40), (90, 20, 40), (90, 70, None), (20, -5, None), (30, None, 30)],
-    ids=["due later", "due before", "created before the window", "all before", "not due yet", "due at once"],
+    ids=[
+        "due after it was created",
+        "due before it was created",
+        "created before the window, due in it",
+        "created and due before the window",
+        "not due yet",
+        "without a due time",
+    ],
 )
 async def test_a_job_is_not_there_before_it_is_due(
     database_url: str, owner: psycopg.AsyncConnection[Any], created: float, due: float | None, arrival: float | None
@@ -229,7 +236,11 @@ async def test_a_window_without_a_finished_job_is_refused(
     )
 
 
-@pytest.mark.parametrize("queue", [Queue(preset="procrastinate"), Queue(sql="SELECT 1 AS pending, 0 AS processing")])
+@pytest.mark.parametrize(
+    "queue",
+    [Queue(preset="procrastinate"), Queue(sql="SELECT 1 AS pending, 0 AS processing")],
+    ids=["a preset", "a query"],
+)
 async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue) -> None:
     said = await refusal("postgresql://nobody@localhost:1/none", queue)
     assert said.startswith(f"queue.{queue.kind}: does not say when its jobs began and ended; export them")
@@ -267,7 +278,15 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
             "set queue.statuses to values that it has",
         ),
     ],
-    ids=["no table", "no schema", "not when it came", "not how long", "no time", "no such column", "other statuses"],
+    ids=[
+        "no such table",
+        "no such schema",
+        "no time of arrival",
+        "no times of work",
+        "a time that is a text",
+        "no such column",
+        "statuses of other values",
+    ],
 )
 async def test_a_table_that_cannot_tell_is_refused(
     database_url: str, owner: psycopg.AsyncConnection[Any], change: str, queue: Queue, said: str
@@ -303,7 +322,14 @@ async def test_who_may_not_read_the_table_or_all_of_it_is_told_what_to_grant(
         "postgresql://stranger:s3cret-word@127.0.0.1:1/jobs?sslmode=s3cret-word",
         "postgresql://stranger:s3cret-word@127.0.0.1:1/jobs\ud800",
     ],
-    ids=["nobody there", "host", "address", "port", "option", "odd text"],
+    ids=[
+        "no server at the port",
+        "an unknown host",
+        "a broken address",
+        "a port that is no number",
+        "a wrong option",
+        "half a character",
+    ],
 )
 async def test_a_database_that_cannot_be_asked_is_no_mistake_of_the_policy_and_no_password_is_shown(url: str) -> None:
     with pytest.raises(Unavailable, match=r"^PostgreSQL: ") as unavailable:
@@ -313,7 +339,9 @@ async def test_a_database_that_cannot_be_asked_is_no_mistake_of_the_policy_and_n
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("stranger:", "no_such_user:"), ("/test_", "/none_")], ids=["user", "database"]
+    ("old", "new"),
+    [("stranger:", "no_such_user:"), ("/test_", "/none_")],
+    ids=["an unknown user", "an unknown database"],
 )
 async def test_a_database_that_lets_nobody_in_is_none_either(stranger_url: str, old: str, new: str) -> None:
     with pytest.raises(Unavailable, match=r"^PostgreSQL: does not") as unavailable:
