@@ -49,7 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
         if parsed.json:
             print_json(configuration.mask.value(as_object(one.cycle, one.rest)))
         else:
-            show(one.cycle, one.steps, one.rest, configuration.mask)
+            show(one, configuration.mask)
     return 1 if any(one.cycle.outcome is Outcome.FAILED for one in explanations) else 0
 
 
@@ -57,12 +57,13 @@ def run(parsed: argparse.Namespace) -> int:
 class Explanation:
     """What would be done right now, and each rule's turn; no steps where something could not be read.
 
-    rest: what the queue holds besides; None where it could not be read, or not in time.
+    rest: what the queue holds besides; None where it could not be read, or not in time. platform: its name.
     """
 
     cycle: Cycle
     steps: tuple[Step, ...]
     rest: Rest | None
+    platform: str
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -71,6 +72,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
     from controller.core.ports import Unavailable
 
     async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+        platform = controller.ports.platform.source.name
         services = [worker.service for worker in controller.policy.workers.values()]
         readings: Mapping[str, Replicas | Unavailable]
         try:
@@ -80,7 +82,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service])
-            explanations.append(Explanation(cycle, steps, await _rest(controller, worker)))
+            explanations.append(Explanation(cycle, steps, await _rest(controller, worker), platform))
         return explanations
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from controller.cli import output
+from controller.cli.explain import Explanation
 from controller.core.model import Rest, ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
@@ -18,10 +19,11 @@ def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
     return {**cycle.line(), **besides, "event": "explain"}
 
 
-def show(cycle: Cycle, steps: Sequence[Step], rest: Rest | None, mask: Masker) -> None:
+def show(explanation: Explanation, mask: Masker) -> None:
     """On stdout, in lines that fit the terminal."""
+    cycle, steps = explanation.cycle, explanation.steps
     output.show(mask.text(cycle.worker), style="heading")
-    for label, text in seen(cycle, rest):
+    for label, text in seen(explanation):
         output.show(mask.text(text), first=f"  {label:<9}  ")
     if steps:
         print()
@@ -32,15 +34,19 @@ def show(cycle: Cycle, steps: Sequence[Step], rest: Rest | None, mask: Masker) -
     print()
 
 
-def seen(cycle: Cycle, rest: Rest | None) -> Iterator[tuple[str, str]]:
+def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     """What was read: a label, and the words."""
+    cycle, rest = explanation.cycle, explanation.rest
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
         yield "queue", f"{queue.sentence}{age}"
         yield from (("note", remark.text) for remark in queue.remarks)
     if replicas is not None:
-        yield "Railway", f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
+        yield (
+            explanation.platform,
+            f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
+        )
     if cycle.target_wait_s is not None:
         yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
     if cooldowns is not None:
