@@ -132,7 +132,7 @@ RIGHT = {
 def test_odd_bytes_in_the_environment_are_named_and_a_replica_s_name_stops_nothing(
     odd: dict[bytes, bytes], code: int, words: tuple[str, ...]
 ) -> None:
-    path = {b"PATH": os.environ["PATH"].encode(), b"PYTHONPATH": str(ROOT).encode()}
+    path = {b"PATH": os.environ["PATH"].encode(), b"PYTHONPATH": str(ROOT).encode(), b"COLUMNS": b"10000"}
     ran = subprocess.run(
         [sys.executable, "-m", "controller", "explain"],
         env={**path, **RIGHT, **odd},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
+    REASONS,
     Decision,
     Direction,
     History,
@@ -513,8 +514,10 @@ def test_the_trail_of_a_count_below_min_shows_how_far_beyond_min_it_goes() -> No
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_a_sentence_for_people(reason: Reason) -> None:
-    assert reason.sentence.endswith(".")
+def test_every_reason_says_what_it_means_and_what_to_do_about_it(reason: Reason) -> None:
+    meaning, fix = REASONS[reason]
+    assert meaning
+    assert fix
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
