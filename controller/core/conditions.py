@@ -34,7 +34,7 @@ from controller.core.model import (
 )
 from controller.core.units import in_words
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 HANGS_S = 900.0
 """Builds of 10 minutes happen; a build that takes longer than 15 minutes needs a person to look at it."""

@@ -10,6 +10,8 @@ import re
 
 NAME = 100
 """Characters of a name or an id of a service, region, deployment or replica. Railway's ids have 36."""
+VALUE = 80
+"""Characters of a value that a person wrote, in the message that refuses it."""
 WORDS = 200
 """Characters of what another program says: an error message, a header."""
 MESSAGE = 2000
