@@ -62,7 +62,7 @@ def test_the_page_shows_the_figures_and_the_reason() -> None:
         "pending 10",
         "processing 5",
         "hold at 2 (Tier)",
-        "oldest job has waited 3 s",
+        "oldest job has waited 3.2 s",
     ):
         assert part in words
     assert "may scale up now" in words
