@@ -61,7 +61,7 @@ format: $(VENV)/.dev  ## rewrite the sources in the house format
 	@$(BIN)/ruff format .
 
 schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
-	@$(BIN)/python -c "import json; from controller.policy.models import json_schema; print(json.dumps(json_schema(), indent=2))" \
+	@$(BIN)/python -c "import json; from controller.policy import json_schema; print(json.dumps(json_schema(), indent=2))" \
 	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy/schema.json
 
 docs: $(VENV)/.dev  ## write the tables that the code knows into README.md and docs/, between their marks

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of, some_time
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 
 if TYPE_CHECKING:
     from controller.adapters.postgres.queue import Known
     from controller.cli.parser import Commands
+    from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy.implied_waits import Expectation
-    from controller.policy.models import Policy
+    from controller.policy import Policy
 
 
 def add(commands: Commands) -> None:
@@ -53,10 +53,10 @@ class _Checked:
 
 def run(parsed: argparse.Namespace) -> int:
     from controller.config.load import masker, read_policy
+    from controller.config.presets import schema_text
 
     if parsed.schema:
-        # As shipped: what it says of each key are docstrings, which `python -OO` does not have.
-        print((Path(__file__).parents[1] / "policy" / "schema.json").read_text(), end="")
+        print(schema_text())
         return 0
     path = policy_of(parsed)
     try:
@@ -79,8 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
     from controller.adapters.railway.settings import railway_warnings
     from controller.config.settings import setting_warnings
-    from controller.policy.models import effective
-    from controller.policy.overlaps import overlaps
+    from controller.policy import effective, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
     said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
@@ -100,7 +99,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
 
 
 def _as_object(checked: _Checked) -> dict[str, Any]:
-    from controller.policy.document import dotted
+    from controller.policy import dotted
 
     values = [{"path": dotted(path), "value": value, "from": origin} for path, value, origin in checked.values]
     waits = {name: one.as_object() for name, one in checked.expected.items()}
@@ -128,7 +127,7 @@ def _show(checked: _Checked, mask: Masker) -> None:
 
 
 def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, str, str]]]]:
-    from controller.policy.document import dotted
+    from controller.policy import dotted
 
     found: dict[str | None, list[tuple[str, str, str]]] = {None: []}
     for path, value, origin in checked.values:
@@ -149,7 +148,7 @@ def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
     """What each worker's policy implies of waits, by how long a job is said or measured to take."""
-    from controller.policy.implied_waits import Expectation
+    from controller.core.implied_waits import Expectation
 
     return {
         name: Expectation.of(
@@ -164,7 +163,7 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 def claims_without_end(policy: Policy) -> Iterator[str]:
     """Warnings of queues in which a dead worker's job would count for ever."""
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
 
     for name, worker in policy.workers.items():
         queue = worker.queue

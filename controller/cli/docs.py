@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from controller.cli.arguments import takes
 from controller.cli.output import complain
 from controller.cli.parser import usage
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -130,19 +130,18 @@ def _metrics() -> Table:
 
 
 def _policy_keys() -> Table:
-    from controller.policy.meanings import keys
-    from controller.policy.models import Policy
+    from controller.policy import Policy, described_keys
 
     yield "key", "default", "meaning"
-    for path, meaning, default in keys(Policy):
+    for path, meaning, default in described_keys(Policy):
         of_a_worker = f"…{'.'.join(path[2:])}"
         key = of_a_worker if len(path) > 2 else {"workers": "workers.NAME"}.get(path[0], path[0])
         yield f"`{key}`", default, meaning
 
 
 def _presets() -> Table:
-    from controller.adapters.postgres.presets.preset import load, names
     from controller.cli.queues import TESTED
+    from controller.config.presets import load, names
 
     yield "preset", "library", "tested with"
     for name in names():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from controller.core.ports import Unavailable
     from controller.core.rules import Step
     from controller.loop.cycle import Cycle
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
 
 
 def add(commands: Commands) -> None:
@@ -88,8 +88,9 @@ async def explain(configuration: Configuration) -> list[Explanation]:
 
 async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
     from controller.core.ports import Unavailable
+    from controller.core.wanted import count_limit, given_service
 
     try:
-        return await controller.queue.rest(worker.queue, worker.count_limit)
+        return await controller.queue.rest(worker.queue, count_limit(worker, given_service(worker)))
     except Unavailable:
         return None

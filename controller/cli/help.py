@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from controller.cli import output
 from controller.cli.arguments import takes
 from controller.cli.parser import meant
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,11 +20,11 @@ from typing import NoReturn
 
 from controller.cli import output
 from controller.cli.parser import Commands, Parser
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import visible
 from controller.core.text.layout import wrap
 from controller.core.text.masking import Masker, secrets_of_a_crash
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 
 COMMANDS = (
     *("run", "once", "explain", "doctor"),

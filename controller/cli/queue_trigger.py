@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, names_a_file, policy_of, takes
 from controller.cli.parser import meant
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap_sql
-from controller.policy.document import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from controller.adapters.postgres.places import TableName
     from controller.cli.parser import Commands
-    from controller.policy.models import Policy
-    from controller.policy.models import Queue as QueuePolicy
+    from controller.policy import Policy
+    from controller.policy import Queue as QueuePolicy
 
 _Key = tuple[str, str]
 """A table, by its schema and its name."""
@@ -108,7 +108,7 @@ def _key(table: TableName) -> _Key:
 def _silent(queue: QueuePolicy) -> tuple[TableName, ...]:
     """The tables that jobs are inserted into, where a trigger would have to announce them."""
     from controller.adapters.postgres.places import table_names
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
 
     if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
         return ()
@@ -118,7 +118,7 @@ def _silent(queue: QueuePolicy) -> tuple[TableName, ...]:
 
 def _channels(policy: Policy) -> dict[_Key, str]:
     """One for each table, however many workers share it: one that somebody listens on already, where there is one."""
-    from controller.policy.models import NAME_BYTES
+    from controller.policy import NAME_BYTES
 
     chosen: dict[_Key, str] = {}
     queues = [worker.queue for worker in policy.workers.values()]
@@ -132,7 +132,7 @@ def _channels(policy: Policy) -> dict[_Key, str]:
 
 
 def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
 
     if queue.sql is not None:
         yield f"-- {name}: its queue is a query, which does not say into which table the jobs are inserted.\n"

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
 from controller.cli.arguments import takes
-from controller.cli.parser import meant
 from controller.core.text.layout import wrap, wrap_sql
-from controller.policy.document import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from controller.adapters.postgres.presets.preset import Preset
     from controller.cli.parser import Commands
+    from controller.policy import Preset
 
-TESTED = {"library": "its own client and worker", "schema": "its published tables"}
+TESTED = {"library": "its own client and worker", "schema": "its published tables", None: "nothing here"}
 _LABEL = 11
 
 
@@ -35,17 +33,16 @@ def add(commands: Commands) -> None:
 
 
 def _names() -> tuple[str, ...]:
-    from controller.adapters.postgres.presets.preset import names
+    from controller.config.presets import names
 
     return names()
 
 
 def run(parsed: argparse.Namespace) -> int:
-    known = _names()
-    if parsed.preset is not None and parsed.preset not in known:
-        near = meant(parsed.preset, known) or f"; known are {', '.join(known)}"
-        raise ConfigurationError([Problem("PRESET", f"{parsed.preset!r} is not known{near}")])
-    names = known if parsed.preset is None else (parsed.preset,)
+    from controller.config.presets import PresetFiles
+
+    presets = PresetFiles()
+    names = presets.names if parsed.preset is None else (presets.load(parsed.preset).name,)
     if parsed.json:
         output.print_json([as_object(name) for name in names], indent=2)
     elif parsed.preset is not None:
@@ -62,18 +59,18 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def table() -> Iterator[tuple[str, ...]]:
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
 
     yield "PRESET", "LIBRARY", "LANGUAGE", "TESTED ON", "ANNOUNCES"
     for name in _names():
         preset = load(name)
-        yield name, preset.library, preset.language, preset.tested, "yes" if preset.wakes else "no"
+        yield name, preset.library, preset.language, preset.tested or "", "yes" if preset.wakes else "no"
 
 
 def describe(name: str, width: int) -> Iterator[str]:
     """Lines: all that is known of one library, with the SQL that reads it."""
-    from controller.adapters.postgres.form import ARMS
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
+    from controller.policy import ARMS
 
     def told(label: str, text: str) -> Iterator[str]:
         yield from wrap(text, width, first=f"  {label:<8}  ")
@@ -117,7 +114,7 @@ def _rescues(preset: Preset) -> bool:
 
 
 def as_object(name: str) -> dict[str, Any]:
-    from controller.adapters.postgres.presets.preset import load
+    from controller.config.presets import load
 
     preset = load(name)
     return {
@@ -136,4 +133,4 @@ def as_object(name: str) -> dict[str, Any]:
 def shown_tables(preset: Preset) -> Iterator[str]:
     for template in preset.tables.values():
         name = template.replace("{prefix}", preset.prefix)
-        yield f"{preset.schema}.{name}" if preset.schema else name
+        yield f"{preset.schema_name}.{name}" if preset.schema_name else name

@@ -25,11 +25,11 @@ from controller.cli.workload import (
     setting,
     wrong,
 )
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Comparison, Contender
 
 _CONTENDERS = """\

@@ -23,7 +23,7 @@ from controller.loop import signals
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
     from controller.simulation.tune import JobTime
 
 _GOAL = """\

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from controller.cli import arguments
 from controller.cli.output import answered, progress
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker, secrets_of_a_crash
+from controller.core.units import as_policy
 from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from controller.cli.parser import Parser
-    from controller.policy.models import WorkerPolicy
+    from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Setting
     from controller.simulation.workload.jobs import Workload
 
@@ -226,9 +227,7 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
 def _span_note(parsed: argparse.Namespace) -> str:
     """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
     stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
-    from controller.policy.types import duration_text
-
-    return f"--span {duration_text(parsed.span)}: of the jobs' own time{stretched}"
+    return f"--span {as_policy(parsed.span)}: of the jobs' own time{stretched}"
 
 
 def _check_scaling(parsed: argparse.Namespace) -> None:

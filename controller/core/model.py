@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controller.core.units import in_words
 from controller.core.watch import Watch
 
 
@@ -320,7 +321,7 @@ class QueueDepth:
         named = self.jobs(self.depth)
         parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
         stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
-        behind = [f"read from a standby {self.lag_s:.0f} s behind"] if self.lag_s is not None else []
+        behind = [f"read from a standby {in_words(self.lag_s)} behind"] if self.lag_s is not None else []
         every = [*parts, *stale, *behind]
         return f"{named} ({', '.join(every)})" if every else named
 

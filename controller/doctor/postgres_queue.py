@@ -19,11 +19,13 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import undone
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.core import units
 from controller.core.ports import NotMeasurable, Unavailable
+from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.doctor.postgres_rights import Rights, Table, tables_named, values
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 T = TypeVar("T")
 _SLOW_MS = 250.0
@@ -111,7 +113,7 @@ class QueueChecks:
         None where neither tells.
         """
         finished = await _if_known(self.queue.finished_within(worker.queue))
-        running = await _if_known(self.queue.longest_claim(worker.queue, worker.count_limit))
+        running = await _if_known(self.queue.longest_claim(worker.queue, count_limit(worker, given_service(worker))))
         return max(filter(None, (finished, running)), default=None)
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -121,7 +123,9 @@ class QueueChecks:
     async def _depth(self, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
         """What was read, then what to know of it besides."""
         try:
-            depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
+            service = given_service(worker)
+            limits = count_limit(worker, service), enough(worker, service), all_busy(worker)
+            depth = await self.queue.depth(worker.queue, *limits)
         except Unavailable as unavailable:
             return [error("queue", str(unavailable))]
         besides = [
@@ -132,7 +136,11 @@ class QueueChecks:
         if depth.unnamed and not await was_seen():
             others = [finding for finding in besides if finding.about != "statuses"]
             return [error("queue", f"it is read as empty, and that is doubtful: {depth.unnamed}"), *others]
-        age = f"; the oldest ready one has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""
+        age = (
+            f"; the oldest ready one has waited {units.in_words(depth.oldest_age_s)}"
+            if depth.oldest_age_s is not None
+            else ""
+        )
         if depth.stale:
             says = f"{depth.sentence}{age}; the stale ones were claimed by workers that are gone"
             mend = "have the library rescue them, or put them back by hand; they keep no worker"
@@ -142,7 +150,7 @@ class QueueChecks:
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """Of the very statement that is sent; only planned, where to run it takes too long or is refused."""
         try:
-            statement = await self.queue.statement(worker.queue, worker.enough)
+            statement = await self.queue.statement(worker.queue, enough(worker, given_service(worker)))
         except Unavailable:
             return None
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
@@ -207,7 +215,7 @@ class QueueChecks:
     async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"
         if worker.service_time is not None:
-            return ok(about, f"a job takes {worker.service_time:g} s, as the policy says")
+            return ok(about, f"a job takes {units.in_words(worker.service_time)}, as the policy says")
         mend = "write service_time into the policy, as an estimate"
         try:
             service = await self.queue.service_time(worker.queue)
@@ -223,7 +231,8 @@ class QueueChecks:
         if service is None:
             return warning(about, "no job has been done yet, and until then no second worker is added", mend)
         newest = f"the newest {service.jobs}" if service.jobs > 1 else "the only one that is done"
-        says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), by {newest}"
+        mean, median = units.in_words(service.mean_s), units.in_words(service.median_s)
+        says = f"a job takes {mean} on average (median {median}), by {newest}"
         return ok(about, says)
 
 
@@ -235,7 +244,7 @@ async def _if_known(answer: Awaitable[T | None]) -> T | None:
 
 
 def _took(about: str, plan: Plan, says: str) -> Finding:
-    took = f", in {plan.took_ms:.1f} ms" if plan.took_ms is not None else ""
+    took = f", in {units.in_words(plan.took_ms / 1000)}" if plan.took_ms is not None else ""
     if plan.took_ms is not None and plan.took_ms > _SLOW_MS:
         return warning(about, f"{says}{took}, which is much for what is asked every few seconds", "look at its plan")
     return ok(about, f"{says}{took}")
@@ -290,7 +299,7 @@ def _held_back(plan: Plan, holder: tuple[str, float] | None) -> Finding:
     if plan.steps_over_the_dead():
         parts.append(f"the depth query touches {plan.pages} pages to count {plan.counted} jobs")
     if holder is not None:
-        parts.append(f"a {holder[0]} has been open for {holder[1] / 60:.0f} min and keeps vacuum from cleaning up")
+        parts.append(f"a {holder[0]} has been open for {units.in_words(holder[1])} and keeps vacuum from cleaning up")
     mend = "end it, and set idle_in_transaction_session_timeout" if holder else "VACUUM the table; end old transactions"
     return warning("bloat", "; ".join(parts), mend)
 

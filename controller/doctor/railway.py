@@ -19,9 +19,10 @@ from controller.adapters.railway.settings import RailwaySettings
 from controller.core.conditions import Look, conditions, watched
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
+from controller.core.units import in_words
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
-from controller.policy.models import WorkerPolicy, duration_text
+from controller.policy import WorkerPolicy
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
 """Of one service, by plan; Railway's documentation of 2026-08. Beyond it a change is clamped without a word."""
@@ -190,8 +191,8 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     unstretched = (requests.quota - requests.quota // 5) // 2
     each = f" in {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
-        f"an interval of {duration_text(interval)} reads {wanted // per_cycle} times in "
-        f"{requests.window_s / 60:.0f} min{each}, of {requests.quota} requests that Railway allows"
+        f"an interval of {in_words(interval)} reads {wanted // per_cycle} times in "
+        f"{in_words(requests.window_s)}{each}, of {requests.quota} requests that Railway allows"
     )
     if wanted <= unstretched:
         return ok("requests", says)
@@ -273,14 +274,18 @@ def draining(reading: Replicas, longest_job_s: float | None) -> Finding:
         longest_job_s = None
     mend = "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS on the service to {}, and deploy it"
     if longest_job_s is None and has:
-        return ok(about, f"a worker that is taken away may go on for {has:.0f} s; nobody knows how long jobs take")
+        return ok(about, f"a worker that is taken away may go on for {in_words(has)}; nobody knows how long jobs take")
     if longest_job_s is None:
         says = "drainingSeconds is 0: a worker that is taken away is killed in the middle of its job"
         return warning(about, says, mend.format("longer than a job takes"))
     if has < longest_job_s:
-        says = f"drainingSeconds is {has:.0f}, and jobs take up to {longest_job_s:.0f} s: they would be killed midway"
+        says = (
+            f"drainingSeconds is {has:.0f}, and jobs take up to {in_words(longest_job_s)}: they would be killed midway"
+        )
         return warning(about, says, mend.format(f"{math.ceil(longest_job_s * 1.5)} or more"))
-    return ok(about, f"a worker that is taken away may go on for {has:.0f} s; jobs take up to {longest_job_s:.1f} s")
+    return ok(
+        about, f"a worker that is taken away may go on for {in_words(has)}; jobs take up to {in_words(longest_job_s)}"
+    )
 
 
 def config_as_code(instance: Mapping[str, Any]) -> Finding:

@@ -28,7 +28,7 @@ from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.railway import RailwayChecks
 from controller.doctor.redis import clock_ahead, endangered
 from controller.loop.cycle import iso
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _MOST_SKEW_S = 2.0
 _READ_S = 5.0

@@ -14,7 +14,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from controller.policy.types import Part, duration_text
+from controller.core.units import as_policy
+from controller.policy.types import Part
 
 
 def meanings(part: type[BaseModel]) -> dict[str, str]:
@@ -58,7 +59,9 @@ def _models(annotation: Any) -> Iterator[type[Part]]:
         yield from _models(inner)
 
 
-def keys(part: type[BaseModel], *before: str, is_required: bool = True) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def described_keys(
+    part: type[BaseModel], *before: str, is_required: bool = True
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Every key that has a meaning, in the order of the models: its path, its meaning, its default.
 
     The default is in words where the text says one, else as it would be written; "required" where there is none, and ""
@@ -73,12 +76,12 @@ def keys(part: type[BaseModel], *before: str, is_required: bool = True) -> Itera
             default = "required" if must and name != "workers" else _written(field.default)
             yield path, text.removesuffix("."), said.removesuffix(".") or default
         for inner in _models(field.annotation):
-            yield from keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
+            yield from described_keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
 
 
 def _written(default: object) -> str:
     if isinstance(default, float):
-        return duration_text(default)
+        return as_policy(default)
     if isinstance(default, tuple) and default:
         return f"`[{', '.join(map(str, default))}]`"
     if isinstance(default, str):

@@ -26,10 +26,9 @@ from controller.cli import main as cli
 from controller.cli.check import claims_without_end
 from controller.config.load import read_policy
 from controller.config.settings import load_database, load_settings
-from controller.policy.document import ConfigurationError, dotted
-from controller.policy.implied_waits import Expectation
-from controller.policy.models import effective, load_policy
-from controller.policy.overlaps import overlaps
+from controller.core.implied_waits import Expectation
+from controller.core.problems import ConfigurationError
+from controller.policy import dotted, effective, load_policy, overlaps
 from controller.simulation.workload.traces import read_trace
 from tests.support.examples import examples
 

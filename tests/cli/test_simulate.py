@@ -19,7 +19,7 @@ from controller.adapters.postgres.queue import known_of
 from controller.cli.main import main
 from controller.demo.jobs import FULL_TABLE
 from controller.fake_railway import FakeRailway
-from controller.policy.models import load_policy
+from controller.policy import load_policy
 from controller.simulation import tune
 from tests.support.examples import some
 from tests.support.processes import CLEAN
@@ -541,7 +541,7 @@ def fleet(path: Path, **services: str) -> Path:
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],
-    ids=["dropped", "renamed", "another service", "new"],
+    ids=["a worker is dropped", "a worker is renamed", "a worker moves to another service", "a worker is new"],
 )
 def test_plan_says_what_becomes_of_workers_that_one_policy_alone_has(  # noqa: PLR0917  # a table
     run: Run, tmp_path: Path, trace: Path, old: dict[str, str], new: dict[str, str], said: list[str]

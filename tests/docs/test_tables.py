@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from controller.adapters.postgres.presets.preset import names
 from controller.cli.docs import TABLES, markdown, rewritten
 from controller.cli.main import commands
+from controller.config.presets import names
 from controller.config.variables import VARIABLES
 from controller.core.model import Reason
 from controller.loop.levels import EVENTS
-from controller.policy.meanings import meanings, parts_of
-from controller.policy.models import Policy
 from tests.support.processes import autoscaler
 
 ROOT = Path(__file__).parents[2]
@@ -50,13 +48,6 @@ async def test_a_table_is_printed_as_markdown_with_as_many_cells_in_each_row(nam
 def test_a_table_has_a_row_for_each(name: str, known: list[str]) -> None:
     assert [one for one in known if f"\n| `{one}" not in markdown(name)] == []
     assert len(markdown(name).splitlines()) == len(known) + 2
-
-
-@pytest.mark.parametrize("part", [Policy, *parts_of(Policy)], ids=lambda part: part.__name__)
-def test_every_key_of_the_policy_says_what_it_means(part: type[Policy]) -> None:
-    told, parts = meanings(part), {"queue", "columns", "statuses", "scale_up", "scale_down", "on_unavailable", "keys"}
-    if part.__name__ not in {"Tier", "TimeColumn"}:  # which their own docstring and the key above them tell all of
-        assert set(part.model_fields) - set(told) - parts <= {"rate_limit"}
 
 
 def test_only_what_stands_between_the_marks_of_a_table_is_written_anew() -> None:

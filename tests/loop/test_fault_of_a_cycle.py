@@ -21,8 +21,8 @@ from controller.core.ports import (
     Unavailable,
 )
 from controller.loop.cycle import CONTROLLER, Cycle, Fault, Outcome
-from controller.policy.models import Policy
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Policy
+from controller.policy import Queue as QueuePolicy
 from tests.loop.test_runner import LEASE, Jobs, Memory, Services, Stage
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS
 

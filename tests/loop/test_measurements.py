@@ -16,7 +16,7 @@ from controller.core.model import History, QueueDepth, Reason, ServiceTime, Star
 from controller.core.ports import CycleNote, Retention, Unavailable
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
-from controller.policy.models import Queue, WorkerPolicy
+from controller.policy import Queue, WorkerPolicy
 from tests.support.patience import until
 from tests.support.scene import WORKER, Driven, Scene, set_scene
 from tests.support.sources import POSTGRESQL

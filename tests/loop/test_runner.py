@@ -45,8 +45,8 @@ from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy, Tier
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Policy, Tier
+from controller.policy import Queue as QueuePolicy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES

@@ -131,7 +131,7 @@ def test_the_tables_name_every_policy_and_mark_the_best() -> None:
     assert all([row[0] for row in table[1:]] == ["tiers", "static:5", "static:0"] for table in tables)
     text = f"{blocks}"
     assert text.count("*") >= 3
-    assert "over 90s" in text
+    assert "over 1 min 30 s" in text
     assert "static:0 left 400 jobs waiting for ever" in text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy

@@ -18,7 +18,7 @@ from controller.core.text import bounds
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.health import Shown, status_report
 from controller.web.page import page
 from controller.web.server import application

@@ -8,12 +8,14 @@ import psycopg
 from psycopg import errors
 
 from controller.adapters.postgres.connection import NoAnswerError, TooOldError
+from controller.core import units
 from controller.core.text.masking import CUT
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
+from controller.policy import is_own
 
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (an ALTER TABLE, a VACUUM FULL?); it will be read again when the lock is gone"
-_PLACEHOLDERS = "has placeholders such as $1, which nobody fills; write the values"
+_PLACEHOLDERS = "has placeholders such as $1, which are not filled in; write the values"
 _GOES_ON = (
     "had no answer, not even that it was cancelled, and its connection was closed: is the network to PostgreSQL down, "
     "or does a function in it catch query_canceled? It has to raise that again"
@@ -21,13 +23,16 @@ _GOES_ON = (
 _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
 
 
-def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) -> str:
-    """The complaint about reading this queue; None where several were read at once."""
+def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float, variable: str = "DATABASE_URL") -> str:
+    """The complaint about reading this queue. queue: None where several were read at once, or none.
+
+    variable: which one names the address that was asked.
+    """
     if queue is not None and not isinstance(error, TooOldError):
         words = {"table": _of_table, "preset": _of_preset, "sql": _of_query}[queue.kind](error, queue, timeout_s)
         if words is not None:
             return words
-    return _of_connection(error)
+    return _of_connection(error, variable)
 
 
 def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
@@ -48,8 +53,8 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
             "as Europe/Helsinki",
             errors.InsufficientPrivilege: f"{said}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} {_LOCKED}",
-            errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; `autoscaler doctor` says why, "
-            "and which index would help where it is large",
+            errors.QueryCanceled: f"counting {table} took longer than {units.in_words(timeout_s)}; `autoscaler doctor` "
+            "says why, and which index would help where it is large",
             errors.InvalidTextRepresentation: f"{said}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
             errors.UndefinedFunction: f"{said}; queue.statuses{where} must be of the column's type",
@@ -65,6 +70,9 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
     if "row-level security" in _text(error):
         return f"row security hides rows of {name} from this user ({said}); ALTER ROLE … BYPASSRLS"
     changed = "its tables have changed, or are of a version that is not known; read them by queue.sql"
+    own = is_own(queue.preset or "")
+    if own:
+        changed = "look at the SQL of that file, and at the columns of its tables"
     return _first(
         error,
         {
@@ -75,7 +83,11 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
             errors.InsufficientPrivilege: f"{said}; GRANT SELECT on the tables of {name}, and USAGE on their "
             "schema (`autoscaler doctor` prints the SQL)",
             errors.LockNotAvailable: f"a table of {name} {_LOCKED}",
-            errors.QueryCanceled: f"counting {name} took longer than {timeout_s:g} s; `autoscaler doctor` says why",
+            errors.QueryCanceled: f"counting {name} took longer than {units.in_words(timeout_s)}; `autoscaler doctor` "
+            "says why",
+            **({NoAnswerError: f"{name} {_GOES_ON}"} if own else {}),
+            **({errors.ProtocolViolation: f"{name} {_PLACEHOLDERS}"} if own else {}),
+            **(dict.fromkeys(_OF_A_CONDITION, f"{name} cannot be read: {said}; {changed}") if own else {}),
         },
     )
 
@@ -89,8 +101,8 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
             errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
             errors.ReadOnlySqlTransaction: f"queue.sql would write ({said}); a query of a depth only reads",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({said}); a query of a depth only reads",
-            errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; give it an index, or count no further: "
-            "count(*) over a subquery that ends in LIMIT 1000",
+            errors.QueryCanceled: f"queue.sql took longer than {units.in_words(timeout_s)}; give it an index, or "
+            "count no further: count(*) over a subquery that ends in LIMIT 1000",
             errors.InsufficientPrivilege: f"queue.sql: {said}; GRANT SELECT on what it reads",
             errors.LockNotAvailable: f"a table of queue.sql {_LOCKED}",
             psycopg.ProgrammingError: f"queue.sql cannot be run: {said}; it has to be one SELECT",
@@ -117,33 +129,35 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}{CUT}"
 
 
-_NO_ROOM = "has no connection left for us; one is needed here ({})"
-_NO_HOST = "cannot be found: no such host as DATABASE_URL names"
-_NO_ANSWER = "did not answer at the address in DATABASE_URL in time"
-_NO_USER = "does not know the user in DATABASE_URL"
-_NO_DATABASE = "does not have the database that DATABASE_URL names"
-_NO_PASSWORD = "refuses the user or password in DATABASE_URL"  # noqa: S105  # words, and no password
-_START_UP = "refuses a start-up parameter ({}); take it out of DATABASE_URL, or out of PGOPTIONS"
-_BINDING = "cannot be reached with the channel_binding that DATABASE_URL asks for ({}); take it out, or connect by TLS"
+_NO_ROOM = "has no connection left for us; one is needed here ({said})"
+_NO_HOST = "cannot be found: no such host as {variable} names"
+_NO_ANSWER = "did not answer at the address in {variable} in time"
+_NO_USER = "does not know the user in {variable}"
+_NO_DATABASE = "does not have the database that {variable} names"
+_NO_PASSWORD = "refuses the user or password in {variable}"  # noqa: S105  # words, and no password
+_START_UP = "refuses a start-up parameter ({said}); take it out of {variable}, or out of PGOPTIONS"
+_BINDING = (
+    "cannot be reached with the channel_binding that {variable} asks for ({said}); take it out, or connect by TLS"
+)
 _CERTIFICATE = (
-    "shows a certificate that DATABASE_URL does not trust ({}); name its CA by sslrootcert, or write sslmode=require, "
-    "which does not look at it"
+    "shows a certificate that {variable} does not trust ({said}); name its CA by sslrootcert, or write "
+    "sslmode=require, which does not look at it"
 )
 _CONNECTION_WORDS = {
-    "not permitted to log in": "has the user in DATABASE_URL, and does not let it log in (NOLOGIN)",
-    "No such file": "has no socket where DATABASE_URL (or its lack of a host) looks for one",
+    "not permitted to log in": "has the user in {variable}, and does not let it log in (NOLOGIN)",
+    "No such file": "has no socket where {variable} (or its lack of a host) looks for one",
     "no such user": _NO_USER,
     "no such database": _NO_DATABASE,
     "password authentication failed": _NO_PASSWORD,
     "SASL authentication failed": _NO_PASSWORD,
-    "no password supplied": "wants a password, and DATABASE_URL has none",
+    "no password supplied": "wants a password, and {variable} has none",
     "too many clients": _NO_ROOM,
     "remaining connection slots": _NO_ROOM,
     "too many connections": _NO_ROOM,
     "no more connections allowed": _NO_ROOM,
     "max clients reached": _NO_ROOM,
     "max_client_conn": _NO_ROOM,
-    "query_wait_timeout": "is behind a pooler that had no session free in time ({}); raise its pool_size",
+    "query_wait_timeout": "is behind a pooler that had no session free in time ({said}); raise its pool_size",
     "startup parameter": _START_UP,
     "unrecognized configuration parameter": _START_UP,
     "invalid command-line argument": _START_UP,
@@ -153,11 +167,11 @@ _CONNECTION_WORDS = {
     "certificate verify failed": _CERTIFICATE,
     "root certificate file": _CERTIFICATE,
     "server certificate for": _CERTIFICATE,
-    "server does not support SSL": "speaks no TLS, and DATABASE_URL asks for it; write sslmode=prefer, or set TLS up",
+    "server does not support SSL": "speaks no TLS, and {variable} asks for it; write sslmode=prefer, or set TLS up",
     'role "': _NO_USER,
     'database "': _NO_DATABASE,
-    "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); DATABASE_URL may need ?sslmode=require",
-    "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
+    "no pg_hba.conf entry": "does not let this user in from here (pg_hba.conf); {variable} may need ?sslmode=require",
+    "Connection refused": "refuses connections at the address in {variable}; is it running?",
     "translate host name": _NO_HOST,
     "name resolution": _NO_HOST,
     "resolve host": _NO_HOST,
@@ -167,11 +181,11 @@ _CONNECTION_WORDS = {
     "starting up": "is starting up",
     "shutting down": "is shutting down",
     "recovery mode": "is recovering from a crash",
-    "sslmode": "cannot be asked with the sslmode that DATABASE_URL names ({})",
+    "sslmode": "cannot be asked with the sslmode that {variable} names ({said})",
     "administrator command": "ended the connection (a restart?); it is opened again",
     "idle-session timeout": "ended the connection because it was idle (idle_session_timeout); it is opened again",
     "no answer within": "did not answer in time; is the network to it down, or has a pooler no connection left?",
-    "SSL": "and DATABASE_URL do not agree on TLS ({}); see its sslmode",
+    "SSL": "and {variable} do not agree on TLS ({said}); see its sslmode",
 }
 _NO_MORE = (
     *("too many clients", "remaining connection slots", "too many connections", "no more connections allowed"),
@@ -184,7 +198,7 @@ def has_no_room(error: psycopg.Error) -> bool:
     return any(part in _text(error) for part in _NO_MORE)
 
 
-def _of_connection(error: psycopg.Error) -> str:
+def _of_connection(error: psycopg.Error, variable: str) -> str:
     """What a failed connection means; libpq says it in words only, and connect() has masked what they may quote."""
     if isinstance(error, TooOldError):
         return str(error)
@@ -193,11 +207,11 @@ def _of_connection(error: psycopg.Error) -> str:
     for part, words in _CONNECTION_WORDS.items():
         # Of a statement that was refused, such words say nothing of the start-up.
         if part in text and not (words is _START_UP and error.diag.message_primary):
-            return words.format(own)
+            return words.format(said=own, variable=variable)
     if error.diag.message_primary:
         return f"{type(error).__name__}: {brief(error)}"
     said = f" ({own})" if own else ""
-    return f"cannot be connected to, or broke off{said}; look at the host and the options in DATABASE_URL"
+    return f"cannot be connected to, or broke off{said}; look at the host and the options in {variable}"
 
 
 def _own_words(text: str) -> str:

@@ -21,7 +21,7 @@ from controller.adapters.postgres.connection import (
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import leaves, undone
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class CannotConnect(Unavailable):
 class Lane:
     """One reading at a time: each takes the turn.
 
-    watched: its statements hold SQL of the policy's own (queue.where).
+    watched: its statements hold SQL that the user wrote (queue.where, a preset of their own).
     changed: told of a queue whose query was refused, since its tables may have been changed.
     """
 

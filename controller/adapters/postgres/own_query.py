@@ -1,4 +1,7 @@
-"""SQL of the policy's own (queue.sql, queue.where): how it is asked, what it leaves, and what outlives its cancel."""
+"""SQL that the user wrote (queue.sql, queue.where, a preset of their own): how it is asked, and what it leaves.
+
+Also what outlives its cancel.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from controller.adapters.postgres import SOURCE, session
 from controller.adapters.postgres.connection import Answer, Reader
 from controller.core.model import Remark
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.core.units import in_words
+from controller.policy import Queue as QueuePolicy
 
 GRACE_S = 1.0
 """Past its timeout, until a query that another process may have asked counts as one that went on."""
@@ -34,12 +38,10 @@ AND query LIKE '%own\\_%'
 """
 
 
-def has_own_sql(queue: QueuePolicy) -> bool:
-    return queue.sql is not None or queue.where is not None
-
-
 def _place(queue: QueuePolicy) -> str:
-    return "queue.sql" if queue.sql is not None else "queue.where"
+    if queue.sql is not None:
+        return "queue.sql"
+    return "queue.where" if queue.where is not None else f"preset {queue.preset}"
 
 
 def _mark(key: str) -> str:
@@ -66,7 +68,7 @@ class OwnReading(NamedTuple):
         """Of a query two rows are fetched by a cursor, and nothing but a query can be declared as one.
 
         What it sets or locks until the transaction ends (search_path, a table) is undone by rolling back to before it.
-        reading: of a table, what counts its rows.
+        reading: of a table or a preset, what counts its rows.
         """
         mark = _mark(key)
         if queue.sql is None:
@@ -162,7 +164,7 @@ async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
 def _words(queue: QueuePolicy, found: list[AtWork], left: list[AtWork], why: str) -> Unavailable:
     place = _place(queue)
     longest = max(one.seconds for one in found)
-    went_on = f"{place} went on after it was cancelled, for {longest:.0f} s by now"
+    went_on = f"{place} went on after it was cancelled, for {in_words(longest)} by now"
     mend = "a function in it that catches query_canceled has to raise it again"
     if not left:
         return Unavailable(SOURCE, f"{went_on}; its backend was ended: {mend}")

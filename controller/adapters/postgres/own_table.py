@@ -16,7 +16,7 @@ from psycopg import errors, sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
-from controller.adapters.postgres.form import Form, Place
+from controller.adapters.postgres.statements import Place
 from controller.adapters.postgres.statuses import BY_PAGES_SINCE, castable
 from controller.adapters.postgres.zones import (
     DUE,
@@ -29,8 +29,8 @@ from controller.adapters.postgres.zones import (
     sample_query,
 )
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import TimeColumn, split_name
+from controller.policy import Form, TimeColumn, split_name
+from controller.policy import Queue as QueuePolicy
 
 # What is looked for where the policy names nothing, the first that there is.
 _USUAL = {
@@ -137,7 +137,7 @@ class OwnTable:
         )
 
     def unmeasured(self) -> str:
-        """Why nobody can measure how long a job takes; "" where the columns for it are there."""
+        """Why it cannot be measured how long a job takes; "" where the columns for it are there."""
         missing = [
             *([] if "started_at" in self.times else ["no time started_at"]),
             *([] if self.ended is not None else ["no time completed_at (or finished_at)"]),

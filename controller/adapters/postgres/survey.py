@@ -13,11 +13,11 @@ from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
 from controller.core.model import Remark
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import duration_text
+from controller.core.units import as_policy, in_words
+from controller.policy import Queue as QueuePolicy
 
 _TIMES_LONGER = 5.0
-"""A claim that is so many times older than nearly all jobs take is most likely nobody's."""
+"""A claim that is so many times older than nearly all jobs take is most likely a dead worker's."""
 _OLD_AT_LEAST_S = 900.0
 _OLD_WHERE_UNKNOWN_S = 6 * 3600.0
 _MOST_CLAIMS = 1000
@@ -46,13 +46,14 @@ class OldClaims(NamedTuple):
         has = "has" if self.jobs == 1 else "have"
         theirs = "its worker is" if self.jobs == 1 else "their workers are"
         took = (
-            f"of those that finished, 99 of 100 took {_span(self.job_s)} at most"
+            f"of those that finished, 99 of 100 took {in_words(self.job_s)} at most"
             if self.job_s is not None
             else "no finished job says how long one takes"
         )
         return (
-            f"{jobs} of {name} {has} been claimed for up to {_span(self.oldest_s)}, and {took}: most likely {theirs} "
-            f"dead, and each such claim keeps a worker running; write stale_after: {duration_text(self.stale_after_s)}"
+            f"{jobs} of {name} {has} been claimed for up to {in_words(self.oldest_s)}, and {took}: most likely "
+            f"{theirs} dead, and each such claim keeps a worker running; "
+            f"write stale_after: {as_policy(self.stale_after_s)}"
         )
 
 
@@ -107,9 +108,3 @@ async def _old_claims(located: Located, job_s: float | None, ask: Ask) -> OldCla
         return None
     ((count, oldest_s),) = await ask(statement)
     return OldClaims(count, float(oldest_s), job_s) if count else None
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"

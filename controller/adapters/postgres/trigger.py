@@ -6,7 +6,7 @@ import hashlib
 
 from psycopg import sql
 
-from controller.policy.models import NAME_BYTES
+from controller.policy import NAME_BYTES
 
 THROTTLE_MS = 250
 _FUNCTION, _TRIGGER, _LAST = "_announce", "_on_insert", "_last"

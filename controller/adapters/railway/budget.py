@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from controller.adapters.railway import SOURCE
 from controller.core.ports import Clock, NotSent, Requests
+from controller.core.units import in_words
 
 
 class Quota(NamedTuple):
@@ -86,8 +87,8 @@ class Budget:
         if used >= limit:
             raise NotSent(
                 SOURCE,
-                f"is not read for {self._until_free(limit):.0f} s more: {used} of the {self.quota} requests that it "
-                f"allows in {self.window_s:.0f} s are used, and the rest is kept for changes",
+                f"is not read for {in_words(self._until_free(limit))} more: {used} of the {self.quota} requests that "
+                f"it allows in {in_words(self.window_s)} are used, and the rest is kept for changes",
             )
         self._sent.append(self._clock.monotonic())
 
@@ -101,8 +102,8 @@ class Budget:
         if used >= self.quota:
             raise NotSent(
                 SOURCE,
-                f"is not asked for {self._until_free(self.quota):.0f} s more: all {self.quota} requests that it allows "
-                f"in {self.window_s:.0f} s are used",
+                f"is not asked for {in_words(self._until_free(self.quota))} more: all {self.quota} requests that it "
+                f"allows in {in_words(self.window_s)} are used",
             )
         self._sent.append(self._clock.monotonic())
 

@@ -25,6 +25,7 @@ from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
+from controller.core.units import in_words
 
 LONGEST_S = 8.0
 """Of a query with all its tries, so that a Railway that hangs or trickles makes no cycle of 10 s late."""
@@ -100,11 +101,11 @@ class RailwayClient:
             async with asyncio.timeout(longest_s):
                 return await self._try(operation, variables, spend)
         except TimeoutError:
-            raise Unavailable(SOURCE, f"did not answer {operation} within {longest_s:g} s") from None
+            raise Unavailable(SOURCE, f"did not answer {operation} within {in_words(longest_s)}") from None
         except _Problem as problem:
             if not for_change:
                 raise
-            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, problem.text) from None
 
     async def _try(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
         retrying = AsyncRetrying(
@@ -143,7 +144,7 @@ class RailwayClient:
             )
         except _Problem as problem:
             # A failure of Railway's own in the middle of it: nobody knows how far it came.
-            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, problem.text) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise
@@ -178,11 +179,11 @@ class RailwayClient:
                     raise self._turned_away(retry_after)  # its body tells nothing more, and is not read
                 taken = await answer.taken_in(response, encoding, operation, self._clean)
         except TimeoutError:
-            raise _Passing(SOURCE, f"did not end its answer to {operation} within {longest_s:g} s") from None
+            raise _Passing(SOURCE, f"did not end its answer to {operation} within {in_words(longest_s)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(SOURCE, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
-            raise _Passing(SOURCE, f"did not answer {operation} within {timeout.read:g} s") from None
+            raise _Passing(SOURCE, f"did not answer {operation} within {in_words(timeout.read or LONGEST_S)}") from None
         except (httpx.HTTPError, answer.BrokenOff) as error:
             raise _Passing(SOURCE, f"broke off its answer to {operation} ({type(error).__name__})") from None
         return self._data(operation, response.status_code, taken)
@@ -190,14 +191,14 @@ class RailwayClient:
     async def _wait_my_turn(self) -> None:
         left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
-            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s more")
+            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {in_words(left)} more")
         if left > 0:
             await asyncio.sleep(left)
 
     def _turned_away(self, retry_after: str) -> Unavailable:
         wait = _wait_of(retry_after)
         self.budget.turned_away(wait)
-        return _TooMany(SOURCE, f"has had too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
+        return _TooMany(SOURCE, f"has had too many requests (HTTP 429); nothing is sent for {in_words(wait)}")
 
     def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:
         if body is not None and body.get("errors"):

@@ -1,9 +1,4 @@
-"""A Form says in SQL where jobs are; the statements that read it count no further than they are told to.
-
-Every part of a form is what stands behind FROM: tables, WHERE, conditions, the row with the queue's name aliased j.
-{names} in braces stand for tables, quoted and with their schema. Times are timestamptz; where a library stores naive
-UTC, the form converts it: timezone('UTC', j.run_at).
-"""
+"""The statements that read a Form in one database; each counts no further than it is told to."""
 
 from __future__ import annotations
 
@@ -13,63 +8,9 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from controller.policy import Form
+
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
-
-ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
-"""Where a row of a library's can be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One shape of a library's tables.
-
-    needs, lacks: `table.column` names that the tables must and must not have, or `table.column=value` for a value of
-    an enum.
-
-    The arms ready, processing, scheduled, failed, held and finished are lists of parts, which are added up; each row
-    of the library's is in exactly one arm. ready: what a worker that starts now would run, also what the library
-    itself would first free or promote. scheduled: the same for later. failed: given up. held: unfinished, but no
-    worker takes it and no time alone changes that (paused, blocked, out of attempts). finished: done or cancelled. No
-    reading counts held and finished: they are there so that no state is forgotten.
-
-    since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, where
-    since cannot say it; {ready} in it is the query of all ready rows. alive: true for a processing job that somebody
-    is still working on; {stale} in it is an interval. claimed_at: when a processing job was claimed, or last showed a
-    sign of life. began: when the work on it was begun, where claimed_at does not say it. common: a WITH query that
-    the parts use. keeps_claims_of_the_dead: the parts know no sign of life, so that a dead worker's job counts as
-    processing until somebody changes its row, or by queue.stale_after.
-    """
-
-    ready: tuple[str, ...]
-    processing: tuple[str, ...]
-    scheduled: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    finished: tuple[str, ...] = ()
-    since: str | None = None
-    oldest: str | None = None
-    alive: str | None = None
-    claimed_at: str | None = None
-    began: str | None = None
-    common: str | None = None
-    keeps_claims_of_the_dead: bool = False
-    needs: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
-    versions: str = ""
-
-    def fits(self, columns: Mapping[str, Mapping[str, object]]) -> bool:
-        """Whether tables with these columns, by the tables' short names, have this form."""
-        return all(_has(columns, name) for name in self.needs) and not any(_has(columns, name) for name in self.lacks)
-
-    def can_tell_stale(self) -> bool:
-        return self.claimed_at is not None or any(
-            "{stale}" in text for text in (self.alive or "", *self.ready, *self.processing)
-        )
-
-
-def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
-    table, _, column = name.partition(".")
-    return column in columns.get(table, {}) if column else bool(columns.get(table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +19,7 @@ class Place:
 
     tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
     filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
-    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library. fixed: what other
+    limit, and none is set. stale_is_set: whether the policy says so, rather than the library. fixed: what other
     {words} of the form stand for; {first_queue} is the first of the queues, for rows that belong to whichever is asked.
     """
 
@@ -105,7 +46,7 @@ class Place:
         age: sql.Composable = sql.SQL("CASE WHEN isfinite(min(since)) THEN extract(epoch FROM now() - min(since)) END")
         if form.oldest is not None:
             names = {**self.tables[0], "ready": self._rows(form.ready, sql.SQL("j.*"), ())}
-            age = sql.SQL("({})").format(self._sql(form.oldest, names))
+            age = sql.SQL("({})::float8").format(self._sql(form.oldest, names))
         return sql.SQL(
             "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale "
             "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
@@ -135,7 +76,7 @@ class Place:
         return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), said, ()))
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
-        """One row: for how many seconds a job has been worked on, at most; None where nobody can tell.
+        """One row: for how many seconds a job has been worked on, at most; None where it is unknown.
 
         What was begun more than a day ago is left out: most likely its worker is dead.
         """
@@ -202,7 +143,7 @@ class Place:
         return sql.SQL(" UNION ALL ").join(arms)
 
     def _alive(self) -> sql.Composed | None:
-        """The condition under which a processing job is being worked on; None where nobody can tell."""
+        """The condition under which a processing job is being worked on; None where it is unknown."""
         form = self.form
         conditions: list[str] = []
         if form.alive is not None and (self.stale_after is not None or "{stale}" not in form.alive):
