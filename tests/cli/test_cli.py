@@ -60,13 +60,12 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
         (["tune", "--wait", "60s", "--form", "tier"], "invalid choice: 'tier'; did you mean tiers?"),
         (["completion", "ksh"], "invalid choice: 'ksh'; did you mean zsh?"),
         (["completion", "powershell"], "; choose from bash, zsh, fish"),
-        (["queues", "procastinate"], "'procastinate' is not known; did you mean procrastinate?"),
-        (["queues", "kafka"], "'kafka' is not known; known are absurd, "),
+        (["queues", "procastinate"], "'procastinate' is not a known preset; did you mean procrastinate?"),
+        (["queues", "kafka"], "'kafka' is not a known preset; known are absurd, "),
         (["help", "enviroment"], "'enviroment' is no command and no topic; did you mean environment?"),
         (["docs", "metric"], "'metric'; did you mean metrics?"),
         (["queue-trigger", "generation-workr"], "; did you mean generation-worker?"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 async def test_what_is_mistyped_is_answered_with_what_was_meant(arguments: list[str], words: str) -> None:
     ran = await autoscaler(*arguments, environment={"RAILWAY_WORKER_SERVICE_ID": "s"})
