@@ -12,6 +12,7 @@ from controller.core.problems import ConfigurationError
 from controller.policy.document import Document, Path, read
 from controller.policy.errors import keys_at, record
 from controller.policy.limits import shared_keys
+from controller.policy.meanings import describe
 from controller.policy.models import Policy
 from controller.policy.preset import Presets
 
@@ -72,8 +73,6 @@ def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[
 
 def json_schema() -> dict[str, Any]:
     """The policy's JSON Schema, for editors; it takes any text as a preset, since the list of presets is not here."""
-    from controller.policy.meanings import describe  # noqa: PLC0415  # it reads sources, which no other command needs
-
     schema = Policy.model_json_schema()
     describe(schema, Policy)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
