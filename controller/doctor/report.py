@@ -33,7 +33,6 @@ from controller.policy import WorkerPolicy
 _MOST_SKEW_S = 2.0
 _READ_S = 5.0
 """More than a cycle allows a reading: here somebody waits, and wants to know why it is slow."""
-_WIDTH = max(map(len, Level))
 
 
 @dataclass
@@ -199,32 +198,6 @@ def clocks(ahead: Mapping[str, float]) -> Finding:
         says = f"{shown} against the clock here: cooldowns go by Redis', due jobs by PostgreSQL's, minutes by this one"
         return warning("clocks", says, "set them all by NTP")
     return ok("clocks", f"{shown} against the clock here")
-
-
-def as_lines(report: Report) -> Iterator[str]:
-    about = max((len(finding.about) for _, finding in report.rows()), default=0)
-    heading: str | None = ""
-    for worker, finding in report.rows():
-        if worker != heading:
-            yield from ("",) if heading != "" else ()
-            yield "everywhere" if worker is None else worker
-            heading = worker
-        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {_one_line(finding.says)}"
-        indent = " " * (2 + _WIDTH + 2 + about + 2)
-        if finding.mend:
-            yield f"{indent}→ {_one_line(finding.mend)}"
-        for statement in finding.sql:
-            yield f"{indent}  {statement}"
-    counts = {level: sum(finding.level is level for _, finding in report.rows()) for level in Level}
-    yield ""
-    yield ", ".join(
-        f"{count} {level.value}{'s' if level is not Level.OK and count != 1 else ''}" for level, count in counts.items()
-    )
-
-
-def _one_line(text: str) -> str:
-    """Names of tables and columns may hold anything."""
-    return " ".join(text.split())
 
 
 def as_object(report: Report) -> dict[str, Any]:

@@ -21,9 +21,13 @@ class RateLimitKeys(Part):
     """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
 
     usage: Word = "worker:rpm:<window>"
+    """Redis key under which the workers count their requests; `<window>` is the minute's start in epoch seconds"""
     rpm_limit: Word = "worker:config:rpm_limit"
+    """Redis key that holds `rpm`"""
     max_workers: Word = "worker:config:max_workers"
+    """Redis key that holds `max_replicas`"""
     per_worker_rpm: Word = "worker:config:per_worker_rpm"
+    """Redis key that holds each worker's share, see docs/redis.md#which-keys-are-shared-with-the-workers"""
 
     @field_validator("usage")
     @classmethod
@@ -37,6 +41,9 @@ class RateLimit(Part):
     """Requests a minute that all workers together may make; while they are used up, no worker is added."""
 
     rpm: Positive
+    """requests per minute that all workers together may make, at least `max_replicas`; no worker is added while those
+    of the last 60 s are used up
+    """
     keys: RateLimitKeys = RateLimitKeys()
 
 
@@ -49,7 +56,9 @@ class OnUnavailable(Part):
         "for": "write after",
     }
     after: Duration
+    """if the queue has been unreadable for this long, scale up to at least `at_least`. Default: hold."""
     at_least: Positive
+    """number of workers; it never scales down"""
 
     @field_validator("after")
     @classmethod

@@ -49,18 +49,32 @@ class WorkerPolicy(Part):
         "cooldown": "write scale_up: {cooldown: …} and scale_down: {cooldown: …}",
     }
     service: Word
+    """id of the service on the platform"""
     queue: Queue
     # The order matters: each validator below looks at the fields above it.
     max_replicas: Count
+    """upper limit, applied last, see docs/policy.md#what-do-min-and-max-do"""
     min_replicas: Count = 0
+    """lower limit, applied last, see docs/policy.md#what-do-min-and-max-do"""
     tiers: tuple[Tier, ...] = Field(default=(), min_length=1, json_schema_extra=_without_default)
+    """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; either `tiers` or `target_wait`"""
     target_wait: Duration | None = Field(default=None, validate_default=True)
+    """the accepted wait, see docs/target-wait.md; either `tiers` or `target_wait`"""
     service_time: Duration | None = Field(default=None, validate_default=True)
+    """how long a job takes, if `target_wait` cannot or should not measure it; required with a preset or a query.
+    Default: measured.
+    """
     scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)
     scale_down: ScaleDown = Field(default=ScaleDown(), validate_default=True)
     on_unavailable: OnUnavailable | None = None
     jobs_per_worker: Positive | None = None
+    """jobs that one worker runs at once; a scale-down keeps as many workers as the jobs in progress need. Default: 1
+    with `target_wait`.
+    """
     no_progress_after: Duration = 600.0
+    """jobs are ready, a worker is idle and no job was taken for this long: reported as the fault `NoProgress`, see
+    docs/reasons.md#when-is-there-no-progress
+    """
     rate_limit: RateLimit | None = None
 
     @field_validator("service")
@@ -158,8 +172,11 @@ class Policy(Part):
     """
 
     interval: Duration = 10.0
+    """how often the queue and the platform are read; at least 100ms"""
     wake_min_interval: Duration = 1.0
+    """a notification starts a cycle at once, but two such cycles are at least this far apart"""
     workers: dict[Name, WorkerPolicy] = Field(min_length=1)
+    """one worker service; the name labels logs, metrics and keys"""
 
     @field_validator("interval")
     @classmethod

@@ -105,13 +105,23 @@ class Columns(Part):
     """
 
     status: Identifier = "status"
+    """of a table: the column with a job's status"""
     scheduled_for: Time | None = None
+    """of a table: when a job is due; a time stored as a number: `{name: due, unit: s}` (or `ms`, since 1970). Default:
+    scheduled_for or run_at, if there is one.
+    """
     created_at: Time | None = None
+    """of a table: when a job was inserted. Default: created_at, if there is one."""
     locked_at: Time | None = None
+    """of a table: when a job was claimed, for `stale_after`. Default: locked_at or started_at."""
     started_at: Time | None = None
+    """of a table: when the work on a job began, for the service time. Default: started_at."""
     completed_at: Time | None = None
+    """of a table: when a job was done, for the service time. Default: completed_at or finished_at."""
     updated_at: Time | None = None
+    """of a table: when a row was last changed; used if there is no completed_at"""
     priority: Identifier | None = None
+    """of a table: what jobs are claimed by first; no reading uses it"""
 
 
 def _value(value: object) -> object:
@@ -136,9 +146,13 @@ class Statuses(Part):
     """
 
     pending: tuple[Status, ...] = Field(default=("pending",), min_length=1)
+    """of a table: values of the status column (text, enum, number or boolean) that count as waiting"""
     processing: tuple[Status, ...] = Field(default=("processing",), min_length=1)
+    """of a table: values that count as in progress"""
     failed: tuple[Status, ...] = ("failed",)
+    """of a table: values that count as failed for good; `[]` if the table has none"""
     finished: tuple[Status, ...] = ()
+    """of a table: values of jobs that are done; listing them only stops warnings about them"""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -218,19 +232,39 @@ class Queue(Part):
         "library": "write preset",
     }
     table: Table | None = None
+    """a table of your own, with its schema where needed: `jobs.generation_job`, or quoted as in SQL: `jobs."a.b"`; one
+    of `table`, `preset` and `sql`
+    """
     preset: PresetName | None = None
+    """a known queue library, see docs/queues.md#which-queue-libraries-are-known; one of `table`, `preset` and `sql`"""
     sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
+    """a query that returns one row with `pending` and `processing`, see docs/queues.md#how-do-i-read-any-other-queue;
+    one of `table`, `preset` and `sql`
+    """
     queues: tuple[QueueName, ...] = ()
+    """of a preset: the names of its queues. Default: all."""
     schema_name: Identifier | None = Field(default=None, alias="schema")
+    """of a preset: the schema of its tables. Default: the library's."""
     prefix: Prefix | None = None
+    """of a preset: what the names of its tables begin with. Default: the library's."""
     columns: Columns = Columns()
     statuses: Statuses = Statuses()
     wake_on: Identifier | None = None
+    """a NOTIFY channel, 63 bytes at most; a job announced on it starts a cycle at once. Default: the library's."""
     count_limit: Positive = 10_000
+    """counting stops at this depth, or at the depth that already wants all workers if that is higher; not for a query
+    """
     stale_after: Duration | None = None
+    """a job claimed longer ago than this counts as stale: no worker is working on it any more. Default: the library's.
+    """
     where: Condition | None = None
+    """of a table: a condition in SQL, such as `kind = 'mail'`; other rows are not counted. Default: all rows."""
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    """of a table: the zone in which times without a zone are written, such as `Europe/Helsinki`. Default: by evidence,
+    see docs/queues.md#in-which-zone-are-times-without-a-zone-read.
+    """
     timeout: Annotated[Duration, AfterValidator(_timeout)] | None = None
+    """longest time for one reading, 100ms to 60s. Default: 2s, or 0.8 intervals if that is less."""
 
     @model_validator(mode="after")
     def _in_one_place(self, info: ValidationInfo) -> Self:

@@ -37,7 +37,9 @@ class ScaleUp(Part):
     """cooldown counts from the last scale-up; max_step is the most workers added at once."""
 
     cooldown: Duration = 30.0
+    """shortest time from the last scale-up to the next. Default: 30s; 0s with `target_wait`."""
     max_step: Positive | None = None
+    """largest number of workers added at once"""
 
 
 class ScaleDown(Part):
@@ -49,9 +51,17 @@ class ScaleDown(Part):
     """
 
     cooldown: Duration = 120.0
+    """shortest time from the last scale in either direction to a scale-down; not with `target_wait`"""
     max_step: Positive | None = None
+    """largest number of workers removed at once"""
     stabilization_window: Duration = 0.0
+    """scale down only to the highest recommendation of this window; not with `target_wait`, see
+    docs/policy.md#what-do-the-windows-count
+    """
     idle_off: Duration | None = None
+    """only with `target_wait`, instead of the cooldown and the window: a worker is removed once it has not been needed
+    for this long. Default: the measured start-up time, 5s to 5m.
+    """
 
 
 P = TypeVar("P", ScaleUp, ScaleDown)

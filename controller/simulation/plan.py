@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.core.model import workers
+from controller.core.text.layout import Rows
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import columns, heading, seconds, wrapped
+from controller.simulation.report import heading, seconds
 
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is none that anybody should decide by: another week would say otherwise."""
@@ -111,17 +112,14 @@ def verdict(plan: Plan) -> str:
     return f"a trade: {money}, {waits}; {worth}"
 
 
-def as_lines(plan: Plan) -> Iterator[str]:
-    """For a terminal."""
+def as_blocks(plan: Plan) -> Iterator[str | Rows]:
+    """For a terminal: paragraphs, and the table."""
     yield "what changes:"
-    for change in changes(plan) or ["nothing that is in force"]:
-        yield from wrapped(f"  {change}")
+    yield from (f"  {change}" for change in changes(plan) or ["nothing that is in force"])
     yield ""
-    for line in heading(plan.comparison):
-        yield from wrapped(line)
-    yield ""
+    yield from heading(plan.comparison)
     head = ["", "old", "new", "change"]
-    yield from columns([head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))])
+    yield [head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))]
     yield ""
     yield f"verdict: {verdict(plan)}"
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from controller.core.text.layout import Rows
 from controller.core.units import in_words
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
-_WIDTH = 80
-"""Columns of a terminal."""
 _ALL_WAITS = {
     "what": "what is paid, and all waiting, forced and avoidable, weighted by the work of the job that waits",
     "formula": "(paid_s + v * work_weighted_wait_s * jobs) / work_s",
@@ -77,28 +75,17 @@ def _policy_object(figures: Figures, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def as_lines(comparison: Comparison) -> Iterator[str]:
-    """Tables of how long jobs wait, of what it costs, of what the policies do; as wide as a terminal."""
+def as_blocks(comparison: Comparison) -> Iterator[str | Rows]:
+    """Paragraphs, and tables of how long jobs wait, of what it costs, of what the policies do; for 80 columns."""
     costs, totals = cost_and_waits(comparison), worths(comparison)
     waits = [[row[0], *row[4:]] for row in costs]
     waits[0][1:-1] = ["wait p50", "p95", "p99", "max", "avoidable", "its p95"]
-    tables = [waits, [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]]
-    for line in heading(comparison):
-        yield from wrapped(line)
-    for table in [*tables, _short_doings(comparison)]:
-        yield ""
-        yield from columns(table)
+    yield from heading(comparison)
+    yield waits
+    yield [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]
+    yield _short_doings(comparison)
     yield ""
-    for line in legend(comparison):
-        yield from wrapped(line)
-
-
-def wrapped(text: str, width: int = _WIDTH) -> Iterator[str]:
-    """In lines of so many columns, indented as the first one is; a word that is longer stays whole."""
-    indent = text[: len(text) - len(text.lstrip())]
-    yield from textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+    yield from legend(comparison)
 
 
 def heading(comparison: Comparison) -> Iterator[str]:
@@ -123,15 +110,6 @@ def assumptions(setting: Setting) -> str:
     fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
     return f"a worker starts in {in_words(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    between = "  " if sum(widths) + 2 * len(widths) <= _WIDTH + 2 else " "
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield between.join([first.ljust(widths[0]), *cells]).rstrip()
 
 
 def cost_and_waits(comparison: Comparison) -> list[list[str]]:

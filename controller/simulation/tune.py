@@ -15,6 +15,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.layout import wrap
 from controller.core.units import as_policy, in_words
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
@@ -22,7 +23,7 @@ from controller.simulation.contenders import Common, own_worker, tiers_for, wake
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
-from controller.simulation.report import assumptions, seconds, wrapped
+from controller.simulation.report import assumptions, seconds
 from controller.simulation.requests import Requests
 from controller.simulation.workload.jobs import (
     WEEK_S,
@@ -334,7 +335,7 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
         most = worker_of(text, worker)["max_replicas"]  # as it is written, which may be a variable
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
-        comments["service_time"] = list(wrapped(_assumed(found), 72))
+        comments["service_time"] = wrap(_assumed(found), 72)
     replaced = ("tiers", "target_wait", "service_time", "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
@@ -351,7 +352,7 @@ def _assumed(found: Found) -> str:
 def _remarks(found: Found) -> Iterator[str]:
     """The lines of the head, no wider than a terminal."""
     for remark in _unwrapped_remarks(found):
-        yield from wrapped(remark, 78) if remark else ("",)
+        yield from wrap(remark, 78) if remark else ("",)
 
 
 def _unwrapped_remarks(found: Found) -> Iterator[str]:

@@ -22,6 +22,7 @@ from controller.fake_railway import FakeRailway
 from controller.policy import load_policy
 from controller.simulation import tune
 from tests.support.examples import some
+from tests.support.processes import CLEAN
 from tests.support.scene import POLICY
 
 
@@ -39,6 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     for name in [name for name in os.environ if name.startswith("RAILWAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", CLEAN["COLUMNS"])
     # The weeks that tune draws anew, cut to so many jobs: what it does with them, it does with fewer too.
     monkeypatch.setattr(tune, "_MOST_A_WEEK", 2000)
 
@@ -289,14 +291,14 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--since", "99999999d"), "is longer than 9,999 days"),
         (("simulate", "static:2", "--worker-memory", "1e300"), "is more than 1,000,000"),
         (("simulate", "static:2", "--drain", "for ever"), "is not a duration"),
-        (("simulate", "static:2", "--span", "0s"), "is no time at all"),
+        (("simulate", "static:2", "--span", "0s"), "must be above 0"),
         (("simulate", "static:2", "--span", "soon"), "is not a duration"),
         (("simulate", "static:2", "--workload", "poisson:rate=1/d", "--span", "1s"), "holds no job"),
         (("simulate", "static:2", "--load", "0"), "is not above 0"),
         (("plan", str(POLICY), "missing.yaml"), "there is no such file"),
         (("tune", str(POLICY)), "--wait"),
         (("tune", str(POLICY), "--wait", "60s", "--workload", "poisson", "--span", "5m"), "too few jobs"),
-        (("tune", str(POLICY), "--wait", "0s", "--workload", "poisson"), "'0s' is no time at all"),
+        (("tune", str(POLICY), "--wait", "0s", "--workload", "poisson"), "'0s' must be above 0"),
         (("check", str(POLICY), "--service-time", "long"), "is not a duration"),
     ],
 )
@@ -384,7 +386,7 @@ def test_the_command_line_has_the_last_word_and_railway_is_not_asked(
 def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr("controller.cli.simulate._RAILWAY_WITHIN_S", 0.5)
+    monkeypatch.setattr("controller.cli.workload._RAILWAY_WITHIN_S", 0.5)
     with on_railway(monkeypatch, 45):
         monkeypatch.setenv("RAILWAY_API_URL", "http://127.0.0.1:1/graphql/v2")
         arguments: dict[str, list[str | Path]] = {
@@ -539,7 +541,7 @@ def fleet(path: Path, **services: str) -> Path:
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],
-    ids=["dropped", "renamed", "another service", "new"],
+    ids=["a worker is dropped", "a worker is renamed", "a worker moves to another service", "a worker is new"],
 )
 def test_plan_says_what_becomes_of_workers_that_one_policy_alone_has(  # noqa: PLR0917  # a table
     run: Run, tmp_path: Path, trace: Path, old: dict[str, str], new: dict[str, str], said: list[str]

@@ -106,12 +106,28 @@ def test_a_fleet_crashes_while_none_runs_after_a_crash(looks: Sequence[Replicas]
 @pytest.mark.parametrize(
     ("current", "changes", "depth", "desired", "reason"),
     [
-        pytest.param(1, {}, 200, 1, Reason.WORKERS_CRASH, id="no scale-up"),
-        pytest.param(1, {"target_wait": "60s", "service_time": "20s"}, 200, 1, Reason.WORKERS_CRASH, id="by a wait"),
-        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 5, 1, Reason.TIER, id="down as the queue wants"),
-        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 0, 0, Reason.TIER, id="down to zero"),
-        pytest.param(1, {"min_replicas": 2}, 200, 2, Reason.BELOW_MINIMUM, id="up to min_replicas and no further"),
-        pytest.param(7, {}, 200, 5, Reason.ABOVE_MAXIMUM, id="down to max_replicas"),
+        pytest.param(1, {}, 200, 1, Reason.WORKERS_CRASH, id="crashing workers by tiers get none more"),
+        pytest.param(
+            1,
+            {"target_wait": "60s", "service_time": "20s"},
+            200,
+            1,
+            Reason.WORKERS_CRASH,
+            id="crashing workers by target_wait get none more",
+        ),
+        pytest.param(
+            3, {"scale_down": {"cooldown": "0s"}}, 5, 1, Reason.TIER, id="crashing workers go down as the queue wants"
+        ),
+        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 0, 0, Reason.TIER, id="crashing workers go down to zero"),
+        pytest.param(
+            1,
+            {"min_replicas": 2},
+            200,
+            2,
+            Reason.BELOW_MINIMUM,
+            id="crashing workers go up to min_replicas and no further",
+        ),
+        pytest.param(7, {}, 200, 5, Reason.ABOVE_MAXIMUM, id="crashing workers go down to max_replicas"),
     ],
 )
 def test_none_is_added_to_workers_that_crash(

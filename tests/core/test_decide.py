@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
+    REASONS,
     Decision,
     Direction,
     History,
@@ -472,8 +473,9 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         ),
     ],
     ids=[
-        *("a change", "a wait", "nothing to do", "a correction"),
-        *("the busy", "more busy than were counted", "all busy", "the rate", "an unread rate"),
+        *("the words of a change", "the words of a cooldown", "the words of no change", "the words of a correction"),
+        *("the words of busy workers", "the words of more busy jobs than were counted", "the words of all busy"),
+        *("the words of a used-up rate limit", "the words of an unread rate limit"),
     ],
 )
 def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
@@ -512,8 +514,10 @@ def test_the_trail_of_a_count_below_min_shows_how_far_beyond_min_it_goes() -> No
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_a_sentence_for_people(reason: Reason) -> None:
-    assert reason.sentence.endswith(".")
+def test_every_reason_says_what_it_means_and_what_to_do_about_it(reason: Reason) -> None:
+    meaning, fix = REASONS[reason]
+    assert meaning
+    assert fix
 
 
 # --- properties -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.cli.queue_guide import triggers
+from controller.cli.queue_trigger import triggers
 from controller.demo.jobs import create_queue
 from controller.doctor import postgres_queue as postgres_checks
 from controller.doctor.finding import Finding, Level

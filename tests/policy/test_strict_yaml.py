@@ -253,8 +253,9 @@ def checked(text: str) -> None:
         lambda count: f"a: &a {{{', '.join(f'k{n}: 1' for n in range(10))}}}\nb: {{<<: [{'*a, ' * (count // 10)}]}}",
     ],
     ids=[
-        *("workers", "tiers", "workers on one table", "workers with statuses of their own", "workers of a library"),
-        *("workers with queries", "many wrong workers", "many unset variables", "falling tiers", "statuses", "merges"),
+        *("many workers", "many tiers", "many workers on one table", "many workers with statuses of their own"),
+        *("many workers of a library", "many workers with queries", "many wrong workers", "many unset variables"),
+        *("many falling tiers", "many statuses", "many merges"),
     ],
 )
 def test_checking_takes_as_many_steps_for_each_worker_and_tier_however_many_there_are(

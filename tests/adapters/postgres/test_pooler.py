@@ -46,7 +46,7 @@ INSERT INTO procrastinate_jobs (status, worker_id) VALUES ('todo', NULL), ('todo
 """
 
 
-@pytest.fixture(scope="session", params=[1, 2], ids=["one session", "two sessions"])
+@pytest.fixture(scope="session", params=[1, 2], ids=["a pooler of one session", "a pooler of two sessions"])
 def crowded(servers: Servers, request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     """A pooler's port, and how many sessions it has for all its clients."""
     with pooler(servers, sessions=request.param) as port:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.cli.queue_guide import triggers
+from controller.cli.queue_trigger import triggers
 from controller.config.presets import names
 from controller.demo.jobs import create_queue, enqueue
 from controller.policy import load_policy
@@ -166,7 +166,7 @@ async def test_an_insert_that_is_rolled_back_uses_up_the_pause_as_the_caveat_say
     assert heard == []
     await admin.execute("INSERT INTO job VALUES (3)")
     assert len(await notified(admin)) == 1
-    assert "an insert that is rolled\n-- back: that uses up the pause too" in text
+    assert "an insert that is rolled back: that uses up the pause too" in text
 
 
 async def test_a_view_s_jobs_are_announced_by_the_table_behind_it_as_the_comment_says(admin: Connection) -> None:
@@ -246,9 +246,12 @@ def test_the_trigger_for_one_worker_is_the_one_that_the_others_of_its_table_hear
     ("queue", "words"),
     [
         ("{preset: procrastinate}", "-- a: procrastinate announces its jobs by itself"),
-        ("{preset: dramatiq-pg}", "into no other: name them); nobody listens yet: set workers.a.queue.queues."),
+        (
+            "{preset: dramatiq-pg}",
+            "into no other: name them); the controller does not listen yet: set workers.a.queue.queues.",
+        ),
         ("{preset: dramatiq-pg, queues: [mail]}", "into no other: name them).\n"),
-        ("{sql: SELECT 1}", "nobody can tell from it which table the jobs come into"),
+        ("{sql: SELECT 1}", "a query, which does not say into which table the jobs are inserted"),
         ("{table: job}", "-- In the policy: workers.a.queue.wake_on: new_job"),
         ("{table: job}", "9,073 inserts a second without, 2,986 with"),
     ],
