@@ -11,6 +11,7 @@ from controller.cli.arguments import takes
 from controller.cli.parser import meant
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap, wrap_sql
+from controller.core.units import in_words
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -98,7 +99,7 @@ def describe(name: str, width: int) -> Iterator[str]:
     if preset.wakes_when:
         yield from told("", preset.wakes_when)
     if preset.stale_after is not None:
-        limit = f"after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
+        limit = f"after {in_words(preset.stale_after)} without a sign of life; queue.stale_after takes its place"
         yield from told("retried" if _rescues(preset) else "stale", limit)
     for note in preset.notes:
         yield from told("note", note)
