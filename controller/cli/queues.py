@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from controller.cli import output
 from controller.cli.arguments import takes
 from controller.core.text.layout import wrap, wrap_sql
+from controller.core.units import in_words
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -88,7 +89,7 @@ def describe(name: str, width: int) -> Iterator[str]:
     if preset.wakes_when:
         yield from told("", preset.wakes_when)
     if preset.stale_after is not None:
-        limit = f"after {preset.stale_after:g} s without a sign of life; queue.stale_after takes its place"
+        limit = f"after {in_words(preset.stale_after)} without a sign of life; queue.stale_after takes its place"
         yield from told("retried" if _rescues(preset) else "stale", limit)
     for note in preset.notes:
         yield from told("note", note)

@@ -80,13 +80,6 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def policy_keys() -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Every key of a policy: its path, its meaning, and its default in words or as it would be written."""
-    from controller.policy.meanings import keys  # noqa: PLC0415  # as above
-
-    return keys(Policy)
-
-
 def with_presets(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The schema in which a preset is one of these, a file of the user's own, or a variable."""
     preset = schema["$defs"]["Queue"]["properties"]["preset"]
