@@ -10,6 +10,7 @@ from controller.cli.explain import Explanation
 from controller.core.model import Rest, ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
+from controller.core.units import in_words
 from controller.loop.cycle import Cycle
 
 
@@ -39,7 +40,11 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     cycle, rest = explanation.cycle, explanation.rest
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
-        age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
+        age = (
+            f"; the oldest ready one has waited {in_words(queue.oldest_age_s)}"
+            if queue.oldest_age_s is not None
+            else ""
+        )
         yield "queue", f"{queue.sentence}{age}"
         yield from (("note", remark.text) for remark in queue.remarks)
     if replicas is not None:
@@ -58,15 +63,15 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
-    wait = f"a wait of {target_wait_s:g} s"
+    wait = f"a wait of {in_words(target_wait_s)}"
     if service is None:
         return f"{wait}; how long a job takes is not known yet"
-    by = f"the newest {service.jobs} (median {service.median_s:.3g} s)" if service.jobs else "the policy"
-    return f"{wait}; a job takes {service.mean_s:.3g} s, by {by}"
+    by = f"the newest {service.jobs} (median {in_words(service.median_s)})" if service.jobs else "the policy"
+    return f"{wait}; a job takes {in_words(service.mean_s)}, by {by}"
 
 
 def _left(name: str, seconds: float) -> str:
-    return f"{name} in {seconds:.0f} s" if seconds > 0 else f"{name} open"
+    return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} open"
 
 
 def turns(steps: Sequence[Step]) -> Iterator[tuple[str, int, str]]:

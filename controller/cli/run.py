@@ -11,6 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
+from controller.core.units import in_words
 from controller.loop import signals
 
 if TYPE_CHECKING:
@@ -105,12 +106,13 @@ def _told() -> asyncio.Future[signal.Signals]:
 
 
 def _log_policy(controller: Controller) -> None:
+    interval = in_words(controller.policy.interval)
     for name, worker in controller.policy.workers.items():
         controller.log.event(
             "policy_loaded",
             worker=name,
             service=worker.service,
-            message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {controller.policy.interval:g} s",
+            message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {interval}",
         )
 
 

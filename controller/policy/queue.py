@@ -236,7 +236,9 @@ class Queue(Part):
     of `table`, `preset` and `sql`
     """
     preset: PresetName | None = None
-    """a known queue library, see docs/queues.md#which-queue-libraries-are-known; one of `table`, `preset` and `sql`"""
+    """a known queue library, see docs/queues.md#which-queue-libraries-are-known, or the path of a file of your own, see
+    docs/own-preset.md; one of `table`, `preset` and `sql`
+    """
     sql: Annotated[str, StringConstraints(min_length=1, max_length=20_000, strip_whitespace=True)] | None = None
     """a query that returns one row with `pending` and `processing`, see docs/queues.md#how-do-i-read-any-other-queue;
     one of `table`, `preset` and `sql`

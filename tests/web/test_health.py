@@ -116,7 +116,7 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
 
 def test_status_and_the_page_say_that_cycles_are_stretched(shown: Shown) -> None:
     stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25), platform="Railway")
-    counted = "80 of the 100 requests that Railway allows in 3600 s are used"
+    counted = "80 of the 100 requests that Railway allows in 1 h are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
     assert status_body(stretched)["railway_requests"]["stretched"] == words
     assert words in page(status_report(stretched))
