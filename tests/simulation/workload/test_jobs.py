@@ -1,4 +1,4 @@
-"""Workloads that are measured, stretched, thinned, cut and drawn anew: tables, and properties over random ones."""
+"""Workloads that are measured, stretched, thinned, cut and resampled: tables, and properties over random ones."""
 
 from __future__ import annotations
 
@@ -164,10 +164,10 @@ def test_thinning_keeps_a_part_of_the_jobs_where_they_are() -> None:
         (workload((0, 1), (9, 1)), {"load": math.nan}, "a load of nan"),
         (workload((0, 1), (9, 1)), {"service_mean": -3}, "a mean service time of -3"),
         (workload((0, 1), (9, 1)), {"winsorise": 1.5}, "a quantile of 1.5"),
-        (workload((0, 0), (9, 0)), {"load": 1}, "holds no work"),
-        (workload((0, 0), (9, 0)), {"service_mean": 1}, "holds no work"),
-        (workload(), {"load": 1}, "holds no work"),
-        (workload((0, 1), (0, 1)), {"load": 1}, "at one moment"),
+        (workload((0, 0), (9, 0)), {"load": 1}, "has no work"),
+        (workload((0, 0), (9, 0)), {"service_mean": 1}, "has no work"),
+        (workload(), {"load": 1}, "has no work"),
+        (workload((0, 1), (0, 1)), {"load": 1}, "at the same time"),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(whole: Workload, wanted: dict[str, float], said: str) -> None:
@@ -205,7 +205,7 @@ def test_of_an_hour_every_part_comes_again() -> None:
     week = resampled(hour, 1)
     assert {service for _, service in week.jobs()} == set(range(60))
     assert measure(week).jobs == pytest.approx(7 * 24 * 60, rel=0.02)
-    assert week.notes[-1] == "drawn anew in blocks of 7 min 30 s from 1 h (seed 1)"
+    assert week.notes[-1] == "resampled in blocks of 7 min 30 s from 1 h (seed 1)"
 
 
 @settings(max_examples=examples(16))
@@ -244,5 +244,5 @@ def test_the_mean_of_many_drawn_weeks_is_the_old_one_s() -> None:
 
 
 def test_without_a_window_nothing_is_drawn() -> None:
-    with pytest.raises(ConfigurationError, match="has no length in time"):
+    with pytest.raises(ConfigurationError, match="has a window of 0 s"):
         resampled(workload((0, 1)), 1)
