@@ -124,7 +124,7 @@ class CommandProcess:
 class CommandLauncher:
     """One operating system process per instance.
 
-    Its standard input is a pipe to which nothing is written. The pipe ends when this process ends, in any way, so a child
+    Its standard input is a pipe to which nothing is written. The pipe ends when this process ends, so a child
     that watches it ends as well.
     """
 
