@@ -280,7 +280,7 @@ class Worker:
         self.working.discard(task)
         self.wake.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("a bug of the worker ended a job", exc_info=error)
+            log.error("an error in the worker's own code ended a job", exc_info=error)
 
     async def _listen(self) -> None:
         while True:

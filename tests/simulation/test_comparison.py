@@ -100,7 +100,7 @@ def test_elasticity_of_shortages_and_surpluses() -> None:
     assert (found.tau_under, found.tau_over) == (40, 20)
 
 
-def test_the_clairvoyant_is_cheaper_than_nobody_who_waits_as_little() -> None:
+def test_the_clairvoyant_is_cheaper_than_no_policy_that_waits_as_little() -> None:
     compared = compare(busy_hours(), contenders("oracle", "static:5"), Setting())
     seer, static = compared.figures
     assert seer.is_clairvoyant

@@ -84,7 +84,7 @@ def _no_wait_for_the_old_lease() -> AbstractContextManager[Any]:
     """After the data were lost, or the lease alone."""
 
     def acquire(store: Store, keys: Keys, args: Args) -> Any:
-        known = store.hash(keys[2]).get("holder") or "nobody"
+        known = store.hash(keys[2]).get("holder") or "none"
         if "holder" not in store.hash(keys[2]):
             return scripts.acquire(store, keys, [*args[:4], "0", *args[5:]])
         return scripts.acquire(store, keys, [*args[:3], known, "0", *args[5:]])
@@ -273,7 +273,7 @@ def _stamps_from_the_future_stay() -> AbstractContextManager[Any]:
 
 
 @_mutant
-def _other_hands_go_unnoticed() -> AbstractContextManager[Any]:
+def _external_changes_go_unnoticed() -> AbstractContextManager[Any]:
     async def unseen(self: Any, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         return recalled
 

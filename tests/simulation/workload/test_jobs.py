@@ -70,7 +70,7 @@ def test_a_quantile_is_the_least_value_that_the_share_does_not_exceed(share: flo
     assert quantile(range(1, 11), share) == value
 
 
-def test_a_window_ends_with_the_last_job_where_nobody_says_otherwise() -> None:
+def test_a_window_ends_with_the_last_job_by_default() -> None:
     assert [span_of(workload((1, 1), (5, 1), span_s=span)) for span in (None, 9.0)] == [5, 9]
     assert span_of(workload()) == 0
 
@@ -100,7 +100,7 @@ def test_no_job_is_lost_between_the_halves(whole: Workload) -> None:
     assert all(0 <= arrival <= span_of(part) for part in (tuned, tried) for arrival, _ in part.jobs())
 
 
-def test_nothing_is_scaled_that_nobody_asks_for() -> None:
+def test_nothing_is_scaled_that_was_not_asked_for() -> None:
     whole = workload((0, 1), (5, 1))
     assert scaled(whole) is whole
     same = scaled(whole, load=0.4, service_mean=1)
