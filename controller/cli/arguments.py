@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import seconds_of
 
 ENVIRONMENT = "`autoscaler help environment` lists the variables that it reads."
 """What the help of a command says of them."""
@@ -89,8 +90,6 @@ def taken_by(action: argparse.Action) -> Any:
 
 def duration(text: str) -> float:
     """Seconds: as in a policy, or in days: `7d`."""
-    from controller.core.units import seconds_of  # it needs pydantic
-
     days = text.removesuffix("d")
     try:
         if not (text.endswith("d") and days.isascii() and days.isdigit()):

@@ -53,10 +53,9 @@ class _Checked:
 
 def run(parsed: argparse.Namespace) -> int:
     from controller.config.load import masker, read_policy
+    from controller.config.presets import schema_text
 
     if parsed.schema:
-        from controller.config.presets import schema_text
-
         print(schema_text())
         return 0
     path = policy_of(parsed)

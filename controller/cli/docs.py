@@ -130,10 +130,10 @@ def _metrics() -> Table:
 
 
 def _policy_keys() -> Table:
-    from controller.policy import policy_keys
+    from controller.policy import Policy, described_keys
 
     yield "key", "default", "meaning"
-    for path, meaning, default in policy_keys():
+    for path, meaning, default in described_keys(Policy):
         of_a_worker = f"…{'.'.join(path[2:])}"
         key = of_a_worker if len(path) > 2 else {"workers": "workers.NAME"}.get(path[0], path[0])
         yield f"`{key}`", default, meaning

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
 from controller.cli.arguments import takes
-from controller.cli.parser import meant
-from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap, wrap_sql
 from controller.core.units import in_words
 
@@ -17,11 +15,7 @@ if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.policy import Preset
 
-TESTED: Mapping[str | None, str] = {
-    "library": "its own client and worker",
-    "schema": "its published tables",
-    None: "nothing here",
-}
+TESTED = {"library": "its own client and worker", "schema": "its published tables", None: "nothing here"}
 _LABEL = 11
 
 
@@ -47,17 +41,13 @@ def _names() -> tuple[str, ...]:
 
 def run(parsed: argparse.Namespace) -> int:
     from controller.config.presets import PresetFiles
-    from controller.policy import is_own
 
     presets = PresetFiles()
-    if parsed.preset is not None and not is_own(parsed.preset) and parsed.preset not in presets.names:
-        near = meant(parsed.preset, presets.names) or f"; known are {', '.join(presets.names)}"
-        raise ConfigurationError([Problem("PRESET", f"{parsed.preset!r} is not a known preset{near}")])
     names = presets.names if parsed.preset is None else (presets.load(parsed.preset).name,)
     if parsed.json:
         output.print_json([as_object(name) for name in names], indent=2)
     elif parsed.preset is not None:
-        print("\n".join(describe(names[0], output.width())))
+        print("\n".join(describe(parsed.preset, output.width())))
     else:
         output.show_table(list(table()))
         print()
@@ -75,7 +65,7 @@ def table() -> Iterator[tuple[str, ...]]:
     yield "PRESET", "LIBRARY", "LANGUAGE", "TESTED ON", "ANNOUNCES"
     for name in _names():
         preset = load(name)
-        yield name, preset.library, preset.language, preset.tested or "nothing", "yes" if preset.wakes else "no"
+        yield name, preset.library, preset.language, preset.tested or "", "yes" if preset.wakes else "no"
 
 
 def describe(name: str, width: int) -> Iterator[str]:

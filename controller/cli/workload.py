@@ -14,6 +14,7 @@ from controller.cli import arguments
 from controller.cli.output import answered, progress
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker, secrets_of_a_crash
+from controller.core.units import as_policy
 from controller.loop import signals
 
 if TYPE_CHECKING:
@@ -226,8 +227,6 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
 def _span_note(parsed: argparse.Namespace) -> str:
     """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
     stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
-    from controller.core.units import as_policy
-
     return f"--span {as_policy(parsed.span)}: of the jobs' own time{stretched}"
 
 

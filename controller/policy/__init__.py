@@ -8,7 +8,8 @@ reads no file and no environment; both arrive as arguments.
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
-from controller.policy.load import json_schema, load_policy, policy_keys, with_presets
+from controller.policy.load import json_schema, load_policy, with_presets
+from controller.policy.meanings import described_keys
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.names import NAME_BYTES, split_name
 from controller.policy.preset import (
@@ -46,6 +47,7 @@ __all__ = [
     "TimeColumn",
     "WorkerPolicy",
     "as_shown",
+    "described_keys",
     "dotted",
     "effective",
     "is_own",
@@ -53,7 +55,6 @@ __all__ = [
     "load_policy",
     "overlaps",
     "own_keys",
-    "policy_keys",
     "read_preset",
     "split_name",
     "unknown_preset",

@@ -12,6 +12,7 @@ from controller.core.problems import ConfigurationError
 from controller.policy.document import Document, Path, read
 from controller.policy.errors import keys_at, record
 from controller.policy.limits import shared_keys
+from controller.policy.meanings import describe
 from controller.policy.models import Policy
 from controller.policy.preset import Presets
 
@@ -72,20 +73,11 @@ def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[
 
 def json_schema() -> dict[str, Any]:
     """The policy's JSON Schema, for editors; it takes any text as a preset, since the list of presets is not here."""
-    from controller.policy.meanings import describe  # noqa: PLC0415  # it reads sources, which no other command needs
-
     schema = Policy.model_json_schema()
     describe(schema, Policy)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "worker-autoscaler policy"
     return schema
-
-
-def policy_keys() -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Every key of a policy: its path, its meaning, and its default in words or as it would be written."""
-    from controller.policy.meanings import keys  # noqa: PLC0415  # as above
-
-    return keys(Policy)
 
 
 def with_presets(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def _models(annotation: Any) -> Iterator[type[Part]]:
         yield from _models(inner)
 
 
-def keys(part: type[BaseModel], *before: str, is_required: bool = True) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def described_keys(
+    part: type[BaseModel], *before: str, is_required: bool = True
+) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Every key that has a meaning, in the order of the models: its path, its meaning, its default.
 
     The default is in words where the text says one, else as it would be written; "required" where there is none, and ""
@@ -74,7 +76,7 @@ def keys(part: type[BaseModel], *before: str, is_required: bool = True) -> Itera
             default = "required" if must and name != "workers" else _written(field.default)
             yield path, text.removesuffix("."), said.removesuffix(".") or default
         for inner in _models(field.annotation):
-            yield from keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
+            yield from described_keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
 
 
 def _written(default: object) -> str:

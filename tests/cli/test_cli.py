@@ -66,7 +66,6 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
         (["docs", "metric"], "'metric'; did you mean metrics?"),
         (["queue-trigger", "generation-workr"], "; did you mean generation-worker?"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 async def test_what_is_mistyped_is_answered_with_what_was_meant(arguments: list[str], words: str) -> None:
     ran = await autoscaler(*arguments, environment={"RAILWAY_WORKER_SERVICE_ID": "s"})

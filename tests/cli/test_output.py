@@ -31,7 +31,6 @@ class Terminal(io.StringIO):
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, False),
         ({"TERM": "dumb"}, False, False),
     ],
-    ids=lambda value: " ".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
 )
 def test_colours_are_for_terminals_and_as_the_environment_says(
     monkeypatch: pytest.MonkeyPatch, *, environment: dict[str, str], terminal: bool, pipe: bool
