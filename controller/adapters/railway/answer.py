@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from controller.adapters.railway import SOURCE
+from controller.adapters.railway.http import httpx
 from controller.core.ports import Unavailable
 from controller.core.text import bounds
 

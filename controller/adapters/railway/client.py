@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.request import getproxies
 
-import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
+from controller.adapters.railway.http import httpx
 from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from httpx import InvalidURL
-
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway import SOURCE
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.ports import Unavailable
@@ -33,7 +32,7 @@ async def service_limits(access: RailwaySettings, service: str, *, within_s: flo
     """
     try:
         client = RailwayClient(access.api_url, access.token, SystemClock())
-    except (ValueError, ImportError, OSError, InvalidURL) as error:
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         raise Unavailable(SOURCE, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
     try:
         async with asyncio.timeout(within_s):

@@ -114,13 +114,13 @@ def _api_url(reader: EnvironmentReader) -> str:
 
 
 def _is_web_address(url: str) -> bool:
-    from httpx import URL, InvalidURL  # noqa: PLC0415  # only a command that talks to Railway needs it
+    from controller.adapters.railway.http import httpx  # noqa: PLC0415  # only a command that talks to Railway needs it
 
     if len(url) > 2000 or not WORD.fullmatch(url):
         return False
     try:
-        return bool(URL(url).host)
-    except (InvalidURL, ValueError):
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError):
         return False
 
 
