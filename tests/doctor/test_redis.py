@@ -1,4 +1,4 @@
-"""What endangers the lease is seen on a real Redis, and said once in a sentence with its mend."""
+"""Settings of a real Redis that put the lease at risk are reported once, in a sentence with the fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.patience import in_time
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
 KEYS = Keys("autoscaler", "env")
-FORGETS = "Redis saves nothing (no AOF, no save points): its restart forgets"
+FORGETS = "Redis saves nothing (no AOF, no save points): a restart loses"
 
 
 class Ahead(SystemClock):
@@ -99,7 +99,7 @@ async def test_a_failover_that_may_lose_a_write_is_warned_of_on_the_primary_and_
 
 async def test_clocks_that_disagree_are_warned_of(server: RedisServer) -> None:
     (warning,) = await said(server.url, Ahead())
-    assert warning.startswith("Redis' clock is 60 s behind the one here")
+    assert warning.startswith("Redis' clock is 60 s behind the local clock")
 
 
 async def test_a_plain_address_of_a_cluster_s_node_is_warned_of_and_a_cluster_s_own_is_not(tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ async def test_a_sentinel_is_warned_of_and_nothing_else_is_said(tmp_path: Path) 
 
 async def test_a_version_that_is_too_old_is_named(server: RedisServer) -> None:
     (found,) = redis_checks._place({"redis_version": "6.0.16"}, cluster=False)
-    assert found.sentence == "Redis 6.0.16 is older than 6.2, the oldest that is supported; upgrade it"
+    assert found.sentence == "Redis 6.0.16 is older than 6.2, the oldest supported version; upgrade it"
 
 
 @pytest.mark.parametrize(
     ("rights", "words"),
     [
         ("+@all -info", "Redis denies INFO"),
-        ("+@all -evalsha", "nobody can lead: Redis denies the user of REDIS_URL a right"),
-        ("+@all -script", "nobody can lead: Redis denies the user of REDIS_URL a right"),
+        ("+@all -evalsha", "no controller can lead: Redis denies the user of REDIS_URL a right"),
+        ("+@all -script", "no controller can lead: Redis denies the user of REDIS_URL a right"),
     ],
 )
 async def test_what_is_denied_is_said_where_it_matters(server: RedisServer, rights: str, words: str) -> None:
@@ -146,7 +146,7 @@ async def test_rights_that_only_a_later_write_would_miss_are_named_at_the_start(
         assert warnings == []
     else:
         (warning,) = warnings
-        assert warning.startswith("nobody can lead: the user of REDIS_URL lacks rights")
+        assert warning.startswith("no controller can lead: the user of REDIS_URL lacks rights")
         assert warning.endswith(": +hset +set +zadd")
 
 

@@ -78,7 +78,7 @@ async def test_doctor_looks_at_everything_on_one_connection_and_says_what_takes_
     assert found["listening"].level is Level.WARNING
     assert "to be woken takes a second connection at DATABASE_URL, beside the one that reads" in found["listening"].says
     assert "allow 2" in found["listening"].sentence
-    assert "until then the queue is read once each interval" in found["listening"].mend
+    assert "until then the queue is read once each interval" in found["listening"].fix
 
 
 async def test_doctor_as_people_run_it_ends_well_with_one_connection(alone: Scene) -> None:
