@@ -266,8 +266,8 @@ def test_the_trigger_for_one_worker_is_the_one_that_the_others_of_its_table_hear
     ("queue", "words"),
     [
         ("{preset: procrastinate}", "-- a: procrastinate announces its jobs by itself"),
-        ("{preset: dramatiq-pg}", "into no other: name them); nobody listens yet: set workers.a.queue.queues."),
-        ("{preset: dramatiq-pg, queues: [mail]}", "into no other: name them).\n"),
+        ("{preset: dramatiq-pg}", "so name all of them); nobody listens yet: set workers.a.queue.queues."),
+        ("{preset: dramatiq-pg, queues: [mail]}", "so name all of them).\n"),
         ("{sql: SELECT 1}", "nobody can tell from it which table the jobs come into"),
         ("{table: job}", "-- In the policy: workers.a.queue.wake_on: new_job"),
         ("{table: job}", "9,073 inserts a second without, 2,986 with"),

@@ -1,8 +1,8 @@
-"""A Form says in SQL where jobs are; the statements that read it count no further than they are told to.
+"""A Form describes in SQL where a library keeps its jobs; a Place turns it into statements with bounded counts.
 
-Every part of a form is what stands behind FROM: tables, WHERE, conditions, the row with the queue's name aliased j.
-{names} in braces stand for tables, quoted and with their schema. Times are timestamptz; where a library stores naive
-UTC, the form converts it: timezone('UTC', j.run_at).
+A part of a form is the text after FROM: tables, WHERE and conditions; the row with the queue's name has the alias j.
+{names} in braces are replaced by tables, quoted and with their schema. Times are timestamptz; if a library stores UTC
+without a zone, the form converts it: timezone('UTC', j.run_at).
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from psycopg import sql
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 
 ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
-"""Where a row of a library's can be."""
+"""The states of a row; each row is in exactly one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One shape of a library's tables.
+    """The table layout of one or more versions of a library.
 
-    needs, lacks: `table.column` names that the tables must and must not have, or `table.column=value` for a value of
+    needs, lacks: `table.column` names that the tables must have or must not have; `table.column=value` for a value of
     an enum.
 
-    The arms ready, processing, scheduled, failed, held and finished are lists of parts, which are added up; each row
-    of the library's is in exactly one arm. ready: what a worker that starts now would run, also what the library
-    itself would first free or promote. scheduled: the same for later. failed: given up. held: unfinished, but no
-    worker takes it and no time alone changes that (paused, blocked, out of attempts). finished: done or cancelled. No
-    reading counts held and finished: they are there so that no state is forgotten.
+    The arms ready, processing, scheduled, failed, held and finished are lists of parts, whose counts are added; each
+    row is in exactly one arm. ready: what a worker that starts now would run, including jobs that the library itself
+    would first free or promote. scheduled: the same for later. failed: given up. held: unfinished, but no worker takes
+    it and waiting alone does not change that (paused, blocked, no attempts left). finished: done or cancelled. held and
+    finished are never counted; they exist so that the tests can check that no state is forgotten.
 
-    since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, where
-    since cannot say it; {ready} in it is the query of all ready rows. alive: true for a processing job that somebody
-    is still working on; {stale} in it is an interval. claimed_at: when a processing job was claimed, or last showed a
-    sign of life. began: when the work on it was begun, where claimed_at does not say it. common: a WITH query that
-    the parts use. keeps_claims_of_the_dead: the parts know no sign of life, so that a dead worker's job counts as
-    processing until somebody changes its row, or by queue.stale_after.
+    since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, if
+    since cannot express it; {ready} in it is the query of all ready rows. alive: true for a processing job whose worker
+    lives; {stale} in it is an interval. claimed_at: time of the claim or of the last heartbeat. began: when the work
+    began, if claimed_at is a heartbeat. common: a WITH query that the parts use. keeps_claims_of_the_dead: the parts
+    know no heartbeat, so a dead worker's job counts as processing until its row is changed, or until queue.stale_after.
     """
 
     ready: tuple[str, ...]
@@ -58,7 +57,7 @@ class Form:
     versions: str = ""
 
     def fits(self, columns: Mapping[str, Mapping[str, object]]) -> bool:
-        """Whether tables with these columns, by the tables' short names, have this form."""
+        """Whether tables with these columns (by the tables' short names) have this layout."""
         return all(_has(columns, name) for name in self.needs) and not any(_has(columns, name) for name in self.lacks)
 
     def can_tell_stale(self) -> bool:
@@ -74,12 +73,12 @@ def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A form's whereabouts in one database.
+    """A form with the names of one database; it builds the statements.
 
-    tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
-    filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
-    limit, and nobody set one. stale_is_set: whether the policy says so, rather than the library. fixed: what other
-    {words} of the form stand for; {first_queue} is the first of the queues, for rows that belong to whichever is asked.
+    tables: the table for each {name}; several sets if each queue has its own tables. queues: the queue names to filter
+    by, in the expression queue_column. stale_after: seconds; None if neither the library nor the policy sets a limit.
+    stale_is_set: the policy sets it, not the library. fixed: replacements for other {words} of the form. {first_queue}
+    is the first of the queues, for rows without a queue, which belong to any.
     """
 
     form: Form
@@ -93,8 +92,8 @@ class Place:
     def depth(self, limit: int, claimed: int | None = None) -> sql.Composed:
         """One row: pending, age of the oldest ready job in seconds (or NULL), processing, stale.
 
-        No count goes past the limit, or where it is given those of claimed jobs past `claimed`; beyond it, the age is
-        of the oldest of those that were counted.
+        Counts stop at `limit`, those of claimed jobs at `claimed` if given. If pending reaches it, the age is that of
+        the oldest job counted.
         """
         claimed = limit if claimed is None else claimed
         form = self.form
@@ -122,7 +121,7 @@ class Place:
         )
 
     def rest(self, limit: int) -> sql.Composed:
-        """One row: scheduled and failed, NULL where the library keeps none."""
+        """One row: scheduled and failed; NULL if the library keeps no such jobs."""
         return sql.SQL("{common}SELECT ({scheduled}) AS scheduled, ({failed}) AS failed").format(
             common=self._common(),
             scheduled=self._count(self.form.scheduled, (), limit) if self.form.scheduled else sql.SQL("NULL"),
@@ -130,14 +129,14 @@ class Place:
         )
 
     def rows(self, arm: str, what: str) -> sql.Composed:
-        """One row for each job in an arm of the form, with an expression over j."""
-        said = self._sql(what, self.tables[0])
-        return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), said, ()))
+        """One row for each job in the arm. what: the SQL expression over j to select."""
+        selected = self._sql(what, self.tables[0])
+        return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), selected, ()))
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
-        """One row: for how many seconds a job has been worked on, at most; None where nobody can tell.
+        """One row: seconds since the oldest running job began; None if the form has no such time.
 
-        What was begun more than a day ago is left out: most likely its worker is dead.
+        Jobs that began more than 24 h ago are left out: their worker is probably dead.
         """
         text = self.form.began or self.form.claimed_at
         if text is None:
@@ -151,17 +150,17 @@ class Place:
         ).format(common=self._common(), rows=self._rows(self.form.processing, began, live), limit=limit)
 
     @property
-    def tells_the_dead(self) -> bool:
-        """Whether a claim of a dead worker ends by itself: by a sign of life, or by a limit."""
+    def detects_dead_workers(self) -> bool:
+        """Whether the claim of a dead worker ends: by a missing heartbeat, or by stale_after."""
         return not self.form.keeps_claims_of_the_dead or self._alive() is not None
 
     def old_claims(self, older_than_s: float, limit: int) -> sql.Composed | None:
-        """One row: how many jobs have been worked on for longer, and for how many seconds at most.
+        """One row: the number of claims older than that, and the age of the oldest in seconds.
 
-        None where a dead worker's claim ends by itself, or where it is unknown when a job was claimed.
+        None if the claim of a dead worker ends anyway, or if the form has no time of the claim.
         """
         text = self.form.began or self.form.claimed_at
-        if text is None or self.tells_the_dead:
+        if text is None or self.detects_dead_workers:
             return None
         began = sql.SQL("{} AS began").format(self._sql(text, self.tables[0]))
         return sql.SQL(
@@ -175,7 +174,7 @@ class Place:
         )
 
     def claims_with_null(self, column: sql.Composable, limit: int) -> sql.Composed:
-        """One row: how many claimed jobs have NULL there; counting stops at the limit."""
+        """One row: the number of claimed jobs with NULL in that column, counted up to `limit`."""
         is_null = [sql.SQL("{} IS NULL").format(column)]
         return sql.SQL("{}{}").format(self._common(), self._count(self.form.processing, is_null, limit))
 
@@ -189,7 +188,7 @@ class Place:
         return sql.SQL("SELECT count(*) AS counted FROM ({} LIMIT {}) AS c").format(rows, limit)
 
     def _rows(self, parts: Sequence[str], what: sql.Composable, conditions: Sequence[sql.Composable]) -> sql.Composed:
-        """Of several parts, and of several queues with tables of their own, the rows one after the other."""
+        """UNION ALL over the parts and, if each queue has its own tables, over the queues."""
         every = list(conditions)
         if self.queues and self.queue_column is not None:
             names = sql.SQL(", ").join(map(sql.Literal, self.queues))
@@ -202,7 +201,7 @@ class Place:
         return sql.SQL(" UNION ALL ").join(arms)
 
     def _alive(self) -> sql.Composed | None:
-        """The condition under which a processing job is being worked on; None where nobody can tell."""
+        """The condition that the worker of a processing job lives; None if the form cannot tell."""
         form = self.form
         conditions: list[str] = []
         if form.alive is not None and (self.stale_after is not None or "{stale}" not in form.alive):

@@ -208,7 +208,7 @@ async def test_where_nothing_decides_it_is_utc_and_said_until_a_row_decides(
     assert depth.pending == 1
     (remark,) = depth.remarks
     assert remark.about == "timezone"
-    assert "read as UTC: write queue.timezone, such as timezone: Europe/Helsinki" in remark.text
+    assert "read as UTC, which may be wrong: set queue.timezone, for example timezone: Europe/Helsinki" in remark.text
     await admin.execute("INSERT INTO jobs VALUES ('pending', now() - interval '4 min')")
     depth = await queue.depth(jobs(), LIMIT)
     assert depth.remarks == ()

@@ -1,4 +1,4 @@
-"""The queue libraries that are known by name: one TOML file each, beside this one."""
+"""Presets: how the tables of known queue libraries are read. One TOML file per library, in this folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from controller.adapters.postgres.form import Form
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is known of one queue library.
+    """One queue library.
 
-    tested: "library" where the tests run its own migration, client and worker, "schema" where they only have its
-    published tables. versions: which ones. schema: where its tables are by default ("": wherever the search path
-    says). prefix: what its tables' names begin with by default. tables: short name → name, with {prefix}, and with
-    {queue} where each queue has tables of its own. queue_column: the expression that `queues` filters by. wakes: its
-    NOTIFY channels, with {schema}, {prefix}, {queue} or {schema_sha224}; wakes_when: what to know of them. stale_after:
-    seconds after which a claim without a sign of life is stale, or ready again. indexes: SQL to suggest where its own
-    indexes do not suffice. notes: what a user must know.
+    tested: "library" if the tests run its own migration, client and worker; "schema" if they only use its published
+    tables. versions: the tested ones. schema: the default schema of its tables; "" uses the search path. prefix: the
+    default prefix of its table names. tables: short name → name, with {prefix}, and with {queue} if each queue has its
+    own tables. queue_column: the expression that `queues` filters by. wakes: its NOTIFY channels, with {schema},
+    {prefix}, {queue} or {schema_sha224}. wakes_when: when it sends them. stale_after: seconds after which a claim
+    without a heartbeat is stale, or ready again. indexes: SQL to suggest if the library's own indexes are not enough.
+    notes: what a user must know; `autoscaler queues` shows them.
 
-    In the file, a form may have words: conditions that its parts share, written {word} in them.
+    In the file, a form may have words: conditions that its parts share, written as {word}.
     """
 
     name: str
@@ -60,23 +60,23 @@ def load(name: str) -> Preset:
 
 
 def _spelled_out(form: dict[str, Any]) -> dict[str, Any]:
-    """The form without its [forms.words]: each {word} replaced by its condition, in parentheses."""
+    """The form with each {word} replaced by its condition from [forms.words], in parentheses."""
 
-    def said(value: Any) -> Any:
+    def filled(value: Any) -> Any:
         if isinstance(value, list):
-            return [said(one) for one in value]
+            return [filled(one) for one in value]
         for word, condition in words:
             value = value.replace(f"{{{word}}}", f"({condition})")
         return value
 
     words: list[tuple[str, str]] = []
     for word, condition in form.pop("words", {}).items():
-        words.append((word, said(condition)))
-    return {key: said(value) for key, value in form.items()}
+        words.append((word, filled(condition)))
+    return {key: filled(value) for key, value in form.items()}
 
 
 def _frozen(data: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Lists become tuples, and the text of a part becomes a tuple of one."""
+    """Turns lists into tuples, and a single text into a tuple of one where the field is a tuple."""
     several = {one.name for one in fields(kind) if str(one.type).startswith("tuple[str")}
     return {
         key: tuple(value) if isinstance(value, list) else (value,) if key in several else value
