@@ -1,1 +1,1 @@
-"""What talks to the world: one file per technology."""
+"""Connections to the outside: one folder per technology. None imports another."""

@@ -12,7 +12,7 @@ from psycopg import sql
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, Reader, answered_within, connect
 from controller.adapters.postgres.errors import has_no_room, in_words
-from controller.adapters.postgres.listener import hears, no_second, with_last_words
+from controller.adapters.postgres.listener import hears, no_second, with_server_reason
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Clock, Unavailable
 from controller.doctor.finding import Finding, error, ok, warning
@@ -111,7 +111,7 @@ async def _kept(connection: Connection, variable: str) -> Finding:
     """Whether an idle listening connection stays open for 6 s (_QUIET_S)."""
     began = time.perf_counter()
     try:
-        with with_last_words(connection):
+        with with_server_reason(connection):
             async for _ in connection.notifies(timeout=_QUIET_S):
                 pass
             with answered_within(connection, _ANSWER_S):

@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def warned(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
+async def reporting_risks(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
     """While the context is open, checks Redis once in the background, as soon as it answers, and reports each risk."""
 
     def tell_of_a_bug(done: asyncio.Task[None]) -> None:
@@ -73,7 +73,7 @@ async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
         try:
             # On its own connection, because a check that takes too long is cancelled and breaks its connection.
             async with asyncio.timeout(_LONGEST_LOOK_S), connect(url) as client:
-                warnings = await endangered(client, keys, clock)
+                warnings = await risks(client, keys, clock)
         except FAULTS:  # the task that acquires the lease already reports it
             await asyncio.sleep(_AGAIN_S)
         else:
@@ -82,7 +82,7 @@ async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
             return
 
 
-async def endangered(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
+async def risks(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
     """One finding with its fix for each setting that a person should change; an empty list if there is none.
 
     clock: compared with Redis' clock, if given.

@@ -18,7 +18,7 @@ from controller.adapters.redis.connection import FAULTS, speaks_tls
 from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
 from controller.adapters.redis.journal import Keys
-from controller.adapters.redis.said import left
+from controller.adapters.redis.listening_report import load_report
 from controller.app import Configuration, Controller, RunOptions, opened
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
@@ -26,7 +26,7 @@ from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.railway import RailwayChecks
-from controller.doctor.redis import clock_ahead, endangered
+from controller.doctor.redis import clock_ahead, risks
 from controller.loop.cycle import iso
 from controller.policy.models import WorkerPolicy
 
@@ -166,16 +166,16 @@ async def _redis(configuration: Configuration, controller: Controller, report: R
         async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
             offset = await clock_ahead(client, clock)
             keys = Keys(settings.key_prefix, settings.group)
-            found, said = await endangered(client, keys), await left(client, keys.listening)
+            found, last = await risks(client, keys), await load_report(client, keys.listening)
     except (*FAULTS, TimeoutError) as failure:
         words = (
             "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
         )
         report.everywhere.append(error("Redis", f"Redis {words}", await _redis_fix(url)))
         return
-    if said is not None and said.event == "wake_unavailable":
+    if last is not None and last.event == "wake_unavailable":
         report.everywhere.append(
-            warning("listening", f"the leading controller reported at {iso(said.at)}: {said.message}")
+            warning("listening", f"the leading controller reported at {iso(last.at)}: {last.message}")
         )
     if offset is not None:
         ahead["Redis"] = offset

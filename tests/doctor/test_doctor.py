@@ -101,7 +101,7 @@ async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
     assert {about: second[about].level for about in ("queue", "plan", "bloat", "wake-up")} == dict.fromkeys(
         ("queue", "plan", "bloat", "wake-up"), Level.OK
     )
-    assert "there is no table" in third["queue"].says
+    assert "this user can see no table" in third["queue"].says
     assert not [one for one in report.everywhere if one.level is Level.ERROR]
 
 
@@ -262,4 +262,4 @@ async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(
     found = (await findings(scene, REDIS_URL=plain.replace("redis://", "rediss://")))["Redis"]
     assert found.fix == "that port speaks no TLS: write redis:// instead of rediss:// in REDIS_URL"
     found = (await findings(scene, REDIS_URL=plain.rpartition("/")[0] + "/99"))["Redis"]
-    assert "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15" in found.says
+    assert "does not have the database number in REDIS_URL; most have 0 to 15" in found.says

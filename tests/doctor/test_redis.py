@@ -17,7 +17,7 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys
 from controller.demo.servers import Servers
 from controller.doctor import redis as redis_checks
-from controller.doctor.redis import endangered, warned
+from controller.doctor.redis import reporting_risks, risks
 from tests.support.patience import in_time
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
@@ -32,7 +32,7 @@ class Ahead(SystemClock):
 
 async def said(url: str, clock: SystemClock | None = None) -> list[str]:
     async with aclosing(connect(url)) as client:
-        return [found.sentence for found in await endangered(client, KEYS, clock or SystemClock())]
+        return [found.sentence for found in await risks(client, KEYS, clock or SystemClock())]
 
 
 def about(words: str, warnings: list[str]) -> bool:
@@ -173,7 +173,7 @@ async def test_the_warnings_are_said_once_as_soon_as_redis_answers(
         heard.set()
 
     stoppable_servers.stop_redis()
-    async with warned(stoppable_servers.redis_url, KEYS, SystemClock(), report):
+    async with reporting_risks(stoppable_servers.redis_url, KEYS, SystemClock(), report):
         await asyncio.sleep(0.2)
         assert told == []
         stoppable_servers.start_redis()
@@ -194,7 +194,7 @@ async def test_a_redis_that_never_answers_delays_neither_the_start_nor_the_end(
     told: list[str] = []
 
     async def around(url: str) -> None:
-        async with warned(url, KEYS, SystemClock(), lambda event, /, **_: told.append(event)):
+        async with reporting_risks(url, KEYS, SystemClock(), lambda event, /, **_: told.append(event)):
             await asyncio.sleep(0.1)
 
     with redis_server(tmp_path, *IN_MEMORY) as frozen:

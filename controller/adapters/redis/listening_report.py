@@ -1,6 +1,7 @@
-"""What the leader last said of being woken, kept for `autoscaler doctor`, which sees a few seconds only.
+"""The leader's last report about its LISTEN connection, kept in Redis for `autoscaler doctor`.
 
-It decides nothing: where it cannot be written, or is lost, nothing else is.
+Doctor watches such a connection for a few seconds only; the leader may have seen it cut hours ago. No decision uses the
+report, so a failed write or a lost report is ignored.
 """
 
 from __future__ import annotations
@@ -17,34 +18,35 @@ from controller.adapters.redis.connection import FAULTS, Client, connect
 _KEPT_S = 7 * 24 * 3600
 
 
-class Said(NamedTuple):
-    """at: epoch seconds."""
+class ListeningReport(NamedTuple):
+    """event: the log event, `listening` or `wake_unavailable`. at: epoch seconds."""
 
     event: str
     message: str
     at: float
 
 
-async def leave(url: str, key: str, said: Said) -> None:
+async def save_report(url: str, key: str, report: ListeningReport) -> None:
+    """Writes the report, which expires after 7 days. A Redis that cannot be reached is ignored."""
     with contextlib.suppress(*FAULTS):
         async with connect(url) as client:
-            await client.set(key, json.dumps(said._asdict()), ex=_KEPT_S)
+            await client.set(key, json.dumps(report._asdict()), ex=_KEPT_S)
 
 
-async def left(client: Client, key: str) -> Said | None:
-    """None: nothing was said, or not in a form that is known here.
+async def load_report(client: Client, key: str) -> ListeningReport | None:
+    """None if there is no report, or none that can be parsed.
 
     Raises:
-        one of redis_connection.FAULTS: Redis could not be asked.
+        one of connection.FAULTS: Redis could not be asked.
     """
     try:
         text = await client.get(key)
     except ResponseError:
-        return None  # something of another kind stands there
+        return None  # the key holds another type
     try:
-        said = Said(**json.loads(text or "null"))
-        at = float(said.at)
+        report = ListeningReport(**json.loads(text or "null"))
+        at = float(report.at)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    is_known = isinstance(said.event, str) and isinstance(said.message, str) and math.isfinite(at)
-    return Said(said.event, said.message, at) if is_known else None
+    is_known = isinstance(report.event, str) and isinstance(report.message, str) and math.isfinite(at)
+    return ListeningReport(report.event, report.message, at) if is_known else None
