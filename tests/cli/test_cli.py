@@ -196,7 +196,7 @@ async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene)
 async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> None:
     ran = await autoscaler("explain", environment={**scene.environment, "RAILWAY_API_TOKEN": "wrong"})
     assert ran.code == 1
-    assert "look at RAILWAY_API_TOKEN" in ran.out
+    assert "check RAILWAY_API_TOKEN" in ran.out
     assert "Traceback" not in ran.err
 
 

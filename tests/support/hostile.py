@@ -179,10 +179,10 @@ TOO_MUCH: dict[str, tuple[Answer, str]] = {
         ),
         "bytes that decompress to more than 2,000,000",
     ),
-    "1.9 MB of empty lists": (whole(b"[" + b"[]," * 640_000 + b"0]"), "some 1,280,001 values"),
-    "900,000 numbers": (whole(b"[" + b"1," * 900_000 + b"1]"), "some 900,001 values"),
-    "600,000 empty objects": (whole(b"[" + b"{}," * 600_000 + b"1]"), "some 1,200,001 values"),
-    "300,000 levels": (whole(b'{"a":' * 300_000), "some 300,000 values"),
+    "1.9 MB of empty lists": (whole(b"[" + b"[]," * 640_000 + b"0]"), "about 1,280,001 values"),
+    "900,000 numbers": (whole(b"[" + b"1," * 900_000 + b"1]"), "about 900,001 values"),
+    "600,000 empty objects": (whole(b"[" + b"{}," * 600_000 + b"1]"), "about 1,200,001 values"),
+    "300,000 levels": (whole(b'{"a":' * 300_000), "about 300,000 values"),
     "pieces of one byte": (endless(CHUNKED, lambda: [chunk(b" ") * 10_000]), "more than 10,000 pieces"),
     "the data of a change": (whole(b'{"data": {"deploymentStop": "' + b"x" * 5_000_000), "more than 2,000,000 bytes"),
 }
@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[Answer, str]] = {
     ),
     "429 with 100 MB": (
         whole(b"x" * 100_000_000, "Retry-After: 99999999999", status="429 Too Many Requests"),
-        "HTTP 429, Retry-After.; 300 s more",
+        "HTTP 429, Retry-After.; 300 s left",
     ),
     "an error of 2 MB": (
         whole(json.dumps({"errors": [{"message": "word " * 350_000, "traceId": "x" * 100_000}]}).encode()),

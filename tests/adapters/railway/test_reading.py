@@ -279,7 +279,7 @@ def test_a_field_that_was_asked_for_and_is_not_there_is_no_reading(key: str) -> 
 
 @pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1], None, 10**9])
 def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
-    with pytest.raises(ValueError, match="not a number of replicas"):
+    with pytest.raises(ValueError, match="not a replica count"):
         reading.stored({"services": {"s": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": count}}}}}}, "s")
 
 
@@ -380,7 +380,7 @@ def test_a_deployment_that_waits_for_a_person_does_not_hide_the_stopped_one() ->
 
 
 def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:
-    with pytest.raises(ValueError, match="'DREAMING' is not known here"):
+    with pytest.raises(ValueError, match="'DREAMING' is unknown"):
         reading.state_of(instance(deployment("DREAMING")).latestDeployment)
 
 
@@ -469,6 +469,6 @@ def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -
 )
 def test_a_map_that_no_service_can_have_is_no_reading(regions: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"regions; up to 50|more than there can be|not a number of replicas|up to 100"
+        ValueError, match=r"regions; the limit is 50|replicas; the limit is 1000|not a replica count|the limit is 100"
     ):
         reading.regions_in_meta(instance(deployment("SUCCESS", regions=regions)).latestDeployment)

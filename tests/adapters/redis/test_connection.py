@@ -341,7 +341,7 @@ async def test_a_sentinel_is_refused_in_words(tmp_path: Path) -> None:
     configuration = tmp_path / "sentinel.conf"
     configuration.touch()
     with redis_server(tmp_path, str(configuration), "--sentinel") as server:
-        assert "REDIS_URL must name a Redis or Valkey itself, not a Sentinel" in await trouble(server.url)
+        assert "REDIS_URL must name Redis or Valkey itself, not a Sentinel" in await trouble(server.url)
 
 
 async def test_a_replica_is_refused_in_words(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ async def test_a_replica_is_refused_in_words(tmp_path: Path) -> None:
 
 async def test_too_few_replicas_are_said(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--min-replicas-to-write", "1", *IN_MEMORY) as server:
-        assert "has too few replicas in touch to take a write" in await trouble(server.url)
+        assert "has too few connected replicas to accept writes" in await trouble(server.url)
 
 
 async def test_a_redis_that_is_full_says_so(tmp_path: Path) -> None:

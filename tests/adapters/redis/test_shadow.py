@@ -195,7 +195,7 @@ async def test_an_intent_is_refused_on_another_memory_than_it_was_decided_on(
     else:
         await journal.record_intent("w", "another", UP, version, lease)
     before = await redis.hgetall(HASH)
-    with pytest.raises(Unavailable, match="another memory"):
+    with pytest.raises(Unavailable, match="newer data than this decision"):
         await journal.record_intent("w", "up", UP, version, lease)
     assert await redis.hgetall(HASH) == before
 
