@@ -16,7 +16,7 @@ from psycopg import sql
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Reader, setting
 from controller.adapters.postgres.errors import in_words
-from controller.adapters.postgres.own_query import undone
+from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import NotMeasurable, Unavailable
@@ -149,7 +149,7 @@ class QueueChecks:
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
         for explain in _EXPLAIN:
             try:
-                asked = [settings, *undone(sql.SQL(explain).format(statement))]
+                asked = [settings, *rolled_back(sql.SQL(explain).format(statement))]
                 *_, answer, _, _ = await self.reader.read(asked, self.timeout_s, watched=True)
             except psycopg.Error:
                 if self.reader.is_lost:

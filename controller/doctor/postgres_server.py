@@ -11,8 +11,8 @@ from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, Reader, answered_within, connect
-from controller.adapters.postgres.errors import has_no_room, in_words
-from controller.adapters.postgres.listener import hears, no_second, with_server_reason
+from controller.adapters.postgres.errors import in_words, is_connection_limit
+from controller.adapters.postgres.listener import receives_notify, second_connection_needed, with_server_reason
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Clock, Unavailable
 from controller.doctor.finding import Finding, error, ok, warning
@@ -84,16 +84,18 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | 
         connection = await connect(dsn)
     except psycopg.Error as failure:
         words = f"PostgreSQL {in_words(failure, None, 0).replace('DATABASE_URL', variable)}"
-        if has_no_room(failure):
-            return warning("listening", no_second(variable, words), _UNTIL_THEN)
+        if is_connection_limit(failure):
+            return warning("listening", second_connection_needed(variable, words), _UNTIL_THEN)
         return error("listening", f"{variable}: {words}", f"correct {variable}")
     try:
-        if await hears(connection, dsn, queue.notify):
+        if await receives_notify(connection, dsn, queue.notify):
             return await _kept(connection, variable)
         there = await _database(connection)
     except NoAnswerError:
         return warning(
-            "listening", no_second(variable, "it did not answer; does a pooler allow only one session?"), _UNTIL_THEN
+            "listening",
+            second_connection_needed(variable, "it did not answer; does a pooler allow only one session?"),
+            _UNTIL_THEN,
         )
     except (psycopg.Error, Unavailable) as failure:
         words = in_words(failure, None, 0) if isinstance(failure, psycopg.Error) else str(failure)

@@ -106,7 +106,7 @@ async def test_a_partitioned_table_is_sampled_by_the_pages_of_its_partitions(pat
 
 
 async def test_a_wait_that_is_aimed_at_needs_to_know_how_long_a_job_takes(patient: Patient) -> None:
-    assert "service time" not in await patient.findings(), "nobody asks"
+    assert "service time" not in await patient.findings(), "only target_wait needs it"
     patient.worker = aiming()
     found = (await patient.findings())["service time"]
     assert (found.level, "no job has finished yet" in found.says) == (Level.WARNING, True)

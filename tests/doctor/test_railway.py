@@ -114,7 +114,7 @@ async def test_a_service_that_is_not_there_is_an_error_with_those_that_are() -> 
 
 
 async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
-    """Until an instance, or the newest deployment, reads so, and so many run."""
+    """Waits until an instance or the newest deployment has this status, and that many instances run."""
 
     def is_there() -> bool:
         newest = fake.worker.deployments[-1]

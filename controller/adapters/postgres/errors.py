@@ -14,7 +14,7 @@ from controller.policy.models import Queue as QueuePolicy
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (ALTER TABLE or VACUUM FULL?); it is read again once the lock is released"
 _PLACEHOLDERS = "has placeholders such as $1, which get no values; write the values themselves"
-_GOES_ON = (
+_NO_ANSWER_AT_ALL = (
     "got no answer, not even to its cancellation, and its connection was closed: is the network to PostgreSQL down, "
     "or does a function in it catch query_canceled? Such a function must raise it again"
 )
@@ -39,7 +39,7 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
     return _first(
         error,
         {
-            **({NoAnswerError: f"queue.where {_GOES_ON}"} if where else {}),
+            **({NoAnswerError: f"queue.where {_NO_ANSWER_AT_ALL}"} if where else {}),
             errors.UndefinedTable: f"table {table} does not exist; set queue.table",
             errors.UndefinedColumn: f"queue.where is wrong, or a column of {table} was removed: {said}"
             if where
@@ -85,7 +85,7 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
     return _first(
         error,
         {
-            NoAnswerError: f"queue.sql {_GOES_ON}",
+            NoAnswerError: f"queue.sql {_NO_ANSWER_AT_ALL}",
             errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
             errors.ReadOnlySqlTransaction: f"queue.sql tries to write ({said}); a depth query may only read",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({said}); a depth query may only read",
@@ -182,7 +182,7 @@ _NO_MORE = (
 )
 
 
-def has_no_room(error: psycopg.Error) -> bool:
+def is_connection_limit(error: psycopg.Error) -> bool:
     """Whether the connection was refused only because all allowed connections are in use, ours included."""
     return any(part in _text(error) for part in _NO_MORE)
 

@@ -19,7 +19,7 @@ from controller.adapters.postgres.connection import (
     setting,
 )
 from controller.adapters.postgres.errors import in_words
-from controller.adapters.postgres.own_query import leaves, undone
+from controller.adapters.postgres.own_query import leftovers_warning, rolled_back
 from controller.core.ports import Unavailable
 from controller.policy.models import Queue as QueuePolicy
 
@@ -71,7 +71,7 @@ class Lane:
         if not self.watched:
             *_, answer = await reader.read([*before, statement], timeout_s)
             return answer.rows
-        *_, answer, _, left = await reader.read([*before, *undone(statement)], timeout_s, watched=True)
+        *_, answer, _, left = await reader.read([*before, *rolled_back(statement)], timeout_s, watched=True)
         if left.rows:
             await self.drop()
         return answer.rows
@@ -105,7 +105,7 @@ class Lane:
                 await self.drop()
             words = in_words(error, queue, timeout_s)
             if left and queue is not None:
-                words = f"{words}; and {leaves(queue, left)}"
+                words = f"{words}; and {leftovers_warning(queue, left)}"
             kind = Unavailable if connected else CannotConnect
             raise kind(SOURCE, words) from None
 

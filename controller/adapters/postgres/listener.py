@@ -17,7 +17,7 @@ from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, answered_within, connect
-from controller.adapters.postgres.errors import has_no_room, in_words
+from controller.adapters.postgres.errors import in_words, is_connection_limit
 from controller.core.ports import Report, Unavailable
 
 _LOOK_S = 0.5
@@ -133,7 +133,7 @@ class Listener:
         connection = await self._connect()
         self._connected = True
         try:
-            if not await self._hears(connection):
+            if not await self._receives_notify(connection):
                 raise NotDelivered
             for channel in channels:
                 await _say_to(connection, "LISTEN {}", channel)
@@ -165,16 +165,18 @@ class Listener:
         try:
             return await connect(self.dsn)
         except psycopg.OperationalError as error:
-            if has_no_room(error):
-                raise NoSecondConnection(no_second(self.variable, f"PostgreSQL {self._words(error)}")) from None
+            if is_connection_limit(error):
+                raise NoSecondConnection(
+                    second_connection_needed(self.variable, f"PostgreSQL {self._words(error)}")
+                ) from None
             raise
 
-    async def _hears(self, connection: Connection) -> bool:
+    async def _receives_notify(self, connection: Connection) -> bool:
         try:
-            return await hears(connection, self.dsn, self.notify)
+            return await receives_notify(connection, self.dsn, self.notify)
         except NoAnswerError:
             why = "it did not answer; does a pooler allow only one session?"
-            raise NoSecondConnection(no_second(self.variable, why)) from None
+            raise NoSecondConnection(second_connection_needed(self.variable, why)) from None
 
     async def _are_more_than(self, channels: Collection[str]) -> bool:
         """Whether there is a new channel now, of a queue that could not be read when listening began."""
@@ -245,7 +247,7 @@ def _direct_address(variable: str) -> str:
     return f"set {what} to PostgreSQL's own address"
 
 
-def no_second(variable: str, why: str) -> str:
+def second_connection_needed(variable: str, why: str) -> str:
     """The warning's text if listening gets no connection because reading holds the only one."""
     return (
         f"listening for NOTIFY needs a second connection at {variable}, beside the one that reads: {why}; allow 2 "
@@ -253,7 +255,7 @@ def no_second(variable: str, why: str) -> str:
     )
 
 
-async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:
+async def receives_notify(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:
     """Whether a NOTIFY from another connection arrives. Through a pooler, LISTEN succeeds but delivers nothing.
 
     notify: sends on the reading connection. If that fails (it may read from a standby), a further connection to `dsn`,

@@ -47,7 +47,7 @@ def _mark(key: str) -> str:
     return f"own_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def undone(statement: sql.Composed) -> list[sql.Composed]:
+def rolled_back(statement: sql.Composed) -> list[sql.Composed]:
     """The statement between a savepoint and its rollback, then a query for what it left in the session."""
     before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
     return [before, statement, after, session.left()]
@@ -96,10 +96,10 @@ class OwnReading(NamedTuple):
             for table, mode in answers[self.locked].rows
         )
         left = [str(what) for what, _ in answers[self.left].rows]
-        return (*locked, *((Remark(place, leaves(queue, left)),) if left else ()))
+        return (*locked, *((Remark(place, leftovers_warning(queue, left)),) if left else ()))
 
 
-def leaves(queue: QueuePolicy, left: list[str]) -> str:
+def leftovers_warning(queue: QueuePolicy, left: list[str]) -> str:
     what = ", ".join(left[:3])[:200]
     return (
         f"{_place(queue)} leaves {what} in its session, so the connection was closed: use pg_locks or "
@@ -107,14 +107,14 @@ def leaves(queue: QueuePolicy, left: list[str]) -> str:
     )
 
 
-class AtWork(NamedTuple):
+class OverdueQuery(NamedTuple):
     """A backend that still runs our query. seconds: since it began."""
 
     pid: int
     seconds: float
 
 
-async def outlived(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, Unavailable]:
+async def end_overdue(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, Unavailable]:
     """Terminates backends that run a queue's SQL for too long; returns the error of each such queue, by key.
 
     A function may catch query_canceled and go on, and closing the connection does not end a query. The query may come
@@ -123,7 +123,7 @@ async def outlived(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
     Raises:
         psycopg.Error: the check itself failed.
     """
-    found = await _at_work(reader, asked)
+    found = await _overdue(reader, asked)
     if not found:
         return {}
     why = ""
@@ -137,20 +137,20 @@ async def outlived(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
         why = f" ({(error.diag.message_primary or str(error))[:120]})"
     left = found
     for _ in range(_LOOKS):
-        left = await _at_work(reader, asked)
+        left = await _overdue(reader, asked)
         if not left or why:
             break
         await asyncio.sleep(_PAUSE_S)
     return {key: _words(asked[key][0], every, left.get(key, []), why) for key, every in found.items()}
 
 
-async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, list[AtWork]]:
+async def _overdue(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, list[OverdueQuery]]:
     (answer,) = await reader.read([sql.SQL(_AT_WORK).format()], GRACE_S)
-    found: dict[str, list[AtWork]] = {}
+    found: dict[str, list[OverdueQuery]] = {}
     for key, (_, longest_s) in asked.items():
         mark = _mark(key)
         every = [
-            AtWork(pid, seconds)
+            OverdueQuery(pid, seconds)
             for pid, query, seconds in answer.rows
             if mark in query and seconds is not None and seconds > longest_s
         ]
@@ -159,7 +159,7 @@ async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
     return found
 
 
-def _words(queue: QueuePolicy, found: list[AtWork], left: list[AtWork], why: str) -> Unavailable:
+def _words(queue: QueuePolicy, found: list[OverdueQuery], left: list[OverdueQuery], why: str) -> Unavailable:
     place = _place(queue)
     longest = max(one.seconds for one in found)
     went_on = f"{place} did not stop when it was cancelled, and has run for {longest:.0f} s"

@@ -21,7 +21,7 @@ from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Want
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.lane import CannotConnect, Lane
-from controller.adapters.postgres.own_query import OwnReading, has_own_sql, outlived
+from controller.adapters.postgres.own_query import OwnReading, end_overdue, has_own_sql
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located, located
 from controller.adapters.postgres.query import reading_of
@@ -73,7 +73,7 @@ class _Asked:
             self.answer.set_result(answer)
 
 
-class _Looked(NamedTuple):
+class _LastSurvey(NamedTuple):
     """A survey of a queue. at: when it was made, by the event loop's clock."""
 
     survey: Survey
@@ -99,7 +99,7 @@ class PostgresQueue:
         self._places_aside = asyncio.Semaphore(_MOST_ASIDE)
         self._located: dict[str, tuple[Located, float]] = {}
         self._own: dict[str, OwnTable] = {}
-        self._looked: dict[str, _Looked] = {}
+        self._surveys: dict[str, _LastSurvey] = {}
         self._named: set[str] = set()
         self._exact = ExactCounts()
         self._waiting: list[_Asked] = []
@@ -126,8 +126,8 @@ class PostgresQueue:
         self._known.add(asked.wanted.key)
         if asked.wanted.key in self._failed_last | self._slow or queue.timeout is not None:
             await asyncio.sleep(0)  # healthy queues go first, so that they do not wait for this one
-        if self._goes_aside(asked):
-            await self._answer_aside(asked)
+        if self._needs_own_connection(asked):
+            await self._answer_on_own_connection(asked)
         elif asked.wanted.key in self._failed_last:
             async with self._main.turn:
                 asked.tell(await self._alone(self._main, asked))
@@ -141,7 +141,7 @@ class PostgresQueue:
             raise answer
         return await self._with_remarks(queue, answer)
 
-    def _goes_aside(self, asked: _Asked) -> bool:
+    def _needs_own_connection(self, asked: _Asked) -> bool:
         """A slow queue, or one with its own timeout, gets its own connection, unless it is the only queue."""
         may_be_slow = asked.wanted.key in self._slow or asked.queue.timeout is not None
         return may_be_slow and len(self._known) > 1
@@ -153,7 +153,7 @@ class PostgresQueue:
                 await asyncio.sleep(0)  # calls made at this moment join the batch
                 self._in_hand, self._waiting = [one for one in self._waiting if not one.answer.done()], []
                 left = await self._answer_all(self._in_hand)
-            await asyncio.gather(*map(self._answer_aside, left))
+            await asyncio.gather(*map(self._answer_on_own_connection, left))
 
     def _served(self, serving: asyncio.Task[None]) -> None:
         """Passes a bug or a cancellation on to every call that still waits; otherwise it would wait forever."""
@@ -190,7 +190,7 @@ class PostgresQueue:
             one.tell(await self._alone(self._main, one))
         return []
 
-    async def _answer_aside(self, asked: _Asked) -> None:
+    async def _answer_on_own_connection(self, asked: _Asked) -> None:
         """Reads one queue on its own connection; if the server allows no more, on the shared one when it is free."""
         try:
             async with asyncio.timeout(asked.timeout_s):
@@ -270,7 +270,7 @@ class PostgresQueue:
         """Ends a query that still runs after its timeout, from a new connection; None if none does."""
         queue, timeout_s = asked.queue, asked.timeout_s
         try:
-            found = await lane.guarded(queue, lambda: self._still_at_work(lane, [queue], timeout_s), timeout_s)
+            found = await lane.guarded(queue, lambda: self._overdue_queries(lane, [queue], timeout_s), timeout_s)
         except Unavailable:
             return None
         return found.get(asked.wanted.key)
@@ -281,7 +281,7 @@ class PostgresQueue:
         bounded = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
         due = [one for one, depth in bounded if self._exact.are_due(one.wanted, depth, one.limits, now)]
         if due:
-            await self._count_on(lane, due, now, timeout_s)
+            await self._count_exactly(lane, due, now, timeout_s)
         return [
             replace(self._exact.complete(one.wanted, depth, one.limits), lag_s=depth.lag_s, remarks=depth.remarks)
             if _was_counted(depth)
@@ -289,7 +289,7 @@ class PostgresQueue:
             for one, depth in zip(batch, depths, strict=True)
         ]
 
-    async def _count_on(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
+    async def _count_exactly(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
         """Counts up to `limit`, for display only: if it fails, the bounded reading is still valid."""
         for one in due:
             self._exact.give_up(one.wanted, now)  # replaced below if the count ends; so any failure counts as given up
@@ -310,7 +310,7 @@ class PostgresQueue:
 
         Each of these is rolled back to a savepoint, as it may change settings (search_path) for the next statements.
         """
-        at_work = await self._still_at_work(lane, [queue for queue, _ in queues], timeout_s)
+        at_work = await self._overdue_queries(lane, [queue for queue, _ in queues], timeout_s)
         asked = {index: one for index, one in enumerate(queues) if _key(one[0]) not in at_work}
         statements = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
@@ -359,7 +359,7 @@ class PostgresQueue:
             if not lane.is_lost:
                 self._in_doubt -= keys
 
-    async def _still_at_work(
+    async def _overdue_queries(
         self, lane: Lane, queues: Sequence[QueuePolicy], timeout_s: float
     ) -> dict[str, Unavailable]:
         """The error, by key, of each queue whose query still runs after its timeout, in any process that sent it.
@@ -374,7 +374,7 @@ class PostgresQueue:
         }
         if not doubted:
             return {}
-        at_work = await outlived(await lane.reader(), doubted)
+        at_work = await end_overdue(await lane.reader(), doubted)
         self._cleared |= doubted.keys()
         self._in_doubt = (self._in_doubt - doubted.keys()) | at_work.keys()
         return at_work
@@ -540,12 +540,12 @@ class PostgresQueue:
         key, now = _key(queue), asyncio.get_running_loop().time()
         if depth.depth or depth.stale:
             self._named.add(key)
-        looked = self._looked.get(key)
+        looked = self._surveys.get(key)
         # Until a job with a status that the policy names was seen, an empty queue may be a misspelt status. The survey
         # is then made more often.
         is_doubtful = key not in self._named and queue.table is not None
         if looked is None or now - looked.at >= (_again_after(looked.survey) if is_doubtful else _LOOK_AGAIN_S):
-            looked = await self._look(queue, looked)
+            looked = await self._make_survey(queue, looked)
         words = looked.survey.words
         if words is not None and words.named:
             self._named.add(key)
@@ -555,7 +555,7 @@ class PostgresQueue:
         remarks = (*depth.remarks, *behind, *zones, *looked.survey.remarks(queue))
         return replace(depth, unnamed=unnamed, remarks=remarks)
 
-    async def _look(self, queue: QueuePolicy, before: _Looked | None) -> _Looked:
+    async def _make_survey(self, queue: QueuePolicy, before: _LastSurvey | None) -> _LastSurvey:
         """Makes a survey. If it fails, the last one is kept: remarks are not worth failing a reading for."""
         key, now = _key(queue), asyncio.get_running_loop().time()
         found = before.survey if before is not None else Survey()
@@ -569,8 +569,8 @@ class PostgresQueue:
                 )
             except Unavailable:
                 pass  # keep the last survey
-        looked = _Looked(found, now)
-        self._looked[key] = looked
+        looked = _LastSurvey(found, now)
+        self._surveys[key] = looked
         return looked
 
     def _bounded(self, timeout_s: float) -> Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]:

@@ -28,18 +28,18 @@ ACCEPTED = "gzip"
 """The Accept-Encoding that is sent; an answer may also be uncompressed."""
 
 _PLAIN = frozenset({"", "identity"})
-_HALF = re.compile(rb"\\u(?:[dD][89abAB]\w\w(\\u[dD][c-fC-F]\w\w)?|[dD][c-fC-F]\w\w)")
-_MOST_HALVES = 10_000
+_SURROGATE = re.compile(rb"\\u(?:[dD][89abAB]\w\w(\\u[dD][c-fC-F]\w\w)?|[dD][c-fC-F]\w\w)")
+_MOST_SURROGATES = 10_000
 _MOST_BACKSLASHES = 1000
 """Counted before a surrogate escape, to see whether its backslash is itself escaped."""
 _STEP = 262_144
 
 
-class BrokenOff(Exception):  # noqa: N818  # as the ports' Unavailable, into which the client turns it
+class IncompleteAnswer(Exception):  # noqa: N818  # as the ports' Unavailable, into which the client turns it
     """The answer is incomplete, or cannot be decompressed."""
 
 
-async def taken_in(
+async def read_json(
     response: httpx.Response, encoding: str, operation: str, clean: Callable[[str], str]
 ) -> dict[str, Any] | None:
     """The answer's JSON object; None if it is not one, for example an HTML error page of Railway's edge.
@@ -48,7 +48,7 @@ async def taken_in(
 
     Raises:
         Unavailable: the answer exceeds a limit.
-        BrokenOff: the answer is incomplete.
+        IncompleteAnswer: the answer is incomplete.
     """
     body = bytearray()
     try:
@@ -68,18 +68,18 @@ async def _read(response: httpx.Response, encoding: str, operation: str, body: b
         received += len(piece)
         pieces += 1
         if received > MOST_BYTES:
-            raise _too_much(operation, f"more than {MOST_BYTES:,} bytes")
+            raise _too_large(operation, f"more than {MOST_BYTES:,} bytes")
         if pieces > MOST_PIECES:
-            raise _too_much(operation, f"more than {MOST_PIECES:,} pieces")
+            raise _too_large(operation, f"more than {MOST_PIECES:,} pieces")
         if gzip is None:
             body += piece
             continue
         for step in _unpacked(gzip, piece):
             body += step
             if len(body) > MOST_BYTES:
-                raise _too_much(operation, f"{received:,} bytes that decompress to more than {MOST_BYTES:,}")
+                raise _too_large(operation, f"{received:,} bytes that decompress to more than {MOST_BYTES:,}")
     if gzip is not None and not gzip.eof and received:
-        raise BrokenOff("gzip")
+        raise IncompleteAnswer("gzip")
 
 
 def _unpacked(gzip: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
@@ -88,7 +88,7 @@ def _unpacked(gzip: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
         try:
             step = gzip.decompress(piece, _STEP)
         except zlib.error:
-            raise BrokenOff("gzip") from None
+            raise IncompleteAnswer("gzip") from None
         yield step
         piece = gzip.unconsumed_tail
         if not piece and len(step) < _STEP:
@@ -99,7 +99,7 @@ def _object(body: bytearray, operation: str, clean: Callable[[str], str]) -> dic
     # An upper bound: commas within texts are counted, too.
     values = body.count(b",") + body.count(b"[") + body.count(b"{")
     if values > MOST_VALUES:
-        raise _too_much(operation, f"about {values:,} values; the limit is {MOST_VALUES:,}")
+        raise _too_large(operation, f"about {values:,} values; the limit is {MOST_VALUES:,}")
     try:
         text = body.decode()
         cleaned = clean(text)
@@ -118,7 +118,7 @@ def _json(body: bytearray) -> Any:
     except ValueError:
         if rb"\ud" not in body and rb"\uD" not in body:
             return None
-    _replace_halves(body)
+    _replace_lone_surrogates(body)
     try:
         return _parsed(body)
     except ValueError:
@@ -129,14 +129,14 @@ def _parsed(body: bytearray) -> Any:
     return from_json(body, allow_inf_nan=False, cache_strings="keys")
 
 
-def _replace_halves(body: bytearray) -> None:
+def _replace_lone_surrogates(body: bytearray) -> None:
     """Replaces lone surrogates, which the parser rejects; JavaScript sends one when it cuts a text within an emoji.
 
     It works in place: the replacement, the escape of U+FFFD, has as many bytes.
     """
     at = 0
-    for _ in range(_MOST_HALVES):
-        found = _HALF.search(body, at)
+    for _ in range(_MOST_SURROGATES):
+        found = _SURROGATE.search(body, at)
         if found is None:
             return
         before = body[max(0, found.start() - _MOST_BACKSLASHES) : found.start()]
@@ -148,5 +148,5 @@ def _replace_halves(body: bytearray) -> None:
             body[found.start() : at] = rb"\ufffd"
 
 
-def _too_much(operation: str, what: str) -> Unavailable:
+def _too_large(operation: str, what: str) -> Unavailable:
     return Unavailable(SOURCE, f"answered {operation} with {what}; the rest was not read")

@@ -120,7 +120,7 @@ class Budget:
             for _ in range(self._used() - told.for_queries // _PLENTY):
                 self._sent.popleft()
 
-    def turned_away(self, retry_after_s: float) -> None:
+    def pause(self, retry_after_s: float) -> None:
         """Railway answered 429: send nothing for `retry_after_s`, whatever our own count says."""
         self._not_before = max(self._not_before, self._clock.monotonic() + retry_after_s)
 

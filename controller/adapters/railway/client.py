@@ -115,7 +115,7 @@ class RailwayClient:
         return await retrying(self._ask, operation, variables, spend)
 
     async def _ask(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
-        await self._wait_my_turn()
+        await self._wait_for_retry_after()
         spend()
         return await self._send(operation, variables, longest_s=LONGEST_S, timeout=TIMEOUT)
 
@@ -127,7 +127,7 @@ class RailwayClient:
             NotSent, Refused: certainly nothing happened.
             Unavailable: it is unknown whether it happened.
         """
-        await self._wait_my_turn()
+        await self._wait_for_retry_after()
         check = _LastCheck(operation, lambda: self._may_mutate(intent.epoch))
         check.now()
         self.budget.spend_on_mutation()
@@ -174,28 +174,28 @@ class RailwayClient:
                 response.headers = httpx.Headers()
                 self.budget.learn(told)
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                    raise self._turned_away(retry_after)  # its body has no further information
-                taken = await answer.taken_in(response, encoding, operation, self._clean)
+                    raise self._too_many_requests(retry_after)  # its body has no further information
+                taken = await answer.read_json(response, encoding, operation, self._clean)
         except TimeoutError:
             raise _Passing(SOURCE, f"did not finish its answer to {operation} within {longest_s:g} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(SOURCE, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
             raise _Passing(SOURCE, f"did not answer {operation} within {timeout.read:g} s") from None
-        except (httpx.HTTPError, answer.BrokenOff) as error:
+        except (httpx.HTTPError, answer.IncompleteAnswer) as error:
             raise _Passing(SOURCE, f"broke off its answer to {operation} ({type(error).__name__})") from None
         return self._data(operation, response.status_code, taken)
 
-    async def _wait_my_turn(self) -> None:
+    async def _wait_for_retry_after(self) -> None:
         left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
             raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s left")
         if left > 0:
             await asyncio.sleep(left)
 
-    def _turned_away(self, retry_after: str) -> Unavailable:
+    def _too_many_requests(self, retry_after: str) -> Unavailable:
         wait = _wait_of(retry_after)
-        self.budget.turned_away(wait)
+        self.budget.pause(wait)
         return _TooMany(SOURCE, f"received too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
 
     def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:

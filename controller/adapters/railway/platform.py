@@ -223,7 +223,7 @@ class RailwayPlatform:
         name = instance.serviceName
         if instance.cronSchedule:
             raise Unavailable(SOURCE, f"service {name} is a cron service and cannot be scaled")
-        deployment = reading.speaker(instance)
+        deployment = reading.current_deployment(instance)
         state = reading.state_of(deployment)
         if state is ServiceState.NEVER_DEPLOYED and await self._has_ever_been_deployed(instance.serviceId):
             state = ServiceState.REMOVED
@@ -240,10 +240,10 @@ class RailwayPlatform:
         in_config = stored.regions if stored is not None else None
         if in_meta is not None:
             # An update may reach the config and the instances without changing the deployment's map.
-            deployed, counted = in_meta, reading.borne_out(instances, in_meta, in_config)
+            deployed, counted = in_meta, reading.matching_map(instances, in_meta, in_config)
         else:
             deployed = reading.regions_of_old(instance, deployment, in_config)
-            counted = reading.borne_out(instances, in_config, deployed)
+            counted = reading.matching_map(instances, in_config, deployed)
         return reading.replicas(
             instance,
             state,
@@ -261,7 +261,7 @@ class RailwayPlatform:
         It is not enough if it has no map or its instances contradict the map; if it is not the latest, because a newer
         one failed or waits; and if it names mount paths, which may be a volume's or only declared by the image.
         """
-        service, deployment = instance.serviceId, reading.speaker(instance)
+        service, deployment = instance.serviceId, reading.current_deployment(instance)
         latest = instance.latestDeployment
         belied = in_meta is None or instances not in (None, sum(in_meta.values()))
         mounts = reading.may_have_volume(deployment)

@@ -148,7 +148,7 @@ class Stored:
     volume: bool = False
 
 
-def speaker(instance: ServiceInstance) -> Deployment | None:
+def current_deployment(instance: ServiceInstance) -> Deployment | None:
     """The deployment that counts: the newest, unless it failed, was skipped, crashed, was removed, or waits.
 
     Then an older one that still serves counts, if there is one.
@@ -229,7 +229,7 @@ def dropped(shape: Regions, deployed: Regions, stored: Stored) -> list[str]:
     return [region for region in dict.fromkeys(others) if region and region not in shape]
 
 
-def borne_out(instances: int | None, *candidates: Regions | None) -> Regions:
+def matching_map(instances: int | None, *candidates: Regions | None) -> Regions:
     """The first map whose sum is the number of instances; the first map if none fits.
 
     instances: None while their number means nothing, because the service is not running steadily.
@@ -287,7 +287,7 @@ def draining_s(instance: ServiceInstance) -> float:
 
     At most a day. 0 if neither is a number; 0 is Railway's default and means that the worker is killed at once.
     """
-    in_meta = _draining_in_meta(speaker(instance))
+    in_meta = _draining_in_meta(current_deployment(instance))
     return float((_draining(instance.drainingSeconds) or 0) if in_meta is None else in_meta)
 
 
@@ -305,7 +305,7 @@ def replicas(
     While the stored configuration and the deployment differ, the count is that of the deployment, but a change uses the
     stored regions: so the smallest possible count is one replica in each of these.
     """
-    deployment = speaker(instance)
+    deployment = current_deployment(instance)
     instances = _instances(instance)
     stopped = state in _AT_REST
     regions = counted if regions is None else regions

@@ -90,22 +90,22 @@ async def set_all(client: Client, values: Mapping[str, str]) -> None:
 
 def in_words(error: BaseException) -> str:
     """What is wrong and how to fix it, to follow the word "Redis"; it contains no secret."""
-    error = _inside(error)
+    error = _unwrapped(error)
     if isinstance(error, RedisTimeoutError):
         if "connecting" in str(error):
-            return f"could not be reached in time; wrong port, firewall, or TLS on one side only? {_EITHER_WAY}"
+            return f"could not be reached in time; wrong port, firewall, or TLS on one side only? {_SCHEMES}"
         return "did not answer in time"
     words = next((words for kind, words in _KINDS if isinstance(error, kind)), None)
     if words is not None:
         return words.format(_brief(error))
     if isinstance(error, InvalidResponse):
-        return _of_another_kind(str(error))
+        return _not_redis(str(error))
     if isinstance(error, RedisConnectionError):
         return _unreachable(error)
-    return _answered(_brief(error))
+    return _error_answer(_brief(error))
 
 
-_EITHER_WAY = "(a port with TLS needs rediss://, one without needs redis://)"
+_SCHEMES = "(a port with TLS needs rediss://, one without needs redis://)"
 _FULL = "is out of memory; raise maxmemory, or delete other data"
 _REPLICA = "is a read-only replica; REDIS_URL must name the primary"
 _CLUSTER = "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"
@@ -125,7 +125,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _inside(error: BaseException) -> BaseException:
+def _unwrapped(error: BaseException) -> BaseException:
     """The error within: a Cluster's client wraps the error of the last node that it tried."""
     while isinstance(error, RedisClusterException) and (inner := error.__cause__ or error.__context__):
         error = inner
@@ -149,12 +149,12 @@ _ANSWERS = (
 )
 
 
-def _answered(text: str) -> str:
+def _error_answer(text: str) -> str:
     words = next((words for mark, words in _ANSWERS if mark in text), None)
     return f"{words} ({text})" if words else f"answered with an error: {text}"
 
 
-def _of_another_kind(text: str) -> str:
+def _not_redis(text: str) -> str:
     """The answer is not in Redis' protocol. A TLS alert begins with the bytes 0x15 0x03."""
     if "\\x15\\x03" in text or "\x15\x03" in text:
         return "speaks TLS at that port; write rediss:// instead of redis:// in REDIS_URL"
@@ -181,7 +181,7 @@ def _unreachable(error: BaseException) -> str:
         case FileNotFoundError():
             return "cannot be asked: a file named by an ssl_ option in REDIS_URL does not exist"
     if isinstance(below, ConnectionResetError | BrokenPipeError) or "closed by server" in str(error):
-        return f"closed the connection; a restart, or TLS on one side only? {_EITHER_WAY}"
+        return f"closed the connection; a restart, or TLS on one side only? {_SCHEMES}"
     return "cannot be reached at the address in REDIS_URL; is it running?"
 
 

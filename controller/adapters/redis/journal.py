@@ -67,7 +67,7 @@ async def _ask(answer: Awaitable[T], keys: Sequence[str] = ()) -> T:
         return await answer
     except FAULTS as error:
         if keys and "WRONGTYPE" in str(error):
-            raise _not_ours(" or ".join(keys)) from None
+            raise _foreign_data(" or ".join(keys)) from None
         raise Unavailable(SOURCE, in_words(error)) from None
 
 
@@ -111,7 +111,7 @@ class RedisLeases:
         try:
             granted, epoch, wait = (_number(str(part)) for part in answer)
         except (ValueError, OverflowError):
-            raise _not_ours(self._keys.epoch) from None
+            raise _foreign_data(self._keys.epoch) from None
         return Lease(bid.holder, epoch) if granted else NotAcquired(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -150,7 +150,7 @@ class RedisJournal:
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
             for name in (
-                *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE"),
+                *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "RECORD_EXTERNAL_CHANGE"),
                 *("PUBLISH", "WATCH", "KEEP_WATCH"),
             )
         }
@@ -161,10 +161,10 @@ class RedisJournal:
     async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         args: list[str | int] = [
             _value(lease),
-            *(_known(note.recommended), _known(note.count), _ms(keep.window), _ms(keep.gap)),
+            *(_or_empty(note.recommended), _or_empty(note.count), _ms(keep.window), _ms(keep.gap)),
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
-            *(_known(note.running), int(note.read)),
+            *(_or_empty(note.running), int(note.read)),
             *(self._services.get(worker, ""), await self._record(worker), worker, note.queue_seen),
         ]
         return await self._run("REMEMBER", worker, args)
@@ -192,21 +192,21 @@ class RedisJournal:
         unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        what = [intent.id, intent.direction.value, outcome.value, count, unconfirmed_stop, _known(running)]
+        what = [intent.id, intent.direction.value, outcome.value, count, unconfirmed_stop, _or_empty(running)]
         return await self._run("SETTLE", worker, [_value(lease), *what])
 
     async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        return await self._run("CHARGE", worker, [_value(lease), count])
+        return await self._run("RECORD_EXTERNAL_CHANGE", worker, [_value(lease), count])
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
         keys = [self._keys.lease, self._keys.worker(worker)]
-        _refuse(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
+        _accepted(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
         args: list[str | int] = [_value(lease), _CYCLES_KEPT_MS, *pairs]
         keys = [self._keys.lease, self._keys.leader, self._keys.cycles]
-        _refuse(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
+        _accepted(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
 
     async def watch(self, workers: Sequence[str]) -> LeaderState:
         records = [await self._record(worker) for worker in workers]
@@ -219,16 +219,16 @@ class RedisJournal:
             for known in (self._services.get(worker, ""), record, *self._shadow(worker).evidence(asked_at))
         ]
         stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
-        problems = [_of_another_kind(keys[0])] if leader == "" else []
-        problems += [_of_another_kind(keys[1])] if cycles == "" else []
+        problems = [_not_a_hash(keys[0])] if leader == "" else []
+        problems += [_not_a_hash(keys[1])] if cycles == "" else []
         for worker, key, flat in zip(workers, hashes_of, hashes, strict=True):
             try:
                 self._shadow(worker).note(_fields(flat), int(stamp), asked_at)
             except (ValueError, KeyError, TypeError):
                 problems.append(_malformed(key))
             if flat == "":
-                problems.append(_of_another_kind(key))
-        return _watched(int(stamp), keys[0], _fields(leader), _fields(cycles), problems)
+                problems.append(_not_a_hash(key))
+        return _leader_state(int(stamp), keys[0], _fields(leader), _fields(cycles), problems)
 
     async def left_behind(self) -> list[Left]:
         """Workers of an earlier policy whose service is scaled by no worker of this policy."""
@@ -253,13 +253,13 @@ class RedisJournal:
         asked_at = self._clock.monotonic()
         keys = [self._keys.lease, self._keys.worker(record), self._keys.past(record)]
         keys += [self._keys.records] if name == "REMEMBER" else []
-        _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args), keys))
+        _, now, flat, past = _accepted(await _ask(self._scripts[name](keys=keys, args=args), keys))
         try:
             fields = _fields(flat)
             recalled = Recalled(_history(fields, past), _seconds(now), _version(fields))
             self._shadow(worker).note(fields, int(now), asked_at)
         except (ValueError, KeyError, TypeError):
-            raise _not_ours(f"{keys[1]} or {keys[2]}") from None
+            raise _foreign_data(f"{keys[1]} or {keys[2]}") from None
         return recalled
 
     async def _record(self, worker: str) -> str:
@@ -328,7 +328,7 @@ def _count(key: str, value: str | None) -> int:
     return int(value or 0)
 
 
-def _refuse(answer: list[Any]) -> list[Any]:
+def _accepted(answer: list[Any]) -> list[Any]:
     if answer[0] == scripts.LOST:
         raise LeaseLost("another replica holds the lease, or it expired; nothing was written and nothing is sent")
     if answer[0] == scripts.CHANGED:
@@ -336,7 +336,7 @@ def _refuse(answer: list[Any]) -> list[Any]:
     return answer
 
 
-def _not_ours(key: str) -> Unavailable:
+def _foreign_data(key: str) -> Unavailable:
     return Unavailable(SOURCE, f"holds data in {key} that is not ours; check it, and DEL it")
 
 
@@ -344,7 +344,7 @@ def _malformed(key: str) -> str:
     return f"{key} has a malformed field; check it (HGETALL), and DEL it"
 
 
-def _of_another_kind(key: str) -> str:
+def _not_a_hash(key: str) -> str:
     return f"{key} is not a hash; check it (TYPE), and DEL it"
 
 
@@ -365,7 +365,7 @@ def _published_count(text: str) -> int | None:
     return count if type(count) is int else None
 
 
-def _known(number: int | None) -> int | str:
+def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number
 
 
@@ -381,7 +381,7 @@ def _fields(flat: Any) -> dict[str, str]:
     return {name: bounds.cut(text, bounds.PUBLISHED) for name, text in fields.items()}
 
 
-def _watched(
+def _leader_state(
     now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]
 ) -> LeaderState:
     """Unreadable fields of the leader's hash count as unknown; the leader rewrites most of them when it renews."""

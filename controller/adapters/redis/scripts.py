@@ -445,7 +445,7 @@ return recall()
 
 # KEYS: lease, hash, recommendations. ARGV: lease, count. A change from outside starts both cooldowns: it was made for a
 # reason, and must not be undone at once.
-CHARGE = (
+RECORD_EXTERNAL_CHANGE = (
     _NOW
     + _GUARD
     + _HASH

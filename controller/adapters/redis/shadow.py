@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_WAY_S = 2.0
+_ROUND_TRIP_S = 2.0
 """A stamp that moved by less than this (a round trip to Redis) is the same event, written back by another process."""
 
 INTENT = ("intent", "intent_epoch", "intent_before", "intent_after")
@@ -48,14 +48,16 @@ class Shadow:
         if same and revision < self._revision:
             return  # Redis was rolled back, or a newer answer was processed first
         written = same and revision > self._revision
-        self._up = _moved(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
-        self._down = _moved(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
+        self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
+        self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self._revision, self._count = fields["memory"], revision, fields.get("count", "")
         intent = tuple(fields[name] for name in INTENT) if fields.get("intent") else ()
         known = self._intent_at if intent == self._intent else None
         self._intent, self._accepted = intent, fields.get("intent_accepted", "0")
         self._stops = fields.get("intent_stops", "")
-        self._intent_at = _moved(known, fields.get("intent_at"), redis_now, asked_at, written=False) if intent else None
+        self._intent_at = (
+            _updated(known, fields.get("intent_at"), redis_now, asked_at, written=False) if intent else None
+        )
 
     def evidence(self, now: float) -> list[str]:
         """The copy as script arguments, in their order; ages in milliseconds, '' if unknown."""
@@ -66,7 +68,7 @@ class Shadow:
         return [self._memory, str(self._revision), *ages, self._count, *intent]
 
 
-def _moved(
+def _updated(
     known: _Anchor | None, text: str | None, redis_now: int, asked_at: float, *, written: bool
 ) -> _Anchor | None:
     """The new anchor of a stamp. written: the record was written since, so an earlier stamp was restored on purpose."""
@@ -78,5 +80,5 @@ def _moved(
     if known is None or (stamp < known.stamp and written):
         return new
     if stamp > known.stamp:
-        return new if written or new.at > known.at + _WAY_S else _Anchor(stamp, known.at)
+        return new if written or new.at > known.at + _ROUND_TRIP_S else _Anchor(stamp, known.at)
     return known

@@ -176,7 +176,7 @@ async def test_an_ended_session_is_replaced_and_polled_for_once(
 async def test_the_readings_never_wait_for_a_link_that_went_silent(
     admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch, mode: Mode
 ) -> None:
-    """Whatever comes, the proxy's kernel acknowledges, as a balancer's does: nothing of TCP's ends such a link."""
+    """The proxy's kernel acknowledges everything, as a load balancer does, so no TCP timeout ends such a link."""
     async with link_to(database_url) as (link, address), listening(address, queue) as ear:
         await ear.until(lambda: ear.begun == 1)
         await link.disturb(mode)
@@ -221,7 +221,7 @@ async def warm(database_url: str, admin: Connection) -> AsyncIterator[tuple[Link
 
 @asynccontextmanager
 async def impatient_reading(queue: PostgresQueue, link: Link) -> AsyncIterator[asyncio.Task[QueueDepth]]:
-    """A reading that nobody answers, and that is given up in a moment; whatever comes after it has time enough."""
+    """A reading that gets no answer and is given up at once; the readings after it have enough time."""
     patient = queue._timeout_s, postgres_connection._SLACK_S
     queue._timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
     await link.disturb(Mode.SILENT)

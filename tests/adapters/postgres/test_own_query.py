@@ -76,7 +76,7 @@ async def test_one_row_of_counts_is_the_depth(queue: PostgresQueue, query: str, 
         ("SELEC 1", "cannot be run: syntax error"),
         ("SELECT 1/0 AS pending, 2 AS processing", "fails: division by zero"),
         ("SELECT 1 AS pending, 2 AS processing FROM pg_sleep(2)", "took longer than 0.5 s"),
-        # Whatever could write.
+        # Everything that could write.
         ("INSERT INTO job VALUES ('x') RETURNING 1 AS pending, 1 AS processing", "it must be one SELECT"),
         (
             "WITH gone AS (DELETE FROM job RETURNING 1) SELECT 1 AS pending, 1 AS processing",

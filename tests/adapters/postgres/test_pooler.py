@@ -206,15 +206,15 @@ async def test_a_listener_behind_a_pooler_finds_out_that_nothing_arrives_and_lea
     monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
     monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 0.5)
     tried: list[bool] = []
-    hears = postgres_listener.hears
+    receives_notify = postgres_listener.receives_notify
 
     async def noted(*arguments: Any) -> bool:
-        tried.append(await hears(*arguments))
+        tried.append(await receives_notify(*arguments))
         if len(tried) == 3:
             monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 3600)
         return tried[-1]
 
-    monkeypatch.setattr(postgres_listener, "hears", noted)
+    monkeypatch.setattr(postgres_listener, "receives_notify", noted)
     async with listening(pooled_url, queue) as ear:
         await ear.until(lambda: bool(ear.said))
         ((event, message),) = ear.said

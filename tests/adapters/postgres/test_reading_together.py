@@ -1,4 +1,4 @@
-"""All workers in one round trip on one connection; a count that stops; claims that nobody works on any more."""
+"""All workers in one round trip on one connection; bounded counts; claims of dead workers."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ import pytest
 from psycopg import ConnectionInfo
 
 from controller.adapters.postgres.connection import OLDEST, connect
-from controller.adapters.postgres.errors import has_no_room, in_words
-from controller.adapters.postgres.listener import no_second
+from controller.adapters.postgres.errors import in_words, is_connection_limit
+from controller.adapters.postgres.listener import second_connection_needed
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers
@@ -184,6 +184,6 @@ async def test_doctor_and_the_commands_refuse_an_old_server(scene: Scene) -> Non
 )
 def test_a_server_without_room_is_told_from_one_that_is_away(said: str, *, is_full: bool) -> None:
     error: Any = psycopg.OperationalError(f"connection failed: {said}")
-    assert has_no_room(error) is is_full
+    assert is_connection_limit(error) is is_full
     assert ("has no free connection; one is needed" in in_words(error, None, 2.0)) is is_full
-    assert "DATABASE_DIRECT_URL" in no_second("DATABASE_DIRECT_URL", in_words(error, None, 2.0))
+    assert "DATABASE_DIRECT_URL" in second_connection_needed("DATABASE_DIRECT_URL", in_words(error, None, 2.0))

@@ -255,7 +255,7 @@ LOCAL = Column(Kind.LOCAL)
 
 
 def row(zone: str, *, was_claimed: bool = False, **ago: float) -> Sample:
-    """A row whose times were written in that zone, so many seconds ago."""
+    """A row whose times were written in that zone, this many seconds ago."""
     return Sample(was_claimed, {key: seen(zone, NOW - seconds) for key, seconds in ago.items()})
 
 

@@ -1,4 +1,4 @@
-"""Whatever Railway answers: a reading, or Unavailable with its reason; and it costs no more than the stated bounds."""
+"""Any answer of Railway becomes a reading, or Unavailable with its reason, within the stated limits."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
     ],
 )
 def test_the_table(what: ServiceInstance, state: ServiceState, configured: int, running: int) -> None:
-    speaker = reading.speaker(what)
-    assert reading.state_of(speaker) is state
-    replicas = reading.replicas(what, state, reading.regions_in_meta(speaker) or {})
+    current_deployment = reading.current_deployment(what)
+    assert reading.state_of(current_deployment) is state
+    replicas = reading.replicas(what, state, reading.regions_in_meta(current_deployment) or {})
     assert (replicas.configured, replicas.running) == (configured, running)
 
 
@@ -93,7 +93,7 @@ def test_what_has_crashed_and_what_has_exited_is_counted_of_the_deployment_that_
     latest: Any, crashed: int, exited: int
 ) -> None:
     what = instance(latest, latest, deployment("REMOVING", "CRASHED", "EXITED", ident="old"))
-    replicas = reading.replicas(what, reading.state_of(reading.speaker(what)), {"us": 3})
+    replicas = reading.replicas(what, reading.state_of(reading.current_deployment(what)), {"us": 3})
     assert (replicas.crashed, replicas.exited) == (crashed, exited)
 
 
@@ -358,7 +358,7 @@ def test_a_change_goes_by_the_stored_regions_and_nulls_all_others(
 def test_the_count_is_the_one_that_the_instances_bear_out(
     instances: int | None, candidates: list[dict[str, int] | None], counted: dict[str, int]
 ) -> None:
-    assert reading.borne_out(instances, *candidates) == counted
+    assert reading.matching_map(instances, *candidates) == counted
 
 
 @pytest.mark.parametrize("config", [None, [], "x", 5])
@@ -376,7 +376,7 @@ def test_several_instances_of_which_nothing_says_how_many_there_should_be_are_no
 def test_a_deployment_that_waits_for_a_person_does_not_hide_the_stopped_one() -> None:
     stopped = deployment("SUCCESS", "EXITED", stopped=True, ident="d0")
     what = instance(deployment("NEEDS_APPROVAL", stopped=True), stopped)
-    assert reading.state_of(reading.speaker(what)) is ServiceState.STOPPED
+    assert reading.state_of(reading.current_deployment(what)) is ServiceState.STOPPED
 
 
 def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:

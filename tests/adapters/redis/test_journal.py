@@ -22,7 +22,7 @@ from tests.support.patience import until
 KEYS = Keys("autoscaler", "env")
 KEEP = Retention(window=60, gap=30)
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
-STRANGER = Lease("somebody else", 1)
+STRANGER = Lease("another", 1)
 
 
 @pytest.fixture
