@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lowest constraints simulate-faults faults faults-mutants soak bench worth check format schema clean
+.PHONY: help demo test test-long test-lowest constraints simulate-faults faults faults-mutants soak bench worth check format schema docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,11 @@ format: $(VENV)/.dev  ## rewrite the sources in the house format
 	@$(BIN)/ruff format .
 
 schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
-	@$(BIN)/python -c "import json; from controller.policy.models import json_schema; print(json.dumps(json_schema(), indent=2))" \
+	@$(BIN)/python -c "import json; from controller.policy import json_schema; print(json.dumps(json_schema(), indent=2))" \
 	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy/schema.json
+
+docs: $(VENV)/.dev  ## write the tables that the code knows into README.md and docs/, between their marks
+	@$(BIN)/autoscaler docs --write $(wildcard README.md docs/*.md)
 
 clean:  ## remove the virtual environment and what the tools leave behind
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -23,6 +23,7 @@ from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLea
 from controller.config.load import masker, read_policy
 from controller.config.settings import Settings, load_settings
 from controller.core.ports import Clock, LeaderState, Sources
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
@@ -30,8 +31,7 @@ from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.models import Policy, as_shown
+from controller.policy import Policy, as_shown
 from controller.web.health import Shown
 
 T = TypeVar("T")

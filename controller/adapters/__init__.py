@@ -1,1 +1,5 @@
-"""Connections to the outside: one folder per technology. None imports another."""
+"""The ports of core on real technology: one folder a technology, none of which imports another.
+
+Each translates faults into Unavailable, NotSent, Refused or LeaseLost, and never guesses a number.
+dry_run wraps the ports so that nothing is written; clock is the one place that reads the time.
+"""

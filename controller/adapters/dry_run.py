@@ -28,7 +28,7 @@ from controller.core.ports import (
     Unavailable,
 )
 from controller.core.watch import Watch
-from controller.policy.models import RateLimit as RateLimitPolicy
+from controller.policy import RateLimit as RateLimitPolicy
 
 
 class DryRunPlatform:

@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from controller.app import Configuration, Controller, RunOptions, opened
-from controller.core.model import Replicas, Rest
-from controller.core.ports import Unavailable
-from controller.core.rules import Step
-from controller.loop.cycle import Cycle
-from controller.policy.models import WorkerPolicy
+from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
+from controller.cli.once import JSON
+from controller.loop import signals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.app import Configuration, Controller
+    from controller.cli.parser import Commands
+    from controller.core.model import Replicas, Rest
+    from controller.core.ports import Unavailable
+    from controller.core.rules import Step
+    from controller.loop.cycle import Cycle
+    from controller.policy import WorkerPolicy
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "explain",
+        run,
+        "print each rule's turn in the cycle that would run now",
+        "It observes and decides as `run` would right now, and changes nothing. "
+        "Exit 0: done. 1: something could not be read. 2: wrong input.\n\n"
+        f"touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n{ENVIRONMENT}",
+    )
+    add_policy(parser)
+    parser.add_argument("--json", action="store_true", help=JSON)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from controller.app import configure
+    from controller.cli.explain_text import as_object, show
+    from controller.cli.output import print_json
+    from controller.loop.cycle import Outcome
+
+    configuration = configure(policy_of(parsed), os.environ)
+    explanations = signals.interruptible(explain(configuration))
+    for one in explanations:
+        if parsed.json:
+            print_json(configuration.mask.value(as_object(one.cycle, one.rest)))
+        else:
+            show(one, configuration.mask)
+    return 1 if any(one.cycle.outcome is Outcome.FAILED for one in explanations) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What would be done right now, and each rule's turn; no steps where something could not be read.
 
-    rest: what the queue holds besides; None where it could not be read, or not in time.
+    rest: what the queue holds besides; None where it could not be read, or not in time. platform: its name.
     """
 
     cycle: Cycle
     steps: tuple[Step, ...]
     rest: Rest | None
+    platform: str
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
     """Observes and decides, as a cycle would, and changes nothing anywhere."""
+    from controller.app import RunOptions, opened
+    from controller.core.ports import Unavailable
+
     async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+        platform = controller.ports.platform.source.name
         services = [worker.service for worker in controller.policy.workers.values()]
         readings: Mapping[str, Replicas | Unavailable]
         try:
@@ -38,12 +82,15 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service])
-            explanations.append(Explanation(cycle, steps, await _rest(controller, worker)))
+            explanations.append(Explanation(cycle, steps, await _rest(controller, worker), platform))
         return explanations
 
 
 async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
+    from controller.core.ports import Unavailable
+    from controller.core.wanted import count_limit, given_service
+
     try:
-        return await controller.queue.rest(worker.queue, worker.count_limit)
+        return await controller.queue.rest(worker.queue, count_limit(worker, given_service(worker)))
     except Unavailable:
         return None

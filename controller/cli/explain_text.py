@@ -5,60 +5,76 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from controller.cli import output
+from controller.cli.explain import Explanation
 from controller.core.model import Rest, ServiceTime
 from controller.core.rules import Step
+from controller.core.text.masking import Masker
+from controller.core.units import in_words
 from controller.loop.cycle import Cycle
 
 
 def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
-    """The log line's keys, and what else the queue holds; null where nobody can tell."""
+    """The log line's keys, and what else the queue holds; null where that is unknown."""
     besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
     return {**cycle.line(), **besides, "event": "explain"}
 
 
-def as_lines(cycle: Cycle, steps: Sequence[Step], rest: Rest | None) -> Iterator[str]:
-    yield cycle.worker
-    yield from _seen(cycle)
-    if rest is not None:
-        yield f"  besides    {rest.sentence}"
+def show(explanation: Explanation, mask: Masker) -> None:
+    """On stdout, in lines that fit the terminal."""
+    cycle, steps = explanation.cycle, explanation.steps
+    output.show(mask.text(cycle.worker), style="heading")
+    for label, text in seen(explanation):
+        output.show(mask.text(text), first=f"  {label:<9}  ")
     if steps:
-        yield ""
-        yield from _turns(steps)
-    yield ""
-    yield f"  → {cycle.message}"
-    yield ""
+        print()
+        rows = [("rule", "wants", "why"), *((name, str(wants), words) for name, wants, words in turns(steps))]
+        output.show_table(mask.value(rows), right={1}, indent="  ")
+    print()
+    output.show(mask.text(cycle.message), first="  → ")
+    print()
 
 
-def _seen(cycle: Cycle) -> Iterator[str]:
+def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """What was read: a label, and the words."""
+    cycle, rest = explanation.cycle, explanation.rest
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
-        age = f"; the oldest ready one has waited {queue.oldest_age_s:.1f} s" if queue.oldest_age_s is not None else ""
-        yield f"  queue      {queue.sentence}{age}"
-        yield from (f"  note       {remark.text}" for remark in queue.remarks)
+        age = (
+            f"; the oldest ready one has waited {in_words(queue.oldest_age_s)}"
+            if queue.oldest_age_s is not None
+            else ""
+        )
+        yield "queue", f"{queue.sentence}{age}"
+        yield from (("note", remark.text) for remark in queue.remarks)
     if replicas is not None:
-        yield f"  Railway    configured {replicas.configured}, running {replicas.running} ({replicas.state.value})"
+        yield (
+            explanation.platform,
+            f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
+        )
     if cycle.target_wait_s is not None:
-        yield f"  aim        {_aim(cycle.service, cycle.target_wait_s)}"
+        yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
     if cooldowns is not None:
-        yield f"  cooldowns  {_left('scale-up', cooldowns.up)}, {_left('scale-down', cooldowns.down)}"
+        yield "cooldowns", f"{_left('scale-up', cooldowns.up)}, {_left('scale-down', cooldowns.down)}"
     if rate is not None:
-        yield f"  rate       {rate.used} of {rate.limit} requests used in this minute"
+        yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
+    if rest is not None:
+        yield "besides", rest.sentence
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
-    wait = f"a wait of {target_wait_s:g} s"
+    wait = f"a wait of {in_words(target_wait_s)}"
     if service is None:
         return f"{wait}; how long a job takes is not known yet"
-    by = f"the newest {service.jobs} (median {service.median_s:.3g} s)" if service.jobs else "the policy"
-    return f"{wait}; a job takes {service.mean_s:.3g} s, by {by}"
+    by = f"the newest {service.jobs} (median {in_words(service.median_s)})" if service.jobs else "the policy"
+    return f"{wait}; a job takes {in_words(service.mean_s)}, by {by}"
 
 
 def _left(name: str, seconds: float) -> str:
-    return f"{name} in {seconds:.0f} s" if seconds > 0 else f"{name} open"
+    return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} open"
 
 
-def _turns(steps: Sequence[Step]) -> Iterator[str]:
-    yield "  rule                     wants"
+def turns(steps: Sequence[Step]) -> Iterator[tuple[str, int, str]]:
+    """Each rule, the count that it leaves, and why it changed it."""
     for step in steps:
-        said = step.because.words if step.because else "nothing to object"
-        yield f"  {step.rule:<24} {step.desired:>5}  {said}"
+        yield step.rule, step.desired, step.because.words if step.because else "no change"

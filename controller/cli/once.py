@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from controller.app import Configuration, Controller, RunOptions, opened
-from controller.cli.run import GOODBYE_S, LONGEST_GOODBYE_S
-from controller.core.model import Because, Lease, Reason
+from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
+from controller.cli.run import DRY_RUN, GOODBYE_S, LONGEST_GOODBYE_S
 from controller.loop import signals
-from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
+
+if TYPE_CHECKING:
+    from controller.app import Configuration, Controller
+    from controller.cli.parser import Commands
+    from controller.core.model import Lease
+    from controller.loop.cycle import Cycle
 
 _SLOWEST_CRON_S = 3600.0
 """`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
 
 
-async def once(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
-    """One cycle for cron: exit 0 where it applied or held (or another replica leads), 1 where it failed.
+JSON = "one JSON object per worker, with the log line's keys"
+"""The help of --json."""
 
-    And 1 where its output did not take what it has to say.
-    """
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "once",
+        run,
+        "run one cycle, for cron",
+        "Exit 0: each worker was applied or held, or another replica leads. 1: one failed. 2: wrong input.\n\n"
+        f"touches: what `run` touches, once, and only while no running controller holds the lease.\n\n{ENVIRONMENT}",
+    )
+    add_policy(parser)
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+    parser.add_argument("--json", action="store_true", help=JSON)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from controller.app import configure
+
+    configuration = configure(policy_of(parsed), os.environ)
+    return signals.interruptible(one_cycle(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+
+
+async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: bool) -> int:
+    """The exit code: 0 if it applied or held, or another replica leads; 1 if it failed, or its output lost lines."""
+    from controller.app import RunOptions, opened
+    from controller.loop.cycle import Outcome
+
     form: Literal["json", "text"] = "json" if as_json else "text"
     options = RunOptions(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
     async with opened(configuration, options, stream=sys.stdout, events=sys.stderr, form=form) as controller:
@@ -59,6 +89,9 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
+    from controller.core.model import Because, Reason
+    from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
+
     fault = controller.leadership.fault
     if fault is not None:
         outcome, because = Outcome.FAILED, hold_because(fault)

@@ -1,225 +1,89 @@
-"""What each command does: one function each, given its parsed arguments; they print, and return the exit code."""
+"""What every command prints goes through here: lines and tables that fit the terminal, colours, progress, JSON.
+
+The width is the terminal's, or COLUMNS, or 80 where there is no terminal. Colours are for terminals only, and for none
+where NO_COLOR is set (https://no-color.org); FORCE_COLOR asks for them where there is no terminal. What a text from
+outside holds is masked first, then spelt out (visible), and only then broken into lines and coloured.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import os
+import shutil
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 from controller.core.text.escaping import as_json, visible
-from controller.loop import signals
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.text.layout import Rows, table, wrap
+from controller.core.text.masking import Masker, secrets_of_a_crash
 
-if TYPE_CHECKING:  # a command imports what it needs
-    from controller.adapters.postgres.queue import Known
-    from controller.core.text.masking import Masker
-    from controller.policy.implied_waits import Expectation
-    from controller.policy.models import Policy
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 T = TypeVar("T")
+Style = Literal["error", "warning", "ok", "heading"]
+Block = str | Rows
+"""A paragraph, which may begin with its indent; or a table whose first column is text and whose others are figures."""
+_CODES: dict[Style, str] = {"error": "31", "warning": "33", "ok": "32", "heading": "1"}
+_NARROWEST = 40
+_UNKNOWN = (80, 24)
 
 
-def run(parsed: argparse.Namespace) -> int:
-    from controller.app import configure  # noqa: PLC0415  # as above
-    from controller.cli.run import run  # noqa: PLC0415  # a command imports what it needs
-
-    return asyncio.run(run(configure(parsed.policy, os.environ), dry_run=parsed.dry_run))
+def width() -> int:
+    """Columns of the terminal, or of COLUMNS; 80 where there is neither."""
+    return max(_NARROWEST, shutil.get_terminal_size(_UNKNOWN).columns)
 
 
-def once(parsed: argparse.Namespace) -> int:
-    from controller.app import configure  # noqa: PLC0415  # as above
-    from controller.cli.once import once  # noqa: PLC0415  # a command imports what it needs
+def coloured(stream: TextIO) -> bool:
+    """Whether a stream takes colours."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
 
-    configuration = configure(parsed.policy, os.environ)
-    return signals.interruptible(once(configuration, dry_run=parsed.dry_run, as_json=parsed.json))
+
+def paint(text: str, style: Style, stream: TextIO | None = None) -> str:
+    """The text in the colour of its style, where the stream (stdout, if none is named) takes colours."""
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if text and coloured(stream or sys.stdout) else text
 
 
-def explain(parsed: argparse.Namespace) -> int:
-    from controller.app import configure  # noqa: PLC0415  # as above
-    from controller.cli.explain import explain  # noqa: PLC0415  # a command imports what it needs
-    from controller.cli.explain_text import as_lines, as_object  # noqa: PLC0415  # as above
-    from controller.loop.cycle import Outcome  # noqa: PLC0415  # as above
+def show(text: str, *, first: str = "", rest: str | None = None, style: Style | None = None, painted: str = "") -> None:
+    """A paragraph on stdout. style: of the whole, or of the words `painted`, which its first line holds."""
+    lines = wrap(visible(text), width(), first=first, rest=rest)
+    if style is not None and painted:
+        lines[0] = lines[0].replace(painted, paint(painted, style), 1)
+    elif style is not None:
+        lines = [paint(line, style) for line in lines]
+    print("\n".join(lines))
 
-    configuration = configure(parsed.policy, os.environ)
-    mask = configuration.mask
-    explanations = signals.interruptible(explain(configuration))
-    for explanation in explanations:
-        if parsed.json:
-            print_json(mask.value(as_object(explanation.cycle, explanation.rest)))
+
+def show_table(rows: Rows, *, right: Collection[int] = (), indent: str = "") -> None:
+    """A table on stdout, whose first row is its heading."""
+    harmless = [[visible(cell) for cell in row] for row in rows]
+    for number, lines in enumerate(table(harmless, width() - len(indent), right=right)):
+        for line in lines:
+            print(f"{indent}{line if number else paint(line, 'heading')}")
+
+
+def show_blocks(blocks: Iterable[Block], mask: Masker) -> None:
+    """Paragraphs and tables in their order, an empty line around each table."""
+    for block in blocks:
+        if isinstance(block, str):
+            indent = block[: len(block) - len(block.lstrip())]
+            show(mask.text(block), first=indent, rest=indent)
         else:
-            lines = as_lines(explanation.cycle, explanation.steps, explanation.rest)
-            print("\n".join(visible(mask.text(line)) for line in lines))
-    return 1 if any(explanation.cycle.outcome is Outcome.FAILED for explanation in explanations) else 0
+            print()
+            show_table(mask.value(block), right=range(1, len(block[0])))
 
 
-def doctor(parsed: argparse.Namespace) -> int:
-    from controller.app import configure  # noqa: PLC0415  # as above
-    from controller.doctor.report import as_lines, as_object, examine  # noqa: PLC0415  # a command imports what it needs
-
-    configuration = configure(parsed.policy, os.environ)
-    report = signals.interruptible(examine(configuration)).masked(configuration.mask)
-    if parsed.json:
-        print_json(as_object(report), indent=2)
-    else:
-        print("\n".join(map(visible, as_lines(report))))
-    return 0 if report.is_well else 1
-
-
-def check(parsed: argparse.Namespace) -> int:
-    from controller.adapters.railway.settings import railway_warnings  # noqa: PLC0415  # as above
-    from controller.cli.queue_guide import claims_without_end  # noqa: PLC0415  # as above
-    from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
-    from controller.config.settings import setting_warnings  # noqa: PLC0415  # as above
-    from controller.policy.document import dotted  # noqa: PLC0415  # as above
-    from controller.policy.models import effective  # noqa: PLC0415  # as above
-    from controller.policy.overlaps import overlaps  # noqa: PLC0415  # as above
-
-    if parsed.schema:
-        # As shipped: what it says of each key are docstrings, which `python -OO` does not have.
-        print((Path(__file__).parents[1] / "policy" / "schema.json").read_text(), end="")
-        return 0
-    try:
-        policy, document = read_policy(parsed.file, os.environ)
-    except ConfigurationError as error:
-        if parsed.json:
-            problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            print_json(masker(os.environ).value({"valid": False, "problems": problems}))
-            return 2
-        raise
-    mask = masker(os.environ, document)
-    rows = [(dotted(path), value, origin) for path, value, origin in effective(policy, document)]
-    known = _known(policy, mask) if parsed.from_database else {}
-    expected = _expectations(parsed, policy, known)
-    said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
-    unmeasured = [
-        f"workers.{name}: {one.why_not}"
-        for name, one in known.items()
-        if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
-    ]
-    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
-    warnings = [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured]
-    if parsed.json:
-        values = [{"path": path, "value": value, "from": origin} for path, value, origin in rows]
-        waits = {name: one.as_object() for name, one in expected.items()}
-        says = {"valid": True, "values": values, "implied_waits": waits, "warnings": warnings}
-        print_json(mask.value(says))
-        return 0
-    _print_table([("VALUE OF", "IS", "FROM"), *mask.value(rows)])
-    print(f"\n{parsed.file} is valid: {len(policy.workers)} worker service{'s' * (len(policy.workers) != 1)}")
-    for warning in warnings:
-        print(f"\nwarning: {visible(mask.text(warning))}")
-    for name, one in expected.items():
-        print(f"\n{visible(name)}: {visible(one.heading)}")
-        _print_table(list(one.table()))
-    return 0
-
-
-def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
-    """What the database says of each worker's queue."""
-    from controller.adapters.postgres.queue import known_of  # noqa: PLC0415  # as above
-    from controller.config.settings import load_database  # noqa: PLC0415  # as above
-
-    address = load_database(os.environ, why="--from-database measures the jobs there")
-    queues = {name: worker.queue for name, worker in policy.workers.items()}
-    return answered(known_of(address.url, queues, search_path=address.search_path), mask)
-
-
-def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
-    """What each worker's policy implies of waits, by how long a job is said or measured to take."""
-    from controller.policy.implied_waits import Expectation  # noqa: PLC0415  # as above
-
-    return {
-        name: Expectation.of(
-            worker,
-            given_s=parsed.service_time,
-            measured=known[name].service if name in known else None,
-            was_asked=parsed.from_database,
-        )
-        for name, worker in policy.workers.items()
-    }
-
-
-def queues(parsed: argparse.Namespace) -> int:
-    from controller.cli import queue_guide  # noqa: PLC0415  # a command imports what it needs
-    from controller.policy.models import PRESETS  # noqa: PLC0415  # as above
-
-    if parsed.name is not None and parsed.name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise ConfigurationError([Problem("PRESET", f"{parsed.name!r} is not known; known are {known}")])
-    names = PRESETS if parsed.name is None else (parsed.name,)
-    if parsed.json:
-        print_json([queue_guide.as_object(name) for name in names], indent=2)
-    elif parsed.name is not None:
-        print("\n".join(queue_guide.describe(parsed.name)))
-    else:
-        _print_table(list(queue_guide.table()))
-        print("\n`autoscaler queues PRESET` tells more. Any other queue is read by `queue: {sql: SELECT …}`.")
-    return 0
-
-
-def queue_trigger(parsed: argparse.Namespace) -> int:
-    from controller.cli.queue_guide import triggers  # noqa: PLC0415  # as above
-    from controller.config.load import masker, read_policy  # noqa: PLC0415  # a command imports what it needs
-
-    policy, document = read_policy(parsed.policy, os.environ)
-    if parsed.worker is not None and parsed.worker not in policy.workers:
-        known = ", ".join(policy.workers)
-        problem = Problem("WORKER", f"{parsed.worker!r} is no worker of {parsed.policy}; there is {known}")
-        raise ConfigurationError([problem])
-    print(masker(os.environ, document).text("\n".join(triggers(policy, parsed.worker))))
-    return 0
-
-
-def demo(parsed: argparse.Namespace) -> int:
-    try:
-        from controller.demo.show import demo as show  # noqa: PLC0415  # it needs the extra
-    except ModuleNotFoundError as error:
-        return needs_extra("demo", error)
-    code: int = show(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record)
-    return code
-
-
-def fake_railway(parsed: argparse.Namespace) -> int:
-    try:
-        from controller.fake_railway.cli import serve  # noqa: PLC0415  # it needs the extra
-    except ModuleNotFoundError as error:
-        return needs_extra("fake", error)
-    try:
-        asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
-    except OSError as error:
-        print(
-            f"autoscaler: port {parsed.port} cannot be listened on ({error.strerror}); choose another", file=sys.stderr
-        )
-        return 2
-    return 0
-
-
-def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
-    """What was asked of PostgreSQL; where it does not answer, that is said, and the program ends with 1."""
-    from controller.core.ports import Unavailable  # noqa: PLC0415  # a command imports what it needs
-    from controller.core.text.masking import Masker, secrets_of_a_crash  # noqa: PLC0415  # as above
-
-    try:
-        return signals.interruptible(asking)
-    except Unavailable as unavailable:
-        mask = mask or Masker(secrets_of_a_crash(os.environ))
-        print(f"autoscaler: {visible(mask.text(str(unavailable)))}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
-    """The exit code; a module that the command needs is not installed."""
-    if error.name is not None and error.name.startswith("controller"):
-        raise error
-    print(
-        f"autoscaler: this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'",
-        file=sys.stderr,
-    )
-    return 2
+def complain(text: str, *, kind: Literal["error", "warning"] = "error") -> None:
+    """A paragraph on stderr: `autoscaler: …`, or `autoscaler: warning: …`."""
+    head = "autoscaler:" if kind == "error" else "autoscaler: warning:"
+    lines = wrap(visible(text), width(), first=f"{head} ", rest="  ")
+    lines[0] = lines[0].replace(head, paint(head, kind, sys.stderr), 1)
+    print("\n".join(lines), file=sys.stderr)
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
@@ -228,7 +92,55 @@ def print_json(value: Any, indent: int | None = None) -> None:
     print(as_json(value, indent=indent, only_ascii=encoding != "utf8"))
 
 
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print(visible("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
+# --- how far a command is: one line on a terminal's stderr ---
+
+
+def note(text: str) -> None:
+    """On stderr; on a terminal it takes the place of the progress, and without a line break that of the next note."""
+    print(f"\r{text}\x1b[K" if sys.stderr.isatty() else text, end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(doing: str, unit: str = "") -> Iterator[Callable[[float, float | None], None]]:
+    """Shows what is done, of how much (None: unknown), while stderr is a terminal."""
+    is_terminal = sys.stderr.isatty()
+
+    def shows(done: float, of: float | None) -> None:
+        if is_terminal:
+            how_far = bar(done / of) if of else f"{done:,.0f}{unit}"
+            note(f"{doing} {how_far}"[: width() - 1])
+
+    try:
+        yield shows
+    finally:
+        if is_terminal:
+            note("")
+
+
+def bar(share: float) -> str:
+    filled = round(30 * min(1.0, share))
+    return f"[{'#' * filled}{'.' * (30 - filled)}] {min(1.0, share):4.0%}"
+
+
+# --- what several commands come to say ---
+
+
+def answered(asking: Coroutine[Any, Any, T], mask: Masker | None = None) -> T:
+    """What was asked of PostgreSQL; where it does not answer, that is said, and the program ends with 1."""
+    from controller.core.ports import Unavailable
+    from controller.loop import signals
+
+    try:
+        return signals.interruptible(asking)
+    except Unavailable as unavailable:
+        mask = mask or Masker(secrets_of_a_crash(os.environ))
+        complain(mask.text(str(unavailable)))
+        raise SystemExit(1) from None
+
+
+def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
+    """The exit code; a module that the command needs is not installed."""
+    if error.name is not None and error.name.startswith("controller"):
+        raise error
+    complain(f"this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'")
+    return 2

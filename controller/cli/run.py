@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
 import signal
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from controller.adapters.postgres.listener import Listener
-from controller.adapters.redis.journal import Keys
-from controller.adapters.redis.listening_report import ListeningReport, save_report
-from controller.app import Configuration, Controller, RunOptions, opened
-from controller.config.settings import Settings
-from controller.core.model import workers
-from controller.core.ports import Unavailable
-from controller.doctor.redis import reporting_risks
+from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
+from controller.core.units import in_words
 from controller.loop import signals
-from controller.web.connections import serving
-from controller.web.server import application, listening_socket
+
+if TYPE_CHECKING:
+    from controller.app import Configuration, Controller
+    from controller.cli.parser import Commands
+    from controller.config.settings import Settings
 
 GOODBYE_S = 1.0
 """For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
@@ -30,10 +29,36 @@ _LAST_LINES_S = 0.2
 LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _AGAIN_S = 5.0
+DRY_RUN = "decide and print it; change nothing, and use no cooldown"
+"""The help of --dry-run."""
 
 
-async def run(configuration: Configuration, *, dry_run: bool) -> int:
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "run",
+        run,
+        "run the controller until a signal ends it",
+        "touches: reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the "
+        f"rate-limit keys in Redis; listens on PORT. With --dry-run it only reads.\n\n{ENVIRONMENT}",
+    )
+    add_policy(parser)
+    parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from controller.app import configure
+
+    return asyncio.run(serve(configure(policy_of(parsed), os.environ), dry_run=parsed.dry_run))
+
+
+async def serve(configuration: Configuration, *, dry_run: bool) -> int:
     """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
+    from controller.adapters.redis.journal import Keys
+    from controller.app import RunOptions, opened
+    from controller.doctor.redis import reporting_risks
+    from controller.web.connections import serving
+    from controller.web.server import application, listening_socket
+
     told = _told()
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
@@ -81,26 +106,30 @@ def _told() -> asyncio.Future[signal.Signals]:
 
 
 def _log_policy(controller: Controller) -> None:
+    interval = in_words(controller.policy.interval)
     for name, worker in controller.policy.workers.items():
         controller.log.event(
             "policy_loaded",
             worker=name,
             service=worker.service,
-            message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {controller.policy.interval:g} s",
+            message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {interval}",
         )
 
 
 async def _tell_of_left_behind(controller: Controller) -> None:
     """Once after each start, as soon as Redis answers: what this policy names no more goes on costing money."""
+    from controller.core.model import workers
+    from controller.core.ports import Unavailable
+
     while True:
         try:
             every = await controller.left_behind()
-        except Unavailable:  # whoever wants the lease says so already
+        except Unavailable:  # seeking the lease reports it already
             await asyncio.sleep(_AGAIN_S)
             continue
         for left in sorted(every, key=lambda left: left.worker):
             if left.service is None:
-                continue  # of a version before this one, and nobody can tell which service it was
+                continue  # of a version before this one: which service it was is unknown
             was = "an unknown number of workers" if left.count is None else workers(left.count)
             controller.log.event(
                 "policy_loaded",
@@ -108,7 +137,7 @@ async def _tell_of_left_behind(controller: Controller) -> None:
                 service=left.service,
                 left_at=left.count,
                 message=f"this worker is not in the policy any more; it was left at {was} and stays so: "
-                "where nobody needs it, set its replicas on Railway, or stop or delete the service",
+                "if it is not needed, set its replicas on Railway, or stop or delete the service",
             )
         return
 
@@ -149,6 +178,10 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
 
 async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
+    from controller.adapters.postgres.listener import Listener
+    from controller.adapters.redis.journal import Keys
+    from controller.adapters.redis.listening_report import ListeningReport, save_report
+
     queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
     key = Keys(settings.key_prefix, settings.group).listening

@@ -19,7 +19,11 @@ _LONGEST_NAME = 300
 
 
 class CannotReadError(Exception):
-    """What is in the way, and what to do about it."""
+    """What is in the way, and what to do about it. line: from 1, where it is known."""
+
+    def __init__(self, text: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(text)
 
 
 def opened(path: Path, *, missing: str) -> BufferedReader:
@@ -29,7 +33,7 @@ def opened(path: Path, *, missing: str) -> BufferedReader:
         CannotReadError: there is no such file, it is none, or it may not be read.
     """
     try:
-        # Without O_NONBLOCK, to open a pipe waits for somebody who writes into it.
+        # Without O_NONBLOCK, opening a pipe waits until another process writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise CannotReadError(f"there is no such file; {missing}") from None
@@ -72,3 +76,18 @@ def read(path: Path, most: int, *, missing: str) -> bytes:
     if len(data or b"") > most:
         raise CannotReadError(f"is longer than {most:,} bytes, which is too much for this; name the right file")
     return data or b""
+
+
+def text_of(data: bytes) -> str:
+    """Of a file in UTF-8.
+
+    Raises:
+        CannotReadError: it is in another encoding.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        raise CannotReadError("is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        words = f"holds a byte that is not UTF-8 (0x{data[error.start]:02x}); save it as UTF-8"
+        raise CannotReadError(words, data.count(b"\n", 0, error.start) + 1) from None

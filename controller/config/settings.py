@@ -13,8 +13,8 @@ from controller.config.addresses import Address
 from controller.config.addresses_postgres import database_address
 from controller.config.addresses_redis import redis_address
 from controller.config.timing import Timing
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.references import unresolved, unusable
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.references import unresolved, unusable
 
 WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from controller.core.units import as_policy
+
 _DRIFT = 0.01
 """Two clocks of which one runs this much faster still agree in time on who leads."""
 
@@ -84,19 +86,19 @@ class Timing:
         return 1.25 * max(self.poll, self.renew) + 0.25
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """The inequalities that do not hold: the variable to change first, and the mend."""
+        """The inequalities that do not hold: the variable to change first, and the fix."""
         left = self.window - self.renew
         if self.renew + self.redis_timeout > self.window + 1e-9:
             both, window = self.renew + self.redis_timeout, self.window
-            mend = f"a lease of {self.ttl:g} s is trusted for {window:g} s, and they are {both:.4g} s"
-            yield "LEASE_RENEW_MS", f"and REDIS_TIMEOUT_MS are too long together: {mend}"
+            fix = f"a lease of {as_policy(self.ttl)} is trusted for {as_policy(window)}, and they are {as_policy(both)}"
+            yield "LEASE_RENEW_MS", f"and REDIS_TIMEOUT_MS are too long together: {fix}"
         elif self.least_left > left + 1e-9:
             most = max(0.0, left - self._slack)
-            mend = f"not {self.change_timeout:g} s; lower it, or raise LEASE_TTL_MS"
-            lease = f"a lease of {self.ttl:g} s that is renewed every {self.renew:g} s"
-            yield "RAILWAY_TIMEOUT_MS", f"may be at most {most:g} s with {lease}, {mend}"
+            fix = f"not {as_policy(self.change_timeout)}; lower it, or raise LEASE_TTL_MS"
+            lease = f"a lease of {as_policy(self.ttl)} that is renewed every {as_policy(self.renew)}"
+            yield "RAILWAY_TIMEOUT_MS", f"may be at most {as_policy(most)} with {lease}, {fix}"
         if self.landing_bound < self.change_timeout:
-            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {self.change_timeout:g} s"
+            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {as_policy(self.change_timeout)}"
 
 
 def _window(ttl: float) -> float:

@@ -34,7 +34,7 @@ from controller.core.model import (
 )
 from controller.core.units import in_words
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 HANGS_S = 900.0
 """Builds of 10 minutes are known; one that is not through in 15 waits for something that a person has to look at."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from controller.core.units import in_words
 from controller.core.watch import Watch
 
 
@@ -68,52 +69,191 @@ class Reason(StrEnum):
     TIMED_OUT = "TimedOut"
     CRASHED = "Crashed"
 
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
 
-
-_SENTENCES: Mapping[Reason, str] = {
-    Reason.TIER: "The tier that holds the queue's depth wants this many workers.",
-    Reason.TARGET_WAIT: "So many workers work off what waits within target_wait, as long as jobs take now.",
-    Reason.SERVICE_TIME_UNKNOWN: "How long a job takes is not known yet; the count stays, and one worker finds it out.",
-    Reason.BELOW_MINIMUM: "Fewer workers than min_replicas were found; corrected at once, whatever the cooldowns say.",
-    Reason.ABOVE_MAXIMUM: "More workers than max_replicas were found; corrected at once, whatever the cooldowns say.",
-    Reason.BUSY: "The jobs that are being worked on keep so many workers busy; only the others may go.",
-    Reason.STABILIZATION_WINDOW: "More workers were wanted a moment ago; going down waits for the window to pass.",
-    Reason.IDLE_OFF: "More workers were needed a moment ago; a worker goes when it was not for as long as idle_off.",
-    Reason.MEMORY_TOO_SHORT: "What was wanted over the whole window is not known yet; going down waits until it is.",
-    Reason.SCALE_UP_COOLDOWN: "The last scale-up was too recent to add more workers.",
-    Reason.SCALE_DOWN_COOLDOWN: "The last scale, in either direction, was too recent to take workers away.",
-    Reason.RATE_LIMIT: "The requests of this minute are used up; more workers could not go faster.",
-    Reason.RATE_UNKNOWN: "The requests used in this minute could not be read; nobody is added on a guess.",
-    Reason.SCALE_UP_STEP: "scale_up.max_step allows only so many more workers at once.",
-    Reason.SCALE_DOWN_STEP: "scale_down.max_step allows only so many fewer workers at once.",
-    Reason.MINIMUM: "min_replicas has the last word.",
-    Reason.MAXIMUM: "max_replicas has the last word.",
-    Reason.REGIONS: "The service runs in several regions, and each keeps at least one worker.",
-    Reason.VOLUME: "The service has a volume, with which the platform allows no more than one replica.",
-    Reason.DEPLOYING: "A deployment is in progress, which cannot be stopped; going to zero waits for it.",
-    Reason.BACKING_OFF: "The platform refused the last change; it is asked again after a pause.",
-    Reason.INTENT_OPEN: "The last change was asked for and is not visible yet; nothing else is asked meanwhile.",
-    Reason.WORKERS_CRASH: "The workers crash and none runs; none is added until one runs.",
-    Reason.WORKERS_EXITED: "Workers ended by themselves with exit code 0, and the platform does not restart them.",
-    Reason.WORKERS_MISSING: "Fewer workers run than are configured, for longer than the landing bound.",
-    Reason.DEPLOYMENT_HANGS: "The newest deployment has been in the same status for longer than a deployment may take.",
-    Reason.NO_PROGRESS: "Jobs are ready, a worker is idle, and no job was taken for no_progress_after.",
-    Reason.NOT_HONOURED: "The platform accepted a change and did not make it within the landing bound.",
-    Reason.DRY_RUN: "Dry run: this is what would have been done.",
-    Reason.STANDBY: "Another replica of the controller leads.",
-    Reason.LEASE_LOST: "The lease went to another replica before the change was written down; nothing was sent.",
-    Reason.QUEUE_UNAVAILABLE: "The queue could not be read; the count stays as it is.",
-    Reason.PLATFORM_UNAVAILABLE: "The platform could not be read; the count stays as it is.",
-    Reason.JOURNAL_UNAVAILABLE: "Redis could not be read or written; nothing is done that cannot be remembered.",
-    Reason.FALLBACK: "The queue could not be read for on_unavailable.after; at least at_least workers until it can.",
-    Reason.SCALE_FAILED: "The platform refused the change, or it could not be sent; nothing was changed.",
-    Reason.OUTCOME_UNKNOWN: "The change was sent and the answer was lost; the next readings tell what became of it.",
-    Reason.TIMED_OUT: "The cycle took too long and was given up.",
-    Reason.CRASHED: "A bug: the traceback is in the log, the count stays as it is, the next cycle tries again.",
+REASONS: Mapping[Reason, tuple[str, str]] = {
+    Reason.TIER: (
+        "the tier of the depth wants this many workers",
+        "nothing; or edit `tiers`",
+    ),
+    Reason.TARGET_WAIT: (
+        "this many workers finish the waiting jobs within `target_wait`, or are busy",
+        "nothing; or edit `target_wait`",
+    ),
+    Reason.SERVICE_TIME_UNKNOWN: (
+        "no job is done yet, or how long one takes is unknown: the count stays, at least one worker",
+        "wait for the first jobs; or write `service_time`, see `autoscaler doctor`",
+    ),
+    Reason.BELOW_MINIMUM: (
+        "fewer than min_replicas were found",
+        "nothing: corrected at once, and further if the queue wants more",
+    ),
+    Reason.ABOVE_MAXIMUM: (
+        "more than max_replicas were found",
+        "nothing: corrected as soon as the queue can be read",
+    ),
+    Reason.BUSY: (
+        "the jobs in progress need this many workers, by `jobs_per_worker`",
+        "wait until they are done; if one worker runs more jobs at once, raise `jobs_per_worker`",
+    ),
+    Reason.STABILIZATION_WINDOW: (
+        "more workers were wanted within the window",
+        "wait, or shorten `stabilization_window`",
+    ),
+    Reason.IDLE_OFF: (
+        "more workers were needed within `idle_off`, or within the time that a start takes",
+        "wait, or shorten `scale_down.idle_off`",
+    ),
+    Reason.MEMORY_TOO_SHORT: (
+        "the history does not cover the whole window yet, as after a pause of the controller",
+        "wait one window",
+    ),
+    Reason.SCALE_UP_COOLDOWN: (
+        "the last scale-up is too recent",
+        "wait, or shorten `scale_up.cooldown`",
+    ),
+    Reason.SCALE_DOWN_COOLDOWN: (
+        "the last scale in either direction is too recent, or the journal has just begun",
+        "wait, or shorten `scale_down.cooldown`",
+    ),
+    Reason.RATE_LIMIT: (
+        (
+            "the requests of the last 60 s are used up, so more workers could not go faster; the minute before counts "
+            "for the part of it that lies within the 60 s"
+        ),
+        "wait a minute; or raise GLOBAL_RPM_LIMIT",
+    ),
+    Reason.RATE_UNKNOWN: (
+        "the requests used in this minute could not be read, which is not 0: no worker is added on a guess",
+        (
+            "the message says what to do; workers count requests with INCR, see "
+            "docs/redis.md#which-keys-are-shared-with-the-workers"
+        ),
+    ),
+    Reason.SCALE_UP_STEP: (
+        "`scale_up.max_step` allows no more at once",
+        "the next cycle after the cooldown goes on",
+    ),
+    Reason.SCALE_DOWN_STEP: (
+        "`scale_down.max_step` allows no fewer at once",
+        "the next cycle after the cooldown goes on",
+    ),
+    Reason.MINIMUM: (
+        "min_replicas is the limit",
+        "lower MIN_WORKERS",
+    ),
+    Reason.MAXIMUM: (
+        "max_replicas is the limit",
+        "raise MAX_WORKERS",
+    ),
+    Reason.REGIONS: (
+        (
+            "the service is configured for several regions, and each keeps at least one worker, even if max_replicas "
+            "is lower"
+        ),
+        "nothing; or remove a region, or raise max_replicas to their number",
+    ),
+    Reason.VOLUME: (
+        "a service with a volume can have only one replica",
+        "set `max_replicas` to 1, or detach the volume",
+    ),
+    Reason.DEPLOYING: (
+        "a deployment is in progress, which cannot be stopped",
+        "wait: going to zero follows it",
+    ),
+    Reason.WORKERS_CRASH: (
+        (
+            "workers crashed and none runs: none is added, except up to min_replicas; scale-down works as usual; it "
+            "ends as soon as one runs, and not with a new deployment, whose build may hang"
+        ),
+        "read the deployment's log",
+    ),
+    Reason.WORKERS_EXITED: (
+        (
+            "workers ended by themselves with exit code 0, or were stopped from outside; the platform restarts only "
+            "failed ones"
+        ),
+        "keep the process running when it finds no job, or set the restart policy to ALWAYS",
+    ),
+    Reason.WORKERS_MISSING: (
+        (
+            "fewer run than are configured, and no further one came for the landing bound, or twice the usual start if "
+            "that is longer"
+        ),
+        "look at the deployment's log and at the plan's limits",
+    ),
+    Reason.DEPLOYMENT_HANGS: (
+        (
+            "the newest deployment has been in one status (QUEUED, BUILDING, DEPLOYING, WAITING, NEEDS_APPROVAL …) for "
+            "the landing bound, or twice the usual start if that is longer, by the platform's own time; QUEUED, "
+            "WAITING and BUILDING may take 15 minutes while an older one serves or no worker is wanted"
+        ),
+        "read its build log, approve it, or cancel it",
+    ),
+    Reason.NO_PROGRESS: (
+        "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`; it changes no count",
+        "read the workers' log: do they take jobs of this queue?",
+    ),
+    Reason.BACKING_OFF: (
+        (
+            "the platform refused the last change or did not make it: asked again after 30 s, and for the same count "
+            "after 60 s, then every 120 s"
+        ),
+        "read the refusal in the `ScaleFailed` line before",
+    ),
+    Reason.INTENT_OPEN: (
+        "the last change was sent and is not visible yet",
+        "wait: it settles, or becomes `NotHonoured` after 60 s (and the draining time)",
+    ),
+    Reason.NOT_HONOURED: (
+        "the platform accepted a change and did not make it (an event in the log)",
+        "look at the plan's replica limit and the deployments",
+    ),
+    Reason.DRY_RUN: (
+        "this is what would have been done",
+        "leave out `--dry-run`",
+    ),
+    Reason.STANDBY: (
+        "another replica leads",
+        "look at that one's log",
+    ),
+    Reason.LEASE_LOST: (
+        "another replica took over in mid-cycle, or the lease would have ended before the request",
+        "nothing",
+    ),
+    Reason.QUEUE_UNAVAILABLE: (
+        "PostgreSQL could not be read",
+        "the message says what to do",
+    ),
+    Reason.PLATFORM_UNAVAILABLE: (
+        "the platform could not be read",
+        "the message says what to do, and names the variable",
+    ),
+    Reason.FALLBACK: (
+        "the queue could not be read for `on_unavailable.after`",
+        "fix PostgreSQL; no worker is removed meanwhile",
+    ),
+    Reason.JOURNAL_UNAVAILABLE: (
+        "Redis could not be read or written",
+        "the message says what to do",
+    ),
+    Reason.SCALE_FAILED: (
+        "the platform refused the change, or it could not be sent",
+        "the message has the platform's words",
+    ),
+    Reason.OUTCOME_UNKNOWN: (
+        "the change was sent and the answer was lost",
+        "nothing: the next readings show the result",
+    ),
+    Reason.TIMED_OUT: (
+        "the cycle took longer than 90 s",
+        "look at what was slow",
+    ),
+    Reason.CRASHED: (
+        "a bug",
+        "report the traceback",
+    ),
 }
+"""What each reason means, and what to do about it; in the order of docs/reasons.md."""
 
 
 class ServiceState(StrEnum):
@@ -181,7 +321,7 @@ class QueueDepth:
         named = self.jobs(self.depth)
         parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
         stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
-        behind = [f"read from a standby {self.lag_s:.0f} s behind"] if self.lag_s is not None else []
+        behind = [f"read from a standby {in_words(self.lag_s)} behind"] if self.lag_s is not None else []
         every = [*parts, *stale, *behind]
         return f"{named} ({', '.join(every)})" if every else named
 

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 
 from controller.core.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.core.text import bounds
+from controller.core.units import in_words
 from controller.core.watch import Watch
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import RateLimit as RateLimitPolicy
+from controller.policy import Queue as QueuePolicy
+from controller.policy import RateLimit as RateLimitPolicy
 
 
 class Role(StrEnum):
@@ -51,12 +52,13 @@ class Sources(NamedTuple):
 class Unavailable(Exception):  # noqa: N818  # a state of the world, and the word that the whole house uses for it
     """Something could not be read or done. It is never 0 and never a reason to act: we hold, and say so.
 
-    The text says what failed and what to do about it, in one sentence that holds no secret.
+    text: what failed and what to do about it, in one sentence that holds no secret.
     """
 
     def __init__(self, source: Source, text: str) -> None:
         self.source = source
-        super().__init__(f"{source}: {bounds.cut(text, bounds.MESSAGE)}")
+        self.text = bounds.cut(text, bounds.MESSAGE)
+        super().__init__(f"{source}: {self.text}")
 
 
 class NotMeasurable(Unavailable):
@@ -141,10 +143,8 @@ class Requests(NamedTuple):
 
 def pace_words(requests: Requests, interval: float, platform: str) -> str:
     """What to say of cycles that come less often than the interval."""
-    return (
-        f"the next cycle comes {requests.pace_s:.0f} s after the last, not {interval:g} s: {requests.used} of the "
-        f"{requests.quota} requests that {platform} allows in {requests.window_s:g} s are used"
-    )
+    used = f"{requests.used} of the {requests.quota} requests that {platform} allows in {in_words(requests.window_s)}"
+    return f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {used} are used"
 
 
 class Platform(Protocol):

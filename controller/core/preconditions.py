@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from controller.core.model import Because, Decision, History, Intent, Observation, Reason, Replicas, ServiceState
 from controller.core.ports import Recalled
+from controller.core.units import in_words
 
 _STOP_AGAIN_S = 600.0
 """A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
@@ -25,22 +26,21 @@ def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landi
     if left > 0:
         words = (
             f"{decision.sentence}; {replicas.words.name} refused the last change or did not make it, "
-            f"so that it is asked again in {left:.0f} s"
+            f"so that it is asked again in {in_words(left)}"
         )
         return Because(Reason.BACKING_OFF, words)
     if decision.desired == 0 and _stop_is_unseen(history, replicas):
         left = (history.last_down or 0.0) + _STOP_AGAIN_S - now
         name = replicas.words.name
-        words = f"the stop was accepted and {name} does not show it; it is asked for again in {left:.0f} s"
+        words = f"the stop was accepted and {name} does not show it; it is asked for again in {in_words(left)}"
         return Because(Reason.NOT_HONOURED, words) if left > 0 else None
     return None
 
 
 def still_open(intent: Intent, now: float) -> Because:
     """What to say of a change that was asked for and that the platform does not show yet."""
-    words = (
-        f"{intent.before} → {intent.after} was asked for {max(0.0, now - intent.at):.0f} s ago and is not visible yet"
-    )
+    age = in_words(max(0.0, now - intent.at))
+    words = f"{intent.before} → {intent.after} was asked for {age} ago and is not visible yet"
     return Because(Reason.INTENT_OPEN, words)
 
 

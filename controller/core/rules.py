@@ -53,7 +53,9 @@ from controller.core.model import (
     ServiceTime,
     workers,
 )
-from controller.policy.models import WorkerPolicy, workers_for
+from controller.core.units import in_words
+from controller.core.wanted import down_window, tier_replicas, workers_for
+from controller.policy import WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def recommend(
     that were told to go and have the time to end their jobs, which need no other worker.
     """
     if policy.target_wait is None:
-        return policy.wanted_at(queue.depth)
+        return tier_replicas(policy, queue.depth)
     staying = _staying(queue, leaving)
     if not queue.pending and not staying:
         return 0
@@ -168,8 +170,8 @@ def window_tolerance(since_last_look: float) -> float:
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
     """Seconds until a scale-up and a scale-down are open again, each at least 0."""
-    up = 0.0 if history.last_up is None else _left(history.last_up, policy.up_cooldown, now)
-    return up, _left(_last_scale(history, now), policy.down_cooldown, now)
+    up = 0.0 if history.last_up is None else _left(history.last_up, policy.scale_up.cooldown, now)
+    return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
 
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
@@ -241,7 +243,7 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
     wants = f"want{'s' if queue.depth == 1 else ''}"
     if policy.target_wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
-    aim = f"for a wait of {_long(policy.target_wait)}"
+    aim = f"for a wait of {in_words(policy.target_wait)}"
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
@@ -253,7 +255,7 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
         )
         words = f"{queue.sentence}, and how long one takes {unknown}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
-    jobs = f"{queue.sentence} of {_long(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
+    jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
     by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
     busy = _workers_for(policy, staying)
@@ -286,7 +288,7 @@ def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:
     policy, history, now = situation.policy, situation.history, situation.now
-    window = policy.window(history.start_up_s)
+    window = down_window(policy, history.start_up_s)
     if decision.direction is not Direction.DOWN or not window:
         return decision
     unbroken = now if history.unbroken_since is None else history.unbroken_since
@@ -406,8 +408,4 @@ def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Deci
 
 
 def _wait(seconds: float) -> str:
-    return f"{math.ceil(seconds)} s"
-
-
-def _long(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    return in_words(math.ceil(seconds))

@@ -1,10 +1,74 @@
-"""Durations for people."""
+"""Durations in text: one form for people (`1 min 14 s`), one that a policy reads back (`74s`). Both from seconds."""
 
 from __future__ import annotations
 
+import math
+import re
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_S = 31 * 24 * 3600.0
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
 
 def in_words(seconds: float) -> str:
-    """`123 s`, `5 min` or `7 h`: as exact as people need it."""
-    if seconds < 180:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.0f} h"
+    """For sentences and tables: `84 ms`, `7.4 s`, `42 s`, `1 min 14 s`, `2 h 5 min`, `1 d 12 h`; two units at most.
+
+    Rounded to two or three digits. Negative ones keep their sign; what is not finite is `an unknown time`.
+    """
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if seconds < 0:
+        return f"-{in_words(-seconds)}"
+    if seconds < 0.9995:
+        return _below_a_second(seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return _two(whole, _MINUTE, "min", 1, "s")
+    minutes = round(seconds / _MINUTE) * _MINUTE
+    if minutes < _DAY:
+        return _two(minutes, _HOUR, "h", _MINUTE, "min")
+    return _two(round(seconds / _HOUR) * _HOUR, _DAY, "d", _HOUR, "h")
+
+
+def _below_a_second(seconds: float) -> str:
+    milliseconds = seconds * 1000
+    if not milliseconds:
+        return "0 s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= 9.95 else f"{milliseconds:.2g} ms"
+
+
+def _two(seconds: int, large: int, large_name: str, small: int, small_name: str) -> str:
+    rest = seconds % large // small
+    return f"{seconds // large:,} {large_name}" + (f" {rest} {small_name}" if rest else "")
+
+
+def as_policy(seconds: float) -> str:
+    """`90s`, `2m`, `14.9s`, `500ms`: the shortest form that a policy reads back as the same, to the microsecond."""
+    for unit in ("h", "m", "s"):
+        whole = seconds / _SECONDS[unit]
+        if seconds and whole == int(whole):
+            return f"{int(whole)}{unit}"
+    if not seconds:
+        return "0s"
+    number, unit = (f"{seconds:.6f}", "s") if seconds >= 1 else (f"{seconds * 1000:.3f}", "ms")
+    return number.rstrip("0").rstrip(".") + unit
+
+
+def seconds_of(text: str) -> float:
+    """Of a duration as a policy writes it: `500ms`, `30s`, `2m`, `1h`.
+
+    Raises:
+        ValueError: it is none, or longer than 31 days; in words that say what to write.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a duration; write 500ms, 30s, 2m or 1h")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError("is longer than a month; write 500ms, 30s, 2m or 1h")
+    return seconds

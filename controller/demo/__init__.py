@@ -1,1 +1,5 @@
-"""A whole small Railway on one machine: real PostgreSQL, real Redis, real workers, a faithful fake of the API."""
+"""A whole small system on one machine: real PostgreSQL and Redis, real workers, the real controller, the fake Railway.
+
+It starts and ends its processes, and shows them on one screen.
+The tests use its servers as well.
+"""

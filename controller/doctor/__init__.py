@@ -1,1 +1,5 @@
-"""Connects to everything, read only, and says what is wrong and how to fix it."""
+"""Connects to everything, only reads, and says of each thing whether it is well, and what fixes it.
+
+One module for each thing that is looked at; each returns findings, and report.py puts them together.
+What a command prints of them is cli's.
+"""

@@ -19,11 +19,13 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.core import units
 from controller.core.ports import NotMeasurable, Unavailable
+from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_plan import BIG_PAGES, Plan, Scan, read_plan
 from controller.doctor.postgres_rights import Rights, Table, tables_named, values
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 T = TypeVar("T")
 _SLOW_MS = 250.0
@@ -112,7 +114,7 @@ class QueueChecks:
         Running claims count only where the claim of a dead worker ends; otherwise a dead worker's would look endless.
         """
         finished = await _if_known(self.queue.finished_within(worker.queue))
-        running = await _if_known(self.queue.longest_claim(worker.queue, worker.count_limit))
+        running = await _if_known(self.queue.longest_claim(worker.queue, count_limit(worker, given_service(worker))))
         return max(filter(None, (finished, running)), default=None)
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -122,7 +124,9 @@ class QueueChecks:
     async def _depth(self, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
         """The depth as the first finding, then one finding per remark."""
         try:
-            depth = await self.queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
+            service = given_service(worker)
+            limits = count_limit(worker, service), enough(worker, service), all_busy(worker)
+            depth = await self.queue.depth(worker.queue, *limits)
         except Unavailable as unavailable:
             return [error("queue", str(unavailable))]
         besides = [
@@ -133,7 +137,11 @@ class QueueChecks:
         if depth.unnamed and not await was_seen():
             others = [finding for finding in besides if finding.about != "statuses"]
             return [error("queue", f"reads as empty, which may be wrong: {depth.unnamed}"), *others]
-        age = f"; the oldest ready job has waited {depth.oldest_age_s:.1f} s" if depth.oldest_age_s is not None else ""
+        age = (
+            f"; the oldest ready job has waited {units.in_words(depth.oldest_age_s)}"
+            if depth.oldest_age_s is not None
+            else ""
+        )
         if depth.stale:
             says = f"{depth.sentence}{age}; stale jobs were claimed by workers that no longer run"
             fix = "let the library rescue them, or requeue them by hand; the controller runs no worker for stale jobs"
@@ -143,7 +151,7 @@ class QueueChecks:
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """The plan of the exact statement that a cycle sends; only planned if running it fails or takes too long."""
         try:
-            statement = await self.queue.statement(worker.queue, worker.enough)
+            statement = await self.queue.statement(worker.queue, enough(worker, given_service(worker)))
         except Unavailable:
             return None
         settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
@@ -206,7 +214,7 @@ class QueueChecks:
     async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"
         if worker.service_time is not None:
-            return ok(about, f"a job takes {worker.service_time:g} s (service_time in the policy)")
+            return ok(about, f"a job takes {units.in_words(worker.service_time)} (service_time in the policy)")
         fix = "set service_time in the policy to an estimate"
         try:
             service = await self.queue.service_time(worker.queue)
@@ -220,7 +228,8 @@ class QueueChecks:
         if service is None:
             return warning(about, "no job has finished yet; until one has, no second worker is added", fix)
         newest = f"the newest {service.jobs} jobs" if service.jobs > 1 else "the only finished job"
-        says = f"a job takes {service.mean_s:.3g} s on average (median {service.median_s:.3g} s), from {newest}"
+        mean, median = units.in_words(service.mean_s), units.in_words(service.median_s)
+        says = f"a job takes {mean} on average (median {median}), from {newest}"
         return ok(about, says)
 
 
@@ -232,7 +241,7 @@ async def _if_known(answer: Awaitable[T | None]) -> T | None:
 
 
 def _took(about: str, plan: Plan, says: str) -> Finding:
-    took = f", in {plan.took_ms:.1f} ms" if plan.took_ms is not None else ""
+    took = f", in {units.in_words(plan.took_ms / 1000)}" if plan.took_ms is not None else ""
     if plan.took_ms is not None and plan.took_ms > _SLOW_MS:
         return warning(
             about, f"{says}{took}, which is slow for a query that runs every few seconds", "look at its EXPLAIN plan"
@@ -288,7 +297,7 @@ def _held_back(plan: Plan, holder: tuple[str, float] | None) -> Finding:
     if plan.steps_over_dead_rows():
         parts.append(f"the depth query touches {plan.pages} pages to count {plan.counted} jobs")
     if holder is not None:
-        parts.append(f"a {holder[0]} has been open for {holder[1] / 60:.0f} min and blocks vacuum")
+        parts.append(f"a {holder[0]} has been open for {units.in_words(holder[1])} and blocks vacuum")
     fix = "end it, and set idle_in_transaction_session_timeout" if holder else "VACUUM the table; end old transactions"
     return warning("bloat", "; ".join(parts), fix)
 

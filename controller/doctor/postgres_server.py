@@ -14,6 +14,7 @@ from controller.adapters.postgres.connection import Connection, NoAnswerError, R
 from controller.adapters.postgres.errors import in_words, is_connection_limit
 from controller.adapters.postgres.listener import receives_notify, second_connection_needed, with_server_reason
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.core import units
 from controller.core.ports import Clock, Unavailable
 from controller.doctor.finding import Finding, error, ok, warning
 
@@ -61,7 +62,7 @@ async def reach(reader: Reader, clock: Clock, timeout_s: float) -> Reach:
     version, user, process, there, *rest = answer.rows[0]
     database = Database(*rest)
     number = str(version).split()[0]
-    words = f"{number}, user {user}, database {database.name}; a round trip takes {took * 1000:.1f} ms"
+    words = f"{number}, user {user}, database {database.name}; a round trip takes {units.in_words(took)}"
     findings = [ok("PostgreSQL", words)]
     if database.standby:
         says = "DATABASE_URL leads to a standby: its data may be old, and a standby cannot send NOTIFY"
@@ -83,7 +84,7 @@ async def woken(dsn: str, variable: str, queue: PostgresQueue, read: Database | 
     try:
         connection = await connect(dsn)
     except psycopg.Error as failure:
-        words = f"PostgreSQL {in_words(failure, None, 0).replace('DATABASE_URL', variable)}"
+        words = f"PostgreSQL {in_words(failure, None, 0, variable)}"
         if is_connection_limit(failure):
             return warning("listening", second_connection_needed(variable, words), _UNTIL_THEN)
         return error("listening", f"{variable}: {words}", f"correct {variable}")
@@ -119,8 +120,9 @@ async def _kept(connection: Connection, variable: str) -> Finding:
             with answered_within(connection, _ANSWER_S):
                 await connection.execute("SELECT 1")
     except psycopg.OperationalError as failure:
-        words = in_words(failure, None, 0).replace("DATABASE_URL", variable)
-        says = f"the listening connection was cut after {time.perf_counter() - began:.1f} s: PostgreSQL {words}"
+        words = in_words(failure, None, 0, variable)
+        lasted = units.in_words(time.perf_counter() - began)
+        says = f"the listening connection was cut after {lasted}: PostgreSQL {words}"
         fix = "find what ends idle connections: a pooler, a proxy, idle_session_timeout, a job that ends sessions"
         return warning("listening", says, f"{fix}; {_UNTIL_THEN}")
     return ok("listening", f"NOTIFY arrives at {variable}")

@@ -19,9 +19,10 @@ from controller.adapters.railway.settings import RailwaySettings
 from controller.core.conditions import Look, conditions, watched
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
+from controller.core.units import in_words
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
-from controller.policy.models import WorkerPolicy, duration_text
+from controller.policy import WorkerPolicy
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
 """Replicas allowed per service, by plan (Railway's documentation, 2026-08). Railway clamps a larger count silently."""
@@ -195,8 +196,8 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     unstretched = (requests.quota - requests.quota // 5) // 2
     each = f", with {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
-        f"an interval of {duration_text(interval)} reads {wanted // per_cycle} times in "
-        f"{requests.window_s / 60:.0f} min{each}; Railway allows {requests.quota} requests"
+        f"an interval of {in_words(interval)} reads {wanted // per_cycle} times in "
+        f"{in_words(requests.window_s)}{each}; Railway allows {requests.quota} requests"
     )
     if wanted <= unstretched:
         return ok("requests", says)
@@ -278,14 +279,16 @@ def draining(reading: Replicas, longest_job_s: float | None) -> Finding:
         longest_job_s = None
     fix = "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS on the service to {}, and deploy it"
     if longest_job_s is None and has:
-        return ok(about, f"a removed worker has {has:.0f} s to finish its job; how long jobs take is unknown")
+        return ok(about, f"a removed worker has {in_words(has)} to finish its job; how long jobs take is unknown")
     if longest_job_s is None:
         says = "drainingSeconds is 0: a removed worker is killed in the middle of its job"
         return warning(about, says, fix.format("more seconds than a job takes"))
     if has < longest_job_s:
-        says = f"drainingSeconds is {has:.0f}, but jobs take up to {longest_job_s:.0f} s: they would be killed midway"
+        took = in_words(longest_job_s)
+        says = f"drainingSeconds is {has:.0f}, but jobs take up to {took}: they would be killed midway"
         return warning(about, says, fix.format(f"{math.ceil(longest_job_s * 1.5)} or more"))
-    return ok(about, f"a removed worker has {has:.0f} s to finish its job; jobs take up to {longest_job_s:.1f} s")
+    took = in_words(longest_job_s)
+    return ok(about, f"a removed worker has {in_words(has)} to finish its job; jobs take up to {took}")
 
 
 def config_as_code(instance: Mapping[str, Any]) -> Finding:

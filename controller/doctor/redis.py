@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from controller.adapters.redis import scripts as redis_scripts
 from controller.adapters.redis.connection import FAULTS, Client, connect, in_words
 from controller.adapters.redis.journal import Keys
+from controller.core import units
 from controller.core.ports import Clock, Report
 from controller.doctor.finding import Finding, error, warning
 
@@ -174,8 +175,8 @@ def _clocks(ahead: float) -> Iterator[Finding]:
     if abs(ahead) > _MOST_SKEW_S:
         yield warning(
             _ABOUT,
-            f"Redis' clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the local clock; cooldowns "
-            "use Redis' clock, the rate limit's minute uses the local clock",
+            f"Redis' clock is {units.in_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the local clock; "
+            "cooldowns use Redis' clock, the rate limit's minute uses the local clock",
             "synchronise both by NTP",
         )
 

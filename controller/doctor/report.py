@@ -28,12 +28,11 @@ from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.railway import RailwayChecks
 from controller.doctor.redis import clock_ahead, risks
 from controller.loop.cycle import iso
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _MOST_SKEW_S = 2.0
 _READ_S = 5.0
 """Longer than a cycle's timeout: a person waits here, and a slow query should be measured rather than cut off."""
-_WIDTH = max(map(len, Level))
 
 
 @dataclass
@@ -210,32 +209,6 @@ def clocks(ahead: Mapping[str, float]) -> Finding:
         )
         return warning("clocks", says, "synchronise all of them by NTP")
     return ok("clocks", f"{shown} against the local clock")
-
-
-def as_lines(report: Report) -> Iterator[str]:
-    about = max((len(finding.about) for _, finding in report.rows()), default=0)
-    heading: str | None = ""
-    for worker, finding in report.rows():
-        if worker != heading:
-            yield from ("",) if heading != "" else ()
-            yield "everywhere" if worker is None else worker
-            heading = worker
-        yield f"  {finding.level.value:<{_WIDTH}}  {finding.about:<{about}}  {_one_line(finding.says)}"
-        indent = " " * (2 + _WIDTH + 2 + about + 2)
-        if finding.fix:
-            yield f"{indent}→ {_one_line(finding.fix)}"
-        for statement in finding.sql:
-            yield f"{indent}  {statement}"
-    counts = {level: sum(finding.level is level for _, finding in report.rows()) for level in Level}
-    yield ""
-    yield ", ".join(
-        f"{count} {level.value}{'s' if level is not Level.OK and count != 1 else ''}" for level, count in counts.items()
-    )
-
-
-def _one_line(text: str) -> str:
-    """Removes line breaks: names of tables and columns may hold any character."""
-    return " ".join(text.split())
 
 
 def as_object(report: Report) -> dict[str, Any]:

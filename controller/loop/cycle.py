@@ -24,7 +24,7 @@ from controller.core.model import (
 from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
 from controller.core.text import bounds
 from controller.loop import levels
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
 """The first second of year 1 and the last of year 9999, in seconds since the epoch."""

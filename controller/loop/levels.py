@@ -5,45 +5,109 @@ An event has the level of its name, a cycle that of its outcome, raised to warni
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 Level = Literal["info", "warning", "error"]
 
-EVENTS: dict[str, Level] = {
-    "started": "info",
-    "stopped": "info",
-    "policy_loaded": "info",
-    "lease_acquired": "info",
-    "lease_released": "info",
-    "lease_lost": "warning",
-    "redis_unavailable": "error",
-    "redis_warning": "warning",
-    "recovered": "info",
-    "pace_stretched": "warning",
-    "pace_normal": "info",
-    "woken": "info",
-    "listening": "info",
-    "wake_unavailable": "warning",
-    "rate_unreadable": "warning",
-    "service_time_unreadable": "warning",
-    "setting_ignored": "warning",
-    "setting_warning": "warning",
-    "service_time_unmeasurable": "warning",
-    "queue_warning": "warning",
-    "intent_settled": "info",
-    "external_change": "warning",
-    "contended": "warning",
-    "not_honoured": "warning",
-    "workers_crash": "error",
-    "workers_exited": "warning",
-    "deployment_hangs": "warning",
-    "no_progress": "error",
-    "library": "warning",
-    "lines_lost": "warning",
-    "http_refused": "warning",
-    "crashed": "error",
-}
-"""Every event of the controller; a test fails if one is missing."""
+_ROWS: tuple[tuple[str, Level, str], ...] = (
+    ("started", "info", "the process has started"),
+    ("policy_loaded", "info", "the policy of a worker at the start; a worker that an earlier policy left behind"),
+    ("stopped", "info", "the process ends"),
+    ("lease_acquired", "info", "this replica leads"),
+    ("lease_released", "info", "this replica gave the lease back"),
+    ("lease_lost", "warning", "another replica leads, or it is unknown which one"),
+    ("redis_unavailable", "error", "it is unknown which replica leads"),
+    (
+        "redis_warning",
+        "warning",
+        "what endangers the lease, once after each start; which data under the controller's own keys cannot be read",
+    ),
+    ("recovered", "info", "what had failed answers again"),
+    (
+        "pace_stretched",
+        "warning",
+        (
+            "Railway's requests run out, so that cycles come less often than `interval`: at once, each time they "
+            "become twice as rare, and once an hour"
+        ),
+    ),
+    ("pace_normal", "info", "no cycle was stretched for 10 min"),
+    ("woken", "info", "a notification of the queue started a cycle"),
+    ("listening", "info", "the queue's notifications arrive"),
+    ("wake_unavailable", "warning", "there are no notifications: the controller polls"),
+    (
+        "setting_ignored",
+        "warning",
+        (
+            "a part of DATABASE_URL or REDIS_URL that has no effect here, or an HTTP_TOKEN that protects little or "
+            "nothing, once at the start"
+        ),
+    ),
+    (
+        "setting_warning",
+        "warning",
+        "a variable that works and should be changed: blanks around a token, `http://` to Railway, once at the start",
+    ),
+    ("rate_unreadable", "warning", "the requests of this minute could not be read, and are not needed for a decision"),
+    ("service_time_unreadable", "warning", "how long a job takes could not be read, and is not needed for a decision"),
+    (
+        "service_time_unmeasurable",
+        "warning",
+        "with `target_wait`: the service time cannot be measured, and why; write `service_time`",
+    ),
+    (
+        "queue_warning",
+        "warning",
+        (
+            "what may be misread in a queue, once each: `about` is `statuses`, `timezone`, `claims`, `standby` or "
+            "`oldest_age_s`"
+        ),
+    ),
+    (
+        "intent_settled",
+        "info",
+        "the result of a change whose outcome was unknown, or that an earlier leader left open",
+    ),
+    ("not_honoured", "warning", "an accepted change was not made, or its instances do not run"),
+    (
+        "external_change",
+        "warning",
+        "the count was changed outside the controller, see docs/log.md#who-else-changes-the-count",
+    ),
+    (
+        "contended",
+        "warning",
+        "the third such change within an hour that followed a change of the controller's, then at most once a minute",
+    ),
+    ("workers_crash", "error", "workers crash and none runs, see docs/reasons.md#which-faults-can-a-service-have"),
+    ("no_progress", "error", "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`"),
+    ("workers_exited", "warning", "workers ended by themselves with exit code 0, or were stopped from outside"),
+    ("deployment_hangs", "warning", "the newest deployment has been in one status for too long"),
+    (
+        "library",
+        "warning",
+        "a message of a library, with the library's own level; the same message once a minute at most",
+    ),
+    (
+        "lines_lost",
+        "warning",
+        "the number of lines (`lost`) that are missing here because the output did not take them",
+    ),
+    (
+        "http_refused",
+        "warning",
+        (
+            "counts of refused requests, once a minute at most: `malformed`, `wrong_token`, `slow`, `crowded_out`, "
+            "`not_accepted`, see docs/http-and-metrics.md#what-protects-the-controller-from-its-clients"
+        ),
+    ),
+    ("crashed", "error", "a bug, with its traceback"),
+)
+EVENTS: Mapping[str, Level] = {name: level for name, level, _ in _ROWS}
+"""Every event of the controller, in the order of docs/log.md; a test fails if one is missing."""
+MEANINGS: Mapping[str, str] = {name: meaning for name, _, meaning in _ROWS}
+"""What each event says."""
 _OUTCOMES: dict[str, Level] = {
     "standby": "info",
     "held": "info",

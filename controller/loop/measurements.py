@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from controller.core.model import ServiceTime
 from controller.core.ports import Clock, NotMeasurable, Queue, Report, Unavailable
+from controller.core.wanted import given_service
 from controller.loop.faults import Throttle
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _READ_AGAIN_S = 60.0
 
@@ -18,7 +19,7 @@ class JobTime:
     """
 
     def __init__(self, worker: str, policy: WorkerPolicy, queue: Queue, clock: Clock, report: Report) -> None:
-        self.known: ServiceTime | None = policy.given_service
+        self.known: ServiceTime | None = given_service(policy)
         self.why_not = ""
         """Why it cannot be measured at all; "" as long as it may be."""
         self._worker = worker
@@ -31,7 +32,7 @@ class JobTime:
 
     @property
     def _is_due(self) -> bool:
-        if self._policy.target_wait is None or self._policy.given_service is not None:
+        if self._policy.target_wait is None or self._policy.service_time is not None:
             return False
         return self._read_at is None or self._clock.monotonic() - self._read_at >= _READ_AGAIN_S
 

@@ -55,11 +55,13 @@ from controller.core.ports import (
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
+from controller.core.units import in_words
+from controller.core.wanted import all_busy, count_limit, enough, kept_window
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import RemarkThrottle, Throttle
 from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 _BLIND_CYCLES = 3
 """So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""
@@ -129,7 +131,7 @@ class Reconciler:
 
     @property
     def _keep(self) -> Retention:
-        return Retention(window=self.policy.kept_window, gap=max(self._gap, 3 * self.pace + 1))
+        return Retention(window=kept_window(self.policy), gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
@@ -275,8 +277,8 @@ class Reconciler:
 
     async def _depth(self) -> QueueDepth:
         policy, service = self.policy, self._job_time.known
-        limit, enough = policy.count_limit_for(service), policy.enough_for(service)
-        return await self._ports.queue.depth(policy.queue, limit, enough, policy.busy)
+        limit = count_limit(policy, service)
+        return await self._ports.queue.depth(policy.queue, limit, enough(policy, service), all_busy(policy))
 
     async def _look(self, account: Account, reading: Replicas | Unavailable) -> Observation:
         if isinstance(reading, Replicas):
@@ -346,7 +348,7 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             reason=Reason.NOT_HONOURED.value,
-            message=f"{intent.before} → {intent.after} was {asked} {recalled.now - intent.at:.0f} s ago, and "
+            message=f"{intent.before} → {intent.after} was {asked} {in_words(recalled.now - intent.at)} ago, and "
             f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}",
         )
         # Of a deployment that came since, the stop says nothing.
@@ -363,7 +365,7 @@ class Reconciler:
             worker=self.worker,
             epoch=lease.epoch,
             intent_epoch=intent.epoch,
-            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {age:.0f} s ago): {what}",
+            message=f"{intent.before} → {intent.after} (epoch {intent.epoch}, {in_words(age)} ago): {what}",
         )
 
     async def _settle(

@@ -23,7 +23,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.policy import Policy
 
 T = TypeVar("T")
 _A_MOMENT_S = 1.0
@@ -217,7 +217,7 @@ class Runner:
                 readings = await asyncio.shield(looking)
                 return await reconciler.reconcile(readings[reconciler.policy.service], lease)
         except TimeoutError:
-            because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {LONGEST_CYCLE_S:.0f} s")
+            because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {in_words(LONGEST_CYCLE_S)}")
             return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
         except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
             if self._tellings[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
@@ -287,7 +287,9 @@ class Runner:
             )
         lasted = self._stretch.ended(now)
         if lasted is not None:
-            message = f"cycles come every {interval:g} s again, after {in_words(lasted)} in which they were stretched"
+            message = (
+                f"cycles come every {in_words(interval)} again, after {in_words(lasted)} in which they were stretched"
+            )
             self._log.event("pace_normal", message=message)
 
     def _tell_of(self, recoveries: Iterable[Recovery], worker: str) -> None:

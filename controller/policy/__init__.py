@@ -1,1 +1,62 @@
-"""policy.yaml: read, checked, and made into frozen models, or refused with place, line and fix."""
+"""policy.yaml: parsed within limits, checked, and turned into frozen models, or refused with place, line and fix.
+
+This is the only door: no other room imports a module of this one. It holds what the user wishes, and decides nothing.
+A new key of the policy belongs here: its model, its default, its check and its sentence in the JSON Schema. Pure: it
+reads no file and no environment; both arrive as arguments.
+"""
+
+from controller.policy.document import Document, Path, dotted
+from controller.policy.in_force import as_shown, effective
+from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
+from controller.policy.load import json_schema, load_policy, with_presets
+from controller.policy.meanings import described_keys
+from controller.policy.models import Policy, WorkerPolicy
+from controller.policy.names import NAME_BYTES, split_name
+from controller.policy.preset import (
+    ARMS,
+    Form,
+    Preset,
+    Presets,
+    is_own,
+    read_preset,
+)
+from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
+from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
+from controller.policy.shared_jobs import overlaps
+
+__all__ = [
+    "ARMS",
+    "NAME_BYTES",
+    "UNMEASURED_START_UP_S",
+    "USABLE_START_UP_S",
+    "Columns",
+    "Document",
+    "Form",
+    "OnUnavailable",
+    "Path",
+    "Policy",
+    "Preset",
+    "Presets",
+    "Queue",
+    "RateLimit",
+    "RateLimitKeys",
+    "ScaleDown",
+    "ScaleUp",
+    "Statuses",
+    "Tier",
+    "TimeColumn",
+    "WorkerPolicy",
+    "as_shown",
+    "described_keys",
+    "dotted",
+    "effective",
+    "is_own",
+    "json_schema",
+    "load_policy",
+    "overlaps",
+    "own_keys",
+    "read_preset",
+    "split_name",
+    "unknown_preset",
+    "with_presets",
+]

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
 from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
-from controller.policy.references import unresolved, unusable
+from controller.core.text.references import unresolved, unusable
 from controller.policy.strict_yaml import (
     DEEPEST,
     MOST_CHARACTERS,
@@ -30,33 +32,12 @@ _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$
 
 Path = tuple[str | int, ...]
 
-LONGEST_SHOWN = 80
-"""Characters of a value in a message."""
 MOST_VALUES = 100_000
 """As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
 MOST_PROBLEMS = 100
-"""More are not looked for: whoever fixes these checks again."""
+"""More are not looked for: after these are fixed, the policy is checked again anyway."""
 _LONGEST_PLACE = 300
 _LONGEST_TEXT = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with the configuration: where, and what to do about it."""
-
-    place: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
-
-
-class ConfigurationError(Exception):
-    """The environment or the policy cannot be used as it stands; nothing was started and nothing was changed."""
-
-    def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +150,10 @@ class Document:
         """Notes what is wrong.
 
         Raises:
-            ConfigurationError: so much is wrong that the rest is not looked at.
+            ConfigurationError: there are MOST_PROBLEMS of them; the rest is not looked at.
         """
         if len(self.problems) == MOST_PROBLEMS:
-            raise self.refusal(f"has more wrong than these {MOST_PROBLEMS}; fix them and check again")
+            raise self.refusal(f"has more than these {MOST_PROBLEMS} problems; fix them and check again")
         words = self.masked(text)
         words = words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
         self.problems.append(Problem(_printable(self.place(path)), _printable(words)))
@@ -232,7 +213,7 @@ class _Reader:
                 continue
             key, here = key_node.text, (*path, key_node.text)
             if key in own:
-                self._document.refuse(here, f"stands here a second time (line {key_node.line}); keep one")
+                self._document.refuse(here, f"is here a second time (line {key_node.line}); keep one")
                 continue
             own.add(key)
             values[key] = self.value(child, here)
@@ -244,7 +225,9 @@ class _Reader:
         parts = node.items if isinstance(node, SequenceNode) else [node]
         for part in parts:
             if not isinstance(part, MappingNode):
-                self._document.refuse(path, "merges (<<) something that is no mapping; write <<: *NAME of one")
+                self._document.refuse(
+                    path, "merges (<<) something that is not a mapping; write <<: *NAME, the name of a mapping"
+                )
                 return
             self._count()
             for key, value in self.value(part, path).items():
@@ -281,18 +264,18 @@ class _Reader:
             name, default = match.group(1), match.group(3)
             if name is None:
                 railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
-                shown = repr(expression[:LONGEST_SHOWN])
+                shown = repr(expression[: bounds.VALUE])
                 words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
                 self._document.refuse(path, words)
                 return ""
             value = self._environment.get(name) or None
             if value is not None and (problem := unusable(value) or unresolved(value.strip())) is not None:
-                self._document.refuse(path, f"{name[:LONGEST_SHOWN]} {problem}")
+                self._document.refuse(path, f"{name[: bounds.VALUE]} {problem}")
                 value = "" if unusable(value) else value
             variables.append(Variable(name, value, default))
             self._document.note_secrets(variables[-1])
             if value is None and default is None:
-                unset = name[:LONGEST_SHOWN]
+                unset = name[: bounds.VALUE]
                 self._document.refuse(
                     path, f"{unset} is not set and has no default; set {unset}, or write ${{{unset}:-default}}"
                 )
@@ -313,7 +296,7 @@ class _Reader:
 
 
 def _brief(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
+    return text if len(text) <= bounds.VALUE else f"{text[: bounds.VALUE]}{CUT}"
 
 
 def _has_variables(node: Scalar) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its mend."""
+"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its fix."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from typing import Any, NamedTuple
 
 from pydantic_core import ErrorDetails
 
+from controller.core.text import bounds
 from controller.core.text.masking import CUT
-from controller.policy.document import LONGEST_SHOWN, Document, Path
+from controller.policy.document import Document, Path
+from controller.policy.types import Part, keys_of, part_at
 
 
 class Keys(NamedTuple):
-    """The keys that may stand at a place, and the mend for those that people write there by mistake."""
+    """The keys that may stand at a place, and the fix for those that people write there by mistake."""
 
     known: tuple[str, ...]
     hints: Mapping[str, str]
 
 
 KeysAt = Callable[[Path], Keys | None]
+
+
+def keys_at(root: type[Part]) -> KeysAt:
+    """Which keys the model that stands at a path knows, in a file that is one of these."""
+
+    def keys(path: Path) -> Keys | None:
+        part = part_at(root, path)
+        return None if part is None else Keys(tuple(keys_of(part)), part.hints)
+
+    return keys
 
 
 def record(document: Document, details: ErrorDetails, keys_at: KeysAt) -> None:
@@ -64,7 +76,7 @@ _WORDS: Mapping[str, str] = {
 
 def _words(document: Document, path: Path, details: ErrorDetails, keys_at: KeysAt) -> str:
     if details["type"] == "extra_forbidden":
-        return _unknown_key(str(path[-1])[:LONGEST_SHOWN], keys_at(path[:-1]))
+        return _unknown_key(str(path[-1])[: bounds.VALUE], keys_at(path[:-1]))
     shown = _shown(document, path, details["input"])
     words = _WORDS.get(details["type"], "{msg}")
     return words.format(shown=shown, msg=details["msg"], **_bounds(details))
@@ -77,11 +89,11 @@ def _bounds(details: ErrorDetails) -> dict[str, Any]:
 def _shown(document: Document, path: Path, value: object) -> str:
     origin = document.origin(path)
     if origin is not None and origin.holds_a_secret:
-        return str(origin.expression)[:LONGEST_SHOWN]
+        return str(origin.expression)[: bounds.VALUE]
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    text = "nothing" if value is None else repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str) else value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}{CUT}"
+    text = "nothing" if value is None else repr(value[: bounds.VALUE + 1] if isinstance(value, str) else value)
+    return text if len(text) <= bounds.VALUE else f"{text[: bounds.VALUE]}{CUT}"
 
 
 def _variables(document: Document, path: Path) -> str:

@@ -21,9 +21,13 @@ class RateLimitKeys(Part):
     """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
 
     usage: Word = "worker:rpm:<window>"
+    """Redis key under which the workers count their requests; `<window>` is the minute's start in epoch seconds"""
     rpm_limit: Word = "worker:config:rpm_limit"
+    """Redis key that holds `rpm`"""
     max_workers: Word = "worker:config:max_workers"
+    """Redis key that holds `max_replicas`"""
     per_worker_rpm: Word = "worker:config:per_worker_rpm"
+    """Redis key that holds each worker's share, see docs/redis.md#which-keys-are-shared-with-the-workers"""
 
     @field_validator("usage")
     @classmethod
@@ -34,14 +38,17 @@ class RateLimitKeys(Part):
 
 
 class RateLimit(Part):
-    """Requests a minute that all workers together may make; while they are used up, no further worker is added."""
+    """Requests a minute that all workers together may make; while they are used up, no worker is added."""
 
     rpm: Positive
+    """requests per minute that all workers together may make, at least `max_replicas`; no worker is added while those
+    of the last 60 s are used up
+    """
     keys: RateLimitKeys = RateLimitKeys()
 
 
 class OnUnavailable(Part):
-    """After so long without a reading of the queue, at least so many workers; never fewer than there are."""
+    """If the queue has been unreadable for `after`, scale up to at least `at_least`. Never scales down."""
 
     hints: ClassVar[Mapping[str, str]] = {
         "replicas": "write at_least",
@@ -49,13 +56,17 @@ class OnUnavailable(Part):
         "for": "write after",
     }
     after: Duration
+    """if the queue has been unreadable for this long, scale up to at least `at_least`. Default: hold."""
     at_least: Positive
+    """number of workers; it never scales down"""
 
     @field_validator("after")
     @classmethod
     def _not_at_once(cls, after: float) -> float:
         if not after:
-            raise PydanticCustomError("after", "is no time at all; write 5m, so that one lost reading adds nobody")
+            raise PydanticCustomError(
+                "after", "must be above 0 (for example 5m), so that one failed read does not scale up"
+            )
         return after
 
 
@@ -63,11 +74,11 @@ def range_problems(at_least: int, known: Mapping[str, Any]) -> Iterator[tuple[Pa
     minimum, maximum = known.get("min_replicas"), known.get("max_replicas")
     if maximum is None or minimum is None:
         return  # which is wrong by itself
-    mend = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
+    fix = f"write {max(1, minimum)} to {maximum}" if maximum else "leave on_unavailable out"
     if at_least > maximum:
-        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {mend}"
+        yield ("at_least",), f"is {at_least}, more than max_replicas, which is {maximum}; {fix}"
     if at_least < minimum:
-        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {mend}"
+        yield ("at_least",), f"is {at_least}, less than min_replicas, which is {minimum}; {fix}"
 
 
 def share_problem(limit: RateLimit, maximum: int) -> str | None:

@@ -1,22 +1,24 @@
-"""How many workers a depth wants, and how fast the count may change: by tiers, or by a wait that is aimed at."""
+"""How many workers a depth wants, and how fast the number may change: by tiers, or by a target_wait."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
+from controller.core.units import as_policy
 from controller.policy.document import Path
 from controller.policy.queue import Queue
 from controller.policy.types import Count, Duration, Part, Positive
 
-MOST_COUNTED = 1_000_000
-"""No reading counts further to decide anything; who has more jobs than that waits for no worker in particular."""
-_NEARLY = 1e-9
-_START_UP_S = 20.0
-_START_UP_WITHIN_S = (5.0, 300.0)
-IDLE_OFF_TEXT = "the measured start-up time, 5s to 5m; 20s until it is measured"
+UNMEASURED_START_UP_S = 20.0
+"""Stands in for a worker's start-up time until one is measured."""
+USABLE_START_UP_S = (5.0, 300.0)
+"""A measured start-up time is taken as at least and at most this."""
+IDLE_OFF_TEXT = (
+    f"the measured start-up time, {' to '.join(map(as_policy, USABLE_START_UP_S))}; "
+    f"{as_policy(UNMEASURED_START_UP_S)} until it is measured"
+)
 
 
 class Tier(Part):
@@ -35,64 +37,45 @@ class ScaleUp(Part):
     """cooldown counts from the last scale-up; max_step is the most workers added at once."""
 
     cooldown: Duration = 30.0
+    """shortest time from the last scale-up to the next. Default: 30s; 0s with `target_wait`."""
     max_step: Positive | None = None
+    """largest number of workers added at once"""
 
 
 class ScaleDown(Part):
-    """cooldown counts from the last scale in either direction; max_step is the most workers taken at once.
+    """cooldown counts from the last scale in either direction; max_step is the most workers removed at once.
 
-    stabilization_window: going down only to the highest recommendation of that long. idle_off stands in the place of
-    both where there is a target_wait: so long a worker was not needed before it goes; None: as long as a start takes.
+    stabilization_window: scale down only to the highest recommendation of this window. idle_off replaces the cooldown
+    and the window with a target_wait: a worker is removed once it has not been needed for this long; unset: as long as
+    a start takes.
     """
 
     cooldown: Duration = 120.0
+    """shortest time from the last scale in either direction to a scale-down; not with `target_wait`"""
     max_step: Positive | None = None
+    """largest number of workers removed at once"""
     stabilization_window: Duration = 0.0
+    """scale down only to the highest recommendation of this window; not with `target_wait`, see
+    docs/policy.md#what-do-the-windows-count
+    """
     idle_off: Duration | None = None
-
-    def window(self, start_up_s: float | None) -> float:
-        """idle_off, or the break-even: to keep a worker for as long as a start takes costs no more than the start."""
-        if self.idle_off is not None:
-            return self.idle_off
-        least, most = _START_UP_WITHIN_S
-        return _START_UP_S if start_up_s is None else min(max(least, start_up_s), most)
-
-    @property
-    def longest_window(self) -> float:
-        return self.idle_off if self.idle_off is not None else _START_UP_WITHIN_S[1]
+    """only with `target_wait`, instead of the cooldown and the window: a worker is removed once it has not been needed
+    for this long. Default: the measured start-up time, 5s to 5m.
+    """
 
 
 P = TypeVar("P", ScaleUp, ScaleDown)
 
 
 def without_cooldown(part: P) -> P:
-    """The same without one; nobody has written that, and so it does not count as written."""
+    """The same with a cooldown of 0, which does not count as written."""
     return part.model_construct(set(part.model_fields_set), **{**dict(part), "cooldown": 0.0})
 
 
-def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The least count of waiting jobs that wants that many workers; counting stops at MOST_COUNTED."""
-    jobs = math.floor(min(MOST_COUNTED, max(0, most - 1) * concurrency * (target_wait + mean_s) / mean_s))
-    # Rounding may make this one too many or too few; the formula itself decides.
-    jobs = next(
-        n
-        for n in range(max(1, jobs - 1), jobs + 4)
-        if n == jobs + 3 or workers_for(n, concurrency, target_wait, mean_s) >= most
-    )
-    return min(MOST_COUNTED, jobs)
-
-
-def workers_for(jobs: float, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The workers that have begun all these jobs within target_wait, if each job takes mean_s."""
-    share = mean_s / (target_wait + mean_s)
-    # What is exactly 3 must not become 4 by the last digit of a float.
-    return math.ceil(jobs * share / concurrency - _NEARLY)
-
-
 def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | None:
-    """Of the two, exactly one says how many workers there shall be."""
+    """Exactly one of the two sets the number of workers."""
     if target_wait is not None and tiers:
-        return "stands beside tiers, and only one can say how many workers there shall be; keep one of the two"
+        return "is written together with tiers, and only one of them can set the number of workers; keep one"
     if target_wait is None and not tiers:
         return "is missing, and so are tiers; write one of the two"
     return None
@@ -104,20 +87,22 @@ def service_time_problem(service_time: float | None, known: Mapping[str, Any]) -
         if target_wait is None or not isinstance(queue, Queue) or queue.table is not None:
             return None
         of = f"preset {queue.preset}" if queue.preset is not None else "a query"
-        return f"is missing: how long the jobs of {of} take cannot be measured, as it can of a table; write 20s, say"
+        return (
+            f"is missing: how long the jobs of {of} take cannot be measured (of a table it can); write for example 20s"
+        )
     if target_wait is None:
-        return "would do nothing without target_wait; write that in the place of tiers, or leave service_time out"
-    return None if service_time else "is no time at all; write 20s, or leave it out to have it measured"
+        return "has no effect without target_wait; write target_wait instead of tiers, or leave service_time out"
+    return None if service_time else "must be above 0, for example 20s; or leave it out to have it measured"
 
 
 def down_problems(down: ScaleDown, target_wait: float | None) -> Iterator[tuple[Path, str]]:
     if target_wait is None:
         if down.idle_off is not None:
-            yield ("idle_off",), "belongs to target_wait; beside tiers, write cooldown or stabilization_window"
+            yield ("idle_off",), "works only with target_wait; with tiers, write cooldown or stabilization_window"
         return
     for name in ("cooldown", "stabilization_window"):
         if name in down.model_fields_set:
-            yield (name,), "has no use beside target_wait; idle_off stands in its place"
+            yield (name,), "has no effect with target_wait; write idle_off instead"
 
 
 def tier_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:

@@ -65,33 +65,38 @@ def _unescaped(escape: re.Match[str]) -> str:
 def session_lock_problem(text: str) -> str | None:
     """Why the query may not be asked, where it takes a lock that would outlast its transaction.
 
-    As far as its text shows: what a function does is seen after each reading, in the session (postgres_session.py).
+    As far as its text shows; what a function does is seen after each reading, by adapters/postgres/session.py.
     """
     lock = _SESSION_LOCK.search(_bare(text))
     if lock is None:
         return None
     name = lock[1].lower()
-    mend = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
-    return f"calls {name}, and the lock would stay with the connection; {mend}"
+    fix = f"read pg_locks, or take {name.replace('_lock', '_xact_lock')}, which ends with the query"
+    return f"calls {name}, and the lock would stay with the connection; {fix}"
 
 
 def condition_problem(text: str) -> str | None:
-    """Why the text cannot stand in parentheses as one condition of a WHERE; None where it can, as far as is seen here.
+    """Why the text cannot stand in parentheses as one condition of a WHERE; None where it can, as far as it shows."""
+    if re.match(r"\s*where\b", _bare(text), re.IGNORECASE):
+        return "begins with WHERE; write the condition alone, such as kind = 'mail'"
+    return fragment_problem(text)
+
+
+def fragment_problem(text: str) -> str | None:
+    """Why the text cannot be a piece of a larger statement; None where it can, as far as it shows.
 
     PostgreSQL has the last word; this keeps a text from closing the parentheses that it is put into, and from turning
     what stands behind it into a comment.
     """
     if "\0" in text:
-        return "holds a character that no condition can have"
+        return "holds a NUL character, which PostgreSQL does not take; delete it"
     bare = re.sub(r'"(?:[^"]|"")*"', "''", _bare(text, keep_comments=True))
     if "--" in bare or "/*" in bare or "*/" in bare:
         return "has a comment; leave it out"
     if ";" in bare:
-        return "has a semicolon; write one condition, such as kind = 'mail'"
+        return "has a semicolon; leave it out"
     if "'" in bare.replace("''", "") or '"' in bare:
         return "has a quote that is not closed"
-    if re.match(r"\s*where\b", bare, re.IGNORECASE):
-        return "begins with WHERE; write the condition alone, such as kind = 'mail'"
     depth = 0
     for character in bare:
         depth += (character == "(") - (character == ")")

@@ -253,7 +253,7 @@ def _plain(text: str) -> str | int | float | bool | None:
     if _INTEGER.fullmatch(text) or _DECIMAL.fullmatch(text):
         if len(text) > _MOST_DIGITS:
             raise NoValueError(
-                f"is a number of {len(text):,} digits, and none here has so many; put it in quotes if a text"
+                f"is a number of {len(text):,} digits, and {_MOST_DIGITS} are the most; put a text in quotes"
             )
         return int(text) if _INTEGER.fullmatch(text) else float(text)
     _refuse_traps(text)
@@ -274,7 +274,7 @@ def _refuse_traps(text: str) -> None:
     if _DATE.fullmatch(text):
         raise NoValueError(f"is {_cut(text)}, which some read as a date; write {quoted} in quotes for the text")
     if _UNBOUNDED.fullmatch(text):
-        raise NoValueError(f"is {text}, which is no number that a policy can hold; write one that there is")
+        raise NoValueError(f"is {text}, which is not a number that a policy can hold; write a finite one")
     for pattern, says in (
         (_OCTAL, f"some read as octal ({_octal(text)}), and some as decimal"),
         (_BASED, "some read as a number of another base"),

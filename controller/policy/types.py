@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+from controller.core.units import seconds_of
+
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_S = 31 * 24 * 3600.0
 LARGEST = 1_000_000_000
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def _duration(value: object) -> float:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise PydanticCustomError("duration", "is not a duration; write 500ms, 30s, 2m or 1h")
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds > _LONGEST_S:
-        raise PydanticCustomError("duration", "is longer than a month; write 500ms, 30s, 2m or 1h")
-    return seconds
+    try:
+        return seconds_of(value if isinstance(value, str) else "")
+    except ValueError as problem:
+        raise PydanticCustomError("duration", "{text}", {"text": str(problem)}) from None
 
 
 def _whole(value: object) -> object:
@@ -72,19 +69,42 @@ class Part(BaseModel):
     """What to say of keys that people write by mistake."""
 
 
-def seconds_of(text: str) -> float:
-    """Of a duration as a policy writes it: `500ms`, `30s`, `2m`, `1h`.
-
-    Raises:
-        ValueError: it is none, or longer than a month; in words that say what to write.
-    """
-    return _duration(text)
+def keys_of(part: type[BaseModel]) -> dict[str, str]:
+    """By the key that stands in the file, the model's name for it: `schema` alone is one that pydantic uses itself."""
+    return {field.alias or name: name for name, field in part.model_fields.items()}
 
 
-def duration_text(seconds: float) -> str:
-    """`90s` rather than 90.0: the shortest way to write a duration that the policy would read back as the same."""
-    for unit in ("h", "m", "s"):
-        whole = seconds / _SECONDS[unit]
-        if seconds and whole == int(whole):
-            return f"{int(whole)}{unit}"
-    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms" if seconds else "0s"
+def part_at(root: type[Part], path: Sequence[str | int]) -> type[Part] | None:
+    """The model at a path below another; None where none is: at a number, at a text, nowhere."""
+    kinds: list[Any] = [root]
+    for step in path:
+        kinds = [inner for kind in kinds for inner in _below(kind, step)]
+    return next((kind for kind in kinds if _is_part(kind)), None)
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Part)
+
+
+def _below(kind: Any, step: str | int) -> Iterator[Any]:
+    """What may stand there in a value of this kind: of a list, by its index; of a mapping or a model, by the key."""
+    inside = get_args(kind)
+    if _is_part(kind):
+        name = keys_of(kind).get(str(step))
+        if name is not None:
+            yield from _kinds(kind.model_fields[name].annotation)
+    elif get_origin(kind) is tuple and isinstance(step, int):
+        yield from _kinds(inside[0])
+    elif get_origin(kind) is dict:
+        yield from _kinds(inside[1])
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Each kind of value that a field takes, without what it is annotated with."""
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for one in get_args(annotation):
+            yield from _kinds(one)
+    else:
+        yield annotation

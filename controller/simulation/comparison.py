@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
 from controller.simulation.figures import Elasticity, Figures, Price, Spread

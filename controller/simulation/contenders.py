@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.config.load import read_policy
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.models import Policy, WorkerPolicy
-from controller.policy.types import seconds_of
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import as_policy, seconds_of
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
@@ -146,11 +146,11 @@ def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[
 
 
 def _target_wait(options: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"target_wait": f"{options['wait']:g}s"}
+    fields: dict[str, Any] = {"target_wait": as_policy(options["wait"])}
     if options["idle_off"] >= 0:
-        fields["scale_down"] = {"idle_off": f"{options['idle_off']:g}s"}
+        fields["scale_down"] = {"idle_off": as_policy(options["idle_off"])}
     if options["service"] >= 0:
-        fields["service_time"] = f"{options['service']:g}s"
+        fields["service_time"] = as_policy(options["service"])
     return fields
 
 
@@ -176,7 +176,7 @@ def tiers_for(bounds: Iterable[tuple[int, float]], most: int) -> list[dict[str, 
 
 
 def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"scale_up": {"cooldown": f"{options['up']:g}s"}, "scale_down": {"cooldown": f"{options['down']:g}s"}}
+    return {"scale_up": {"cooldown": as_policy(options["up"])}, "scale_down": {"cooldown": as_policy(options["down"])}}
 
 
 def _keda(options: Mapping[str, Any], _: Common) -> Contender:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
+from controller.core.units import in_words
 from controller.simulation.picture import Points, unit_of_time
-from controller.simulation.report import long_time
 
 STYLE = """
 svg text { font-size: 12px; fill: currentColor }
@@ -45,7 +45,7 @@ def picture(points: Points, scales: Scales, name: str) -> str:
     """An <svg>; name: of whom it is, for those who cannot see it."""
     label = escape(
         f"{name}: up to {max(points.depth):,} jobs, up to {max(points.most)} workers, "
-        f"waits up to {long_time(max(points.waits))}"
+        f"waits up to {in_words(max(points.waits))}"
     )
     shapes = "".join(panel(points, scales))
     return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{label}">{shapes}</svg>'
@@ -70,7 +70,7 @@ def panel(points: Points, scales: Scales) -> list[str]:
         f'<text class="end" x="{LEFT - 6:g}" y="12">jobs</text>',
         f'<text class="right end" x="{WIDTH:g}" y="12">workers</text>',
         *_right_axis(workers, whole_ticks(max(1, scales.most_workers))),
-        *_left_axis(waits, [(longest, long_time(longest)), (0, "0")] if longest else [(0, "no waits")]),
+        *_left_axis(waits, [(longest, in_words(longest)), (0, "0")] if longest else [(0, "no waits")]),
     ]
 
 

@@ -25,7 +25,8 @@ from controller.core.model import (
     ServiceTime,
 )
 from controller.core.rules import decide, recommend, window_tolerance
-from controller.policy.models import Policy, WorkerPolicy
+from controller.core.wanted import down_window, kept_window
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, View
 from controller.simulation.workload.jobs import quantile
@@ -109,10 +110,11 @@ class OwnPolicy:
         self.learn_at = 0.0 if self.policy.target_wait is not None and given is None else math.inf
         if given is not None:
             self._service = ServiceTime(given, given, 0)
-        self._window = self.policy.window(None)
-        self._kept_window = self.policy.kept_window
+        self._window = down_window(self.policy, None)
+        self._kept_window = kept_window(self.policy)
         self.times_starts = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
-        self._down_open = self.policy.down_cooldown  # a memory that begins now counts as a scale that happened then
+        # A memory that begins now counts as a scale that happened then.
+        self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
 
     def look(self, seen: View) -> int:
@@ -183,10 +185,10 @@ class OwnPolicy:
         accepted = now + self.answer_s
         if desired > seen.configured:
             self._last_up, self._asked_at = accepted, accepted
-            self.up_at = accepted + self.policy.up_cooldown
+            self.up_at = accepted + self.policy.scale_up.cooldown
         else:
             self._last_down, self._asked_at = accepted, None
-        self._down_open = max(self._down_open, accepted + self.policy.down_cooldown)
+        self._down_open = max(self._down_open, accepted + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._window else self._down_open
         return desired
 
@@ -259,7 +261,7 @@ class OwnPolicy:
         known = self._start_up_s
         self._start_up_s = seconds if known is None else _KEPT * known + (1 - _KEPT) * seconds
         self._asked_at = None
-        window = self.policy.window(self._start_up_s)
+        window = down_window(self.policy, self._start_up_s)
         if window != self._window:
             self._window = window
             self._known.clear()

@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.core.model import workers
-from controller.policy.models import Policy, WorkerPolicy
-from controller.policy.types import duration_text
+from controller.core.text.layout import Rows
+from controller.core.units import as_policy
+from controller.core.wanted import tier_replicas
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import columns, heading, seconds, wrapped
+from controller.simulation.report import heading, seconds
 
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is none that anybody should decide by: another week would say otherwise."""
@@ -110,17 +112,14 @@ def verdict(plan: Plan) -> str:
     return f"a trade: {money}, {waits}; {worth}"
 
 
-def as_lines(plan: Plan) -> Iterator[str]:
-    """For a terminal."""
+def as_blocks(plan: Plan) -> Iterator[str | Rows]:
+    """For a terminal: paragraphs, and the table."""
     yield "what changes:"
-    for change in changes(plan) or ["nothing that is in force"]:
-        yield from wrapped(f"  {change}")
+    yield from (f"  {change}" for change in changes(plan) or ["nothing that is in force"])
     yield ""
-    for line in heading(plan.comparison):
-        yield from wrapped(line)
-    yield ""
+    yield from heading(plan.comparison)
     head = ["", "old", "new", "change"]
-    yield from columns([head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))])
+    yield [head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))]
     yield ""
     yield f"verdict: {verdict(plan)}"
 
@@ -157,7 +156,7 @@ def rows(plan: Plan) -> list[Row]:
         change = (new - old) / old if old else None
         return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", change)
 
-    slo = duration_text(plan.comparison.setting.slo_s)
+    slo = as_policy(plan.comparison.setting.slo_s)
     return [
         row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, ",.1f"),
         row("dollars a month", before.dollars_a_month, after.dollars_a_month, ",.2f", " $"),
@@ -203,7 +202,7 @@ def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
         return
     edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
     for index, depth in enumerate(edges):
-        before, after = old.wanted_at(depth), new.wanted_at(depth)
+        before, after = tier_replicas(old, depth), tier_replicas(new, depth)
         if before == after:
             continue
         last = edges[index + 1] - 1 if index + 1 < len(edges) else None
@@ -218,7 +217,7 @@ def _depths(first: int, last: int | None) -> str:
 
 def _rhythm(policy: Policy) -> dict[str, str]:
     keys = ("interval", "wake_min_interval")
-    return {key: duration_text(getattr(policy, key)) for key in keys}
+    return {key: as_policy(getattr(policy, key)) for key in keys}
 
 
 def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
@@ -235,6 +234,6 @@ def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
                 if (path or name not in _IS_OF) and (*path, name) not in silent:
                     yield from walk(getattr(value, name), (*path, name))
         elif value is not None:
-            yield ".".join(path), duration_text(value) if isinstance(value, float) else str(value)
+            yield ".".join(path), as_policy(value) if isinstance(value, float) else str(value)
 
     yield from walk(worker, ())

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import in_words
 from controller.simulation import drawing
 from controller.simulation.comparison import Comparison
 from controller.simulation.drawing import LEFT, RIGHT, WIDTH, Scales
@@ -22,7 +23,6 @@ from controller.simulation.picture import (
     drawable,
     unit_of_time,
 )
-from controller.simulation.report import long_time
 
 _HEADING, _TITLE, _BETWEEN, _FOOT = 52.0, 40.0, 8.0, 24.0
 """In pixels: heading with legend, a panel's title with caption, the gap below a panel, the words below the last one."""
@@ -79,7 +79,7 @@ def _document(comparison: Comparison, panels: Sequence[tuple[Figures, Points]]) 
     height = _HEADING + each * len(panels) + _FOOT
     end_s = max(figures.end_s for figures, _ in panels)
     scales = Scales(end_s, max(max(points.most) for _, points in panels), comparison.workload.began)
-    words = f"{comparison.workload.name}: {comparison.jobs:,} jobs in {long_time(comparison.span_s)}"
+    words = f"{comparison.workload.name}: {comparison.jobs:,} jobs in {in_words(comparison.span_s)}"
     body = [
         f"<title>{_text(words)}</title>",
         f"<style>{_style()}</style>",

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from controller.policy.types import duration_text
+from controller.core.text.layout import Rows
+from controller.core.units import in_words
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
-_WIDTH = 80
-"""Columns of a terminal."""
 _ALL_WAITS = {
     "what": "what is paid, and all waiting, forced and avoidable, weighted by the work of the job that waits",
     "formula": "(paid_s + v * work_weighted_wait_s * jobs) / work_s",
@@ -77,28 +75,17 @@ def _policy_object(figures: Figures, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def as_lines(comparison: Comparison) -> Iterator[str]:
-    """Tables of how long jobs wait, of what it costs, of what the policies do; as wide as a terminal."""
+def as_blocks(comparison: Comparison) -> Iterator[str | Rows]:
+    """Paragraphs, and tables of how long jobs wait, of what it costs, of what the policies do; for 80 columns."""
     costs, totals = cost_and_waits(comparison), worths(comparison)
     waits = [[row[0], *row[4:]] for row in costs]
     waits[0][1:-1] = ["wait p50", "p95", "p99", "max", "avoidable", "its p95"]
-    tables = [waits, [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]]
-    for line in heading(comparison):
-        yield from wrapped(line)
-    for table in [*tables, _short_doings(comparison)]:
-        yield ""
-        yield from columns(table)
+    yield from heading(comparison)
+    yield waits
+    yield [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]
+    yield _short_doings(comparison)
     yield ""
-    for line in legend(comparison):
-        yield from wrapped(line)
-
-
-def wrapped(text: str, width: int = _WIDTH) -> Iterator[str]:
-    """In lines of so many columns, indented as the first one is; a word that is longer stays whole."""
-    indent = text[: len(text) - len(text.lstrip())]
-    yield from textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+    yield from legend(comparison)
 
 
 def heading(comparison: Comparison) -> Iterator[str]:
@@ -108,7 +95,7 @@ def heading(comparison: Comparison) -> Iterator[str]:
     load = limits.least_s / span if span else 0.0
     mean = limits.least_s * setting.platform.concurrency / comparison.jobs
     yield (
-        f"{comparison.workload.name}: {comparison.jobs:,} jobs in {long_time(span)}, {mean:.3g} s each, "
+        f"{comparison.workload.name}: {comparison.jobs:,} jobs in {in_words(span)}, {in_words(mean)} each, "
         f"a load of {load:.2f} workers"
     )
     yield from (f"  {note}" for note in comparison.workload.notes)
@@ -117,34 +104,17 @@ def heading(comparison: Comparison) -> Iterator[str]:
 
 def assumptions(setting: Setting) -> str:
     platform = setting.platform
-    has = "the time it needs" if platform.drain_s == NEVER else duration_text(platform.drain_s)
+    has = "the time it needs" if platform.drain_s == NEVER else in_words(platform.drain_s)
     drain = f"has {has} to finish its jobs ({setting.drain_source})"
     taken = "an idle one if there is any" if platform.idle_first else "taken at random"
     fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
-    return f"a worker starts in {duration_text(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
-
-
-def long_time(seconds: float) -> str:
-    """`7 d`, `26.5 h`, `90 s`: to be read, not to be parsed."""
-    for unit, size in (("d", _DAY_S), ("h", _HOUR_S), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    between = "  " if sum(widths) + 2 * len(widths) <= _WIDTH + 2 else " "
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield between.join([first.ljust(widths[0]), *cells]).rstrip()
+    return f"a worker starts in {in_words(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
 
 
 def cost_and_waits(comparison: Comparison) -> list[list[str]]:
     head = ["policy", "worker-h", "$/month", "cost/W", "wait p50", "p95", "p99", "max", "avoidable mean", "p95"]
-    return [[*head, f"over {duration_text(comparison.setting.slo_s)}"], *map(_cost_row, comparison.figures)]
+    return [[*head, f"over {in_words(comparison.setting.slo_s)}"], *map(_cost_row, comparison.figures)]
 
 
 def _cost_row(figures: Figures) -> list[str]:
@@ -248,6 +218,6 @@ def legend(comparison: Comparison) -> Iterator[str]:
         yield f"{figures.name} left {figures.unfinished:,} jobs waiting for ever; their waits are counted to the end."
     policies = "policy" if comparison.simulated == 1 else "policies"
     yield (
-        f"{comparison.simulated} {policies} in {comparison.took_s:.2f} s of CPU: "
+        f"{comparison.simulated} {policies} in {in_words(comparison.took_s)} of CPU: "
         f"{comparison.jobs_a_second:,.0f} jobs/s, {comparison.days_a_second:,.1f} simulated days/s"
     )

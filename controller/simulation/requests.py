@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.core.units import in_words
 from controller.simulation.figures import Figures
 
 HOBBY, FREE = 1000, 100
@@ -40,7 +41,7 @@ class Requests:
         return (
             f"Railway allows {self.allowed:,} requests an hour {self.source}"
             f"{f' ({FREE} on the Free plan)' if self.allowed != FREE else ''}; "
-            f"reading every {self.interval_s:g} s takes {self.readings:,}, and a scale action up to {_AN_ACTION}"
+            f"reading every {in_words(self.interval_s)} takes {self.readings:,}, and a scale action up to {_AN_ACTION}"
         )
 
     def warning(self, figures: Figures) -> str | None:

@@ -14,15 +14,16 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.models import Policy, WorkerPolicy
-from controller.policy.types import duration_text
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.layout import wrap
+from controller.core.units import as_policy, in_words
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
-from controller.simulation.report import assumptions, long_time, seconds, wrapped
+from controller.simulation.report import assumptions, seconds
 from controller.simulation.requests import Requests
 from controller.simulation.workload.jobs import (
     WEEK_S,
@@ -79,7 +80,7 @@ class Goal:
     @property
     def words(self) -> str:
         if self.wait_s is not None:
-            return f"95 % of the jobs wait at most {duration_text(self.wait_s)} beyond what max_replicas forces"
+            return f"95 % of the jobs wait at most {in_words(self.wait_s)} beyond what max_replicas forces"
         return f"at most {self.dollars_a_month:g} $/month"
 
 
@@ -301,25 +302,20 @@ def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, d
     tiers = tiers_for([(count, count * each) for count in counts if count < most], most)
     return {
         "tiers": tiers,
-        "scale_up": {"cooldown": duration_text(up)},
-        "scale_down": {"cooldown": duration_text(down)},
+        "scale_up": {"cooldown": as_policy(up)},
+        "scale_down": {"cooldown": as_policy(down)},
         "aim": (wait, up, down),
     }
 
 
 def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float) -> Candidate:
     """A wait above 0. With the time of a job, where the policy says it, or where nothing can measure it."""
-    candidate: dict[str, Any] = {"target_wait": _time_text(wait)}
+    candidate: dict[str, Any] = {"target_wait": as_policy(wait)}
     if worker.service_time is not None:
-        candidate["service_time"] = duration_text(worker.service_time)
+        candidate["service_time"] = as_policy(worker.service_time)
     elif job_time.unmeasured is not None:
-        candidate["service_time"] = _time_text(job_time.mean_s)
-    return {**candidate, "scale_down": {"idle_off": duration_text(idle_off)}, "aim": (wait, idle_off, 0.0)}
-
-
-def _time_text(seconds: float) -> str:
-    """`14.9s` rather than 14900ms, where that says the same."""
-    return duration_text(seconds) if seconds < 1 or seconds == int(seconds) else f"{seconds:.6g}s"
+        candidate["service_time"] = as_policy(job_time.mean_s)
+    return {**candidate, "scale_down": {"idle_off": as_policy(idle_off)}, "aim": (wait, idle_off, 0.0)}
 
 
 def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
@@ -339,7 +335,7 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
         most = worker_of(text, worker)["max_replicas"]  # as it is written, which may be a variable
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
-        comments["service_time"] = list(wrapped(_assumed(found), 72))
+        comments["service_time"] = wrap(_assumed(found), 72)
     replaced = ("tiers", "target_wait", "service_time", "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
@@ -356,7 +352,7 @@ def _assumed(found: Found) -> str:
 def _remarks(found: Found) -> Iterator[str]:
     """The lines of the head, no wider than a terminal."""
     for remark in _unwrapped_remarks(found):
-        yield from wrapped(remark, 78) if remark else ("",)
+        yield from wrap(remark, 78) if remark else ("",)
 
 
 def _unwrapped_remarks(found: Found) -> Iterator[str]:
@@ -370,14 +366,14 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
     if "service_time" in found.candidate and found.old.service_time is None:
         yield f"service_time is {_assumed(found)}"
     yield ""
-    yield f"searched on, {long_time(found.searched_s)}: {_words(found.searched_on)}"
-    yield f"held out, {long_time(found.held_out_s)} that the search has not seen: {_words(ours)}"
+    yield f"searched on, {in_words(found.searched_s)}: {_words(found.searched_on)}"
+    yield f"held out, {in_words(found.held_out_s)} that the search has not seen: {_words(ours)}"
     if not found.goal.is_met_by(ours) and found.is_met:
         yield "NOT MET on what was held out: there the goal is missed; take a longer window, or leave some room"
     yield f"the policy as it was, on the same: {_words(old)}"
     if found.weeks:
         met = sum(found.goal.is_met_by(week) for week in found.weeks)
-        weeks = "weeks" if found.week_s == WEEK_S else f"stretches of {long_time(found.week_s)}"
+        weeks = "weeks" if found.week_s == WEEK_S else f"stretches of {in_words(found.week_s)}"
         yield f"expected, over {len(found.weeks)} {weeks} drawn anew from what was searched on: {_spread(found)}"
         yield f"the goal is met in {met} of {len(found.weeks)} of these, the best share of {found.ranked} policies"
     yield ""

@@ -22,6 +22,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from controller.core.ports import Report
+from controller.core.units import in_words
 from controller.loop.faults import REPEAT_S
 
 MOST_OPEN = 128
@@ -60,7 +61,7 @@ _TOO_LARGE = (
 _KINDS = {
     "malformed": "malformed or too large",
     "wrong_token": "with a wrong token",
-    "slow": f"closed because a request took longer than {REQUEST_S:g} s to arrive, or its answer to be read",
+    "slow": f"closed because a request took longer than {in_words(REQUEST_S)} to arrive, or its answer to be read",
     "crowded_out": "closed as silent for longest, to make room for new ones",
     "not_accepted": "failed attempts to accept a connection",
 }

@@ -20,7 +20,7 @@ from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import WorkerStatus
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 
 
 class Health(StrEnum):
@@ -31,7 +31,7 @@ class Health(StrEnum):
     """The loop has stopped turning."""
 
 
-class Role(StrEnum):
+class ReplicaRole(StrEnum):
     LEADER = "leader"
     STANDBY = "standby"
     UNKNOWN = "unknown"
@@ -146,7 +146,7 @@ class StatusReport:
     """
 
     health: Health
-    role: Role
+    role: ReplicaRole
     epoch: int | None
     holder: str
     dry_run: bool
@@ -265,12 +265,12 @@ def _health(shown: Shown) -> Health:
     return Health.DEGRADED if failing_since(shown) else Health.HEALTHY
 
 
-def _role(shown: Shown) -> Role:
+def _role(shown: Shown) -> ReplicaRole:
     if shown.dry_run:
-        return Role.DRY_RUN
+        return ReplicaRole.DRY_RUN
     if shown.leadership.lease is not None:
-        return Role.LEADER
-    return Role.STANDBY if shown.leadership.fault is None else Role.UNKNOWN
+        return ReplicaRole.LEADER
+    return ReplicaRole.STANDBY if shown.leadership.fault is None else ReplicaRole.UNKNOWN
 
 
 def _requests(shown: Shown) -> RequestsReport | None:

@@ -231,7 +231,8 @@ _ROWS = (
         "autoscaler_failing",
         "gauge",
         "0 or 1",
-        "1 if a dependency cannot be reached, 0 if it answers; with a worker: 1 while its service has a fault.",
+        "By source: 1 if PostgreSQL, Railway or Redis cannot be reached, 0 if it answers. By source and worker: 1 "
+        "while its service has this fault, and no sample otherwise.",
         _failing,
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),

@@ -12,14 +12,15 @@ import hmac
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
-from controller.policy.document import ConfigurationError, Problem
 from controller.web.connections import HEADERS
-from controller.web.health import Shown, health_body, status_body, status_report
+from controller.web.health import Health, Shown, health_report, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import STYLE_HASH, page
 
@@ -48,8 +49,9 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
     """token: required for everything but /health; None: nothing is required."""
 
     def health() -> Answer:
-        body = health_body(shown)
-        return _json(body, status=503 if body["status"] == "unhealthy" else 200, headers=age_header(shown))
+        report = health_report(shown)
+        code = HTTPStatus.SERVICE_UNAVAILABLE if report.health is Health.UNHEALTHY else HTTPStatus.OK
+        return _json(report.to_json(), status=code, headers=age_header(shown))
 
     def metrics() -> Answer:
         return _json(metrics_body(shown), headers=age_header(shown))

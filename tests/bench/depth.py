@@ -16,7 +16,8 @@ from psycopg import sql
 from controller.adapters.postgres.bounded_count import BOUND
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
-from controller.policy.models import WorkerPolicy, load_policy
+from controller.core.wanted import all_busy, count_limit, enough, given_service
+from controller.policy import WorkerPolicy, load_policy
 from tests.bench import crowded_table
 from tests.bench.crowded_table import Connection, Say
 from tests.bench.indexes import PLAIN, RECOMMENDED, IndexSet, use
@@ -110,7 +111,8 @@ class Bench:
         queue = PostgresQueue(self._url, timeout_s=_TIMEOUT_S)
         try:
             # It connects, and looks the table up. This is what every reading sends; up to the limit one counts seldom.
-            statement = await queue.statement(self._worker.queue, max(self._worker.enough, BOUND))
+            depth = enough(self._worker, given_service(self._worker))
+            statement = await queue.statement(self._worker.queue, max(depth, BOUND))
             took: list[float] = []
             shown = ""
             for _ in range(_TIMES):
@@ -124,11 +126,13 @@ class Bench:
 
 async def _shown(queue: PostgresQueue, worker: WorkerPolicy) -> str:
     """A reading as the controller asks for it."""
+    service = given_service(worker)
+    limit = count_limit(worker, service)
     try:
-        seen = await queue.depth(worker.queue, worker.count_limit, worker.enough, worker.busy)
+        seen = await queue.depth(worker.queue, limit, enough(worker, service), all_busy(worker))
     except Unavailable:
         return "unavailable"
-    return f"{seen.pending:,}{'+' if seen.pending >= worker.count_limit else ''}"
+    return f"{seen.pending:,}{'+' if seen.pending >= limit else ''}"
 
 
 def _timed(connection: Connection, statement: bytes | sql.Composed) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, read_contender
 from controller.simulation.figures import WORTHS, Figures

@@ -6,52 +6,135 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
+from controller.cli.main import commands
+from controller.config.variables import VARIABLES
 from tests.support.examples import some
-from tests.support.processes import UNHURRIED, autoscaler, led_before, running
+from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 # --- what every command says ---
 
 
-@pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "demo", "fake-railway"])
+@pytest.mark.parametrize("command", commands()[1].parsers)
 async def test_the_help_of_every_command_says_what_it_touches(command: str) -> None:
     ran = await autoscaler(command, "--help")
     assert ran.code == 0
     assert "touches:" in ran.out
 
 
-async def test_the_help_names_every_command_and_every_variable() -> None:
-    ran = await autoscaler("--help")
-    for word in (
-        "run",
-        "once",
-        "explain",
-        "doctor",
-        "check",
-        "demo",
-        "fake-railway",
-        "RAILWAY_API_TOKEN",
-        "REDIS_URL",
-        "PORT",
-    ):
-        assert word in ran.out
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)], ids=["nothing", "help", "--help"])
+async def test_the_help_names_every_command(arguments: tuple[str, ...]) -> None:
+    ran = await autoscaler(*arguments)
+    assert (ran.code, ran.err) == (0, "")
+    assert all(re.search(rf"^  {name} ", ran.out, re.MULTILINE) for name in commands()[1].parsers)
+
+
+async def test_the_help_of_a_topic_is_that_of_the_command() -> None:
+    topic, command = await asyncio.gather(autoscaler("help", "tune"), autoscaler("tune", "--help"))
+    assert (topic.code, topic.out) == (0, command.out)
+
+
+async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> None:
+    topic, run = await asyncio.gather(autoscaler("help", "environment"), autoscaler("run", "--help"))
+    assert topic.code == 0
+    assert all(re.search(rf"^{one.name} ", topic.out, re.MULTILINE) for one in VARIABLES)
+    assert "`autoscaler help environment`" in run.out
+    assert "RAILWAY_PROJECT_ID" not in run.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulat"], "'simulat' is not a command; did you mean simulate?"),
+        (["fly"], "'fly' is not a command. `autoscaler --help` tells more"),
+        (["simulate", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
+        (["tune", "--wiat=60s"], "unrecognized arguments: --wiat=60s; did you mean --wait?"),
+        (["--verison"], "unrecognized arguments: --verison; did you mean --version?"),
+        (["tune", "--wait", "60s", "--form", "tier"], "invalid choice: 'tier'; did you mean tiers?"),
+        (["completion", "ksh"], "invalid choice: 'ksh'; did you mean zsh?"),
+        (["completion", "powershell"], "; choose from bash, zsh, fish"),
+        (["queues", "procastinate"], "'procastinate' is not a known preset; did you mean procrastinate?"),
+        (["queues", "kafka"], "'kafka' is not a known preset; known are absurd, "),
+        (["help", "enviroment"], "'enviroment' is no command and no topic; did you mean environment?"),
+        (["docs", "metric"], "'metric'; did you mean metrics?"),
+        (["queue-trigger", "generation-workr"], "; did you mean generation-worker?"),
+    ],
+)
+async def test_what_is_mistyped_is_answered_with_what_was_meant(arguments: list[str], words: str) -> None:
+    ran = await autoscaler(*arguments, environment={"RAILWAY_WORKER_SERVICE_ID": "s"})
+    assert (ran.code, ran.out) == (2, "")
+    assert words in ran.err
+
+
+@pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "queue-trigger", "tune", "simulate"])
+@pytest.mark.parametrize("form", ["FILE", "--policy FILE", "AUTOSCALER_POLICY"])
+async def test_every_command_that_reads_a_policy_takes_its_file_in_either_way(command: str, form: str) -> None:
+    arguments = [*form.split()[:-1], "missing.yaml"] if form != "AUTOSCALER_POLICY" else []
+    more = ["--wait", "60s"] if command == "tune" else []
+    ran = await autoscaler(command, *arguments, *more, environment={"AUTOSCALER_POLICY": "missing.yaml"})
+    assert ran.code == 2
+    assert "missing.yaml: there is no such file" in ran.err
+
+
+@pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "queue-trigger", "tune", "simulate"])
+async def test_two_different_files_are_refused_and_the_same_one_twice_is_not(command: str) -> None:
+    more = ["--wait", "60s"] if command == "tune" else []
+    two = await autoscaler(command, "one.yaml", "--policy", "two.yaml", *more)
+    assert (two.code, two.out) == (2, "")
+    assert "--policy: name two files, one.yaml and two.yaml" in two.err
+    same = await autoscaler(command, "missing.yaml", "--policy", "./missing.yaml", *more)
+    assert "missing.yaml: there is no such file" in same.err
+
+
+async def test_plan_takes_the_new_policy_in_every_way() -> None:
+    two = await autoscaler("plan", "old.yaml", "one.yaml", "--policy", "two.yaml")
+    assert "NEW and --policy: name two files, one.yaml and two.yaml" in two.err
+    for arguments in (("missing.yaml",), ("--policy", "missing.yaml"), ()):
+        ran = await autoscaler("plan", str(POLICY), *arguments, environment={"AUTOSCALER_POLICY": "missing.yaml"})
+        assert "missing.yaml: there is no such file" in ran.err
+
+
+async def test_a_worker_s_name_and_a_file_are_told_apart(tmp_path: Path) -> None:
+    policy = tmp_path / "mine.yaml"
+    policy.write_text(POLICY.read_text())
+    environment = {"RAILWAY_WORKER_SERVICE_ID": "s"}
+    for arguments in ((WORKER, str(policy)), (str(policy), WORKER), (WORKER, "--policy", str(policy)), (str(policy),)):
+        ran = await autoscaler("queue-trigger", *arguments, environment=environment, cwd=tmp_path)
+        assert (ran.code, "AFTER INSERT" in ran.out) == (0, True), ran.err
+    two = await autoscaler("queue-trigger", "a", "b", environment=environment)
+    assert "WORKER: is named 2 times: a, b; name one" in two.err
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
+    [["run", "policy.yaml", "a\x1b[31m\nFAKE"], ["a\x1b[31m\nFAKE"], ["simulate", "--seed", "a\x1b[31m\nFAKE"]],
     ids=["an argument too many", "an unknown command", "a wrong value"],
 )
 async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repeated(arguments: list[str]) -> None:
     ran = await autoscaler(*arguments)
     assert ran.code == 2
     assert r"a\x1b[31m\nFAKE" in ran.err
+
+
+@pytest.mark.parametrize("arguments", ["--help", "run --help", "check --help", "queues --help", "fly"])
+def test_no_command_imports_what_it_does_not_need_to_print_its_help(arguments: str) -> None:
+    asked = (
+        "import sys\nfrom controller.cli.main import main\n"
+        f"try: main({arguments.split()!r})\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], env=CLEAN, cwd=POLICY.parent, capture_output=True, text=True, check=True
+    )
+    imported = {name.partition(".")[0] for name in ran.stdout.splitlines()[-1].split()}
+    assert "controller" in imported
+    assert imported & {"pydantic", "psycopg", "httpx", "aiohttp", "redis", "tenacity", "graphql"} == set()
 
 
 async def test_the_version() -> None:
@@ -62,7 +145,6 @@ async def test_the_version() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
         ("fly",),
         ("run", "--fast"),
         ("fake-railway", "--port", "x"),

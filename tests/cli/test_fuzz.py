@@ -23,13 +23,12 @@ from hypothesis import strategies as st
 from controller.adapters.railway.settings import railway_if_set
 from controller.app import configure
 from controller.cli import main as cli
-from controller.cli.queue_guide import claims_without_end
+from controller.cli.check import claims_without_end
 from controller.config.load import read_policy
 from controller.config.settings import load_database, load_settings
-from controller.policy.document import ConfigurationError, dotted
-from controller.policy.implied_waits import Expectation
-from controller.policy.models import effective, load_policy
-from controller.policy.overlaps import overlaps
+from controller.core.implied_waits import Expectation
+from controller.core.problems import ConfigurationError
+from controller.policy import dotted, effective, load_policy, overlaps
 from controller.simulation.workload.traces import read_trace
 from tests.support.examples import examples
 
@@ -368,7 +367,7 @@ def test_any_command_line_is_parsed_or_refused(arguments: list[str]) -> None:
     code: object = 0
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            cli._parser().parse_args(arguments)
+            cli.commands()[0].parse_args(arguments)
         except SystemExit as ended:
             code = ended.code
     assert code in {0, 2}

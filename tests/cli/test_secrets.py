@@ -375,14 +375,14 @@ async def test_what_is_wrong_at_the_start_is_said_without_a_secret(planted: Plan
 CRASH = """
 import logging, sys, threading
 from controller.cli import main as cli
-from controller.cli import output as commands
+from controller.cli import explain as command
 def crash(parsed):
     logging.getLogger("httpx").error("sent %s", {secret!r})
     thread = threading.Thread(target=lambda: {{}}[{secret!r}])
     thread.start()
     thread.join()
     raise ValueError({secret!r})
-commands.explain = crash
+command.run = crash
 cli.main(["explain"])
 """
 

@@ -19,9 +19,10 @@ from controller.adapters.postgres.queue import known_of
 from controller.cli.main import main
 from controller.demo.jobs import FULL_TABLE
 from controller.fake_railway import FakeRailway
-from controller.policy.models import load_policy
+from controller.policy import load_policy
 from controller.simulation import tune
 from tests.support.examples import some
+from tests.support.processes import CLEAN
 from tests.support.scene import POLICY
 
 
@@ -39,6 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     for name in [name for name in os.environ if name.startswith("RAILWAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("COLUMNS", CLEAN["COLUMNS"])
     # The weeks that tune draws anew, cut to so many jobs: what it does with them, it does with fewer too.
     monkeypatch.setattr(tune, "_MOST_A_WEEK", 2000)
 
@@ -164,7 +166,8 @@ def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> No
     jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "6h")
     ran = run("tune", POLICY, "--wait", "60s", *jobs, "--weeks", "2")
     assert (ran.code, ran.err) == (0, "")
-    assert all(words in ran.out for words in ("# searched on", "# held out", "drawn anew from what was searched on"))
+    told = " ".join(ran.out.replace("\n# ", " ").split())
+    assert all(words in told for words in ("searched on, ", "held out, ", "drawn anew from what was searched on"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
     assert policy.workers["generation-worker"].queue.table == "generation_job"
     tuned = tmp_path / "tuned.yaml"
@@ -182,7 +185,13 @@ def test_tune_says_where_nothing_meets_the_goal(run: Run) -> None:
 def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAILWAY_WORKER_SERVICE_ID", "s")
     out = run("check", POLICY, "--service-time", "20s").out
-    waits = ["10  1  200 s", "30  2  300 s", "60  3  400 s", "100  4  500 s", "any  5  longer, as the depth grows"]
+    waits = [
+        "10  1  3 min 20 s",
+        "30  2  5 min",
+        "60  3  6 min 40 s",
+        "100  4  8 min 20 s",
+        "any  5  longer, as the depth grows",
+    ]
     assert [" ".join(line.split()) for line in out.splitlines()[-5:]] == [" ".join(wait.split()) for wait in waits]
     assert "assumed" in run("check", POLICY).out
     steps = json.loads(run("check", POLICY, "--service-time", "2s", "--json").out)["implied_waits"]
@@ -195,8 +204,8 @@ def test_check_says_where_a_target_wait_adds_workers(run: Run, tmp_path: Path) -
         "workers: {w: {service: s, queue: {table: jobs}, max_replicas: 3, target_wait: 60s, service_time: 20s}}"
     )
     out = run("check", path).out
-    assert "aims at a wait of 1m" in out
-    assert [line.split()[:4] for line in out.splitlines()[-3:-1]] == [["4", "1", "80", "s"], ["8", "2", "80", "s"]]
+    assert "aims at a wait of 1 min" in out
+    assert [line.split()[:4] for line in out.splitlines()[-3:-1]] == [["4", "1", "1", "min"], ["8", "2", "1", "min"]]
 
 
 def table_of_jobs(url: str, *, finished: int) -> None:
@@ -289,14 +298,14 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--since", "99999999d"), "is longer than 9,999 days"),
         (("simulate", "static:2", "--worker-memory", "1e300"), "is more than 1,000,000"),
         (("simulate", "static:2", "--drain", "for ever"), "is not a duration"),
-        (("simulate", "static:2", "--span", "0s"), "is no time at all"),
+        (("simulate", "static:2", "--span", "0s"), "must be above 0"),
         (("simulate", "static:2", "--span", "soon"), "is not a duration"),
         (("simulate", "static:2", "--workload", "poisson:rate=1/d", "--span", "1s"), "holds no job"),
         (("simulate", "static:2", "--load", "0"), "is not above 0"),
         (("plan", str(POLICY), "missing.yaml"), "there is no such file"),
         (("tune", str(POLICY)), "--wait"),
         (("tune", str(POLICY), "--wait", "60s", "--workload", "poisson", "--span", "5m"), "too few jobs"),
-        (("tune", str(POLICY), "--wait", "0s", "--workload", "poisson"), "'0s' is no time at all"),
+        (("tune", str(POLICY), "--wait", "0s", "--workload", "poisson"), "'0s' must be above 0"),
         (("check", str(POLICY), "--service-time", "long"), "is not a duration"),
     ],
 )
@@ -358,7 +367,7 @@ def on_railway(monkeypatch: pytest.MonkeyPatch, draining: int | None) -> Iterato
 def test_without_credentials_a_worker_has_railway_s_default_to_end_its_jobs(run: Run) -> None:
     asked = Asked(run, POLICY)
     assert (asked.seconds, asked.source) == (0.0, "Railway's default; --drain says otherwise")
-    assert "has 0s to finish its jobs (Railway's default; --drain says otherwise)" in asked.words
+    assert "has 0 s to finish its jobs (Railway's default; --drain says otherwise)" in asked.words
 
 
 @pytest.mark.parametrize(("draining", "seconds"), [(None, 0.0), (0, 0.0), (45, 45.0)])
@@ -384,7 +393,7 @@ def test_the_command_line_has_the_last_word_and_railway_is_not_asked(
 def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setattr("controller.cli.simulate._RAILWAY_WITHIN_S", 0.5)
+    monkeypatch.setattr("controller.cli.workload._RAILWAY_WITHIN_S", 0.5)
     with on_railway(monkeypatch, 45):
         monkeypatch.setenv("RAILWAY_API_URL", "http://127.0.0.1:1/graphql/v2")
         arguments: dict[str, list[str | Path]] = {
@@ -394,7 +403,7 @@ def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
         }
         ran = run(command, *arguments[command], "--workload", "poisson:rate=4/m", "--span", "1h")
     words = " ".join(ran.out.replace("#", " ").split())
-    assert "has 0s to finish its jobs (Railway's default; --drain says otherwise. The service's own could not" in words
+    assert "has 0 s to finish its jobs (Railway's default; --drain says otherwise. The service's own could not" in words
 
 
 def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,7 +548,7 @@ def fleet(path: Path, **services: str) -> Path:
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],
-    ids=["dropped", "renamed", "another service", "new"],
+    ids=["a worker is dropped", "a worker is renamed", "a worker moves to another service", "a worker is new"],
 )
 def test_plan_says_what_becomes_of_workers_that_one_policy_alone_has(  # noqa: PLR0917  # a table
     run: Run, tmp_path: Path, trace: Path, old: dict[str, str], new: dict[str, str], said: list[str]

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from controller.config.addresses_postgres import database_address
 from controller.config.addresses_redis import redis_address
 from controller.config.client_parameters import NAMES
-from controller.policy.references import unresolved
+from controller.core.text.references import unresolved
 
 SECRET = "hunter2"
 BASE = f"postgresql://user:{SECRET}@db.internal:5432/jobs"

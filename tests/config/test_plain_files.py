@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.config.load import read_policy
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload.traces import read_trace
 from tests.support.patience import PATIENCE_S
 
@@ -121,12 +121,18 @@ RIGHT = {
         ({b"HTTPS_PROXY": b"http://h:\xc2\xb2"}, 2, ("HTTPS_PROXY", "cannot be used")),
         ({b"HOSTNAME": b"\xff\x1b[2J", b"RAILWAY_REPLICA_ID": b"\xfe"}, 1, ("PostgreSQL: refuses connections",)),
     ],
-    ids=["everywhere", "key log", "psycopg", "proxy", "replica"],
+    ids=[
+        "odd bytes everywhere",
+        "an odd key log",
+        "an odd implementation of psycopg",
+        "an odd proxy",
+        "an odd replica name",
+    ],
 )
 def test_odd_bytes_in_the_environment_are_named_and_a_replica_s_name_stops_nothing(
     odd: dict[bytes, bytes], code: int, words: tuple[str, ...]
 ) -> None:
-    path = {b"PATH": os.environ["PATH"].encode(), b"PYTHONPATH": str(ROOT).encode()}
+    path = {b"PATH": os.environ["PATH"].encode(), b"PYTHONPATH": str(ROOT).encode(), b"COLUMNS": b"10000"}
     ran = subprocess.run(
         [sys.executable, "-m", "controller", "explain"],
         env={**path, **RIGHT, **odd},

@@ -6,7 +6,7 @@ import pytest
 
 from controller.adapters.railway.settings import load_railway, railway_warnings
 from controller.config.settings import load_database, load_settings
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
 
 RIGHT = {
     "RAILWAY_API_TOKEN": "t0ken-of-the-account",

@@ -14,9 +14,10 @@ from controller.adapters.railway.reading import coming
 from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
 from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.rules import decide, fall_back
+from controller.core.wanted import given_service
 from controller.core.watch import Watch
 from controller.loop.faults import CONDITIONS
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 
 START, BOUND = 1_000_000.0, 60.0
 RUNNING, STARTING, STOPPED, CRASHED = (ServiceState(name) for name in ("running", "starting", "stopped", "crashed"))
@@ -105,12 +106,28 @@ def test_a_fleet_crashes_while_none_runs_after_a_crash(looks: Sequence[Replicas]
 @pytest.mark.parametrize(
     ("current", "changes", "depth", "desired", "reason"),
     [
-        pytest.param(1, {}, 200, 1, Reason.WORKERS_CRASH, id="no scale-up"),
-        pytest.param(1, {"target_wait": "60s", "service_time": "20s"}, 200, 1, Reason.WORKERS_CRASH, id="by a wait"),
-        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 5, 1, Reason.TIER, id="down as the queue wants"),
-        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 0, 0, Reason.TIER, id="down to zero"),
-        pytest.param(1, {"min_replicas": 2}, 200, 2, Reason.BELOW_MINIMUM, id="up to min_replicas and no further"),
-        pytest.param(7, {}, 200, 5, Reason.ABOVE_MAXIMUM, id="down to max_replicas"),
+        pytest.param(1, {}, 200, 1, Reason.WORKERS_CRASH, id="crashing workers by tiers get none more"),
+        pytest.param(
+            1,
+            {"target_wait": "60s", "service_time": "20s"},
+            200,
+            1,
+            Reason.WORKERS_CRASH,
+            id="crashing workers by target_wait get none more",
+        ),
+        pytest.param(
+            3, {"scale_down": {"cooldown": "0s"}}, 5, 1, Reason.TIER, id="crashing workers go down as the queue wants"
+        ),
+        pytest.param(3, {"scale_down": {"cooldown": "0s"}}, 0, 0, Reason.TIER, id="crashing workers go down to zero"),
+        pytest.param(
+            1,
+            {"min_replicas": 2},
+            200,
+            2,
+            Reason.BELOW_MINIMUM,
+            id="crashing workers go up to min_replicas and no further",
+        ),
+        pytest.param(7, {}, 200, 5, Reason.ABOVE_MAXIMUM, id="crashing workers go down to max_replicas"),
     ],
 )
 def test_none_is_added_to_workers_that_crash(
@@ -120,7 +137,7 @@ def test_none_is_added_to_workers_that_crash(
     service = Service(wishes, History(since=0.0, unbroken_since=0.0))
     crashed = fleet(current, 0, crashed=current)
     service.look(crashed, jobs(depth))
-    observed = Observation(jobs(depth), crashed, service=wishes.given_service)
+    observed = Observation(jobs(depth), crashed, service=given_service(wishes))
     decision = decide(wishes, observed, service.history, service.now)
     assert (decision.desired, decision.reason) == (desired, reason)
 
@@ -165,7 +182,7 @@ def test_what_lacks_is_said_from_the_first_look() -> None:
     (said,) = service.look(fleet(3, 1), jobs(9))
     assert (said.words, said.degrades) == ("1 of 3 workers run", False)
     (said,) = service.look(fleet(3, 1), jobs(9), after=70)
-    assert said.words.startswith("1 of 3 workers run for 70 s: see the deployment's log")
+    assert said.words.startswith("1 of 3 workers run for 1 min 10 s: see the deployment's log")
 
 
 def test_workers_that_run_again_after_an_exit_are_not_said_to_lack() -> None:

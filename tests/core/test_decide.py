@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
+    REASONS,
     Decision,
     Direction,
     History,
@@ -27,7 +28,8 @@ from controller.core.model import (
     ServiceState,
 )
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
-from controller.policy.models import WorkerPolicy
+from controller.core.wanted import down_window, kept_window
+from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 
 NOW = 1_000_000.0
@@ -410,7 +412,7 @@ def test_a_change_without_a_reading_says_so_in_a_sentence() -> None:
     blind = policy(on_unavailable={"after": "5m", "at_least": 3})
     decision = fall_back(blind, observed(0, 1).replicas, history(), NOW, unread_for_s=360.2, rate=None)
     assert decision is not None
-    assert decision.sentence == "the queue could not be read for 361 s, so at least 3 workers: 1 → 3"
+    assert decision.sentence == "the queue could not be read for 6 min 1 s, so at least 3 workers: 1 → 3"
 
 
 def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_not_ordered_twice() -> None:
@@ -427,7 +429,7 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         ),
         (
             decide(policy(), observed(8, 3), history(down=46), NOW),
-            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 74 s more",
+            "hold at 3: 8 jobs (8 pending, 0 processing) want 1 worker, scale-down cools down for 1 min 14 s more",
         ),
         (decide(policy(), observed(0, 0), history(), NOW), "hold at 0: 0 jobs want 0 workers"),
         (
@@ -471,8 +473,9 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         ),
     ],
     ids=[
-        *("a change", "a wait", "nothing to do", "a correction"),
-        *("the busy", "more busy than were counted", "all busy", "the rate", "an unread rate"),
+        *("the words of a change", "the words of a cooldown", "the words of no change", "the words of a correction"),
+        *("the words of busy workers", "the words of more busy jobs than were counted", "the words of all busy"),
+        *("the words of a used-up rate limit", "the words of an unread rate limit"),
     ],
 )
 def test_the_sentence_says_what_a_person_can_act_on(decision: Decision, sentence: str) -> None:
@@ -511,8 +514,10 @@ def test_the_trail_of_a_count_below_min_shows_how_far_beyond_min_it_goes() -> No
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_has_a_sentence_for_people(reason: Reason) -> None:
-    assert reason.sentence.endswith(".")
+def test_every_reason_says_what_it_means_and_what_to_do_about_it(reason: Reason) -> None:
+    meaning, fix = REASONS[reason]
+    assert meaning
+    assert fix
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
@@ -581,7 +586,7 @@ def next_depth(depth: int, dice: Random) -> int:
 
 
 def remembered(past: History, policy: WorkerPolicy, recommended: int, now: float, gap: float) -> History:
-    window = policy.kept_window
+    window = kept_window(policy)
     kept = tuple(one for one in past.recommendations if one.at >= now - window - gap)
     broken = not kept or now - kept[-1].at > gap
     return replace(
@@ -605,14 +610,14 @@ def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: His
     ups = [at for at in (past.last_up,) if at is not None]
     downs = [at for at in (past.last_up, past.last_down, past.since) if at is not None]
     if decision.direction is Direction.UP:
-        assert all(now - at >= policy.up_cooldown for at in ups)
+        assert all(now - at >= policy.scale_up.cooldown for at in ups)
         assert decision.desired <= max(decision.recommended, policy.min_replicas)
         assert seen.rate is None or (isinstance(seen.rate, RateUsage) and seen.rate.used < seen.rate.limit)
     else:
         each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
         assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
-        assert all(now - at >= policy.down_cooldown for at in downs)
-        window = policy.window(past.start_up_s)
+        assert all(now - at >= policy.scale_down.cooldown for at in downs)
+        window = down_window(policy, past.start_up_s)
         assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
         wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
         assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)

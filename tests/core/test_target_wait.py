@@ -22,7 +22,7 @@ from controller.core.model import (
     ServiceTime,
 )
 from controller.core.rules import decide, recommend
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.core.test_decide import (
     BUSY,
     NOW,
@@ -201,28 +201,35 @@ def test_where_more_are_busy_than_were_counted_nobody_goes() -> None:
             *(10, 5, 20, 1),
             needed(),
             (
-                "15 jobs (10 pending, 5 processing) of 20 s each want 4 workers for a wait of 60 s, and 5 workers are "
+                "15 jobs (10 pending, 5 processing) of 20 s each want 4 workers for a wait of 1 min, and 5 workers are "
                 "busy: 1 → 5"
             ),
         ),
         (
             *(11, 2, 20, 1),
             needed(),
-            "13 jobs (11 pending, 2 processing) of 20 s each want 3 workers for a wait of 60 s: 1 → 3",
+            "13 jobs (11 pending, 2 processing) of 20 s each want 3 workers for a wait of 1 min: 1 → 3",
         ),
-        (1, 0, 0.25, 0, needed(), "1 job (1 pending, 0 processing) of 0.25 s wants 1 worker for a wait of 60 s: 0 → 1"),
+        (
+            1,
+            0,
+            0.25,
+            0,
+            needed(),
+            "1 job (1 pending, 0 processing) of 250 ms wants 1 worker for a wait of 1 min: 0 → 1",
+        ),
         (
             *(4, 0, 20, 3),
             needed((5, 3)),
             (
-                "hold at 3: 4 jobs (4 pending, 0 processing) of 20 s each want 1 worker for a wait of 60 s, "
+                "hold at 3: 4 jobs (4 pending, 0 processing) of 20 s each want 1 worker for a wait of 1 min, "
                 "3 workers were needed within the last 20 s"
             ),
         ),
         (
             *(0, 0, 20, 1),
             needed((5, 1)),
-            "hold at 1: 0 jobs want 0 workers for a wait of 60 s, 1 worker was needed within the last 20 s",
+            "hold at 1: 0 jobs want 0 workers for a wait of 1 min, 1 worker was needed within the last 20 s",
         ),
         (
             *(3, 0, None, 0),

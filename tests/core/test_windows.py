@@ -14,7 +14,8 @@ from controller.adapters.dry_run import DryRunJournal
 from controller.core.model import History, Lease, Observation, QueueDepth, Recommendation, Replicas, ServiceState
 from controller.core.ports import CycleNote, Journal, Recalled, Retention
 from controller.core.rules import decide
-from controller.policy.models import WorkerPolicy
+from controller.core.wanted import tier_replicas
+from controller.policy import WorkerPolicy
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
@@ -43,7 +44,7 @@ def by_a_controller(policy: WorkerPolicy, depths: Sequence[int], moments: Sequen
     """As the reconciler asks decide(), with the journal's memory, a look at each of the moments."""
     configured, past, wanted = 0, list[Recommendation](), list[int]()
     for now, depth in zip(moments, depths, strict=True):
-        past.append(Recommendation(now, policy.wanted_at(depth)))
+        past.append(Recommendation(now, tier_replicas(policy, depth)))
         history = History(since=moments[0] - 500, unbroken_since=moments[0], recommendations=tuple(past))
         replicas = Replicas(configured, configured, configured, ServiceState.RUNNING)
         configured = decide(policy, Observation(QueueDepth(depth, 0), replicas), history, now).desired

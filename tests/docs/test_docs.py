@@ -11,13 +11,14 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from controller.adapters.postgres.presets.preset import load
 from controller.adapters.railway import operations
+from controller.config.presets import load, names
 from controller.core.model import Reason
+from controller.core.wanted import tier_replicas
 from controller.doctor.postgres_rights import READER
 from controller.loop import levels
 from controller.loop.cycle import Outcome
-from controller.policy.models import PRESETS, Policy, WorkerPolicy, load_policy
+from controller.policy import Policy, WorkerPolicy, load_policy
 from controller.web.metrics import METRICS
 from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, rows
 from tests.support.processes import autoscaler
@@ -69,17 +70,16 @@ def test_the_page_on_the_log_has_a_row_for_every_outcome(outcome: Outcome) -> No
     assert f"| `{outcome}` |" in PAGES["docs/log.md"]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", names())
 def test_it_is_marked_what_each_preset_was_tested_with(name: str) -> None:
     preset = load(name)
-    tested = {"library": "its own client and worker", "schema": "its published tables"}[preset.tested]
+    tested = {"library": "its own client and worker", "schema": "its published tables"}[preset.tested or ""]
     row = f"| `{name}` | {preset.library} ({preset.language}) | {tested}, {preset.versions} |"
     assert row in marked("presets").splitlines()
 
 
 def test_there_is_a_row_for_every_preset_and_for_no_other() -> None:
-    assert named("presets") == list(PRESETS)
-    assert f"lists {len(PRESETS)} libraries" in README
+    assert named("presets") == list(names())
 
 
 def test_there_is_a_row_for_every_metric_and_for_no_other() -> None:
@@ -226,7 +226,7 @@ def test_the_table_of_tiers_is_that_of_the_shipped_policy() -> None:
     assert len(told) == len(shipped.tiers or ())
     for first, last, over, replicas in told:
         for depth in (first or int(over) + 1, last or first or 1_000_000):
-            assert shipped.wanted_at(int(depth)) == int(replicas)
+            assert tier_replicas(shipped, int(depth)) == int(replicas)
 
 
 def test_the_readme_is_short_and_its_picture_small() -> None:

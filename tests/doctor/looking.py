@@ -12,7 +12,7 @@ from controller.adapters.postgres.connection import Reader
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.doctor.finding import Finding, Level
 from controller.doctor.postgres_queue import QueueChecks
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.support.unhurried import PATIENT_S
 
 TIMEOUT_S = float(PATIENT_S)

@@ -19,8 +19,8 @@ from controller.app import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
 from controller.doctor import postgres_server as postgres_reach
-from controller.doctor.finding import Finding, Level, error, ok, warning
-from controller.doctor.report import Report, as_lines, as_object, clocks, examine
+from controller.doctor.finding import Finding, Level
+from controller.doctor.report import clocks, examine
 from tests.support.pooler import pooler, through
 from tests.support.processes import autoscaler
 from tests.support.scene import WORKER, Scene
@@ -195,32 +195,6 @@ def test_clocks_are_held_against_each_other() -> None:
     assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the local clock")
 
 
-def test_a_finding_is_one_line_whatever_a_name_holds() -> None:
-    report = Report([], {"w": [error("queue", "no column a\nb\r\n c", "name\nit")]})
-    assert list(as_lines(report))[1:3] == ["  error    queue  no column a b c", "                  → name it"]
-
-
-def test_a_report_shows_the_fix_below_each_finding() -> None:
-    report = Report(
-        [ok("PostgreSQL", "18")],
-        {"w": [error("queue", "no table", "make one"), warning("plan", "slow", "do:", ("CREATE INDEX;",))]},
-    )
-    assert list(as_lines(report)) == [
-        "everywhere",
-        "  ok       PostgreSQL  18",
-        "",
-        "w",
-        "  error    queue       no table",
-        "                       → make one",
-        "  warning  plan        slow",
-        "                       → do:",
-        "                         CREATE INDEX;",
-        "",
-        "1 ok, 1 warning, 1 error",
-    ]
-    assert as_object(report)["well"] is False
-
-
 async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_reach, "_QUIET_S", 6.0)
     address = urlsplit(scene.environment["DATABASE_URL"])
@@ -230,7 +204,7 @@ async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, m
     await scene.queue.execute(f"ALTER DATABASE {name} RESET idle_session_timeout".encode())
     assert found.level is Level.WARNING
     assert re.match(
-        r"the listening connection was cut after 1\.\d s: PostgreSQL ended the connection because", found.says
+        r"the listening connection was cut after 1(\.\d)? s: PostgreSQL ended the connection because", found.says
     )
     assert "find what ends idle connections" in found.fix
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.own_table import own_table
 from controller.doctor.finding import Level
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 from tests.doctor.looking import Patient, aiming, policy, soon_after
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.cli.queue_guide import triggers
+from controller.cli.queue_trigger import triggers
 from controller.demo.jobs import create_queue
 from controller.doctor import postgres_queue as postgres_checks
 from controller.doctor.finding import Finding, Level
-from controller.policy.models import Policy
+from controller.policy import Policy
 from tests.doctor.looking import FILL, Patient, looks, policy, soon_after
 from tests.support.patience import until
 

@@ -19,7 +19,7 @@ from controller.core.model import Replicas, ServiceState
 from controller.doctor.finding import Finding, Level
 from controller.doctor.railway import RailwayChecks, regions
 from controller.fake_railway import FakeRailway, Timings, TokenKind
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.support.patience import until
 from tests.virtual.idle import LoopClock
 
@@ -225,7 +225,7 @@ async def test_a_volume_allows_one_replica() -> None:
     [
         (0, None, Level.WARNING, "a removed worker is killed in the middle of its job"),
         (0, 20.0, Level.WARNING, "drainingSeconds is 0, but jobs take up to 20 s"),
-        (30, 90.0, Level.WARNING, "drainingSeconds is 30, but jobs take up to 90 s"),
+        (30, 90.0, Level.WARNING, "drainingSeconds is 30, but jobs take up to 1 min 30 s"),
         (30, 20.0, Level.OK, "has 30 s to finish its job"),
         (30, None, Level.OK, "how long jobs take is unknown"),
         (30, math.inf, Level.OK, "how long jobs take is unknown"),
@@ -279,11 +279,11 @@ async def test_the_interval_is_held_against_the_requests_that_railway_allows(
 @pytest.mark.parametrize(
     ("services", "interval", "level", "says", "fix"),
     [
-        (50, 10.0, Level.OK, "reads 360 times in 60 min; Railway allows 1000 requests", ""),
-        (51, 10.0, Level.WARNING, "reads 360 times in 60 min, with 2 requests each", "set interval to 18s or more"),
-        (101, 10.0, Level.WARNING, "reads 360 times in 60 min, with 3 requests each", "set interval to 27s or more"),
-        (160, 10.0, Level.WARNING, "reads 360 times in 60 min, with 4 requests each", "set interval to 36s or more"),
-        (160, 36.0, Level.OK, "reads 100 times in 60 min, with 4 requests each", ""),
+        (50, 10.0, Level.OK, "reads 360 times in 1 h; Railway allows 1000 requests", ""),
+        (51, 10.0, Level.WARNING, "reads 360 times in 1 h, with 2 requests each", "set interval to 18s or more"),
+        (101, 10.0, Level.WARNING, "reads 360 times in 1 h, with 3 requests each", "set interval to 27s or more"),
+        (160, 10.0, Level.WARNING, "reads 360 times in 1 h, with 4 requests each", "set interval to 36s or more"),
+        (160, 36.0, Level.OK, "reads 100 times in 1 h, with 4 requests each", ""),
     ],
 )
 async def test_an_environment_of_several_pages_costs_as_many_requests_in_each_cycle(

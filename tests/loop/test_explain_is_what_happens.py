@@ -23,8 +23,8 @@ from controller.core.model import History, Intent, Lease, QueueDepth, Replicas, 
 from controller.core.ports import Bid, CycleNote, Recalled, Receipt, Requests, Retention, Settled, Unavailable
 from controller.loop.cycle import Cycle
 from controller.loop.reconciler import Ports, Reconciler
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import WorkerPolicy
+from controller.policy import Queue as QueuePolicy
+from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 from tests.support.sources import POSTGRESQL, RAILWAY
 

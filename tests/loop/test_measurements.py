@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli.explain_text import as_lines
+from controller.cli import explain_text
+from controller.cli.explain import Explanation
 from controller.core.history import remembered, with_external_change
 from controller.core.model import History, QueueDepth, Reason, ServiceTime, Start
 from controller.core.ports import CycleNote, Retention, Unavailable
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
-from controller.policy.models import Queue, WorkerPolicy
+from controller.policy import Queue, WorkerPolicy
 from tests.support.patience import until
 from tests.support.scene import WORKER, Driven, Scene, set_scene
 from tests.support.sources import POSTGRESQL
@@ -288,6 +289,7 @@ async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     async with aiming.controller() as driven:
         reconciler = driven.controller.runner.reconciler(WORKER)
         cycle, steps = await reconciler.explain(await driven.reading())
-        text = "\n".join(as_lines(cycle, steps, None))
-    assert "  aim        a wait of 60 s; a job takes 20 s, by the newest 3 (median 20 s)" in text
-    assert "3 tier or target wait" in text
+    assert ("aim", "a wait of 60 s; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
+        Explanation(cycle, steps, None, "Railway")
+    )
+    assert any(rule == "3 tier or target wait" for rule, _, _ in explain_text.turns(steps))

@@ -330,7 +330,7 @@ async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scen
         shown = status_body(driven.controller.shown)["railway_requests"]
     assert (shown["used"], shown["quota"], shown["window_s"]) == (24, 30, 3600)
     assert shown["pace_s"] == 300
-    assert shown["stretched"].startswith("the next cycle comes 300 s after the last, not ")
+    assert shown["stretched"].startswith("the next cycle comes 5 min after the last, not ")
     assert set(there.fake.record.by_status) == {200}
 
 

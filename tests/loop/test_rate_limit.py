@@ -16,7 +16,7 @@ from controller.adapters.redis.journal import RedisRateLimit
 from controller.core.model import RateUsage, Reason
 from controller.core.ports import LeaseLost
 from controller.demo.jobs import enqueue, summary
-from controller.policy.models import RateLimit
+from controller.policy import RateLimit
 from tests.support.patience import until
 from tests.support.scene import LEASE_S, POLICY, LaterClock, Scene
 

@@ -21,8 +21,7 @@ from controller.app import Controller
 from controller.core.model import Reason
 from controller.core.watch import Watch
 from controller.loop.cycle import Outcome
-from controller.policy.limits import own_keys
-from controller.policy.models import RateLimit
+from controller.policy import RateLimit, own_keys
 from controller.web.server import application
 from tests.support.examples import some
 from tests.support.scene import WORKER, Scene

@@ -39,14 +39,15 @@ from controller.core.ports import (
 )
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
+from controller.core.units import in_words
 from controller.loop.cycle import LONGEST_CYCLE_S, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy, Tier
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Policy, Tier
+from controller.policy import Queue as QueuePolicy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
@@ -367,8 +368,8 @@ async def test_cycles_that_come_less_often_than_the_interval_are_said_in_the_log
     stretched, normal = [line for line in stage.lines if line["event"].startswith("pace_")]
     assert (stretched["event"], stretched["level"], stretched["pace_s"]) == ("pace_stretched", "warning", 45.0)
     assert stretched["message"] == (
-        f"the next cycle comes 45 s after the last, not {POLICY.interval:g} s: 0 of the 1000 requests that Railway "
-        "allows in 3600 s are used; a longer interval fits it, or a larger plan"
+        f"the next cycle comes 45 s after the last, not {in_words(POLICY.interval)}: 0 of the 1000 requests that "
+        "Railway allows in 1 h are used; a longer interval fits it, or a larger plan"
     )
     assert (normal["event"], normal["level"]) == ("pace_normal", "info")
 

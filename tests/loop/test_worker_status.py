@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -197,6 +198,19 @@ def test_a_service_time_that_is_not_known_yet_is_null() -> None:
 def test_a_key_that_only_a_newer_version_knows_is_kept_and_published_again() -> None:
     text = with_status(idle_workers=[1, {"a": None}])
     assert json.loads(read(text).to_text()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("\ud800", 1, id="a name of half a character"),
+        pytest.param("new", "\ud800", id="a text of half a character"),
+        pytest.param("new", math.nan, id="a number that is none"),
+        pytest.param("new", [{"a": math.inf}], id="an endless number within"),
+    ],
+)
+def test_a_key_that_could_not_be_sent_on_as_json_is_left_out(key: str, value: Any) -> None:
+    assert read(with_status(**{key: value})).to_text() == HELD_AT_B7E6294
 
 
 def test_a_newer_version_may_say_more_of_a_condition() -> None:

@@ -1,4 +1,4 @@
-"""A policy is refused or accepted, never adjusted; what is refused is named with its place and the mend."""
+"""A policy is refused or accepted, never adjusted; what is refused is named with its place and the fix."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.core.model import QueueDepth, ServiceTime
-from controller.core.rules import recommend
-from controller.policy.document import ConfigurationError, dotted
-from controller.policy.models import WorkerPolicy, duration_text, effective, json_schema, load_policy, split_name
+from controller.config.presets import PresetFiles
+from controller.core.problems import ConfigurationError
+from controller.core.units import as_policy
+from controller.core.wanted import tier_replicas
+from controller.policy import dotted, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,7 @@ def aiming(changes: str = "", *, queue: str = "{table: job}", wait: str = "targe
 def test_the_shipped_policy_says_what_the_requirements_say() -> None:
     policy, _ = load_policy(SHIPPED, SERVICE)
     worker = policy.workers["generation-worker"]
-    wanted = [worker.wanted_at(depth) for depth in (0, 1, 10, 11, 30, 31, 60, 61, 100, 101, 1000)]
+    wanted = [tier_replicas(worker, depth) for depth in (0, 1, 10, 11, 30, 31, 60, 61, 100, 101, 1000)]
     assert wanted == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert (policy.interval, worker.min_replicas, worker.max_replicas) == (10, 0, 5)
     assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (30, 120)
@@ -77,7 +78,7 @@ def test_every_variable_of_the_requirements_works_with_the_shipped_policy() -> N
     }
     policy, _ = load_policy(SHIPPED, {**SERVICE, **numbers})
     worker = policy.workers["generation-worker"]
-    assert (policy.interval, worker.min_replicas, worker.max_replicas, worker.wanted_at(101)) == (2.5, 2, 9, 9)
+    assert (policy.interval, worker.min_replicas, worker.max_replicas, tier_replicas(worker, 101)) == (2.5, 2, 9, 9)
     assert (worker.scale_up.cooldown, worker.scale_down.cooldown) == (0.5, 90)
     assert worker.rate_limit is not None
     assert worker.rate_limit.rpm == 120
@@ -132,7 +133,7 @@ def test_two_dollars_are_one() -> None:
         ),
         (
             worker("on_unavailable: {after: 0s, at_least: 3}"),
-            "workers.a.on_unavailable.after: '0s' is no time at all; write 5m, so that one lost reading adds nobody",
+            "workers.a.on_unavailable.after: '0s' must be above 0 (for example 5m), so that one failed read does not",
         ),
         (worker("on_unavailable: {at_least: 3}"), "policy.yaml:7: workers.a.on_unavailable.after: is missing"),
         (worker("on_unavailable: {after: 5m}"), "policy.yaml:7: workers.a.on_unavailable.at_least: is missing"),
@@ -161,7 +162,7 @@ def test_two_dollars_are_one() -> None:
             ),
         ),
         (worker("rate_limit: {rpm: 60, keys: {usage: a}}"), "rate_limit.keys.usage: 'a' must hold <window>"),
-        (worker("service: other"), "workers.a.service: stands here a second time (line 7); keep one"),
+        (worker("service: other"), "workers.a.service: is here a second time (line 7); keep one"),
         (worker(tiers="[]"), "workers.a.tiers: is empty"),
         (worker(tiers="5"), "workers.a.tiers: must be a list"),
         (worker(tiers="[{up_to: 5, replicas: 1}]"), "workers.a.tiers[0].up_to: leaves depth 6 and more without a tier"),
@@ -188,9 +189,9 @@ def test_two_dollars_are_one() -> None:
         (worker(maximum="${NOPE}"), "workers.a.max_replicas: NOPE is not set and has no default; set NOPE, or write"),
         (worker(maximum="${NO-PE}"), "'${NO-PE}' is not understood; write ${NAME} or ${NAME:-default}"),
         (worker("min_replicas: true"), "workers.a.min_replicas: must be a whole number, not True"),
-        (worker(maximum=".inf"), "workers.a.max_replicas: is .inf, which is no number that a policy can hold"),
+        (worker(maximum=".inf"), "workers.a.max_replicas: is .inf, which is not a number that a policy can hold"),
         (worker(maximum="1" + "0" * 20), "workers.a.max_replicas: must be at most 1000000000"),
-        (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: is a number of 31 digits, and none here has so many"),
+        (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: is a number of 31 digits, and 30 are the most"),
         (worker(maximum="!!bool abc"), 'workers.a.max_replicas: is "abc", which is no !!bool; leave the tag out'),
         (worker("rate_limit: {rpm: !!timestamp abc}"), "rate_limit.rpm: has the tag !!timestamp, which means nothing"),
         (worker(maximum="many"), "workers.a.max_replicas: must be a whole number, not 'many'"),
@@ -208,7 +209,7 @@ def test_two_dollars_are_one() -> None:
         ("a: \x00\n", "policy.yaml:1:4: holds the character U+0000, which YAML does not allow; delete it"),
     ],
 )
-def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem: str) -> None:
+def test_what_is_refused_is_named_with_its_place_and_the_fix(text: str, problem: str) -> None:
     problems = refused(text)
     assert any(problem in one for one in problems), problems
 
@@ -219,13 +220,13 @@ def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem
         (aiming(wait=""), "policy.yaml:2: workers.a.target_wait: is missing, and so are tiers; write one of the two"),
         (
             aiming("tiers: [{replicas: 1}]"),
-            "policy.yaml:6: workers.a.target_wait: stands beside tiers, and only one can say how many workers",
+            "policy.yaml:6: workers.a.target_wait: is written together with tiers, and only one of",
         ),
         (aiming(wait="target_wait: soon"), "policy.yaml:6: workers.a.target_wait: 'soon' is not a duration"),
-        (aiming("service_time: 0s"), "policy.yaml:7: workers.a.service_time: is no time at all; write 20s, or leave"),
+        (aiming("service_time: 0s"), "policy.yaml:7: workers.a.service_time: must be above 0, for example 20s; or"),
         (
             worker("service_time: 20s"),
-            "policy.yaml:7: workers.a.service_time: would do nothing without target_wait; write that in the place of",
+            "policy.yaml:7: workers.a.service_time: has no effect without target_wait; write target_wait",
         ),
         (
             aiming(queue="{preset: procrastinate}"),
@@ -233,19 +234,19 @@ def test_what_is_refused_is_named_with_its_place_and_the_mend(text: str, problem
         ),
         (
             aiming(queue='{sql: "SELECT 1 AS pending, 0 AS processing"}'),
-            "workers.a.service_time: is missing: how long the jobs of a query take cannot be measured, as it can of a",
+            "workers.a.service_time: is missing: how long the jobs of a query take cannot be measured (of a table it",
         ),
         (
             aiming("scale_down: {cooldown: 60s}"),
-            "policy.yaml:7: workers.a.scale_down.cooldown: has no use beside target_wait; idle_off stands in its place",
+            "policy.yaml:7: workers.a.scale_down.cooldown: has no effect with target_wait; write idle_off instead",
         ),
         (
             aiming("scale_down: {stabilization_window: 0s}"),
-            "policy.yaml:7: workers.a.scale_down.stabilization_window: has no use beside target_wait; idle_off stands",
+            "policy.yaml:7: workers.a.scale_down.stabilization_window: has no effect with target_wait; write idle_off",
         ),
         (
             worker("scale_down: {idle_off: 10s}"),
-            "policy.yaml:7: workers.a.scale_down.idle_off: belongs to target_wait; beside tiers, write cooldown or",
+            "policy.yaml:7: workers.a.scale_down.idle_off: works only with target_wait; with tiers, write cooldown",
         ),
     ],
 )
@@ -275,66 +276,9 @@ def test_what_it_says_is_in_force() -> None:
     policy, document = load_policy(dedent(text), {})
     rows = {dotted(path): value for path, value, _ in effective(policy, document)}
     worker = policy.workers["a"]
-    assert (worker.up_cooldown, worker.down_cooldown, worker.concurrency, worker.busy) == (7, 0, 3, 15)
+    assert (worker.scale_up.cooldown, worker.scale_down.cooldown, worker.concurrency) == (7, 0, 3)
     assert [rows[f"workers.a.{key}"] for key in ("scale_up.cooldown", "scale_down.idle_off")] == ["7s", "10s"]
     assert (rows["workers.a.jobs_per_worker"], "workers.a.scale_down.cooldown" in rows) == ("3", False)
-
-
-@pytest.mark.parametrize(
-    ("changes", "start_up_s", "window", "kept"),
-    [
-        ("", None, 20, 300),
-        ("", 12.5, 12.5, 300),
-        ("", 0.3, 5, 300),
-        ("", 500, 300, 300),
-        ("scale_down: {idle_off: 10s}", 90, 10, 10),
-        ("scale_down: {idle_off: 0s}", 90, 0, 0),
-        ("scale_down: {idle_off: 1h}", None, 3600, 3600),
-    ],
-)
-def test_idle_off_is_as_long_as_a_start_takes_unless_it_is_given(
-    changes: str, start_up_s: float | None, window: float, kept: float
-) -> None:
-    policy, _ = load_policy(dedent(aiming(changes)), {})
-    assert policy.workers["a"].window(start_up_s) == window
-    assert policy.workers["a"].kept_window == kept
-
-
-def test_of_tiers_the_window_and_the_cooldowns_are_what_they_were() -> None:
-    policy, _ = load_policy(SHIPPED, SERVICE)
-    worker = policy.workers["generation-worker"]
-    assert (worker.up_cooldown, worker.down_cooldown, worker.window(90), worker.kept_window) == (30, 120, 0, 0)
-    assert (worker.enough, worker.enough_for(ServiceTime(1, 1, 9)), worker.count_limit) == (101, 101, 10_000)
-
-
-@given(
-    st.integers(0, 200),
-    st.integers(1, 50),
-    st.floats(0, 10_000),
-    st.floats(0.01, 86_400),
-    st.integers(1, 2_000_000),
-)
-def test_enough_is_the_first_count_that_wants_every_worker(
-    most: int, each: int, wait: float, mean_s: float, limit: int
-) -> None:
-    worker = WorkerPolicy.model_validate(
-        {
-            "service": "svc",
-            "queue": {"table": "job", "count_limit": limit},
-            "jobs_per_worker": each,
-            "max_replicas": most,
-            "target_wait": f"{wait:.3f}s",
-        }
-    )
-    service = ServiceTime(mean_s, mean_s, 500)
-    enough = worker.enough_for(service)
-    assert 1 <= enough <= 1_000_000
-    assert worker.count_limit_for(service) >= max(enough, limit)
-    if enough < 1_000_000:
-        assert recommend(worker, QueueDepth(enough, 0), service) >= most
-    if most and enough > 1:
-        assert recommend(worker, QueueDepth(enough - 1, 0), service) < most
-    assert worker.enough_for(None) == 1
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:
@@ -455,7 +399,7 @@ def test_each_value_tells_where_it_comes_from() -> None:
 
 @given(st.integers(0, 10**8))
 def test_a_duration_is_written_as_it_would_be_read(milliseconds: int) -> None:
-    written = duration_text(milliseconds / 1000)
+    written = as_policy(milliseconds / 1000)
     policy, _ = load_policy(dedent(worker(f"scale_up: {{cooldown: {written}}}")), {})
     assert policy.workers["a"].scale_up.cooldown == pytest.approx(milliseconds / 1000)
 
@@ -493,7 +437,7 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
     [
         ("{}", "workers.w.queue: does not say where the jobs are; write one of table: NAME, preset: procrastinate"),
         ("{table: a, sql: SELECT 1}", "workers.w.queue: has table and sql, and the jobs are in one place"),
-        ("{preset: pgboss}", "'pgboss' is no queue library that is known here; did you mean pg-boss?"),
+        ("{preset: pgboss}", "'pgboss' is not a known preset; did you mean pg-boss?"),
         ("{preset: kafka}", "known are absurd, chancy"),
         ("{preset: pgmq}", "has no queues, and pgmq keeps each in a table of its own; write queues: [name]"),
         ("{preset: river, queues: mail}", "workers.w.queue.queues: must be a list"),
@@ -501,8 +445,11 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
         ("{preset: river, columns: {status: x}}", "workers.w.queue.columns: belongs to a queue with table:"),
         ("{table: a, queues: [b]}", "workers.w.queue.queues: belongs to a queue with preset:, and this one has table:"),
         ("{table: a, schema: b}", "leave it out, or write jobs.NAME as the table"),
-        ("{sql: SELECT 1, stale_after: 1m}", "workers.w.queue.stale_after: is for the query to say"),
-        ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: is no time at all"),
+        (
+            "{sql: SELECT 1, stale_after: 1m}",
+            "workers.w.queue.stale_after: has no effect with sql; leave stale jobs out",
+        ),
+        ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: must be above 0"),
         ("{sql: ''}", "workers.w.queue.sql: is empty"),
         ("{sql: 7}", "workers.w.queue.sql: must be a text, not 7"),
         ("{table: a, count_limit: 0}", "workers.w.queue.count_limit: must be at least 1, not 0"),
@@ -517,16 +464,16 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
         ("{table: '\"\".b'}", "'\"\".b' is not a table's name"),
         ("{table: .b}", "'.b' is not a table's name"),
         ("{table: ''}", "workers.w.queue.table: is empty"),
-        ("{table: a, statuses: {pending: [x, y, x]}}", "workers.w.queue.statuses.pending[2]: stands twice in pending"),
+        ("{table: a, statuses: {pending: [x, y, x]}}", "workers.w.queue.statuses.pending[2]: is twice in pending"),
         (
             "{table: a, statuses: {processing: [x], pending: [y, x]}}",
-            "workers.w.queue.statuses.processing[0]: would count twice: pending has it too; keep one",
+            "workers.w.queue.statuses.processing[0]: would be counted twice: pending has it too; keep one",
         ),
         (
             "{table: a, statuses: {pending: [new, failed]}}",
-            "statuses.pending[1]: would count twice: failed has it by default; write statuses.failed too",
+            "statuses.pending[1]: would be counted twice: failed has it by default; write statuses.failed too",
         ),
-        ("{sql: SELECT 1, count_limit: 10000}", "workers.w.queue.count_limit: is for the query to say; count over a"),
+        ("{sql: SELECT 1, count_limit: 10000}", "workers.w.queue.count_limit: has no effect with sql; count over a"),
         ("{sql: 'SELECT pg_advisory_lock(1)'}", "calls pg_advisory_lock, and the lock would stay with the connection;"),
         (
             "{sql: 'SELECT PG_Try_Advisory_Lock_Shared (1)'}",
@@ -542,7 +489,7 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
 )
 def test_a_queue_is_in_one_place_and_what_makes_no_sense_there_is_refused(queue: str, problem: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        load_policy(QUEUE.format(queue=queue), {})
+        load_policy(QUEUE.format(queue=queue), {}, presets=PresetFiles())
     assert any(problem in str(one) for one in error.value.problems), error.value.problems
 
 
@@ -612,32 +559,6 @@ def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> N
     policy, document = load_policy(QUEUE.format(queue="{preset: oban, schema: jobs, queues: [a, b]}"), {})
     shown = {path[3]: value for path, value, _ in effective(policy, document) if path[2:3] == ("queue",)}
     assert shown == {"preset": "oban", "queues": "a, b", "schema": "jobs", "count_limit": "10000"}
-
-
-@pytest.mark.parametrize(
-    ("limit", "top", "jobs", "enough", "counted"),
-    [
-        (None, 100, None, 101, 10_000),
-        (50, 100, None, 101, 101),
-        (None, 20_000, None, 20_001, 20_001),
-        (50, 10, 200, 11, 50),
-    ],
-    ids=["the limit is far", "never below the top tier", "a high top tier", "jobs in work are no depth"],
-)
-def test_counting_goes_to_the_limit_and_always_as_far_as_any_decision_needs(
-    limit: int | None, top: int, jobs: int | None, enough: int, counted: int
-) -> None:
-    text = f"""
-workers:
-  w:
-    service: s
-    max_replicas: 3
-    {f"jobs_per_worker: {jobs}" if jobs else ""}
-    queue: {{table: a{f", count_limit: {limit}" if limit else ""}}}
-    tiers: [{{up_to: {top}, replicas: 1}}, {{replicas: 2}}]
-"""
-    worker = load_policy(text, {})[0].workers["w"]
-    assert (worker.enough, worker.count_limit) == (enough, counted)
 
 
 def test_notifications_may_not_start_cycles_without_a_pause() -> None:

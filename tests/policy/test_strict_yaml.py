@@ -9,9 +9,8 @@ from types import FrameType
 
 import pytest
 
-from controller.policy.document import ConfigurationError
-from controller.policy.models import effective, load_policy
-from controller.policy.overlaps import overlaps
+from controller.core.problems import ConfigurationError
+from controller.policy import effective, load_policy, overlaps
 from controller.policy.strict_yaml import LONGEST, MOST_CHARACTERS, MOST_NODES, Mapping, Scalar, parse, value_of
 
 WORKER = "{{service: s{0}, queue: {{table: job}}, max_replicas: 5, tiers: [{{replicas: 1}}]}}"
@@ -96,14 +95,14 @@ def test_what_every_reader_of_yaml_reads_alike_is_read(written: str, value: obje
         ("1e999", 'and some as a text; write "1e999" in quotes'),
         *((word, f"is {word}, which some read as true; write true, or") for word in ("yes", "Yes", "on", "ON")),
         *((word, f"is {word}, which some read as false; write false, or") for word in ("no", "NO", "off", "Off")),
-        (".inf", "is .inf, which is no number that a policy can hold"),
-        ("-.INF", "is -.INF, which is no number"),
-        (".NaN", "is .NaN, which is no number"),
+        (".inf", "is .inf, which is not a number that a policy can hold"),
+        ("-.INF", "is -.INF, which is not a number"),
+        (".NaN", "is .NaN, which is not a number"),
         ("2024-01-01", 'is 2024-01-01, which some read as a date; write "2024-01-01" in quotes for the text'),
         ("2024-13-45", "which some read as a date"),
         ("2024-01-01T10:00:00Z", "which some read as a date"),
-        ("9" * 50_000, "is a number of 50,000 digits, and none here has so many"),
-        ("0." + "9" * 50_000, "is a number of 50,002 digits, and none here has so many"),
+        ("9" * 50_000, "is a number of 50,000 digits, and 30 are the most"),
+        ("0." + "9" * 50_000, "is a number of 50,002 digits, and 30 are the most"),
         ("0x" + "F" * 50_000, "which some read as a number of another base; write"),
         ('!!int ""', 'is "", which is no !!int; leave the tag out, or write one'),
         ("!!float ", 'is "", which is no !!float; leave the tag out, or write one'),
@@ -127,10 +126,10 @@ def test_what_every_reader_of_yaml_reads_alike_is_read(written: str, value: obje
         ("*nothing", "*nothing refers to nothing; write &nothing first"),
         ("&a [*a]", "*a refers to itself; write the value out"),
         ("&a {<<: *a}", "*a refers to itself; write the value out"),
-        ("{<<: 3}", "merges (<<) something that is no mapping; write <<: *NAME of one"),
+        ("{<<: 3}", "merges (<<) something that is not a mapping; write <<: *NAME"),
         ("{[1]: 2}", "has a key that is no plain word; write `key: value`"),
         ("{!!int 1: 2}", "has a key that is no plain word; write `key: value`"),
-        ("{b: 1, b: 2}", "stands here a second time (line 1); keep one"),
+        ("{b: 1, b: 2}", "is here a second time (line 1); keep one"),
         ("[" * 60, "is nested more than 50 deep, which no policy is"),
         ("[" * 100_000, "nested more than 50 deep"),
         ("x" * (LONGEST + 1), "holds a value of 65,537 characters, and 65,536 are the most; shorten it"),
@@ -184,7 +183,7 @@ def test_of_very_much_that_is_wrong_the_first_hundred_are_said() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load_policy("workers: {" + ", ".join(f"w{n}: {{typo: 1}}" for n in range(500)) + "}", {})
     assert len(refusal.value.problems) == 101
-    assert refusal.value.problems[-1].text == "has more wrong than these 100; fix them and check again"
+    assert refusal.value.problems[-1].text == "has more than these 100 problems; fix them and check again"
 
 
 def test_variables_that_multiply_end_at_the_limit() -> None:
@@ -254,8 +253,9 @@ def checked(text: str) -> None:
         lambda count: f"a: &a {{{', '.join(f'k{n}: 1' for n in range(10))}}}\nb: {{<<: [{'*a, ' * (count // 10)}]}}",
     ],
     ids=[
-        *("workers", "tiers", "workers on one table", "workers with statuses of their own", "workers of a library"),
-        *("workers with queries", "many wrong workers", "many unset variables", "falling tiers", "statuses", "merges"),
+        *("many workers", "many tiers", "many workers on one table", "many workers with statuses of their own"),
+        *("many workers of a library", "many workers with queries", "many wrong workers", "many unset variables"),
+        *("many falling tiers", "many statuses", "many merges"),
     ],
 )
 def test_checking_takes_as_many_steps_for_each_worker_and_tier_however_many_there_are(

@@ -10,7 +10,7 @@ import pytest
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, LIMIT, NOBODY_HOLDS_THEM, Count, Stage, stage
 from tests.support.unhurried import PATIENT_S
 

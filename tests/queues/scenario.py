@@ -27,7 +27,7 @@ from psycopg import sql
 
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import PATIENCE_S, until
 from tests.support.unhurried import PATIENT_S
 

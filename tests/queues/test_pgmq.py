@@ -10,7 +10,7 @@ import pytest
 
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.queues.published import ZONES, depth, move_to
 from tests.queues.scenario import Count, Stage, listening, stage
 from tests.support.unhurried import PATIENT_S

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from controller.simulation.contenders import own_worker
 
 _SECONDS = st.sampled_from([0, 10, 15, 30, 60, 120, 300])

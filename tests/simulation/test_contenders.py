@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.contenders import KINDS, Common, read_contender, read_worker, tiers_for
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static

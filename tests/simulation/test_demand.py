@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from controller.simulation.demand import Clairvoyant, Demand, Unlimited
 from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy

@@ -20,7 +20,8 @@ from controller.core.model import (
     ServiceTime,
 )
 from controller.core.rules import decide, recommend
-from controller.policy.models import WorkerPolicy
+from controller.core.wanted import given_service, kept_window
+from controller.policy import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
@@ -53,7 +54,7 @@ class Sleeper(Sleepless):
     def look(self, seen: View) -> int:
         policy = self.own.policy
         queue, now = QueueDepth(seen.waiting, seen.busy), seen.now
-        service = policy.given_service or self.service
+        service = given_service(policy) or self.service
         if not seen.notified:
             self._time_the_start(seen)
             has_time = service is not None and seen.draining_s >= service.mean_s
@@ -92,14 +93,14 @@ class Sleeper(Sleepless):
             since=0.0,
             unbroken_since=0.0,
             remembered_at=now,
-            window=self.own.policy.kept_window,
+            window=kept_window(self.own.policy),
             recommendations=tuple(self.past),
             start_up_s=self.start_up_s,
         )
 
     def _note(self, now: float, recommended: int) -> None:
-        if self.own.policy.kept_window:
-            self.past = [past for past in self.past if past.at >= now - self.own.policy.kept_window]
+        if kept_window(self.own.policy):
+            self.past = [past for past in self.past if past.at >= now - kept_window(self.own.policy)]
             self.past.append(Recommendation(now, recommended))
 
     def _remember_change(self, now: float, before: int, after: int) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from controller.policy.models import Policy, WorkerPolicy
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
-from controller.simulation.plan import Plan, as_lines, as_markdown, as_object, changes, verdict
+from controller.simulation.plan import Plan, as_blocks, as_markdown, as_object, changes, verdict
 from controller.simulation.workload.jobs import Workload
 
 TIERS = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"up_to": 30, "replicas": 2}, {"replicas": 5}]
@@ -156,9 +156,9 @@ def test_markdown_is_a_table_with_the_verdict_on_top() -> None:
 
 def test_the_terminal_says_the_same() -> None:
     edit = plan(SHIPPED, policy())
-    text = "\n".join(as_lines(edit))
-    assert "nothing that is in force" in text
-    assert text.endswith(f"verdict: {verdict(edit)}")
+    blocks = list(as_blocks(edit))
+    assert "  nothing that is in force" in blocks
+    assert blocks[-1] == f"verdict: {verdict(edit)}"
     said = as_object(edit)
     assert (list(said), said["changes"]) == (["changes", "old", "new", "verdict"], [])
     assert said["old"]["paid_s"] == round(edit.before.paid_s, 6)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.comparison import Contender
 from controller.simulation.peers import Static
 from controller.simulation.picture import caption, drawable

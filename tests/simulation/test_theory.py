@@ -88,7 +88,9 @@ def test_waits_of_memoryless_jobs_are_erlangs(workers: int) -> None:
     assert waits(workers, count, RATE, exponential) == pytest.approx(erlang_c(workers), rel=within)
 
 
-@pytest.mark.parametrize("service", [always, uniform, two_kinds], ids=["always 20 s", "up to 40 s", "5 s or 80 s"])
+@pytest.mark.parametrize(
+    "service", [always, uniform, two_kinds], ids=["jobs always of 20 s", "jobs of up to 40 s", "jobs of 5 s or 80 s"]
+)
 def test_waits_for_a_single_worker_are_those_of_pollaczek_and_khinchine(service: Service) -> None:
     """E[w] = rate E[S²] / 2 (1 - load); the share that waits is the load."""
     rate = 0.03

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 import yaml
 
-from controller.policy.document import ConfigurationError
-from controller.policy.models import WorkerPolicy, load_policy
+from controller.core.problems import ConfigurationError
+from controller.policy import WorkerPolicy, load_policy
 from controller.simulation import tune
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, read_worker

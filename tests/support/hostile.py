@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[Answer, str]] = {
     ),
     "429 with 100 MB": (
         whole(b"x" * 100_000_000, "Retry-After: 99999999999", status="429 Too Many Requests"),
-        "HTTP 429, Retry-After.; 300 s left",
+        "HTTP 429, Retry-After.; 5 min left",
     ),
     "an error of 2 MB": (
         whole(json.dumps({"errors": [{"message": "word " * 350_000, "traceId": "x" * 100_000}]}).encode()),

@@ -12,7 +12,7 @@ import psycopg
 
 from controller.adapters.postgres.listener import Listener
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import PATIENCE_S, until, until_equal
 
 CHANNEL = "new_generation_job"

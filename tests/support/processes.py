@@ -26,6 +26,8 @@ CLEAN = {
     # Nothing here speaks TLS to the world, and to load the machine's authorities takes each process 40 ms of a core.
     # Here is one whose key nobody has.
     "SSL_CERT_FILE": str(Path(__file__).with_name("nobody.pem")),
+    # Each sentence in one line, so that a test can look for it; how it fits 80 columns: tests/cli/test_width.py.
+    "COLUMNS": "10000",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from controller.policy.models import Policy
+from controller.policy import Policy
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.record import Record
 from tests.virtual.verdict import violations

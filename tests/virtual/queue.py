@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from controller.core.model import QueueDepth, ServiceTime
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 from tests.support.sources import POSTGRESQL
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.policy.models import WorkerPolicy
+from controller.policy import WorkerPolicy
 from tests.virtual.railway import Change
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.core.wanted import tier_replicas
 from tests.virtual.railway import Change
 from tests.virtual.record import Life, Record, Sent
 
@@ -89,7 +90,7 @@ def _cooldowns(record: Record) -> Iterator[str]:
         if not policy.min_replicas <= change.before <= policy.max_replicas:
             continue  # corrected at once, whatever the cooldowns say
         up = change.after > change.before
-        cooldown = policy.up_cooldown if up else policy.down_cooldown
+        cooldown = (policy.scale_up if up else policy.scale_down).cooldown
         before = [one for one in ours[:index] if not up or one.after > one.before]
         if not before:
             continue
@@ -156,7 +157,7 @@ def _readings(record: Record) -> Iterator[str]:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for {after}, which is what it had read"
         if sent.read_depth is None or not policy.min_replicas <= before <= policy.max_replicas:
             continue
-        wanted = max(policy.min_replicas, min(policy.max_replicas, policy.wanted_at(sent.read_depth)))
+        wanted = max(policy.min_replicas, min(policy.max_replicas, tier_replicas(policy, sent.read_depth)))
         if (after > before and after > wanted) or (after < before and after < wanted):
             yield (
                 f"{sent.at:.3f}: {sent.who} asked for {after} where it had read {sent.read_depth} jobs "

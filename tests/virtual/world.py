@@ -20,12 +20,13 @@ from controller.adapters.railway.settings import RailwayToken
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.config.timing import Timing
 from controller.core.ports import LeaderState
+from controller.core.wanted import kept_window, tier_replicas
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.policy import Policy
 from tests.support.sources import SOURCES
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
@@ -309,7 +310,7 @@ class SimulatedWorld:
 
     @property
     def wanted(self) -> int:
-        count = self.worker.wanted_at(self.postgres.depth)
+        count = tier_replicas(self.worker, self.postgres.depth)
         return max(self.worker.min_replicas, min(self.worker.max_replicas, count))
 
     @property
@@ -327,8 +328,8 @@ class SimulatedWorld:
         or did not do what it had accepted, the pause that the journal says until it is asked again.
         """
         policy, timing = self.worker, self.timing
-        cooldowns = policy.up_cooldown + policy.down_cooldown
-        window = policy.kept_window
+        cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
+        window = kept_window(policy)
         steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
         memory = self.redis.store.hash(KEYS.worker(WORKER))
         setbacks = int(memory.get("setbacks", "0"))

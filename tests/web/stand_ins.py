@@ -17,7 +17,7 @@ from controller.core.model import (
 )
 from controller.core.ports import Bid, NotAcquired, Unavailable
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
-from controller.policy.models import Policy
+from controller.policy import Policy
 from tests.support.sources import REDIS, SOURCES
 
 POLICY = Policy.model_validate(

@@ -257,7 +257,7 @@ async def test_more_than_a_request_may_have_is_refused_before_it_is_read() -> No
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_thousand_of_them_are_one_line() -> None:
+async def test_a_thousand_refusals_are_one_line_of_the_log() -> None:
     async with served() as server:
         for number in range(1000):
             await (await server.connect(list(NO_REQUESTS.values())[number % 4])).closed()
@@ -295,7 +295,7 @@ async def test_a_bug_in_an_answer_is_a_500_and_its_traceback_stands_in_the_log_o
     def bug(_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("controller.web.server.health_body", bug)
+    monkeypatch.setattr("controller.web.server.health_report", bug)
     async with served() as server, httpx.AsyncClient() as client:
         for _ in range(3):
             answer = await client.get(f"{server.url}/health")

@@ -15,7 +15,7 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Fault, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.web.health import Role, Shown, health_body, status_body, status_report
+from controller.web.health import ReplicaRole, Shown, health_body, status_body, status_report
 from controller.web.page import page
 from tests.support.sources import REDIS, SOURCES
 from tests.web.stand_ins import FAULT, POLICY, SINCE, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
@@ -62,7 +62,7 @@ def test_a_bug_is_the_controller_s_own(shown: Shown) -> None:
     assert health_body(shown)["failing"] == [{"name": "controller", "since": SINCE}]
 
 
-def test_numbers_that_are_not_there_yet_are_named_too(shown: Shown, clock: HandClock) -> None:
+def test_figures_that_were_never_read_are_named_as_failing(shown: Shown, clock: HandClock) -> None:
     clock.now += 5
     assert health_body(shown)["failing"] == [{"name": "observation", "since": SINCE}]
 
@@ -114,9 +114,9 @@ def test_a_standby_shows_what_the_leader_published(shown: Shown, clock: HandCloc
     assert health_body(shown)["status"] == "degraded"
 
 
-def test_a_stretched_pace_is_said_in_status_and_on_the_page(shown: Shown) -> None:
+def test_status_and_the_page_say_that_cycles_are_stretched(shown: Shown) -> None:
     stretched = replace(shown, requests=lambda: Requests(80, 100, 3600.0, 45.25), platform="Railway")
-    counted = "80 of the 100 requests that Railway allows in 3600 s are used"
+    counted = "80 of the 100 requests that Railway allows in 1 h are used"
     words = f"the next cycle comes 45 s after the last, not 10 s: {counted}"
     assert status_body(stretched)["railway_requests"]["stretched"] == words
     assert words in page(status_report(stretched))
@@ -129,7 +129,7 @@ def test_the_requests_to_railway_are_shown_where_they_are_counted(shown: Shown) 
     assert status_body(counted)["railway_requests"] == {**figures, "stretched": None}
 
 
-def test_a_fault_of_a_service_degrades_health_and_stands_there_with_its_worker(shown: Shown) -> None:
+def test_a_fault_of_a_service_degrades_health_and_is_named_with_its_worker(shown: Shown) -> None:
     shown.status.put(replace(cycle(), conditions=(replace(FAULT, degrades=False),)))
     assert health_body(shown)["status"] == "healthy"
     shown.status.put(replace(cycle(), conditions=(FAULT,)))
@@ -179,17 +179,17 @@ def test_status_says_who_leads_since_when_and_in_which_epoch(shown: Shown) -> No
 @pytest.mark.parametrize(
     ("leases", "dry_run", "role"),
     [
-        pytest.param(Leases(), False, Role.LEADER, id="this replica has the lease"),
-        pytest.param(NoLeases(), False, Role.STANDBY, id="another replica has the lease"),
-        pytest.param(AwayLeases(), False, Role.UNKNOWN, id="Redis cannot be reached"),
-        pytest.param(Leases(), True, Role.DRY_RUN, id="a dry run has a lease of its own"),
+        pytest.param(Leases(), False, ReplicaRole.LEADER, id="this replica has the lease"),
+        pytest.param(NoLeases(), False, ReplicaRole.STANDBY, id="another replica has the lease"),
+        pytest.param(AwayLeases(), False, ReplicaRole.UNKNOWN, id="Redis cannot be reached"),
+        pytest.param(Leases(), True, ReplicaRole.DRY_RUN, id="a dry run has a lease of its own"),
     ],
 )
 async def test_the_role_is_known_from_the_lease(
     clock: HandClock,
     leases: Any,
     dry_run: bool,  # noqa: FBT001  # a table
-    role: Role,
+    role: ReplicaRole,
 ) -> None:
     leadership = Leadership(leases, clock, timing=Timing.around(15), replica="a", report=silent)
     await leadership.turn()

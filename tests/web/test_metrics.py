@@ -17,7 +17,7 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import METRICS, InJson, Metric, Sample, metrics_body, prometheus_text
 from tests.support.sources import SOURCES

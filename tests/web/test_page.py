@@ -18,7 +18,7 @@ from controller.core.text import bounds
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.models import Policy
+from controller.policy import Policy
 from controller.web.health import Shown, status_report
 from controller.web.page import page
 from controller.web.server import application
@@ -62,11 +62,11 @@ def test_the_page_shows_the_figures_and_the_reason() -> None:
         "pending 10",
         "processing 5",
         "hold at 2 (Tier)",
-        "oldest job has waited 3 s",
+        "oldest job has waited 3.2 s",
     ):
         assert part in words
     assert "may scale up now" in words
-    assert "may scale down in 74 s" in words
+    assert "may scale down in 1 min 14 s" in words
 
 
 def test_a_depth_at_the_limit_is_shown_with_a_plus() -> None:

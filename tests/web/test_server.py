@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.config.timing import Timing
+from controller.core.problems import ConfigurationError
 from controller.loop.cycle import Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
-from controller.policy.document import ConfigurationError
 from controller.web.health import Shown, health_body, status_body, status_report
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
@@ -43,7 +43,7 @@ from tests.web.stand_ins import POLICY, HandClock, Leases, NoLeases, cycle, sile
         ("text/plain;q=broken", False),
     ],
 )
-def test_the_accept_header_chooses_as_it_does_at_prometheus(accept: str, text: bool) -> None:  # noqa: FBT001  # a table
+def test_the_accept_header_chooses_between_json_and_text(accept: str, text: bool) -> None:  # noqa: FBT001  # a table
     assert prefers_text(accept) is text
 
 
@@ -63,7 +63,7 @@ async def get(url: str, **headers: str) -> tuple[int, str, str]:
     return answer.status_code, answer.headers["content-type"], answer.text
 
 
-async def test_it_answers_on_ipv6_and_on_ipv4(shown: Shown) -> None:
+async def test_the_server_answers_on_ipv6_and_on_ipv4(shown: Shown) -> None:
     shown.status.put(cycle())
     async with served(shown) as port:
         for host in ("127.0.0.1", "[::1]"):

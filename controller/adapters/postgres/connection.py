@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from controller.adapters.postgres import session
 from controller.core.text.masking import Masker
+from controller.core.units import in_words
 
 APPLICATION_NAME = "worker-autoscaler"
 OLDEST = 12
@@ -109,7 +110,7 @@ def answered_within(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     except OperationalError as error:
         if given_up:
-            raise NoAnswerError(f"no answer within {seconds:g} s") from error
+            raise NoAnswerError(f"no answer within {in_words(seconds)}") from error
         raise
     finally:
         timer.cancel()

@@ -8,8 +8,10 @@ import psycopg
 from psycopg import errors
 
 from controller.adapters.postgres.connection import NoAnswerError, TooOldError
+from controller.core import units
 from controller.core.text.masking import CUT
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
+from controller.policy import is_own
 
 _LONGEST_SHOWN = 200
 _LOCKED = "is locked by another session (ALTER TABLE or VACUUM FULL?); it is read again once the lock is released"
@@ -21,13 +23,16 @@ _NO_ANSWER_AT_ALL = (
 _OF_A_CONDITION = (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError)
 
 
-def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float) -> str:
-    """The error in one sentence, to follow "PostgreSQL". queue: the one that was read; None if it was several."""
+def in_words(error: psycopg.Error, queue: QueuePolicy | None, timeout_s: float, variable: str = "DATABASE_URL") -> str:
+    """The error in one sentence, to follow "PostgreSQL". queue: the one that was read; None if it was several or none.
+
+    variable: the environment variable that holds the address.
+    """
     if queue is not None and not isinstance(error, TooOldError):
         words = {"table": _of_table, "preset": _of_preset, "sql": _of_query}[queue.kind](error, queue, timeout_s)
         if words is not None:
             return words
-    return _of_connection(error)
+    return _of_connection(error, variable)
 
 
 def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str | None:
@@ -48,8 +53,8 @@ def _of_table(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> str
             "Europe/Helsinki",
             errors.InsufficientPrivilege: f"{said}; GRANT SELECT ON {table}, and USAGE on its schema",
             errors.LockNotAvailable: f"{table} {_LOCKED}",
-            errors.QueryCanceled: f"counting {table} took longer than {timeout_s:g} s; `autoscaler doctor` shows why, "
-            "and which index would help",
+            errors.QueryCanceled: f"counting {table} took longer than {units.in_words(timeout_s)}; `autoscaler doctor` "
+            "shows why, and which index would help",
             errors.InvalidTextRepresentation: f"{said}; set queue.statuses to values that "
             f"{table}.{queue.columns.status} has",
             errors.UndefinedFunction: f"{said}; queue.statuses{where} must be of the column's type",
@@ -65,6 +70,9 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
     if "row-level security" in _text(error):
         return f"row security hides rows of {name} from this user ({said}); ALTER ROLE … BYPASSRLS"
     changed = "its tables have changed, or belong to an unknown version; read them with queue.sql"
+    own = is_own(queue.preset or "")
+    if own:
+        changed = "check the SQL in that file and the columns of its tables"
     return _first(
         error,
         {
@@ -75,7 +83,11 @@ def _of_preset(error: psycopg.Error, queue: QueuePolicy, timeout_s: float) -> st
             errors.InsufficientPrivilege: f"{said}; GRANT SELECT on the tables of {name}, and USAGE on their "
             "schema (`autoscaler doctor` prints the SQL)",
             errors.LockNotAvailable: f"a table of {name} {_LOCKED}",
-            errors.QueryCanceled: f"counting {name} took longer than {timeout_s:g} s; `autoscaler doctor` shows why",
+            errors.QueryCanceled: f"counting {name} took longer than {units.in_words(timeout_s)}; `autoscaler doctor` "
+            "shows why",
+            **({NoAnswerError: f"{name} {_NO_ANSWER_AT_ALL}"} if own else {}),
+            **({errors.ProtocolViolation: f"{name} {_PLACEHOLDERS}"} if own else {}),
+            **(dict.fromkeys(_OF_A_CONDITION, f"{name} cannot be read: {said}; {changed}") if own else {}),
         },
     )
 
@@ -89,8 +101,8 @@ def _of_query(error: psycopg.Error, _: QueuePolicy, timeout_s: float) -> str | N
             errors.ProtocolViolation: f"queue.sql {_PLACEHOLDERS}",
             errors.ReadOnlySqlTransaction: f"queue.sql tries to write ({said}); a depth query may only read",
             errors.FeatureNotSupported: f"queue.sql is not allowed ({said}); a depth query may only read",
-            errors.QueryCanceled: f"queue.sql took longer than {timeout_s:g} s; add an index, or limit the count: "
-            "count(*) over a subquery that ends in LIMIT 1000",
+            errors.QueryCanceled: f"queue.sql took longer than {units.in_words(timeout_s)}; add an index, or limit the "
+            "count: count(*) over a subquery that ends in LIMIT 1000",
             errors.InsufficientPrivilege: f"queue.sql: {said}; GRANT SELECT on what it reads",
             errors.LockNotAvailable: f"a table of queue.sql {_LOCKED}",
             psycopg.ProgrammingError: f"queue.sql cannot be run: {said}; it must be one SELECT",
@@ -118,33 +130,33 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}{CUT}"
 
 
-_NO_ROOM = "has no free connection; one is needed ({})"
-_NO_HOST = "cannot be found: the host in DATABASE_URL does not exist"
-_NO_ANSWER = "did not answer at the address in DATABASE_URL in time"
-_NO_USER = "does not know the user in DATABASE_URL"
-_NO_DATABASE = "does not have the database that DATABASE_URL names"
-_NO_PASSWORD = "refuses the user or password in DATABASE_URL"  # noqa: S105  # words, and no password
-_START_UP = "refuses a start-up parameter ({}); remove it from DATABASE_URL, or from PGOPTIONS"
-_BINDING = "cannot be reached with the channel_binding in DATABASE_URL ({}); remove it, or connect with TLS"
+_NO_ROOM = "has no free connection; one is needed ({said})"
+_NO_HOST = "cannot be found: the host in {variable} does not exist"
+_NO_ANSWER = "did not answer at the address in {variable} in time"
+_NO_USER = "does not know the user in {variable}"
+_NO_DATABASE = "does not have the database that {variable} names"
+_NO_PASSWORD = "refuses the user or password in {variable}"  # noqa: S105  # words, and no password
+_START_UP = "refuses a start-up parameter ({said}); remove it from {variable}, or from PGOPTIONS"
+_BINDING = "cannot be reached with the channel_binding in {variable} ({said}); remove it, or connect with TLS"
 _CERTIFICATE = (
-    "has a certificate that is not trusted ({}); in DATABASE_URL, set sslrootcert to its CA, or write "
+    "has a certificate that is not trusted ({said}); in {variable}, set sslrootcert to its CA, or write "
     "sslmode=require, which does not check it"
 )
 _CONNECTION_WORDS = {
-    "not permitted to log in": "does not allow the user in DATABASE_URL to log in (NOLOGIN)",
-    "No such file": "has no socket at the path in DATABASE_URL (without a host, the default path)",
+    "not permitted to log in": "does not allow the user in {variable} to log in (NOLOGIN)",
+    "No such file": "has no socket at the path in {variable} (without a host, the default path)",
     "no such user": _NO_USER,
     "no such database": _NO_DATABASE,
     "password authentication failed": _NO_PASSWORD,
     "SASL authentication failed": _NO_PASSWORD,
-    "no password supplied": "requires a password, but DATABASE_URL has none",
+    "no password supplied": "requires a password, but {variable} has none",
     "too many clients": _NO_ROOM,
     "remaining connection slots": _NO_ROOM,
     "too many connections": _NO_ROOM,
     "no more connections allowed": _NO_ROOM,
     "max clients reached": _NO_ROOM,
     "max_client_conn": _NO_ROOM,
-    "query_wait_timeout": "is behind a pooler that had no free session in time ({}); raise its pool_size",
+    "query_wait_timeout": "is behind a pooler that had no free session in time ({said}); raise its pool_size",
     "startup parameter": _START_UP,
     "unrecognized configuration parameter": _START_UP,
     "invalid command-line argument": _START_UP,
@@ -154,13 +166,13 @@ _CONNECTION_WORDS = {
     "certificate verify failed": _CERTIFICATE,
     "root certificate file": _CERTIFICATE,
     "server certificate for": _CERTIFICATE,
-    "server does not support SSL": "does not support TLS, but DATABASE_URL asks for it; write sslmode=prefer, or set "
+    "server does not support SSL": "does not support TLS, but {variable} asks for it; write sslmode=prefer, or set "
     "up TLS",
     'role "': _NO_USER,
     'database "': _NO_DATABASE,
-    "no pg_hba.conf entry": "does not allow this user from this host (pg_hba.conf); DATABASE_URL may need "
+    "no pg_hba.conf entry": "does not allow this user from this host (pg_hba.conf); {variable} may need "
     "?sslmode=require",
-    "Connection refused": "refuses connections at the address in DATABASE_URL; is it running?",
+    "Connection refused": "refuses connections at the address in {variable}; is it running?",
     "translate host name": _NO_HOST,
     "name resolution": _NO_HOST,
     "resolve host": _NO_HOST,
@@ -170,11 +182,11 @@ _CONNECTION_WORDS = {
     "starting up": "is starting up",
     "shutting down": "is shutting down",
     "recovery mode": "is recovering from a crash",
-    "sslmode": "cannot be reached with the sslmode in DATABASE_URL ({})",
+    "sslmode": "cannot be reached with the sslmode in {variable} ({said})",
     "administrator command": "ended the connection (a restart?); it is opened again",
     "idle-session timeout": "ended the connection because it was idle (idle_session_timeout); it is opened again",
     "no answer within": "did not answer in time; is the network to it down, or has a pooler no free connection?",
-    "SSL": "and DATABASE_URL do not agree on TLS ({}); check its sslmode",
+    "SSL": "and {variable} do not agree on TLS ({said}); check its sslmode",
 }
 _NO_MORE = (
     *("too many clients", "remaining connection slots", "too many connections", "no more connections allowed"),
@@ -187,7 +199,7 @@ def is_connection_limit(error: psycopg.Error) -> bool:
     return any(part in _text(error) for part in _NO_MORE)
 
 
-def _of_connection(error: psycopg.Error) -> str:
+def _of_connection(error: psycopg.Error, variable: str) -> str:
     """What a failed connection means, found by libpq's text: it gives no codes. connect() has masked secrets in it."""
     if isinstance(error, TooOldError):
         return str(error)
@@ -196,11 +208,11 @@ def _of_connection(error: psycopg.Error) -> str:
     for part, words in _CONNECTION_WORDS.items():
         # The same words in a refused statement are not about the start-up.
         if part in text and not (words is _START_UP and error.diag.message_primary):
-            return words.format(own)
+            return words.format(said=own, variable=variable)
     if error.diag.message_primary:
         return f"{type(error).__name__}: {brief(error)}"
     said = f" ({own})" if own else ""
-    return f"cannot be reached, or dropped the connection{said}; check the host and the options in DATABASE_URL"
+    return f"cannot be reached, or dropped the connection{said}; check the host and the options in {variable}"
 
 
 def _own_words(text: str) -> str:

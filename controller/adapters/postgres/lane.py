@@ -21,7 +21,7 @@ from controller.adapters.postgres.connection import (
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import leftovers_warning, rolled_back
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class CannotConnect(Unavailable):
 class Lane:
     """One connection for one reading at a time; hold `turn` while using it.
 
-    watched: its statements contain the policy's own SQL (queue.where).
+    watched: its statements contain SQL that the user wrote (queue.where, a preset of their own).
     changed: called with a queue whose query was refused, because its tables may have changed.
     """
 

@@ -18,6 +18,7 @@ from psycopg import sql
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, answered_within, connect
 from controller.adapters.postgres.errors import in_words, is_connection_limit
+from controller.core import units
 from controller.core.ports import Report, Unavailable
 
 _LOOK_S = 0.5
@@ -145,7 +146,7 @@ class Listener:
                 held_s = asyncio.get_running_loop().time() - since
                 if self._cuts.said and self._cuts.are_over(held_s):
                     self._cuts = _Cuts()
-                    self._say("listening", listens, f"; the connection has now held for {held_s:.0f} s")
+                    self._say("listening", listens, f"; the connection has now held for {units.in_words(held_s)}")
                 elif not self._cuts.said:
                     self._say("listening", listens)
                 heard = False
@@ -202,7 +203,7 @@ class Listener:
     def _words(self, error: psycopg.Error | UnicodeError) -> str:
         if isinstance(error, UnicodeError):
             return f"cannot be asked: {self.variable} or queue.wake_on holds characters that cannot be encoded"
-        return in_words(error, None, _ANSWER_S).replace("DATABASE_URL", self.variable)
+        return in_words(error, None, _ANSWER_S, self.variable)
 
     async def _while_leading(self, seconds: float) -> None:
         for _ in range(round(seconds / _LOOK_S)):

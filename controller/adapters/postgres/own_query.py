@@ -1,4 +1,7 @@
-"""Runs the policy's own SQL (queue.sql, queue.where), and deals with locks, leftovers and queries that do not end."""
+"""Runs SQL that the user wrote (queue.sql, queue.where, a preset of their own).
+
+It deals with the locks and leftovers of such SQL, and with queries that do not end when cancelled.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from controller.adapters.postgres import SOURCE, session
 from controller.adapters.postgres.connection import Answer, Reader
 from controller.core.model import Remark
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.core.units import in_words
+from controller.policy import Queue as QueuePolicy
 
 GRACE_S = 1.0
 """Added to the timeout of a query that another process may have sent, before it counts as not ended."""
@@ -34,12 +38,10 @@ AND query LIKE '%own\\_%'
 """
 
 
-def has_own_sql(queue: QueuePolicy) -> bool:
-    return queue.sql is not None or queue.where is not None
-
-
 def _place(queue: QueuePolicy) -> str:
-    return "queue.sql" if queue.sql is not None else "queue.where"
+    if queue.sql is not None:
+        return "queue.sql"
+    return "queue.where" if queue.where is not None else f"preset {queue.preset}"
 
 
 def _mark(key: str) -> str:
@@ -66,7 +68,7 @@ class OwnReading(NamedTuple):
         """queue.sql runs as a cursor, because only a query can be one; two rows are enough to see that it has one.
 
         Rolling back to the savepoint undoes what it sets or locks for the transaction (search_path, a table).
-        reading: the counting statement of a table with queue.where; None for queue.sql.
+        reading: the counting statement of a table with queue.where or of a preset; None for queue.sql.
         """
         mark = _mark(key)
         if queue.sql is None:
@@ -162,7 +164,7 @@ async def _overdue(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
 def _words(queue: QueuePolicy, found: list[OverdueQuery], left: list[OverdueQuery], why: str) -> Unavailable:
     place = _place(queue)
     longest = max(one.seconds for one in found)
-    went_on = f"{place} did not stop when it was cancelled, and has run for {longest:.0f} s"
+    went_on = f"{place} did not stop when it was cancelled, and has run for {in_words(longest)}"
     fix = "a function in it that catches query_canceled must raise it again"
     if not left:
         return Unavailable(SOURCE, f"{went_on}; its backend was terminated: {fix}")

@@ -16,7 +16,7 @@ from psycopg import errors, sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape, TimeSql, schemas_with, shape_of
-from controller.adapters.postgres.form import Form, Place
+from controller.adapters.postgres.statements import Place
 from controller.adapters.postgres.statuses import BY_PAGES_SINCE, castable
 from controller.adapters.postgres.zones import (
     DUE,
@@ -29,8 +29,8 @@ from controller.adapters.postgres.zones import (
     sample_query,
 )
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import TimeColumn, split_name
+from controller.policy import Form, TimeColumn, split_name
+from controller.policy import Queue as QueuePolicy
 
 # The usual column names, tried in order if the policy names none.
 _USUAL = {

@@ -10,12 +10,12 @@ from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import schemas_with
-from controller.adapters.postgres.form import Form, Place
 from controller.adapters.postgres.own_table import OwnTable, own_table
-from controller.adapters.postgres.presets.preset import Preset, load, names
+from controller.adapters.postgres.statements import Place
+from controller.config.presets import load, names
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import split_name
+from controller.policy import Form, Preset, is_own, split_name
+from controller.policy import Queue as QueuePolicy
 
 _COLUMNS = """
 SELECT t.name, n.nspname, a.attname, a.attnotnull, coalesce(nullif(y.typbasetype, 0), y.oid)
@@ -84,7 +84,7 @@ def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
     if queue.preset is None:
         return ()
     preset = load(queue.preset)
-    schema_name = queue.schema_name if queue.schema_name is not None else preset.schema
+    schema_name = queue.schema_name if queue.schema_name is not None else preset.schema_name
     prefix = queue.prefix if queue.prefix is not None else preset.prefix
     return tuple(
         TableName(short, schema_name, _filled(template, prefix=prefix, queue=name))
@@ -94,7 +94,7 @@ def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
 
 
 async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Located:
-    schema = queue.schema_name if queue.schema_name is not None else preset.schema
+    schema = queue.schema_name if queue.schema_name is not None else preset.schema_name
     prefix = queue.prefix if queue.prefix is not None else preset.prefix
     sets: list[dict[str, sql.Identifier]] = []
     chosen: Form | None = None
@@ -200,11 +200,12 @@ async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: s
         return words + fix
     missing = sorted({need for form in preset.forms for need in form.needs if not _there(found, need)})
     known = ", ".join(form.versions for form in preset.forms)
-    lacking = f"missing: {', '.join(missing)}; " if missing else ""
-    return (
-        f"the tables of preset {preset.name} have an unknown layout ({lacking}known versions: {known}); "
-        f"read them with queue.sql, and report the version of {preset.library}"
-    )
+    lacking = f"missing: {', '.join(missing)}" if missing else "they have a column or table that the forms exclude"
+    layout = f"the tables of preset {preset.name} have an unknown layout"
+    if is_own(preset.name):
+        return f"{layout} ({lacking}); add [[forms]] for it to the file, or change the needs of one"
+    fix = f"read them with queue.sql, and report the version of {preset.library}"
+    return f"{layout} ({lacking}; known versions: {known}); {fix}"
 
 
 def _there(found: Found, need: str) -> bool:

@@ -21,7 +21,7 @@ from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Want
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.lane import CannotConnect, Lane
-from controller.adapters.postgres.own_query import OwnReading, end_overdue, has_own_sql
+from controller.adapters.postgres.own_query import OwnReading, end_overdue
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located, located
 from controller.adapters.postgres.query import reading_of
@@ -29,7 +29,8 @@ from controller.adapters.postgres.service_time import measured
 from controller.adapters.postgres.survey import Survey, survey_of
 from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
 from controller.core.ports import NotMeasurable, Unavailable
-from controller.policy.models import Queue as QueuePolicy
+from controller.core.units import in_words
+from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0
@@ -196,9 +197,8 @@ class PostgresQueue:
             async with asyncio.timeout(asked.timeout_s):
                 await self._places_aside.acquire()
         except TimeoutError:
-            words = (
-                f"{_MOST_ASIDE} slow queries are running, and this one had to wait longer than {asked.timeout_s:g} s"
-            )
+            within = in_words(asked.timeout_s)
+            words = f"{_MOST_ASIDE} slow queries are running, and this one had to wait longer than {within}"
             asked.tell(Unavailable(SOURCE, words))
             return
         if self._main.is_lost:
@@ -319,7 +319,7 @@ class PostgresQueue:
             if queue.sql is not None:
                 continue
             reading = (await self._find(lane, queue, timeout_s)).place.depth(*limits)
-            if queue.where is None:
+            if not queue.has_own_sql:
                 place_of[index] = len(statements)
                 statements.append(reading)
             else:
@@ -366,7 +366,7 @@ class PostgresQueue:
 
         Such a queue is not read again until that query has ended, so that at most one backend works for it.
         """
-        new = {_key(queue) for queue in queues if has_own_sql(queue)} - self._cleared
+        new = {_key(queue) for queue in queues if queue.has_own_sql} - self._cleared
         doubted = {
             _key(queue): (queue, timeout_s if _key(queue) in self._in_doubt else timeout_s + postgres_own.GRACE_S)
             for queue in queues
@@ -382,8 +382,9 @@ class PostgresQueue:
     def _refuse_what_is_old(self, lag_s: float | None) -> None:
         if lag_s is None or lag_s <= self._oldest_s:
             return
-        behind = f"{lag_s:.0f} s" if math.isfinite(lag_s) else "an unknown time"
-        words = f"is a standby that is {behind} behind its primary; the limit is {self._oldest_s:g} s (3 intervals)"
+        behind = in_words(lag_s) if math.isfinite(lag_s) else "an unknown time"
+        limit = in_words(self._oldest_s)
+        words = f"is a standby that is {behind} behind its primary; the limit is {limit} (3 intervals)"
         raise Unavailable(SOURCE, f"{words}; set DATABASE_URL to the primary's address")
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
@@ -591,7 +592,7 @@ class PostgresQueue:
 
         While the time zone or unit of a column is undecided, it is looked up at each reading: new rows may decide it.
         """
-        lane.watched = lane.watched or queue.where is not None
+        lane.watched = lane.watched or queue.has_own_sql
         key, now = _key(queue), asyncio.get_running_loop().time()
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:

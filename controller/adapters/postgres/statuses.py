@@ -12,7 +12,7 @@ from typing import NamedTuple
 from psycopg import errors, sql
 
 from controller.adapters.postgres.columns import Ask, Kind, Shape
-from controller.policy.models import Statuses
+from controller.policy import Statuses
 
 _SAMPLE_PAGES = 100
 _SMALL_PAGES = 200

@@ -13,8 +13,8 @@ from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
 from controller.core.model import Remark
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.models import duration_text
+from controller.core.units import as_policy, in_words
+from controller.policy import Queue as QueuePolicy
 
 _TIMES_LONGER = 5.0
 """A claim older than 5 times the 99th percentile of job durations is probably a dead worker's."""
@@ -46,13 +46,13 @@ class OldClaims(NamedTuple):
         has = "has" if self.jobs == 1 else "have"
         theirs = "its worker is" if self.jobs == 1 else "their workers are"
         took = (
-            f"99 of 100 finished jobs took at most {_span(self.job_s)}"
+            f"99 of 100 finished jobs took at most {in_words(self.job_s)}"
             if self.job_s is not None
             else "how long jobs take is unknown"
         )
         return (
-            f"{jobs} of {name} {has} been claimed for up to {_span(self.oldest_s)}, but {took}: probably {theirs} "
-            f"dead, and each such claim keeps a worker running; write stale_after: {duration_text(self.stale_after_s)}"
+            f"{jobs} of {name} {has} been claimed for up to {in_words(self.oldest_s)}, but {took}: probably {theirs} "
+            f"dead, and each such claim keeps a worker running; write stale_after: {as_policy(self.stale_after_s)}"
         )
 
 
@@ -108,9 +108,3 @@ async def _old_claims(located: Located, job_s: float | None, ask: Ask) -> OldCla
         return None
     ((count, oldest_s),) = await ask(statement)
     return OldClaims(count, float(oldest_s), job_s) if count else None
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"

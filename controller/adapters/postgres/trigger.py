@@ -6,7 +6,7 @@ import hashlib
 
 from psycopg import sql
 
-from controller.policy.models import NAME_BYTES
+from controller.policy import NAME_BYTES
 
 THROTTLE_MS = 250
 _FUNCTION, _TRIGGER, _LAST = "_announce", "_on_insert", "_last"
@@ -15,9 +15,11 @@ _FUNCTION, _TRIGGER, _LAST = "_announce", "_on_insert", "_last"
 # another or fails to serialize because of it, and it leaves no dead rows.
 _SQL = """\
 BEGIN;
-CREATE SEQUENCE {last};  -- time of the last NOTIFY, in milliseconds
-CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
-AS ${tag}$
+-- Time of the last NOTIFY, in milliseconds:
+CREATE SEQUENCE {last};
+CREATE FUNCTION {function}()
+  RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
+${tag}$
 DECLARE
   last bigint := (SELECT last_value FROM {last});
   now_ms bigint := (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
@@ -27,8 +29,10 @@ BEGIN
     PERFORM pg_notify({channel}, '');
   END IF;
   RETURN NULL;
-END ${tag}$;
-CREATE TRIGGER {trigger} AFTER INSERT ON {table}
+END
+${tag}$;
+CREATE TRIGGER {trigger}
+  AFTER INSERT ON {table}
   FOR EACH STATEMENT EXECUTE FUNCTION {function}();
 COMMIT;
 -- To remove it:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from controller.adapters.railway import SOURCE
 from controller.core.ports import Clock, NotSent, Requests
+from controller.core.units import in_words
 
 
 class Quota(NamedTuple):
@@ -86,8 +87,8 @@ class Budget:
         if used >= limit:
             raise NotSent(
                 SOURCE,
-                f"is not read for another {self._until_free(limit):.0f} s: {used} of the {self.quota} requests that it "
-                f"allows in {self.window_s:.0f} s are used, and the rest is reserved for changes",
+                f"is not read for another {in_words(self._until_free(limit))}: {used} of the {self.quota} requests "
+                f"that it allows in {in_words(self.window_s)} are used, and the rest is reserved for changes",
             )
         self._sent.append(self._clock.monotonic())
 
@@ -101,8 +102,8 @@ class Budget:
         if used >= self.quota:
             raise NotSent(
                 SOURCE,
-                f"is not changed for another {self._until_free(self.quota):.0f} s: all {self.quota} requests that it "
-                f"allows in {self.window_s:.0f} s are used",
+                f"is not changed for another {in_words(self._until_free(self.quota))}: all {self.quota} requests that "
+                f"it allows in {in_words(self.window_s)} are used",
             )
         self._sent.append(self._clock.monotonic())
 

@@ -25,6 +25,7 @@ from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
+from controller.core.units import in_words
 
 LONGEST_S = 8.0
 """Timeout of a query with all retries, so that a slow Railway does not delay a cycle of 10 s."""
@@ -99,11 +100,11 @@ class RailwayClient:
             async with asyncio.timeout(longest_s):
                 return await self._try(operation, variables, spend)
         except TimeoutError:
-            raise Unavailable(SOURCE, f"did not answer {operation} within {longest_s:g} s") from None
+            raise Unavailable(SOURCE, f"did not answer {operation} within {in_words(longest_s)}") from None
         except _Problem as problem:
             if not for_change:
                 raise
-            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, problem.text) from None
 
     async def _try(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
         retrying = AsyncRetrying(
@@ -142,7 +143,7 @@ class RailwayClient:
             )
         except _Problem as problem:
             # Railway failed while processing it: how far it came is unknown.
-            raise Unclear(SOURCE, str(problem).partition(": ")[2]) from None
+            raise Unclear(SOURCE, problem.text) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise
@@ -177,11 +178,11 @@ class RailwayClient:
                     raise self._too_many_requests(retry_after)  # its body has no further information
                 taken = await answer.read_json(response, encoding, operation, self._clean)
         except TimeoutError:
-            raise _Passing(SOURCE, f"did not finish its answer to {operation} within {longest_s:g} s") from None
+            raise _Passing(SOURCE, f"did not finish its answer to {operation} within {in_words(longest_s)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(SOURCE, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
-            raise _Passing(SOURCE, f"did not answer {operation} within {timeout.read:g} s") from None
+            raise _Passing(SOURCE, f"did not answer {operation} within {in_words(timeout.read or LONGEST_S)}") from None
         except (httpx.HTTPError, answer.IncompleteAnswer) as error:
             raise _Passing(SOURCE, f"broke off its answer to {operation} ({type(error).__name__})") from None
         return self._data(operation, response.status_code, taken)
@@ -189,14 +190,14 @@ class RailwayClient:
     async def _wait_for_retry_after(self) -> None:
         left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
-            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {left:.0f} s left")
+            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {in_words(left)} left")
         if left > 0:
             await asyncio.sleep(left)
 
     def _too_many_requests(self, retry_after: str) -> Unavailable:
         wait = _wait_of(retry_after)
         self.budget.pause(wait)
-        return _TooMany(SOURCE, f"received too many requests (HTTP 429); nothing is sent for {wait:.0f} s")
+        return _TooMany(SOURCE, f"received too many requests (HTTP 429); nothing is sent for {in_words(wait)}")
 
     def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:
         if body is not None and body.get("errors"):

@@ -25,6 +25,7 @@ from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
 from controller.core.model import Intent, Replicas, ServiceState
 from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Unavailable
 from controller.core.text import bounds
+from controller.core.units import in_words
 
 _PAGE = 50
 _MOST_PAGES = 20
@@ -78,7 +79,7 @@ class RailwayPlatform:
             async with asyncio.timeout(self._longest_look_s):
                 readings = await self._readings(frozenset(services))
         except TimeoutError:
-            raise Unavailable(SOURCE, f"could not be read within {self._longest_look_s:g} s") from None
+            raise Unavailable(SOURCE, f"could not be read within {in_words(self._longest_look_s)}") from None
         self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
         return readings
 

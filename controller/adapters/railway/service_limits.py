@@ -13,6 +13,7 @@ from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.ports import Unavailable
+from controller.core.units import in_words
 
 _HOUR_S = 3600.0
 
@@ -39,7 +40,7 @@ async def service_limits(access: RailwaySettings, service: str, *, within_s: flo
             platform = RailwayPlatform(client, project=access.project_id, environment=access.environment_id)
             reading = (await platform.observe([service]))[service]
     except TimeoutError:
-        raise Unavailable(SOURCE, f"did not answer within {within_s:g} s") from None
+        raise Unavailable(SOURCE, f"did not answer within {in_words(within_s)}") from None
     finally:
         await client.close()
     if isinstance(reading, Unavailable):

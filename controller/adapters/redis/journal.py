@@ -43,7 +43,7 @@ from controller.core.ports import (
 )
 from controller.core.text import bounds
 from controller.core.watch import Watch
-from controller.policy.models import RateLimit as RateLimitPolicy
+from controller.policy import RateLimit as RateLimitPolicy
 
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15

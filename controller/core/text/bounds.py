@@ -10,6 +10,8 @@ import re
 
 NAME = 100
 """Characters of a name or an id: of a service, a region, a deployment, a replica. Railway's ids have 36."""
+VALUE = 80
+"""Of what a person wrote, in the message that refuses it."""
 WORDS = 200
 """Of what another program says: an error's message, a header."""
 MESSAGE = 2000

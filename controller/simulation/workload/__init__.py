@@ -1,1 +1,1 @@
-"""The jobs that a simulation replays: from a file, a generator, or the database."""
+"""The jobs that a simulation replays: from a file (traces), made up (generators), or from the database."""

@@ -30,10 +30,11 @@ from controller.adapters.postgres.connection import (
 )
 from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_table import own_table
+from controller.core import units
 from controller.core.ports import Unavailable
-from controller.policy.document import ConfigurationError, Problem
-from controller.policy.models import Queue as QueuePolicy
-from controller.policy.types import duration_text
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import as_policy
+from controller.policy import Queue as QueuePolicy
 from controller.simulation.workload.jobs import Workload, quantile
 
 Progress = Callable[[int, int | None], None]
@@ -149,12 +150,12 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
             finally:
                 await connection.close()
     except Unavailable as unavailable:  # what `located` does not find
-        raise _refusal("queue.table", str(unavailable).removeprefix(f"{SOURCE}: ")) from None
+        raise _refusal("queue.table", unavailable.text) from None
     except _MISTAKES as error:
         raise _refusal("queue.table", in_words(error, queue, _WITHIN_S)) from None
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
         column = queue.columns.created_at.name if queue.columns.created_at is not None else "created_at"
-        words = f"did not give the jobs of {queue.table} within {_WITHIN_S:g} s; ask for less by --since; "
+        words = f"did not give the jobs of {queue.table} within {units.in_words(_WITHIN_S)}; ask for less by --since; "
         mend = f"if the table is large, an index on {column} helps"
         raise Unavailable(SOURCE, words + mend) from None
     except UnicodeError:
@@ -237,22 +238,22 @@ _MUCH_OF_IT = 0.55
 def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Workload:
     finished = sorted(service for service in read.services if not math.isnan(service))
     if not finished:
-        none = f"no job of {queue.table} that became ready in the last {duration_text(since_s)} is finished"
+        none = f"no job of {queue.table} that became ready in the last {units.in_words(since_s)} is finished"
         raise _refusal("--since", f"{none} ({_jobs(read.unfinished)} unfinished); give a longer one")
     median, start = quantile(finished, 0.5), read.arrivals[-1] if read.is_cut else 0.0
     silence_s = 0.0 if read.is_cut else read.arrivals[-1]
-    known_for = duration_text(60.0 * math.ceil((since_s - silence_s) / 60))
+    known_for = as_policy(60.0 * math.ceil((since_s - silence_s) / 60))
     arrivals = array("d", (arrival - start for arrival in reversed(read.arrivals)))
     services = array("d", (median if math.isnan(service) else service for service in reversed(read.services)))
     notes = (
         (
             silence_s > _MUCH_OF_IT * since_s,
-            f"no job came in the first {silence_s / 3600:.3g} h; if the table does not reach back: --since {known_for}",
+            f"no job came in the first {units.in_words(silence_s)}; does the table reach back? --since {known_for}",
         ),
         (read.is_cut, f"only the newest {_jobs(limit)} were read, and the window begins with them"),
         (
             read.unfinished,
-            f"{_jobs(read.unfinished)} had not finished, and took the median of the others, {median:.3g} s",
+            f"{_jobs(read.unfinished)} had not finished, and took the median of the others, {units.in_words(median)}",
         ),
         (read.odd, f"{_jobs(read.odd)} with times that cannot be (NULL, infinite, ended before begun) were left out"),
         (read.undated, f"{_jobs(read.undated)} of the table do not say when they came (NULL or infinite): left out"),

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from controller.policy.document import LONGEST_SHOWN, ConfigurationError, Problem
-from controller.policy.types import seconds_of
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
+from controller.core.units import seconds_of
 from controller.simulation.workload.jobs import DAY_S, Job, Workload
 
 MOST_JOBS = 100_000_000
@@ -228,4 +229,4 @@ def _known(name: str, names: Mapping[str, object]) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text[:LONGEST_SHOWN])
+    return repr(text[: bounds.VALUE])

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, NamedTuple
 
-from controller.policy.document import ConfigurationError, Problem
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.units import in_words
 
 Job = tuple[float, float]
 """Its arrival in seconds from the start of the window, and its service time in seconds."""
@@ -98,7 +99,7 @@ def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
     span = span_of(workload)
     if arrival <= quiet * span:
         return workload
-    note = f"the {arrival / _HOUR_S:.3g} h before the first job are left out"
+    note = f"the {in_words(arrival)} before the first job are left out"
     return replace(
         workload,
         jobs=lambda: _between(workload, arrival, math.inf),
@@ -260,7 +261,7 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
                 # Rounding must not carry a job past the next block's first one.
                 yield min(began + after, ended), services[index]
 
-    note = f"drawn anew in blocks of {block_s / _HOUR_S:.3g} h from {span / DAY_S:.3g} days (seed {seed})"
+    note = f"drawn anew in blocks of {in_words(block_s)} from {in_words(span)} (seed {seed})"
     return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))
 
 

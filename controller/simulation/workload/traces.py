@@ -18,7 +18,9 @@ from random import Random
 from typing import IO, NoReturn
 
 from controller.config.plain_files import CannotReadError, in_words, opened, shown
-from controller.policy.document import LONGEST_SHOWN, ConfigurationError, Problem
+from controller.core import units
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
 from controller.simulation.workload.jobs import Job, Workload
 
 MOST_JOBS = 100_000_000
@@ -68,7 +70,8 @@ class _Trace:
 
     @property
     def note(self) -> str:
-        return f"{self.path.name} tells no service times; they are lognormal with a mean of {self.service_mean:g} s"
+        mean = units.in_words(self.service_mean)
+        return f"{self.path.name} tells no service times; they are lognormal with a mean of {mean}"
 
     def jobs(self) -> Iterator[Job]:
         with self.rows() as rows:
@@ -185,7 +188,7 @@ class _Rows:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
+    return repr(text if len(text) <= bounds.VALUE else f"{text[: bounds.VALUE]}…")
 
 
 def _is_blank(row: list[str]) -> bool:

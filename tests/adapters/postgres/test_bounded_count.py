@@ -62,7 +62,6 @@ def test_jobs_in_work_stop_where_they_are_told_to_and_not_where_those_that_wait_
 @pytest.mark.parametrize(
     ("found", "holds_for"),
     [(10_000, 9.0), (5000, 4.5), (400, 0.36)],
-    ids=["to the limit", "half as exact", "not exact"],
 )
 def test_the_further_a_count_went_the_longer_it_holds(found: int, holds_for: float) -> None:
     counts = ExactCounts()

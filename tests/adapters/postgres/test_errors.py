@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from controller.adapters.postgres.errors import in_words
-from controller.policy.models import Queue
+from controller.policy import Queue
 
 QUEUES = {
     "none": None,
@@ -35,3 +35,20 @@ def test_of_an_error_of_many_megabytes_only_the_beginning_is_looked_at(
     assert "words of it" in said
     assert len(said) < 500
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Connection refused",
+        "no such user",
+        'FATAL:  database "{x}" does not exist',
+        "startup parameter {0}",
+        "odd {words}",
+    ],
+)
+def test_the_variable_that_is_named_is_the_one_whose_address_was_asked(said: str) -> None:
+    words = in_words(psycopg.OperationalError(said), None, 1.0, "DATABASE_DIRECT_URL")
+    assert "DATABASE_DIRECT_URL" in words
+    assert "DATABASE_URL" not in words
+    assert "{variable}" not in words

@@ -23,7 +23,7 @@ from controller.demo.server_host import free_ports
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level
 from controller.doctor.report import examine
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.faults.proxy import Link, Mode
 from tests.queues.scenario import SCHEMAS
 from tests.support.listening import CHANNEL, OURS, Ear, end_sessions, listening, sessions_become

@@ -16,7 +16,7 @@ from controller.app import configure
 from controller.demo.servers import Servers
 from controller.doctor.finding import Finding, Level
 from controller.doctor.report import examine
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.listening import CHANNEL, listening
 from tests.support.pooler import pooler, through
 from tests.support.processes import QUICK, autoscaler, running

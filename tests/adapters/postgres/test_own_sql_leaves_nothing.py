@@ -18,7 +18,7 @@ from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until, until_equal
 from tests.support.pooler import pooler, through
 from tests.support.unhurried import PATIENT_S

@@ -11,7 +11,7 @@ import pytest
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import Rest
 from controller.core.ports import NotMeasurable, Unavailable
-from controller.policy.models import Queue
+from controller.policy import Queue
 
 Connection = psycopg.AsyncConnection[Any]
 LIMIT = 100

@@ -11,7 +11,7 @@ from controller.adapters.postgres import queue as postgres
 from controller.adapters.postgres.connection import AS_PLANNED
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 from tests.support.unhurried import PATIENT_S
 

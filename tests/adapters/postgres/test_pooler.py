@@ -21,7 +21,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.listening import listening, sessions_become
 from tests.support.patience import until
 from tests.support.pooler import pooler, through
@@ -46,7 +46,7 @@ INSERT INTO procrastinate_jobs (status, worker_id) VALUES ('todo', NULL), ('todo
 """
 
 
-@pytest.fixture(scope="session", params=[1, 2], ids=["one session", "two sessions"])
+@pytest.fixture(scope="session", params=[1, 2], ids=["a pooler of one session", "a pooler of two sessions"])
 def crowded(servers: Servers, request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
     """A pooler's port, and how many sessions it has for all its clients."""
     with pooler(servers, sessions=request.param) as port:
@@ -145,7 +145,7 @@ async def test_nothing_is_sent_after_the_end_of_a_reading(database_url: str, adm
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        (Queue(table="slow"), "took longer than 0.25 s"),
+        (Queue(table="slow"), "took longer than 250 ms"),
         (Queue(table="nowhere"), "this user can see no table"),
         (Queue(sql="SELECT 1 AS pending, nonsense AS processing"), 'column "nonsense" does not exist'),
         (Queue(sql="SELECT nextval('numbers') AS pending, 0 AS processing"), "queue.sql tries to write"),

@@ -14,7 +14,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue, enqueue_minimal
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 from tests.support.unhurried import PATIENT_S
 
@@ -234,7 +234,7 @@ async def test_a_count_that_takes_too_long_is_given_up(admin: Connection, databa
     slow = PostgresQueue(database_url, timeout_s=0.25)
     words = await unavailable(slow, Queue(table="job"))
     assert words.endswith(
-        "counting job took longer than 0.25 s; `autoscaler doctor` shows why, and which index would help"
+        "counting job took longer than 250 ms; `autoscaler doctor` shows why, and which index would help"
     )
     await slow.close()
 

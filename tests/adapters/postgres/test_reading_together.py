@@ -14,7 +14,7 @@ from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth, Rest
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.unhurried import PATIENT_S, impatient
 
 Connection = psycopg.AsyncConnection[Any]

@@ -16,7 +16,7 @@ from controller.core.model import Rest
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers
 from controller.doctor.report import examine
-from controller.policy.models import Queue
+from controller.policy import Queue
 from controller.simulation.workload.database import read_jobs
 from tests.support.pooler import pooler, through
 from tests.support.processes import autoscaler, running

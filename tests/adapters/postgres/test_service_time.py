@@ -15,7 +15,7 @@ from controller.adapters.postgres.service_time import measured
 from controller.core.model import ServiceTime
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.demo.jobs import create_queue
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]

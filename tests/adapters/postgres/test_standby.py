@@ -16,7 +16,7 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo import server_host
 from controller.demo.servers import _temporary, find_postgres
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.patience import until
 
 JOBS = Queue(table="jobs")
@@ -112,7 +112,7 @@ async def _nothing_is_replayed(
 
         words = await until(refused, "what the standby shows is too old")
         assert "is a standby that is" in words
-        assert "behind its primary; the limit is 0.5 s (3 intervals)" in words
+        assert "behind its primary; the limit is 500 ms (3 intervals)" in words
         depth = await queue.depth(JOBS, 100)
         assert depth.pending == 7, "within its bound, what it shows is a reading"
         assert depth.lag_s is not None

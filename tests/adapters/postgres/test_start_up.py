@@ -19,7 +19,7 @@ from controller.adapters.postgres.listener import second_connection_needed
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers
-from controller.policy.models import Queue
+from controller.policy import Queue
 from tests.support.pooler import pooler, through
 from tests.support.processes import autoscaler
 from tests.support.scene import Scene

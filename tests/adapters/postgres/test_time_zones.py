@@ -16,7 +16,7 @@ from controller.adapters.postgres.columns import UTC, Column, Kind
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.postgres.zones import Candidates, Rank, Sample, Verdict, by_default, decide_zones
 from controller.core.ports import Unavailable
-from controller.policy.models import Queue
+from controller.policy import Queue
 
 Connection = psycopg.AsyncConnection[Any]
 HELSINKI, NEW_YORK, KOLKATA = "Europe/Helsinki", "America/New_York", "Asia/Kolkata"

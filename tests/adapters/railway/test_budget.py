@@ -129,12 +129,12 @@ def test_reading_stops_before_the_last_fifth_and_says_for_how_long() -> None:
         one.spend_on_query()
         clock.now += 1
     with pytest.raises(
-        NotSent, match="not read for another 92 s: 8 of the 10 requests that it allows in 100 s are used"
+        NotSent, match="not read for another 1 min 32 s: 8 of the 10 requests that it allows in 1 min 40 s are used"
     ):
         one.spend_on_query()
     one.spend_on_mutation()
     one.spend_on_mutation()
-    with pytest.raises(NotSent, match="not changed for another 92 s: all 10 requests"):
+    with pytest.raises(NotSent, match="not changed for another 1 min 32 s: all 10 requests"):
         one.spend_on_mutation()
     clock.now += 92
     one.spend_on_mutation()

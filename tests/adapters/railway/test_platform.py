@@ -619,18 +619,18 @@ def environment(node: Any) -> bytes:
 
 
 RUBBISH = {
-    "no json": b"<html>",
-    "a list": b"[]",
-    "nothing": b"{}",
-    "data null": b'{"data": null}',
-    "environment null": b'{"data": {"environment": null}}',
-    "environment a number": b'{"data": {"environment": 5}}',
-    "deep": b"[" * 200_000,
-    "edges a text": b'{"data": {"environment": {"serviceInstances": {"edges": "abc", "pageInfo": {}}}}}',
-    "edges of null": b'{"data": {"environment": {"serviceInstances": {"edges": [null], "pageInfo": {}}}}}',
+    "an answer that is no JSON": b"<html>",
+    "an answer that is a list": b"[]",
+    "an answer without a key": b"{}",
+    "data is null": b'{"data": null}',
+    "environment is null": b'{"data": {"environment": null}}',
+    "environment is a number": b'{"data": {"environment": 5}}',
+    "200,000 nested lists": b"[" * 200_000,
+    "edges is a text": b'{"data": {"environment": {"serviceInstances": {"edges": "abc", "pageInfo": {}}}}}',
+    "edges holds null": b'{"data": {"environment": {"serviceInstances": {"edges": [null], "pageInfo": {}}}}}',
     "a service without an id": environment({"serviceId": None}),
-    "a service of nothing": environment({"serviceId": "svc"}),
-    "errors a text": b'{"errors": "no"}',
+    "a service with nothing but its id": environment({"serviceId": "svc"}),
+    "errors is a text": b'{"errors": "no"}',
     "an error that cannot be printed": b'{"errors": [{"message": "\\ud800 \\u001b[31m", "traceId": {}}]}',
 }
 

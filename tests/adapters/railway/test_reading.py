@@ -185,8 +185,8 @@ SERVES = drained("SUCCESS", "RUNNING", "RUNNING", "REMOVING", "REMOVING", "REMOV
             2,
             id="the whole deployment is removed, and there is no other",
         ),
-        pytest.param(instance(drained("REMOVED", "REMOVED", stopped=True)), 0, id="it is gone"),
-        pytest.param(instance(drained("SUCCESS", "EXITED", stopped=True)), 0, id="stopped"),
+        pytest.param(instance(drained("REMOVED", "REMOVED", stopped=True)), 0, id="the deployment is gone"),
+        pytest.param(instance(drained("SUCCESS", "EXITED", stopped=True)), 0, id="the deployment was stopped"),
         pytest.param(instance(None), 0, id="never deployed"),
     ],
 )

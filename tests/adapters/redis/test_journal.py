@@ -16,7 +16,7 @@ from controller.core.model import Because, Decision, History, Intent, Lease, Rat
 from controller.core.ports import Bid, CycleNote, LeaseLost, NotAcquired, Retention, Settled, Unavailable
 from controller.core.text import bounds
 from controller.demo.servers import Servers
-from controller.policy.models import RateLimit
+from controller.policy import RateLimit
 from tests.support.patience import until
 
 KEYS = Keys("autoscaler", "env")

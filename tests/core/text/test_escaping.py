@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 from controller.adapters.clock import SystemClock
 from controller.core.text.bounds import cut
 from controller.core.text.escaping import as_json, visible, visible_lines
-from controller.doctor.finding import warning
-from controller.doctor.report import Report
-from controller.doctor.report import as_lines as of_doctor
 from controller.loop.log import Log
 from controller.web.health import status_report
 from controller.web.page import page
@@ -102,11 +99,8 @@ def test_the_lines_of_a_traceback_cannot_be_taken_for_the_log_s_own() -> None:
     assert rest == ["    Traceback:", "      here", "    ValueError: x", r"    12:00:00 forged\x1b[0m"]
 
 
-def test_doctor_and_the_page_spell_it_out_too() -> None:
+def test_the_page_spells_it_out_too() -> None:
     name = "w\x1b[31m\u202e"
-    report = Report(everywhere=[warning("service", f"{name} crashes")], workers={name: [warning("queue", name)]})
-    lines = [visible(line) for line in of_doctor(report)]
-    assert any(r"w\x1b[31m\u202e crashes" in line for line in lines)
     html = page(replace(status_report(shown(None, cycle())), workers={name: None}))
     assert r"w\x1b[31m\u202e" in html
     assert "\x1b" not in html

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload.generators import NAMES, generate
 from controller.simulation.workload.jobs import DAY_S, Job, measure
 from tests.support.examples import examples

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload import jobs as workload_module
 from controller.simulation.workload.jobs import (
     DAY_S,
@@ -205,7 +205,7 @@ def test_of_an_hour_every_part_comes_again() -> None:
     week = resampled(hour, 1)
     assert {service for _, service in week.jobs()} == set(range(60))
     assert measure(week).jobs == pytest.approx(7 * 24 * 60, rel=0.02)
-    assert week.notes[-1] == "drawn anew in blocks of 0.125 h from 0.0417 days (seed 1)"
+    assert week.notes[-1] == "drawn anew in blocks of 7 min 30 s from 1 h (seed 1)"
 
 
 @settings(max_examples=examples(16))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.document import ConfigurationError
+from controller.core.problems import ConfigurationError
 from controller.simulation.workload import traces
 from controller.simulation.workload.traces import read_trace
 from tests.support.examples import examples
@@ -204,7 +204,15 @@ def test_a_file_that_is_no_trace_is_refused_with_its_line_and_the_mend(
         (gzipped(b"minute,count\n0,1\n" + b" \r\n" * 100_001), "of more than 100,000 empty lines"),
         (gzipped(b"t\n" + b"0" * 10_000_000), "is longer than 65,536 bytes; is it a trace?"),
     ],
-    ids=["a digit", "a power", "a count", "UTF-16", "empty lines", "blank lines", "a long line"],
+    ids=[
+        "a digit of another script",
+        "a superscript digit",
+        "a count of another script",
+        "a file in UTF-16",
+        "100,001 empty lines",
+        "100,001 blank lines",
+        "a line of 10 MB",
+    ],
 )
 def test_what_only_python_or_a_bomb_would_take_for_a_trace_is_refused(
     write: Write, content: str | bytes, said: str

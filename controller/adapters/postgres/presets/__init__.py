@@ -1,1 +1,4 @@
-"""Where jobs are, as SQL: one data file for each queue library, and the statement that reads any of them."""
+"""One TOML file for each queue library that is known; the folder is the list, and config/presets.py reads it.
+
+A new preset is one file here, and its test in tests/queues.
+"""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from controller.core.model import ServiceTime
-from controller.policy.models import WorkerPolicy, duration_text, jobs_for
+from controller.core.units import in_words
+from controller.core.wanted import jobs_for
+from controller.policy import WorkerPolicy
 
 _ASSUMED_S = 20.0
 _MOST_STEPS = 500
@@ -60,7 +62,9 @@ class Expectation:
         if given_s is not None:
             return cls(worker, given_s, "as --service-time says")
         if measured is not None:
-            words = f"measured, the mean of the newest {measured.jobs} jobs; the median is {measured.median_s:.3g} s"
+            words = (
+                f"measured, the mean of the newest {measured.jobs} jobs; the median is {in_words(measured.median_s)}"
+            )
             return cls(worker, measured.mean_s, words)
         if worker.service_time is not None:
             return cls(worker, worker.service_time, "as service_time says")
@@ -72,9 +76,9 @@ class Expectation:
     @property
     def heading(self) -> str:
         """What the table shows."""
-        each = f"if a job takes {_seconds(self.service_s)} ({self.source})"
+        each = f"if a job takes {in_words(self.service_s)} ({self.source})"
         if self.worker.target_wait is not None:
-            return f"aims at a wait of {duration_text(self.worker.target_wait)}; {each}, that is"
+            return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is"
         return f"{each}, the tiers imply"
 
     def table(self) -> Iterator[tuple[str, str, str]]:
@@ -84,7 +88,7 @@ class Expectation:
             depth = "any" if implied.up_to is None else f"{implied.up_to:,}"
             wait = "longer, as the depth grows"
             if implied.up_to is not None:
-                wait = "for ever" if implied.wait_s is None else _seconds(implied.wait_s)
+                wait = "for ever" if implied.wait_s is None else in_words(implied.wait_s)
             yield depth, str(implied.replicas), wait
 
     def as_object(self) -> dict[str, Any]:
@@ -94,7 +98,3 @@ class Expectation:
             for one in implied_waits(self.worker, self.service_s)
         ]
         return {"service_time_s": self.service_s, "source": self.source, "steps": steps}
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.3g} s"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 
-from controller.policy.models import Policy, Queue, split_name
-from controller.policy.queue import Statuses
+from controller.policy.models import Policy
+from controller.policy.names import split_name
+from controller.policy.queue import Queue, Statuses
 
 MOST_SAID = 100
 _DEFAULT_SCHEMA = "public"

@@ -42,14 +42,14 @@ def unresolved(value: str) -> str | None:
             "project and environment and has that variable"
         )
     if braces := _BRACES.search(value):
-        return _by_nobody(f"${{{braces[1]}}}" if _SAFE_NAME.fullmatch(braces[1]) else "a reference ${…}")
+        return _unreplaced(f"${{{braces[1]}}}" if _SAFE_NAME.fullmatch(braces[1]) else "a reference ${…}")
     for part in _SEPARATORS.split(value):
         if whole := _WHOLE.fullmatch(part):
-            return _by_nobody(f"${whole[1]}")
+            return _unreplaced(f"${whole[1]}")
     return None
 
 
-def _by_nobody(reference: str) -> str:
+def _unreplaced(reference: str) -> str:
     return (
         f"holds {reference}, which nothing has replaced; write the value itself, or on Railway "
         "${{SERVICE.VARIABLE}} (a $ that belongs to a password in an address is written %24)"

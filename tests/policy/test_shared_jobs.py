@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.models import Policy
-from controller.policy.overlaps import overlaps
+from controller.policy import Policy, overlaps
 from tests.support.processes import autoscaler
 
 

@@ -1,9 +1,4 @@
-"""A Form describes in SQL where a library keeps its jobs; a Place turns it into statements with bounded counts.
-
-A part of a form is the text after FROM: tables, WHERE and conditions; the row with the queue's name has the alias j.
-{names} in braces are replaced by tables, quoted and with their schema. Times are timestamptz; if a library stores UTC
-without a zone, the form converts it: timezone('UTC', j.run_at).
-"""
+"""A Place builds the statements that read a Form's jobs in one database, with bounded counts."""
 
 from __future__ import annotations
 
@@ -13,62 +8,9 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from controller.policy import Form
+
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
-
-ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
-"""The states of a row; each row is in exactly one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The table layout of one or more versions of a library.
-
-    needs, lacks: `table.column` names that the tables must have or must not have; `table.column=value` for a value of
-    an enum.
-
-    The arms ready, processing, scheduled, failed, held and finished are lists of parts, whose counts are added; each
-    row is in exactly one arm. ready: what a worker that starts now would run, including jobs that the library itself
-    would first free or promote. scheduled: the same for later. failed: given up. held: unfinished, but no worker takes
-    it and waiting alone does not change that (paused, blocked, no attempts left). finished: done or cancelled. held and
-    finished are never counted; they exist so that the tests can check that no state is forgotten.
-
-    since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, if
-    since cannot express it; {ready} in it is the query of all ready rows. alive: true for a processing job whose worker
-    lives; {stale} in it is an interval. claimed_at: time of the claim or of the last heartbeat. began: when the work
-    began, if claimed_at is a heartbeat. common: a WITH query that the parts use. keeps_claims_of_the_dead: the parts
-    know no heartbeat, so a dead worker's job counts as processing until its row is changed, or until queue.stale_after.
-    """
-
-    ready: tuple[str, ...]
-    processing: tuple[str, ...]
-    scheduled: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
-    finished: tuple[str, ...] = ()
-    since: str | None = None
-    oldest: str | None = None
-    alive: str | None = None
-    claimed_at: str | None = None
-    began: str | None = None
-    common: str | None = None
-    keeps_claims_of_the_dead: bool = False
-    needs: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
-    versions: str = ""
-
-    def fits(self, columns: Mapping[str, Mapping[str, object]]) -> bool:
-        """Whether tables with these columns (by the tables' short names) have this layout."""
-        return all(_has(columns, name) for name in self.needs) and not any(_has(columns, name) for name in self.lacks)
-
-    def can_tell_stale(self) -> bool:
-        return self.claimed_at is not None or any(
-            "{stale}" in text for text in (self.alive or "", *self.ready, *self.processing)
-        )
-
-
-def _has(columns: Mapping[str, Mapping[str, object]], name: str) -> bool:
-    table, _, column = name.partition(".")
-    return column in columns.get(table, {}) if column else bool(columns.get(table))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +46,7 @@ class Place:
         age: sql.Composable = sql.SQL("CASE WHEN isfinite(min(since)) THEN extract(epoch FROM now() - min(since)) END")
         if form.oldest is not None:
             names = {**self.tables[0], "ready": self._rows(form.ready, sql.SQL("j.*"), ())}
-            age = sql.SQL("({})").format(self._sql(form.oldest, names))
+            age = sql.SQL("({})::float8").format(self._sql(form.oldest, names))
         return sql.SQL(
             "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale "
             "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "

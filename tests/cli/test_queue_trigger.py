@@ -13,11 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.adapters.postgres.form import ARMS
-from controller.adapters.postgres.presets.preset import load, names
-from controller.cli.queue_guide import triggers
+from controller.cli.queue_trigger import triggers
+from controller.config.presets import names
 from controller.demo.jobs import create_queue, enqueue
-from controller.policy.models import PRESETS, load_policy
+from controller.policy import load_policy
 from tests.support.listening import notified
 from tests.support.patience import in_time
 from tests.support.processes import autoscaler
@@ -42,32 +41,13 @@ async def admin(database_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-def test_the_names_that_a_policy_may_use_are_those_of_the_files() -> None:
-    assert names() == tuple(sorted(PRESETS))
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_says_what_it_was_tested_with_and_where_its_jobs_are(name: str) -> None:
-    preset = load(name)
-    assert preset.tested in {"library", "schema"}
-    assert preset.versions
-    assert preset.forms
-    words = set(re.findall(r"\{([a-z_0-9]+)\}", " ".join(part for form in preset.forms for part in _parts(form))))
-    assert words <= {*preset.tables, "stale", "ready", "first_queue"}
-
-
-def _parts(form: Any) -> list[str]:
-    single = [text for text in (form.since, form.oldest, form.alive, form.claimed_at, form.common) if text]
-    return [*(part for arm in ARMS for part in getattr(form, arm)), *single]
-
-
 async def test_queues_lists_every_library_and_tells_all_of_one() -> None:
     everything, one, objects = await asyncio.gather(
         autoscaler("queues"), autoscaler("queues", "procrastinate"), autoscaler("queues", "--json")
     )
-    assert all(re.search(rf"^{name} ", everything.out, re.MULTILINE) for name in PRESETS)
+    assert all(re.search(rf"^{name} ", everything.out, re.MULTILINE) for name in names())
     assert "{jobs} j WHERE j.status = 'todo'" in one.out
-    assert [entry["preset"] for entry in json.loads(objects.out)] == list(PRESETS)
+    assert [entry["preset"] for entry in json.loads(objects.out)] == list(names())
 
 
 async def test_what_is_not_known_is_one_message_and_exit_2() -> None:
@@ -75,7 +55,7 @@ async def test_what_is_not_known_is_one_message_and_exit_2() -> None:
         autoscaler("queues", "kafka"), autoscaler("queue-trigger", "nobody", environment=ID)
     )
     assert (library.code, worker.code) == (2, 2)
-    assert "'kafka' is not known; known are" in library.err
+    assert "'kafka' is not a known preset; known are" in library.err
     assert "'nobody' is no worker of policy.yaml; there is generation-worker" in worker.err
 
 
@@ -186,7 +166,7 @@ async def test_an_insert_that_is_rolled_back_uses_up_the_pause_as_the_caveat_say
     assert heard == []
     await admin.execute("INSERT INTO job VALUES (3)")
     assert len(await notified(admin)) == 1
-    assert "an insert that is rolled\n-- back: that uses up the pause too" in text
+    assert "an insert that is rolled back: that uses up the pause too" in text
 
 
 async def test_a_view_s_jobs_are_announced_by_the_table_behind_it_as_the_comment_says(admin: Connection) -> None:
@@ -266,9 +246,12 @@ def test_the_trigger_for_one_worker_is_the_one_that_the_others_of_its_table_hear
     ("queue", "words"),
     [
         ("{preset: procrastinate}", "-- a: procrastinate announces its jobs by itself"),
-        ("{preset: dramatiq-pg}", "so name all of them); nobody listens yet: set workers.a.queue.queues."),
+        (
+            "{preset: dramatiq-pg}",
+            "so name all of them); the controller does not listen yet: set workers.a.queue.queues.",
+        ),
         ("{preset: dramatiq-pg, queues: [mail]}", "so name all of them).\n"),
-        ("{sql: SELECT 1}", "nobody can tell from it which table the jobs come into"),
+        ("{sql: SELECT 1}", "a query, which does not say into which table the jobs are inserted"),
         ("{table: job}", "-- In the policy: workers.a.queue.wake_on: new_job"),
         ("{table: job}", "9,073 inserts a second without, 2,986 with"),
     ],

@@ -1,0 +1,178 @@
+"""`autoscaler check`: validates a policy offline, and prints what is in force and what waits it implies."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controller.cli import output
+from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of, some_time
+from controller.core.problems import ConfigurationError
+
+if TYPE_CHECKING:
+    from controller.adapters.postgres.queue import Known
+    from controller.cli.parser import Commands
+    from controller.core.implied_waits import Expectation
+    from controller.core.text.masking import Masker
+    from controller.policy import Policy
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "check",
+        run,
+        "validate a policy offline; print its values and waits",
+        "Each value is printed with the line or the variable that it comes from. A depth of d jobs that take S each "
+        "makes a job wait d x S / k with k workers: that is what each tier implies while the depth stays there. "
+        "Exit 0: valid. 2: not.\n\n"
+        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL.\n\n"
+        f"{ENVIRONMENT}",
+    )
+    add_policy(parser)
+    parser.add_argument("--json", action="store_true", help="the same as one JSON object")
+    time = parser.add_mutually_exclusive_group()
+    time.add_argument("--service-time", type=some_time, metavar="TIME", help="how long a job takes; default 20s")
+    time.add_argument("--from-database", action="store_true", help="measure how long a job takes, in DATABASE_URL")
+    parser.add_argument("--schema", action="store_true", help="print the policy's JSON Schema, for editors, and end")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What is known of a valid policy. values: path, value, and where it comes from."""
+
+    path: Path
+    workers: Sequence[str]
+    values: Sequence[tuple[tuple[str | int, ...], str, str]]
+    expected: Mapping[str, Expectation]
+    warnings: Sequence[str]
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from controller.config.load import masker, read_policy
+    from controller.config.presets import schema_text
+
+    if parsed.schema:
+        print(schema_text())
+        return 0
+    path = policy_of(parsed)
+    try:
+        policy, document = read_policy(path, os.environ)
+    except ConfigurationError as error:
+        if parsed.json:
+            problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
+            output.print_json(masker(os.environ).value({"valid": False, "problems": problems}))
+            return 2
+        raise
+    mask = masker(os.environ, document)
+    checked = _checked(parsed, path, policy, document, mask)
+    if parsed.json:
+        output.print_json(mask.value(_as_object(checked)))
+    else:
+        _show(checked, mask)
+    return 0
+
+
+def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
+    from controller.adapters.railway.settings import railway_warnings
+    from controller.config.settings import setting_warnings
+    from controller.policy import effective, overlaps
+
+    known = _known(policy, mask) if parsed.from_database else {}
+    said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
+    unmeasured = [
+        f"workers.{name}: {one.why_not}"
+        for name, one in known.items()
+        if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
+    ]
+    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
+    return _Checked(
+        path,
+        list(policy.workers),
+        list(effective(policy, document)),
+        _expectations(parsed, policy, known),
+        [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured],
+    )
+
+
+def _as_object(checked: _Checked) -> dict[str, Any]:
+    from controller.policy import dotted
+
+    values = [{"path": dotted(path), "value": value, "from": origin} for path, value, origin in checked.values]
+    waits = {name: one.as_object() for name, one in checked.expected.items()}
+    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings)}
+
+
+def _show(checked: _Checked, mask: Masker) -> None:
+    """What is no single worker's first; each worker's keys below its name."""
+    for worker, rows in _by_worker(checked):
+        if worker is not None:
+            print()
+            output.show(mask.text(f"workers.{worker}"), style="heading")
+        output.show_table(mask.value([("VALUE OF", "IS", "FROM"), *rows]))
+    print()
+    count = len(checked.workers)
+    words = f"{checked.path} is valid: {count} worker service{'s' * (count != 1)}"
+    output.show(mask.text(words), style="ok", painted="valid")
+    for text in checked.warnings:
+        print()
+        output.show(mask.text(text), first="warning: ", rest="  ", style="warning", painted="warning")
+    for name, one in checked.expected.items():
+        print()
+        output.show(mask.text(f"{name}: {one.heading}"), rest="  ")
+        output.show_table(mask.value(list(one.table())))
+
+
+def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, str, str]]]]:
+    from controller.policy import dotted
+
+    found: dict[str | None, list[tuple[str, str, str]]] = {None: []}
+    for path, value, origin in checked.values:
+        worker, own = (str(path[1]), path[2:]) if path[0] == "workers" and len(path) > 2 else (None, path)
+        found.setdefault(worker, []).append((dotted(own), value, origin))
+    return iter(found.items())
+
+
+def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
+    """What the database says of each worker's queue."""
+    from controller.adapters.postgres.queue import known_of
+    from controller.config.settings import load_database
+
+    address = load_database(os.environ, why="--from-database measures the jobs there")
+    queues = {name: worker.queue for name, worker in policy.workers.items()}
+    return output.answered(known_of(address.url, queues, search_path=address.search_path), mask)
+
+
+def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
+    """What each worker's policy implies of waits, by how long a job is said or measured to take."""
+    from controller.core.implied_waits import Expectation
+
+    return {
+        name: Expectation.of(
+            worker,
+            given_s=parsed.service_time,
+            measured=known[name].service if name in known else None,
+            was_asked=parsed.from_database,
+        )
+        for name, worker in policy.workers.items()
+    }
+
+
+def claims_without_end(policy: Policy) -> Iterator[str]:
+    """Warnings of queues in which a dead worker's job would count for ever."""
+    from controller.config.presets import load
+
+    for name, worker in policy.workers.items():
+        queue = worker.queue
+        if queue.sql is not None or queue.stale_after is not None:
+            continue
+        if queue.preset is not None and not all(form.keeps_claims_of_the_dead for form in load(queue.preset).forms):
+            continue
+        yield (
+            f"workers.{name}.queue: nothing limits how long a claim counts: a killed worker's job keeps a "
+            "worker running until its row is changed; write stale_after, longer than the longest job takes (it goes by "
+            "columns.locked_at, which says when a job was claimed)"
+        )

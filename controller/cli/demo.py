@@ -1,0 +1,36 @@
+"""`autoscaler demo`: a burst of jobs, on this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from controller.cli.arguments import seconds, takes
+from controller.cli.output import needs_extra
+
+if TYPE_CHECKING:
+    from controller.cli.parser import Commands
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "demo",
+        run,
+        "watch a burst of jobs scale real workers, on this machine",
+        "touches: a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway, the "
+        "controller and up to 5 workers, and leaves nothing behind.\n\nIt needs: pip install 'worker-autoscaler[demo]'",
+    )
+    parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")
+    parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
+    record = parser.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles for `simulate`")
+    takes(record, "folder")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    try:
+        from controller.demo.show import demo  # it needs the extra
+    except ModuleNotFoundError as error:
+        return needs_extra("demo", error)
+    code: int = demo(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record)
+    return code

@@ -1,0 +1,150 @@
+"""The command line's parser: help that fits the terminal, errors that say what was meant, and nothing repeated raw.
+
+An escape sequence, or a token, may have come into the command line: all that is repeated of it is masked and spelt out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from controller.cli.output import complain, paint, width
+from controller.core.text.escaping import visible_lines
+from controller.core.text.layout import wrap
+from controller.core.text.masking import Masker, secrets_of_a_crash
+
+Run = Callable[[argparse.Namespace], int]
+_WIDEST_OPTION = 26
+"""Columns before the help of an option."""
+_HEADING = re.compile(r"^[a-z][\w -]*:$", re.MULTILINE)
+
+
+class _Help(argparse.HelpFormatter):
+    """Paragraphs are filled to the terminal's width; a line that begins with a blank stays as it is."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_WIDEST_OPTION, width=width())
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        paragraph: list[str] = []
+
+        def end_paragraph() -> None:
+            if paragraph:
+                lines.extend(wrap(" ".join(paragraph), width, first=indent))
+                paragraph.clear()
+
+        for line in text.splitlines():
+            if line and not line[0].isspace():
+                paragraph.append(line)
+            else:
+                end_paragraph()
+                lines.append(f"{indent}{line}".rstrip())
+        end_paragraph()
+        return "\n".join(lines)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        """The commands in one column as wide as the longest name."""
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # there is no other name for it
+            return super()._format_action(action)
+        listed = [(str(one.metavar or one.dest), one.help or "") for one in action._choices_actions]  # noqa: SLF001  # as above
+        room = max(len(name) for name, _ in listed) + 2
+        lines = [line for name, told in listed for line in wrap(told, self._width, first=f"  {name:<{room}}")]
+        return "\n".join(lines) + "\n"
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width)
+
+
+class Parser(argparse.ArgumentParser):
+    """One command's parser, or that of all commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, **options)
+        self.color = False  # Python 3.14 colours by itself, and not where we do
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The first option that is not known is refused before anything that is missing: it is the likelier slip."""
+        for argument in sys.argv[1:] if args is None else args:
+            if argument == "--" or (self._subparsers is not None and not argument.startswith("-")):
+                break
+            name = argument.partition("=")[0]
+            known = self._option_string_actions
+            if name.startswith("--") and " " not in argument and not any(one.startswith(name) for one in known):
+                self.error(f"unrecognized arguments: {argument}{meant(name, [one for one in known if one[1] == '-'])}")
+        return super().parse_known_args(args, namespace)
+
+    def format_help(self) -> str:
+        if self.usage is None and self._subparsers is None:
+            self.usage = f"{usage(self)} [options]".replace("%", "%%")
+        return super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        mask = Masker(secrets_of_a_crash(os.environ))
+        where = self.prog.removeprefix("autoscaler").strip()
+        text = f"{f'{where}: ' if where else ''}{message}"
+        complain(f"{mask.text(text)}{'' if text.endswith('?') else '.'} `{self.prog} --help` tells more")
+        raise SystemExit(2)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        every = [str(choice) for choice in action.choices]
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # there is no other name for it
+            words = f"{value!r} is not a command{meant(value, every)}"
+            raise argparse.ArgumentError(None, words)
+        known = meant(value, every) or f"; choose from {', '.join(every)}"
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r}{known}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        text = visible_lines(Masker(secrets_of_a_crash(os.environ)).text(message))
+        stream = file or sys.stdout
+        super()._print_message(_HEADING.sub(lambda found: paint(found[0], "heading", stream), text), file)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?`, or nothing where no word that is known resembles it."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class Commands:
+    """Where each module of a command adds its own."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
+        self.parsers: dict[str, Parser] = {}
+        """By name, in the order of the help."""
+        self.summaries: dict[str, str] = {}
+
+    def add(self, name: str, run: Run, summary: str, more: str = "") -> Parser:
+        """A command's parser. summary: one sentence, without a capital and a full stop. more: below the options."""
+        parser: Parser = self._parsers.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=more
+        )
+        parser.set_defaults(command=run)
+        self.parsers[name], self.summaries[name] = parser, summary
+        return parser
+
+
+def usage(parser: argparse.ArgumentParser) -> str:
+    """A command with what it must be given, and its positional arguments: `autoscaler plan OLD [NEW]`."""
+    words = [parser.prog]
+    for action in options(parser):
+        metavar = str(action.metavar or action.dest.upper())
+        if action.option_strings:
+            words += [f"{action.option_strings[-1]} {metavar}"] if action.required else []
+        else:
+            words.append({"?": f"[{metavar}]", "*": f"[{metavar} …]"}.get(str(action.nargs), metavar))
+    return " ".join(words)
+
+
+def options(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
+    """All that a command takes, positional arguments too."""
+    return parser._actions  # noqa: SLF001  # argparse has no other list of them

@@ -1,0 +1,130 @@
+"""`autoscaler tune`: searches a policy for a wait or a budget, and prints it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from controller.cli import arguments
+from controller.cli.arguments import add_policy, policy_of
+from controller.cli.output import complain, progress
+from controller.cli.workload import (
+    TOUCHES,
+    WORKLOAD,
+    add_platform,
+    add_workload,
+    drain,
+    mask_of,
+    read_workload,
+    setting,
+)
+from controller.loop import signals
+
+if TYPE_CHECKING:
+    from controller.cli.parser import Commands
+    from controller.policy import WorkerPolicy
+    from controller.simulation.tune import JobTime
+
+_GOAL = """\
+The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, at the
+lowest cost) and --budget (the shortest waits that this many dollars a month buy). It searches on the first two
+thirds of the jobs. What meets the goal there is ranked by the share of weeks in which it does, drawn anew from
+whole days of those two thirds (hours, where there are few days), by --seed. It prints how the best one does on
+the last third, which the search has not seen.
+
+The policy goes to stdout, and `autoscaler check` accepts it. A target_wait comes with the service_time that was
+assumed, unless it is known that the table can measure it. More scale actions than Railway's requests allow are
+a warning.
+
+"""
+_EXAMPLE = """\
+example:
+  autoscaler tune --wait 60s --from-database --since 14d > tuned.yaml
+
+"""
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "tune",
+        run,
+        "search the policy that meets a wait or a budget",
+        f"{_GOAL}{WORKLOAD}\n{_EXAMPLE}{TOUCHES}\n"
+        "Exit 0: the goal is met. 1: nothing meets it, or not on the last third. 2: wrong input.",
+    )
+    add_policy(parser)
+    goal = parser.add_mutually_exclusive_group(required=True)
+    goal.add_argument(
+        "--wait", type=arguments.some_time, metavar="TIME", help="95 %% of the avoidable waits are at most this"
+    )
+    goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
+    parser.add_argument(
+        "--form",
+        choices=("tiers", "target_wait", "any"),
+        default="any",
+        help="what to search among, default %(default)s",
+    )
+    parser.add_argument(
+        "--weeks", type=arguments.some, default=8, metavar="N", help="resampled weeks to rank by, default 8"
+    )
+    add_workload(parser)
+    add_platform(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Exit code 0 where the goal was met, 1 where nothing met it, or not what was held out; wrong input is raised."""
+    from controller.simulation.contenders import Common, read_worker
+    from controller.simulation.policy_file import without_secret_defaults
+    from controller.simulation.requests import Requests
+    from controller.simulation.tune import Goal, as_yaml, search
+
+    file = policy_of(parsed)
+    mask = mask_of([file])
+    policy, worker = read_worker(file, parsed.worker, os.environ)
+    workload = read_workload(parsed, worker, mask)
+    draining = drain(parsed, worker)
+    requests = Requests(policy.interval)
+    if draining.requests_an_hour is not None:
+        requests = Requests(policy.interval, draining.requests_an_hour, "of this token")
+    with progress("searching") as shows:
+        found = search(
+            (policy, worker),
+            workload,
+            Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget),
+            setting(parsed, worker, draining),
+            form=parsed.form,
+            weeks=parsed.weeks,
+            common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
+            progress=shows,
+            job_time=_job_time(parsed, worker),
+            requests=requests,
+        )
+    written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))
+    print(mask.text(written), end="")
+    if without:
+        words = f"the default of {', '.join(without)} is left out, since it may be a secret: set it, or write it again"
+        complain(words, kind="warning")
+    if found.warning is not None:
+        complain(mask.text(found.warning), kind="warning")
+    return 0 if found.holds else 1
+
+
+def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
+    """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
+    from controller.adapters.postgres.queue import known_of
+    from controller.core.ports import Unavailable
+    from controller.simulation.tune import JobTime
+
+    if worker.queue.table is None:
+        of = f"preset {worker.queue.preset}" if worker.queue.preset is not None else "a query"
+        return JobTime(f"the jobs of {of} cannot be measured")
+    if not parsed.from_database:
+        return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
+    try:
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+    except Unavailable as unavailable:
+        return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
+    if known.service is None:
+        return JobTime(f"{worker.queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
+    return JobTime()

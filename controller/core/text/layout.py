@@ -1,0 +1,243 @@
+"""Lines and tables that fit a number of columns. Pure: the width is an argument, and nothing is printed here.
+
+Nothing is ever cut off. What is too wide goes on in the next line, and a table that cannot be as narrow as that becomes
+a list: one block a row, one line a cell. Texts from outside are made harmless before (escaping.py), and masked before
+that: a secret that stands in two lines is not found any more.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+Row = Sequence[str]
+Rows = Sequence[Row]
+"""A table; the first row is its heading."""
+_NARROWEST = 8
+"""Columns of a cell of text; below that a table is harder to read than a list."""
+_INDENTED_FROM = 16
+"""Columns from which a cell has room for an indent of the lines that go on."""
+_BREAKS = (frozenset("/.,:;=&?"), frozenset("_-)]}"))
+"""After these a word that is longer than a line goes on in the next one: rather after the first than the second."""
+_PIECE = re.compile(r"[^/.,:;=&?]*[/.,:;=&?]?")
+_SAMPLE = 200
+"""Rows by which the widths of columns are chosen."""
+_AS_CODE = len("--   ")
+_NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*%?")
+_SQL = re.compile(
+    r"""(?P<space>[ \t]*\n[ \t]*|[ \t\r\f\v]+)
+    |(?P<comment>--[^\n]*)
+    |'(?:[^']|'')*'|"(?:[^"]|"")*"|(?P<tag>\$\w*\$).*?(?P=tag)|/\*.*?\*/
+    |[^\s'"$/-]+|.""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: two for the wide characters of East Asia, none for an accent."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of_one(one) for one in text)
+
+
+def _columns_of_one(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def wrap(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
+    """The words of a text in lines of at most `width` columns.
+
+    first, rest: what the first line and the others begin with; without `rest`, as many blanks as `first` has columns.
+    A word that is longer than a line is broken, after a sign such as `/` where there is one.
+    """
+    return _filled(text.split(), width, first, " " * columns_of(first) if rest is None else rest)
+
+
+def wrap_sql(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
+    """The same for SQL, which means the same afterwards: no line ends within quotes, and a comment goes on as one.
+
+    Its own line breaks and indents stay. A quoted name or text that is longer than a line stays whole. A comment that
+    is indented by three blanks or more is SQL itself.
+    """
+    rest = " " * columns_of(first) if rest is None else rest
+    lines: list[str] = []
+    words: list[str] = []
+    indent, is_new_word, is_empty = "", True, True
+
+    def end_line() -> None:
+        if words:
+            start, room = rest if lines else first, width - columns_of(f"{rest}{indent}")
+            pieces = [piece for word in words for piece in ([word] if columns_of(word) <= room else _pieces(word))]
+            lines.extend(_filled(pieces, width, f"{start}{indent}", f"{rest}{indent}", breaks=False))
+            words.clear()
+
+    for match in _SQL.finditer(text):
+        if match["space"] is not None:
+            is_new_word = True
+            if "\n" in match["space"]:
+                end_line()
+                if is_empty:
+                    lines.append("")
+                indent, is_empty = match["space"].rpartition("\n")[2], True
+            continue
+        is_empty = False
+        if match["comment"] is not None:
+            follows = bool(words)
+            end_line()
+            if follows and columns_of(f"{lines[-1]}  {match['comment']}") <= width:
+                lines[-1] += f"  {match['comment']}"
+            else:
+                lines.extend(_comment(match["comment"], width, f"{rest if lines else first}{indent}"))
+        elif is_new_word:
+            words.append(match[0])
+        else:
+            words[-1] += match[0]
+        is_new_word = False
+    end_line()
+    return lines
+
+
+def _pieces(word: str) -> list[str]:
+    """SQL without blanks, at the places where a blank changes nothing: after each `(` and `,` outside of quotes."""
+    pieces = [""]
+    for match in _SQL.finditer(word):
+        quoted = match[0][0] in "'\"$" or match["comment"] is not None
+        for part in [match[0]] if quoted else re.findall(r"[^(,]*[(,]?", match[0]):
+            pieces[-1] += part
+            if not quoted and part.endswith(("(", ",")):
+                pieces.append("")
+    return [piece for piece in pieces if piece]
+
+
+def _comment(text: str, width: int, before: str) -> list[str]:
+    said = text[2:].lstrip()
+    sign = text[: len(text) - len(said)]
+    if len(sign) >= _AS_CODE:
+        return wrap_sql(said, width, first=f"{before}{sign}", rest=f"{before}{sign}")
+    return wrap(said, width, first=f"{before}{sign}", rest=f"{before}{sign}")
+
+
+def _filled(words: Iterable[str], width: int, first: str, rest: str, *, breaks: bool = True) -> list[str]:
+    lines: list[str] = []
+    line, is_empty = first, True
+    for word in words:
+        left = word
+        while left:
+            candidate = f"{line}{left}" if is_empty else f"{line} {left}"
+            if columns_of(candidate) <= width or (is_empty and not breaks):
+                line, left, is_empty = candidate, "", False
+            elif not is_empty:
+                lines.append(line)
+                line, is_empty = rest, True
+            else:
+                head, left = _broken(left, max(1, width - columns_of(line)))
+                lines.append(f"{line}{head}")
+                line = rest
+    if not is_empty or not lines:
+        lines.append(line)
+    return lines
+
+
+def _broken(word: str, room: int) -> tuple[str, str]:
+    """What fits, up to a sign at which a word may be broken where there is one; and the rest."""
+    end, used = 0, 0
+    while end < len(word) and used + _columns_of_one(word[end]) <= room:
+        used += _columns_of_one(word[end])
+        end += 1
+    end = max(1, end)
+    if end == len(word):
+        return word, ""
+    for breaks in _BREAKS:
+        for place in range(end, end // 4, -1):
+            if word[place - 1] in breaks:
+                return word[:place], word[place:]
+    return word[:end], word[end:]
+
+
+def table(rows: Rows, width: int, *, right: Collection[int] = ()) -> Iterator[list[str]]:
+    """The lines of each row. right: columns of numbers, by index; they stand to the right and are never broken.
+
+    A list of as many rows where even the narrowest table would be wider than `width`.
+    """
+    count = len(rows[0])
+    natural = [max(columns_of(row[index]) for row in rows) for index in range(count)]
+    for gap in (2, 1):
+        if sum(natural) + gap * (count - 1) <= width:
+            yield from _laid_out(rows, natural, gap, right)
+            return
+    room = width - 2 * (count - 1)
+    for least in (_whole_pieces, _whole_numbers):
+        widths = [
+            size if index in right else min(size, least([row[index] for row in rows]))
+            for index, size in enumerate(natural)
+        ]
+        if sum(widths) <= room:
+            yield from _laid_out(rows, _widened(rows, widths, natural, room), 2, right)
+            return
+    yield from _stacked(rows, width)
+
+
+def _whole_pieces(cells: Sequence[str]) -> int:
+    """Columns at which no part of a path or a name has to be broken."""
+    pieces = (piece for cell in cells for word in cell.split() for piece in _PIECE.findall(word))
+    return max(_NARROWEST, columns_of(cells[0]), *(columns_of(piece) + 2 for piece in pieces))
+
+
+def _whole_numbers(cells: Sequence[str]) -> int:
+    numbers = (word for cell in cells for word in cell.split() if _NUMBER.fullmatch(word))
+    return max([_NARROWEST, columns_of(cells[0]), *map(columns_of, numbers)])
+
+
+def _widened(rows: Rows, widths: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """The room that is left goes, column by column, to where it makes the table shortest."""
+    sample = [[columns_of(cell) for cell in row] for row in rows[:_SAMPLE]]
+
+    def height(sizes: Sequence[int]) -> int:
+        return sum(max(-(-cell // size) for cell, size in zip(row, sizes, strict=True)) for row in sample)
+
+    chosen = list(widths)
+    for _ in range(room - sum(chosen)):
+        able = [index for index, size in enumerate(chosen) if size < natural[index]]
+        tried = [
+            (height([*chosen[:index], chosen[index] + 1, *chosen[index + 1 :]]), -natural[index], index)
+            for index in able
+        ]
+        if tried:
+            chosen[min(tried)[2]] += 1
+    return chosen
+
+
+def _laid_out(rows: Rows, widths: Sequence[int], gap: int, right: Collection[int]) -> Iterator[list[str]]:
+    for row in rows:
+        cells = [
+            wrap(cell, size, rest="  " if size >= _INDENTED_FROM else " ") if columns_of(cell) > size else [cell]
+            for cell, size in zip(row, widths, strict=True)
+        ]
+        yield [
+            (" " * gap)
+            .join(
+                _padded(cell[line] if line < len(cell) else "", size, to_the_right=index in right)
+                for index, (cell, size) in enumerate(zip(cells, widths, strict=True))
+            )
+            .rstrip()
+            for line in range(max(map(len, cells)))
+        ]
+
+
+def _padded(text: str, size: int, *, to_the_right: bool) -> str:
+    blanks = " " * (size - columns_of(text))
+    return f"{blanks}{text}" if to_the_right else f"{text}{blanks}"
+
+
+def _stacked(rows: Rows, width: int) -> Iterator[list[str]]:
+    heads, *others = rows
+    yield []
+    for row in others:
+        lines = wrap(row[0], width, rest="  ")
+        for head, cell in zip(heads[1:], row[1:], strict=True):
+            if cell:
+                lines += wrap(f"{head}: {cell}" if head else cell, width, first="  ", rest="    ")
+        yield lines

@@ -1,0 +1,87 @@
+"""Reads a policy: its text becomes frozen models, or is refused with all that is wrong. Nothing is ever adjusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from controller.core.problems import ConfigurationError
+from controller.policy.document import Document, Path, read
+from controller.policy.errors import keys_at, record
+from controller.policy.limits import shared_keys
+from controller.policy.meanings import describe
+from controller.policy.models import Policy
+from controller.policy.preset import Presets
+
+
+def load_policy(
+    text: str, environment: Mapping[str, str], *, name: str = "policy.yaml", presets: Presets | None = None
+) -> tuple[Policy, Document]:
+    """The policy, and the document that tells where each of its values comes from.
+
+    presets: where `preset:` is looked up, which takes reading files; without it, any name is taken as it is.
+
+    Raises:
+        ConfigurationError: with everything that is wrong, each with its place.
+    """
+    document = read(text, environment, name=name)
+    policy: Policy | None = None
+    try:
+        policy = Policy.model_validate(document.data, context={"presets": presets})
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            record(document, _as_written(details, document.data), keys_at(Policy))
+    for path, problem in _shared_between_workers(document.data, policy):
+        document.refuse(path, problem)
+    if document.problems or policy is None:
+        raise ConfigurationError(document.problems)
+    return policy, document
+
+
+def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
+    """A column may be written as a name alone, and then its name is no key of the file."""
+    *above, last = details["loc"] or ("",)
+    for key in above:
+        data = data.get(key) if isinstance(data, dict) else None
+    return {**details, "loc": tuple(above)} if last == "name" and isinstance(data, str) else details
+
+
+def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
+    """Two workers on one service would pull it to and fro; two budgets under one key would overwrite each other."""
+    entries = data.get("workers") if isinstance(data, dict) else None
+    if not isinstance(entries, dict):
+        return
+    seen: dict[str, str] = {}
+    for name, worker in entries.items():
+        service = worker.get("service") if isinstance(worker, dict) else None
+        if not isinstance(service, str) or not service:
+            continue
+        if service in seen:
+            yield (
+                ("workers", name, "service"),
+                f"is the service of workers.{seen[service]} too; one service has one policy",
+            )
+        seen.setdefault(service, name)
+    if policy is not None:
+        yield from shared_keys(
+            {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """The policy's JSON Schema, for editors; it takes any text as a preset, since the list of presets is not here."""
+    schema = Policy.model_json_schema()
+    describe(schema, Policy)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "worker-autoscaler policy"
+    return schema
+
+
+def with_presets(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The schema in which a preset is one of these, a file of the user's own, or a variable."""
+    preset = schema["$defs"]["Queue"]["properties"]["preset"]
+    preset["anyOf"] = [{"enum": list(names)}, {"type": "string", "pattern": r"/|\.toml$|\$\{"}, {"type": "null"}]
+    return schema
