@@ -122,7 +122,7 @@ class Budget:
                 self._sent.popleft()
 
     def pause(self, retry_after_s: float) -> None:
-        """Railway answered 429: send nothing for `retry_after_s`, whatever our own count says."""
+        """Railway answered 429: send nothing for `retry_after_s`, even if our own count allows more."""
         self._not_before = max(self._not_before, self._clock.monotonic() + retry_after_s)
 
     @property

@@ -43,7 +43,7 @@ _GUARD = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
 """
 
-# INFO may be denied; then a restart of the server is noticed only by lost data.
+# INFO may be denied; then a restart or failover of the server is noticed only by lost data.
 _RUN = """
 local function run()
   local info = redis.pcall('INFO', 'server')
@@ -260,8 +260,8 @@ FIND = """
 return {redis.call('HGET', KEYS[1], ARGV[1]) or '', redis.call('HGET', KEYS[2], 'service') or ''}
 """
 
-# KEYS: lease, hash, recommendations. Only reads. If the server process is not the one that wrote the memory (it was
-# restarted), it returns `since` and `run` as REMEMBER would write them.
+# KEYS: lease, hash, recommendations. Only reads. If another server process wrote the memory (before a restart or a
+# failover), it returns `since` and `run` as REMEMBER would write them.
 RECALL = (
     _NOW
     + _RUN
@@ -315,7 +315,7 @@ if emptied or rolled_back then
     end
   end
 elseif get('run') ~= process then
-  -- the server was restarted, perhaps with older data: what it lost is unknown
+  -- another server process (a restart, a failover), perhaps with older data: what it lost is unknown
   write('run', process, 'since', stamp)
 end
 if news then
