@@ -261,7 +261,7 @@ def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None
 )
 def test_a_token_that_would_cross_a_network_unencrypted_is_a_warning(url: str, *, warned: bool) -> None:
     said = [str(warning) for warning in railway_warnings({**RIGHT, "RAILWAY_API_URL": url})]
-    words = "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted; write https://"
+    words = "RAILWAY_API_URL: begins with http://, so the token is sent unencrypted; write https://"
     assert said == ([words] if warned else [])
 
 

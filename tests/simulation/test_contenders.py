@@ -29,7 +29,7 @@ def refusal(text: str, worker: str | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "mend"),
+    ("text", "fix"),
     [
         ("tier", "did you mean tiers?"),
         ("kedda:target=3", "did you mean keda?"),
