@@ -51,10 +51,10 @@ def refusal(text: str, worker: str | None = None) -> str:
         ("no/such/policy.yaml", "no/such/policy.yaml"),
     ],
 )
-def test_what_is_no_policy_is_refused_with_its_place_and_a_mend(text: str, mend: str) -> None:
+def test_what_is_no_policy_is_refused_with_its_place_and_a_fix(text: str, fix: str) -> None:
     said = refusal(text)
     assert text in said
-    assert mend in said
+    assert fix in said
 
 
 def test_a_file_that_does_not_load_is_refused_with_what_is_wrong_in_it(tmp_path: Path) -> None:
