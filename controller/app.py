@@ -1,4 +1,4 @@
-"""Composition root: open, wire, serve, close in reverse."""
+"""Composition root: opens all parts, wires them, and closes them in reverse order."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from controller.web.health import Shown
 T = TypeVar("T")
 _SOURCES = Sources(PostgresQueue.source, RailwayPlatform.source, RedisJournal.source)
 _GARBAGE = (700, 10, 10)
-"""When the collector looks: Python's own thresholds."""
+"""Thresholds of the garbage collector: the defaults of Python, which the command line raises while it imports."""
 _SLOWEST_QUERY_S = 2.0
 _SHORTEST_QUERY_S = 0.25
 _OLDEST_INTERVALS = 3
-"""What a standby of PostgreSQL shows may be this many intervals old; older, it is no reading."""
+"""A reading of a PostgreSQL standby may be this many intervals old; an older one counts as unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """mask: knows every secret of both. shown: the policy as /status may show it."""
+    """mask: knows every secret of settings and policy. shown: the policy as /status may show it."""
 
     settings: Settings
     railway: RailwaySettings
@@ -53,14 +53,14 @@ class Configuration:
     mask: Masker = field(default_factory=Masker, repr=False)
     shown: Mapping[str, Any] | None = field(default=None, repr=False)
     warnings: tuple[Problem, ...] = ()
-    """Of the environment: what works, and should be changed all the same."""
+    """Settings of the environment that work but should be changed."""
 
 
 def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
-    """The policy, the settings, and those of the platforms on which its workers are.
+    """Reads the policy, the settings, and the settings of the platform.
 
     Raises:
-        ConfigurationError: with all that is wrong with any of them, at once.
+        ConfigurationError: with all the problems of all of them.
     """
     problems: list[Problem] = []
     railway = _or_problems(lambda: load_railway(environment), problems)
@@ -84,9 +84,9 @@ def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How it is run. gap: a silence of so many seconds breaks the chain of recommendations; None: by the interval.
+    """How the controller runs. gap: seconds without a cycle after which a history has a gap; None: by the interval.
 
-    waits_for_survivors: a newcomer on an empty Redis hears first what others remember of it.
+    waits_for_survivors: a new process on an empty Redis waits first for replicas that remember its contents.
     """
 
     dry_run: bool = False
@@ -109,7 +109,7 @@ class Controller:
     options: RunOptions
     configuration: Configuration
     left_behind: Callable[[], Awaitable[list[Left]]]
-    """What an earlier policy left behind, by the journal."""
+    """Workers in the journal that the policy no longer has."""
 
     @property
     def shown(self) -> Shown:
@@ -137,19 +137,19 @@ async def opened(
     clock: Clock | None = None,
     last_lines_s: float | None = None,
 ) -> AsyncIterator[Controller]:
-    """The controller, wired to the real ports; nothing is sent anywhere until it is asked to.
+    """The controller, wired to the real ports; it sends nothing until a method is called.
 
-    last_lines_s: how long the end waits for an output that does not take its lines; None: as long as it takes.
+    last_lines_s: seconds that the end waits for a blocked output to take the last lines; None: without a limit.
     """
     settings, policy, mask = configuration.settings, configuration.policy, configuration.mask
-    # All is imported: from here on memory counts, and what is there stays.
+    # All modules are imported and stay: the collector need not look at them again, and from here on memory counts.
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
     status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
-    oddities = Throttle()
+    redis_warnings = Throttle()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
@@ -163,11 +163,11 @@ async def opened(
 
         async def watch() -> LeaderState:
             watched = await journal.watch(list(policy.workers))
-            # A worker that the policy has no more is nobody's: it would be shown, and published again, for ever.
+            # Leave out workers that the policy no longer has: they would be shown and published again forever.
             ours = {name: text for name, text in watched.published.items() if name in policy.workers}
             notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
             for note in (*watched.problems, *notes):
-                if oddities.lasted(note, clock.monotonic()) is not None:
+                if redis_warnings.lasted(note, clock.monotonic()) is not None:
                     log.event("redis_warning", message=note)
             return watched
 
@@ -176,7 +176,7 @@ async def opened(
             clock,
             timing=timing,
             replica=settings.replica,
-            report=_nothing if options.dry_run else log.event,
+            report=_report_nothing if options.dry_run else log.event,
             watch=watch,
             turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
@@ -185,7 +185,7 @@ async def opened(
         queue, platform = _queue_and_platform(configuration, leadership, clock, stack)
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         ports = Ports(queue, platform, journal, shares, clock, log.event)
-        ports = _without_hands(ports) if options.dry_run else ports
+        ports = _dry_run_ports(ports) if options.dry_run else ports
         runner = Runner(policy, ports, leadership, status, log, landing_bound=timing.landing_bound, gap=options.gap)
         parts = policy, queue, platform, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, journal.left_behind)
@@ -196,7 +196,7 @@ def _queue_and_platform(
 ) -> tuple[PostgresQueue, RailwayPlatform]:
     settings, railway, policy = configuration.settings, configuration.railway, configuration.policy
     ids = {railway.project_id, railway.environment_id, *(worker.service for worker in policy.workers.values())}
-    # Below the interval, so that a slow count cannot make the readings queue up.
+    # Below the interval, so that slow counts do not pile up.
     timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
         settings.database_url.get_secret_value(),
@@ -216,18 +216,18 @@ def _queue_and_platform(
         )
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
-        problem = f"one of them cannot be used ({type(error).__name__}); unset or mend it"
+        problem = f"one of them cannot be used ({type(error).__name__}); unset or fix it"
         raise ConfigurationError([Problem(variables, problem)]) from None
     stack.push_async_callback(client.close)
     project, environment = railway.project_id, railway.environment_id
     return queue, RailwayPlatform(client, project=project, environment=environment, interval_s=policy.interval)
 
 
-def _nothing(_: str, /, **__: object) -> None:
-    """What a dry run has to say of its leading: it leads by its own word only."""
+def _report_nothing(_: str, /, **__: object) -> None:
+    """A dry run reports no lease events: it takes no real lease."""
 
 
-def _without_hands(ports: Ports) -> Ports:
+def _dry_run_ports(ports: Ports) -> Ports:
     return Ports(
         ports.queue,
         DryRunPlatform(ports.platform),

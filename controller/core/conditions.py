@@ -1,20 +1,20 @@
-"""What the platform and the queue show beside the count, and people have to be told. Pure.
+"""Faults of a worker service that the replica count alone does not show. Pure.
 
-    watched()     one look and what was known before → what is known now (a Watch, which the journal keeps)
-    conditions()  what is known now → what to say of it, and whether it degrades /health
+    updated_watch()  one reading and the watch of the cycle before → the new watch, which the journal keeps
+    conditions()     the new watch → the conditions to report, and whether each one degrades /health
 
 1. Workers crash: some crashed and none runs. Until one runs, decide() adds no worker; a new deployment may hang, too.
-2. Workers exited: they ended by themselves with exit code 0, and the platform does not restart those. Where all of
-   them did, a reading looks as after a stop; what tells the two apart is that no controller asked for one.
-3. Workers missing: fewer run than are configured, and no further one came for the landing bound, or for twice as long
-   as a start usually takes.
-4. A deployment hangs: it has been in the same status for the landing bound, or for twice as long as a start usually
-   takes. While an older one serves, or no worker is wanted, a build may take HANGS_S.
-5. No progress: jobs are ready, workers have run for longer than a start takes, one of them is idle, and nothing was
-   taken for no_progress_after. Whatever may be a sign of work ends it (see _is_progress): a late alarm is better than
-   a false one.
+2. Workers exited: they ended by themselves with exit code 0, and the platform does not restart those. If all of them
+   exited, a reading looks the same as after a stop; the difference is that no controller asked for one.
+3. Workers missing: fewer run than are configured, and no further one started within the landing bound, or within twice
+   the usual start time if that is longer.
+4. A deployment hangs: it has been in the same status for the landing bound, or for twice the usual start time if that
+   is longer. While an older deployment serves, or no worker is wanted, a build may take HANGS_S.
+5. No progress: jobs are ready, workers have run for longer than a start takes, one of them is idle, and no job was
+   taken for no_progress_after. Any possible sign of work ends it (see _is_progress): a late alarm is better than a
+   false one.
 
-Of the first three only the first that holds is said: each explains the ones after it.
+Of the first three, only the first that holds is reported: it explains the ones after it.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ from controller.core.watch import Contest, Rollout, Short, Stall, Watch
 from controller.policy import WorkerPolicy
 
 HANGS_S = 900.0
-"""Builds of 10 minutes are known; one that is not through in 15 waits for something that a person has to look at."""
+"""Builds of 10 minutes happen; a build that takes longer than 15 minutes needs a person to look at it."""
 CONTESTS = 3
 CONTEST_WINDOW_S = 3600.0
-"""So many changes from outside, each of them after one of ours, within so long: somebody else sets the count too."""
+"""This many external changes within the window, each after one of ours: something else sets the count, too."""
 _START_UP_S = 20.0
-"""Where no start was measured yet."""
+"""Start time that is assumed until one is measured."""
 _LONGEST_RESTART_S = 10.0
-"""The slowest that was ever seen was under way after 8 s."""
+"""A start shows as under way within this time; the slowest one measured took 8 s."""
 _SAME_INSTANT_S = 2.0
-"""The queue's clock and the journal's, and the way from one to the other, may differ by this much."""
+"""Two times closer than this are the same: PostgreSQL's clock and Redis' may differ, and a request takes time."""
 _FEWEST_READINGS = 3
+"""Equal readings in a row that show no progress, if the queue gives the age of its oldest job."""
 _FEWEST_WITHOUT_A_TIME = 10
-"""Counts alone may be the same by chance: so many readings in a row are not."""
+"""The same without that age: counts alone may be equal by chance, but not in 10 readings in a row."""
 
 EVENTS = {
     Reason.WORKERS_CRASH: "workers_crash",
@@ -58,12 +59,15 @@ EVENTS = {
     Reason.DEPLOYMENT_HANGS: "deployment_hangs",
     Reason.NO_PROGRESS: "no_progress",
 }
-"""What the log calls it when a condition begins to degrade /health; every condition stands here."""
+"""The log event when a condition begins to degrade /health; every condition has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """degrades: it has lasted for as long as it takes to be a fault, for /health and the log."""
+    """says: what is seen, fix: what to do, lasted_s: for how many seconds it has held.
+
+    degrades: it has lasted long enough to count as a fault in /health and in the log.
+    """
 
     reason: Reason
     says: str
@@ -73,7 +77,7 @@ class Condition:
 
     @property
     def words(self) -> str:
-        """What to do about it only where something is to be done."""
+        """What is seen, and the fix only if the condition counts as a fault."""
         return f"{self.says}: {self.fix}" if self.degrades else self.says
 
     @property
@@ -83,7 +87,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a service. queue: None where it could not be read. `now` is in the journal's time."""
+    """One reading of a service. queue: None if it could not be read. `now` is by the journal's clock."""
 
     policy: WorkerPolicy
     replicas: Replicas
@@ -93,12 +97,12 @@ class Look:
     landing_bound: float
 
 
-def watched(look: Look) -> Watch:
-    """What is known after this look."""
+def updated_watch(look: Look) -> Watch:
+    """The watch with this reading added to it."""
     replicas, now = look.replicas, look.now
     before = look.history.watch.by(now)
     if replicas.deployment != before.deployment:
-        # Of another deployment nothing is known yet, but that none runs after a crash: it may hang or fail.
+        # A new deployment starts with an empty watch, except for the crash: the new one may hang or fail as well.
         before = Watch(contests=before.contests, said=before.said, crashing_since=before.crashing_since)
     running_since = _since(before.running_since, now) if replicas.running else None
     return replace(
@@ -115,13 +119,13 @@ def watched(look: Look) -> Watch:
 
 
 def conditions(look: Look) -> tuple[Condition, ...]:
-    """What is to be said, by a history whose watch is of this look."""
+    """The conditions that hold. The watch in the look's history must already include this look."""
     known = (next(_of_workers(look), None), _hanging(look), _no_progress(look))
     return tuple(condition for condition in known if condition is not None)
 
 
 def is_crashing(history: History, replicas: Replicas) -> bool:
-    """Whether no worker is to be added to those that crash."""
+    """Whether the workers crash and none runs: then decide() adds no worker."""
     return history.watch.crashing_since is not None and replicas.configured > 0 and not replicas.running
 
 
@@ -134,7 +138,7 @@ def _crash(replicas: Replicas) -> str:
 
 
 def contended_words(contests: tuple[Contest, ...], before: int, after: int, now: float, platform: PlatformWords) -> str:
-    """What to say of a service whose count somebody else sets, too; and what to do."""
+    """The message for a service whose count something else sets, too; with what to check."""
     return (
         f"the count was changed from outside {len(contests)} times in {in_words(now - contests[0].at)}, each time "
         f"after a change of ours (the last: {before} → {after}). Does another controller, an autoscaler or a script "
@@ -149,9 +153,9 @@ def _since(before: float | None, now: float) -> float:
 
 
 def _crashes(replicas: Replicas, before: Watch) -> bool:
-    """A crash that was seen once holds while an instance is being restarted, too: it reads as any other start then.
+    """A crash that was seen holds until an instance runs.
 
-    So it does while a new deployment is on its way, which may never come to run anything.
+    While a crashed instance restarts, the platform shows an ordinary start. And a new deployment may never run at all.
     """
     if not replicas.configured or replicas.running:
         return False
@@ -159,7 +163,7 @@ def _crashes(replicas: Replicas, before: Watch) -> bool:
 
 
 def _short(before: Short | None, replicas: Replicas, now: float) -> Short | None:
-    """From the beginning again with each further worker that runs, and with each change of the count."""
+    """The time starts again with each further worker that runs, and with each change of the configured count."""
     running, configured = replicas.running, replicas.configured
     if running >= configured or replicas.state is ServiceState.STARTING:
         return None
@@ -169,7 +173,7 @@ def _short(before: Short | None, replicas: Replicas, now: float) -> Short | None
 
 
 def _rollout(before: Rollout | None, replicas: Replicas, now: float) -> Rollout | None:
-    """By the platform's own stamp, or since when we see it."""
+    """Its time counts from the platform's own timestamp, or else from the first reading that showed it."""
     coming = replicas.under_way
     if coming is None:
         return None
@@ -185,17 +189,17 @@ def _exits(look: Look, before: Watch, running_since: float | None) -> bool:
     intent = history.intent
     if intent is None:
         asked_for = (history.count or 0) > 0
-    else:  # a start: until it is under way, what is shown is the stop before it
+    else:  # a start: until it is under way, the platform still shows the stop before it
         asked_for = intent.accepted and intent.after > 0 and look.now - intent.at >= _LONGEST_RESTART_S
     if replicas.exited and (replicas.configured or asked_for):
         return True
-    # Started again, and gone again before the landing bound, it is the same fault.
+    # Workers that start again and end again before the landing bound are the same fault.
     stays = running_since is not None and look.now - running_since >= look.landing_bound
     return before.exited_since is not None and not stays
 
 
 def _is_wanted(look: Look) -> bool:
-    """Whether any worker is, as far as is known."""
+    """Whether at least one worker is wanted; True if the queue could not be read."""
     return look.queue is None or look.queue.depth > 0 or look.policy.min_replicas > 0
 
 
@@ -206,23 +210,23 @@ def _contests(look: Look) -> tuple[Contest, ...]:
     if known is None or known == shown or history.intent is not None:
         return recent
     if not known and look.replicas.deployment != history.watch.deployment:
-        return recent  # a deploy starts what was stopped, whoever made it
+        return recent  # any new deployment starts a stopped service, so the count is not contested
     if recent and recent[-1].after == known:
-        return (*recent[:-1], Contest(recent[-1].at, shown))  # twice from outside, and nothing of ours in between
+        return (*recent[:-1], Contest(recent[-1].at, shown))  # two external changes without one of ours in between
     return (*recent, Contest(look.now, shown))
 
 
 def _stall(before: Stall | None, look: Look, queue: QueueDepth) -> Stall | None:
     now, unbroken_since = look.now, look.history.unbroken_since
-    hands = look.replicas.running * look.policy.concurrency
-    # A count that stopped at its limit says "so many and more": whether one is idle is not known then.
+    capacity = look.replicas.running * look.policy.concurrency
+    # At its limit the count is a lower bound, and whether a worker is idle is unknown.
     counted = queue.limit is None or queue.processing < queue.limit
-    if not queue.pending or not hands or not counted or queue.processing >= hands:
+    if not queue.pending or not capacity or not counted or queue.processing >= capacity:
         return None
     ready_at = None if queue.oldest_age_s is None else now - queue.oldest_age_s
     unbroken = before is not None and unbroken_since is not None and unbroken_since <= before.since
     if before is None or not unbroken or _is_progress(before, queue, ready_at):
-        # Below "so many and more", thousands may be taken without a sign: only what began before can go on there.
+        # At the limit of the count, thousands of jobs may be taken without any change in it: no stall begins there.
         unseen = queue.limit is not None and queue.pending >= queue.limit
         return None if unseen else Stall(now, queue.pending, queue.processing, ready_at, 1)
     readings = min(before.readings + 1, _FEWEST_WITHOUT_A_TIME)
@@ -230,10 +234,10 @@ def _stall(before: Stall | None, look: Look, queue: QueueDepth) -> Stall | None:
 
 
 def _is_progress(before: Stall, queue: QueueDepth, ready_at: float | None) -> bool:
-    """Whether anything may have been taken or finished since.
+    """Whether a job may have been taken or finished since the reading before.
 
-    Fewer ready jobs; more or fewer in work; another job is the oldest. Where nothing says which the oldest is, more
-    ready jobs are no proof that none was taken.
+    The signs: fewer ready jobs; more or fewer in progress; another job is the oldest. If the age of the oldest job is
+    unknown, more ready jobs count as a sign, too: some may have been taken while others arrived.
     """
     if queue.pending < before.pending or queue.processing != before.processing:
         return True
@@ -252,7 +256,7 @@ def _of_workers(look: Look) -> Iterator[Condition]:
         ended = "workers ended by themselves with exit code 0 or were stopped from outside"
         run = f"{replicas.running} of {workers(replicas.configured)} run" if replicas.configured else "no worker runs"
         says = f"{run}{_for(lasted)}, as {ended}"
-        if replicas.configured and replicas.running >= replicas.configured:  # started again, and not yet for long
+        if replicas.configured and replicas.running >= replicas.configured:  # they started again a short time ago
             says = f"{run} again, {in_words(lasted)} after {ended}"
         yield Condition(Reason.WORKERS_EXITED, says, replicas.words.exited, lasted, lasted >= look.landing_bound)
     if watch.short is not None:
@@ -293,13 +297,13 @@ def _no_progress(look: Look) -> Condition | None:
         return None
     ready = "1 job is" if stall.pending == 1 else f"{stall.pending} jobs are"
     says = (
-        f"no job was taken{_for(lasted)}, while {ready} ready, {stall.processing} in work, and {workers(running)} "
+        f"no job was taken{_for(lasted)}, while {ready} ready, {stall.processing} in progress, and {workers(running)} "
         f"run{'s' if running == 1 else ''}"
     )
-    fix = "see the workers' log, and whether they take jobs of this queue"
+    fix = "read the workers' log, and check that they take jobs of this queue"
     return Condition(Reason.NO_PROGRESS, says, fix, lasted, degrades=True)
 
 
 def _for(seconds: float) -> str:
-    """Nothing where it began with this look."""
+    """Empty if it began with this reading."""
     return f" for {in_words(seconds)}" if seconds >= 1 else ""

@@ -1,7 +1,8 @@
-"""The journal's steps on a worker's memory, as functions: what it remembers after a note, a settlement, other hands.
+"""How a worker's history changes after a cycle's note, a settled change and an external change. Pure.
 
-Redis takes the same steps in its scripts, where they are atomic with the check of the lease; a test holds the two
-together. These are for those who must not write: `explain` and a dry run. Pure; `now` is in the journal's time.
+Redis takes the same steps in its Lua scripts, because there they are atomic with the check of the lease; a test holds
+the two equal. These functions serve the callers that must not write: `explain` and a dry run. `now` is by the journal's
+clock.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from controller.core.model import History, Intent, Recommendation
 from controller.core.ports import CycleNote, Retention, Settled
 
 _LONGEST_START_S = 600.0
-"""A start that took longer waited for something else: an image to be built, a plan's limit, a person."""
+"""A longer start is not measured: it waited for something else, such as a build, a plan's limit or an approval."""
 
 
 def remembered(history: History, note: CycleNote, keep: Retention, now: float) -> History:
-    """After a cycle has noted what it saw."""
+    """After a cycle's note of what it read."""
     history = _from_now_on(history, now)
     since = now if history.since is None else history.since
     count = note.count if history.count is None else history.count
@@ -41,7 +42,7 @@ def remembered(history: History, note: CycleNote, keep: Retention, now: float) -
 def settled(
     history: History, intent: Intent, outcome: Settled, count: int, now: float, *, unconfirmed_stop: str
 ) -> History:
-    """After the open intent was closed."""
+    """After the open intent was closed; unchanged if another intent is open by now."""
     if history.intent is None or history.intent.id != intent.id:
         return history
     was, field = history.intent, f"last_{intent.direction.value}"
@@ -58,12 +59,15 @@ def settled(
 
 
 def with_external_change(history: History, count: int, now: float) -> History:
-    """After a change that nobody here made."""
+    """After a change that was made outside the controller: both cooldowns start."""
     return replace(history, last_up=now, last_down=now, count=count, start=None)
 
 
 def _from_now_on(history: History, now: float) -> History:
-    """No stamp lies in the future: a clock that was set back holds for one cooldown, not until that future comes."""
+    """Timestamps from the future become `now`.
+
+    After a clock was set back, scaling then waits for one cooldown and not until the clock has caught up.
+    """
 
     def at_most_now(at: float | None) -> float | None:
         return None if at is None else min(at, now)
@@ -84,6 +88,7 @@ def _from_now_on(history: History, now: float) -> History:
 
 
 def _timed(history: History, count: int, running: int, now: float, gap: float) -> History:
+    """Measures how long a scale-up takes; dropped if the count changed or no reading came for `gap` seconds."""
     start = history.start
     if start is None:
         return history

@@ -1,4 +1,4 @@
-"""The wait that a policy implies, without any jobs: at a steady depth d, k workers make a job wait d x S / k."""
+"""The waits that a policy implies, without a workload: at a steady depth d, a job waits d x S / k with k workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_STEPS = 500
 
 @dataclass(frozen=True, slots=True)
 class Implied:
-    """replicas: workers for depths of up to `up_to` jobs (None: any); wait_s: at that depth (None: it has no end)."""
+    """replicas: workers for depths up to `up_to` jobs (None: any). wait_s: at that depth (None: without an end)."""
 
     up_to: int | None
     replicas: int
@@ -25,7 +25,7 @@ class Implied:
 
 
 def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
-    """Each tier at its deepest; of a target_wait, each number of workers, where the next one would be added."""
+    """Each tier at its highest depth; for a target_wait, each count at the depth just before the next worker."""
     for up_to, replicas in _steps(worker, service_s):
         hands = replicas * worker.concurrency
         wait = None if up_to is None or not hands else up_to * service_s / hands
@@ -37,18 +37,18 @@ def _steps(worker: WorkerPolicy, service_s: float) -> Iterator[tuple[int | None,
     if worker.target_wait is None:
         steps = [(tier.up_to, min(max(tier.replicas, least), most)) for tier in worker.tiers if tier.up_to != 0]
     else:
-        # Of a thousand workers and more, a hundred steps tell as much as each of them.
+        # With 1000 workers or more, some hundred steps show as much as every single one.
         counts = range(max(1, least), most, max(1, (most - least) // _MOST_STEPS))
         waiting = [jobs_for(count + 1, worker.concurrency, worker.target_wait, service_s) - 1 for count in counts]
         steps = [*zip(waiting, counts, strict=True), (None, most)]
     for index, (up_to, replicas) in enumerate(steps):
         if index + 1 == len(steps) or steps[index + 1][1] != replicas:
-            yield up_to, replicas  # else max_replicas makes one of two tiers
+            yield up_to, replicas  # tiers that max_replicas makes equal are shown as one
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The implied waits of one worker, and how it is known how long a job takes."""
+    """The implied waits of one worker. source: where the time per job comes from."""
 
     worker: WorkerPolicy
     service_s: float
@@ -58,7 +58,7 @@ class Expectation:
     def of(
         cls, worker: WorkerPolicy, *, given_s: float | None, measured: ServiceTime | None, was_asked: bool = False
     ) -> Self:
-        """By what the command line says, else the database (if it was asked), else the policy, else an assumption."""
+        """The time per job from the command line, else the database (if asked), else the policy, else assumed."""
         if given_s is not None:
             return cls(worker, given_s, "as --service-time says")
         if measured is not None:
@@ -69,20 +69,20 @@ class Expectation:
         if worker.service_time is not None:
             return cls(worker, worker.service_time, "as service_time says")
         if was_asked:
-            nothing = "assumed, since no finished job was found that says so: are there started_at and completed_at?"
+            nothing = "assumed: no finished job has its times; does the table have started_at and completed_at?"
             return cls(worker, _ASSUMED_S, nothing)
         return cls(worker, _ASSUMED_S, "assumed; write --service-time TIME or --from-database")
 
     @property
     def heading(self) -> str:
-        """What the table shows."""
+        """The line above the table."""
         each = f"if a job takes {in_words(self.service_s)} ({self.source})"
         if self.worker.target_wait is not None:
             return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is"
         return f"{each}, the tiers imply"
 
     def table(self) -> Iterator[tuple[str, str, str]]:
-        """Depth, workers, wait; with a heading."""
+        """Rows of depth, workers and wait; the first row is the heading."""
         yield "DEPTH UP TO" if self.worker.target_wait is None else "WAITING UP TO", "WORKERS", "A JOB WAITS UP TO"
         for implied in implied_waits(self.worker, self.service_s):
             depth = "any" if implied.up_to is None else f"{implied.up_to:,}"

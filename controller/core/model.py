@@ -1,6 +1,6 @@
-"""The domain's frozen values. Nothing here reads a clock, a file or a socket.
+"""The frozen values of the domain. Nothing here reads a clock, a file or a socket.
 
-Units: times are seconds since the epoch as floats, by the journal's clock; durations are seconds.
+Units: times are seconds since the epoch as floats, by the journal's clock (Redis); durations are seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Direction(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a worker service has the size it has: the same words in log, /status, docs/reasons.md and tests."""
+    """Why a worker service has its count. The log, /status, docs/reasons.md and the tests use the same words."""
 
     TIER = "Tier"
     TARGET_WAIT = "TargetWait"
@@ -123,7 +123,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "wait a minute; or raise GLOBAL_RPM_LIMIT",
     ),
     Reason.RATE_UNKNOWN: (
-        "the requests used in this minute could not be read, which is not 0: no worker is added on a guess",
+        "the requests used in this minute could not be read, and unknown is not 0: no worker is added",
         (
             "the message says what to do; workers count requests with INCR, see "
             "docs/redis.md#which-keys-are-shared-with-the-workers"
@@ -257,7 +257,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
 
 
 class ServiceState(StrEnum):
-    """What a service's newest deployment is doing, as far as it decides how a change is asked for."""
+    """The state of a service's newest deployment: it decides how a change is requested from the platform."""
 
     RUNNING = "running"
     STARTING = "starting"
@@ -271,9 +271,10 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something about a queue that a person should know and that changes no reading.
+    """A warning about a queue that changes no reading.
 
-    about: one word, the same however the text changes: statuses, timezone, claims, standby, service_time, oldest_age_s.
+    about: one word that identifies the warning while its text changes: statuses, timezone, claims, standby,
+    service_time, oldest_age_s.
     """
 
     about: str
@@ -282,13 +283,14 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """One reading of a queue: jobs that may be claimed now, jobs being worked on, the wait of the oldest ready job.
+    """One reading of a queue.
 
-    stale: claimed jobs that nobody works on any more; they are no part of the depth. limit: counting stopped there, so
-    that a count that reached it says "so many, and perhaps more" (None: nothing was counted by us). At the limit the
-    age is that of the oldest job that was counted. lag_s: how far a hot standby is behind its primary; None: it was no
-    standby. unnamed: why a depth of 0 is doubtful, where the queue never had a job with a status that the policy names
-    and has others that say that work is left; "" otherwise.
+    pending: jobs that may be claimed now. processing: jobs in progress. oldest_age_s: seconds that the oldest ready job
+    has waited. stale: claimed jobs that no worker works on any more; not part of the depth. limit: counting stopped
+    there, so a count that reached it is a lower bound, and the age is that of the oldest counted job (None: the counts
+    come from a query of the policy and are exact). lag_s: seconds that a hot standby is behind its primary; None: not a
+    standby. unnamed: why a depth of 0 is doubtful: no job ever had a status that the policy names, but rows with other
+    statuses suggest that work is left; "" otherwise.
     """
 
     pending: int
@@ -328,7 +330,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a queue holds besides, and no depth counts: jobs for later, and failed ones. None: nobody can tell."""
+    """Jobs of a queue that are not part of the depth: scheduled for later, and failed. None: unknown."""
 
     scheduled: int | None
     failed: int | None
@@ -346,10 +348,11 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class PlatformWords:
-    """What messages call the platform, and what a person can do there about a fault; its adapter sets them.
+    """The platform's name in messages, and what to do there about a fault; the platform's adapter sets them.
 
-    name: as the subject of a sentence. The others are the fix of a condition: workers crash; ended with exit code 0;
-    fewer run than are configured. also_set_in: where else the count may be set, as the end of a sentence; may be "".
+    name: the subject of a sentence. crashed, exited, missing: the fix if workers crash, if they ended with exit code 0,
+    and if fewer run than are configured. also_set_in: where else the count may be set, as the end of a sentence; may be
+    "".
     """
 
     name: str = "the platform"
@@ -361,9 +364,9 @@ class PlatformWords:
 
 @dataclass(frozen=True, slots=True)
 class PlatformLimit:
-    """A bound of the platform's own on the count of one service, 0 apart.
+    """A limit that the platform sets on the count of one service; 0 is always allowed.
 
-    words: why, as a clause of its own. fix: what lifts it, other than a change of the policy, as an imperative.
+    words: why, as a whole clause. fix: how to remove the limit without a change of the policy, as an imperative.
     """
 
     count: int
@@ -374,10 +377,10 @@ class PlatformLimit:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """A deployment that does not serve yet, in the platform's own word for its status.
+    """A deployment that does not serve yet; `status` is the platform's own word.
 
-    since: when it came into that status, by the platform's clock; None: the platform does not say. may_take_long: it
-    waits for a build, or for others, so that only HANGS_S tells that it hangs. fix: what to do where it hangs.
+    since: when it got this status, by the platform's clock; None: unknown. may_take_long: it waits for a build or for
+    another deployment, so it counts as hanging only after HANGS_S. fix: what to do if it hangs.
     """
 
     deployment: str
@@ -392,14 +395,14 @@ class Replicas:
     """One reading of a worker service.
 
     configured: what the platform was last asked for; 0 when its deployment is stopped, gone or was never made.
-    running: instances that run. alive: instances that may still take jobs, starting and draining ones too.
-    leaving: those of them that were told to go, while no other deployment serves or starts.
-    draining_s: how long an instance that is taken away may go on with its jobs.
-    deployment: identifies what is deployed; it is compared, and handed back to the platform, but means nothing here.
-    coordinates: the platform's own value, opaque here, and handed back to it when the count is to change.
-    smallest and largest: what it can be asked for, where that is not 0; None: as far as is known, any number.
-    crashed, exited: instances of the deployment that serves which crashed, or ended by themselves or by a stop.
-    under_way: the newest deployment, while it is queued, built or deployed.
+    running: instances that run. alive: instances that may still take jobs, including starting and draining ones.
+    leaving: draining instances, counted only while no other deployment serves or starts.
+    draining_s: seconds that a removed instance has to finish its jobs.
+    deployment: id of what is deployed; the core only compares it and hands it back to the platform.
+    coordinates: a value of the platform, opaque to the core, and handed back when the count changes.
+    smallest and largest: the limits of a count other than 0; None: no limit is known.
+    crashed, exited: instances of the serving deployment that crashed, or that ended by themselves or by a stop.
+    under_way: the newest deployment while it is queued, built or deployed.
     """
 
     configured: int
@@ -418,15 +421,15 @@ class Replicas:
     words: PlatformWords = field(default=PlatformWords(), compare=False)
 
     def finishing(self, service: ServiceTime | None) -> int:
-        """The leaving instances that have the time to end their jobs; 0 while it is not known how long jobs take."""
+        """Leaving instances that have the time to finish their jobs; 0 while the time per job is unknown."""
         return self.leaving if service is not None and self.draining_s >= service.mean_s else 0
 
 
 @dataclass(frozen=True, slots=True)
 class RateUsage:
-    """Requests that all workers together counted in the current minute, and how many they may make in one.
+    """Requests that all workers together counted in the current minute, and their limit per minute.
 
-    recent: within the last 60 s, as far as two counts by the minute can tell.
+    recent: an estimate for the last 60 s, from the counts of two minutes.
     """
 
     used: int
@@ -440,7 +443,7 @@ class RateUsage:
 
 @dataclass(frozen=True, slots=True)
 class RateUnread:
-    """There is a limit, and nobody knows how much of it is used: which is not 0."""
+    """There is a limit, but the used requests are unknown; unknown is not 0."""
 
     why: str
 
@@ -451,7 +454,7 @@ Rate = RateUsage | RateUnread | None
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """How long the newest finished jobs took, in seconds; jobs: how many were measured (0: the policy says it)."""
+    """How long the newest finished jobs took, in seconds; jobs: the number of jobs measured (0: the policy says it)."""
 
     mean_s: float
     median_s: float
@@ -459,9 +462,10 @@ class ServiceTime:
 
     @classmethod
     def measured(cls, mean_s: float, median_s: float, jobs: int) -> ServiceTime:
-        """Within 10 ms and 24 h; of fewer than 100 jobs the mean is at most 10 times the median: one may have hung.
+        """Limits the times to 10 ms..24 h. With fewer than 100 jobs the mean is at most 10 times the median.
 
-        The mean goes in steps of 1 to 2.5 %, so that the noise of a few jobs changes nothing.
+        That second limit is for a single job that hung. The mean is rounded in steps of 1 to 2.5 %, so that the noise
+        of a few jobs changes no decision.
         """
         mean_s = min(mean_s, 10 * median_s) if jobs < 100 else mean_s
         return cls(_stepped(_job_time(mean_s)), _job_time(median_s), jobs)
@@ -472,7 +476,7 @@ def _job_time(seconds: float) -> float:
 
 
 def _stepped(seconds: float) -> float:
-    """To a multiple of 0.02, 0.05 or 0.1 of its power of ten: 1.98, 2, 2.05, 4.95, 5, 5.1."""
+    """Rounded to a multiple of 0.02, 0.05 or 0.1 of its power of ten: 1.98, 2, 2.05, 4.95, 5, 5.1."""
     power = math.floor(math.log10(seconds) + 1e-9)
     leading = seconds / 10.0**power
     step = 0.02 if leading < 2 else 0.05 if leading < 5 else 0.1
@@ -481,7 +485,7 @@ def _stepped(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """service: None where it is not known how long a job takes, or not asked. unmeasured: why it cannot be measured."""
+    """service: how long a job takes; None: unknown, or not needed. unmeasured: why it cannot be measured, or ""."""
 
     queue: QueueDepth
     replicas: Replicas
@@ -492,10 +496,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A change that was written down before it was asked for, and of which nobody knows yet what became.
+    """A change that was recorded before it was requested, and whose outcome is not known yet.
 
-    stops: the deployment that it stops. previous: the last scale in its direction before it, which counts again where
-    nothing of it was sent.
+    accepted: the platform accepted the request. stops: the deployment that it stops. previous: the last scale in its
+    direction before it; the cooldown counts from that one again if nothing was sent.
     """
 
     id: str
@@ -520,7 +524,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A change up that is being timed: accepted at `at`, and at `seen` fewer than `after` were last seen running."""
+    """A scale-up whose duration is measured: accepted at `at`; fewer than `after` workers last ran at `seen`."""
 
     at: float
     before: int
@@ -532,14 +536,14 @@ class Start:
 class History:
     """What the journal remembers of one worker's service.
 
-    since: when this memory began (None: it begins now). unbroken_since: since when recommendations were recorded
-    without a gap (None: not at all), remembered_at: the last one, and window: for how long they were kept, in seconds.
-    count: the number of replicas last agreed with the platform. refused_at, refused_to: when the platform last said no
-    to a change, or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
-    deployment whose stop was accepted and is not shown. start_up_s: seconds from asking for workers until they ran,
-    smoothed; None: never measured. start: the change up that is being timed. queue_seen: the identity of the queue in
-    which jobs were last seen. read_at: when the queue was read and no recommendation noted. unread: how many cycles in
-    a row could not read the queue, the last of them at unread_at. watch: how the service has fared since when.
+    since: when this history began (None: it begins now). unbroken_since: since when recommendations were recorded
+    without a gap (None: not at all); remembered_at: when the last one was; window: how long they are kept, in seconds.
+    count: the last count known to the platform and to us. refused_at, refused_to: when the platform last refused a
+    change or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
+    deployment whose stop was accepted but is not shown. start_up_s: seconds from the request for workers until they
+    ran, smoothed; None: never measured. start: the scale-up that is being measured. queue_seen: the identity of the
+    queue in which jobs were last seen. read_at: when the queue was last read without a recommendation. unread: failed
+    readings of the queue in a row, the last at unread_at. watch: since when the service has had which fault.
     """
 
     last_up: float | None = None
@@ -565,18 +569,18 @@ class History:
 
     @property
     def queue_read_at(self) -> float | None:
-        """The last reading of the queue; None: none is remembered."""
+        """When the queue was last read; None: unknown."""
         return max((at for at in (self.remembered_at, self.read_at) if at is not None), default=None)
 
     def carried_on(self, now: float, *, window: float, gap: float) -> History:
-        """As it would be after remembering once more now: a silence, or a longer window, begins the chain anew."""
+        """With one more recommendation at `now`: after a gap, or with a longer window, unbroken_since starts again."""
         silent = self.remembered_at is None or now - self.remembered_at > gap
         return replace(self, unbroken_since=now) if silent or window > self.window else self
 
 
 @dataclass(frozen=True, slots=True)
 class Because:
-    """One reason with its words, such as (ScaleDownCooldown, "scale-down cools down for 74 s more")."""
+    """One reason with its message, such as (ScaleDownCooldown, "scale-down cools down for 74 s more")."""
 
     reason: Reason
     words: str
@@ -584,9 +588,10 @@ class Because:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What should run, and why.
+    """How many workers should run, and why.
 
-    `current` is the configured count: counting workers that start as missing would double every burst.
+    `current` is the configured count, not the running one: if starting workers counted as missing, every burst would be
+    scaled up twice.
     """
 
     current: int
@@ -604,7 +609,7 @@ class Decision:
 
     @property
     def reason(self) -> Reason:
-        """The last rule that had something to say: the one that binds."""
+        """The reason of the last rule that limited the decision; the earlier limits no longer matter."""
         return self.because[-1].reason
 
     @property
@@ -621,7 +626,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to act: one holder at a time, a higher epoch with each takeover."""
+    """The right to act: one holder at a time, and a higher epoch with each takeover."""
 
     holder: str
     epoch: int
@@ -629,7 +634,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads, as everybody can see it; `since` by Redis' clock."""
+    """The replica that leads, as Redis shows it; `since` by Redis' clock."""
 
     holder: str
     epoch: int

@@ -1,6 +1,6 @@
-"""What the reconciler needs of the world, as small Protocols, and the errors that belong to them.
+"""The interfaces through which the reconciler reads and acts, as small Protocols, and their errors.
 
-Unavailable is the world's fault, LeaseLost is ours by succession; anything else that is raised is a bug.
+Unavailable: a dependency failed. LeaseLost: another replica leads now. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.policy import RateLimit as RateLimitPolicy
 
 
 class Role(StrEnum):
-    """What a dependency is to the controller."""
+    """What a dependency does for the controller."""
 
     QUEUE = "queue"
     PLATFORM = "platform"
@@ -28,7 +28,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A dependency that may fail. name: what people know it by; its adapter gives it."""
+    """A dependency that may fail. name: what messages call it, such as PostgreSQL; its adapter sets it."""
 
     role: Role
     name: str
@@ -38,7 +38,7 @@ class Source:
 
 
 class Sources(NamedTuple):
-    """Those of one pass."""
+    """The dependencies of one pass."""
 
     queue: Source
     platform: Source
@@ -49,10 +49,10 @@ class Sources(NamedTuple):
         return tuple(source.name for source in self)
 
 
-class Unavailable(Exception):  # noqa: N818  # a state of the world, and the word that the whole house uses for it
-    """Something could not be read or done. It is never 0 and never a reason to act: we hold, and say so.
+class Unavailable(Exception):  # noqa: N818  # it names the state of a dependency, as log and docs do
+    """Something could not be read or done. It never counts as 0 and is never a reason to act: the count stays.
 
-    text: what failed and what to do about it, in one sentence that holds no secret.
+    text: what failed and what to do about it, in one sentence without a secret.
     """
 
     def __init__(self, source: Source, text: str) -> None:
@@ -62,7 +62,7 @@ class Unavailable(Exception):  # noqa: N818  # a state of the world, and the wor
 
 
 class NotMeasurable(Unavailable):
-    """How long a job takes cannot be measured at this queue, now or later; the policy has to say it."""
+    """How long a job takes cannot be measured at this queue, now or later; the policy has to give service_time."""
 
     def __init__(self, source: Source, why: str) -> None:
         self.why = why
@@ -70,23 +70,26 @@ class NotMeasurable(Unavailable):
 
 
 class NotSent(Unavailable):
-    """The change certainly did not happen: no byte of it arrived, or it was turned away unread."""
+    """The change certainly did not happen: nothing of it was sent, or it was rejected before it was read."""
 
 
 class Outdated(NotSent):
-    """What it was decided on is not so any more, which the next reading shows: decided anew, it can be asked for."""
+    """The reading that the change was decided on is out of date; the next cycle reads again and decides again."""
 
 
 class Refused(NotSent):
-    """The platform read the change and said no; asking again at once would only be refused again."""
+    """The platform read the change and refused it; the same request right now would be refused again."""
 
 
 class LeaseLost(Exception):  # noqa: N818  # as above
-    """Another holder has the lease, or none: nothing was written, and nothing may be sent."""
+    """The lease is not ours any more: nothing was written, and nothing may be sent."""
 
 
 class Clock(Protocol):
-    """The one clock: wall time for people; monotonic time, which counts a suspended machine too, for all else."""
+    """The one clock: wall time for what people read, monotonic time for everything else.
+
+    The monotonic time must go on while the machine is suspended, or a lease would seem valid after it ended.
+    """
 
     def wall(self) -> float: ...
     def monotonic(self) -> float: ...
@@ -99,15 +102,19 @@ class Report(Protocol):
 
 
 class Queue(Protocol):
-    """Reads how many jobs wait and run. Raises Unavailable, never guesses."""
+    """Reads how many jobs wait and how many are in progress. Raises Unavailable rather than guess."""
 
     @property
     def source(self) -> Source: ...
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        """No count goes past the limit. Up to `enough`, and of jobs in work up to `busy`, they are of this moment.
+        """Counts the jobs, each count up to `limit`.
 
-        Beyond, they may be some seconds old.
+        Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same
+        for every count, so a count may be some seconds old.
+
+        Raises:
+            Unavailable: the queue could not be read.
         """
 
     async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
@@ -118,11 +125,11 @@ class Queue(Protocol):
         """
 
     async def close(self) -> None:
-        """Lets go of what it holds; the next reading takes it up again."""
+        """Closes the connection; the next reading opens it again."""
 
 
 class Receipt(StrEnum):
-    """What became of a request to scale: the platform took it, or a dry run or a rehearsal only noted it."""
+    """What happened to a request to scale: the platform accepted it, or a dry run or `explain` did not send it."""
 
     ACCEPTED = "accepted"
     DRY_RUN = "dry run"
@@ -130,9 +137,9 @@ class Receipt(StrEnum):
 
 
 class Requests(NamedTuple):
-    """How many requests the platform was sent within its window, and how many it allows there.
+    """Requests sent to the platform within its window of `window_s` seconds, and the number that it allows there.
 
-    pace_s: the least time from now until the next cycle, and from each cycle to the next, that the rest suffices for.
+    pace_s: the shortest time between two cycles, in seconds, for which the remaining requests are enough.
     """
 
     used: int
@@ -142,7 +149,7 @@ class Requests(NamedTuple):
 
 
 def pace_words(requests: Requests, interval: float, platform: str) -> str:
-    """What to say of cycles that come less often than the interval."""
+    """The message while cycles come less often than the interval."""
     used = f"{requests.used} of the {requests.quota} requests that {platform} allows in {in_words(requests.window_s)}"
     return f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {used} are used"
 
@@ -154,26 +161,26 @@ class Platform(Protocol):
     def source(self) -> Source: ...
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        """One reading for all services; a service that cannot be read is Unavailable by itself.
+        """One reading for all services; a service that could not be read has Unavailable as its value.
 
         Raises:
             Unavailable: nothing could be read at all.
         """
 
     async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        """Asks for the intent's absolute number of replicas; `observed` is the reading that it was decided on.
+        """Requests the intent's absolute number of replicas; `observed` is the reading that it was decided on.
 
         Raises:
-            LeaseLost: before all that was needed was sent.
-            NotSent: certainly nothing changed.
-            Unavailable: it was sent, and nobody knows what became of it.
+            LeaseLost: the lease ended before the change was sent completely.
+            NotSent: nothing changed.
+            Unavailable: it was sent, and the outcome is unknown.
         """
 
     def requests(self) -> Requests: ...
 
 
 class Recalled(NamedTuple):
-    """A memory, the journal's own time at which it was read, and which version of it this is."""
+    """A worker's history, the journal's time at which it was read, and its version for compare-and-set."""
 
     history: History
     now: float
@@ -182,11 +189,11 @@ class Recalled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CycleNote:
-    """What a cycle has seen: the recommendation, the configured count, and whether jobs are worked on.
+    """What a cycle has read: the recommendation, the configured count, and whether jobs are in progress.
 
-    recommended: None where the queue or the platform could not be read; read: whether the queue could be. count: None
-    where the platform could not be read. running: instances that run. queue_seen: the identity of the queue in which it
-    has seen jobs; "" where it has seen none.
+    recommended: None if the queue or the platform could not be read. count: None if the platform could not be read.
+    working: a job is in progress. running: instances that run. read: the queue could be read. queue_seen: the identity
+    of the queue in which the cycle saw jobs; "" if it saw none.
     """
 
     recommended: int | None
@@ -198,14 +205,14 @@ class CycleNote:
 
 
 class Retention(NamedTuple):
-    """How long recommendations are kept, and how long a silence breaks their chain; both in seconds."""
+    """window: how long recommendations are kept. gap: the history has a gap after this time without one. In seconds."""
 
     window: float
     gap: float
 
 
 class Settled(StrEnum):
-    """What became of an intent."""
+    """How an intent ended."""
 
     APPLIED = "applied"
     NOT_HONOURED = "not honoured"
@@ -225,24 +232,24 @@ class Journal(Protocol):
     def source(self) -> Source: ...
 
     async def recall(self, worker: str) -> Recalled:
-        """Reads, and changes nothing."""
+        """Reads the history and changes nothing."""
 
     async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
-        """Notes what this cycle has seen (the count only where none is known yet), and recalls."""
+        """Records what this cycle has read (the count only if none is known yet), and returns the history."""
 
     async def record_intent(
         self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
     ) -> Intent:
-        """Writes down what is about to be asked for and starts its cooldown, if the memory is still that version.
+        """Records the change before it is requested and starts its cooldown, if the history still has that version.
 
         `stops`: the deployment that is to be stopped.
 
         Raises:
-            Unavailable: it is not, or nobody knows whether it was written; either way nothing may be sent.
+            Unavailable: it has another version, or it is unknown whether it was written. Nothing may be sent then.
         """
 
     async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
-        """The platform took the request: the cooldown counts from now."""
+        """The platform accepted the request: the cooldown counts from now."""
 
     async def settle(
         self,
@@ -255,29 +262,30 @@ class Journal(Protocol):
         unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED give the cooldown back.
+        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED take back its cooldown.
 
-        `unconfirmed_stop`: the deployment whose stop was accepted and is not shown. `running`: instances that run, by a
-        reading that no cycle has noted.
+        `unconfirmed_stop`: the deployment whose stop was accepted but is not shown. `running`: instances that run, if
+        the reading is newer than the cycle's note.
         """
 
     async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        """A change that nobody here made: starts both cooldowns."""
+        """A change that was made outside the controller: starts both cooldowns."""
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
-        """What the next cycle shall know of how the service fares."""
+        """Stores the watch for the next cycle."""
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
-        """Leaves the last cycle of each worker, as JSON, for the standby."""
+        """Stores the last cycle of each worker, as JSON, for the standby."""
 
     async def watch(self, workers: Sequence[str]) -> LeaderState:
-        """What a standby sees. Whatever this process remembers and the journal has lost is given back by it."""
+        """What a standby shows. It also writes back what this process knows and the journal has lost."""
 
 
 class LeaderState(NamedTuple):
-    """Who leads and for how long it may still trust its lease, what it published, and how old that is, in seconds.
+    """Who leads, and what the leader published.
 
-    problems: what could not be read of it, with the fix; it is left out.
+    trusted_for: seconds for which the leader may still trust its lease. age: of what was published, in seconds.
+    problems: published entries that could not be read and are left out, each with its fix.
     """
 
     leader: Leader | None
@@ -288,11 +296,11 @@ class LeaderState(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """An attempt at the lease.
+    """An attempt to get the lease.
 
-    seen_epoch: the highest that this process knows of. last_holder: its own name when it led last. patience: for how
-    many seconds another may still trust its lease, whatever Redis has forgotten. of_nothing: to lead even where Redis
-    knows nothing of any leader.
+    seen_epoch: the highest epoch that this process knows. last_holder: its own holder id when it last led. patience:
+    seconds for which another replica may still trust its lease, even if Redis has lost it. of_nothing: take the lease
+    even if Redis knows no leader at all.
     """
 
     holder: str
@@ -303,7 +311,7 @@ class Bid(NamedTuple):
 
 
 class NotAcquired(NamedTuple):
-    """No lease: another has it, or may still trust it, for so many seconds; or Redis is empty."""
+    """Another replica has the lease, or may still trust it, for `wait` seconds; or Redis is empty."""
 
     epoch: int = 0
     wait: float = 0.0
@@ -311,22 +319,22 @@ class NotAcquired(NamedTuple):
 
 
 class Leases(Protocol):
-    """The right to act. Raises Unavailable; whoever gets that is not the leader."""
+    """The right to act. A replica that gets Unavailable does not lead."""
 
     async def acquire(self, bid: Bid, ttl: float) -> Lease | NotAcquired:
-        """The lease, with an epoch above every earlier one."""
+        """The lease with an epoch above every earlier one, for `ttl` seconds."""
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
-        """False: the lease is somebody else's or gone. Never creates it anew."""
+        """False: another replica has the lease, or it ended. Never creates a lease."""
 
     async def release(self, lease: Lease) -> None: ...
 
 
 class RateLimit(Protocol):
-    """The rate-limit contract with the workers."""
+    """The rate limit that the workers share: they count their requests, the controller publishes their shares."""
 
     async def used(self, limit: RateLimitPolicy) -> RateUsage:
-        """Requests that the workers counted, in the current minute and within the last 60 s."""
+        """Requests that the workers counted in the current minute and within the last 60 s."""
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
-        """Publishes the limit and each worker's share of it among so many replicas."""
+        """Publishes the limit and the share of each of the `replicas` workers."""

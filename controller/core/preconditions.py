@@ -1,6 +1,6 @@
-"""What a change that is right waits for, and what is believed of a reading that cannot be right. Pure.
+"""Whether a change can be requested now, and how a reading is corrected that cannot be true. Pure.
 
-Beside decide(): that says how many workers should run, this whether asking for them now is any use.
+decide() says how many workers should run; this module says whether a request for them would be accepted now.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from controller.core.ports import Recalled
 from controller.core.units import in_words
 
 _STOP_AGAIN_S = 600.0
-"""A stop that was accepted and is not shown has most likely happened: it is asked for again only so often."""
+"""Seconds between two requests for the same stop: one that was accepted has most likely happened, though not shown."""
 
 
 def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landing_bound: float) -> Because | None:
-    """Why a change that is right would only be refused now; it costs no request and no cooldown to wait."""
+    """Why the platform would refuse this change now; None: nothing blocks it.
+
+    Waiting uses no request and starts no cooldown. `landing_bound` in seconds.
+    """
     history, now = recalled.history, recalled.now
     if decision.desired == 0 and replicas.state is ServiceState.STARTING:
         words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
@@ -25,30 +28,30 @@ def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landi
     left = 0.0 if history.refused_at is None else history.refused_at + pause - now
     if left > 0:
         words = (
-            f"{decision.sentence}; {replicas.words.name} refused the last change or did not make it, "
-            f"so that it is asked again in {in_words(left)}"
+            f"{decision.sentence}; {replicas.words.name} refused the last change or did not make it; "
+            f"the next request is sent in {in_words(left)}"
         )
         return Because(Reason.BACKING_OFF, words)
     if decision.desired == 0 and _stop_is_unseen(history, replicas):
         left = (history.last_down or 0.0) + _STOP_AGAIN_S - now
         name = replicas.words.name
-        words = f"the stop was accepted and {name} does not show it; it is asked for again in {in_words(left)}"
+        words = f"{name} accepted the stop but does not show it; the stop is requested again in {in_words(left)}"
         return Because(Reason.NOT_HONOURED, words) if left > 0 else None
     return None
 
 
 def still_open(intent: Intent, now: float) -> Because:
-    """What to say of a change that was asked for and that the platform does not show yet."""
+    """The reason to wait for a change that was requested and that the platform does not show yet."""
     age = in_words(max(0.0, now - intent.at))
-    words = f"{intent.before} → {intent.after} was asked for {age} ago and is not visible yet"
+    words = f"{intent.before} → {intent.after} was requested {age} ago and is not visible yet"
     return Because(Reason.INTENT_OPEN, words)
 
 
 def assume_stopped(observed: Observation, recalled: Recalled, landing_bound: float) -> Observation:
-    """A stop that was accepted and is never shown: where jobs wait and none is worked on, nobody runs.
+    """The observation with 0 workers, if an accepted stop is not shown, jobs wait and none is in progress.
 
-    Jobs would otherwise wait for ever for workers that are only said to run. Not while a restart may still be on its
-    way.
+    The platform may go on showing workers as running after it stopped them. Without this correction the jobs would wait
+    forever. Not applied within `landing_bound` seconds after a scale-up, because a restart may still be under way.
     """
     queue, replicas, history = observed.queue, observed.replicas, recalled.history
     on_its_way = history.last_up is not None and recalled.now - history.last_up < landing_bound
@@ -62,9 +65,10 @@ def _stop_is_unseen(history: History, replicas: Replicas) -> bool:
 
 
 def _pause(history: History, decision: Decision, landing_bound: float) -> float:
-    """Twice as long with each setback in a row, for the count that met them; the platform counts requests.
+    """Seconds to wait after a refused change: doubled with each refusal in a row of the same count.
 
-    Not longer than two landing bounds: what was refused all night shall be done soon after somebody mended it.
+    The platform limits requests, so retries must not use them up. The wait ends at two landing bounds, so that a change
+    that was refused for hours is made soon after the cause is fixed.
     """
     doubled = 2 ** min(history.setbacks - 1, 2) if history.refused_to == decision.desired else 1
     return landing_bound / 2 * doubled

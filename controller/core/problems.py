@@ -1,4 +1,4 @@
-"""What is wrong with what a person wrote: the environment, the policy, a trace. Raised before anything is started."""
+"""Errors in what a person wrote: the environment, the policy, a trace. Raised before anything is started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, and what to do about it.
+    """One error: its place, and what to do about it.
 
     place: a variable, a flag, or a file with line and key (`policy.yaml:7: workers.mail.queue`). text: begins with a
     verb, so that place and text read as one sentence.
@@ -21,7 +21,7 @@ class Problem:
 
 
 class ConfigurationError(Exception):
-    """The environment, the policy or a file cannot be used as it stands; nothing was started, nothing was changed."""
+    """The environment, the policy or a file cannot be used; nothing was started or changed."""
 
     def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
         self.problems = tuple(problems)

@@ -1,35 +1,37 @@
 """decide(): how many workers should run, and why. Pure: the same inputs give the same decision.
 
-The rules, top to bottom; each leaves the decision as it is or limits it *with a reason*. Order is policy.
+The rules apply from top to bottom. Each one leaves the decision unchanged or limits it *with a reason*. The order is
+part of the policy.
 
-1. A count outside min..max is corrected at once, whatever 4 to 6 say. Below min it goes at once to what is wanted
-   (rule 3), as far as the rate limit, the step limit and max allow (rules 7 to 9), and to min in any case: one scale,
-   not two. Above max it goes to max; rule 3 takes over from there.
+1. A count outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
+   to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
+   over from there.
 2. (A pause or a manual override will stand here.)
-3. The tier of the depth recommends; or, for a target_wait of T seconds with jobs that take S seconds on average, the
-   ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers that have worked off within T what waits now:
-   S / (T + S) of a worker for each job, since the last one that is begun within T may end S later. Never fewer than
-   are busy. While nobody knows S, the count stays, and one worker finds it out.
-4. Busy workers are spared: where the policy says how many jobs one worker runs at once (one, for a target_wait), going
-   down stops at as many workers as the jobs being worked on need. A hold, never a way up. And to workers that crash,
-   none of which runs, none is added (min_replicas excepted) until one runs.
-5. Stabilization: going down only to the highest recommendation of the window; without a memory that reaches back over
-   the whole window, no way down (the HPA's rule, with its history kept across restarts). For a target_wait the window
-   is idle_off: as long as a start takes, unless the policy says otherwise.
-6. Cooldowns: up counts from the last scale-up, down from the last scale in either direction. A memory that begins only
-   now counts as a scale that happened when it began, for going down: a burst must not wait for a history nobody has.
-   A target_wait has none, but for one of going up that the policy says: what is asked for counts as if it ran.
-7. The rate limit: no further worker while the requests of the last 60 s are used up, since more workers can't go
-   faster; nor while nobody knows how many are used, since that is not 0. Going down is none of its business.
+3. The recommendation. With tiers: the replicas of the tier that holds the depth. With a target_wait of T seconds and
+   jobs that take S seconds on average: ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers, which
+   start all waiting jobs within T. Each job takes S / (T + S) of a worker, because a job that starts at the end of T
+   may end S later. Never fewer workers than are busy. While S is unknown, the count stays, and is at least 1 if there
+   is a job, because only a finished job shows how long one takes.
+4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
+   scale-down stops at the workers that the jobs in progress need. This rule never scales up. If workers crash and none
+   runs, none is added until one runs, except up to min_replicas.
+5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
+   whole window, there is no scale-down (the rule of Kubernetes' HPA, with a history that survives restarts). With a
+   target_wait the window is idle_off; its default is the time that a start takes.
+6. Cooldowns: scale-up counts from the last scale-up, scale-down from the last scale in either direction. A history that
+   begins now counts as a scale at its beginning, but only for scale-down: a burst must not wait for it. With a
+   target_wait there is no cooldown except a scale_up.cooldown of the policy, because its formula counts workers that
+   are requested as if they ran.
+7. Rate limit: no worker is added while the requests of the last 60 s are used up, because more workers could not go
+   faster; nor while the used requests are unknown, because unknown is not 0. Scale-down is not limited.
 8. Steps: at most max_step workers more or fewer at once.
-9. min and max have the last word, within what the platform can be asked for at all: at least one worker in each region,
-   and no more than one with a volume.
+9. min and max are the last limits, within those of the platform: at least one worker in each region, and at most one
+   with a volume.
 
-Without a reading of the queue there is no depth that could recommend anything: fall_back() stands in for 1 to 5, and
-can only add workers (none to a fleet that crashes). Fewer than min_replicas are corrected at once. After
-on_unavailable.after, on_unavailable.at_least is wanted: cooldown, rate limit and step limit apply, and min_replicas has
-the last word. A count above max_replicas is left alone until the queue can be read again and shows what these workers
-are doing.
+If the queue cannot be read, there is no depth and so no recommendation: fall_back() replaces rules 1 to 5 and can only
+add workers (none if the workers crash). A count below min_replicas is corrected at once. After on_unavailable.after,
+the count goes up to on_unavailable.at_least; cooldown, rate limit and step limit apply, and min_replicas is the last
+limit. A count above max_replicas stays until the queue can be read again and shows what these workers do.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ from controller.policy import WorkerPolicy
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What every rule may look at; the queue's depth has had its say when they begin."""
+    """What the rules after the recommendation use; the depth of the queue is already in the decision by then."""
 
     policy: WorkerPolicy
     replicas: Replicas
@@ -72,20 +74,21 @@ class Situation:
 
     @property
     def leaving(self) -> int:
+        """Workers that are draining and have the time to finish their jobs."""
         return self.replicas.finishing(self.service)
 
 
-_PART_OF_A_LOOK, _MOST_TOLERATED_S = 0.25, 0.75
+_TOLERATED_PART, _MOST_TOLERATED_S = 0.25, 0.75
 
 _RECOMMENDS = "3 tier or target wait"
-"""What the rule is called that says how many the queue wants; all others limit it."""
+"""The name of the rule that recommends a count; all other rules limit it."""
 
 Rule = Callable[[Situation, Decision], Decision]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule's turn, for people who ask why: what it is called, what it answered, and whether it said something."""
+    """What one rule did, for `explain`: its name, the count after it, and its reason (None: it changed nothing)."""
 
     rule: str
     desired: int
@@ -93,7 +96,7 @@ class Step:
 
 
 def decide(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Decision:
-    """The decision after every rule; `now` is in the journal's time."""
+    """The decision after all rules; `now` is by the journal's clock."""
     *_, (decision, _) = _turns(_situation(policy, observed, history, now), observed.queue)
     return decision
 
@@ -101,23 +104,24 @@ def decide(policy: WorkerPolicy, observed: Observation, history: History, now: f
 def fall_back(
     policy: WorkerPolicy, replicas: Replicas, history: History, now: float, *, unread_for_s: float, rate: Rate
 ) -> Decision | None:
-    """The decision where the queue could not be read for `unread_for_s` seconds; None: the count stays as it is."""
-    wish = policy.on_unavailable
+    """The decision if the queue could not be read for `unread_for_s` seconds; None: the count stays."""
+    fallback = policy.on_unavailable
     situation, current = Situation(policy, replicas, history, now, rate), replicas.configured
-    if wish is None or unread_for_s < wish.after:
+    if fallback is None or unread_for_s < fallback.after:
         if current >= policy.min_replicas:
             return None
         corrected = _below_minimum(policy, Decision(current, policy.min_replicas, current, ()))
         return _platform_limits(situation, corrected)
-    words = f"the queue could not be read for {_wait(unread_for_s)}, so at least {workers(wish.at_least)}"
-    start = Decision(current, wish.at_least, max(current, wish.at_least), (Because(Reason.FALLBACK, words),))
+    wanted = fallback.at_least
+    words = f"the queue could not be read for {_rounded_up(unread_for_s)}, so at least {workers(wanted)}"
+    start = Decision(current, wanted, max(current, wanted), (Because(Reason.FALLBACK, words),))
     start = _add_none_that_crash(situation, start)
     decision = _limit_step(situation, _limit_rate(situation, _cool_down(situation, start)))
     return _platform_limits(situation, _at_least_minimum(policy, decision))
 
 
 def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
-    """Each rule's turn, in order, as decide() takes them."""
+    """Each rule and what it did, in the order of decide()."""
     steps: list[Step] = []
     said = 0
     for decision, rule in _turns(_situation(policy, observed, history, now), observed.queue):
@@ -130,10 +134,10 @@ def trail(policy: WorkerPolicy, observed: Observation, history: History, now: fl
 def recommend(
     policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
 ) -> int:
-    """What the tier of the depth says, or the wait that is aimed at, before any limit.
+    """The count that the tiers or the target_wait recommend, before any limit.
 
-    service: how long a job takes; None: not known, so that a target_wait holds the `current` count. leaving: workers
-    that were told to go and have the time to end their jobs, which need no other worker.
+    service: how long a job takes; None: unknown, so that a target_wait keeps the `current` count. leaving: workers that
+    are draining and have the time to finish their jobs; these jobs need no other worker.
     """
     if policy.target_wait is None:
         return tier_replicas(policy, queue.depth)
@@ -146,7 +150,7 @@ def recommend(
 
 
 def _staying(queue: QueueDepth, leaving: int) -> int:
-    """Jobs in work that stay: a worker that is leaving has at least one, or it would be gone."""
+    """Jobs in progress on workers that stay. A draining worker has at least one job, or it would have ended."""
     return max(0, queue.processing - leaving)
 
 
@@ -159,17 +163,18 @@ def _workers_for(policy: WorkerPolicy, jobs: int) -> int:
 
 
 def window_tolerance(since_last_look: float) -> float:
-    """How far beyond its end, in seconds, a window of recommendations still counts a look.
+    """Seconds by which a recommendation may be older than the window and still count.
 
-    Windows are often a whole number of intervals (idle_off: 10s, interval: 10s), and a look is late or early by some
-    milliseconds. Without a tolerance these would decide whether the look of one window ago counts, and so whether a
-    worker goes one interval sooner. It is less than the time between two looks, so that it never counts one look more.
+    Windows are often a whole number of intervals (idle_off: 10s, interval: 10s), and a reading is late or early by some
+    milliseconds. Without a tolerance, these milliseconds would decide whether the reading of one window ago counts, and
+    so whether a worker is removed one interval sooner. The tolerance is less than the time between two readings, so
+    that it never counts one reading too many.
     """
-    return min(_PART_OF_A_LOOK * since_last_look, _MOST_TOLERATED_S)
+    return min(_TOLERATED_PART * since_last_look, _MOST_TOLERATED_S)
 
 
 def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[float, float]:
-    """Seconds until a scale-up and a scale-down are open again, each at least 0."""
+    """Seconds that the cooldowns of scale-up and of scale-down still last, each at least 0."""
     up = 0.0 if history.last_up is None else _left(history.last_up, policy.scale_up.cooldown, now)
     return up, _left(_last_scale(history, now), policy.scale_down.cooldown, now)
 
@@ -201,7 +206,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
 def _beyond_the_minimum(
     situation: Situation, queue: QueueDepth, correction: Decision
 ) -> Iterator[tuple[Decision, str]]:
-    """A count below min goes on at once to what is wanted; no limit here takes back what the correction gave."""
+    """A count below min goes in the same scale to the recommended count; no limit takes it below the correction."""
     wanted = correction.recommended
     if wanted <= correction.desired or is_crashing(situation.history, situation.replicas):
         return
@@ -247,13 +252,13 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
-        stay = "the count stays" if situation.replicas.configured else "1 worker finds it out"
+        stay = "the count stays" if situation.replicas.configured else "1 worker is needed to measure it"
         unknown = (
             f"cannot be measured, because {situation.unmeasured} (write service_time)"
             if situation.unmeasured
             else "is not known yet"
         )
-        words = f"{queue.sentence}, and how long one takes {unknown}, so {stay}"
+        words = f"{queue.sentence}, and the time per job {unknown}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
@@ -270,12 +275,12 @@ def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decisi
         return decision
     counted = queue.limit is None or queue.processing < queue.limit
     staying = queue.processing if policy.target_wait is None else _staying(queue, situation.leaving)
-    busy = math.ceil(staying / each) if counted else decision.current  # nobody knows how many more there are
+    busy = math.ceil(staying / each) if counted else decision.current  # at its limit the count is only a lower bound
     if busy <= decision.desired:
         return decision
-    stay = f"at least {workers(busy)}" if busy < decision.current else "nobody can be spared"
+    stay = f"at least {workers(busy)}" if busy < decision.current else "no worker can be removed"
     verb = "is" if staying == 1 else "are"
-    words = f"{queue.jobs(staying)} {verb} being worked on, up to {each} by each worker, so {stay}"
+    words = f"{queue.jobs(staying)} {verb} in progress, up to {each} per worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
 
 
@@ -294,27 +299,27 @@ def _stabilize(situation: Situation, decision: Decision) -> Decision:
     unbroken = now if history.unbroken_since is None else history.unbroken_since
     tolerance = window_tolerance(now - max((past.at for past in history.recommendations if past.at < now), default=now))
     if unbroken > now - window + tolerance:
-        words = f"scale-down waits {_wait(unbroken + window - now)} more until the window is known"
+        words = f"scale-down waits {_rounded_up(unbroken + window - now)} more until the history covers the window"
         return _limit(decision, decision.current, Reason.MEMORY_TOO_SHORT, words)
     since = now - window - tolerance
     highest = max((past.replicas for past in history.recommendations if past.at >= since), default=0)
     if highest <= decision.desired:
         return decision
     if policy.target_wait is None:
-        reason, words = Reason.STABILIZATION_WINDOW, f"{workers(highest)} wanted within the last {_wait(window)}"
+        reason, words = Reason.STABILIZATION_WINDOW, f"{workers(highest)} wanted within the last {_rounded_up(window)}"
     else:
         needed = f"{workers(highest)} {'was' if highest == 1 else 'were'} needed"
-        reason, words = Reason.IDLE_OFF, f"{needed} within the last {_wait(window)}"
+        reason, words = Reason.IDLE_OFF, f"{needed} within the last {_rounded_up(window)}"
     return _limit(decision, min(highest, decision.current), reason, words)
 
 
 def _cool_down(situation: Situation, decision: Decision) -> Decision:
     up, down = cooldowns_left(situation.policy, situation.history, situation.now)
     if decision.direction is Direction.UP and up > 0:
-        words = f"scale-up cools down for {_wait(up)} more"
+        words = f"scale-up cools down for {_rounded_up(up)} more"
         return _limit(decision, decision.current, Reason.SCALE_UP_COOLDOWN, words)
     if decision.direction is Direction.DOWN and down > 0:
-        words = f"scale-down cools down for {_wait(down)} more"
+        words = f"scale-down cools down for {_rounded_up(down)} more"
         return _limit(decision, decision.current, Reason.SCALE_DOWN_COOLDOWN, words)
     return decision
 
@@ -325,7 +330,7 @@ def _last_scale(history: History, now: float) -> float:
 
 
 def _left(since: float, cooldown: float, now: float) -> float:
-    # A stamp from the future (a clock that was set back) is moved to the present by the journal: one cooldown at most.
+    # If the clock was set back, `since` may lie in the future: then the wait is one whole cooldown, and no longer.
     return min(cooldown, max(0.0, since + cooldown - now))
 
 
@@ -334,7 +339,7 @@ def _limit_rate(situation: Situation, decision: Decision) -> Decision:
     if decision.direction is not Direction.UP or rate is None:
         return decision
     if isinstance(rate, RateUnread):
-        words = f"how many requests are used in this minute is not known, so nobody is added on a guess: {rate.why}"
+        words = f"the number of requests used in this minute is unknown, so no worker is added: {rate.why}"
         return _limit(decision, decision.current, Reason.RATE_UNKNOWN, words)
     if not rate.is_used_up:
         return decision
@@ -383,7 +388,7 @@ def _platform_limits(situation: Situation, decision: Decision) -> Decision:
         words = smallest.words
         if smallest.count > maximum:
             words += f", and max_replicas is {maximum}: raise max_replicas to {smallest.count}, or {smallest.fix}"
-        # A count below the smallest stands only until the platform has made its last change: none may go then.
+        # A count below the smallest shows only while the platform still makes a change: nothing is removed then.
         down = decision.direction is Direction.DOWN
         nearest = min(smallest.count, decision.current) if down else smallest.count
         return _limit(decision, nearest, smallest.reason, words)
@@ -407,5 +412,5 @@ def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Deci
     return replace(decision, desired=desired, because=(*decision.because, Because(reason, words)))
 
 
-def _wait(seconds: float) -> str:
+def _rounded_up(seconds: float) -> str:
     return in_words(math.ceil(seconds))

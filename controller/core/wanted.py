@@ -1,6 +1,6 @@
-"""What a worker's policy comes to in numbers: workers for jobs, how long a window is, and how far a count has to go.
+"""Numbers that follow from a worker's policy: workers for jobs, the length of windows, and the limits of counting.
 
-The policy holds wishes as they are written; what follows from them is here. Jobs and workers are whole numbers,
+The policy holds the values as they are written; what follows from them is here. Jobs and workers are whole numbers,
 times are seconds.
 """
 
@@ -12,7 +12,7 @@ from controller.core.model import ServiceTime
 from controller.policy import UNMEASURED_START_UP_S, USABLE_START_UP_S, WorkerPolicy
 
 MOST_COUNTED = 1_000_000
-"""No reading counts further than this to decide anything."""
+"""No decision needs a count of more jobs than this."""
 _NEARLY = 1e-9
 
 
@@ -22,16 +22,16 @@ def tier_replicas(policy: WorkerPolicy, depth: int) -> int:
 
 
 def workers_for(jobs: float, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The workers that have begun all these jobs within target_wait, if each job takes mean_s."""
+    """The workers that begin all these jobs within target_wait, if each job takes mean_s."""
     share = mean_s / (target_wait + mean_s)
-    # What is exactly 3 must not become 4 by the last digit of a float.
+    # Floating point must not turn exactly 3 into 4.
     return math.ceil(jobs * share / concurrency - _NEARLY)
 
 
 def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> int:
-    """The least count of waiting jobs that wants `most` workers, at least 1 and at most MOST_COUNTED."""
+    """The lowest number of waiting jobs for which `most` workers are wanted, from 1 to MOST_COUNTED."""
     jobs = math.floor(min(MOST_COUNTED, max(0, most - 1) * concurrency * (target_wait + mean_s) / mean_s))
-    # Rounding may make this one too many or too few; the formula itself decides.
+    # Rounding may make this one too high or too low; workers_for() decides.
     jobs = next(
         n
         for n in range(max(1, jobs - 1), jobs + 4)
@@ -41,14 +41,14 @@ def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> 
 
 
 def given_service(policy: WorkerPolicy) -> ServiceTime | None:
-    """How long a job takes, where the policy says it."""
+    """The service_time of the policy; None: it gives none."""
     return None if policy.service_time is None else ServiceTime(policy.service_time, policy.service_time, 0)
 
 
 def enough(policy: WorkerPolicy, service: ServiceTime | None) -> int:
     """Depth at which max_replicas is already wanted; counting further cannot change the decision.
 
-    service: how long a job takes. None: not known; then a target_wait decides only by whether there is a job at all.
+    service: how long a job takes. None: unknown; then a target_wait only needs to know whether there is a job at all.
     """
     if policy.target_wait is None:
         return max([1, *(tier.up_to + 1 for tier in policy.tiers if tier.up_to is not None)])
@@ -63,19 +63,19 @@ def all_busy(policy: WorkerPolicy) -> int:
 
 
 def count_limit(policy: WorkerPolicy, service: ServiceTime | None) -> int:
-    """Where counting stops; of a deeper queue, only "this many or more" is known."""
+    """Where counting stops; the count of a deeper queue is only a lower bound."""
     limit = enough(policy, service)
     if policy.target_wait is not None and limit > policy.queue.count_limit:
-        # A limit that moved with every measurement would make each count a new statement.
+        # A power of 2, because a limit that changes with every measurement would make each count a new SQL statement.
         limit = 1 << (limit - 1).bit_length()
     return max(policy.queue.count_limit, limit)
 
 
 def down_window(policy: WorkerPolicy, start_up_s: float | None) -> float:
-    """How long a recommendation holds scale-down up.
+    """For how many seconds a recommendation prevents scale-down below it.
 
-    With a target_wait, idle_off, and without that the measured start-up time: keeping a worker for as long as a start
-    takes costs no more than the start. start_up_s: None until it is measured.
+    With a target_wait it is idle_off, or else the measured start-up time: to keep a worker for as long as a start takes
+    costs no more than the start. start_up_s: None until it is measured.
     """
     down = policy.scale_down
     if policy.target_wait is None:
@@ -87,9 +87,9 @@ def down_window(policy: WorkerPolicy, start_up_s: float | None) -> float:
 
 
 def kept_window(policy: WorkerPolicy) -> float:
-    """How long recommendations are kept: the longest that down_window can be.
+    """For how many seconds recommendations are kept: the longest that down_window can be.
 
-    Constant for a policy: a longer window would begin the chain of recommendations anew.
+    Constant for a policy, because the history does not cover a window that becomes longer.
     """
     down = policy.scale_down
     if policy.target_wait is None:

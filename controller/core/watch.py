@@ -1,7 +1,7 @@
-"""What is remembered from cycle to cycle of how a service fares: since when it crashes, is short, makes no progress.
+"""Since when a service has crashed, had too few workers, or made no progress: kept from cycle to cycle.
 
-One text in the journal, so that a take-over and `once` go on where the cycle before stopped. A Redis that lost it only
-makes what follows from it late: the conditions begin anew.
+It is stored as one JSON text in the journal, so that a new leader and `once` continue where the cycle before stopped.
+If Redis loses it, the conditions are only reported later, because their times start again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 _LARGEST = 1e15
-"""A number of seconds or of anything else that is not below this is an accident."""
+"""Limit for a time or a count; anything larger is not a value that a controller wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """Fewer ran than were configured since then, and never more than `running`."""
+    """Fewer workers ran than were configured since then, and at most `running`."""
 
     since: float
     running: int
@@ -27,7 +27,7 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A deployment on its way, and since when it was seen in this status."""
+    """A deployment that does not serve yet, and since when it has been in this status."""
 
     deployment: str
     status: str
@@ -36,10 +36,10 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Jobs were ready and a worker idle since then, and no reading showed that anything was taken.
+    """Since then jobs were ready and a worker idle, and no reading showed that a job was taken.
 
-    pending: the most of any reading since. ready_at: when the oldest ready job became ready (None: unknown). readings:
-    how many were seen, as far as it matters.
+    pending: the highest of these readings. ready_at: when the oldest ready job became ready (None: unknown). readings:
+    their number, counted only up to the number that is needed to report a stall.
     """
 
     since: float
@@ -51,7 +51,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """A change from outside that followed one of ours, and the count that it left."""
+    """An external change that followed one of ours, and the count after it."""
 
     at: float
     after: int
@@ -59,10 +59,10 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Stamps in the journal's time, all of the deployment that served last.
+    """What is known of the deployment that served last; times are by the journal's clock, None: does not hold.
 
-    running_since: one instance at least ran in every reading since. crashing_since: none has run since a crash.
-    exited_since: workers ended by themselves. said: conditions of which the log has an event already.
+    running_since: at least one instance ran in every reading since. crashing_since: none has run since a crash.
+    exited_since: workers ended by themselves. said: conditions that were already reported in the log.
     """
 
     deployment: str | None = None
@@ -76,12 +76,12 @@ class Watch:
     said: tuple[str, ...] = ()
 
     def as_text(self) -> str:
-        """Only what is there."""
+        """JSON of the fields that are set."""
         return json.dumps({name: value for name, value in asdict(self).items() if value}, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str | None) -> Self:
-        """What is not understood (another version wrote it) counts as nothing: it must not end a cycle."""
+        """An empty watch if the text is not understood: another version's text must not fail the cycle."""
         try:
             fields = json.loads(text or "{}")
             return cls(
@@ -99,7 +99,7 @@ class Watch:
             return cls()
 
     def by(self, now: float) -> Self:
-        """Stamps from the future (a clock that was set back) are moved to the present."""
+        """Timestamps from the future (the clock was set back) become `now`."""
         short, rollout, stall = self.short, self.rollout, self.stall
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""The job queue that the shipped policy reads, and the ways in which deployments are known to differ from it."""
+"""The job queue that the shipped policy reads, and known variants of its table."""
 
 import argparse
 import asyncio
@@ -80,7 +80,7 @@ SELECT locked_by, count(*) FROM {table} WHERE status = 'completed' GROUP BY lock
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the jobs so far."""
+    """The state of the jobs so far."""
 
     pending: int
     processing: int
@@ -120,10 +120,10 @@ async def enqueue(
 
     Args:
         conn: A connection to the queue's database.
-        count: How many.
+        count: The number of jobs.
         duration_s: How long a worker works on each.
         delay_s: How far ``scheduled_for`` lies in the future.
-        fail: True for jobs that always fail, a number for jobs whose first so many attempts do.
+        fail: True for jobs that always fail, a number for jobs whose first N attempts fail.
         table: The queue.
     """
     payload = json.dumps({"duration_s": duration_s, "fail": fail})
@@ -153,9 +153,9 @@ def _on(table: str, statement: LiteralString) -> Composed:
 async def _main() -> None:
     """`python -m controller.demo.jobs`: for trying things by hand, and for compose.yaml."""
     parser = argparse.ArgumentParser(description="Creates the demo's queue in DATABASE_URL, and feeds it.")
-    parser.add_argument("--create", action="store_true", help="create the table generation_job, unless it is there")
+    parser.add_argument("--create", action="store_true", help="create the table generation_job if it does not exist")
     parser.add_argument("--enqueue", type=int, default=0, metavar="N", help="add N jobs")
-    parser.add_argument("--duration", type=float, default=2.0, metavar="S", help="seconds that each takes")
+    parser.add_argument("--duration", type=float, default=2.0, metavar="S", help="seconds that each job takes")
     wanted = parser.parse_args()
     async with await AsyncConnection.connect(os.environ["DATABASE_URL"]) as conn:
         there = await (await conn.execute("SELECT to_regclass('generation_job')")).fetchone()

@@ -1,4 +1,4 @@
-"""What a run of the demo was, to be replayed: `autoscaler simulate DIR/policy.yaml --trace DIR/jobs.csv`."""
+"""Records a run of the demo for a replay: `autoscaler simulate DIR/policy.yaml --trace DIR/jobs.csv`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def save(
     lines: Sequence[Mapping[str, Any]],
     queue: psycopg.AsyncConnection[Any],
 ) -> None:
-    """policy.yaml as it was in force, cycles.jsonl as the log had them, jobs.csv as `--trace` reads it.
+    """Writes policy.yaml with the values in force, cycles.jsonl with the log lines, and jobs.csv for `--trace`.
 
-    Time begins with the first cycle, and there was one.
+    Times are in seconds from the first cycle; `lines` must not be empty.
     """
     began = datetime.fromisoformat(lines[0]["at"])
     jobs = await (await queue.execute(_JOBS, {"began": began})).fetchall()

@@ -1,4 +1,4 @@
-"""What the demo shows: a redrawn screen on a terminal, plain lines of at most 80 columns anywhere else."""
+"""The output of the demo: a redrawn screen on a terminal, else plain lines of at most 80 columns."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.live import Live
 from rich.text import Text
 
 PLAIN_WIDTH = 80
-"""Columns, where the output is no terminal; on one it is as wide as the terminal is."""
+"""Columns if the output is not a terminal; on a terminal, its own width is used."""
 _INDENT = 9
 """Columns of the time, `123.4 s  `."""
 _BAR, _SQUARES = 40, 20
-"""Columns of the bar of jobs; workers, of two columns each, that are drawn at most."""
+"""Columns of the bar of jobs; most workers that are drawn, with two columns each."""
 _KEPT = 200
-"""Rows that are remembered: more than a terminal is high."""
+"""Rows that are kept: more than a terminal has lines."""
 _STYLES = {"applied": "bold green", "failed": "red", "crashed": "red"}
 """By the outcome of a cycle."""
 
 
 class Screen(Protocol):
-    """Shows one reconcile line of the controller after another, and words in between."""
+    """Shows the reconcile lines of the controller, and messages between them."""
 
     def cycle(self, at_s: float, line: Mapping[str, Any]) -> None: ...
 
@@ -36,13 +36,13 @@ class Screen(Protocol):
 
 
 def screen(headline: str) -> Screen:
-    """headline: on top of a terminal, where it stays; the first line anywhere else."""
+    """headline: stays on top of a terminal; else it is the first line."""
     console = Console(highlight=False)
     return LiveScreen(console, headline) if console.is_terminal else PlainScreen(headline)
 
 
 def wrapped(text: str, width: int = PLAIN_WIDTH, *, indent: int = 0) -> str:
-    """In lines of so many columns, those after the first indented; a word that is longer than that stays whole."""
+    """The text in lines of `width` columns, all but the first indented; a longer word is not broken."""
     kept = text.replace(" → ", "\u00a0→\u00a0")  # `1 → 2` is one word
     lines = textwrap.fill(kept, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
     return lines.replace("\u00a0", " ")
@@ -50,7 +50,7 @@ def wrapped(text: str, width: int = PLAIN_WIDTH, *, indent: int = 0) -> str:
 
 @dataclass
 class PlainScreen:
-    """Two lines per change of anything that is shown: the figures, then the decision."""
+    """Two lines for each change of a figure: the figures, then the decision."""
 
     headline: str
     _last: tuple[object, ...] = ()
@@ -77,7 +77,7 @@ class PlainScreen:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One cycle, or words in between. same: of rows in a row that have it in common, only the newest is shown."""
+    """One cycle, or a message. same: of consecutive rows with the same value, only the newest is shown."""
 
     at_s: float
     figures: tuple[str, str]
@@ -88,7 +88,7 @@ class _Row:
 
 @dataclass
 class LiveScreen:
-    """The present state on top, in bars; below it what was decided, newest last, as much as the terminal is high."""
+    """The present state as bars at the top; below it the decisions, newest last, as many as fit the terminal."""
 
     console: Console
     headline: str
@@ -127,7 +127,7 @@ class LiveScreen:
         self._draw()
 
     def lines(self) -> list[Text]:
-        """What is shown now; each of them fits the terminal's width, and all of them its height."""
+        """The lines shown now; they fit the width and the height of the terminal."""
         width, height = self.console.size
         names = _columns("time", "depth", "workers") + "decision"
         top = [*self._heading(width), Text(), *self._bars(), Text(), Text(names)]
@@ -154,7 +154,7 @@ class LiveScreen:
 
 
 def _newest(rows: Iterable[_Row], width: int, room: int) -> list[Text]:
-    """The lines of the newest rows that fit as a whole, in the order of time."""
+    """The lines of the newest rows that fit completely, in the order of time."""
     shown: list[Text] = []
     for row in reversed(list(rows)):
         head = _columns(f"{row.at_s:.0f} s", *row.figures)

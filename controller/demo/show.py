@@ -1,4 +1,4 @@
-"""`autoscaler demo`: the real loop, scaling real workers up and down before your eyes.
+"""`autoscaler demo`: the real controller scales real worker processes up and down.
 
 A real PostgreSQL and a real Redis in a temporary folder, the fake Railway whose replicas are real worker processes, a
 burst of jobs, and the controller that `autoscaler run` runs, as a process of its own with the shipped policy. Only its
@@ -34,7 +34,7 @@ WAVES = ((3.0, 8), (3.0, 18), (3.0, 30), (3.0, 40), (3.0, 70))
 """The burst: seconds since the wave before, and jobs. Each wave reaches a higher tier."""
 JOB_S = 1.5
 LONGEST_S = 180.0
-"""A demo that is not over by then has failed."""
+"""A demo that takes longer has failed."""
 
 _SHORTENED = {
     "POLL_INTERVAL_MS": "1000",
@@ -48,11 +48,11 @@ _FROM_OUTSIDE = (
     *("DATABASE_DIRECT_URL", "HTTP_TOKEN", "REDIS_KEY_PREFIX", "LEASE_RENEW_MS", "REDIS_TIMEOUT_MS"),
     *("RAILWAY_TIMEOUT_MS", "LANDING_BOUND_MS"),
 )
-"""What a person may have set for a real deployment, and what must not leak into the demo."""
+"""Variables of a real deployment that a person may have set; they must not reach the demo."""
 
 
 def demo(*, seconds: float | None, keep: bool, record: Path | None = None) -> int:
-    """Runs the demo; the exit code is 0 where every job was done, or the time that was given was up."""
+    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over."""
     try:
         return asyncio.run(_demo(seconds, keep, record))
     except (MissingExtra, ServerError) as error:
@@ -62,7 +62,7 @@ def demo(*, seconds: float | None, keep: bool, record: Path | None = None) -> in
 
 @dataclass
 class _Seen:
-    """What the summary tells, collected from the controller's log."""
+    """The figures of the summary, from the controller's log."""
 
     started: float = field(default_factory=time.monotonic)
     peak: int = 0
@@ -89,7 +89,7 @@ class _Seen:
 
 
 async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int:  # noqa: FBT001  # as the flag says
-    told = _told_to_stop()
+    told = _stop_requested()
     port = next(server_host.free_ports())
     headline = f"page: http://127.0.0.1:{port}/  (Ctrl-C ends the demo and the page)"
     with ExitStack() as curtain:
@@ -98,7 +98,7 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
         with start_servers() as servers:
             async with _stage(servers) as stage, _controller(stage, port) as controller:
                 if keep:
-                    _say(_how_to_look(stage))
+                    _say(_how_to_connect(stage))
                 seen = _Seen()
                 limit = seconds if seconds is not None else None if keep else LONGEST_S
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
@@ -108,7 +108,7 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
                 curtain.close()
                 _say(await _closing_summary(stage, seen, finished=finished))
                 if record is not None and not seen.lines:
-                    _say("nothing is recorded: it ended before the first cycle")
+                    _say("nothing is recorded: the demo ended before the first cycle")
                 elif record is not None:
                     await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
                     _say(wrapped(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml"))
@@ -118,12 +118,12 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
 
 
 def _say(text: str) -> None:
-    """At once, wherever the output goes."""
+    """Prints at once, without buffering."""
     print(text, flush=True)
 
 
 async def _ended(play: asyncio.Task[None]) -> bool:
-    """Whether the play came to its end by itself; what went wrong with it is raised here."""
+    """Whether the demo ended by itself; its error is raised here."""
     if play.done():
         await play
         return True
@@ -133,7 +133,7 @@ async def _ended(play: asyncio.Task[None]) -> bool:
     return False
 
 
-def _told_to_stop() -> asyncio.Future[int]:
+def _stop_requested() -> asyncio.Future[int]:
     loop = asyncio.get_running_loop()
     told: asyncio.Future[int] = loop.create_future()
 
@@ -169,7 +169,7 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
             )
         )
         inherited = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
-        # A proxy that the machine is behind has no business between processes of this very machine.
+        # Processes of this machine must not use the machine's proxy to reach each other.
         near = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         environment = {**inherited, **near, **urls, **fake.environment_variables(), **_SHORTENED}
         yield _Stage(servers, fake, queue, environment)
@@ -177,7 +177,7 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
 
 @asynccontextmanager
 async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`autoscaler run` as a process of its own, which the kernel ends should this one be killed."""
+    """`autoscaler run` as a separate process, which the kernel ends if this one is killed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
         env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},
@@ -199,7 +199,7 @@ async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subproc
 
 
 def _policy() -> Path:
-    """The shipped policy: beside this file where it is installed, at the root of a checkout."""
+    """The shipped policy: beside this file in an installation, in the root of a checkout."""
     here = Path(__file__).parent
     return next(path for path in (here / "policy.yaml", here.parents[1] / "policy.yaml") if path.is_file())
 
@@ -207,7 +207,7 @@ def _policy() -> Path:
 async def _play(
     stage: _Stage, controller: asyncio.subprocess.Process, seen: _Seen, shown: Screen, *, keep: bool
 ) -> None:
-    """Feeds the burst and shows the controller's lines, until all is worked off and nothing runs any more."""
+    """Adds the burst and shows the controller's lines, until all jobs are done and no worker runs."""
     feeding = asyncio.create_task(_feed(stage, seen, shown))
     try:
         assert controller.stdout is not None
@@ -250,11 +250,11 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
     return f"\n{wrapped(words)}"
 
 
-def _how_to_look(stage: _Stage) -> str:
+def _how_to_connect(stage: _Stage) -> str:
     names = ("DATABASE_URL", "REDIS_URL", "RAILWAY_API_URL", "RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID")
     more = ("RAILWAY_ENVIRONMENT_ID", "RAILWAY_WORKER_SERVICE_ID")
     exports = "\n".join(f"  export {name}={stage.environment[name]}" for name in (*names, *more))
     return (
-        f"It runs until Ctrl-C. To look around from another terminal:\n{exports}\n"
+        f"The demo runs until Ctrl-C. To look at it from another terminal:\n{exports}\n"
         f"  autoscaler explain\n  curl {stage.fake.base_url}/mutations\n  psql $DATABASE_URL\n"
     )

@@ -1,16 +1,16 @@
 """One worker of the demo: it takes jobs from the queue as the real ones do, and sleeps instead of working.
 
-    1. It claims as many pending jobs as it has free hands, and as its share of the rate limit leaves.
+    1. It claims as many pending jobs as it has free slots, within its share of the rate limit.
     2. It counts one request per job in Redis, in the minute that began ``<window>`` seconds after the epoch.
     3. A finished job is completed; a failed one is tried again later, ``max_attempts`` times at most.
-    4. A new job's NOTIFY wakes it; a look every second finds the jobs whose time has come.
-    5. SIGTERM: it takes no more, finishes what it can in DRAIN_SECONDS, gives the rest back, and exits 0.
+    4. A new job's NOTIFY wakes it; a poll every second finds jobs that have become due.
+    5. SIGTERM: it takes no more jobs, finishes what it can in DRAIN_SECONDS, gives the rest back, and exits with 0.
 
-While PostgreSQL is away it waits and comes back; while Redis is away it works on with the share it last read.
+If PostgreSQL is unavailable, it waits and reconnects; if Redis is, it goes on with the last share that it read.
 
 Environment: DATABASE_URL, REDIS_URL, RAILWAY_REPLICA_ID, WORKER_CONCURRENCY (5), WORKER_RPM_KEY
 (``worker:rpm:<window>``), WORKER_RETRY_SECONDS (1), DRAIN_SECONDS (5), and WORKER_LIFELINE=stdin, with which it exits
-as soon as its standard input ends, so that it never outlives who started it.
+as soon as its standard input ends, so that it never outlives its parent.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from controller.demo.jobs import CHANNEL
 SHARE_KEY = "worker:config:per_worker_rpm"
 RPM_EXPIRY_S = 65
 POLL_S = 1.0
-CLAIM_S = 1.0  # for a claim under way at SIGTERM to be answered: its jobs are then worked on, not given back
+CLAIM_S = 1.0  # for a response to a claim that is under way at SIGTERM, so that its jobs are not given back
 GIVE_BACK_S = 2.0
 
 log = logging.getLogger("worker")
@@ -70,8 +70,8 @@ UPDATE generation_job SET status = 'failed', completed_at = now(), error = %(err
 WHERE id = %(id)s AND locked_by = %(worker)s AND status = 'processing'
 """
 
-# All that is locked in this worker's name and not in its hands: what it cannot finish, and what a claim brought whose
-# answer was lost with the connection. It was no failure of the job, so the attempt is not counted.
+# All jobs that are locked by this worker and that it does not work on: those it cannot finish, and those of a claim
+# whose response was lost with the connection. The job did not fail, so the attempt is not counted.
 GIVE_BACK: LiteralString = """
 UPDATE generation_job SET status = 'pending', locked_by = NULL, locked_at = NULL, started_at = NULL,
        attempts = attempts - 1
@@ -115,13 +115,13 @@ class Job:
 
     @property
     def fails(self) -> bool:
-        """``true`` in the payload fails every attempt, a number the first so many."""
+        """With ``true`` in the payload every attempt fails, with a number N the first N attempts."""
         fail = self.payload.get("fail", False)
         return fail is True or self.attempts <= int(fail)
 
 
 class Rate:
-    """This worker's requests, counted for everybody to see, and the share of the limit it was told."""
+    """Counts this worker's requests in Redis, and reads its share of the limit there."""
 
     def __init__(self, settings: Settings) -> None:
         self.redis = Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
@@ -131,7 +131,7 @@ class Rate:
         self.used = 0
 
     async def left(self) -> float:
-        """How many more requests may begin this minute; without a share nobody has set a limit."""
+        """How many more requests may begin this minute; infinite if no share is published (no limit)."""
         self._turn()
         try:
             text = await self.redis.get(SHARE_KEY)
@@ -162,7 +162,7 @@ class Rate:
 
 
 class Queue:
-    """The jobs, over one connection that is opened again whenever it was lost."""
+    """The jobs, over one connection that is opened again after it was lost."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -180,7 +180,7 @@ class Queue:
         del self.in_hand[job.id]
 
     async def fail(self, job: Job, error: str) -> float:
-        """Try it again, each time after twice as long a pause, until it had its attempts; the pause is returned."""
+        """Retries the job, each time after twice the pause, up to its max_attempts; returns the pause in seconds."""
         delay_s = self.settings.retry_s * 2.0 ** (job.attempts - 1)
         if job.attempts >= job.max_attempts:
             await self._run(FAIL, id=job.id, error=error)
@@ -199,14 +199,14 @@ class Queue:
         )
 
     async def _run(self, statement: LiteralString, **values: object) -> list[TupleRow]:
-        """Run a statement until PostgreSQL has answered; every one of them may safely be run twice."""
+        """Runs a statement until PostgreSQL has answered; each statement is safe to run twice."""
         while True:
             try:
                 connection = await self._connected()
                 cursor = await connection.execute(statement, values | {"worker": self.settings.name})
                 return await cursor.fetchall() if cursor.description else []
             except psycopg.OperationalError as error:
-                log.warning("PostgreSQL is away: %s", error)
+                log.warning("PostgreSQL is unavailable: %s", error)
                 await asyncio.sleep(0.3)
 
     async def _connected(self) -> psycopg.AsyncConnection:
@@ -229,7 +229,7 @@ class Worker:
         self.working: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until SIGTERM, or until an error that waiting does not cure."""
+        """Works until SIGTERM, or until an error that a retry does not fix."""
         for ending in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(ending, self.stop)
         stopping = asyncio.create_task(self.stopping.wait())
@@ -280,7 +280,7 @@ class Worker:
         self.working.discard(task)
         self.wake.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("a job ended in an error of the worker's own", exc_info=error)
+            log.error("an error in the worker's own code ended a job", exc_info=error)
 
     async def _listen(self) -> None:
         while True:
@@ -293,7 +293,7 @@ class Worker:
                 await asyncio.sleep(0.3)
 
     async def _drain(self) -> None:
-        """Finish what there is time for, and give the rest back."""
+        """Finishes the jobs for which there is time, and gives the others back."""
         working = set(self.working)
         if working:
             log.info("finishing %d jobs", len(working))
@@ -311,7 +311,7 @@ class Worker:
 
 
 def hold_on_to_stdin() -> None:
-    """Exit as soon as standard input ends, whatever else is going on."""
+    """Exits as soon as standard input ends, even in the middle of a job."""
 
     def hold() -> None:
         while os.read(sys.stdin.fileno(), 4096):

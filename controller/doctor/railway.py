@@ -16,7 +16,7 @@ from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import placement
 from controller.adapters.railway.settings import RailwaySettings
-from controller.core.conditions import Look, conditions, watched
+from controller.core.conditions import Look, conditions, updated_watch
 from controller.core.model import History, Reason, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
 from controller.core.units import in_words
@@ -208,7 +208,7 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
 def state(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:
     """The conditions that a first cycle would report, without history; only a deployment carries its own start time."""
     look = Look(worker, reading, None, History(), now, landing_bound=0.0)
-    look = replace(look, history=History(watch=watched(look)))
+    look = replace(look, history=History(watch=updated_watch(look)))
     found = [condition for condition in conditions(look) if condition.degrades]
     for condition in found:
         level = error if condition.reason is Reason.WORKERS_CRASH else warning

@@ -1,6 +1,6 @@
-"""A faithful fake of the part of Railway's API that scales a service, with real processes where asked.
+"""A faithful fake of the part of Railway's API that scales a service, with real processes if wanted.
 
-Everything it does is on record about the real one, or is marked as invented where it is done. Start with `FakeRailway`.
+Each behaviour was observed on the real API, or is marked as invented in the code. Start with `FakeRailway`.
 """
 
 from controller.fake_railway.access import (

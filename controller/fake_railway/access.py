@@ -1,4 +1,4 @@
-"""Who asks, and what they may."""
+"""Who calls, and what the caller may do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TokenKind = Literal["account", "workspace", "project"]
 CallerKind = Literal["account", "workspace", "project", "misplaced", "unknown"]
 
-ACCOUNT_TOKEN = "fake-account-token"  # noqa: S105 -- made up, and known to everybody
+ACCOUNT_TOKEN = "fake-account-token"  # noqa: S105 -- made up, and public
 WORKSPACE_TOKEN = "fake-workspace-token"  # noqa: S105 -- the same
 PROJECT_TOKEN = "fake-project-token"  # noqa: S105 -- the same
 OTHER_PROJECT_TOKEN = "fake-other-project-token"  # noqa: S105 -- the same
@@ -57,7 +57,7 @@ class Caller:
             raise not_authorized()
 
     def environment(self, environment_id: str | None) -> None:
-        """An environment that does not exist and one that is none of the caller's business answer alike."""
+        """An environment that does not exist and one that is not the caller's give the same answer."""
         self.known()
         wanted = ids.ENVIRONMENT_ID if environment_id is None else environment_id
         if wanted != ids.ENVIRONMENT_ID or self.environment_id not in {None, wanted}:

@@ -1,4 +1,4 @@
-"""What stands beside the API: the record, the world, faults to order, and a dashboard to meddle with."""
+"""Endpoints beside the API: the record, the state, faults to order, and changes as in the dashboard."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Admin:
         return web.json_response([])
 
     async def _change(self, request: web.Request) -> web.Response:
-        """The id may be the service's name: nobody types an id by hand."""
+        """The id may also be the service's name, which is easier to type."""
         wanted = request.match_info["id"]
         service = next((each for each in self._world.services.values() if wanted in {each.id, each.name}), None)
         if service is None:

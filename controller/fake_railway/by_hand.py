@@ -1,4 +1,4 @@
-"""What a person does in the dashboard: past the API, behind the autoscaler's back."""
+"""What a person does in the dashboard: without the API, so that the autoscaler does not know of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SWITCHES = {each.name: type(getattr(Switches(), each.name)) for each in fields(S
 
 
 class BadChangeError(ValueError):
-    """With a message that says what would have been right."""
+    """The message says what is allowed."""
 
 
 class Dashboard:
@@ -42,13 +42,13 @@ class Dashboard:
             "config_file": self._config_file,
         }
 
-    def change(self, service: Service, wish: Any) -> None:
-        """Checks every key before it does the first."""
-        if not isinstance(wish, dict) or not wish:
+    def change(self, service: Service, change: Any) -> None:
+        """Checks all keys before it changes anything."""
+        if not isinstance(change, dict) or not change:
             raise BadChangeError('a change is an object such as {"replicas": 2}')
-        for key, value in wish.items():
+        for key, value in change.items():
             self._check(key, value)
-        for key, value in wish.items():
+        for key, value in change.items():
             if key in self._actions:
                 self._actions[key](service, value)
             elif key in SWITCHES:

@@ -1,4 +1,4 @@
-"""The fake as a program of its own: `autoscaler fake-railway`."""
+"""The fake as a separate program: `autoscaler fake-railway`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def serve(
     token_kind: TokenKind = "account",  # noqa: S107 -- the name of a kind
     timings: Timings | None = None,
 ) -> None:
-    """Until a signal. OSError where the port is taken.
+    """Runs until a signal. OSError if the port is taken.
 
     The first lines are for a shell: `eval "$(autoscaler fake-railway … | grep ^export)"` would do.
     """
@@ -34,7 +34,7 @@ async def serve(
     signals.on_end_in(asyncio.get_running_loop(), lambda _: stop.set())
     try:
         await fake.listen(host, port)
-        # Before the first worker has its chance to print something.
+        # Printed before the first worker can print anything.
         _announce(fake, token_kind)
         await fake.begin()
         await stop.wait()
@@ -48,5 +48,5 @@ def _announce(fake: FakeRailway, token_kind: TokenKind) -> None:
         f"fake Railway at {fake.base_url}: POST /graphql/v2 · GET /mutations /requests /state · "
         "POST /faults /services/worker"
     )
-    # In one write and flushed: somebody may be waiting at the other end of a pipe.
+    # In one write and flushed: a script may be reading from the pipe.
     print("\n".join(lines), flush=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HARD_CAP = 50
-"""Railway's own, over all regions, whatever the plan."""
+"""Railway's limit over all regions, for every plan."""
 DEFAULT_REGION = "us-west2"
 SCALING_KEYS = frozenset({"numReplicas", "multiRegionConfig"})
 
@@ -18,7 +18,7 @@ class InvalidInputError(ValueError):
 
 
 def counts(deploy: Mapping[str, Any]) -> dict[str, int]:
-    """Replicas per region; the map is the authority, the flat number only speaks where there is none."""
+    """Replicas per region; the map counts; the flat number only counts without a map."""
     regions = deploy.get("multiRegionConfig")
     if regions:
         return {name: each["numReplicas"] for name, each in regions.items()}
@@ -36,7 +36,7 @@ def check_flat(number: Any) -> int:
 
 
 def with_regions(existing: Mapping[str, int], change: Any, *, keep_omitted: bool) -> dict[str, int]:
-    """The counts after a change of the map: null drops a region, and zero is no way to say so."""
+    """The counts after a change of the map: null drops a region; zero does not."""
     if not isinstance(change, dict):
         raise InvalidInputError("multiRegionConfig")
     result = dict(existing) if keep_omitted else {}
@@ -46,7 +46,7 @@ def with_regions(existing: Mapping[str, int], change: Any, *, keep_omitted: bool
         else:
             result[region] = _number(wish)
     if not result:
-        # Nobody has published what Railway answers to a map without any region.
+        # Railway's answer to a map without a region is not documented.
         raise InvalidInputError("multiRegionConfig")
     return result
 

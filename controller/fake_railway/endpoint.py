@@ -1,4 +1,4 @@
-"""POST /graphql/v2: one request, its misfortune if one is due, its answer, and a note of it all."""
+"""POST /graphql/v2: one request, its fault if one is due, its answer, and a record of it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Endpoint:
 async def _payload(request: web.Request) -> Any:
     try:
         return json.loads(await request.read())
-    except (ValueError, ConnectionError):  # the latter: cut off in mid-request, and nobody is there for the answer
+    except (ValueError, ConnectionError):  # the latter: the connection was cut, and the client is gone
         return None
 
 
@@ -125,7 +125,7 @@ def _answer_of(fault: Fault, asked: Asked) -> web.Response:
 
 
 def _too_many(retry_after: int) -> web.Response:
-    # Nobody has published the body of Railway's own 429; its clients read the header alone.
+    # The body of Railway's own 429 is not documented; its clients only read the header.
     return _json({"errors": [errors.problem("Too Many Requests")]}, 429, {"Retry-After": str(retry_after)})
 
 

@@ -1,4 +1,4 @@
-"""Railway's refusals, in its own words. Those marked invented are not on record; the rest were seen live."""
+"""Railway's refusals, in its own words. Those marked invented are guesses; the others were seen live."""
 
 from __future__ import annotations
 

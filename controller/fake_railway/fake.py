@@ -1,4 +1,4 @@
-"""FakeRailway: the whole of it, to start and to stop."""
+"""FakeRailway: starts and stops the whole fake."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class FakeRailway:
         return service
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Returns once what runs from the beginning runs. OSError where the port is taken."""
+        """Returns when the initial instances run. OSError if the port is taken."""
         await self.listen(host, port)
         await self.begin()
 

@@ -1,4 +1,4 @@
-"""Misfortunes on order: each is used up by the next requests that it is meant for."""
+"""Faults on order: each is used up by the next requests that match it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KINDS = {
     "lost": "applied, and the connection closes without an answer",
     "slow": "applied at once, answered after some seconds (seconds)",
     "late": "applied and answered after some seconds (seconds), even if the caller has gone",
-    "not_honoured": "a mutation answers as ever and changes nothing",
-    "plan_clamp": "a change of replicas is clamped without a word (limit, default 1)",
+    "not_honoured": "a mutation answers as usual and changes nothing",
+    "plan_clamp": "a change of replicas is clamped silently (limit, default 1)",
 }
 MUTATION_ONLY = frozenset({"not_honoured", "plan_clamp"})
 APPLIED = frozenset({"lost", "slow", "late"})
@@ -37,7 +37,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class BadFaultError(ValueError):
-    """With a message that says what would have been right."""
+    """The message says what is allowed."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Fault:
     seconds: float
     limit: int
     applied: bool
-    """What is answered is a lie: the request was carried out before it failed."""
+    """The request is carried out, although the answer is an error."""
 
     def matches(self, kind: str, names: Collection[str]) -> bool:
         if self.kind in MUTATION_ONLY and kind != "mutation":
@@ -66,7 +66,7 @@ class Faults:
         self.pending: list[Fault] = []
 
     def add(self, *wishes: Any) -> list[Fault]:
-        """All or none: a list with one bad fault orders nothing."""
+        """Orders all faults, or none if one of them is invalid."""
         new = [_fault(wish) for wish in wishes]
         self.pending += new
         return new

@@ -104,7 +104,7 @@ class Lifecycle:
         return (deployment.manifest.get("drainingSeconds") or 0) * self.timings.second
 
     async def close(self, grace: float) -> None:
-        """End every process, also those of deployments that nobody knows any longer, and wait for each."""
+        """End every process, also those of forgotten deployments, and waits for each."""
         for task in list(self._pending):
             task.cancel()
         await asyncio.gather(*self._pending, return_exceptions=True)
@@ -187,7 +187,7 @@ class Lifecycle:
     # --- pieces
 
     def _missing(self, deployment: Deployment) -> list[tuple[str, int]]:
-        """Take the surplus away, newest first (nobody knows which one Railway takes), and return what lacks."""
+        """Removes the surplus, newest first (Railway's order is unknown), and returns how many are missing."""
         lacking = []
         regions = dict.fromkeys([*deployment.target, *(each.region for each in deployment.members)])
         for region in regions:

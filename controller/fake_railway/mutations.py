@@ -1,4 +1,4 @@
-"""The root fields of Mutation, each written down with what became of it."""
+"""The root fields of Mutation, each recorded with its effect."""
 
 from __future__ import annotations
 

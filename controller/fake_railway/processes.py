@@ -47,13 +47,13 @@ class Process(Protocol):
 
 
 class Launcher(Protocol):
-    """Raises OSError where nothing can be started."""
+    """Raises OSError if the process cannot be started."""
 
     async def start(self, place: Place) -> Process: ...
 
 
 class SimulatedProcess:
-    """Runs until told otherwise. A stubborn one ignores SIGTERM, as a worker does that finishes its job first."""
+    """Runs until it is ended. A stubborn one ignores SIGTERM, as a worker does that finishes its job first."""
 
     pid: int | None = None
 
@@ -106,12 +106,12 @@ class CommandProcess:
         code = await self._process.wait()
         # A container dies with its first process: nothing that it started stays.
         self.kill()
-        # The group is gone from here on, and its number may be given to somebody else.
+        # The group is gone from here on, and its number may be used for another one.
         self._gone = True
         return code
 
     def terminate(self) -> None:
-        # Only the first process is told, as in a container: what hides behind a shell never hears of it.
+        # Only the first process gets the signal, as in a container; a process behind a shell does not get it.
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -124,8 +124,8 @@ class CommandProcess:
 class CommandLauncher:
     """One operating system process per instance.
 
-    Its standard input is a pipe that nobody writes to: it ends when this process does, however it does, so that a child
-    that watches it needs no one to clean up.
+    Its standard input is a pipe to which nothing is written. The pipe ends when this process ends, so a child
+    that watches it ends as well.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, quiet: bool = False) -> None:

@@ -128,7 +128,7 @@ class Queries:
 
 
 def find_service(world: RailwayState, asking: Caller, service_id: str) -> Service:
-    """An unknown service is answered like a forbidden one."""
+    """An unknown service gets the same answer as a forbidden one."""
     asking.environment(None)
     if service_id not in world.services:
         raise not_authorized()

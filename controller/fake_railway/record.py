@@ -1,4 +1,4 @@
-"""What the fake was asked: every mutation, whatever became of it, and the latest requests."""
+"""What the fake received: every mutation with its result, and the latest requests."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Mutation:
 class Record:
     mutations: list[Mutation] = field(default_factory=list)
     by_hand: list[dict[str, Any]] = field(default_factory=list)
-    """What somebody did in the dashboard: no mutation of the API's."""
+    """A change in the dashboard, which is not a mutation of the API."""
     total: int = 0
     by_operation: Counter[str] = field(default_factory=Counter)
     by_status: Counter[int] = field(default_factory=Counter)

@@ -20,7 +20,7 @@ ENDS_WITH = {"crash": 1, "exit": 0}
 class Replica:
     """One task owns the process from its start to its end, so that no signal can meet a half-started one.
 
-    The task reports CRASHED, RESTARTING and an exit of its own accord; whoever ends a replica says what it reads then
+    The task reports CRASHED, RESTARTING and an exit by itself; the code that ends a replica sets its status then
     (EXITED after a stop, REMOVED after a removal, RUNNING still while it sleeps).
     """
 
@@ -42,7 +42,7 @@ class Replica:
         self.restart_limit = 10
         self.on_given_up: Callable[[], None] = lambda: None
         self.tried = asyncio.Event()
-        """Its process runs, or could not be started: either way nobody has to wait for it any longer."""
+        """Its process runs, or could not be started: there is nothing more to wait for."""
         self._place = place
         self._launcher = launcher
         self._timings = timings
@@ -57,7 +57,7 @@ class Replica:
 
     @property
     def is_alive(self) -> bool:
-        """It may have a process, or is so new that nobody has begun it."""
+        """It may have a process, or begin() was not called yet."""
         return self._life is None or not self._life.done() or self.is_member
 
     def begin(self, steps: Sequence[tuple[str, float]] = ()) -> None:

@@ -88,7 +88,7 @@ def _counts_after(service: Service, change: Mapping[str, Any], *, keep_omitted: 
         others = regions if service.deploy.get("multiRegionConfig") else {}
         return {**others, (change.get("region") or next(iter(regions))): flat}
     if change.get("cronSchedule"):
-        # Known of the real one: a schedule resets the replicas.
+        # As on the real Railway: a schedule resets the replicas.
         return {next(iter(config.counts(service.deploy))): 1}
     return None
 
@@ -98,7 +98,7 @@ def _store(service: Service, change: Mapping[str, Any]) -> None:
 
 
 def _within_limit(service: Service, wanted: dict[str, int], limit: int | None) -> dict[str, int] | None:
-    """More than the plan, a volume or a schedule allows is clamped, or ignored (None), without a word either way."""
+    """More than the plan, a volume or a schedule allows is clamped, or ignored (None), silently in both cases."""
     allowed = service.replica_limit if limit is None else limit
     if sum(wanted.values()) <= allowed:
         return wanted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True)
 class Timings:
-    """The defaults are near what live probes saw; a test or a demo runs the same states with `scaled(0.01)`."""
+    """The defaults are near measurements of the real API; a test or a demo runs the same states with `scaled(0.01)`."""
 
     queued: float = 1.0
     """A new deployment reads INITIALIZING, without instances."""

@@ -1,4 +1,4 @@
-"""The world as the API shows it: dictionaries whose lazy members are only worked out when a query asks for them."""
+"""The world as the API shows it: dictionaries whose lazy members are only computed if a query asks for them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def instance(world: RailwayState, known: Service) -> View:
         "serviceName": known.name,
         "service": lambda _info: service(world, known),
         "environmentId": ids.ENVIRONMENT_ID,
-        # The legacy field: never the truth about several regions, and null until somebody sets it.
+        # The legacy field: never the truth about several regions, and null until it is set.
         "numReplicas": 1 if len(regions) > 1 else known.deploy.get("numReplicas"),
         "region": known.deploy.get("region"),
         "sleepApplication": known.deploy.get("sleepApplication", False),

@@ -35,7 +35,7 @@ class Mode(StrEnum):
 
 @dataclass
 class Switches:
-    """Where reports contradict each other or nobody knows, and the known traps; each can be changed any time."""
+    """Switches for behaviour that is disputed or unknown, and for known traps; each can be changed at any time."""
 
     mode: Mode = Mode.DEPLOYLESS
     meta_in_place: bool = True

@@ -1,7 +1,7 @@
-"""Leading: one task that gets, renews and gives back the lease, and knows at any moment whether we may act.
+"""The lease: one task acquires, renews and releases it, and can tell at any moment whether this replica may act.
 
-Validity is counted from *before* the request that got or renewed the lease, on the monotonic clock, and ends a margin
-before the one that Redis keeps. Whoever is not sure to hold the lease stops acting.
+The lease counts as valid from *before* the request that acquired or renewed it, on the monotonic clock, and ends a
+margin before its expiry in Redis. A replica that is not sure to hold the lease stops acting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEVER = float("-inf")
 class Leadership:
     """Holds the lease, or waits for it. `changed` is set whenever the role changes.
 
-    `leader` is who leads or led last, as far as everybody can see; None where that is not known.
+    `leader` is the replica that leads or led last, as Redis shows it; None if unknown.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Leadership:
         turning: Callable[[], bool] = lambda: True,
         waits_for_survivors: bool = False,
     ) -> None:
-        """`watch` is what a standby looks at. `turning`: whether the loop that the lease is for still turns.
+        """`watch` reads what a standby shows. `turning`: whether the loop that needs the lease still runs.
 
-        waits_for_survivors: a newcomer that finds Redis empty lets those who remember what it held tell first.
+        waits_for_survivors: a new process that finds Redis empty waits first for replicas that remember its contents.
         """
         self._leases = leases
         self._clock = clock
@@ -65,13 +65,13 @@ class Leadership:
 
     @property
     def lease(self) -> Lease | None:
-        """The lease while it is certainly ours; None otherwise. A local check, without any I/O."""
+        """The lease while it is certainly ours; None otherwise. A local check without I/O."""
         if self._held is not None and self._clock.monotonic() < self._valid_until:
             return self._held
         return None
 
     def may_act(self, epoch: int) -> bool:
-        """Whether a change of that epoch may be sent now: the lease is the same, and outlasts the request."""
+        """Whether a change of that epoch may be sent now: the lease is the same and lasts longer than the request."""
         lease, left = self.lease, self._valid_until - self._clock.monotonic()
         return lease is not None and lease.epoch == epoch and left >= self._timing.least_left
 
@@ -80,7 +80,7 @@ class Leadership:
         return self._holder
 
     async def keep(self) -> None:
-        """Runs until stop(): the only place that acquires, renews or releases."""
+        """Runs until stop(). Only this task acquires, renews or releases the lease."""
         while not self._stopping.is_set():
             await self.turn()
             try:
@@ -90,7 +90,7 @@ class Leadership:
         await self.release()
 
     async def seek(self) -> Lease | None:
-        """The lease, or None while another has it: as long a try as it takes a newcomer to know."""
+        """The lease, or None if another replica has it. On an empty Redis it waits as long as a new process must."""
         while True:
             await self.turn()
             if self.lease is not None or self._empty_since is None or self.fault is not None:
@@ -101,7 +101,7 @@ class Leadership:
         self._stopping.set()
 
     async def turn(self) -> None:
-        """One attempt to renew or to get the lease."""
+        """One attempt to acquire or to renew the lease."""
         before = self._clock.monotonic()
         try:
             if self._held is not None and not self._turning():
@@ -111,10 +111,10 @@ class Leadership:
             elif self._turning():
                 await self._acquire(before)
             if self._watch is not None and self._held is None:
-                # Another trusts its lease for so long from this answer on, at the latest; ours counts from before.
+                # The other lease is valid for at most `trusted_for` from this response on, so count from after it.
                 self._note(await self._watch(), self._clock.monotonic())
         except Unavailable as unavailable:
-            self._lose_sight(unavailable)
+            self._note_fault(unavailable)
         else:
             self.fault = self.fault_since = None
 
@@ -124,7 +124,7 @@ class Leadership:
             seen_epoch=self._seen_epoch,
             last_holder=self._last_holder,
             patience=max(0.0, self._others_until - before),
-            of_nothing=self._is_willing_to_begin(before),
+            of_nothing=self._may_start_from_empty(before),
         )
         answer = await self._leases.acquire(bid, self._timing.ttl)
         if not isinstance(answer, Lease):
@@ -137,31 +137,32 @@ class Leadership:
         self._last_holder, self._empty_since, self._wait = answer.holder, None, 0.0
         self.leader = Leader(answer.holder, answer.epoch, self._clock.wall())
         if self.lease is None:
-            self._step_down("the answer that granted it came too late")
+            self._step_down("the response that granted it came too late")
             return
         self._report("lease_acquired", epoch=answer.epoch, holder=answer.holder, message="this replica leads")
         self.changed.set()
 
-    def _is_willing_to_begin(self, now: float) -> bool:
+    def _may_start_from_empty(self, now: float) -> bool:
+        """Whether to take the lease of a Redis that knows no leader."""
         if not self._waits_for_survivors or now < self._valid_until:
-            return True  # nobody else can have got a lease while we were sure of ours
+            return True  # no other replica can have got the lease while ours was certainly valid
         return self._empty_since is not None and self._left_to_survivors(now) <= 0
 
     def _left_to_survivors(self, now: float) -> float:
-        """For how many seconds more an empty Redis is left to those who may remember what it held."""
+        """For how many seconds more an empty Redis is left to replicas that may remember its contents."""
         if self._empty_since is None or not self._waits_for_survivors:
             return 0.0
-        # Whoever has seen a leader knows that there are others, and not which of them led last before all was lost.
+        # A process that has seen a leader knows that others exist, but not which one led last before the loss.
         patience = self._timing.survivors_wait if self._seen_epoch == 0 else self._timing.window
         return self._empty_since + patience - now
 
     async def _renew(self, before: float) -> None:
         assert self._held is not None
         if before >= self._valid_until or not await self._leases.renew(self._held, self._timing.ttl):
-            self._step_down("it went to another replica, ran out, or Redis forgot it")
+            self._step_down("another replica has it, it ended, or Redis lost it")
             return
         if self._clock.monotonic() >= self._valid_until:
-            # The answer came after our window had closed: somebody may have stopped waiting for us.
+            # The response came after our lease had ended: another replica may already have taken it.
             self._step_down("the renewal came too late")
             return
         self._valid_until = before + self._timing.window
@@ -169,21 +170,20 @@ class Leadership:
     def _note(self, watched: LeaderState, now: float) -> None:
         self.leader = watched.leader
         if watched.leader is None:
-            return  # forgotten by Redis, and not by us
+            return  # Redis lost the leader; keep what we know of it
         self._seen_epoch = max(self._seen_epoch, watched.leader.epoch)
         if watched.leader.holder != self._last_holder:
-            # Never sooner than we knew: Redis may be set to an older state, and its clock to a later time.
+            # Never earlier than known before: Redis may be restored to an older state, and its clock may jump.
             self._others_until = max(self._others_until, now + watched.trusted_for)
 
-    def _lose_sight(self, unavailable: Unavailable) -> None:
+    def _note_fault(self, unavailable: Unavailable) -> None:
         if self.fault is None:
             self.fault_since = self._clock.wall()
-            self._report(
-                "redis_unavailable", message=f"{unavailable}; nobody can know who leads, so nothing is changed"
-            )
+            message = f"{unavailable}; it is unknown which replica leads, so no count is changed"
+            self._report("redis_unavailable", message=message)
         self.fault = unavailable
         self.leader = None if self.lease is None else self.leader
-        self._empty_since = None  # what was there meanwhile, nobody can tell
+        self._empty_since = None  # Redis may have held a lease meanwhile
         if self._held is not None and self.lease is None:
             self._step_down("Redis could not be reached for as long as the lease lasts")
 
@@ -195,33 +195,33 @@ class Leadership:
         self.changed.set()
 
     async def _give_up(self) -> None:
-        """The loop hangs: another replica, whose loop turns, shall have the lease."""
+        """Releases the lease because the loop hangs, so that a replica whose loop runs can take it."""
         held = self._held
-        self._step_down("the loop has stopped turning, so that it is left to another replica")
+        self._step_down("the loop of this replica has stopped, so another replica can take it")
         self._valid_until = _NEVER
         if held is not None:
             await self._leases.release(held)
 
     async def release(self) -> None:
-        """Gives the lease back, so that a successor need not wait for its end."""
+        """Releases the lease, so that the next leader need not wait for its end."""
         if self._held is None:
             return
         held, self._held = self._held, None
         try:
             await self._leases.release(held)
         except Unavailable:
-            return  # it runs out by itself
-        self._report("lease_released", epoch=held.epoch, message="the lease is given back")
+            return  # the lease ends by itself
+        self._report("lease_released", epoch=held.epoch, message="the lease is released")
 
     def _pause(self) -> float:
         if self.fault is not None:
             return self._timing.retry
         if self._held is not None:
             return self._timing.renew
-        # Right after the end of the present lease, or of the wait for survivors, where that comes before the next look.
+        # At the end of the other lease or of the wait for survivors, if that is sooner than the next poll.
         left = [self._wait, self._left_to_survivors(self._clock.monotonic())]
         return min([self._timing.poll, *(wait + 0.02 for wait in left if wait > 0)])
 
     def _new_holder(self) -> str:
-        # New for every attempt at leading: whoever finds its own name in Redis knows that this very attempt got it.
+        # A new id for each attempt to lead: if Redis holds it, exactly this attempt got the lease.
         return f"{bounds.cut(self._replica, bounds.NAME)}:{uuid.uuid4()}"

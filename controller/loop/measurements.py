@@ -1,4 +1,4 @@
-"""What a controller finds out while it runs: how long a job takes."""
+"""What the controller measures while it runs: how long a job takes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _READ_AGAIN_S = 60.0
 
 
 class JobTime:
-    """How long a job of one worker takes: as the policy says, or as its table does, which is read once a minute.
+    """How long a job of one worker takes: from the policy, or from its table, which is read once a minute.
 
-    What was read once is known for as long as this process lives, however often it cannot be read again: a wait that is
-    aimed at by figures of an hour ago is better than none.
+    A measured time stays known while the process lives, even if it cannot be read again: a target_wait with a time of
+    an hour ago is better than none.
     """
 
     def __init__(self, worker: str, policy: WorkerPolicy, queue: Queue, clock: Clock, report: Report) -> None:
         self.known: ServiceTime | None = given_service(policy)
         self.why_not = ""
-        """Why it cannot be measured at all; "" as long as it may be."""
+        """Why it cannot be measured at all; "" while it may be possible."""
         self._worker = worker
         self._policy = policy
         self._queue = queue
         self._clock = clock
         self._report = report
-        self._beat = Throttle()
+        self._throttle = Throttle()
         self._read_at: float | None = None
 
     @property
@@ -37,7 +37,7 @@ class JobTime:
         return self._read_at is None or self._clock.monotonic() - self._read_at >= _READ_AGAIN_S
 
     async def read(self) -> ServiceTime | None:
-        """The newest that is known. Where it cannot be read, the log says so, and no cycle fails by it."""
+        """The newest time that is known. If it cannot be read, the log says so; no cycle fails because of it."""
         if self._is_due:
             self._read_at = self._clock.monotonic()
             try:
@@ -47,9 +47,9 @@ class JobTime:
                     self._report("service_time_unmeasurable", worker=self._worker, message=str(no))
                 self.why_not = no.why
             except Unavailable as unavailable:
-                if self._beat.lasted(str(unavailable), self._clock.monotonic()) is not None:
+                if self._throttle.lasted(str(unavailable), self._clock.monotonic()) is not None:
                     self._report("service_time_unreadable", worker=self._worker, message=str(unavailable))
             else:
                 self.why_not = ""
-                self._beat.over()
+                self._throttle.over()
         return self.known

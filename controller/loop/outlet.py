@@ -1,8 +1,8 @@
-"""Lines leave by a thread of their own, so that an output that nobody takes never stops the event loop.
+"""Log lines are written by a thread of their own, so that a blocked output never stops the event loop.
 
-The thread waits for a pipe, a terminal or a disk; whoever has a line only puts it into a queue, and never waits. What
-does not fit, or cannot be written, is dropped and counted. Once lines flow again, the log says how many are missing, at
-the place where they are missing.
+The thread waits for a pipe, a terminal or a disk; a caller only puts its line into a queue and never waits. Lines that
+do not fit or cannot be written are dropped and counted. Once lines can be written again, the log says how many are
+missing, at the place where they are missing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TextIO
 
 MOST_WAITING_BYTES = 256 * 1024
-"""Some 300 lines: what an output that is slow for a moment lets wait. As much again may be on its way."""
+"""About 300 lines wait while the output is slow. The thread may hold as much again for writing."""
 
 
 class Outlet:
-    """One output. What is no file of the operating system's (a text in memory) is written to at once.
+    """One output. A stream without a file descriptor (a text in memory) is written at once.
 
-    missing: makes the line that says how many are missing.
+    missing: makes the line that says how many lines are missing.
     """
 
     def __init__(self, stream: TextIO, missing: Callable[[int], str]) -> None:
@@ -49,13 +49,13 @@ class Outlet:
         return self._lost
 
     def write(self, line: str) -> None:
-        """Never waits and never fails."""
+        """Queues the line. Never waits and never fails."""
         if self._file is None:
             print(line, file=self._stream, flush=True)
             return
         data = f"{line}\n".encode(self._encoding, "backslashreplace")
         with self._news:
-            # Once one was dropped, none fits before the others have left: it would stand before the note of the one.
+            # After one dropped line, drop the next ones, too, until the queue is written: then the gap is in one place.
             if self._dropped or self._size + len(data) > MOST_WAITING_BYTES:
                 self._dropped += 1
                 self._lost += 1
@@ -63,15 +63,15 @@ class Outlet:
             self._waiting.append(data)
             self._size += len(data)
             if self._thread is None:
-                # A daemon: whatever it waits for, the process ends without it.
+                # A daemon, so that the process can end while the thread waits for the output.
                 thread = threading.Thread(target=self._run, name="log", daemon=True)
-                with contextlib.suppress(RuntimeError):  # no thread may be started right now; the next line tries again
+                with contextlib.suppress(RuntimeError):  # no thread can be started right now; the next line tries again
                     thread.start()
                     self._thread = thread
             self._news.notify()
 
     def close(self, within_s: float | None) -> None:
-        """Waits until all is written, for so long at most; None: for as long as it takes."""
+        """Waits until all lines are written, for at most `within_s` seconds; None: without a limit."""
         with self._news:
             self._is_closing = True
             self._news.notify()
@@ -87,24 +87,24 @@ class Outlet:
                 if not self._waiting:
                     return
                 batch, self._waiting, self._size = self._waiting, [], 0
-                # There was no room behind these, so that this is the place where they are missing.
+                # The queue was full after this batch, so the dropped lines are missing right behind it.
                 behind, self._dropped = self._dropped, 0
             for data in batch:
-                missing = self._tell_missing(missing)
+                missing = self._write_missing(missing)
                 if not self._put(data):
                     missing += 1
                     self._lost += 1
-            missing = self._tell_missing(missing + behind)
+            missing = self._write_missing(missing + behind)
 
-    def _tell_missing(self, missing: int) -> int:
-        """How many are missing still, once it was said."""
+    def _write_missing(self, missing: int) -> int:
+        """Writes how many lines are missing; returns the number that is still to be reported (0 if it was written)."""
         if not missing:
             return 0
         line = f"{self._missing(missing)}\n".encode(self._encoding, "backslashreplace")
         return 0 if self._put(line) else missing
 
     def _put(self, data: bytes) -> bool:
-        """Whether it was written. What was cut short by an error is ended before the next line begins."""
+        """Whether the data was written. After an error in the middle of a line, the next data begins a new line."""
         assert self._file is not None
         rest = memoryview(b"\n" + data if self._is_torn else data)
         whole = len(rest)
@@ -128,7 +128,7 @@ def _number(stream: TextIO) -> int | None:
 
 
 def _wait_for(file: int) -> None:
-    """Until something can be written; somebody who shares the output may have set it not to wait by itself."""
+    """Waits until the output can be written: another process that shares it may have made it non-blocking."""
     poll = select.poll()
     poll.register(file, select.POLLOUT)
     poll.poll(1000)

@@ -1,13 +1,15 @@
-"""One pass over one worker service: look, remember, decide, write it down, do it, confirm.
+"""One pass over one worker service: read, recall, decide, record, request, confirm.
 
-1. Look at queue and platform. What cannot be read is Unavailable: hold, outcome failed, nothing recorded.
-2. Remember: note the recommendation, recall the history. Read how much of the rate limit is used, if there is one.
-3. Close what is open: an intent that is not yet visible holds everything else until it is, or until the landing bound.
-4. Notice what nobody here did: a count that changed by other hands starts the cooldowns. And how the service fares:
-   workers that crash, exit or do not come, a deployment that hangs, jobs that nobody takes (see conditions.py).
+1. Read queue and platform. If one of them is Unavailable, the count stays, the outcome is failed, and nothing is
+   recorded.
+2. Note the recommendation in the journal and recall the history. Read the used requests if there is a rate limit.
+3. Settle the open intent. While it is not visible, no other change is made, until the landing bound.
+4. Notice an external change: it starts the cooldowns. Update the watch: workers that crash, exit or do not start, a
+   deployment that hangs, jobs that no worker takes (see conditions.py).
 5. Decide.
-6. Write the intent down, atomic with "the lease is still ours". Only then ask the platform, for an absolute number.
-7. Confirm with what the platform shows. An answer of true is not a fact.
+6. Record the intent, atomic with the check that the lease is still ours. Only then request the change from the
+   platform, as an absolute number.
+7. Confirm it with a new reading: a response of true does not prove that the platform made the change.
 """
 
 from __future__ import annotations
@@ -63,16 +65,16 @@ from controller.loop.measurements import JobTime
 from controller.loop.rehearsal import RehearsedJournal, RehearsedPlatform, RehearsedShares, silent
 from controller.policy import WorkerPolicy
 
-_BLIND_CYCLES = 3
-"""So many readings in a row must be lost, since one is no outage, however long ago the queue was read before it."""
+_OUTAGE_READINGS = 3
+"""Failed readings of the queue in a row that count as an outage; one alone does not, however old the last one is."""
 _LONGEST_DRAINING_S = 3600.0
-"""A change down that is not shown holds all else no longer, however long a worker may take to end its jobs."""
+"""Longest time for which an open scale-down waits for draining workers and blocks other changes."""
 _REHEARSAL = Lease("explain", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports that a reconciler looks at and acts through."""
+    """The ports through which a reconciler reads and acts."""
 
     queue: Queue
     platform: Platform
@@ -88,45 +90,45 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class LastPass:
-    """What the last pass saw and left behind, for a quick check; at: when, by the monotonic clock.
+    """What the last pass read, for a quick check; at: when, by the monotonic clock.
 
-    in_vain: a count that was wanted then and could not be had, so that wanting it again is no news.
+    unreachable: a count that the last pass wanted and could not request; wanting it again needs no new pass.
     """
 
     replicas: Replicas
     recalled: Recalled
     at: float
-    in_vain: int | None = None
+    unreachable: int | None = None
     conditions: tuple[Condition, ...] | None = None
 
 
 class CannotTell:
-    """A quick check finds nothing to go by, or the queue did not answer; the next cycle will tell."""
+    """A quick check had no reading of the last pass, or could not read the queue; the next cycle decides."""
 
 
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
     def __init__(self, worker: str, policy: WorkerPolicy, gap: float, ports: Ports, landing_bound: float) -> None:
-        """`gap`: a silence of so many seconds breaks the chain of recommendations."""
+        """`gap`: seconds without a cycle after which the history of recommendations has a gap."""
         self.worker = worker
         self.policy = policy
         self.pace = 0.0
-        """Seconds between two cycles at least, where the platform's requests run out."""
+        """Shortest time between two cycles in seconds, while the platform's requests run out."""
         self.acts = False
-        """Whether a change is being asked for right now."""
+        """Whether a change is being requested right now."""
         self.is_outdated = False
-        """Whether the last pass found out, right before its change, that it had decided on an old reading."""
+        """Whether the last pass sent no change because it had decided on an old reading."""
         self._ports = ports
         self._landing_bound = landing_bound
         self._unsent: set[str] = set()
-        self._rate_beat = Throttle()
+        self._rate_throttle = Throttle()
         self._remarks = RemarkThrottle()
         self._gap = gap
-        self._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}
-        self._contended_beat = Throttle()
+        self._condition_throttles = {reason: Throttle() for reason in conditions.EVENTS}
+        self._contended_throttle = Throttle()
         self._conditions: tuple[Condition, ...] | None = None
-        self._seen: LastPass | None = None
+        self._last_pass: LastPass | None = None
         self._job_time = JobTime(worker, policy, ports.queue, ports.clock, ports.report)
 
     @property
@@ -134,13 +136,13 @@ class Reconciler:
         return Retention(window=kept_window(self.policy), gap=max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
-        """One pass. Without a lease it only looks, and says that it holds because it cannot know whether it leads."""
+        """One pass. Without a lease it only reads, and holds, because it is unknown which replica leads."""
         return await self._reconcile(
             Account(self.worker, self.policy, self._ports.clock, lease, self._ports.sources), reading, lease
         )
 
     async def _reconcile(self, account: Account, reading: Replicas | Unavailable, lease: Lease | None) -> Cycle:
-        self._seen = None
+        self._last_pass = None
         self.is_outdated = False
         try:
             return await self._pass(account, reading, lease)
@@ -150,11 +152,11 @@ class Reconciler:
             return account.close_unavailable(unavailable)
 
     async def quick_check(self, lease: Lease) -> Cycle | CannotTell | None:
-        """Reads the queue alone and decides by what the last pass saw; None where that asks for a pass of its own.
+        """Reads only the queue and decides with the last reading of the platform; None: a whole pass is needed.
 
-        It writes nothing and asks the platform nothing, so that a queue may announce as many jobs as it likes.
+        It writes nothing and sends no request to the platform, so that a notification for each job costs nothing there.
         """
-        seen = self._seen
+        seen = self._last_pass
         if seen is None:
             return CannotTell()
         account = Account(
@@ -166,26 +168,26 @@ class Reconciler:
         except Unavailable:
             return CannotTell()
         if account.queue.unnamed:
-            return CannotTell()  # whether jobs were ever seen there, the journal knows
+            return CannotTell()  # only the journal knows whether jobs were ever seen there
         now = seen.recalled.now + self._ports.clock.monotonic() - seen.at
         rate, why_not = await self._read_usage(account), self._job_time.why_not
         observed = Observation(account.queue, seen.replicas, rate, account.service, why_not)
         self._decide(account, observed, seen.recalled._replace(now=now))
-        if account.decided.changes_something and account.decided.desired != seen.in_vain:
+        if account.decided.changes_something and account.decided.desired != seen.unreachable:
             return None
         account.decision = _held(account.decided)
         return account.close(Outcome.HELD, message=account.decided.sentence)
 
     async def explain(self, reading: Replicas | Unavailable) -> tuple[Cycle, tuple[Step, ...]]:
-        """What reconcile() would do right now if it led: the very same pass, with hands that write nothing anywhere.
+        """What reconcile() would do right now as the leader: the same pass, with ports that write nothing.
 
-        With each rule's turn; none where no rule had one, since the queue or the platform could not be read.
+        Also returns what each rule did; empty if the queue or the platform could not be read.
         """
         rehearsal = copy.copy(self)
-        rehearsal._ports, rehearsal._rate_beat = _rehearsed(self._ports), Throttle()  # noqa: SLF001  # one of its own kind
+        rehearsal._ports, rehearsal._rate_throttle = _rehearsed(self._ports), Throttle()  # noqa: SLF001  # one of its own kind
         rehearsal._unsent, rehearsal._remarks = set(self._unsent), RemarkThrottle()  # noqa: SLF001  # as above
-        rehearsal._condition_beats = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
-        rehearsal._contended_beat = Throttle()  # noqa: SLF001  # as above
+        rehearsal._condition_throttles = {reason: Throttle() for reason in conditions.EVENTS}  # noqa: SLF001  # as above
+        rehearsal._contended_throttle = Throttle()  # noqa: SLF001  # as above
         account = Account(self.worker, self.policy, self._ports.clock, None, self._ports.sources)
         cycle = await rehearsal._reconcile(account, reading, _REHEARSAL)  # noqa: SLF001  # as above
         if account.decided_on is None:
@@ -199,7 +201,7 @@ class Reconciler:
         except Unavailable as unavailable:
             return await self._without_reading(account, unavailable, reading, lease)
         if lease is None:
-            raise Unavailable(self._ports.journal.source, "cannot be reached, so that nobody can know who leads")
+            raise Unavailable(self._ports.journal.source, "cannot be reached, so it is unknown which replica leads")
         recalled = await self._remember(observed, lease)
         observed = replace(observed, rate=await self._read_usage(account))
         open_still, recalled = await self._catch_up(account, recalled, observed.replicas, lease)
@@ -210,7 +212,7 @@ class Reconciler:
         observed = assume_stopped(observed, recalled, self._landing_bound)
         self._decide(account, observed, recalled)
         decision = account.decided
-        self._saw(observed.replicas, recalled, decision)
+        self._keep_for_quick_check(observed.replicas, recalled, decision)
         if not decision.changes_something:
             await self._share(observed.replicas.configured, observed.replicas)
             return account.close(Outcome.HELD, message=decision.sentence)
@@ -219,31 +221,31 @@ class Reconciler:
             if waits.reason is Reason.BACKING_OFF:
                 account.fault = Fault(self._ports.platform.source.name, waits.words)
             return account.close(Outcome.HELD, *decision.because, waits, message=f"hold: {waits.words}")
-        return await self._in_one_go(account, observed.replicas, recalled.version, lease)
+        return await self._act(account, observed.replicas, recalled.version, lease)
 
     async def _catch_up(
         self, account: Account, recalled: Recalled, replicas: Replicas, lease: Lease
     ) -> tuple[Because | None, Recalled]:
-        """What happened since the last pass; and what to say while a change must stay open, which holds all else."""
+        """Settles, updates the watch and notices external changes; returns why to wait if one stays open."""
         open_still: Because | None = None
         if recalled.history.intent is not None:
             open_still, recalled = await self._close_intent(recalled.history.intent, recalled, replicas, lease)
         recalled = await self._keep_watch(account, recalled, replicas, account.queue, lease)
         if open_still is not None:
             return open_still, recalled
-        return None, await self._notice_other_hands(recalled, replicas, lease)
+        return None, await self._notice_external_change(recalled, replicas, lease)
 
-    def _saw(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
-        in_vain = decision.desired if decision is not None and decision.changes_something else None
-        self._seen = LastPass(replicas, recalled, self._ports.clock.monotonic(), in_vain, self._conditions)
+    def _keep_for_quick_check(self, replicas: Replicas, recalled: Recalled, decision: Decision | None = None) -> None:
+        unreachable = decision.desired if decision is not None and decision.changes_something else None
+        self._last_pass = LastPass(replicas, recalled, self._ports.clock.monotonic(), unreachable, self._conditions)
 
     async def _without_reading(
         self, account: Account, unavailable: Unavailable, reading: Replicas | Unavailable, lease: Lease | None
     ) -> Cycle:
-        """Holds; but without a reading of the queue alone, min_replicas and on_unavailable are kept nevertheless."""
+        """Holds. If only the queue could not be read, min_replicas and on_unavailable still apply."""
         if lease is None or unavailable.source.role is Role.JOURNAL:
             raise unavailable
-        recalled = await self._remember_blind(account, reading, lease)
+        recalled = await self._note_partly(account, reading, lease)
         if recalled is None or not isinstance(reading, Replicas):
             raise unavailable
         rate = await self._read_usage(account)
@@ -259,10 +261,10 @@ class Reconciler:
         ):
             raise unavailable
         account.decision, account.fault = decision, Fault.of(unavailable)
-        return await self._in_one_go(account, reading, recalled.version, lease)
+        return await self._act(account, reading, recalled.version, lease)
 
-    async def _remember_blind(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
-        """Notes which of the two could be read; None where neither could, or where it could not be noted."""
+    async def _note_partly(self, account: Account, reading: Replicas | Unavailable, lease: Lease) -> Recalled | None:
+        """Notes which of queue and platform could be read; None if neither could, or if the journal failed."""
         read = account.queue is not None
         if isinstance(reading, Replicas):
             note = CycleNote(None, reading.configured, running=reading.running, read=read)
@@ -273,7 +275,7 @@ class Reconciler:
         try:
             return await self._ports.journal.remember(self.worker, note, self._keep, lease)
         except Unavailable:
-            return None  # what could not be read first is what the cycle says
+            return None  # the cycle reports the first fault, not this one
 
     async def _depth(self) -> QueueDepth:
         policy, service = self.policy, self._job_time.known
@@ -286,24 +288,24 @@ class Reconciler:
         depth = await self._depth()
         if depth.unnamed:
             await self._refuse_doubtful(depth)
-        self._tell_remarks(depth)
+        self._report_remarks(depth)
         account.queue = depth
-        account.service = await self._job_time.read()  # after the depth, which all workers ask for at once
+        account.service = await self._job_time.read()  # after the depth, which is read for all workers in one query
         if isinstance(reading, Unavailable):
             raise reading
         return Observation(depth, reading, service=account.service, unmeasured=self._job_time.why_not)
 
     async def _refuse_doubtful(self, depth: QueueDepth) -> None:
-        """A queue that is read as empty may well be, if jobs were seen in it before.
+        """Refuses a depth of 0 that is doubtful, unless jobs were seen in this queue before.
 
         Raises:
-            Unavailable: none ever were, and it has rows that say that work is left.
+            Unavailable: none ever were, and the queue has rows that suggest that work is left.
         """
         recalled = await self._ports.journal.recall(self.worker)
         if recalled.history.queue_seen != self.policy.queue.identity:
             raise Unavailable(self._ports.queue.source, depth.unnamed)
 
-    def _tell_remarks(self, depth: QueueDepth) -> None:
+    def _report_remarks(self, depth: QueueDepth) -> None:
         for remark in self._remarks.new(depth.remarks, self._ports.clock.monotonic()):
             self._ports.report("queue_warning", worker=self.worker, about=remark.about, message=remark.text)
 
@@ -330,19 +332,19 @@ class Reconciler:
     async def _close_intent(
         self, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease
     ) -> tuple[Because | None, Recalled]:
-        """Settles the open intent by what the platform shows; returns what to say while it must stay open."""
+        """Settles the open intent by what the platform shows; returns the reason to wait if it must stay open."""
         if intent.id in self._unsent:
-            self._tell_settled(intent, "nothing of it was sent", recalled, lease)
+            self._report_settled(intent, "nothing of it was sent", recalled, lease)
             return None, await self._settle(intent, Settled.NEVER_SENT, replicas.configured, lease)
         if replicas.configured == intent.after:
             if not intent.accepted or intent.epoch != lease.epoch:
-                shown = f"{replicas.words.name} shows {workers(replicas.configured)}, so that it was done"
-                self._tell_settled(intent, shown, recalled, lease)
+                shown = f"{replicas.words.name} shows {workers(replicas.configured)}, so the change was made"
+                self._report_settled(intent, shown, recalled, lease)
             return None, await self._settle(intent, Settled.APPLIED, replicas.configured, lease)
         draining_s = min(replicas.draining_s, _LONGEST_DRAINING_S) if intent.direction is Direction.DOWN else 0.0
         if recalled.now - intent.at < self._landing_bound + draining_s:
             return still_open(intent, recalled.now), recalled
-        asked = "accepted" if intent.accepted else "written down, and perhaps never sent,"
+        asked = "accepted" if intent.accepted else "recorded, and perhaps never sent,"
         self._ports.report(
             "not_honoured",
             worker=self.worker,
@@ -351,14 +353,14 @@ class Reconciler:
             message=f"{intent.before} → {intent.after} was {asked} {in_words(recalled.now - intent.at)} ago, and "
             f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}",
         )
-        # Of a deployment that came since, the stop says nothing.
+        # Only a stop of the deployment that is still shown is unconfirmed; a newer deployment was never stopped.
         unseen = intent.stops if intent.accepted and intent.stops == replicas.deployment else None
         return None, await self._settle(
             intent, Settled.NOT_HONOURED, replicas.configured, lease, unconfirmed_stop=unseen or ""
         )
 
-    def _tell_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
-        """What became of a change whose outcome nobody knew, or that an earlier leader left behind."""
+    def _report_settled(self, intent: Intent, what: str, recalled: Recalled, lease: Lease) -> None:
+        """Reports how a change ended whose outcome was unknown, or that an earlier leader left open."""
         age = max(0.0, recalled.now - intent.at)
         self._ports.report(
             "intent_settled",
@@ -385,7 +387,7 @@ class Reconciler:
         self._unsent.discard(intent.id)
         return recalled
 
-    async def _notice_other_hands(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
+    async def _notice_external_change(self, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         known = recalled.history.count
         if known is None or known == replicas.configured:
             return recalled
@@ -396,33 +398,33 @@ class Reconciler:
             before=known,
             after=replicas.configured,
             state=replicas.state.value,
-            message=f"the count went {known} → {replicas.configured} by other hands; the cooldowns start from here",
+            message=f"changed outside the controller: {known} → {replicas.configured}; the cooldowns start now",
         )
-        self._tell_contended(recalled, known, replicas, lease)
+        self._report_contended(recalled, known, replicas, lease)
         return await self._ports.journal.record_external_change(self.worker, replicas.configured, lease)
 
-    def _watched(
+    def _with_watch(
         self, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None
     ) -> tuple[Recalled, tuple[Condition, ...]]:
-        """The memory with what this look adds to it, and what is to be said by it."""
+        """The history with this reading added to its watch, and the conditions that hold by it."""
         look = Look(self.policy, replicas, queue, recalled.history, recalled.now, self._landing_bound)
-        history = replace(recalled.history, watch=conditions.watched(look))
+        history = replace(recalled.history, watch=conditions.updated_watch(look))
         return recalled._replace(history=history), conditions.conditions(replace(look, history=history))
 
     async def _keep_watch(
         self, account: Account, recalled: Recalled, replicas: Replicas, queue: QueueDepth | None, lease: Lease
     ) -> Recalled:
-        """Looks how the service fares; the log hears of each condition when it begins to be a fault."""
+        """Updates the watch, and reports each condition once when it becomes a fault."""
         before = recalled.history.watch
-        recalled, found = self._watched(recalled, replicas, queue)
+        recalled, found = self._with_watch(recalled, replicas, queue)
         account.conditions = self._conditions = found
         faults = [condition for condition in found if condition.degrades]
         watch = replace(recalled.history.watch, said=tuple(fault.reason.value for fault in faults))
         if watch != before:
             await self._ports.journal.keep_watch(self.worker, watch, lease)
         for fault in faults:
-            beat = self._condition_beats[fault.reason]
-            if fault.reason.value not in before.said and beat.lasted("", self._ports.clock.monotonic()) is not None:
+            throttle, now = self._condition_throttles[fault.reason], self._ports.clock.monotonic()
+            if fault.reason.value not in before.said and throttle.lasted("", now) is not None:
                 self._ports.report(
                     conditions.EVENTS[fault.reason],
                     worker=self.worker,
@@ -432,12 +434,12 @@ class Reconciler:
                 )
         return recalled._replace(history=replace(recalled.history, watch=watch))
 
-    def _tell_contended(self, recalled: Recalled, before: int, replicas: Replicas, lease: Lease) -> None:
+    def _report_contended(self, recalled: Recalled, before: int, replicas: Replicas, lease: Lease) -> None:
         after = replicas.configured
         contests = recalled.history.watch.contests
         if len(contests) < conditions.CONTESTS:
             return
-        if self._contended_beat.lasted("", self._ports.clock.monotonic()) is not None:
+        if self._contended_throttle.lasted("", self._ports.clock.monotonic()) is not None:
             self._ports.report(
                 "contended",
                 worker=self.worker,
@@ -446,18 +448,20 @@ class Reconciler:
                 message=conditions.contended_words(contests, before, after, recalled.now, replicas.words),
             )
 
-    async def _in_one_go(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+    async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        """Makes the decided change: records it, requests it and confirms it."""
         self.acts = True
         try:
-            return await self._act(account, replicas, version, lease)
+            return await self._send(account, replicas, version, lease)
         finally:
             self.acts = False
 
-    async def _act(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+    async def _send(self, account: Account, replicas: Replicas, version: str, lease: Lease) -> Cycle:
+        """Every way in which the request can end has an outcome: fenced, failed, unknown, held (dry run), applied."""
         decision = account.decided
         await self._share(max(decision.desired, decision.current), replicas)
-        intent = await self._write_down(decision, version, lease, replicas.deployment)
-        self._seen = None
+        intent = await self._record_intent(decision, version, lease, replicas.deployment)
+        self._last_pass = None
         try:
             receipt = await self._ports.platform.scale(self.policy.service, intent, replicas)
         except LeaseLost as lost:
@@ -474,9 +478,7 @@ class Reconciler:
             return account.close(Outcome.FAILED, *decision.because, because, message=because.words)
         except Unavailable as unknown:
             account.fault = Fault.of(unknown)
-            because = Because(
-                Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but nobody knows whether it was: {unknown}"
-            )
+            because = Because(Reason.OUTCOME_UNKNOWN, f"{decision.sentence}, but the outcome is unknown: {unknown}")
             return account.close(Outcome.UNKNOWN, *decision.because, because, message=because.words)
         if receipt is Receipt.REHEARSED:
             return account.close(Outcome.APPLIED, message=decision.sentence)
@@ -486,12 +488,12 @@ class Reconciler:
         try:
             seen = await self._confirm(intent, lease, read=account.queue is not None)
         except (Unavailable, LeaseLost) as error:
-            # The intent is in the journal: whoever leads next finds it open, and the platform tells what became of it.
-            seen = f" (accepted, and could not be written down: {error})"
+            # The intent is in the journal: the next leader finds it open and settles it by what the platform shows.
+            seen = f" (accepted, but that could not be recorded: {error})"
         return account.close(Outcome.APPLIED, message=f"{decision.sentence}{seen}")
 
-    async def _write_down(self, decision: Decision, version: str, lease: Lease, deployment: str | None) -> Intent:
-        """Whatever goes wrong on the way: as long as this does not return, nothing is sent."""
+    async def _record_intent(self, decision: Decision, version: str, lease: Lease, deployment: str | None) -> Intent:
+        """Records the intent. Until this has returned, the change counts as unsent, and nothing is sent."""
         ident = uuid.uuid4().hex
         stops = deployment if decision.desired == 0 else None
         self._unsent.add(ident)
@@ -500,17 +502,19 @@ class Reconciler:
         return intent
 
     async def _confirm(self, intent: Intent, lease: Lease, *, read: bool) -> str:
-        """Notes that the platform accepted, and that it is done where it shows. What there is to add, in words."""
+        """Records that the platform accepted, and settles a visible change. Returns a suffix for the message."""
         await self._ports.journal.accept(self.worker, intent, lease)
         shown = await self._read_back()
         if shown is None or shown.configured != intent.after:
             await self._note_not_visible(shown, lease, read=read)
             return " (accepted, and not visible yet)"
-        self._saw(shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease, running=shown.running))
+        self._keep_for_quick_check(
+            shown, await self._settle(intent, Settled.APPLIED, shown.configured, lease, running=shown.running)
+        )
         return ""
 
     async def _note_not_visible(self, shown: Replicas | None, lease: Lease, *, read: bool) -> None:
-        """For the timing of the start, which begins at a reading that shows that not all of them run."""
+        """Notes this reading for the measured start time: a start is only measured if a reading shows it incomplete."""
         if shown is not None and read:
             note = CycleNote(None, shown.configured, running=shown.running)
             await self._ports.journal.remember(self.worker, note, self._keep, lease)
@@ -529,18 +533,18 @@ class Reconciler:
         try:
             account.rate = await self._ports.rate_limit.used(limit)
         except Unavailable as unavailable:
-            # It only keeps workers from being added, so that it ends no cycle.
-            if self._rate_beat.lasted(str(unavailable), self._ports.clock.monotonic()) is not None:
+            # An unknown usage only blocks scale-up, so it does not fail the cycle.
+            if self._rate_throttle.lasted(str(unavailable), self._ports.clock.monotonic()) is not None:
                 self._ports.report("rate_unreadable", worker=self.worker, message=str(unavailable))
             return RateUnread(str(unavailable))
-        self._rate_beat.over()
+        self._rate_throttle.over()
         return account.rate
 
     async def _share(self, count: int, replicas: Replicas) -> None:
-        """Shares never add up to more than the limit: every instance that may still take jobs counts, draining too.
+        """Publishes each worker's share of the rate limit. The shares never add up to more than the limit.
 
-        So a scale-up publishes the smaller share before it asks, and a scale-down the larger one only after the
-        instances are gone.
+        Every instance that may still take jobs counts, including draining ones. So a scale-up publishes the smaller
+        share before its request, and a scale-down the larger share only after the instances are gone.
         """
         limit = self.policy.rate_limit
         if limit is not None:
@@ -554,8 +558,8 @@ def _rehearsed(ports: Ports) -> Ports:
 
 
 def _unread_for(history: History, now: float) -> float:
-    """For how many seconds the queue could not be read; 0 until so many readings in a row were lost."""
-    if history.unread < _BLIND_CYCLES:
+    """For how many seconds the queue could not be read; 0 until _OUTAGE_READINGS readings in a row have failed."""
+    if history.unread < _OUTAGE_READINGS:
         return 0.0
     read_at = history.queue_read_at if history.queue_read_at is not None else history.since
     return now - (now if read_at is None else read_at)

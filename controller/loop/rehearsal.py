@@ -1,6 +1,6 @@
-"""A pass with hands that write nothing: it goes through the real one's steps, and what it would write stays here.
+"""Ports that read but write nothing: a pass on them takes the same steps as a real one.
 
-`explain` runs on these, so that what it says is what the loop would do, by construction.
+`explain` uses them, so that it shows what the loop would do. A change of the history is made only on a copy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from controller.policy import RateLimit as RateLimitPolicy
 
 
 class RehearsedJournal:
-    """The memory of one worker, read once from the real journal; every step after that is taken on the copy."""
+    """The history of one worker, read from the real journal; every later step is taken on the copy."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -92,7 +92,7 @@ class RehearsedJournal:
 
 
 class RehearsedPlatform:
-    """Is looked at, and asked for nothing."""
+    """Reads the platform and requests no change."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -113,7 +113,7 @@ class RehearsedPlatform:
 
 
 class RehearsedShares:
-    """The usage is read, and no share is published."""
+    """Reads the usage and publishes no share."""
 
     def __init__(self, rate_limit: RateLimit) -> None:
         self._rate_limit = rate_limit
@@ -126,4 +126,4 @@ class RehearsedShares:
 
 
 def silent(_: str, /, **__: object) -> None:
-    """What happens in a rehearsal is no event."""
+    """A rehearsal writes no events to the log."""

@@ -1,7 +1,7 @@
-"""The loop: while we lead, one tick per interval; woken early when the queue says so; stopped in good order.
+"""The loop: while this replica leads, one tick per interval; a notification of the queue wakes it earlier.
 
-The only place that meets what nobody foresaw: one broad `except`, which turns a bug in one worker's cycle into a logged
-`crashed` and leaves the other workers and the next cycle alone.
+Only this module has a broad `except`: it turns a bug in one worker's cycle into a logged `crashed`, so that the other
+workers and the next cycle go on.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 
 T = TypeVar("T")
-_A_MOMENT_S = 1.0
-"""What a queue with a timeout of its own may take longer than the others, before these go on without it."""
+_PATIENCE_S = 1.0
+"""Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
 
 
@@ -45,7 +45,10 @@ class Runner:
         landing_bound: float,
         gap: float | None = None,
     ) -> None:
-        """`gap` as the reconcilers need it; by default three intervals, since a cycle may be a little late."""
+        """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
+
+        Three intervals, because a cycle may be late without the history being incomplete. landing_bound: in seconds.
+        """
         self._policy = policy
         self._ports = ports
         self._leadership = leadership
@@ -55,12 +58,12 @@ class Runner:
             Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
             for name, worker in policy.workers.items()
         ]
-        self._tellings = {name: CycleLogger() for name in policy.workers}
+        self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
         self._behind: dict[str, asyncio.Task[Any]] = {}
-        """Of workers whose queue may take longer than others': what still goes on when the others are done."""
+        """By worker: a cycle that still waits for a slow queue while the other workers go on."""
         self._stretch = Stretch()
         self._stopping = False
-        self._nudge = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._woken = False
         self._woken_at = self._due = self._paced_until = -math.inf
 
@@ -68,14 +71,14 @@ class Runner:
         return next(one for one in self._reconcilers if one.worker == worker)
 
     async def run(self) -> None:
-        """Turns until stop(); a cycle that has begun is finished."""
+        """Runs cycles until stop(); a cycle that has begun is finished."""
         try:
             while not self._stopping:
                 self._leadership.changed.clear()
                 lease = self._leadership.lease
                 woken, self._woken = self._woken, False
-                self._nudge.clear()
-                if not (woken and lease is not None and await self._looked(lease)):
+                self._wake_up.clear()
+                if not (woken and lease is not None and await self._checked_quickly(lease)):
                     await self._turn(lease)
                 self._status.turned()
                 if not self._stopping:
@@ -93,9 +96,9 @@ class Runner:
         elif self._leadership.fault is not None:
             await self._without_redis()
         else:
-            await self._stand_aside()
+            await self._as_standby()
         requests = self._ports.platform.requests()
-        self._tell_pace(requests)
+        self._report_pace(requests)
         pace = requests.pace_s
         self._status.pace = pace
         for reconciler in self._reconcilers:
@@ -105,88 +108,91 @@ class Runner:
 
     @property
     def acts(self) -> bool:
-        """Whether a change is being asked for right now."""
+        """Whether a change is being requested right now."""
         return any(reconciler.acts for reconciler in self._reconcilers)
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a change was not sent because it had been decided on an old reading: the next tick decides anew."""
+        """Whether a change was not sent because it was decided on an old reading; the next tick decides again."""
         return any(reconciler.is_outdated for reconciler in self._reconcilers)
 
     def stop(self) -> None:
         self._stopping = True
-        self._nudge.set()
+        self._wake_up.set()
 
     def wake(self) -> None:
-        """A job was announced, or listening has just begun: the next look does not wait for the interval.
+        """A job was announced, or listening has just begun: the next check does not wait for the interval.
 
-        A burst of notifications is one reason to look, not hundreds.
+        A burst of notifications causes one check, not hundreds.
         """
         if self._leadership.lease is not None and not self._woken:
             self._woken = True
-            self._nudge.set()
+            self._wake_up.set()
 
-    async def _looked(self, lease: Lease) -> bool:
-        """Whether a quick check of the queue has found that nothing is to be done before the next interval.
+    async def _checked_quickly(self, lease: Lease) -> bool:
+        """Whether a quick check of the queues was enough: no change is wanted before the next interval.
 
-        It goes by the platform as the last cycle saw it, so that a queue that is busy all day costs no requests.
+        It uses the last cycle's reading of the platform, so that a queue that is busy all day costs no requests.
         """
         now = self._ports.clock.monotonic()
         self._woken_at = now
         if now >= self._due:
             return False
-        begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._not_behind()}
-        done = await self._side_by_side(begun, waits=False)
-        checks = [one.exception() or one.result() for one in done.values()]  # a bug is the cycle's to tell
+        begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._idle()}
+        done = await self._wait_for(begun, waits=False)
+        checks = [one.exception() or one.result() for one in done.values()]  # a bug leads to a cycle, which reports it
         if (
             any(not isinstance(check, Cycle | CannotTell) for check in checks)
             and self._ports.clock.monotonic() >= self._paced_until
         ):
             name = self._ports.platform.source.name
-            self._log.event("woken", message=f"the queue notified of jobs that want a change; looking at {name} now")
+            self._log.event("woken", message=f"the queue announced jobs that need a change; reading {name} now")
             return False
         for check in checks:
             if isinstance(check, Cycle):
-                self._tell(check)
+                self._report_cycle(check)
         return True
 
     async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
-        """One pass over every worker: one reading of the platform for all, then each by itself.
+        """One pass over every worker: one reading of the platform for all, then each worker by itself.
 
-        waits: for all of them. Otherwise one whose queue has a timeout of its own may go on, and no other begins for
-        that worker meanwhile.
+        waits: return when all passes have ended. Otherwise the pass of a queue with a timeout of its own may go on
+        after the return, and no other pass begins for that worker meanwhile.
         """
-        idle = self._not_behind()
+        idle = self._idle()
         if not idle:
             return []
         looking = asyncio.create_task(self._observe())
         begun = {one.worker: asyncio.create_task(self._guarded(one, looking, lease)) for one in idle}
-        done = await self._side_by_side(begun, waits=waits, late=lambda ended: self._tell(ended.result()))
+        done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
         for cycle in cycles:
-            self._tell(cycle)
+            self._report_cycle(cycle)
         if lease is not None:
             await self._publish(lease)
         return cycles
 
-    def _not_behind(self) -> list[Reconciler]:
+    def _idle(self) -> list[Reconciler]:
         return [one for one in self._reconcilers if one.worker not in self._behind]
 
-    async def _side_by_side(
+    async def _wait_for(
         self,
         begun: Mapping[str, asyncio.Task[T]],
         *,
         waits: bool,
         late: Callable[[asyncio.Task[T]], None] = lambda _: None,
     ) -> dict[str, asyncio.Task[T]]:
-        """Those that are done. What a queue with a timeout of its own keeps goes on; `late` hears when it ends."""
+        """Waits for the tasks and returns those that are done.
+
+        A task of a queue with a timeout of its own may go on after that; `late` is called with it when it ends.
+        """
         patient = {name for name in begun if self._policy.workers[name].queue.timeout is not None and not waits}
         quick = [one for name, one in begun.items() if name not in patient]
         try:
             if quick:
                 await asyncio.wait(quick)
             if patient:
-                moment = min(_A_MOMENT_S, self._policy.interval / 4)
+                moment = min(_PATIENCE_S, self._policy.interval / 4)
                 await asyncio.wait([begun[name] for name in patient], timeout=moment)
         except asyncio.CancelledError:
             for one in begun.values():
@@ -219,8 +225,8 @@ class Runner:
         except TimeoutError:
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {in_words(LONGEST_CYCLE_S)}")
             return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
-        except Exception as bug:  # noqa: BLE001  # the one place: a bug must not stop the other workers or the next cycle
-            if self._tellings[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
+        except Exception as bug:  # noqa: BLE001  # a bug must not stop the other workers or the next cycle
+            if self._cycle_loggers[reconciler.worker].is_new(bug, self._ports.clock.monotonic()):
                 trace = traceback.format_exc()
                 message = bounds.cut(repr(bug), bounds.MESSAGE)
                 self._log.event("crashed", worker=reconciler.worker, message=message, traceback=trace)
@@ -245,35 +251,35 @@ class Runner:
         try:
             await self._ports.journal.publish(self._status.to_publish(), lease)
         except (Unavailable, LeaseLost):
-            return  # the cycle's own line and the leadership task say what is wrong
+            return  # the cycle's line and the leadership task report the fault
 
     async def _without_redis(self) -> None:
-        """Whoever led goes on looking, so that people see the queue; whoever did not only says that it cannot know."""
+        """A replica that led before goes on reading, so that people see the queue; any other only reports the fault."""
         if self._leadership.has_led:
             await self.tick(None, waits=False)
             return
         unavailable = self._leadership.fault or Unavailable(self._ports.journal.source, "cannot be reached")
         because, fault = hold_because(unavailable), Fault.of(unavailable)
         for reconciler in self._reconcilers:
-            self._tell(self._ended(reconciler, Outcome.FAILED, because, fault, None))
+            self._report_cycle(self._ended(reconciler, Outcome.FAILED, because, fault, None))
 
-    async def _stand_aside(self) -> None:
+    async def _as_standby(self) -> None:
         if not self._behind:
             await self._ports.queue.close()  # a standby touches neither the queue nor the platform
         now = self._ports.clock.monotonic()
-        for worker, telling in self._tellings.items():
-            self._tell_of(telling.stood_aside(self._ports.journal.source, now), worker)
+        for worker, logger in self._cycle_loggers.items():
+            self._report_recoveries(logger.stood_aside(self._ports.journal.source, now), worker)
 
-    def _tell(self, cycle: Cycle) -> None:
-        """Every cycle is counted and shown; the log has a line for each, but of a trouble that goes on one per beat."""
-        now, telling = self._ports.clock.monotonic(), self._tellings[cycle.worker]
+    def _report_cycle(self, cycle: Cycle) -> None:
+        """Counts and shows the cycle, and logs it; a fault that lasts is logged once in REPEAT_S."""
+        now, logger = self._ports.clock.monotonic(), self._cycle_loggers[cycle.worker]
         self._status.put(cycle)
-        self._tell_of(telling.recovered(cycle, now), cycle.worker)
-        line = telling.line(cycle, now)
+        self._report_recoveries(logger.recovered(cycle, now), cycle.worker)
+        line = logger.line(cycle, now)
         if line is not None:
             self._log.line(line)
 
-    def _tell_pace(self, requests: Requests) -> None:
+    def _report_pace(self, requests: Requests) -> None:
         now, interval = self._ports.clock.monotonic(), self._policy.interval
         if self._stretch.is_news(requests.pace_s, interval, now):
             said = pace_words(requests, interval, self._ports.platform.source.name)
@@ -283,31 +289,32 @@ class Runner:
                 used=requests.used,
                 quota=requests.quota,
                 window_s=requests.window_s,
-                message=f"{said}; a longer interval fits it, or a larger plan",
+                message=f"{said}; set a longer interval, or use a larger plan",
             )
         lasted = self._stretch.ended(now)
         if lasted is not None:
-            message = (
-                f"cycles come every {in_words(interval)} again, after {in_words(lasted)} in which they were stretched"
-            )
+            message = f"cycles come every {in_words(interval)} again, after {in_words(lasted)} of longer pauses"
             self._log.event("pace_normal", message=message)
 
-    def _tell_of(self, recoveries: Iterable[Recovery], worker: str) -> None:
+    def _report_recoveries(self, recoveries: Iterable[Recovery], worker: str) -> None:
         for recovery in recoveries:
             self._log.event("recovered", worker=worker, source=recovery.name, message=recovery.sentence)
 
     async def _wait(self) -> None:
-        """Until the next interval, a wake-up, a change of role, or the end; as long as the platform's requests last."""
+        """Waits until the next interval (longer while requests run out), a wake-up, a change of role, or stop()."""
         await self._pause_until(self._due)
         open_at = min(self._due, self._woken_at + self._policy.wake_min_interval)
         if self._woken and not self._stopping and self._ports.clock.monotonic() < open_at:
-            self._nudge.clear()
+            self._wake_up.clear()
             await self._pause_until(open_at)
 
     async def _pause_until(self, due: float) -> None:
-        """A nudge or a change of role ends it. However long it is stretched, the loop does not stand still."""
+        """Waits until `due`, a wake-up or a change of role.
+
+        Once per interval it reports that the loop runs, so that a long pause does not degrade /health.
+        """
         changed = asyncio.create_task(self._leadership.changed.wait())
-        nudged = asyncio.create_task(self._nudge.wait())
+        nudged = asyncio.create_task(self._wake_up.wait())
         try:
             while (left := due - self._ports.clock.monotonic()) > 0:
                 awaited = {changed, nudged}

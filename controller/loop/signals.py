@@ -1,8 +1,8 @@
-"""What a signal does: from the first line of main on, each of five ends the program in good order, without a traceback.
+"""Signals: from the first line of main on, each of five signals ends the program cleanly, without a traceback.
 
-Until a command says otherwise nothing is held that would have to be given back, so that the program ends at once. A
-command that holds something (a lease, servers, a connection) says with on_end() how it is told to end. Only the first
-signal tells it; those that follow change nothing, and in particular not the exit code.
+By default the program ends at once, because it holds nothing that must be released. A command that holds something (a
+lease, servers, a connection) registers a callback with on_end(). Only the first signal calls it; later signals change
+nothing, and in particular not the exit code.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop  # this module is imported before anything else, and has to be there at once
+    from asyncio import AbstractEventLoop  # this module is imported before all others, so it must import fast
 
 T = TypeVar("T")
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """A later version may reload on SIGHUP; until then it ends the program as SIGTERM does."""
 _LEAVES_S = 2.0
-"""For a command to end after a signal, whatever it waits for; what it reads is lost then anyway."""
+"""Seconds that a command may take to end after a signal, whatever it waits for; its result is not needed then."""
 
 
 def take_over(*, exit_code: int | None = None) -> None:
-    """From now on signals end this process in good order. exit_code: of a signal; None: 128 and its number.
+    """From now on signals end this process cleanly. exit_code: after a signal; None: 128 + its number.
 
     A SIGHUP that was ignored from the start (nohup) stays ignored.
     """
@@ -43,32 +43,32 @@ def exit_code_of(number: int) -> int:
 
 
 def on_end(end: Callable[[int], None]) -> None:
-    """The first signal from now on calls `end` with its number, and no later one does anything."""
+    """The first signal from now on calls `end` with its number; later signals do nothing."""
     _State.end = end
 
 
 def on_end_in(loop: AbstractEventLoop, end: Callable[[int], None], *, within_s: float | None = None) -> None:
-    """The same as a callback of a loop, and signals are taken over, if nobody did so yet.
+    """As on_end(), but `end` runs in the event loop; also calls take_over() if that was not done yet.
 
-    within_s: the process is gone by then, though the loop may be stuck and never call back.
+    within_s: the process ends within this many seconds, even if the loop hangs and never runs the callback.
     """
     take_over(exit_code=_State.exit_code)
     on_end(_within(loop, end, within_s))
 
 
 def over(exit_code: int, *, within_s: float = _LEAVES_S) -> None:
-    """All is done but the leaving: no signal changes the exit code any more, and no thread can hold the process up."""
+    """Only the exit is left: no signal changes the exit code any more, and no thread can delay the end."""
     if not _State.is_ours:
-        return  # a program that calls ours as a function ends when it likes
+        return  # a program that calls main() as a function decides itself when it ends
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     leave_within(within_s, exit_code)
 
 
 def leave_within(seconds: float, exit_code: int) -> None:
-    """The process is gone by then, whatever hangs; a later call sets another time and code.
+    """The process ends within this time, whatever hangs; a later call sets another time and code.
 
-    No signal tells it to end any more.
+    From now on signals do nothing.
     """
     if not _State.is_ours:
         return
@@ -80,67 +80,67 @@ def leave_within(seconds: float, exit_code: int) -> None:
 
 
 def extend(seconds: float) -> None:
-    """What was told to end has something to finish first."""
+    """Moves the end set by leave_within(): the command has something to finish first."""
     _State.leaves_at += seconds
 
 
 def interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run() for a command: a signal cancels the work, which gives back what it holds.
+    """asyncio.run() for a command: a signal cancels the work, which releases what it holds.
 
     Raises:
         SystemExit: a signal ended it.
     """
     import asyncio  # noqa: PLC0415  # as above
 
-    told: list[int] = []
+    received: list[int] = []
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
         def end(number: int) -> None:
-            told.append(number)
+            received.append(number)
             task.cancel()
 
         on_end(_within(loop, end, _LEAVES_S))
         try:
             return await work
         finally:
-            if not told:
+            if not received:
                 on_end(_leave)
 
     try:
         result = asyncio.run(cancellable())
     except asyncio.CancelledError:
-        if not told:
+        if not received:
             raise
-    if told:
-        raise SystemExit(exit_code_of(told[0]))
+    if received:
+        raise SystemExit(exit_code_of(received[0]))
     return result
 
 
 def _within(loop: AbstractEventLoop, end: Callable[[int], None], within_s: float | None) -> Callable[[int], None]:
-    def told(number: int) -> None:
+    def on_first(number: int) -> None:
         if loop.is_closed():
             _leave(number)
         if within_s is not None:
             leave_within(within_s, exit_code_of(number))
         loop.call_soon_threadsafe(end, number)
 
-    return told
+    return on_first
 
 
 def _leave(number: int) -> NoReturn:
-    """At once: an exception could be raised in any callback, where Python prints it and goes on."""
+    """Ends the process at once. An exception could be raised in any callback, where Python prints it and goes on."""
     os._exit(exit_code_of(number))
 
 
 def _nothing(_: int) -> None:
-    """It was told already."""
+    """For signals after the first one."""
 
 
 class _State:
-    """Of the process, as signals are."""
+    """Global state of the process, because signals are global, too."""
 
     end: Callable[[int], None] = _leave
     exit_code: int | None = None

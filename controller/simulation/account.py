@@ -1,4 +1,4 @@
-"""What a run has cost, and how long its jobs have waited. All times in seconds, all figures of one policy."""
+"""The costs of a run and the waits of its jobs, for one policy. All times are in seconds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from controller.simulation.series import Series
 from controller.simulation.waits import Waits
 
 Task = tuple[float, float, float]
-"""A job as a fleet sees it: arrival, service time, and the least wait that the cap alone forces on it; in seconds."""
+"""A job: its arrival, its service time, and the shortest wait that the cap allows; in seconds."""
 Done = tuple[float, int, Task, float]
-"""When a job ended, in which slot, which one, and how long it had waited."""
+"""An ended job: when it ended, in which slot, the job, and how long it had waited."""
 _HOUR_S = 3600.0
 MOST_TOLD = 500
-"""So many of the newest that ended are kept for a scaler that asks: as many as it measures, whoever never asks."""
+"""Newest ended jobs that are kept for a scaler that asks for them; it measures as many."""
 
 
 @dataclass(slots=True)
 class Account:
-    """Written to by a fleet while it runs; `done` is emptied by each settle().
+    """A fleet writes here while it runs; each settle() empties `done`.
 
-    break_even_s: a worker that is stopped and needed again within so long was stopped in vain (a flap).
-    together: for how many seconds so many workers were ready (the first index) while so many were needed (the second).
+    break_even_s: a worker that is needed again within this time after its stop counts as a flap. together: seconds in
+    which the first index is the number of ready workers and the second the number of needed ones.
     """
 
     cap: int
@@ -96,23 +96,23 @@ class Account:
             self.flaps += 1
 
     def lose(self, seconds: float) -> None:
-        """Work that was begun and has to be begun anew."""
+        """Counts a job that must start again; `seconds` is the work that is lost."""
         self.lost_s += seconds
         self.given_back += 1
 
     def fresh(self) -> Sequence[Done]:
-        """The newest of the jobs that ended since this was last asked."""
+        """The newest jobs that ended since the last call, at most MOST_TOLD."""
         new, self._untold = [*self._untold, *self.done[self._told :]][-MOST_TOLD:], []
         self._told = len(self.done)
         return new
 
     def settle(self, levels: Levels, until: float) -> None:
-        """Reckons up what happened to `until`. `levels`: when how many workers were needed, since the last time."""
+        """Adds up everything until `until`. `levels`: the workers needed since the last call, over time."""
         self._reckon_jobs()
         self._match(levels, until)
 
     def close(self, now: float, unfinished: Iterable[float]) -> None:
-        """The end. unfinished: how long the jobs have waited that nobody will end."""
+        """Ends the run. unfinished: the waits of the jobs that will not be done."""
         self._reckon_jobs()
         self.paid(now, 0)
         self._reckon_configured(now)
@@ -128,7 +128,7 @@ class Account:
             self.series.note_waits(done)
         self.jobs += len(done)
         self.waits.extend([wait for _, _, _, wait in done])
-        # FIFO under the same cap never waits less than the least; what is below is rounding.
+        # First come, first served under the same cap never waits less than this; a smaller wait is rounding.
         self.excess.extend([wait - job[2] if wait > job[2] else 0.0 for _, _, job, wait in done])
         self.work_s += sum([job[1] for _, _, job, _ in done])
         self.weighted_wait += sum([wait * job[1] for _, _, job, wait in done if wait])
@@ -145,7 +145,7 @@ class Account:
         self._configured_since = now
 
     def _match(self, levels: Levels, until: float) -> None:
-        """Adds the time to the cells of (ready, needed), by merging both sequences of changes."""
+        """Adds the time to each cell (ready, needed), by merging both sequences of changes."""
         supply, self._supply = self._supply, []
         now, level, row = self._settled_s, self._level, self._row(self._matched_ready)
         times, heights = levels.times, levels.heights

@@ -1,4 +1,4 @@
-"""Several policies on one workload, side by side in one pass over the jobs, so that memory does not grow with them."""
+"""Runs several policies on one workload in one pass over the jobs, so that memory does not grow with the workload."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHUNK = 4096
 _DAY_S = 86_400.0
 
 Progress = Callable[[float], None]
-"""Is told how far the workload has been gone through, in simulated seconds."""
+"""Called with the simulated seconds that are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One of those that are compared. make: its scaler; None: the clairvoyant, who is reckoned and not simulated."""
+    """One policy of a comparison. make: its scaler; None: the clairvoyant, which is calculated and not simulated."""
 
     name: str
     maximum: int
@@ -37,9 +37,9 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all contenders have in common. series: whether what happened over time is wanted, for pictures.
+    """The settings that all contenders share. series: record the values over time, for pictures.
 
-    drain_source: where platform.drain_s comes from, as a person says it.
+    drain_source: where platform.drain_s comes from, in words.
     """
 
     platform: Platform = field(default_factory=Platform)
@@ -51,9 +51,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What no policy can beat, in worker-seconds; least_s is met only by who knows the future and lets jobs wait.
+    """Lower bounds of the cost, in worker-seconds.
 
-    no_wait_s: every job begins at once and each start is paid for, with no_wait_workers at most.
+    least_s: the work itself; only a policy that knows the future and lets jobs wait can reach it. no_wait_s: the cost
+    if every job begins at once and each start is paid for, with at most no_wait_workers workers.
     """
 
     least_s: float
@@ -75,7 +76,7 @@ class Comparison:
 
     @property
     def jobs_a_second(self) -> float:
-        """Of all policies that were simulated together."""
+        """Of all simulated policies together."""
         return self.jobs * self.simulated / self.took_s if self.took_s else 0.0
 
     @property
@@ -85,7 +86,7 @@ class Comparison:
 
 @dataclass(slots=True)
 class _Schedule:
-    """One cap, with all that are under it."""
+    """All contenders with the same maximum of workers, which share one FIFO schedule."""
 
     demand: Demand
     least_waits: Waits = field(default_factory=Waits)
@@ -109,10 +110,10 @@ class _Schedule:
 def compare(
     workload: Workload, contenders: Sequence[Contender], setting: Setting, progress: Progress | None = None
 ) -> Comparison:
-    """Runs all of them.
+    """Runs all contenders on the workload.
 
     Raises:
-        ConfigurationError: the workload turns out not to be what it claims to be, or to be empty.
+        ConfigurationError: the workload is empty, or a line of its file is wrong.
     """
     began = time.process_time()
     schedules, runs = _schedules(contenders, setting)
@@ -150,7 +151,7 @@ def compare(
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Millions of small tuples and not one cycle: looking for cycles among them takes a fifth of the time."""
+    """Turns the garbage collector off: it would take a fifth of the time on millions of tuples without a cycle."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -161,7 +162,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _schedules(contenders: Sequence[Contender], setting: Setting) -> tuple[dict[int, _Schedule], dict[int, Fleet]]:
-    """By cap, what the workload asks for; by the contender's number, its fleet."""
+    """By cap, the schedule of the workload; by the contender's index, its fleet."""
     platform = setting.platform
     schedules: dict[int, _Schedule] = {}
     runs: dict[int, Fleet] = {}
@@ -204,7 +205,7 @@ def _of_fleet(name: str, fleet: Fleet, setting: Setting, until: float) -> Figure
 
 
 def _of_clairvoyant(name: str, schedule: _Schedule, setting: Setting, work_s: float, until: float) -> Figures:
-    """It pays for each start, and waits only as long as the cap makes everybody wait."""
+    """The clairvoyant pays for each start, and its jobs wait only as long as the cap forces every policy to wait."""
     seer, waits = schedule.demand.clairvoyant, schedule.least_waits
     return Figures(
         name=name,

@@ -1,4 +1,4 @@
-"""What may be compared: policies of a file, the rules of peers, and a few of our own by name."""
+"""The policies that can be compared: those of a file, rules of other autoscalers, and built-in ones by name."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
 
 WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
-"""What a policy may ask of the environment, and no simulation needs."""
+"""Variables that a policy may use and a simulation does not need."""
 _LONGEST_PLACE = 200
 _BUILT_IN = re.compile(r"[a-z][a-z_-]*(:.*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What contenders take from the command line.
+    """Values from the command line for all contenders.
 
-    maximum: where they name none. worker: which one of a policy. concurrency: jobs that a worker runs at once.
+    maximum: for contenders that give none. worker: the worker of a policy. concurrency: jobs that one worker runs at
+    once.
     """
 
     maximum: int = 5
@@ -40,20 +41,20 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A contender with a name of its own. options: each with its default, whose type says what is to be written."""
+    """A built-in contender. options: each with its default, whose type is the type of the value."""
 
     about: str
     options: Mapping[str, float | str]
     make: Callable[[Mapping[str, Any], Common], Contender]
     bare: str | None = None
-    """The option that is meant where only a value is written, as in static:5."""
+    """The option for a value without a key, as in static:5."""
 
 
 def read_contender(text: str, common: Common, environment: Mapping[str, str]) -> Contender:
-    """A policy's file, or a built-in such as `static:5` and `keda:target=3,window=60`.
+    """Reads a policy's file, or a built-in such as `static:5` and `keda:target=3,window=60`.
 
     Raises:
-        ConfigurationError: it is neither, or does not load.
+        ConfigurationError: it is neither, or it does not load.
     """
     name = text.partition(":")[0]
     if name in KINDS:
@@ -61,14 +62,14 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
     path = Path(text)
     if not is_there(path) and _BUILT_IN.fullmatch(text) and "." not in text:
         near = difflib.get_close_matches(name, KINDS, n=1)
-        mend = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
-        raise _wrong(text, f"is neither a file nor a built-in policy; {mend}")
+        fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
+        raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
     return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
 
 
 def is_there(path: Path) -> bool:
-    """No file has a name that the system refuses to look up."""
+    """Whether the file exists; False also for a name that the system refuses."""
     try:
         return path.exists()
     except OSError:
@@ -76,10 +77,10 @@ def is_there(path: Path) -> bool:
 
 
 def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) -> tuple[Policy, WorkerPolicy]:
-    """The policy of a file, and the worker that is meant: the one that is named, or the only one.
+    """The policy of a file and one worker of it: the named one, or the only one.
 
     Raises:
-        ConfigurationError: it does not load, or which worker is meant cannot be told.
+        ConfigurationError: the file does not load, or has several workers and none is named.
     """
     policy, _ = read_policy(path, {**WITHOUT_RAILWAY, **environment})
     if name is not None and name not in policy.workers:
@@ -88,19 +89,19 @@ def read_worker(path: Path, name: str | None, environment: Mapping[str, str]) ->
         raise _wrong(str(path), f"has {len(policy.workers)} workers; name one: --worker {', '.join(policy.workers)}")
     worker = policy.workers[name or next(iter(policy.workers))]
     if not worker.max_replicas:
-        raise _wrong(str(path), "has a max_replicas of 0, so that no job would ever be done; write 1 or more")
+        raise _wrong(str(path), "has max_replicas: 0, so that no job would ever be done; write 1 or more")
     return policy, worker
 
 
 def read_both(
     old: Path, new: Path, name: str | None, environment: Mapping[str, str]
 ) -> tuple[tuple[str, Policy, WorkerPolicy], tuple[str, Policy, WorkerPolicy]]:
-    """Both policies, and the one worker of each that an edit is judged by, with its name: of the same service.
+    """Both policies, and from each the worker to compare, with its name; both workers have the same service.
 
-    That is the one that is named, under whichever name the other file has it; or the only one that both files have.
+    It is the named worker, even if the other file gives it another name; or the only worker that both files have.
 
     Raises:
-        ConfigurationError: one does not load, or which worker is meant cannot be told.
+        ConfigurationError: a file does not load, or the worker is not clear.
     """
     before, after = (read_policy(path, {**WITHOUT_RAILWAY, **environment})[0] for path in (old, new))
     pairs = [
@@ -117,15 +118,15 @@ def read_both(
 
 
 def wakes(worker: WorkerPolicy, common: Common) -> bool:
-    """A library's preset announces its jobs by itself, as far as it does."""
+    """Whether new jobs wake the controller: by wake_on, or because the preset's library announces its jobs."""
     return common.wakes and (worker.queue.wake_on is not None or worker.queue.preset is not None)
 
 
 def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
-    """A worker's policy from what would stand in the file.
+    """A worker's policy from the keys of a policy file.
 
     Raises:
-        ValidationError: it is none.
+        ValidationError: a key or a value is wrong.
     """
     return WorkerPolicy.model_validate(
         {"service": "simulated", "queue": {"table": "jobs", "wake_on": "jobs"}, **fields}
@@ -155,19 +156,19 @@ def _target_wait(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tiers(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The shipped table, whose last tier is the maximum."""
+    """The tiers of the shipped policy; the last tier is the maximum."""
     tiers = [{"up_to": depth, "replicas": k} for k, depth in enumerate((0, 10, 30, 60, 100)) if k < options["max"]]
     return {**_with_cooldowns(options), "tiers": [*tiers, {"replicas": options["max"]}]}
 
 
 def _recut(options: Mapping[str, Any]) -> dict[str, Any]:
-    """d_k = k x wait / service: so many jobs are a wait of `wait` for k workers."""
+    """Tiers with d_k = k x wait / service: with k workers, d_k jobs mean a wait of `wait` seconds."""
     each, most = options["wait"] * options["concurrency"] / options["service"], options["max"]
     return {**_with_cooldowns(options), "tiers": tiers_for([(k, k * each) for k in range(1, most)], most)}
 
 
 def tiers_for(bounds: Iterable[tuple[int, float]], most: int) -> list[dict[str, int]]:
-    """Tiers of so many workers up to these depths, rounded so that each is a depth of its own; the last is open."""
+    """Tiers from (workers, depth) pairs; depths are rounded so that all differ, and the last tier has no limit."""
     tiers, before = [{"up_to": 0, "replicas": 0}], 0
     for replicas, bound in bounds:
         before = max(before + 1, round(bound))
@@ -249,7 +250,7 @@ KINDS: Mapping[str, Kind] = {
         _own(_recut),
     ),
     "target_wait": Kind(
-        "target_wait; service time and start-up are measured where they are not given",
+        "target_wait; service time and start-up are measured if they are not given",
         {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0},
         _own(_target_wait),
         bare="wait",
@@ -263,9 +264,9 @@ KINDS: Mapping[str, Kind] = {
     "fast": Kind(
         "target_wait 5s, idle_off 40s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)
     ),
-    "static": Kind("always so many workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
+    "static": Kind("always the same number of workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(
-        "KEDA 2.x: every 30 s 0 to 1 while anything is there, back to 0 after `cooldown`; from 1 on its HPA",
+        "KEDA 2.x: checks every 30 s, 0 → 1 if there is any job, back to 0 after `cooldown`; from 1 on its HPA",
         {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},
         _keda,
     ),
@@ -303,15 +304,15 @@ def _built_in(text: str, kind: Kind, common: Common) -> Contender:
         made = kind.make(options, common)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _wrong(text, f"makes no policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+        raise _wrong(text, f"is no valid policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
     return Contender(text, made.maximum, made.make)
 
 
 def _value(text: str, key: str, value: str, default: float | str) -> float | str:
-    """As the default is: a whole number, seconds (a number or a duration), or a word."""
+    """The value with the type of the default: a whole number, seconds (a number or a duration), or a word."""
     if isinstance(default, str):
         if value not in {"all", "waiting"}:
-            raise _wrong(text, f"{key} may be all (waiting and in work) or waiting, not {value!r}")
+            raise _wrong(text, f"{key} may be all (waiting and in progress) or waiting, not {value!r}")
         return value
     if isinstance(default, int):
         if not value.isascii() or not value.isdigit() or len(value) > 4 or int(value) > 1000:

@@ -1,12 +1,13 @@
-"""What the workload itself asks for, whoever scales: the least waits, the workers needed, and what no policy can beat.
+"""The demand of a workload, independent of any policy: shortest waits, workers needed, lower bounds of the cost.
 
-The jobs are served first come, first served by as many slots as the cap allows, without any start-up. No policy under
-that cap can begin a job sooner, so that what a job waits here is forced by the cap, and not by the policy.
+The jobs are served first come, first served by all slots that the cap allows, without start-up time. No policy under
+that cap can begin a job sooner, so the waits in this schedule come from the cap and not from a policy.
 
-A clairvoyant who pays for start-ups (delta seconds each) keeps the k-th worker through a gap in the k-th level of
-demand where that is shorter than delta, and stops it otherwise: with last in, first out dispatch the levels are
-independent ski rentals (Lu and Chen, arXiv 1112.0442), so that its cost is W + sum min(gap, delta) + delta for each
-level's first start. On the capped schedule it is the price of the least possible waits; without a cap, of none at all.
+A clairvoyant knows all future jobs and pays for start-ups (delta seconds each). It keeps the k-th worker through a gap
+in the k-th level of demand that is shorter than delta, and stops it otherwise: with last in, first out dispatch, the
+levels are independent ski rentals (Lu and Chen, arXiv 1112.0442). So its cost is W + sum min(gap, delta) + delta for
+the first start of each level. On the capped schedule this is the lowest cost of the shortest possible waits; without a
+cap, of no waits at all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Task = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """From each of the times on, so many workers are needed."""
+    """Workers needed over time: `heights[i]` from `times[i]` (seconds) on."""
 
     times: Sequence[float]
     heights: Sequence[int]
@@ -29,9 +30,9 @@ class Levels:
 
 @dataclass(slots=True)
 class Clairvoyant:
-    """The cheapest way to have every worker ready when the schedule needs it, with each start paid for.
+    """The lowest cost to have every worker ready when the schedule needs it, with each start paid for.
 
-    needed_s: worker-seconds in which the schedule needs a worker: more than the work where some hands of one are free.
+    needed_s: worker-seconds in which the schedule needs a worker; more than the work if a worker has free slots.
     """
 
     start_up_s: float
@@ -45,7 +46,7 @@ class Clairvoyant:
     _since: float = 0.0
 
     def follow(self, levels: Levels) -> None:
-        """The level of demand changes, each time by one."""
+        """Takes the next changes of the demand; each change is by one worker."""
         level, since, fell_at, start_up = self._level, self._since, self._fell_at, self.start_up_s
         needed = idle = 0.0
         starts = kept = 0
@@ -72,16 +73,15 @@ class Clairvoyant:
 
     @property
     def cost_s(self) -> float:
-        """Paid worker-seconds; idle_s and starts are what comes on top of the need."""
+        """Paid worker-seconds: needed ones, idle ones and starts."""
         return self.needed_s + self.idle_s + self.starts * self.start_up_s
 
 
 @dataclass(slots=True)
 class Unlimited:
-    """What it costs a clairvoyant who may have any number of workers to let nobody wait.
+    """The cost of a clairvoyant without a cap, whose jobs never wait. most: jobs at once.
 
-    The k-th level of demand falls and rises again like a bracket that is opened and closed, so that each rise closes
-    the gap that the last fall has opened. most: workers at once.
+    Each fall of the k-th level opens a gap and the next rise closes it, so a stack of open gaps is enough.
     """
 
     concurrency: int
@@ -95,7 +95,7 @@ class Unlimited:
     _gaps: list[float] = field(default_factory=list)
 
     def take(self, jobs: Sequence[tuple[float, float]]) -> None:
-        """In order of arrival."""
+        """Takes the next jobs (arrival, service time), in the order of arrival."""
         each, start_up, gaps, busy = self.concurrency, self.start_up_s, self._gaps, self._busy
         ends = sorted([*self._ends, *[at + service for at, service in jobs], math.inf])
         needed = idle = 0.0
@@ -123,7 +123,7 @@ class Unlimited:
 
     @property
     def cost_s(self) -> float:
-        """Paid worker-seconds, once all that was begun is done."""
+        """Paid worker-seconds until all jobs taken so far are done."""
         left = range(len(self._ends) - 1, -1, -1)
         falls = [end for end, others in zip(self._ends, left, strict=True) if others % self.concurrency == 0]
         return self._needed_s + sum(falls) + self.idle_s + self.starts * self.start_up_s
@@ -135,9 +135,9 @@ class Unlimited:
 
 @dataclass(slots=True)
 class Demand:
-    """Takes the jobs in order of arrival, and tells of each what the cap alone makes it wait.
+    """Takes the jobs in the order of arrival, and gives the wait of each that comes from the cap alone.
 
-    cap: workers; concurrency: jobs that each runs at once.
+    cap: workers; concurrency: jobs that each worker runs at once.
     """
 
     cap: int
@@ -149,7 +149,7 @@ class Demand:
     _level: int = 0
 
     def take(self, jobs: Iterable[tuple[float, float]]) -> tuple[list[Task], Levels]:
-        """The jobs with their least waits, and the changes of the level up to the last arrival."""
+        """The jobs with their shortest waits, and the changes of the demand up to the last arrival."""
         ends, slots, each, level = self._ends, self.cap * self.concurrency, self.concurrency, self._level
         times: list[float] = []
         heights: list[int] = []
@@ -179,7 +179,7 @@ class Demand:
         return tasks, levels
 
     def rest(self) -> Levels:
-        """The changes after the last arrival, until nothing is left."""
+        """The changes of the demand after the last arrival, until all jobs are done."""
         ends = sorted(self._ends)
         left = range(len(ends) - 1, -1, -1)
         falls = [(end, n // self.concurrency) for end, n in zip(ends, left, strict=True) if n % self.concurrency == 0]

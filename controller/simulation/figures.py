@@ -1,7 +1,7 @@
-"""What a run comes to: the figures that are reported, each with its formula.
+"""The figures of a run, each with its formula.
 
-W is the work: the jobs' service times, divided by the jobs that a worker does at once. J(v) is what a person pays in
-all where a job's second of avoidable waiting is worth v worker-seconds: J(v) = paid + v x the sum of the avoidable
+W is the work: the sum of the service times, divided by the jobs that one worker runs at once. J(v) is the total cost if
+one second of avoidable waiting of a job costs as much as v worker-seconds: J(v) = paid + v x the sum of the avoidable
 waits.
 """
 
@@ -28,12 +28,12 @@ PER_WORTH = {
     "unit": "worker-seconds paid or waited for, for each worker-second of work",
     "by": "v, the worker-seconds that a job's second of waiting is worth",
 }
-"""What all figures have in common that are given by v."""
+"""The unit and the parameter of all figures that depend on v."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a worker uses while it is paid for, on Railway."""
+    """What a worker uses on Railway while it is paid for."""
 
     memory_gb: float = 0.5
     cpu: float = 0.25
@@ -45,7 +45,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of waits, in seconds."""
+    """The distribution of waits, in seconds."""
 
     mean: float
     p50: float
@@ -72,10 +72,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Elasticity:
-    """SPEC's (Herbst, Krebs et al., SPEC-RG-2016-01), of ready workers s against demand d of the capped FIFO schedule.
+    """SPEC's elasticity metrics (Herbst, Krebs et al., SPEC-RG-2016-01) of ready workers s and demand d.
 
-    under, over: accuracy, the mean shortage and surplus in workers; theta: the same as a share of max(d, 1), in per
-    cent; tau: the share of the time with a shortage or a surplus, in per cent.
+    d is the demand of the capped FIFO schedule. under, over: accuracy, the mean shortage and surplus in workers; theta:
+    the same as a share of max(d, 1), in per cent; tau: the share of the time with a shortage or a surplus, in per cent.
     """
 
     under: float
@@ -87,7 +87,7 @@ class Elasticity:
 
     @classmethod
     def of(cls, together: Mapping[int, Sequence[float]]) -> Elasticity:
-        """`together`: seconds for which so many were ready (key) while so many were needed (index)."""
+        """`together`: seconds by the number of ready workers (key) and of needed ones (index)."""
         cells = [(ready, needed, s) for ready, row in together.items() for needed, s in enumerate(row) if s > 0]
         whole = sum(seconds for _, _, seconds in cells) or 1.0
 
@@ -116,9 +116,9 @@ class Elasticity:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one policy on one workload. Times in seconds, money in dollars, shares from 0 to 1.
+    """The figures of one policy on one workload. Times in seconds, money in dollars, shares from 0 to 1.
 
-    span_s: of the workload; end_s: when the last job was done.
+    span_s: length of the workload; end_s: when the last job was done.
     """
 
     name: str
@@ -197,7 +197,7 @@ class Figures:
 
     @property
     def dollars_a_month(self) -> float:
-        """Of as many jobs a month as the workload has."""
+        """The cost of one month at the workload's rate of jobs."""
         return self.dollars * _MONTH_S / self.span_s if self.span_s else 0.0
 
     @property
@@ -208,13 +208,13 @@ class Figures:
         return count * _DAY_S / self.end_s if self.end_s else 0.0
 
     def worth(self, value: float) -> float:
-        """J(v), in units of the work; infinite where not all of it was done, or there was none."""
+        """J(v) / W; infinite if a job was not done, or if there was no work."""
         if self.unfinished or not self.work_s:
             return math.inf
         return (self.paid_s + value * self.avoidable.total) / self.work_s
 
     def as_object(self) -> dict[str, Any]:
-        """For --json; the keys say their units."""
+        """For --json; the keys contain the units."""
         return {
             "name": self.name,
             "jobs": self.jobs,
@@ -251,7 +251,7 @@ class Figures:
             "elasticity": self.elasticity.as_object(),
             "J": {f"{value:g}": _known(self.worth(value)) for value in WORTHS},
             "J_counts": {
-                "what": "what is paid, and the jobs' avoidable waits, each job's second alike",
+                "what": "paid worker-seconds plus avoidable waits; each second of each job counts the same",
                 "formula": "(paid_s + v * avoidable_wait.total_s) / work_s",
                 **PER_WORTH,
             },
@@ -264,5 +264,5 @@ def _known(value: float) -> float | None:
 
 
 def _rounded(value: float) -> float:
-    """Six digits after the point are more than anybody can use, and no noise of floating point."""
+    """Rounded to 6 decimals: more than a reader needs, and without floating-point noise."""
     return round(value, 6)

@@ -1,8 +1,8 @@
-"""The workers and the queue in front of them, exact in time: no step, one event after the other.
+"""Simulates the workers and their queue, exact in time: event by event, without time steps.
 
-First come, first served; a worker runs `concurrency` jobs at once. A worker that is asked for is paid from that moment
-and works `start_up_s` later. Which one is taken away is Railway's choice, at random: it takes no more jobs, goes on
-with those that it has for `drain_s` at most, and gives back what it could not finish, to begin anew elsewhere.
+First come, first served; a worker runs `concurrency` jobs at once. A requested worker is paid from the request on, and
+works `start_up_s` later. Railway chooses at random which worker is removed: it takes no more jobs, goes on with its
+jobs for at most `drain_s`, and gives unfinished ones back to the queue, where they start again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from controller.simulation.scaler import NEVER, Scaler, View
 
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
-"""A queue in which nothing was finished for so long after the last arrival will not be worked off any more."""
+"""If no job ends for this long after the last arrival, the rest of the queue will never be done."""
 _NOBODY: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What a worker is: how long it takes to start, how often a start fails and is tried again, how it is taken away.
+    """How workers start and end: the start-up time, the share of starts that fail and are repeated, the draining time.
 
-    idle_first: idle workers are taken first, as no platform that we know does; for comparing with the literature.
+    idle_first: idle workers are removed first. No known platform does that; it is for comparison with the literature.
     """
 
     start_up_s: float = 20.0
@@ -39,7 +39,7 @@ class Platform:
 
 
 def _held_until(wanted: int | None, configured: int, up_at: float, down_at: float) -> float:
-    """Until when so many workers are wanted in vain, or are there already."""
+    """Until when the wanted count changes nothing: it is already there, or a cooldown still blocks it."""
     if wanted == configured:
         return NEVER
     if wanted is None:
@@ -49,23 +49,23 @@ def _held_until(wanted: int | None, configured: int, up_at: float, down_at: floa
 
 @dataclass(slots=True)
 class Fleet:
-    """One policy's run: feed() it the jobs in order of arrival, then finish()."""
+    """The run of one policy: feed() takes the jobs in the order of arrival, then finish() ends it."""
 
     scaler: Scaler
     platform: Platform
     account: Account
     _dice: random.Random = field(init=False)
     _seen: View = field(default_factory=View)
-    _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there always is a next one
+    _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there is always a next event
     _idle: list[int] = field(default_factory=list)
     _waiting: deque[Task] = field(default_factory=deque)
     _crew: list[int] = field(default_factory=list)
     _starting: list[tuple[float, int]] = field(default_factory=list)
     _leaving: dict[int, int] = field(default_factory=dict)
-    """The slots whose worker is taken away: they end what they do, if they may."""
+    """Slots of workers that are draining."""
     _leavers: int = 0
     _given_back: set[int] = field(default_factory=set)
-    """Slots whose job was given back; what they would have ended is still in the list of events."""
+    """Slots whose job was given back; the event of its end is still in the list."""
     _deadlines: list[tuple[float, int]] = field(default_factory=list)
     _configured: int = 0
     _hired: int = 0
@@ -75,9 +75,9 @@ class Fleet:
     _quiet_until: float = 0.0
     _woken_at: float = -NEVER
     _has_begun: bool = False
-    """A worker began to work since the last look at the fleet, and the scaler wants to see it."""
+    """A worker started since the last look, and the scaler measures start times."""
     _is_amid: bool = False
-    """Jobs have arrived at `_now` that no look has seen, and more of the same instant may follow."""
+    """Jobs that no look has seen arrived at `_now`, and more with the same time may follow."""
     _now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -94,14 +94,14 @@ class Fleet:
         return len(self._events) - 1 - len(self._given_back)
 
     def feed(self, jobs: Iterable[Task], until: float) -> None:  # noqa: C901, PLR0912, PLR0915  # hot; see below
-        """Goes on to `until`; the jobs arrive before or at it, and are sorted by arrival.
+        """Runs to `until`; the jobs are sorted by arrival, and arrive at or before it.
 
-        A look at a moment comes before the jobs that arrive then, or after all of them: jobs of one instant, as one
-        INSERT makes them, are never seen in part. That holds across calls, too.
+        A look comes before or after all jobs that arrive at the same time: jobs of one INSERT are never seen in part.
+        That also holds across calls.
 
-        One loop with everything at hand, since a call for each event would double its time; what calls may change is
-        taken up anew after each of them. While the counts want what `quiet` says, no look would change anything before
-        `control`, and none takes place; `due` catches up when that is over.
+        It is one loop on local variables, because a call for each event would double the time; variables that a call
+        may change are read again after it. While the counts want what `quiet` says, no look before `control` would
+        change anything, so looks are left out, and `due` catches up afterwards.
         """
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
@@ -131,7 +131,7 @@ class Fleet:
                     done(ended)
                     idle.append(ended[1])
                 if quiet is None:
-                    continue  # the next look will tell
+                    continue  # the next look updates it
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if wish == quiet:
                     continue
@@ -180,9 +180,9 @@ class Fleet:
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if every is not None:
                     if wake <= now and quiet is not None:
-                        woken, wake = wake, NEVER  # which was a quick check that changed nothing
+                        woken, wake = wake, NEVER  # the wake-up was a quick check that changed nothing
                     if now < woken + every:
-                        # A look that is due before then sees it, and ends the wake-up.
+                        # An earlier look sees the job as well, and ends the wake-up.
                         poll = due if due > now else due + (floor((now - due) / interval) + 1) * interval
                         if woken + every < poll:
                             wake = min(wake, woken + every)
@@ -195,7 +195,7 @@ class Fleet:
                     continue
                 if quiet is not None:
                     due = self._caught_up(due, now, quiet, itself=True)
-            # What is wanted is another count than before, or there was a look.
+            # The wanted count has changed, or there was a look.
             held_until = min(_held_until(wish, configured, up_at, down_at), quiet_until)
             if now < held_until:
                 quiet, control = wish, min(held_until, self._next_change)
@@ -211,7 +211,7 @@ class Fleet:
         self._due, self._woken_at, self._wake_at, self._now = due, woken, wake, until
 
     def _caught_up(self, due: float, now: float, wanted: int, *, itself: bool = False) -> float:
-        """When the next look is due; those before `now` were left out, since it was quiet. itself: that at it, too."""
+        """When the next look is due, after looks before `now` were left out. itself: the look at `now` was, too."""
         if due < now or (itself and due == now):
             interval = self.scaler.interval
             due += ceil((now - due) / interval) * interval
@@ -220,14 +220,14 @@ class Fleet:
         return due
 
     def finish(self, until: float) -> float:
-        """Goes on until `until` has passed and every job is done; returns when that was.
+        """Runs until `until` has passed and every job is done; returns that time.
 
-        Where nothing gets done for a week, it gives up: see `unfinished`.
+        It gives up if no job ends for a week: see `unfinished`.
         """
         self.feed((), max(until, self._now))
         patience = self._now + _PATIENCE_S
         while self.unfinished and self._now < patience:
-            # Not further than to the next event: an hour of idle workers after the last job is nobody's cost.
+            # Not further than to the next event: idle workers after the last job must not count as cost.
             upcoming = min(self._events[0][0], self._next_control(), patience)
             before = len(self.account.done)
             self.feed((), upcoming)
@@ -241,7 +241,7 @@ class Fleet:
         return min(self._due, self._wake_at, self._next_change)
 
     def _control(self, now: float, arrival: float) -> float:
-        """What is due besides jobs that come and go; returns when there is something again."""
+        """Handles what is due besides arrivals and ends of jobs; returns when something is due again."""
         if self._next_change <= now:
             self._change(now)
         if self._due <= now or self._wake_at <= now:
@@ -261,7 +261,7 @@ class Fleet:
         self._plan_quiet()
 
     def _plan_quiet(self) -> None:
-        """Until when a look can be left out, if it would change nothing; not where a picture wants to see it."""
+        """Sets until when looks can be left out because they change nothing; a picture needs every look."""
         shall_look = self.account.series is not None or self._has_begun
         self._quiet_until = 0.0 if shall_look else min(self._next_change, self.scaler.learn_at)
 
@@ -294,7 +294,7 @@ class Fleet:
             self.account.series.note(now, seen.waiting, seen.busy, desired)
 
     def _skip(self, upcoming: float) -> None:
-        """Leaves out the looks before anything happens: they would all see what this one saw."""
+        """Leaves out the looks before the next event: they would all see the same."""
         interval = self.scaler.interval
         if self._due < upcoming < NEVER:
             self._due += ceil((upcoming - self._due) / interval) * interval
@@ -331,7 +331,7 @@ class Fleet:
             heapq.heappush(self._events, (now + job[1], self._idle.pop(), job, now - job[0]))
 
     def _victim(self) -> int:
-        """Who goes: anybody; or, where idle ones go first, an idle one, then one that is starting."""
+        """The worker to remove: a random one; with idle_first, an idle one, then one that is starting."""
         crew = self._crew
         index = int(self._dice.random() * len(crew))
         if self.platform.idle_first:
@@ -377,7 +377,7 @@ class Fleet:
             self._gone(now)
 
     def _give_back(self, now: float, worker: int) -> None:
-        """The time to drain is over: what the worker still does goes back to its place in the queue."""
+        """The draining time is over: unfinished jobs of the worker go back to their place in the queue."""
         back = []
         for end, slot, job, _ in self._events:
             if self._leaving.get(slot) == worker and slot not in self._given_back:

@@ -1,4 +1,4 @@
-"""A comparison as one page that needs nothing else: figures, a picture of each policy, what the words mean. Pure."""
+"""A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; ma
 dt {{ font-weight: 600 }} dd {{ margin: 0 }}
 """
 _WORDS = (
-    ("cost/W", "what is paid for, by the work itself; 1 would be a worker that never idles and never starts"),
-    ("wait", "from a job's arrival until it begins; p95: what 95 of 100 jobs do not exceed"),
-    ("flaps", "workers that were stopped and asked for again before a start-up's time had passed"),
-    ("at zero, at cap", "how much of the time no worker was asked for, or as many as there may be"),
+    ("cost/W", "paid time divided by the work; 1 means workers that are never idle and never start"),
+    ("wait", "from a job's arrival until it begins; p95: 95 % of the jobs wait at most this long"),
+    ("flaps", "workers that were stopped and requested again within one start-up time"),
+    ("at zero, at cap", "share of the time in which 0 workers were requested, or the maximum"),
     (
         "short of, more than needed",
-        "workers missing or idle, in per cent of those that the jobs needed, over all the time",
+        "workers missing or idle, in per cent of the workers needed, over the whole time",
     ),
     (
         "given back",
-        "jobs that began anew since their worker was taken away; lost h: the hours that they had been worked on",
+        "jobs that started again because their worker was removed; lost h: the hours of work lost by that",
     ),
 )
 
 
 def page(comparison: Comparison) -> str:
-    """The whole document. Names and notes come from outside: everything is escaped."""
+    """The whole document. Names and notes come from outside, so everything is escaped."""
     title, *assumed = heading(comparison)
     body = [
         f"<h1>{escape(title)}</h1>",
         *(f'<p class="dim">{escape(line.strip())}</p>' for line in assumed),
-        _section("What it costs, and how long jobs wait", _table(cost_and_waits(comparison))),
-        _section("What a second of waiting is worth", _table(worths(comparison))),
-        _section("What the policies do", _table(doings(comparison))),
+        _section("Cost and waits", _table(cost_and_waits(comparison))),
+        _section("Total cost J(v), if a second of waiting costs v worker-seconds", _table(worths(comparison))),
+        _section("Scale actions", _table(doings(comparison))),
         *_pictures(comparison),
-        _section("What the words mean", "".join(_words(comparison))),
+        _section("Meaning of the words", "".join(_words(comparison))),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -90,8 +90,8 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
         return
     yield (
         '<p><span class="key" style="background: var(--waiting)"></span>waiting'
-        '<span class="key" style="background: var(--busy)"></span>in work'
-        '<span class="key line" style="background: var(--workers)"></span>workers asked for (right)'
+        '<span class="key" style="background: var(--busy)"></span>in progress'
+        '<span class="key line" style="background: var(--workers)"></span>workers requested (right)'
         '<span class="key" style="background: var(--waits)"></span>longest wait (below)</p>'
     )
     end = max(figures.end_s for figures, _ in panels)

@@ -1,9 +1,8 @@
-"""Our own policies in the simulator: the very same decide() that runs in production, asked in the same order.
+"""Our own policies in the simulator: the same decide() as in production, called in the same order.
 
-decide() is pure, and what it goes by is a handful of small numbers: the recommendation, the jobs in work, the count
-that is configured, whether each cooldown is over, and the highest recommendation of the window. So an answer is
-remembered by these, and decide() is asked whenever one of them is new; a test holds every remembered answer against a
-fresh one.
+decide() is pure and depends on a few small numbers: the recommendation, the jobs in progress, the configured count,
+whether each cooldown is over, and the highest recommendation of the window. So its answers are cached by these numbers,
+and it is called only for new ones; a test compares every cached answer with a fresh one.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _NO_WINDOW, _NOT_YET_KNOWN = -1, -2
 _KEPT = 0.7
-"""Of what was known of the start-up time, when it is measured once more; as the journal does it."""
+"""Weight of the old value when a start-up time is measured again; the same as in the journal."""
 
 
 @dataclass(slots=True)
 class Recent:
-    """How long the newest finished jobs took, as adapters/postgres_service_time.py asks the table for it."""
+    """How long the newest finished jobs took, as adapters/postgres/service_time.py measures it in the table."""
 
     _newest: deque[float] = field(default_factory=deque)
     _sorted: list[float] = field(default_factory=list)
@@ -57,7 +56,7 @@ class Recent:
             del self._sorted[bisect_left(self._sorted, oldest)]
 
     def measured(self) -> ServiceTime | None:
-        """Each job counts as at most the 99th percentile of them."""
+        """The mean and the median; each job counts at most as much as the 99th percentile."""
         spans = self._sorted
         if not spans:
             return None
@@ -68,7 +67,7 @@ class Recent:
 
 @dataclass(slots=True)
 class OwnPolicy:
-    """One worker of a policy, as the reconciler would keep it: a Scaler."""
+    """A Scaler that does what the reconciler does for one worker of a policy."""
 
     policy: WorkerPolicy
     interval: float
@@ -80,9 +79,9 @@ class OwnPolicy:
     down_at: float = 0.0
     times_starts: bool = False
     answer_s: float = 0.2
-    """How long the platform takes to accept a change: the cooldowns count from its answer, and not from the look."""
+    """Seconds until the platform accepts a change: the cooldowns count from that, not from the look."""
     decisions: int = 0
-    """How often decide() itself was asked."""
+    """How often decide() was called."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
     _wants: Calm = field(default_factory=dict)
@@ -90,9 +89,9 @@ class OwnPolicy:
     _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _looked_at: float | None = None
-    """The last look that left a recommendation behind."""
+    """When a look last noted a recommendation."""
     _before: float | None = None
-    """The same, before this look."""
+    """The same, before the present look."""
     _last_up: float | None = None
     _last_down: float | None = None
     _down_open: float = 0.0
@@ -143,12 +142,12 @@ class OwnPolicy:
         return self._changes(seen, desired, recommended)
 
     def passed(self, now: float, wanted: int) -> None:
-        """Each of the looks that were left out would have noted the same."""
+        """The looks that were left out would all have noted the same recommendation."""
         if self._window:
             self._note(now, wanted)
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
-        """Of them, how long they took."""
+        """Measures the time per job of the finished ones."""
         fresh = False
         for _, _, job, _ in finished:
             self._recent.add(job[1])
@@ -164,7 +163,7 @@ class OwnPolicy:
         queue = QueueDepth(seen.waiting, seen.busy)
         leaving = self._replicas(seen).finishing(self._service)
         recommended = recommend(self.policy, queue, self._service, seen.configured, leaving)
-        if self._service is not None or self.policy.target_wait is None:  # else it goes by what is configured, too
+        if self._service is not None or self.policy.target_wait is None:  # else it depends on the configured count, too
             if len(wants) >= _MOST_KNOWN:
                 wants.clear()
                 self.calm.clear()
@@ -179,9 +178,9 @@ class OwnPolicy:
         now = seen.now
         self.settled = False
         if desired == 0 and seen.running == 0:
-            return seen.configured  # a deployment is in progress: to zero waits until it runs (waiting.py)
+            return seen.configured  # scaling to 0 waits while a deployment is in progress (preconditions.py)
         if seen.notified and self._window:
-            self._note(now, recommended)  # a change is a whole cycle, and that notes what it recommends
+            self._note(now, recommended)  # a change is a whole cycle, which notes its recommendation
         accepted = now + self.answer_s
         if desired > seen.configured:
             self._last_up, self._asked_at = accepted, accepted
@@ -195,7 +194,7 @@ class OwnPolicy:
     def _decide(self, seen: View) -> Decision:
         self.decisions += 1
         past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
-        if self._before is not None:  # it may be hidden by a later one, and tells how far apart looks are
+        if self._before is not None:  # the time between two looks gives the tolerance of the window
             past = (Recommendation(self._before, 0), *past)
         history = History(
             last_up=self._last_up,
@@ -222,7 +221,7 @@ class OwnPolicy:
         )
 
     def _note(self, now: float, recommended: int) -> None:
-        """What could still be the highest of the window: later ones that are at least as high hide the earlier."""
+        """Keeps recommendations that can still become the highest of the window: none before a later, higher one."""
         past = self._past
         while past and past[-1][1] <= recommended:
             past.pop()
@@ -230,7 +229,7 @@ class OwnPolicy:
         self._looked_at = now
 
     def _over_the_window(self, now: float, recommended: int, *, notified: bool) -> int:
-        """The highest recommendation of the window; a quick check of the queue leaves none behind."""
+        """The highest recommendation of the window; a quick check of the queue notes none."""
         past, self._before = self._past, self._looked_at
         tolerance = 0.0 if self._before is None else window_tolerance(now - self._before)
         since = now - self._window - tolerance
@@ -241,18 +240,18 @@ class OwnPolicy:
         while past and past[0][0] < now - self._kept_window - window_tolerance(self.interval):
             past.popleft()
         for at, highest in past:
-            if at >= since:  # the window may be the shorter one, and become longer again
+            if at >= since:  # the window may have become shorter, and may become longer again
                 return max(recommended, highest)
         return recommended
 
     def _plan_down(self, seen: View, recommended: int) -> None:
-        """Until when the window keeps so many at least: as long as a recommendation of as many is in it."""
+        """Sets until when the window prevents scale-down: while it contains a recommendation of this count."""
         if recommended < seen.configured:
-            # Before the first window is over, nothing goes.
+            # Before the first window is over, no worker is removed.
             first = -window_tolerance(self.interval)
             kept = next((at for at, replicas in reversed(self._past) if replicas >= seen.configured), first)
         elif seen.notified:
-            return  # it left nothing behind
+            return  # this look noted no recommendation
         else:
             kept = seen.now
         self.down_at = max(self._down_open, kept + self._window)

@@ -1,4 +1,4 @@
-"""The rules of other autoscalers, as they publish them, to be measured on the same workload and the same platform."""
+"""The published rules of other autoscalers, to compare them on the same workload and platform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.simulation.scaler import NEVER, Calm, View
 
 @dataclass(slots=True)
 class _Rule:
-    """What all of them have in common: they poll, and remember nothing of single jobs."""
+    """Base of the rules: they poll, and remember nothing of single jobs."""
 
     maximum: int
     interval: float
@@ -26,7 +26,7 @@ class _Rule:
     calm: Calm = field(default_factory=dict)
 
     def passed(self, now: float, wanted: int) -> None:
-        """Nothing that a skipped look would have changed."""
+        """A look that is left out would have changed nothing."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """They do not."""
@@ -47,9 +47,9 @@ class Static(_Rule):
 class Hpa(_Rule):
     """The Horizontal Pod Autoscaler v2 on an external metric of type AverageValue, with its default behaviour.
 
-    Every 15 s: desired = ceil(metric / target), unchanged where metric / (target x pods) is within 10 % of 1; up at
-    most to max(+4 pods, x2) of what there was 15 s ago, at once; down at most to the highest recommendation of the
-    window (300 s), by up to 100 % at once. Pods that start count. min: 1, for the HPA does not go to zero.
+    Every 15 s: desired = ceil(metric / target), unchanged if metric / (target x pods) is within 10 % of 1; up at once,
+    at most to max(+4 pods, x2) of the count 15 s ago; down at once to the highest recommendation of the window (300 s).
+    Pods that start count. min: 1, because the HPA does not scale to zero.
     """
 
     target: float = 5.0
@@ -64,7 +64,7 @@ class Hpa(_Rule):
         return self._limited(seen.now, self._metric(seen), seen.configured)
 
     def passed(self, now: float, wanted: int) -> None:  # noqa: ARG002  # as the Scaler has it
-        """Each of the looks that were left out would have wanted the same."""
+        """The looks that were left out would all have wanted the same count."""
         if self._wanted:
             self._note(now, self._wanted[-1][1])
 
@@ -99,7 +99,7 @@ class Hpa(_Rule):
         past.append((now, wanted))
 
     def _most(self, now: float, configured: int) -> int:
-        """By the scale-up policies: +4 pods or +100 % within 15 s, whichever is more."""
+        """The highest count by the scale-up policies: +4 pods or +100 % within 15 s, the higher one."""
         sizes = self._sizes
         while len(sizes) > 1 and sizes[1][0] <= now - 15.0:
             sizes.popleft()
@@ -109,10 +109,10 @@ class Hpa(_Rule):
 
 @dataclass(slots=True)
 class Keda(Hpa):
-    """KEDA: between 1 and the maximum its HPA; between 0 and 1 KEDA itself.
+    """KEDA: its HPA scales between 1 and the maximum, KEDA itself between 0 and 1.
 
-    It is active while the metric is above 0 (activation threshold), looked at every `polling` seconds (30) and, as the
-    HPA asks it, every 15 s while there are pods; to zero after `cooldown` seconds (300) without activity.
+    It is active while the metric is above 0 (the activation threshold). It polls every `polling` seconds (30), and
+    every 15 s for the HPA while there are pods; it scales to zero after `cooldown` seconds (300) without activity.
     """
 
     polling: float = 30.0
@@ -140,7 +140,7 @@ class Keda(Hpa):
         return desired
 
     def passed(self, now: float, wanted: int) -> None:
-        """KEDA would have polled meanwhile, at those looks that are due, and found it as active as it was."""
+        """KEDA would have polled at the looks that were left out, and would have found the same activity."""
         Hpa.passed(self, now, wanted)
         pace = math.ceil(self.polling / self.interval - 1e-9) * self.interval
         polls = math.floor((now - self._polled_at) / pace + 1e-9)
@@ -151,11 +151,11 @@ class Keda(Hpa):
 
 @dataclass(slots=True)
 class Latency(_Rule):
-    """Judoscale's rule: by how long the oldest job has waited, the worst of the last 10 s, a step at a time.
+    """Judoscale's rule: by the longest wait of the oldest job in the last 10 s, one step at a time.
 
-    Up by `step` where it is above `high` seconds, no sooner than `frequency` after the last way up; down by one where
-    it has been below `low` for `delay` seconds, and no sooner than that after the last change. min: 1; with 0, the last
-    one goes when nothing is waiting or being worked on.
+    Up by `step` if the wait is above `high` seconds, at the earliest `frequency` seconds after the last scale-up. Down
+    by 1 if it was below `low` for `delay` seconds, and at the earliest that long after the last change. min: 1; with 0,
+    the last worker is removed if no job waits or is in progress.
     """
 
     high: float = 30.0

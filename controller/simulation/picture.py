@@ -1,4 +1,4 @@
-"""What a picture of a comparison shows: jobs that wait and are in work, workers, longest waits, over time. Pure."""
+"""What a picture of a comparison shows: jobs waiting and in progress, workers and longest waits over time. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from controller.simulation.report import seconds
 from controller.simulation.series import Series
 
 WAITING, IN_WORK, WORKERS, WAITS = "#0072b2", "#9ad0f0", "#d55e00", "#808080"
-"""From the palette of Okabe and Ito, which the colour-blind can tell apart too; waiting is darker than in work."""
+"""From the palette of Okabe and Ito, for colour-blind people, too; waiting is darker than in progress."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 
 
 @dataclass(slots=True)
 class Points:
-    """What holds from each of the times (seconds) on; the last one is the end.
+    """The values from each of `times` (seconds) on; the last one is the end.
 
-    waiting, busy: the most jobs. least, most, workers: that were asked for, and how many at last. waits: the longest.
+    waiting, busy: most jobs. least, most, workers: fewest, most and last requested workers. waits: the longest.
     """
 
     times: list[float] = field(default_factory=list)
@@ -42,9 +42,9 @@ class Points:
 
 
 def series_points(series: Series, end_s: float) -> Points:
-    """For drawing: the most that was seen in each step or is there at its end, and what is there holds until the next.
+    """For drawing: the highest value in each step or at its end; a value holds until the next one.
 
-    Where nobody looked, the workers are those that were asked for last.
+    In a step without a look, the workers are those that were requested last.
     """
     points, waiting, busy, workers, upto = Points(), 0, 0, 0, 0
     for index in sorted(series.steps):
@@ -68,7 +68,7 @@ def series_points(series: Series, end_s: float) -> Points:
 
 
 def unit_of_time(span_s: float) -> tuple[str, float]:
-    """What an axis of so many seconds is best read in, and how many seconds that is."""
+    """The unit for an axis of `span_s` seconds, and its length in seconds."""
     for name, size in (("days", _DAY_S), ("hours", _HOUR_S), ("minutes", _MINUTE_S)):
         if span_s >= 3 * size:
             return name, size
@@ -83,6 +83,6 @@ def caption(figures: Figures) -> str:
 
 
 def drawable(comparison: Comparison) -> list[tuple[Figures, Points]]:
-    """Those of whom it is known what happened over time; the clairvoyant is reckoned, and not simulated."""
+    """The policies with values over time; the clairvoyant has none, because it is calculated and not simulated."""
     pairs = zip(comparison.figures, comparison.series, strict=True)
     return [(figures, series_points(series, figures.end_s)) for figures, series in pairs if series is not None]

@@ -1,4 +1,4 @@
-"""What an edit of the policy changes: in words, and on the same jobs before and after."""
+"""The effect of an edit of the policy: the changed keys, and the figures on the same jobs before and after."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from controller.simulation.figures import Figures
 from controller.simulation.report import heading, seconds
 
 _AS_GOOD_AS = 0.02
-"""A change of less than 2 % is none that anybody should decide by: another week would say otherwise."""
+"""A change of less than 2 % is no reason to decide: another week may give the opposite."""
 _AT_LEAST_S = 1.0
 _IS_OF = {"tiers", "queue", "service"}
-"""Said in words of their own, or nothing that a simulation sees."""
+"""Keys that have their own sentences, or that a simulation does not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure before and after; change: in per cent of the old one, or None where that says nothing."""
+    """One figure before and after; change: in per cent of the old figure; None if that has no meaning."""
 
     name: str
     before: str
@@ -62,23 +62,23 @@ def changes(plan: Plan) -> list[str]:
         if before.get(key) != after.get(key)
     ]
     if old.queue != new.queue or old.service != new.service:
-        said.append("the queue or the service changes, which no simulation shows: both are given the same jobs")
+        said.append("the queue or the service changes; a simulation cannot show that: both get the same jobs")
     return said
 
 
 def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
-    """Workers that come, go, change their name or their service; and what becomes of what runs there."""
+    """Workers that are added, dropped, renamed or moved to another service, and the effect on what runs there."""
     before = {worker.service: name for name, worker in old.workers.items()}
     after = {worker.service: name for name, worker in new.workers.items()}
     for service, name in before.items():
         now = after.get(service)
         if now is None and name in new.workers:
             yield (
-                f"{name} moves from service {service} to {new.workers[name].service}, where its history begins anew; "
-                f"nothing scales {service} any more: its workers stay as they are"
+                f"{name} moves from service {service} to {new.workers[name].service}, where its history starts again; "
+                f"{service} is no longer scaled: its workers stay as they are"
             )
         elif now is None:
-            yield f"{name} is dropped: nothing scales service {service} any more, its workers stay as they are"
+            yield f"{name} is dropped: service {service} is no longer scaled, its workers stay as they are"
         elif now != name:
             yield f"{name} is renamed to {now}: service {service} keeps its workers, cooldowns and history"
     for service, name in after.items():
@@ -87,10 +87,10 @@ def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
 
 
 def verdict(plan: Plan) -> str:
-    """One line: what the edit buys, and for how much."""
+    """One line: what the edit gains, and what it costs."""
     before, after = plan.before, plan.after
     cost = _relative(before.dollars_a_month, after.dollars_a_month)
-    # With another maximum, another part of the waits is forced by it: then all of them count.
+    # If the maxima differ, different parts of the waits are forced by them, so all waits count.
     old, new = (one.avoidable if before.cap == after.cap else one.waits for one in (before, after))
     beyond = "beyond what max_replicas forces, " if before.cap == after.cap else ""
     wait = _relative(old.mean, new.mean, floor=_AT_LEAST_S)
@@ -100,7 +100,7 @@ def verdict(plan: Plan) -> str:
         return f"worse: {after.unfinished:,} jobs would never be done"
     cheaper, dearer, sooner, later = cost < -_AS_GOOD_AS, cost > _AS_GOOD_AS, wait < -_AS_GOOD_AS, wait > _AS_GOOD_AS
     if not (cheaper or dearer or sooner or later):
-        return f"no difference that these jobs could show: {money}, {waits}"
+        return f"no difference on these jobs: {money}, {waits}"
     if (cheaper and not later) or (sooner and not dearer):
         return f"better: {money}, {waits}"
     if (dearer and not sooner) or (later and not cheaper):
@@ -115,7 +115,7 @@ def verdict(plan: Plan) -> str:
 def as_blocks(plan: Plan) -> Iterator[str | Rows]:
     """For a terminal: paragraphs, and the table."""
     yield "what changes:"
-    yield from (f"  {change}" for change in changes(plan) or ["nothing that is in force"])
+    yield from (f"  {change}" for change in changes(plan) or ["no key that is in force"])
     yield ""
     yield from heading(plan.comparison)
     head = ["", "old", "new", "change"]
@@ -128,7 +128,7 @@ def as_markdown(plan: Plan) -> Iterator[str]:
     """For a comment on a pull request."""
     yield f"**Policy: {verdict(plan)}**"
     yield ""
-    yield from (f"- {change}" for change in changes(plan) or ["nothing that is in force changes"])
+    yield from (f"- {change}" for change in changes(plan) or ["no key that is in force changes"])
     yield ""
     yield "| | old | new | change |"
     yield "|---|---:|---:|---:|"
@@ -186,7 +186,7 @@ def _percent(change: float | None) -> str:
 
 
 def _relative(before: float, after: float, floor: float = 0.0) -> float:
-    """What is below the floor on both sides is no change."""
+    """Two values below the floor count as equal."""
     if max(before, after) <= floor or before == after:
         return 0.0
     return (after - before) / max(before, floor or before) if before or floor else 1.0
@@ -196,9 +196,9 @@ def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
     if not old.tiers or not new.tiers:
         for key, policy in (("tiers", old), ("tiers", new)):
             if policy.tiers and policy is old:
-                yield f"{key} are given up for target_wait"
+                yield f"{key} are replaced by target_wait"
             elif policy.tiers:
-                yield f"target_wait is given up for {key}"
+                yield f"target_wait is replaced by {key}"
         return
     edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
     for index, depth in enumerate(edges):
@@ -221,9 +221,9 @@ def _rhythm(policy: Policy) -> dict[str, str]:
 
 
 def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
-    """What is in force besides tiers and queue, by its key in the file."""
+    """The values in force except tiers and queue, by their keys in the file."""
     silent = {("rate_limit", "keys")}
-    if worker.target_wait is not None:  # idle_off stands in their place
+    if worker.target_wait is not None:  # idle_off replaces them
         silent |= {("scale_down", "cooldown"), ("scale_down", "stabilization_window")}
         if worker.scale_down.idle_off is None:
             yield "scale_down.idle_off", "the measured start-up time"

@@ -1,4 +1,4 @@
-"""A comparison as an SVG file: for each policy the jobs that wait and are in work, the workers, the longest waits."""
+"""A comparison as an SVG file: for each policy the jobs waiting and in progress, the workers, the longest waits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from controller.simulation.picture import (
 )
 
 _HEADING, _TITLE, _BETWEEN, _FOOT = 52.0, 40.0, 8.0, 24.0
-"""In pixels: heading with legend, a panel's title with caption, the gap below a panel, the words below the last one."""
+"""Heights in pixels: heading with legend, title and caption of a panel, gap below it, text below the last one."""
 _LONGEST = 130
 """Characters that fit one line of the picture."""
 _COLOURS = {"waiting": WAITING, "busy": IN_WORK, "workers": WORKERS, "waits": WAITS, "line": "#dddddd"}
@@ -37,17 +37,17 @@ svg .caption { fill: #555555 }
 _LEGEND = (
     ("waiting", "waiting", 0),
     ("busy", "in work", 90),
-    ("workers", "workers asked for (right)", 180),
+    ("workers", "workers requested (right)", 180),
     ("waits", "longest wait (strip below)", 370),
 )
-"""The class of what is drawn, its name, and how far to the right it stands."""
+"""The CSS class, the name in the legend, and its distance from the left."""
 
 
 def check_suffix(path: Path) -> None:
-    """Before a long run, rather than after it.
+    """Checks the suffix before a long run.
 
     Raises:
-        ConfigurationError: the file is not to be an SVG.
+        ConfigurationError: the suffix is not .svg.
     """
     if path.suffix.lower() != ".svg":
         raise _refusal(f"{path}: pictures are written as SVG only; name the file {path.stem or 'picture'}.svg")
@@ -57,12 +57,12 @@ def save_plot(comparison: Comparison, path: Path) -> None:
     """Writes an SVG; the same comparison gives the same file.
 
     Raises:
-        ConfigurationError: the suffix is another, the file cannot be written, or there is nothing to draw.
+        ConfigurationError: the suffix is not .svg, the file cannot be written, or there is nothing to draw.
     """
     check_suffix(path)
     panels = drawable(comparison)
     if not panels:
-        raise _refusal("no policy was simulated that could be drawn; compare one besides the oracle")
+        raise _refusal("no simulated policy can be drawn; compare one other than the oracle")
     try:
         path.write_text(_document(comparison, panels), encoding="utf-8")
     except OSError as error:
@@ -74,7 +74,7 @@ def _refusal(text: str) -> ConfigurationError:
 
 
 def _document(comparison: Comparison, panels: Sequence[tuple[Figures, Points]]) -> str:
-    """Names and notes come from outside: everything is cut and escaped."""
+    """Names and notes come from outside, so everything is cut and escaped."""
     each = _TITLE + drawing.HEIGHT + _BETWEEN
     height = _HEADING + each * len(panels) + _FOOT
     end_s = max(figures.end_s for figures, _ in panels)
@@ -97,7 +97,7 @@ def _document(comparison: Comparison, panels: Sequence[tuple[Figures, Points]]) 
 
 
 def _style() -> str:
-    """With the colours themselves: programs other than browsers know no variables in a style."""
+    """The style with the colours as values: programs other than browsers do not support CSS variables."""
     return re.sub(r"var\(--(\w+)\)", lambda found: _COLOURS[found[1]], drawing.STYLE) + _STYLE
 
 
@@ -119,6 +119,6 @@ def _panel(figures: Figures, points: Points, scales: Scales) -> str:
 
 
 def _text(words: str) -> str:
-    """On one line, and nothing in it that XML forbids."""
+    """The text on one line, without characters that XML forbids."""
     plain = "".join(letter if letter.isprintable() else " " for letter in words)
     return escape(plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…")

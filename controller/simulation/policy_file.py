@@ -1,4 +1,4 @@
-"""A policy's file with one worker's keys replaced: all that is not replaced is written as it was read."""
+"""Replaces keys of one worker in a policy's file; all other keys are written as they were read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 80
 
 
 class _Scalar(str):
-    """A scalar as it stands in the file: `010`, `yes` and `2024-01-01` are written again as they were read."""
+    """A scalar as text: `010`, `yes` and `2024-01-01` are written as they were read."""
 
     __slots__ = ("style", "tag")
     tag: str
@@ -28,12 +28,12 @@ class _Scalar(str):
 
 
 class _Loader(yaml.SafeLoader):
-    """Aliases and merges are resolved, scalars are left alone."""
+    """Resolves aliases and merges, and keeps scalars as text."""
 
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # as the base has it
-        """An alias was resolved when it was read, and is written out."""
+        """Aliases were resolved when they were read, so they are written out."""
         return True
 
 
@@ -52,7 +52,7 @@ _Dumper.add_representer(_Scalar, _write)
 
 
 def worker_of(text: str, worker: str | None) -> Mapping[str, Any]:
-    """What the file says of a worker, its scalars as they stand there. worker: None is the first."""
+    """A worker's keys in the file, scalars as text. worker: None is the first."""
     entries = _loaded(text)["workers"]
     entry: Mapping[str, Any] = entries[_name(entries, worker)]
     return entry
@@ -74,9 +74,9 @@ def with_worker(
     without: Collection[str],
     comments: Mapping[str, Sequence[str]],
 ) -> str:
-    """The file's text with the worker's keys `without` left out and `new` ones written at its end.
+    """The file's text without the worker's keys `without`, and with the `new` ones at its end.
 
-    worker: None is the first. comments: for a new key whose value is a scalar, the lines that stand above it.
+    worker: None is the first. comments: by new key (with a scalar value), the lines above it.
     """
     policy = _loaded(text)
     entries = policy["workers"]
@@ -94,9 +94,9 @@ def with_worker(
 
 
 def without_secret_defaults(text: str) -> tuple[str, list[str]]:
-    """The policy's text with `${API_TOKEN}` for `${API_TOKEN:-s3cret-7}`, and the variables that this concerns.
+    """The policy's text with `${API_TOKEN}` for `${API_TOKEN:-s3cret-7}`, and the names of these variables.
 
-    A policy with a mask in the place of a default would be valid, and wrong; without one it is refused until the
+    A policy with a mask instead of a default would be valid but wrong; without a default it is refused until the
     variable is set.
     """
     without: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""A comparison as people and programs read it."""
+"""A comparison as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from controller.simulation.scaler import NEVER
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 _ALL_WAITS = {
-    "what": "what is paid, and all waiting, forced and avoidable, weighted by the work of the job that waits",
+    "what": "paid worker-seconds plus all waits, forced and avoidable, weighted by the work of the waiting job",
     "formula": "(paid_s + v * work_weighted_wait_s * jobs) / work_s",
     **PER_WORTH,
 }
 
 
 def as_object(comparison: Comparison) -> dict[str, Any]:
-    """For --json; the keys say their units."""
+    """For --json; the keys contain the units."""
     workload, setting, limits = comparison.workload, comparison.setting, comparison.limits
     platform = setting.platform
     return {
@@ -62,7 +62,7 @@ def as_object(comparison: Comparison) -> dict[str, Any]:
 
 
 def _policy_object(figures: Figures, comparison: Comparison) -> dict[str, Any]:
-    """With how far it is from what nobody can beat."""
+    """The figures, with their distance from the lower bounds."""
     no_wait, all_waits = comparison.limits.no_wait_s, None
     if not figures.unfinished:
         all_waits = {f"{value:g}": round(total_worth(figures, value), 6) for value in WORTHS}
@@ -89,7 +89,7 @@ def as_blocks(comparison: Comparison) -> Iterator[str | Rows]:
 
 
 def heading(comparison: Comparison) -> Iterator[str]:
-    """The workload, and what is taken for granted."""
+    """The workload and the assumptions."""
     limits, setting = comparison.limits, comparison.setting
     span = comparison.span_s
     load = limits.least_s / span if span else 0.0
@@ -109,7 +109,7 @@ def assumptions(setting: Setting) -> str:
     taken = "an idle one if there is any" if platform.idle_first else "taken at random"
     fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
-    return f"a worker starts in {in_words(platform.start_up_s)}{fails}{each}; one that goes is {taken} and {drain}"
+    return f"a worker starts in {in_words(platform.start_up_s)}{fails}{each}; a removed worker is {taken} and {drain}"
 
 
 def cost_and_waits(comparison: Comparison) -> list[list[str]]:
@@ -132,7 +132,7 @@ def _cost_row(figures: Figures) -> list[str]:
 
 
 def worths(comparison: Comparison) -> list[list[str]]:
-    """J(v), and how far that is from what nobody can beat."""
+    """J(v), and its distance from the lower bound."""
     mortal = [figures for figures in comparison.figures if not figures.is_clairvoyant]
     best = {value: min((figures.worth(value) for figures in mortal), default=math.inf) for value in WORTHS}
     head = ["policy", *(f"J({value:g})" for value in WORTHS)]
@@ -148,7 +148,7 @@ def worths(comparison: Comparison) -> list[list[str]]:
 
 
 def total_worth(figures: Figures, value: float) -> float:
-    """As J(v), with all of the waiting and by work, sum (S_i/S) w_i: what the lower bound is a bound of."""
+    """As J(v), but with all waits, weighted by work: sum (S_i/S) w_i. The lower bound is a bound of this."""
     waiting = figures.weighted_wait_s * figures.jobs
     return (figures.paid_s + value * waiting) / figures.work_s if figures.work_s else 0.0
 
@@ -195,27 +195,27 @@ def legend(comparison: Comparison) -> Iterator[str]:
     if limits.least_s:
         hours, ratio = limits.no_wait_s / _HOUR_S, limits.no_wait_s / limits.least_s
         yield (
-            f"W, the work itself: {limits.least_s / _HOUR_S:,.1f} worker-h, and nobody pays less. Without any wait a "
-            f"clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
+            f"W, the work itself: {limits.least_s / _HOUR_S:,.1f} worker-h, the least that any policy pays. Without "
+            f"any wait a clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
         )
     yield (
-        "Avoidable (the mean, and the p95): what a job waits beyond what max_replicas alone would make it wait, "
+        "Avoidable (the mean, and the p95): the wait of a job beyond the wait that max_replicas alone would cause, "
         "without any start-up."
     )
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: v worker-seconds for a job's second of waiting; * best."
+    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: a job's second of waiting costs v worker-seconds; * best."
     yield (
-        "Actions, starts, flaps (stopped, and asked for again within a start-up): a day. Given back: jobs that began "
-        "anew since their worker was taken away; lost h: the hours that they had been worked on."
+        "Actions, starts, flaps (stopped, and requested again within one start-up): per day. Given back: jobs that "
+        "started again because their worker was removed; lost h: the hours of work lost by that."
     )
     yield (
-        "Too few, too many workers: in how much of the time (SPEC's tau); before a slash, by how much of the need on "
+        "Too few, too many workers: share of the time (SPEC's tau); before a slash, the share of the need on "
         "average (theta)."
     )
     if len({figures.cap for figures in comparison.figures}) > 1:
         yield "The maxima differ: avoidable waits, and J with them, are beyond what each policy's own forces."
     unfinished = [figures for figures in comparison.figures if figures.unfinished]
     for figures in unfinished:
-        yield f"{figures.name} left {figures.unfinished:,} jobs waiting for ever; their waits are counted to the end."
+        yield f"{figures.name} never finished {figures.unfinished:,} jobs; their waits are counted to the end."
     policies = "policy" if comparison.simulated == 1 else "policies"
     yield (
         f"{comparison.simulated} {policies} in {in_words(comparison.took_s)} of CPU: "

@@ -1,4 +1,4 @@
-"""What a fleet asks, again and again: how many workers there should be."""
+"""The interface between a fleet and a policy: how many workers should there be?"""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from controller.simulation.account import Done
 
 NEVER = math.inf
 Calm = dict[tuple[int, int, int], int]
-"""By jobs waiting, jobs in work and workers that are leaving: how many workers are wanted, and would be left alone."""
+"""By jobs waiting, jobs in progress and draining workers: the count that is wanted and would not be changed."""
 
 
 @dataclass(slots=True)
 class View:
-    """What a scaler sees; one object for all looks of a run, for there are millions.
+    """What a scaler sees. One object for all looks of a run, because there are millions of them.
 
-    busy: jobs in work. configured: workers that were asked for, running: those of them that have started. leaving:
-    workers that were taken away and still have jobs, draining_s: how long these may go on. oldest_s: how long the
-    oldest waiting job has waited. notified: it was woken, and has only read the queue.
+    busy: jobs in progress. configured: requested workers, running: those that have started. leaving: removed workers
+    that still have jobs, draining_s: seconds that these may go on. oldest_s: seconds that the oldest waiting job has
+    waited. notified: the look is a quick check after a notification, which only read the queue.
     """
 
     now: float = 0.0
@@ -35,13 +35,12 @@ class View:
 
 
 class Scaler(Protocol):
-    """Anything that says how many workers there should be.
+    """A policy that says how many workers there should be.
 
-    interval: seconds from one look to the next. wake_interval: where a new job wakes it, how many seconds lie between
-    two such looks at least; None: nothing wakes it. settled: looking again at the same queue and fleet would change
-    nothing, however much time went by. calm: how many workers are wanted; so many need not be asked about. up_at,
-    down_at: before, more or fewer are wanted in vain. times_starts: whether it looks how long workers take to start.
-    learn_at: when it wants to be told again of the jobs that ended, and be asked.
+    interval: seconds between two looks. wake_interval: shortest time in seconds between two looks that a new job
+    causes; None: jobs do not wake it. settled: another look at the same queue and fleet would change nothing, however
+    much later. calm: wanted counts for which no look is needed. up_at, down_at: before these times, more or fewer
+    workers cannot be had. times_starts: whether it measures start times. learn_at: when it next needs the ended jobs.
     """
 
     interval: float
@@ -54,10 +53,10 @@ class Scaler(Protocol):
     times_starts: bool
 
     def look(self, seen: View) -> int:
-        """The workers that there should be from now on."""
+        """The number of workers that should run from now on."""
 
     def passed(self, now: float, wanted: int) -> None:
-        """Looks up to this one were left out, since they would have wanted so many workers, and changed nothing."""
+        """Looks up to `now` were left out: they would all have wanted `wanted` workers and changed nothing."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
-        """Jobs that ended since it was last told."""
+        """Takes the jobs that ended since the last call."""

@@ -1,4 +1,4 @@
-"""What a picture needs of a run: depth, workers and waits over time, in a bounded number of steps."""
+"""The values over time that a picture needs: depth, workers and waits, in a limited number of steps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Task = tuple[float, float, float]
 
 @dataclass(slots=True)
 class Step:
-    """The extremes of a stretch of time: most jobs waiting and in work, workers that were asked for, longest wait.
+    """The extremes in one step of time: most jobs waiting and in progress, workers requested, longest wait.
 
-    more_waiting, more_busy: by how many there are more at its end than at its beginning, of the jobs that get done.
+    more_waiting, more_busy: how many more jobs there are at its end than at its beginning; only of jobs that get done.
     """
 
     waiting: int = 0
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(slots=True)
 class Series:
-    """By steps of `step_s` seconds, which become twice as long whenever there are too many of them."""
+    """Steps of `step_s` seconds; when there are too many of them, the steps are made twice as long."""
 
     step_s: float = 10.0
     steps: dict[int, Step] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Series:
         step.last = configured
 
     def note_waits(self, done: Sequence[tuple[float, int, Task, float]]) -> None:
-        """By the time at which the job began. Who never looks has a queue too: it is counted by its jobs."""
+        """Notes the waits by the time at which each job began; it also counts the queue of a policy without looks."""
         for end, _, (came, _, _), wait in done:
             if wait:
                 self._at(came).more_waiting += 1
@@ -75,5 +75,5 @@ class Series:
             step.wait_s = max(step.wait_s, other.wait_s)
             step.more_waiting += other.more_waiting
             step.more_busy += other.more_busy
-            if other.least is not None:  # else nobody looked, and what was asked for before still is
+            if other.least is not None:  # else there was no look, and the requested count is still the same
                 step.last = other.last

@@ -1,9 +1,9 @@
-"""Searches tiers and timings for a goal, on jobs that were recorded or made up, and says how far to believe it.
+"""Searches tiers and timings that meet a goal, on recorded or generated jobs, and says how reliable the result is.
 
-It searches on the first two thirds of the workload. What meets the goal there may do so by chance, so that candidates
-are ranked by the share of weeks in which they meet it: weeks drawn anew from whole blocks of those two thirds (a block
-bootstrap, which keeps the time of day and what belongs together), the same for all candidates, by the seed. On the
-last third, which nothing was chosen by, it only says how the policy does.
+It searches on the first two thirds of the workload. A candidate may meet the goal there by chance, so candidates are
+ranked by the share of resampled weeks in which they meet it. These weeks consist of whole blocks of the two thirds (a
+block bootstrap, which keeps the time of day and bursts), and are the same for all candidates, by the seed. The last
+third is not used for the choice; on it, the chosen policy is only measured.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ _IDLE_OFFS = (0.0, 10.0, 30.0, 60.0)
 _FINER = (0.7, 0.85, 1.2, 1.4)
 _MOST_TIERS = 12
 _SHORTEST_JOB_S, _LONGEST_JOB_S = 0.01, 86_400.0
-"""As measured ones are bounded."""
+"""The same limits as for measured times."""
 _MOST_JOBS = 60_000
-"""More than that, and the search goes through the beginning of its part only."""
+"""With more jobs than this, the search uses only the beginning of its part."""
 _MOST_A_WEEK = 120_000
-"""More than that, and only the beginning of each week that is drawn is gone through."""
+"""With more jobs than this, only the beginning of each resampled week is used."""
 _MOST_OVER_WEEKS = 2_000_000
-"""Jobs that are simulated to rank by weeks, all candidates together: some 20 s."""
+"""Jobs simulated to rank by weeks, for all candidates together: about 20 s."""
 _AT_ONCE, _LEAST_RANKED = 4, 8
 
 Searched = Callable[[int, int], None]
-"""Is told how many candidates were tried, and of how many."""
+"""Called with the number of candidates tried, and with their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One of the two. wait_s: 95 % of the avoidable waits are at most this, as cheaply as can be."""
+    """One of two goals. wait_s: the cheapest policy with 95 % of the avoidable waits at most this, in seconds."""
 
     wait_s: float | None = None
     dollars_a_month: float | None = None
@@ -71,7 +71,7 @@ class Goal:
         return figures.dollars_a_month <= (self.dollars_a_month or 0.0)
 
     def rank(self, figures: Figures) -> tuple[float, ...]:
-        """The least is the best: what meets the goal first, and then by the other side of the bargain."""
+        """The sort key, lowest is best: first the policies that meet the goal, then by the other figure."""
         by_wait = self.wait_s is not None
         if self.is_met_by(figures):
             return (0.0, figures.paid_s if by_wait else figures.avoidable.mean, figures.avoidable.mean, figures.paid_s)
@@ -85,14 +85,14 @@ class Goal:
 
 
 Candidate = Mapping[str, Any]
-"""What would stand in the file: tiers or target_wait, scale_up, scale_down."""
+"""Keys of a policy file: tiers or target_wait, scale_up, scale_down."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobTime:
-    """How long a job takes, to a target_wait. unmeasured: why the queue cannot be asked for it; None: it can be.
+    """How long a job takes, for a target_wait. unmeasured: why the queue cannot give it; None: it can.
 
-    source: whose jobs `mean_s` is the mean of.
+    source: the jobs from which `mean_s` comes, in words.
     """
 
     unmeasured: str | None = None
@@ -100,7 +100,7 @@ class JobTime:
     source: str = ""
 
     def of(self, measured: Measured, workload: Workload) -> JobTime:
-        """The same, with the mean of the jobs that are searched on."""
+        """The same with the mean of the jobs of the search."""
         mean = min(max(measured.mean_s, _SHORTEST_JOB_S), _LONGEST_JOB_S)
         return replace(
             self, mean_s=float(f"{mean:.3g}"), source=f"the mean of {measured.jobs:,} jobs of {workload.name}"
@@ -109,9 +109,9 @@ class JobTime:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best that was found, and how it does. held_out: on jobs that the search has not seen, ours before the old.
+    """The best policy and its figures. held_out: on the jobs not searched on; first ours, then the old policy's.
 
-    is_met: on what was searched on. weeks: its figures over each of the weeks that it was ranked by, of week_s each.
+    is_met: on the jobs of the search. weeks: its figures in each week of the ranking, of week_s seconds each.
     """
 
     goal: Goal
@@ -133,12 +133,12 @@ class Found:
 
     @property
     def holds(self) -> bool:
-        """Whether the goal is met on what was searched on, and on what was held out."""
+        """Whether the goal is met on the jobs of the search and on the held-out ones."""
         return self.is_met and self.goal.is_met_by(self.held_out[0])
 
     @property
     def warning(self) -> str | None:
-        """Of more scale actions than the platform's requests allow; by the busiest of all that was simulated."""
+        """A warning if the platform's requests are too few for the busiest hour simulated."""
         everywhere = (self.held_out[0], self.searched_on, *self.weeks)
         busiest = max(everywhere, key=lambda one: (one.most_actions_an_hour, one.per_day(one.ups + one.downs)))
         return self.requests.warning(busiest)
@@ -157,7 +157,7 @@ def search(
     job_time: JobTime | None = None,
     requests: Requests | None = None,
 ) -> Found:
-    """`form`: tiers, target_wait, or any. weeks: 0 ranks by what was searched on alone.
+    """`form`: tiers, target_wait, or any. weeks: 0 ranks by the jobs of the search alone.
 
     Raises:
         ConfigurationError: there are too few jobs to learn from.
@@ -166,7 +166,7 @@ def search(
     seen, unseen = halves(workload)
     measured = measure(seen)
     if measured.jobs < 100 or measure(unseen).jobs < 20:
-        words = "has too few jobs in one of the parts, to search on and to hold out; take a window with more of them"
+        words = "has too few jobs for a search part and a held-out part; take a window with more jobs"
         raise ConfigurationError([Problem(workload.name, words)])
     if measured.jobs > _MOST_JOBS:
         seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
@@ -203,7 +203,7 @@ def search(
 
 
 class _Trial:
-    """The candidates that were tried, with their figures."""
+    """The candidates tried, with their figures."""
 
     def __init__(
         self, old: tuple[Policy, WorkerPolicy], goal: Goal, setting: Setting, common: Common, job_time: JobTime
@@ -214,7 +214,7 @@ class _Trial:
         self._goal, self._setting, self._common = goal, setting, common
 
     def run(self, jobs: Workload, candidates: Sequence[Candidate], progress: Searched, of: int) -> None:
-        """A few at a time share one pass over the jobs."""
+        """Several candidates share one pass over the jobs."""
         for start in range(0, len(candidates), 8):
             few = candidates[start : start + 8]
             compared = compare(jobs, [self.contender("", candidate) for candidate in few], self._setting)
@@ -222,16 +222,16 @@ class _Trial:
             progress(len(self.results), max(of, len(self.results)))
 
     def ranked(self) -> list[tuple[Candidate, Figures]]:
-        """By what was searched on, the best first."""
+        """By the jobs of the search, the best first."""
         return sorted(self.results, key=lambda result: self._goal.rank(result[1]))
 
     def ranked_over(
         self, weeks: Sequence[Workload], week_s: float
     ) -> tuple[Candidate, Figures, Sequence[Figures], int]:
-        """The best by the share of the weeks in which the goal is met, and then by what was searched on.
+        """The best by the share of weeks in which the goal is met, and then by the jobs of the search.
 
-        With its figures on what was searched on and in each week, and how many candidates were ranked. They are tried
-        from the best on: one that meets the goal in every week is not beaten by those after it.
+        Returns its figures on the jobs of the search and in each week, and the number of candidates ranked. They are
+        tried from the best on, until one meets the goal in every week: no later one can be better.
         """
         ranked = self.ranked()
         if not weeks:
@@ -269,7 +269,7 @@ def _as_it_is(old: tuple[Policy, WorkerPolicy], common: Common) -> Contender:
 
 
 def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tuple[Candidate, Figures]]:
-    """So many of them at most, from the first to the last."""
+    """At most `most` of them, evenly from the first to the last."""
     if len(ranked) <= most:
         return ranked
     return [ranked[number * (len(ranked) - 1) // (most - 1)] for number in range(most)]
@@ -284,7 +284,7 @@ def _coarse(worker: WorkerPolicy, job_time: JobTime, form: str) -> Iterator[Cand
 
 
 def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, job_time: JobTime) -> Iterator[Candidate]:
-    """Around the best: the wait that it is cut for, and what holds a worker."""
+    """Values around the best ones: the wait and what delays scale-down."""
     for candidate, _ in best:
         wait, first_timing, second_timing = candidate["aim"]
         for factor in _FINER:
@@ -295,7 +295,7 @@ def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, job_
 
 
 def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
-    """As many workers as the wait asks for: k up to k x wait / service jobs; with many workers, not a tier for each."""
+    """Tiers for a wait: k workers up to k x wait / service jobs; with many workers, not a tier for each count."""
     most = worker.max_replicas
     counts = sorted({max(1, round(most * step / _MOST_TIERS)) for step in range(1, _MOST_TIERS + 1)} | {1, most})
     each = wait * (worker.jobs_per_worker or 1) / job_time.mean_s
@@ -309,7 +309,7 @@ def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, d
 
 
 def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float) -> Candidate:
-    """A wait above 0. With the time of a job, where the policy says it, or where nothing can measure it."""
+    """A target_wait above 0; with service_time if the policy has it, or if it cannot be measured."""
     candidate: dict[str, Any] = {"target_wait": as_policy(wait)}
     if worker.service_time is not None:
         candidate["service_time"] = as_policy(worker.service_time)
@@ -319,7 +319,7 @@ def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: f
 
 
 def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
-    """As it would stand in the file; the step limits stay what they were."""
+    """The candidate as in a policy file; the step limits do not change."""
     fields = {key: value for key, value in candidate.items() if key != "aim"}
     for key, part in (("scale_up", old.scale_up), ("scale_down", old.scale_down)):
         if part.max_step is not None:
@@ -328,11 +328,11 @@ def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
 
 
 def as_yaml(found: Found, file: Path, worker: str | None) -> str:
-    """The file with what was found in the place of what there was, and what is to be expected of it on top."""
+    """The file with the found keys in place of the old ones, and the expected figures as comments at the top."""
     text = file.read_text(encoding="utf-8")
     chosen, comments = _as_written(found.candidate, found.old), {}
     if "tiers" in chosen:
-        most = worker_of(text, worker)["max_replicas"]  # as it is written, which may be a variable
+        most = worker_of(text, worker)["max_replicas"]  # as written in the file; it may be a variable
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
         comments["service_time"] = wrap(_assumed(found), 72)
@@ -344,13 +344,13 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
 def _assumed(found: Found) -> str:
     known = found.job_time
     return (
-        f"assumed: {known.source}, since {known.unmeasured}. Write how long yours take. It is not needed where the "
-        "queue is a table whose started_at and completed_at say it."
+        f"assumed: {known.source}, since {known.unmeasured}. Write how long your jobs take. It is not needed if "
+        "the queue is a table with started_at and completed_at."
     )
 
 
 def _remarks(found: Found) -> Iterator[str]:
-    """The lines of the head, no wider than a terminal."""
+    """The comment lines at the top, for a terminal of 80 columns."""
     for remark in _unwrapped_remarks(found):
         yield from wrap(remark, 78) if remark else ("",)
 
@@ -358,23 +358,23 @@ def _remarks(found: Found) -> Iterator[str]:
 def _unwrapped_remarks(found: Found) -> Iterator[str]:
     ours, old = found.held_out
     if not found.is_met:
-        yield "NOT MET: this comes nearest to the goal."
+        yield "NOT MET: this policy is the nearest to the goal."
     yield f"Found by `autoscaler tune`: {found.goal.words}."
     yield f"{found.tried} policies were tried on {found.workload.name}."
     yield from found.workload.notes
-    yield f"Taken for granted: {assumptions(found.setting)}."
+    yield f"Assumed: {assumptions(found.setting)}."
     if "service_time" in found.candidate and found.old.service_time is None:
         yield f"service_time is {_assumed(found)}"
     yield ""
     yield f"searched on, {in_words(found.searched_s)}: {_words(found.searched_on)}"
-    yield f"held out, {in_words(found.held_out_s)} that the search has not seen: {_words(ours)}"
+    yield f"held out, {in_words(found.held_out_s)} that the search did not use: {_words(ours)}"
     if not found.goal.is_met_by(ours) and found.is_met:
-        yield "NOT MET on what was held out: there the goal is missed; take a longer window, or leave some room"
-    yield f"the policy as it was, on the same: {_words(old)}"
+        yield "NOT MET on the held-out jobs; take a longer window, or a goal with some margin"
+    yield f"the old policy on the same jobs: {_words(old)}"
     if found.weeks:
         met = sum(found.goal.is_met_by(week) for week in found.weeks)
         weeks = "weeks" if found.week_s == WEEK_S else f"stretches of {in_words(found.week_s)}"
-        yield f"expected, over {len(found.weeks)} {weeks} drawn anew from what was searched on: {_spread(found)}"
+        yield f"expected, over {len(found.weeks)} {weeks} resampled from the jobs of the search: {_spread(found)}"
         yield f"the goal is met in {met} of {len(found.weeks)} of these, the best share of {found.ranked} policies"
     yield ""
     yield f"requests: {found.requests.words}"

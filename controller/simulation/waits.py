@@ -1,4 +1,4 @@
-"""Many durations in little memory: exact as long as there are few, and within 0.5 % however many come."""
+"""Percentiles of many durations in little memory: exact for up to a million, within 0.5 % for more."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _EXACT = 1_000_000
-"""Up to so many are kept as they are (8 MB)."""
+"""Number of durations that are kept exactly (8 MB)."""
 _RESOLUTION = math.log(1.01)
-"""Beyond, they are counted by size, in classes that are 1 % wide, so that the middle of one is within 0.5 %."""
+"""More of them are counted in classes that are 1 % wide, so that the middle of a class is within 0.5 %."""
 _LEAST_S = 0.001
 
 
 @dataclass(slots=True)
 class Waits:
-    """Seconds. Percentiles are by the nearest rank: the least value that so many per cent do not exceed."""
+    """Durations in seconds. Percentiles by the nearest rank: the lowest value that this share does not exceed."""
 
     count: int = 0
     total: float = 0.0
@@ -44,7 +44,7 @@ class Waits:
         return self.total / self.count if self.count else 0.0
 
     def percentile(self, share: float) -> float:
-        """`share` is 0.95 for p95; 0 where there is nothing."""
+        """`share` is 0.95 for p95. 0 if there are no durations."""
         if not self.count:
             return 0.0
         rank = max(1, math.ceil(share * self.count - 1e-9))
@@ -59,7 +59,7 @@ class Waits:
         return self.longest
 
     def over(self, seconds: float) -> int:
-        """How many are longer."""
+        """How many durations are longer."""
         if not self._classes:
             return self.count - bisect_right(self._sorted(), seconds)
         self._fold()

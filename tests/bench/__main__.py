@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MissingExtra as missing:
         print(missing, file=sys.stderr)
         return 2
-    except (ServerError, TimeoutError, Unavailable, psycopg.Error) as trouble:
-        print(f"nothing more was measured: {trouble or 'something did not happen in time'}", file=sys.stderr)
+    except (ServerError, TimeoutError, Unavailable, psycopg.Error) as error:
+        print(f"nothing more was measured: {error or 'something did not happen in time'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -63,7 +63,7 @@ def lower_bound(
 ) -> dict[float, float]:
     """By v, the least of (paid + v x sum (S_i / S) w_i) in units of W: of `report.total_worth`.
 
-    It holds for whoever does all the jobs with at most `cap` workers that are paid for at a time. Those that are taken
+    It holds for any policy that does all the jobs with at most `cap` paid workers at a time. Those that are taken
     away and still finish their jobs count: where policies are compared, cap is the highest of their `most`, or more.
     start_up_s: what each start is paid for at least, in seconds. steps: of the grid, at most; more lift the bound.
     It goes twice through the jobs and holds 8 bytes for each step. Without any work, the answer is 1.

@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 def build(database_url: str, connection: Connection, rows: int, say: Say) -> None:
     """So many finished jobs, and a few that are being worked on; nothing is vacuumed but by hand."""
     asyncio.run(_create(database_url))
-    # Nobody is to be woken by these, and autovacuum might come in the middle of a measurement.
+    # These must not wake a controller, and autovacuum might run in the middle of a measurement.
     connection.execute("ALTER TABLE generation_job DISABLE TRIGGER USER")
     connection.execute("ALTER TABLE generation_job SET (autovacuum_enabled = off)")
     connection.execute("SET maintenance_work_mem = '512MB'")
@@ -101,7 +101,7 @@ def tidy(connection: Connection) -> None:
 
 
 def work_off(connection: Connection, count: int, say: Say) -> None:
-    """Each of so many jobs goes pending → processing → completed, and leaves two dead rows behind."""
+    """Each of that many jobs goes pending → processing → completed, and leaves two dead rows behind."""
     for first, last in _slices(count):
         connection.execute(_CLAIM, (last - first + 1,))
         connection.execute(_COMPLETE)

@@ -1,4 +1,4 @@
-"""What a reading of the queue costs, by the backlog, by the indexes, and by the dead rows that nobody may clean up."""
+"""What a reading of the queue costs, by the backlog, by the indexes, and by the dead rows that vacuum cannot remove."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Churned:
-    """The same, after a backlog was worked off and before anybody vacuumed; when: relative to what holds vacuum up."""
+    """The same, after a backlog was worked off and before a vacuum; when: relative to what holds vacuum up."""
 
     when: str
     reading: Reading

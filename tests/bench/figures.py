@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest measured value that so many percent of all do not exceed."""
+    """The smallest measured value that this share in per cent does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 

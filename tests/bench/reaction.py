@@ -86,7 +86,7 @@ async def _come_to_rest(scene: Scene) -> None:
     """No job, no worker, and nothing left that the controller waits for."""
     await scene.queue.execute("DELETE FROM generation_job")
     if scene.fake.worker.configured:
-        # Nobody announces that there is less to do; so that it need not wait for the interval, we do.
+        # The queue does not announce that there is less to do; the benchmark does, to save the interval.
         await scene.queue.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(CHANNEL)))
     key = await scene.journal_key()
 

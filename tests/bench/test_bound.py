@@ -1,4 +1,4 @@
-"""The lower bound: nobody pays less, whatever the grid; and it is not so low that it says nothing."""
+"""The lower bound: no policy pays less, whatever the grid; and it is not so low that it says nothing."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_no_policy_pays_less(gaps: list[tuple[float, float]], platform: Platform
 
 
 def test_one_job_pays_its_start_where_waiting_would_not_help() -> None:
-    """A worker for 20 s and a start of 20 s: nobody does it for less than twice the work, but for half a worker."""
+    """A worker for 20 s and a start of 20 s: no policy does it for less than twice the work, but for half a worker."""
     alone = [(0.0, 20.0)]
     dear = bound(alone, steps=4000)
     assert dear[5.0] == pytest.approx(2.0, rel=0.03)

@@ -76,7 +76,7 @@ def test_simulate_puts_policies_beside_each_other(run: Run, trace: Path, sooner:
     assert (ran.code, ran.err) == (0, "")
     assert "jobs.csv: 140 jobs" in ran.out
     assert all(ran.out.count(f"\n{name} ") == 3 for name in (POLICY, sooner, "balanced", "static:2", "oracle"))
-    assert "nobody pays less" in ran.out
+    assert "the least that any policy pays" in ran.out
     assert "simulated days/s" in ran.out
 
 
@@ -167,7 +167,7 @@ def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> No
     ran = run("tune", POLICY, "--wait", "60s", *jobs, "--weeks", "2")
     assert (ran.code, ran.err) == (0, "")
     told = " ".join(ran.out.replace("\n# ", " ").split())
-    assert all(words in told for words in ("searched on, ", "held out, ", "drawn anew from what was searched on"))
+    assert all(words in told for words in ("searched on, ", "held out, ", "resampled from the jobs of the search"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
     assert policy.workers["generation-worker"].queue.table == "generation_job"
     tuned = tmp_path / "tuned.yaml"
@@ -455,7 +455,7 @@ def test_tune_fails_where_what_was_held_out_misses_the_goal(run: Run, tmp_path: 
     path.write_text("t,service\n" + "".join(f"{at},{service}\n" for at, service in jobs))
     ran = run("tune", POLICY, "--wait", "10s", "--trace", path, "--weeks", "1", "--form", "target_wait")
     assert ran.code == 1
-    assert "# NOT MET on what was held out" in ran.out
+    assert "# NOT MET on the held-out jobs" in ran.out
     load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
 
 
@@ -534,7 +534,7 @@ def fleet(path: Path, **services: str) -> Path:
         (
             {"a": "s1", "b": "s2"},
             {"a": "s1"},
-            ["b is dropped: nothing scales service s2 any more, its workers stay as they are"],
+            ["b is dropped: service s2 is no longer scaled, its workers stay as they are"],
         ),
         (
             {"a": "s1"},
@@ -544,7 +544,7 @@ def fleet(path: Path, **services: str) -> Path:
         (
             {"a": "s1"},
             {"a": "s2"},
-            ["a moves from service s1 to s2, where its history begins anew; nothing scales s1 any more: its workers"],
+            ["a moves from service s1 to s2, where its history starts again; s1 is no longer scaled: its workers"],
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import coming
-from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, watched
+from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, updated_watch
 from controller.core.model import History, Intent, Observation, QueueDepth, Reason, Replicas, ServiceState
 from controller.core.rules import decide, fall_back
 from controller.core.wanted import given_service
@@ -52,7 +52,7 @@ class Service:
         self.now += after
         look = Look(self.policy, replicas, queue, self.history, self.now, BOUND)
         # Through the journal and back, as between two processes.
-        known = Watch.from_text(watched(look).as_text())
+        known = Watch.from_text(updated_watch(look).as_text())
         self.history = replace(self.history, watch=known)
         return conditions(replace(look, history=self.history))
 
@@ -218,12 +218,12 @@ ENDED = fleet(0, 0, state=STOPPED, exited=2)
 @pytest.mark.parametrize(
     ("count", "queue", "changes", "exited"),
     [
-        pytest.param(2, jobs(5), {}, True, id="all ended and nobody here stopped them"),
+        pytest.param(2, jobs(5), {}, True, id="all ended and no controller stopped them"),
         pytest.param(0, jobs(5), {}, False, id="stopped by us"),
         pytest.param(None, jobs(5), {}, False, id="found stopped on a first start"),
         pytest.param(2, jobs(0), {}, False, id="nothing to do"),
         pytest.param(2, jobs(0), {"min_replicas": 1}, True, id="nothing to do and one wanted all the same"),
-        pytest.param(2, None, {}, True, id="nobody can read the queue"),
+        pytest.param(2, None, {}, True, id="the queue cannot be read"),
     ],
 )
 def test_workers_that_all_ended_by_themselves_are_told_from_a_stop_by_what_was_asked_for(
@@ -338,7 +338,7 @@ def waits(minute: int, since: int = 0) -> float:
 
 ALARMS = {
     "nothing is in work": [(ONE, jobs(5, 0, waits(m))) for m in range(12)],
-    "more jobs keep coming and nobody takes them": [(ONE, jobs(5 + m, 0, waits(m))) for m in range(12)],
+    "more jobs keep coming and no worker takes them": [(ONE, jobs(5 + m, 0, waits(m))) for m in range(12)],
     "one of two hangs and the other is idle": [(TWO, jobs(5, 1, waits(m))) for m in range(12)],
     "workers are added and none of them takes a job": [
         (fleet(1 + m // 4, 1 + m // 4), jobs(5 + m, 0, waits(m))) for m in range(12)
@@ -354,7 +354,7 @@ ALARMS = {
 FALSE_ALARMS = {
     "long jobs on busy workers": [(TWO, jobs(50, 2, waits(m))) for m in range(40)],
     "more in work than workers are known to take": [(TWO, jobs(50, 9, waits(m))) for m in range(40)],
-    "nobody runs": [(fleet(2, 0), jobs(5, 0, waits(m))) for m in range(40)],
+    "no worker runs": [(fleet(2, 0), jobs(5, 0, waits(m))) for m in range(40)],
     "nothing is ready": [(TWO, jobs(0, 0)) for _ in range(40)],
     "a job is taken every nine minutes": [(ONE, jobs(50 - m // 9, 0, waits(m))) for m in range(40)],
     "as many come as are taken, and the oldest is another each time": [(ONE, jobs(5, 0, 30.0)) for _ in range(40)],
@@ -374,7 +374,7 @@ FALSE_ALARMS = {
     "the count stops at its limit, and the bulk is of one instant": [
         (TWO, jobs(100, 0, waits(m), limit=100)) for m in range(40)
     ],
-    "nobody knows how many are in work beyond the limit": [
+    "how many are in progress beyond the limit is unknown": [
         (fleet(150, 150), jobs(50, 100, waits(m), limit=100)) for m in range(40)
     ],
     "no age, and as many more come as hide what is taken": [(ONE, jobs(5 + m, 0)) for m in range(40)],
@@ -385,7 +385,7 @@ FALSE_ALARMS = {
 
 
 @pytest.mark.parametrize("readings", ALARMS.values(), ids=ALARMS.keys())
-def test_jobs_that_nobody_takes_are_an_alarm_after_ten_minutes(readings: list[tuple[Replicas, QueueDepth]]) -> None:
+def test_jobs_that_no_worker_takes_are_an_alarm_after_ten_minutes(readings: list[tuple[Replicas, QueueDepth]]) -> None:
     assert minutes_of(readings) == [minute >= 10 for minute in range(12)]
 
 
@@ -394,7 +394,7 @@ def test_what_may_be_work_is_no_alarm(readings: list[tuple[Replicas, QueueDepth]
     assert not any(minutes_of(readings))
 
 
-def test_idle_is_whoever_could_take_more_at_once() -> None:
+def test_idle_is_a_worker_that_could_take_more_at_once() -> None:
     busy = [(TWO, jobs(50, 7, waits(minute))) for minute in range(12)]
     assert not any(minutes_of(busy))
     assert not any(minutes_of(busy, {"jobs_per_worker": 3}))
@@ -440,11 +440,11 @@ def test_it_says_how_many_wait_and_what_to_look_at() -> None:
     for minute in range(12):
         found = service.look(TWO, jobs(5, 1, waits(minute)), after=60)
     (said,) = found
-    assert said.says == "no job was taken for 11 min, while 5 jobs are ready, 1 in work, and 2 workers run"
-    assert said.words == f"{said.says}: see the workers' log, and whether they take jobs of this queue"
+    assert said.says == "no job was taken for 11 min, while 5 jobs are ready, 1 in progress, and 2 workers run"
+    assert said.words == f"{said.says}: read the workers' log, and check that they take jobs of this queue"
 
 
-# --- somebody else who sets the count
+# --- something else sets the count
 
 
 def contests(*turns: tuple[int | None, Replicas], every: float = 60.0) -> int:
@@ -473,7 +473,7 @@ def contests(*turns: tuple[int | None, Replicas], every: float = 60.0) -> int:
             3,
             id="deploys reset the count",
         ),
-        pytest.param([(0, fleet(1)), (0, fleet(1)), (0, fleet(1))], 3, id="somebody starts what we stop"),
+        pytest.param([(0, fleet(1)), (0, fleet(1)), (0, fleet(1))], 3, id="a stopped service is started from outside"),
     ],
 )
 def test_only_a_change_from_outside_that_follows_one_of_ours_counts(
@@ -514,7 +514,7 @@ def test_whatever_was_seen_survives_the_journal(looks: list[tuple[int, int, int,
         under_way = coming("d2", "BUILDING") if built else None
         replicas = fleet(configured, running, crashed=crashed, exited=exited, under_way=under_way)
         look = Look(service.policy, replicas, jobs(pending, 0, 7.25), service.history, service.now, BOUND)
-        assert Watch.from_text(watched(look).as_text()) == watched(look)
+        assert Watch.from_text(updated_watch(look).as_text()) == updated_watch(look)
         service.look(replicas, jobs(pending, 0, 7.25), after=12.345)
 
 

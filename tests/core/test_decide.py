@@ -1,4 +1,4 @@
-"""The table is the specification; the properties hold on every day anybody can think of."""
+"""The table is the specification; the properties hold on random days."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def observed(
 
 
 def beyond_counting(configured: int, *, limit: int) -> Observation:
-    """So many jobs in work that nobody counted them all."""
+    """More jobs in progress than were counted."""
     return replace(observed(limit, configured), queue=QueueDepth(0, limit, limit=limit))
 
 
@@ -113,7 +113,7 @@ PAST = History(
 )
 
 TABLE = [
-    Case("an idle queue needs nobody", 0, 0, 0, [TIER]),
+    Case("an idle queue needs no worker", 0, 0, 0, [TIER]),
     Case("the first job wakes the first worker", 1, 0, 1, [TIER]),
     Case("a burst goes up in one step", 1000, 0, 5, [TIER]),
     Case("a count that is right is left alone", 15, 2, 2, [TIER]),
@@ -191,19 +191,19 @@ class Work:
 
 
 WORK_TABLE = [
-    Work("workers that nobody needs go", 9, 5, 4, 1, [TIER]),
+    Work("workers that are not needed are removed", 9, 5, 4, 1, [TIER]),
     Work("going down stops at as many as the work needs", 9, 9, 4, 2, [TIER, BUSY]),
     Work("the workers that the work needs are rounded up", 6, 6, 4, 2, [TIER, BUSY]),
     Work("a single job keeps its worker", 1, 1, 3, 1, [TIER, BUSY], history(), {"tiers": [{"replicas": 0}]}),
-    Work("where all are busy nobody goes", 10, 10, 2, 2, [TIER, BUSY]),
-    Work("more work than they can do adds nobody", 10, 10, 1, 1, [TIER], history()),
+    Work("where all are busy no worker is removed", 10, 10, 2, 2, [TIER, BUSY]),
+    Work("more work than they can do adds no worker", 10, 10, 1, 1, [TIER], history()),
     Work(
-        *("more work than they can do adds nobody, fewer wanted", 10, 10, 1, 1, [TIER, BUSY]),
+        *("more work than they can do adds no worker, fewer wanted", 10, 10, 1, 1, [TIER, BUSY]),
         policy={"tiers": [{"replicas": 0}]},
     ),
     Work("busy workers do not slow a scale-up", 30, 30, 1, 2, [TIER]),
-    Work("jobs that wait keep nobody", 9, 0, 4, 1, [TIER]),
-    Work("without jobs_per_worker nobody is spared", 9, 9, 4, 1, [TIER], policy={"jobs_per_worker": None}),
+    Work("waiting jobs keep no worker", 9, 0, 4, 1, [TIER]),
+    Work("without jobs_per_worker no busy worker is kept", 9, 9, 4, 1, [TIER], policy={"jobs_per_worker": None}),
     Work("more than max is corrected, busy or not", 45, 45, 9, 5, [Reason.ABOVE_MAXIMUM]),
     Work("fewer than min is corrected", 9, 9, 0, 1, [Reason.BELOW_MINIMUM], history(), {"min_replicas": 1}),
     Work("the busy are spared before the cooldown is looked at", 9, 9, 4, 4, [TIER, BUSY, DOWN], history(down=1)),
@@ -230,7 +230,7 @@ def test_the_table_of_who_is_busy(case: Work) -> None:
 
 @dataclass(frozen=True)
 class Rated:
-    """A case in which the workers share 60 requests a minute; used None: nobody knows how many they made."""
+    """A case in which the workers share 60 requests a minute; used None: unknown."""
 
     title: str
     used: int | None
@@ -249,8 +249,8 @@ class Rated:
 MIN_AND_STEP: Mapping[str, object] = {"min_replicas": 1, "scale_up": {"max_step": 1}}
 RATED_TABLE = [
     Rated("one request left lets workers be added", 59, 15, 1, 2, [TIER]),
-    Rated("no request left adds nobody", 60, 15, 1, 1, [TIER, RATE]),
-    Rated("more requests than allowed add nobody", 75, 15, 1, 1, [TIER, RATE]),
+    Rated("no request left adds no worker", 60, 15, 1, 1, [TIER, RATE]),
+    Rated("more requests than allowed add no worker", 75, 15, 1, 1, [TIER, RATE]),
     Rated("no request left adds not even the first worker", 60, 15, 0, 0, [TIER, RATE]),
     Rated("no request left stops no scale-down", 60, 0, 2, 0, [TIER]),
     Rated("a right count is left alone", 60, 15, 2, 2, [TIER]),
@@ -265,7 +265,7 @@ RATED_TABLE = [
     Rated("a cooldown is the reason before the rate limit is", 60, 15, 1, 1, [TIER, UP], history(up=1)),
     Rated("a step has nothing left to limit", 60, 500, 1, 1, [TIER, RATE], history(), {"scale_up": {"max_step": 2}}),
     Rated("max has nothing left to limit", 60, 500, 1, 1, [TIER, RATE], history(), {"max_replicas": 3}),
-    Rated("requests unknown adds nobody", None, 15, 1, 1, [TIER, UNREAD]),
+    Rated("requests unknown adds no worker", None, 15, 1, 1, [TIER, UNREAD]),
     Rated("requests unknown adds not even the first worker", None, 15, 0, 0, [TIER, UNREAD]),
     Rated("requests unknown stops no scale-down", None, 0, 2, 0, [TIER]),
     Rated(
@@ -320,18 +320,18 @@ BLIND_TABLE = [
         reasons=[BELOW],
         policy={"min_replicas": 2, "on_unavailable": None},
     ),
-    Blind("min is no reason to take anybody away", 0, 3, None, [], policy={"min_replicas": 2}),
+    Blind("min is no reason to remove a worker", 0, 3, None, [], policy={"min_replicas": 2}),
     Blind("a count above max is left alone before after is over", 0, 9, None, [], policy={"min_replicas": 2}),
     Blind("it goes to at_least when after is over", 300, 1, 3, [FALLBACK]),
     Blind("it goes to at_least from 0 workers", 300, 0, 3, [FALLBACK]),
-    Blind("at_least is no reason to take anybody away", 300, 4, 4, [FALLBACK]),
+    Blind("at_least is no reason to remove a worker", 300, 4, 4, [FALLBACK]),
     Blind("at_least changes nothing where it runs already", 300, 3, 3, [FALLBACK]),
     Blind("the cooldown of the last scale-up is waited for", 300, 1, 1, [FALLBACK, UP], history(up=29)),
     Blind("when the cooldown is over it goes to at_least", 300, 1, 3, [FALLBACK], history(up=30)),
     Blind("the last scale-down is not waited for", 300, 1, 3, [FALLBACK], history(down=1)),
     Blind("without any history it goes to at_least at once", 300, 1, 3, [FALLBACK], history(since=None)),
     Blind("a step limits the way to at_least", 300, 0, 2, [FALLBACK, STEP], history(), {"scale_up": {"max_step": 2}}),
-    Blind("a count above max is left alone: nobody sees what it works on", 300, 9, 9, [FALLBACK]),
+    Blind("a count above max is left alone: its work is unknown", 300, 9, 9, [FALLBACK]),
     Blind(
         *("fewer than min is corrected, whatever the cooldown says", 300, 0, 1, [FALLBACK, UP, Reason.MINIMUM]),
         *(history(up=1), {"min_replicas": 1}),
@@ -341,8 +341,8 @@ BLIND_TABLE = [
         *(history(), {"min_replicas": 2, "scale_up": {"max_step": 1}}),
     ),
     Blind("one request left lets workers be added", 300, 1, 3, [FALLBACK], rate=RateUsage(59, 60)),
-    Blind("no request left adds nobody", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
-    Blind("requests unknown adds nobody", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
+    Blind("no request left adds no worker", 300, 1, 1, [FALLBACK, RATE], rate=RateUsage(60, 60)),
+    Blind("requests unknown adds no worker", 300, 1, 1, [FALLBACK, UNREAD], rate=RateUnread("Redis: holds rubbish")),
     Blind(
         *("a cooldown is the reason before the rate limit is", 300, 1, 1, [FALLBACK, UP]),
         *(
@@ -360,7 +360,7 @@ BLIND_TABLE = [
         *(history(), {"min_replicas": 1}, RateUnread("Redis: holds rubbish")),
     ),
     Blind(
-        *("how many are busy is unknown, and nobody goes", 300, 4, 4, [FALLBACK]),
+        *("how many are busy is unknown, and no worker is removed", 300, 4, 4, [FALLBACK]),
         *(history(), {"jobs_per_worker": 1}),
     ),
 ]
@@ -439,22 +439,22 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         (
             decide(policy(jobs_per_worker=5), observed(9, 4, processing=9), history(), NOW),
             (
-                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are being worked on, up to 5 by each worker, "
+                "9 jobs (0 pending, 9 processing) want 1 worker, 9 jobs are in progress, up to 5 per worker, "
                 "so at least 2 workers: 4 → 2"
             ),
         ),
         (
             decide(policy(jobs_per_worker=5), beyond_counting(4, limit=10), history(), NOW),
             (
-                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are being worked on, up to 5 "
-                "by each worker, so nobody can be spared"
+                "hold at 4: 10+ jobs (0 pending, 10+ processing) want 1 worker, 10+ jobs are in progress, up to 5 "
+                "per worker, so no worker can be removed"
             ),
         ),
         (
             decide(policy(jobs_per_worker=1, tiers=[{"replicas": 0}]), observed(1, 1, processing=1), history(), NOW),
             (
-                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is being worked on, up to 1 by each "
-                "worker, so nobody can be spared"
+                "hold at 1: 1 job (0 pending, 1 processing) wants 0 workers, 1 job is in progress, up to 1 per "
+                "worker, so no worker can be removed"
             ),
         ),
         (
@@ -467,8 +467,8 @@ def test_the_current_count_is_the_configured_one_so_that_starting_workers_are_no
         (
             decide(policy(), observed(15, 1, rate=RateUnread("Redis: k holds no number; count it")), history(), NOW),
             (
-                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, how many requests are used in this "
-                "minute is not known, so nobody is added on a guess: Redis: k holds no number; count it"
+                "hold at 1: 15 jobs (15 pending, 0 processing) want 2 workers, the number of requests used in this "
+                "minute is unknown, so no worker is added: Redis: k holds no number; count it"
             ),
         ),
     ],
@@ -639,7 +639,7 @@ RATES = (
 
 
 @given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), RATES)
-def test_a_rate_that_is_used_up_or_unread_lets_all_go_down_and_nobody_come_but_by_a_correction(
+def test_a_rate_that_is_used_up_or_unread_lets_all_go_down_and_none_come_but_by_a_correction(
     policy: WorkerPolicy, depth: int, count: int, ago: int, rate: Rate
 ) -> None:
     seen = observed(depth, count, rate=rate)
@@ -666,7 +666,7 @@ def test_who_is_busy_only_ever_keeps_workers_and_never_adds_one(
 
 
 @given(policies(), st.integers(0, 12), st.integers(-100, 900), st.integers(-100, 900), st.integers(0, 900), RATES)
-def test_without_a_reading_nobody_goes_and_nobody_comes_too_many_or_too_soon(  # noqa: PLR0917  # what is drawn
+def test_without_a_reading_none_is_removed_and_none_is_added_too_many_or_too_soon(  # noqa: PLR0917  # what is drawn
     policy: WorkerPolicy, count: int, up: int, down: int, unread: int, rate: Rate
 ) -> None:
     past = history(up=up, down=down)

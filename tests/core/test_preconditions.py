@@ -40,7 +40,7 @@ def refused(ago: float, to: int, setbacks: int) -> History:
         (refused(31, to=3, setbacks=1), RUNNING, 3, None),
         (refused(59, to=3, setbacks=2), RUNNING, 3, Reason.BACKING_OFF),
         (refused(119, to=3, setbacks=3), RUNNING, 3, Reason.BACKING_OFF),
-        (refused(121, to=3, setbacks=99), RUNNING, 3, None),  # however often: mended overnight is done soon
+        (refused(121, to=3, setbacks=99), RUNNING, 3, None),  # however often: fixed overnight is done soon
         (refused(29, to=3, setbacks=9), RUNNING, 0, Reason.BACKING_OFF),
         (refused(31, to=3, setbacks=9), RUNNING, 0, None),  # another count has not met the setbacks
         (History(unconfirmed_stop="d", last_down=NOW - 599), RUNNING, 0, Reason.NOT_HONOURED),
@@ -60,8 +60,8 @@ def test_a_change_waits_where_it_would_only_be_refused(
     ("pending", "processing", "history", "believed"),
     [
         (1, 0, History(unconfirmed_stop="d"), True),
-        (1, 1, History(unconfirmed_stop="d"), False),  # somebody works
-        (0, 0, History(unconfirmed_stop="d"), False),  # nobody waits
+        (1, 1, History(unconfirmed_stop="d"), False),  # a job is in progress
+        (0, 0, History(unconfirmed_stop="d"), False),  # no job waits
         (1, 0, History(unconfirmed_stop="d", last_up=NOW - 59), False),  # a restart may be on its way
         (1, 0, History(unconfirmed_stop="d", last_up=NOW - 61), True),
         (1, 0, History(unconfirmed_stop="the one before"), False),

@@ -83,14 +83,14 @@ def test_a_wait_wants_as_many_workers_as_work_off_what_waits_within_it(  # noqa:
 @pytest.mark.parametrize(
     ("depth", "current", "wanted"), [(0, 0, 0), (0, 3, 0), (1, 0, 1), (500, 0, 1), (500, 1, 1), (1, 3, 3)]
 )
-def test_while_nobody_knows_how_long_a_job_takes_the_count_stays_and_one_worker_finds_it_out(
+def test_while_the_time_per_job_is_unknown_the_count_stays_and_one_worker_measures_it(
     depth: int, current: int, wanted: int
 ) -> None:
     assert recommend(aiming(), QueueDepth(depth, 0), None, current) == wanted
 
 
 def needed(*past: tuple[float, int], memory: float = 3600, start_up: float | None = None, up: float = 0) -> History:
-    """Workers that were recommended so many seconds ago."""
+    """Workers that were recommended that many seconds ago."""
     return replace(
         history(up=up or None, unbroken=NOW - memory),
         recommendations=tuple(Recommendation(NOW - ago, replicas) for ago, replicas in past),
@@ -100,7 +100,7 @@ def needed(*past: tuple[float, int], memory: float = 3600, start_up: float | Non
 
 @dataclass(frozen=True)
 class Aimed:
-    """A case in which a wait of 60 s is aimed at and a job takes 20 s; seconds None: nobody knows how long."""
+    """A case in which a wait of 60 s is aimed at and a job takes 20 s; seconds None: unknown."""
 
     title: str
     pending: int
@@ -114,7 +114,7 @@ class Aimed:
 
 
 AIMED_TABLE = [
-    Aimed("an idle queue needs nobody", 0, 0, 2, 0, [WAIT]),
+    Aimed("an idle queue needs no worker", 0, 0, 2, 0, [WAIT]),
     Aimed("the first job wakes the first worker", 1, 0, 0, 1, [WAIT]),
     Aimed("a burst goes up in one step", 100, 0, 0, 5, [WAIT, Reason.MAXIMUM]),
     Aimed("workers that start count, so that none is asked for twice", 12, 0, 3, 3, [WAIT]),
@@ -136,7 +136,7 @@ AIMED_TABLE = [
     Aimed(
         "with idle_off 0s a worker goes at once", 4, 0, 3, 1, [WAIT], needed((0, 3)), {"scale_down": {"idle_off": "0s"}}
     ),
-    Aimed("what was needed adds nobody", 4, 0, 2, 2, [WAIT, IDLE], needed((1, 5))),
+    Aimed("what was needed adds no worker", 4, 0, 2, 2, [WAIT, IDLE], needed((1, 5))),
     Aimed(
         *("without a memory that reaches back there is no way down", 4, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT]),
         *(needed(memory=19),),
@@ -147,7 +147,7 @@ AIMED_TABLE = [
     Aimed("no busy worker is taken, job time unknown", 0, 3, 5, 5, [UNKNOWN], seconds=None),
     Aimed("an unknown job time starts one worker", 500, 0, 0, 1, [UNKNOWN], seconds=None),
     Aimed("an unknown job time holds the workers there are", 500, 0, 3, 3, [UNKNOWN], seconds=None),
-    Aimed("an idle queue needs nobody, however long a job takes", 0, 0, 3, 0, [WAIT], seconds=None),
+    Aimed("an idle queue needs no worker, however long a job takes", 0, 0, 3, 0, [WAIT], seconds=None),
     Aimed("fewer than min is corrected at once", 0, 0, 0, 1, [Reason.BELOW_MINIMUM], needed(), {"min_replicas": 1}),
     Aimed("more than max is corrected at once", 500, 0, 9, 5, [Reason.ABOVE_MAXIMUM]),
     Aimed("an idle queue keeps min", 0, 0, 2, 1, [WAIT, Reason.MINIMUM], needed(), {"min_replicas": 1}),
@@ -188,7 +188,7 @@ def test_a_job_needs_no_worker_where_the_one_that_has_it_leaves_with_the_time_to
     assert decide(aiming(), seen, needed(), NOW).desired == desired
 
 
-def test_where_more_are_busy_than_were_counted_nobody_goes() -> None:
+def test_where_more_are_busy_than_were_counted_none_is_removed() -> None:
     seen = replace(beyond_counting(9, limit=5), service=of(20))
     decision = decide(aiming(max_replicas=9), seen, needed(), NOW)
     assert (decision.desired, list(decision.reasons)) == (9, [WAIT, BUSY])
@@ -235,17 +235,14 @@ def test_where_more_are_busy_than_were_counted_nobody_goes() -> None:
             *(3, 0, None, 0),
             needed(),
             (
-                "3 jobs (3 pending, 0 processing), and how long one takes is not known yet, so 1 worker finds it out: "
-                "0 → 1"
+                "3 jobs (3 pending, 0 processing), and the time per job is not known yet, so 1 worker is "
+                "needed to measure it: 0 → 1"
             ),
         ),
         (
             *(3, 0, None, 2),
             needed(),
-            (
-                "hold at 2: 3 jobs (3 pending, 0 processing), and how long one takes is not known yet, so the count "
-                "stays"
-            ),
+            ("hold at 2: 3 jobs (3 pending, 0 processing), and the time per job is not known yet, so the count stays"),
         ),
     ],
 )

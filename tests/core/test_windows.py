@@ -71,7 +71,7 @@ def test_looks_that_are_some_milliseconds_off_decide_as_exact_ones(
 
 
 def scale_downs_of_a_controller(window_s: float, quiet: int, seed: int) -> int:
-    """A whole controller in virtual time, a look every 10 s: twice three busy looks, and so many quiet ones after."""
+    """A whole controller in virtual time, a look every 10 s: twice three busy looks, and that many quiet ones after."""
     policy = policy_of(
         scale_up={"cooldown": "0s"},
         scale_down={"cooldown": "0s", "stabilization_window": f"{window_s * 1000:.0f}ms"},

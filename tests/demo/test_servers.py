@@ -1,4 +1,4 @@
-"""The servers come up for whoever asks, and nothing of them stays, however that process ends."""
+"""The servers start for any user, and nothing of them stays, however that process ends."""
 
 import contextlib
 import itertools
@@ -158,10 +158,10 @@ def test_they_start_from_a_place_that_only_root_can_enter(tmp_path: Path) -> Non
         assert started.remains() == []
 
 
-def test_a_port_that_somebody_took_in_between_is_passed_over(tmp_path: Path) -> None:
+def test_a_port_that_was_taken_in_between_is_passed_over(tmp_path: Path) -> None:
     folder = Path(tempfile.gettempdir()) / f"autoscaler-{tmp_path.name}"
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        taken = somebody.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
         host = Host(folder, itertools.chain([taken], itertools.islice(free_ports(), 1), [taken], free_ports()))
         try:
             host.start(find_postgres(), find_redis(), [])
@@ -228,7 +228,7 @@ def plain_user() -> Iterator[tuple[str, dict[str, Any]]]:
     if os.getuid() != 0:
         yield sys.executable, {"cwd": REPOSITORY}
         return
-    nobody = pwd.getpwnam("nobody")
+    nobody = pwd.getpwnam("none")
     identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     place = Path(tempfile.mkdtemp(prefix="plain-user-"))
     try:
@@ -256,7 +256,7 @@ def copy_python(place: Path) -> Path:
 
 
 def linked(source: str, target: str) -> None:
-    """A second name of the file, where everybody may do with it whatever its owner may; else a copy."""
+    """A second name of the file, usable by all users; else a copy."""
     mode = Path(source).lstat().st_mode
     if stat.S_ISREG(mode) and mode & 0o044 == 0o044 and mode & 0o111 in {0, 0o111}:
         with contextlib.suppress(OSError):

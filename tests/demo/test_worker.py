@@ -157,7 +157,7 @@ async def test_sigterm_lets_a_short_job_finish(queue: AsyncConnection, start: St
     assert (done.completed, done.pending) == (1, 1)
 
 
-async def test_a_worker_ends_with_whoever_holds_its_lifeline(queue: AsyncConnection, start: Start) -> None:
+async def test_a_worker_ends_with_the_holder_of_its_lifeline(queue: AsyncConnection, start: Start) -> None:
     await enqueue(queue, 1, duration_s=60)
     process = start()
     await until(queue, lambda now: now.processing == 1)

@@ -143,7 +143,7 @@ async def test_a_stop_may_never_be_reported_though_the_process_is_gone() -> None
     [(STOP, "Deployment is not stoppable"), (RESTART, "Deployment is not restartable")],
     ids=["stop", "restart"],
 )
-async def test_a_sleeping_service_lets_nobody_stop_or_restart_it(document: str, message: str) -> None:
+async def test_a_sleeping_service_cannot_be_stopped_or_restarted(document: str, message: str) -> None:
     async with railway(1) as (fake, client):
         fake.by_hand(sleeping=True)
         assert await client.summary() == ("SLEEPING", True, ["RUNNING"])

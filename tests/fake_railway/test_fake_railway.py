@@ -223,7 +223,7 @@ async def test_shows_its_world() -> None:
         assert [each["status"] for each in worker["deployments"][0]["instances"]] == ["RUNNING", "RUNNING"]
 
 
-async def test_somebody_at_the_dashboard_is_recorded_apart() -> None:
+async def test_a_change_in_the_dashboard_is_recorded_apart() -> None:
     async with railway(1) as (fake, client):
         response = await client.http.post(f"{fake.base_url}/services/worker", json={"replicas": 3})
         assert response.json()["configured"] == 3
@@ -282,7 +282,7 @@ async def test_a_taken_port_is_an_os_error() -> None:
             await FakeRailway.create(timings=QUICK).start(port=int(fake.base_url.rpartition(":")[2]))
 
 
-async def test_closes_while_somebody_waits_for_an_answer() -> None:
+async def test_closes_while_a_client_waits_for_an_answer() -> None:
     async with httpx.AsyncClient() as http:
         async with FakeRailway.create(1, timings=QUICK) as fake:
             fake.inject("hang", seconds=60)

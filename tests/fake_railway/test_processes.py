@@ -32,7 +32,7 @@ asyncio.run(serve(0, 2, exec_command=sys.argv[1], token_kind="project", timings=
 
 
 def alive(pid: int) -> bool:
-    """A zombie is dead: whoever started it has not looked yet."""
+    """A zombie is dead: its parent has not waited for it yet."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -261,7 +261,7 @@ async def test_the_program_says_where_it_is_first_of_all_and_ends_cleanly(number
         assert not await _living(started)
 
 
-async def test_workers_that_watch_their_lifeline_outlive_nobody() -> None:
+async def test_workers_that_watch_their_lifeline_outlive_no_parent() -> None:
     async with program(f"{sys.executable} -c '{LIFELINE}'") as (process, exported, _):
         async with httpx.AsyncClient() as http:
             started = await workers_of(http, exported)

@@ -34,7 +34,7 @@ class Queue:
         self.records.append(history.Demand(0.0, time.monotonic(), 0))
 
     async def hold(self, depth: int) -> None:
-        """The queue holds so many jobs from now on; an outage is waited for."""
+        """The queue holds that many jobs from now on; an outage is waited for."""
         async with self._turn:
             while True:
                 began = time.monotonic()

@@ -21,7 +21,7 @@ Sequence = Callable[[Stage], Awaitable[None]]
 
 
 async def stopped_leader_continues(stage: Stage) -> None:
-    """Stopped for three leases; its successor cannot read the queue, so that whoever acts then is the old one."""
+    """Stopped for three leases; its successor cannot read the queue, so that only the old one can act then."""
     await _at_rest(stage)
     old_seat, old = _leader(stage)
     with stage.fault("stopped-for-three-leases", old.name):
@@ -85,7 +85,7 @@ async def hand_over_within_a_cooldown(stage: Stage) -> None:
 
 
 async def answer_never_comes(stage: Stage) -> None:
-    """Nothing was done, which nobody can know before the landing bound."""
+    """Nothing was done, which is not known before the landing bound."""
     await _at_rest(stage)
     with stage.fault("railway-hang", "mutation"):
         order = stage.fake.inject("hang", on="mutation", seconds=3.0)
@@ -117,7 +117,7 @@ async def queue_is_locked_for_long(stage: Stage) -> None:
 
 
 async def redis_forgets_a_fresh_change(stage: Stage) -> None:
-    """FLUSHALL right after a scale-up, with more work coming in: whoever lives remembers."""
+    """FLUSHALL right after a scale-up, with more work coming in: the surviving replicas remember."""
     await _at_rest(stage)
     await stage.queue.hold(8)
     await stage.until_configured(1)
@@ -139,7 +139,7 @@ async def redis_forgets_only_the_fresh_change(stage: Stage) -> None:
 
 
 async def everybody_and_everything_is_lost(stage: Stage) -> None:
-    """All killed and Redis emptied: nobody can remember, and a burst does not wait."""
+    """All killed and Redis emptied: no replica can remember, and a burst does not wait."""
     await _at_rest(stage)
     await stage.queue.hold(8)
     await stage.until_configured(1)
@@ -194,7 +194,7 @@ async def _at_rest(stage: Stage) -> None:
 
 def _leader(stage: Stage) -> tuple[Seat, Controller]:
     seat = stage.fleet.leading_seat
-    assert seat is not None, "nobody leads"
+    assert seat is not None, "no replica leads"
     return seat, seat.controller
 
 

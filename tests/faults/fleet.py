@@ -55,7 +55,7 @@ class Records:
 
 
 class Controller:
-    """One process. Whoever ends it says so first, so that one that ends by itself is found out."""
+    """One process. Code that ends it sets a flag first, so that a process that ends by itself is found out."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, records: Records) -> None:
         self.name = name
@@ -94,7 +94,7 @@ class Controller:
         await self._end(signal.SIGKILL, "killed")
 
     async def term(self, patience: float = 30.0) -> None:
-        """In good order; killed if it takes so long, which the verdict hears of."""
+        """In good order; killed if it takes too long, which the verdict hears of."""
         await self._end(signal.SIGTERM, "ended", patience)
 
     async def _end(self, how: signal.Signals, word: str, patience: float = 10.0) -> None:
@@ -110,7 +110,7 @@ class Controller:
 
     @property
     def is_stopped(self) -> bool:
-        """By a signal, whoever sent it."""
+        """By a signal, from any sender."""
         try:
             return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2][0] == "T"
         except OSError:
@@ -172,7 +172,7 @@ class Seat:
 
     @property
     def controller(self) -> Controller:
-        assert self.current is not None, f"nobody sits at {self.name}"
+        assert self.current is not None, f"no controller runs at {self.name}"
         return self.current
 
     async def start(self, module: str = PLAIN, **environment: str) -> Controller:
@@ -227,7 +227,7 @@ class Fleet:
         deadline = time.monotonic() + within
         while self.leader is None or self.leader.name == other_than:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"nobody leads after {within:g} s")
+                raise TimeoutError(f"no replica leads after {within:g} s")
             await asyncio.sleep(0.02)
         return self.leader
 

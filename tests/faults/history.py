@@ -9,7 +9,7 @@ from typing import Any
 from tests.faults.pace import Pace
 
 STARTED_S = 2.0
-"""After so long a controller is ready to take over."""
+"""After this long a controller is ready to take over."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Life:
 
 @dataclass
 class Fault:
-    """hit: whether anybody noticed, which a fault that nothing ran into cannot claim."""
+    """hit: whether it had an effect."""
 
     kind: str
     began: float

@@ -31,7 +31,7 @@ Injection = Callable[[Stage, random.Random], AbstractAsyncContextManager[None]]
 class Misfortune:
     """hold: the shortest and the longest that it lasts; weight: how often it comes, compared with the others.
 
-    Redis itself is spared a little: while it is away nobody leads, and nothing else can be shown.
+    Redis itself is spared a little: while it is away no replica leads, and nothing else can be shown.
     """
 
     name: str
@@ -61,7 +61,7 @@ def _misfortune(
 def _victim(stage: Stage, seat: Seat | None) -> Iterator[Controller]:
     """The controller on that seat, awake and ours alone for as long as the context lasts."""
     if seat is None or seat.current is None or not seat.current.is_awake:
-        raise BusyError("nobody there")
+        raise BusyError("no process there")
     with stage.claim(seat.name):
         yield seat.current
 
@@ -179,7 +179,7 @@ async def overlapping_deploy(stage: Stage, dice: random.Random) -> AsyncIterator
 
 @_misfortune("clock-shifted", hold=(1.0, 6.0), weight=1)
 async def clock_shifted(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    """One controller's wall clock is wrong from its start on; its monotonic clock is true, as everybody's is."""
+    """One controller's wall clock is wrong from its start on; its monotonic clock is true, as all others' are."""
     seat = _any_seat(stage, dice)
     with _victim(stage, seat) as old:
         shift = dice.choice((-3600, -40, -3, 3, 40, 3600))
@@ -197,7 +197,7 @@ async def clock_shifted(stage: Stage, dice: random.Random) -> AsyncIterator[None
 def _leading(stage: Stage) -> Seat:
     seat = stage.fleet.leading_seat
     if seat is None or seat not in stage.seats:
-        raise BusyError("nobody leads from a standing seat")
+        raise BusyError("no replica leads from a standing seat")
     return seat
 
 
@@ -381,7 +381,7 @@ async def link_cut(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
 
 @_misfortune("isolated", hold=(0.5, 6.0), weight=1.5)
 async def isolated(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    """One controller reaches nobody, and nobody tells it."""
+    """One controller is cut off from everything, without an error."""
     links = list(dice.choice(stage.seats).links.values())
     async with _all_disturbed(stage, "isolated", links, Mode.SILENT):
         yield
@@ -426,7 +426,7 @@ async def postgres_full(stage: Stage, dice: random.Random) -> AsyncIterator[None
 
 @_misfortune("postgres-slow", hold=(0.5, 4.0), weight=2)
 async def postgres_slow(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    """For everybody, beyond what a controller waits for."""
+    """For all, beyond what a controller waits for."""
     links = [seat.links["postgres"] for seat in stage.seats]
     async with _all_disturbed(stage, "postgres-slow", links, Mode.DELAY, dice.choice((0.2, 0.6, 1.5))):
         yield
@@ -466,7 +466,7 @@ def _on_order(kind: str, on: str, hold: tuple[float, float], weight: float, **fi
     async def order(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
         options = {**fixed, "on": on, "times": 1 if on == "mutation" else dice.randint(1, 4)}
         if kind == "late":
-            # Always within the landing bound: nobody could promise anything about what lands after it.
+            # Always within the landing bound: a change that lands after it has no guarantee.
             options["seconds"] = dice.uniform(stage.pace.change_timeout + 0.5, stage.pace.landing - 1.5)
         async with _ordered(stage, kind, **options):
             yield
@@ -484,7 +484,7 @@ for _kind, _options in (
 ):
     _on_order(_kind, "query", (0.5, 3.0), 2.5, **_options)
     _on_order(_kind, "mutation", (3.0, 6.0), 1.5, **_options)
-# Seldom: it says nothing of how long to wait, so that whoever meets it waits for half a minute, storm or calm.
+# Seldom: it says nothing of how long to wait, so that a client that gets it waits for 30 s, storm or calm.
 _on_order("cloudflare", "query", (0.5, 3.0), 0.2)
 _on_order("cloudflare", "mutation", (3.0, 6.0), 0.2)
 _on_order("lost", "mutation", (3.0, 6.0), 4)

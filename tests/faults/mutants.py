@@ -57,7 +57,7 @@ def _no_lease_check() -> None:
 
 @_mutant("expired-lease", "stopped-leader-continues", "stale leader")
 def _expired_lease() -> None:
-    """Whoever has once led goes on, whatever its clock and Redis say."""
+    """A replica that has once led goes on, whatever its clock and Redis say."""
     _put(Leadership, "lease", property(lambda self: self._held))
     _send_unasked()
     _put(Leadership, "_step_down", lambda self, why: None)

@@ -1,6 +1,6 @@
 """`python -m tests.faults.paused run`: a controller that stops itself right before it first asks for a change.
 
-Its intent is written down, and its last look at the lease still to come: whoever continues it much later finds out
+Its intent is recorded, its last check of the lease still to come: a process that continues it much later finds out
 whether that look is there.
 """
 

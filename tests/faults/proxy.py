@@ -18,7 +18,7 @@ _RESET = struct.pack("ii", 1, 0)
 class Mode(StrEnum):
     PASS = "pass"
     REFUSE = "refuse"
-    """Nobody listens."""
+    """No server listens."""
     SILENT = "silent"
     """Connections are taken, and what is said in them goes nowhere, in either direction."""
     HALF = "half"
@@ -95,7 +95,7 @@ class Link:
         try:
             await self._between(task, reader, writer)
         except (OSError, asyncio.CancelledError):
-            self._abort(task)  # nobody at the other end, or the run is over
+            self._abort(task)  # the other end is gone, or the run is over
         finally:
             for each in self._pairs.pop(task):
                 each.close()

@@ -42,7 +42,7 @@ class Report:
         hit = [fault for fault in self.history.faults if fault.hit]
         kinds = Counter(fault.kind for fault in hit)
         changes = scales(self.history)
-        yield f"faults      {len(hit)} of {len(kinds)} kinds ({len(self.history.faults) - len(hit)} more met nobody)"
+        yield f"faults      {len(hit)} of {len(kinds)} kinds ({len(self.history.faults) - len(hit)} more had no effect)"
         yield f"            {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}"
         yield f"mutations   {len(self.history.mutations)} checked, {len(changes)} changes of the count"
         yield f"leaders     {sum(line.event == 'lease_acquired' for line in self.history.lines)}"
@@ -61,7 +61,7 @@ class Report:
 
 
 def timeline(history: History, began: float) -> Iterator[str]:
-    """Everything that was recorded, in the order of time, for whoever has to find out how it came to a violation."""
+    """Everything that was recorded, in the order of time, to find the cause of a violation."""
     moments = [(line.at, f"{line.process:>4}  {dict(line.fields)}") for line in history.lines]
     moments += [
         (sent.at, f"{sent.process:>4}  SENDS under epoch {sent.epoch}, intent {sent.intent}") for sent in history.sent
@@ -87,7 +87,7 @@ def _missing(history: History, least: Least) -> Iterator[str]:
     if len(take_overs(history)) < least.take_overs:
         yield f"{len(take_overs(history))} undisturbed take-overs, where at least {least.take_overs} were expected"
     if unmarked := sum(one.epoch is None for one in history.mutations):
-        yield f"{unmarked} mutations carry no epoch, so that nobody can tell which leader sent them"
+        yield f"{unmarked} mutations carry no epoch, so that it is unknown which leader sent them"
     if history.mutations and not history.sent:
         yield "no mutation was seen on its way out of a controller"
 

@@ -112,14 +112,14 @@ class Stage:
             await asyncio.sleep(0.02)
 
     async def stand_up(self) -> Controller:
-        """Every seat taken, and somebody leading."""
+        """Every seat taken, and one replica leading."""
         for seat in self.seats:
             if seat.current is None or not seat.current.is_alive:
                 await self.fleet.start(seat)
         return await self.fleet.until_led()
 
     async def quiet(self) -> Controller:
-        """Long enough without a fault, and with everybody started, for the next take-over to be a plain one."""
+        """Long enough without a fault, and with all started, for the next take-over to be a plain one."""
         leader = await self.stand_up()
         healed = max((fault.healed or 0.0 for fault in self.faults), default=0.0)
         youngest = max(seat.controller.life.began for seat in self.seats)
@@ -161,7 +161,7 @@ class Stage:
 async def set_stage(
     pace: Pace | None = None, *, replicas: int = 2, module: str = PLAIN, environment: dict[str, str] | None = None
 ) -> AsyncIterator[Stage]:
-    """Nobody sits yet; the queue is empty and the worker service deployed and stopped."""
+    """No controller runs yet; the queue is empty, and the worker service is deployed and stopped."""
     pace = pace or Pace()
     with start_servers(redis_options=DURABLE) as servers:
         queue = Queue(servers.database_url)

@@ -35,7 +35,7 @@ class Blow:
 class Weather:
     """length: of the disturbed part of a round; every: the mean time between two blows; only: these misfortunes.
 
-    Blows come in gusts, with lulls between them: nobody acts while everything is in pieces, and where nobody acts
+    Blows come in gusts, with lulls between them: no replica acts while everything is broken, and if no replica acts
     nothing is proven.
     """
 

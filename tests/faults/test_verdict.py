@@ -96,7 +96,7 @@ LOST = replace(
 """A scale-up within its cooldown, with the data of Redis lost in between."""
 
 
-def test_a_scale_up_may_come_early_where_nobody_remembers() -> None:
+def test_a_scale_up_may_come_early_where_no_replica_remembers() -> None:
     lives = (Life("a1", 0.0, 11.0, "killed"), Life("b1", 11.5))
     assert broken(replace(LOST, lives=lives)) == []
 
@@ -112,7 +112,7 @@ def test_nor_where_another_had_the_time_to_read_of_it() -> None:
     assert broken(longer) == ["scale-up too soon"]
 
 
-def test_whoever_is_stopped_cannot_tell() -> None:
+def test_a_stopped_replica_cannot_know() -> None:
     assert broken(replace(LOST, lives=(Life("a1", 0.0, paused=[(10.5, 14.0)]),))) == []
 
 
@@ -217,7 +217,7 @@ def test_a_take_over_that_something_else_disturbs_is_not_timed() -> None:
     assert broken(harmless) == ["slow take-over"]
 
 
-def test_nor_one_that_nobody_was_there_for() -> None:
+def test_nor_one_that_no_process_was_there_for() -> None:
     assert take_overs(replace(KILLED, lives=(KILLED.lives[0], Life("b1", 9.5)))) == []
 
 

@@ -2,7 +2,7 @@
 
  1. Nothing is sent under an epoch when a newer one has begun, by whomever.
  2. No two leaders share an epoch, and what is carried out never goes back to an older one.
- 3. No scale-up within its cooldown of the last one; once per loss of Redis' data it may, where nobody awake remembered.
+ 3. No scale-up within its cooldown of the last one; once per loss of Redis' data, one may, if no running replica knew.
  4. No scale-down within its cooldown of any scale.
  5. Never outside min..max.
  6. Never on a missing reading, and never to a count that the queue did not justify.
@@ -118,7 +118,7 @@ def _down_too_soon(history: History) -> Iterator[Violation]:
 
 
 def _remembered(history: History, before: Mutation, lost: float, after: Mutation) -> bool:
-    """Whether somebody who knew of the scale before was awake all the way to the one after.
+    """Whether a replica that knew of the scale before was awake all the way to the one after.
 
     The one who did it knows; a standby reads the stamps a few times per lease, and must have had the time to.
     """

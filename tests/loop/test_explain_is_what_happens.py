@@ -72,7 +72,7 @@ class Service:
 
 
 def silent(name: str, /, **fields: object) -> None:
-    """Nobody listens."""
+    """Ignores the event."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`autoscaler run` with an output that nobody takes and with clients that mean it no good: it goes on, and it ends.
+"""`autoscaler run` with a blocked output and with hostile clients: it goes on, and it ends.
 
 What it does is seen over HTTP and in Redis, since its log is what fails here.
 """
@@ -77,7 +77,7 @@ class Running:
 async def run(
     scene: Scene, *, preexec: Callable[[], None] | None = None, stdout: Any = subprocess.DEVNULL, **environment: str
 ) -> AsyncIterator[Running]:
-    """The controller, whose log may lead anywhere; its port is chosen before, since nobody may be able to read it."""
+    """The controller, whose log may lead anywhere; its port is chosen before, since its log may be unreadable."""
     await led_before(scene)
     port = free_port()
     process = await asyncio.create_subprocess_exec(
@@ -96,7 +96,7 @@ async def run(
 
 
 def free_port() -> int:
-    """One that the system gives to nobody who asks for any: other tests do that all the time."""
+    """A port outside the range from which the system assigns free ports to other tests."""
     for port in random.sample(range(20_000, 32_000), 1000):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -112,7 +112,7 @@ def small_pipe() -> tuple[int, int]:
 # --- the log ---
 
 
-async def test_a_log_that_nobody_reads_stops_nothing_and_says_later_what_is_missing(scene: Scene) -> None:
+async def test_a_log_that_is_not_read_stops_nothing_and_says_later_what_is_missing(scene: Scene) -> None:
     reading, writing = small_pipe()
     async with run(scene, stdout=writing, UNHURRIED_BUT=FEW_LINES) as controller:
         os.close(writing)
@@ -134,7 +134,7 @@ async def test_a_log_that_nobody_reads_stops_nothing_and_says_later_what_is_miss
         await controller.ends(scene)
 
 
-async def test_it_ends_in_time_while_nobody_reads_its_log(scene: Scene) -> None:
+async def test_it_ends_in_time_while_its_log_is_not_read(scene: Scene) -> None:
     reading, writing = small_pipe()
     promised = f"{FEW_LINES} controller.cli.run._LAST_LINES_S=0.2"
     async with run(scene, stdout=writing, UNHURRIED_BUT=promised) as controller:
@@ -215,7 +215,7 @@ async def test_where_no_descriptor_is_left_silent_clients_make_room_and_probes_a
             writer.close()
 
 
-async def test_requests_by_the_thousand_that_nobody_reads_the_answers_of_cost_no_cycle(scene: Scene) -> None:
+async def test_requests_by_the_thousand_whose_answers_are_not_read_cost_no_cycle(scene: Scene) -> None:
     request = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * 30
 
     async def flood(port: int) -> None:

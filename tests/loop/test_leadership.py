@@ -1,4 +1,4 @@
-"""At most one leads, and whoever is not sure of it does not. Time is an argument; Redis is real."""
+"""At most one leads, and a replica that is not sure of it does not act. Time is an argument; Redis is real."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def replica(
     return Replica(leadership, clock, events)
 
 
-def in_trouble(one: Replica) -> bool:
+def is_failing(one: Replica) -> bool:
     return one.leadership.fault is not None and one.leadership.fault.source is REDIS
 
 
@@ -135,7 +135,9 @@ async def test_a_renewal_counts_from_when_it_was_asked_for_and_not_from_its_answ
     assert leadership.lease is None, "Redis may give it to another 15 s after it was asked"
 
 
-async def test_whoever_slept_through_its_lease_steps_down_and_comes_back_with_a_higher_epoch(redis: Redis) -> None:
+async def test_a_replica_that_slept_through_its_lease_steps_down_and_returns_with_a_higher_epoch(
+    redis: Redis,
+) -> None:
     one = replica(redis)
     await one.leadership.turn()
     before = one.leadership.lease
@@ -191,7 +193,7 @@ async def test_a_renewal_that_is_answered_too_late_counts_as_lost(redis: Redis) 
     assert not leads(one)
 
 
-async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stoppable_servers: Servers) -> None:
+async def test_while_redis_is_away_no_replica_leads_once_the_lease_has_run_out(stoppable_servers: Servers) -> None:
     async with connect(stoppable_servers.redis_url) as client:
         assert isinstance(client, Redis)
         one = replica(client)
@@ -199,7 +201,7 @@ async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stopp
         stoppable_servers.stop_redis()
         await one.leadership.turn()
         assert leads(one)
-        assert in_trouble(one)
+        assert is_failing(one)
         one.clock.now += 14
         await one.leadership.turn()
         assert not leads(one)
@@ -207,7 +209,7 @@ async def test_while_redis_is_away_nobody_leads_once_the_lease_has_run_out(stopp
         await client.delete(KEYS.lease)
         await one.leadership.turn()
         assert leads(one)
-        assert not in_trouble(one)
+        assert not is_failing(one)
     assert one.events == ["lease_acquired", "redis_unavailable", "lease_lost", "lease_acquired"]
 
 
@@ -225,7 +227,7 @@ async def test_a_change_is_sent_only_under_its_own_epoch_and_only_if_it_will_be_
     assert not one.leadership.may_act(epoch)
 
 
-async def test_everybody_sees_who_leads_since_when_and_under_which_epoch(redis: Redis) -> None:
+async def test_every_replica_sees_who_leads_since_when_and_under_which_epoch(redis: Redis) -> None:
     first, second = replica(redis, "a"), replica(redis, "b")
     began = time.time()
     await first.leadership.turn()
@@ -239,7 +241,9 @@ async def test_everybody_sees_who_leads_since_when_and_under_which_epoch(redis: 
     assert began - 1 < second.leadership.leader.since < time.time() + 1
 
 
-async def test_whoever_saw_a_leader_waits_for_the_end_of_its_lease_though_redis_forgot_all_of_it(redis: Redis) -> None:
+async def test_a_replica_that_saw_a_leader_waits_for_the_end_of_its_lease_though_redis_forgot_it(
+    redis: Redis,
+) -> None:
     first, second = replica(redis, "a"), replica(redis, "b")
     await first.leadership.turn()
     await second.leadership.turn()
@@ -253,7 +257,7 @@ async def test_whoever_saw_a_leader_waits_for_the_end_of_its_lease_though_redis_
     assert leads(second)
 
 
-async def test_a_lease_that_nobody_saw_before_redis_was_emptied_is_waited_for(redis: Redis) -> None:
+async def test_a_lease_that_no_other_replica_saw_before_redis_was_emptied_is_waited_for(redis: Redis) -> None:
     first, second = replica(redis, "a"), replica(redis, "b", waits_for_survivors=True)
     await first.leadership.turn()
     await second.leadership.turn()
@@ -268,7 +272,7 @@ async def test_a_lease_that_nobody_saw_before_redis_was_emptied_is_waited_for(re
     assert leads(second)
 
 
-async def test_whoever_led_itself_leads_again_at_once_over_an_emptied_redis(redis: Redis) -> None:
+async def test_a_replica_that_led_itself_leads_again_at_once_over_an_emptied_redis(redis: Redis) -> None:
     one = replica(redis)
     await one.leadership.turn()
     await redis.flushdb()
@@ -305,7 +309,7 @@ async def test_the_wait_for_survivors_ends_when_it_is_over_and_not_a_look_later(
     assert looks <= patience / timing.poll + 1
 
 
-async def test_a_newcomer_takes_over_at_once_where_redis_knows_that_nobody_leads(redis: Redis) -> None:
+async def test_a_newcomer_takes_over_at_once_where_redis_knows_that_no_replica_leads(redis: Redis) -> None:
     first = replica(redis)
     await first.leadership.turn()
     await first.leadership.release()

@@ -59,7 +59,7 @@ class Jobs:
         return answer
 
     async def depth(self, queue: Queue, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        raise AssertionError("nobody asks for it here")
+        raise AssertionError("not used here")
 
     async def close(self) -> None: ...
 
@@ -104,7 +104,7 @@ async def test_what_the_policy_says_overrides_and_nothing_is_read() -> None:
     assert await job_time(Jobs([]), Watch(), service_time="12s").read() == ServiceTime(12, 12, 0)
 
 
-async def test_by_tiers_nobody_asks() -> None:
+async def test_by_tiers_the_time_per_job_is_not_read() -> None:
     assert await job_time(Jobs([]), Watch(), target_wait=None, tiers=[{"replicas": 1}]).read() is None
 
 
@@ -174,7 +174,7 @@ def test_how_long_a_start_takes_is_smoothed() -> None:
     assert (history.start_up_s, history.start) == (13, None)
 
 
-def test_a_change_by_other_hands_ends_the_timing_of_a_start() -> None:
+def test_an_external_change_ends_the_timing_of_a_start() -> None:
     assert with_external_change(History(start=Start(1000, 1, 3)), 3, 1010).start is None
 
 
@@ -199,13 +199,13 @@ async def done(scene: Scene, count: int, seconds: float) -> None:
 
 
 async def all_run(scene: Scene, driven: Driven) -> None:
-    """Ticks until everybody runs who was asked for."""
+    """Ticks until all requested workers run."""
 
     async def run() -> bool:
         replicas = (await driven.tick()).replicas
         return replicas is not None and 0 < replicas.configured <= replicas.running
 
-    await until(run, "everybody to run who was asked for")
+    await until(run, "all requested workers to run")
 
 
 async def test_one_worker_finds_out_how_long_a_job_takes_and_then_the_wait_is_aimed_at(
@@ -268,7 +268,7 @@ async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_
         assert cycle.message.endswith("4 workers were needed within the last 30 s")
 
 
-async def test_a_glance_goes_by_what_is_known_and_reads_the_queue_alone(
+async def test_a_quick_check_goes_by_what_is_known_and_reads_the_queue_alone(
     aiming: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await done(aiming, 3, 20)

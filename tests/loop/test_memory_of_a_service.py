@@ -128,7 +128,7 @@ async def test_of_a_version_before_the_last_cycles_tell(
     assert await journal(redis, a="s1").left_behind() == left
 
 
-async def test_in_a_whole_controller_another_service_is_no_change_by_other_hands(scene: Scene, tmp_path: Path) -> None:
+async def test_in_a_whole_controller_another_service_is_no_change_from_outside(scene: Scene, tmp_path: Path) -> None:
     scene.policy = tmp_path / "policy.yaml"
     text = POLICY.read_text()
     scene.policy.write_text(text)

@@ -1,4 +1,4 @@
-"""An output that nobody takes stops nothing: lines are dropped, counted, and said once they flow again."""
+"""A blocked output stops nothing: lines are dropped, counted, and said once they flow again."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def everything(reading: int, until: str) -> list[str]:
     return text.splitlines()
 
 
-@pytest.mark.parametrize("blocking", [True, False], ids=["a pipe", "a pipe that somebody set not to wait"])
-def test_a_pipe_that_nobody_reads_never_waits_and_what_is_lost_is_said_where_it_is_missing(*, blocking: bool) -> None:
+@pytest.mark.parametrize("blocking", [True, False], ids=["a pipe", "a non-blocking pipe"])
+def test_a_pipe_that_is_not_read_never_waits_and_what_is_lost_is_said_where_it_is_missing(*, blocking: bool) -> None:
     with pipe(blocking=blocking) as (reading, stream):
         outlet = Outlet(stream, said)
         for number in range(2000):

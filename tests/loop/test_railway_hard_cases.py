@@ -95,7 +95,7 @@ async def test_zero_and_back_leaves_the_regions_as_they_were(scene: Scene) -> No
     assert there.sent == ["deploymentStop", "deploymentRestart"]
 
 
-async def test_a_region_that_somebody_adds_by_hand_is_kept_and_his_proportions_too(scene: Scene) -> None:
+async def test_a_region_added_in_the_dashboard_is_kept_with_its_proportions(scene: Scene) -> None:
     async with scene.controller(SHORT) as driven:
         await scene.jobs(20)
         await applied(driven)
@@ -189,7 +189,7 @@ async def test_a_new_deployment_that_fails_is_not_followed_by_another_in_a_loop(
 
 
 @pytest.mark.parametrize("fault", ["lost", "502", "null"])
-async def test_a_restart_of_which_nobody_knows_what_became_is_followed_by_nothing(
+async def test_a_restart_with_an_unknown_outcome_is_followed_by_nothing(
     scene: Scene, driven: Driven, fault: str
 ) -> None:
     scene.fake.inject(fault, on="deploymentRestart")
@@ -210,7 +210,7 @@ async def test_a_restart_that_no_deployment_would_fare_better_than_is_followed_b
     assert scene.sent == ["deploymentRestart"]
 
 
-async def test_a_new_deployment_of_which_nobody_knows_what_became_is_not_asked_for_again(scene: Scene) -> None:
+async def test_a_new_deployment_with_an_unknown_outcome_is_not_asked_for_again(scene: Scene) -> None:
     scene.fake.worker.switches.not_restartable = True
     async with scene.controller(SHORT) as driven:
         scene.fake.inject("lost", on="serviceInstanceDeployV2")

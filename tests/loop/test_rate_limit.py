@@ -110,7 +110,7 @@ async def test_a_minute_s_count_that_expired_is_remembered(scene: Scene) -> None
     assert (await rate_limit.used(RateLimit(rpm=60))).recent == 60
 
 
-async def test_a_minute_that_begins_after_one_that_was_used_up_adds_nobody(
+async def test_a_minute_that_begins_after_one_that_was_used_up_adds_no_worker(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scene.controller({"SCALE_UP_COOLDOWN_MS": "0"}) as driven:
@@ -171,7 +171,7 @@ async def test_what_real_workers_have_used_up_adds_no_further_worker(scene: Scen
     assert (cycle.decision.recommended, cycle.decision.desired) == (1, 0)
 
 
-async def test_whoever_leads_no_longer_publishes_no_share(scene: Scene) -> None:
+async def test_a_replica_that_leads_no_longer_publishes_no_share(scene: Scene) -> None:
     """A leader that froze and woke would tell the workers of a fleet of long ago."""
     await scene.jobs(15)
     gone_by = 0.0

@@ -165,7 +165,7 @@ async def test_an_answer_that_was_lost_is_not_asked_again_and_the_next_reading_t
         await settled(scene, 2)
         assert (await driven.tick()).outcome is Outcome.HELD
     (event,) = scene.events("intent_settled")
-    assert event["message"].endswith("Railway shows 2 workers, so that it was done")
+    assert event["message"].endswith("Railway shows 2 workers, so the change was made")
     assert scene.asked_for == [2]
 
 
@@ -241,7 +241,7 @@ async def test_a_change_that_was_turned_away_by_429_costs_no_cooldown(scene: Sce
     assert scene.asked_for[-1] == 2
 
 
-async def test_a_change_by_other_hands_is_noticed_and_starts_the_cooldowns(scene: Scene, driven: Driven) -> None:
+async def test_an_external_change_is_noticed_and_starts_the_cooldowns(scene: Scene, driven: Driven) -> None:
     await driven.tick()
     await scene.let_time_pass(500)
     scene.fake.by_hand(replicas=4)
@@ -282,7 +282,7 @@ async def test_a_deployment_in_progress_is_not_stopped_and_nothing_fails(scene: 
     assert scene.sent[-1] == "deploymentStop"
 
 
-async def test_a_usage_that_cannot_be_read_adds_nobody_and_stops_nothing_else(scene: Scene) -> None:
+async def test_a_usage_that_cannot_be_read_adds_no_worker_and_stops_nothing_else(scene: Scene) -> None:
     async with scene.controller(SHORT) as driven:
         await scene.jobs(5)
         await driven.tick()
@@ -304,7 +304,7 @@ async def test_a_usage_that_cannot_be_read_adds_nobody_and_stops_nothing_else(sc
         await settled(scene, 1)
 
 
-async def test_a_minute_whose_requests_are_used_up_adds_nobody_and_stops_nothing_else(scene: Scene) -> None:
+async def test_a_minute_whose_requests_are_used_up_adds_no_worker_and_stops_nothing_else(scene: Scene) -> None:
     async with scene.controller(SHORT) as driven:
         await scene.jobs(5)
         await driven.tick()
@@ -375,7 +375,7 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
 
 
 async def test_nothing_more_is_sent_once_the_lease_has_run_out_between_two_steps(scene: Scene) -> None:
-    """Nobody renews it here: after the first of two requests there is too little left of it for another."""
+    """The lease is not renewed here: after the first of two requests, too little of it is left for the second."""
     await scene.jobs(20)
     async with scene.controller(clock=LaterClock(lambda: NEARLY_A_LEASE_S if scene.sent else 0.0)) as driven:
         cycle = await driven.tick()
@@ -405,7 +405,7 @@ async def test_a_new_deployment_never_comes_up_with_another_count_than_was_wante
     assert scene.sent == ["deploymentRestart", "serviceInstanceUpdate", "serviceInstanceDeployV2"]
 
 
-async def test_nothing_is_sent_once_the_lease_is_somebody_else_s(scene: Scene, driven: Driven) -> None:
+async def test_nothing_is_sent_once_the_lease_is_another_replica_s(scene: Scene, driven: Driven) -> None:
     await scene.jobs(20)
     key = (await scene.journal_key()).replace(f"worker:{WORKER}", "lease")
     await scene.redis.set(key, "another", px=600_000)
@@ -575,7 +575,7 @@ async def test_shares_never_add_up_to_more_than_the_limit(scene: Scene, redis_ur
 
 
 async def test_a_stop_that_is_never_shown_leaves_no_job_waiting_for_ever(scene: Scene) -> None:
-    """Railway accepts the stop and goes on showing one replica that runs, while in truth nobody works."""
+    """Railway accepts the stop and goes on showing one replica that runs, while no worker runs."""
     scene.fake.by_hand(replicas=1)
     await settled(scene, 1)
     scene.fake.worker.switches.never_report_stop = True
@@ -600,7 +600,7 @@ async def test_a_stop_that_is_never_shown_leaves_no_job_waiting_for_ever(scene: 
         await scene.let_time_pass(61)
         await scene.jobs(1)
         await driven.tick()
-        assert scene.sent == ["deploymentStop", "deploymentRestart"], "somebody worked: nobody is stopped any more"
+        assert scene.sent == ["deploymentStop", "deploymentRestart"], "a job was in progress: no stop is sent any more"
 
 
 async def test_a_stop_that_is_never_shown_is_asked_for_again_after_a_long_while(scene: Scene) -> None:
@@ -619,7 +619,7 @@ async def test_a_stop_that_is_never_shown_is_asked_for_again_after_a_long_while(
 async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unsent(
     scene: Scene, driven: Driven
 ) -> None:
-    """Redis took it and the answer was lost: nobody need wait for a change that was never sent."""
+    """Redis took it and the answer was lost: no wait is needed for a change that was never sent."""
     await scene.jobs(20)
     journal = driven.controller.ports.journal
     assert isinstance(journal, RedisJournal)
@@ -652,7 +652,7 @@ async def test_a_new_leader_finds_what_the_old_one_had_asked_for_and_says_what_b
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.SCALE_UP_COOLDOWN)
     (event,) = scene.events("intent_settled")
     assert (event["intent_epoch"], event["epoch"]) == (first_epoch, first_epoch + 1)
-    assert "so that it was done" in event["message"]
+    assert "so the change was made" in event["message"]
 
 
 BLIND = """
@@ -662,7 +662,7 @@ BLIND = """
 """
 
 
-async def test_a_queue_that_nobody_can_read_for_long_gets_the_workers_that_the_policy_says(
+async def test_a_queue_that_cannot_be_read_for_long_gets_the_workers_that_the_policy_says(
     scene: Scene, tmp_path: Path
 ) -> None:
     scene.policy = tmp_path / "policy.yaml"
@@ -690,7 +690,7 @@ async def test_a_queue_that_nobody_can_read_for_long_gets_the_workers_that_the_p
 
 
 @pytest.mark.parametrize("used", [60, "many"])
-async def test_without_a_reading_of_the_queue_nobody_is_added_either_where_no_request_is_known_to_be_left(
+async def test_without_a_reading_of_the_queue_no_worker_is_added_either_where_no_request_is_known_to_be_left(
     scene: Scene, tmp_path: Path, used: int | str
 ) -> None:
     scene.policy = tmp_path / "policy.yaml"
@@ -709,7 +709,7 @@ async def test_without_a_reading_of_the_queue_nobody_is_added_either_where_no_re
     assert scene.asked_for == [3]
 
 
-async def test_one_reading_that_fails_adds_nobody_though_nobody_read_for_hours(scene: Scene, tmp_path: Path) -> None:
+async def test_one_failed_reading_adds_no_worker_though_none_was_read_for_hours(scene: Scene, tmp_path: Path) -> None:
     scene.policy = tmp_path / "policy.yaml"
     text = POLICY.read_text()
     scene.policy.write_text(text.replace("    rate_limit:", f"{BLIND.strip(chr(10))}\n    rate_limit:"))

@@ -75,7 +75,7 @@ LEASE = Lease("me", 3)
 
 @dataclass
 class Jobs:
-    """A queue that breaks for one table in a way that nobody foresaw."""
+    """A queue that breaks for one table in an unforeseen way."""
 
     source = POSTGRESQL
 
@@ -233,13 +233,13 @@ async def test_a_bug_in_one_worker_s_cycle_is_logged_with_its_traceback_and_leav
     assert stage.memory.lines.keys() == {"good", "bad"}
 
 
-async def test_a_bug_in_reading_the_platform_is_everybody_s_and_stops_nobody() -> None:
+async def test_a_bug_in_reading_the_platform_concerns_every_worker_and_stops_none() -> None:
     stage = Stage(services=Services(KeyError("a bug")))
     cycles = await stage.runner.tick(LEASE)
     assert [cycle.outcome for cycle in cycles] == [Outcome.CRASHED, Outcome.CRASHED]
 
 
-async def test_a_platform_that_cannot_be_read_holds_everybody() -> None:
+async def test_a_platform_that_cannot_be_read_holds_every_worker() -> None:
     stage = Stage(services=Services(Unavailable(RAILWAY, "is away")), jobs=Jobs(breaks=False))
     cycles = await stage.runner.tick(LEASE)
     assert {cycle.reason for cycle in cycles} == {Reason.PLATFORM_UNAVAILABLE}
@@ -274,7 +274,7 @@ async def test_a_thousand_notifications_are_one_look_more() -> None:
 
 
 async def woken(stage: Stage, *, times: int, every: float = 0.1) -> None:
-    """The loop's first cycle, then so many notifications, of which each has the time to do what it does."""
+    """The loop's first cycle, then that many notifications, of which each has the time to do what it does."""
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())
     await asyncio.sleep(0.1)
@@ -335,7 +335,7 @@ async def test_notifications_do_not_put_off_the_next_cycle() -> None:
     assert stage.services.readings == 4
 
 
-async def test_a_notification_while_somebody_else_leads_looks_at_nothing() -> None:
+async def test_a_notification_while_another_replica_leads_looks_at_nothing() -> None:
     stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
     stage.runner.wake()
     assert not stage.runner._woken
@@ -369,7 +369,7 @@ async def test_cycles_that_come_less_often_than_the_interval_are_said_in_the_log
     assert (stretched["event"], stretched["level"], stretched["pace_s"]) == ("pace_stretched", "warning", 45.0)
     assert stretched["message"] == (
         f"the next cycle comes 45 s after the last, not {in_words(POLICY.interval)}: 0 of the 1000 requests that "
-        "Railway allows in 1 h are used; a longer interval fits it, or a larger plan"
+        "Railway allows in 1 h are used; set a longer interval, or use a larger plan"
     )
     assert (normal["event"], normal["level"]) == ("pace_normal", "info")
 
@@ -381,7 +381,7 @@ async def test_a_bug_with_a_text_of_megabytes_is_a_line_of_bounded_length() -> N
     assert max(map(len, stage.memory.lines.values())) < bounds.PUBLISHED
 
 
-async def test_a_bug_in_a_glance_is_told_as_a_cycle_s_and_ends_nothing() -> None:
+async def test_a_bug_in_a_quick_check_is_reported_as_a_cycle_s_and_ends_nothing() -> None:
     stage = Stage(jobs=Jobs(breaks=False), policy=SELDOM)
     await stage.leadership.turn()
     running = asyncio.create_task(stage.runner.run())

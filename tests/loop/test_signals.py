@@ -246,7 +246,7 @@ async def test_once_lets_a_change_end_that_is_being_made(scene: Scene) -> None:
 
 
 async def test_a_loop_that_is_stuck_cannot_hold_the_process_up() -> None:
-    """Not even where nobody runs what a signal has asked the loop for."""
+    """Not even if the loop never runs the callback of a signal."""
     script = """if True:
         import time
         from controller.loop import signals

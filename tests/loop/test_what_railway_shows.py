@@ -1,4 +1,4 @@
-"""What a whole controller makes of workers that crash, exit or do nothing, of deploys that hang, and of other hands."""
+"""A whole controller with workers that crash, exit or do nothing, deploys that hang, and external changes."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_what_is_explained_is_what_is_done(scene: Scene) -> None:
         assert ("4 workers that crash", 1) in [(step.rule, step.desired) for step in steps if step.because]
 
 
-async def test_a_glance_of_a_woken_controller_scales_no_crashed_fleet_either(scene: Scene) -> None:
+async def test_a_quick_check_of_a_woken_controller_scales_no_crashed_fleet_either(scene: Scene) -> None:
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await all_crash(there, driven)
         await there.jobs(200)
@@ -186,7 +186,7 @@ async def test_workers_that_exit_with_0_are_said_at_once_and_degrade_after_the_l
         assert len(there.events("workers_exited")) == 1
 
 
-async def test_workers_that_all_exit_look_like_a_stop_that_nobody_asked_for(scene: Scene) -> None:
+async def test_workers_that_all_exit_look_like_a_stop_that_was_not_requested(scene: Scene) -> None:
     async with elsewhere(scene, 1) as there, there.controller() as driven:
         await there.jobs(5)
         await driven.tick_until(Outcome.HELD, Reason.TIER)
@@ -263,10 +263,10 @@ async def test_a_deployment_that_hangs_is_known_by_railway_s_own_time(scene: Sce
             await tick_while(driven, Reason.DEPLOYMENT_HANGS)
 
 
-# --- nobody takes a job
+# --- no worker takes a job
 
 
-async def test_jobs_that_nobody_takes_are_an_event_a_reason_and_a_degraded_health(scene: Scene) -> None:
+async def test_jobs_that_no_worker_takes_are_an_event_a_reason_and_a_degraded_health(scene: Scene) -> None:
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await there.jobs(5)
         for _ in range(3):
@@ -336,7 +336,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(scene: Scene) -> None:
         assert await there.redis.exists(await there.journal_key()) == 0
 
 
-# --- other hands
+# --- external changes
 
 
 async def test_a_count_that_is_changed_back_and_forth_is_contended_after_the_third_time(scene: Scene) -> None:

@@ -63,7 +63,7 @@ def run(
     until: float = 0.0,
     chunk: int = 1_000_000,
 ) -> Ledger:
-    """`until`: it goes on at least so long."""
+    """`until`: it runs at least that long."""
     platform = platform or Platform()
     demand = Demand(cap, platform.concurrency, Clairvoyant(platform.start_up_s))
     ledger = Ledger(cap, platform.start_up_s)

@@ -100,7 +100,7 @@ def test_elasticity_of_shortages_and_surpluses() -> None:
     assert (found.tau_under, found.tau_over) == (40, 20)
 
 
-def test_the_clairvoyant_is_cheaper_than_nobody_who_waits_as_little() -> None:
+def test_the_clairvoyant_is_cheaper_than_no_policy_that_waits_as_little() -> None:
     compared = compare(busy_hours(), contenders("oracle", "static:5"), Setting())
     seer, static = compared.figures
     assert seer.is_clairvoyant
@@ -132,7 +132,7 @@ def test_the_tables_name_every_policy_and_mark_the_best() -> None:
     text = f"{blocks}"
     assert text.count("*") >= 3
     assert "over 1 min 30 s" in text
-    assert "static:0 left 400 jobs waiting for ever" in text
+    assert "static:0 never finished 400 jobs" in text
 
 
 def test_a_picture_is_only_kept_where_it_is_wanted() -> None:

@@ -46,8 +46,8 @@ def refusal(text: str, worker: str | None = None) -> str:
         ("tiers:interval=0s", "interval must be above 0"),
         ("keda:polling=0", "polling must be above 0"),
         ("recut:service=0", "service must be above 0"),
-        ("keda:count=running", "count may be all (waiting and in work) or waiting, not 'running'"),
-        ("tiers:min=6", "makes no policy: min_replicas"),
+        ("keda:count=running", "count may be all (waiting and in progress) or waiting, not 'running'"),
+        ("tiers:min=6", "is no valid policy: min_replicas"),
         ("no/such/policy.yaml", "no/such/policy.yaml"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_file_that_does_not_load_is_refused_with_what_is_wrong_in_it(tmp_path:
     file.write_text(POLICY.replace("max_replicas: 3", "max_replica: 3"))
     assert "max_replica" in refusal(str(file))
     file.write_text(POLICY.replace("max_replicas: 3", "max_replicas: 0"))
-    assert "max_replicas of 0" in refusal(str(file))
+    assert "max_replicas: 0" in refusal(str(file))
 
 
 def test_of_several_workers_one_has_to_be_named(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_who_may_have_any_number_of_workers_pays_what_a_cap_out_of_reach_costs(
     assert (unlimited.starts, unlimited.workers) == (seer.starts, seer.most)
 
 
-def test_with_a_cap_out_of_reach_nobody_waits() -> None:
+def test_with_a_cap_out_of_reach_no_job_waits() -> None:
     tasks, _ = Demand(1000, 1, Clairvoyant(20.0)).take([(0.0, 9.0)] * 50)
     assert {wait for _, _, wait in tasks} == {0.0}
 

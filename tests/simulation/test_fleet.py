@@ -1,4 +1,4 @@
-"""A fleet on small workloads: who begins when, who is paid for, who goes, and when anybody looks."""
+"""A fleet on small workloads: who begins when, who is paid for, who is removed, and when a look happens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def static(replicas: int) -> Static:
 
 @st.composite
 def scripts(draw: st.DrawFn) -> list[tuple[float, int]]:
-    """Ends with somebody, so that every job is done in the end."""
+    """Ends with a worker, so that every job is done in the end."""
     steps = draw(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 4)), max_size=12))
     return [*sorted((float(at), count) for at, count in steps), (3001.0, 2)]
 
@@ -65,7 +65,7 @@ def hands_at(ledger: Ledger, moment: float, each: int) -> int:
 
 @settings(max_examples=examples(20))
 @given(random_jobs(), st.integers(1, 3), st.sampled_from([0.0, 5.0, 20.0]), st.lists(st.integers(0, 2000), max_size=4))
-def test_nobody_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_up: float, more_at: list[int]) -> None:
+def test_no_job_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_up: float, more_at: list[int]) -> None:
     """Workers are only added, so that each that is ready takes jobs."""
     script = [(0.0, 1), *((float(at), 2 + number) for number, at in enumerate(sorted(more_at)))]
     ledger = run(Scripted(script), jobs, Platform(start_up_s=start_up, concurrency=each), cap=6)
@@ -113,7 +113,7 @@ def test_a_fleet_that_never_changes_costs_its_workers_for_the_span(replicas: int
     assert ledger.at_cap_s == (5000.0 if replicas == 5 else 0.0)
 
 
-def test_a_fleet_of_nobody_leaves_every_job_and_says_so() -> None:
+def test_a_fleet_without_workers_leaves_every_job_and_says_so() -> None:
     ledger = run(static(0), [(0.0, 5.0), (10.0, 5.0)], cap=1)
     week = 7 * 24 * 3600.0
     assert (ledger.jobs, ledger.unfinished, ledger.paid_s, ledger.end_s) == (0, 2, 0.0, week + 10)
@@ -121,7 +121,7 @@ def test_a_fleet_of_nobody_leaves_every_job_and_says_so() -> None:
     assert ledger.at_zero_s == week + 10
 
 
-def test_a_job_that_is_longer_than_anybody_looks_on_is_counted_as_not_finished() -> None:
+def test_a_job_that_is_longer_than_the_run_is_counted_as_not_finished() -> None:
     ledger = run(Scripted([(0.0, 1)], interval=3600.0), [(0.0, 5.0), (1.0, 1e7), (2.0, 5.0)], INSTANT, cap=1)
     assert (ledger.jobs, ledger.unfinished) == (1, 2)
     assert ledger.left == [4.0, ledger.end_s - 2.0]

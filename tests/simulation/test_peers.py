@@ -100,7 +100,7 @@ def test_keda_goes_from_zero_to_one_and_back(jobs: list[Job], actions: list[tupl
 
 
 def test_keda_polls_at_the_first_look_that_is_due() -> None:
-    """Every 40 s is every 45 s where somebody looks every 15 s."""
+    """Every 40 s is every 45 s with a look every 15 s."""
     assert run(Keda(20, 15.0, polling=40.0), [(1000.0, 5.0)]).actions[0] == (45.0 * 23, 0, 1)
 
 
@@ -142,7 +142,7 @@ def test_latency_takes_its_whole_step_up_to_the_maximum(at: int, wanted: int) ->
     assert latency(step=3).look(View(100.0, 9, 0, at, at, oldest_s=31.0)) == wanted
 
 
-def test_latency_lets_the_last_one_go_when_nobody_needs_it() -> None:
+def test_latency_lets_the_last_one_go_when_it_is_not_needed() -> None:
     ledger = run(latency(minimum=0, delay=100.0), [(5.0, 300.0)], Platform(start_up_s=0.0), until=1000.0)
     assert ledger.actions == [(10, 0, 1), (400, 1, 0)]
 

@@ -20,7 +20,7 @@ def test_each_step_shows_its_most_jobs_and_all_the_workers_that_were_asked_for_i
     assert (points.least, points.most, points.workers) == ([1, 2, 2], [3, 2, 2], [3, 2, 2])
 
 
-def test_where_nobody_looked_the_jobs_are_counted_and_the_workers_are_those_that_were_asked_for_last() -> None:
+def test_without_a_look_the_jobs_are_counted_and_the_workers_are_those_that_were_asked_for_last() -> None:
     series = Series()
     series.note(0.0, 0, 0, 1)
     series.note(5.0, 0, 0, 2)

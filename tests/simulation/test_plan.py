@@ -59,7 +59,7 @@ AIMED = policy(tiers=None, target_wait="60s", service_time="20s")
         (
             AIMED,
             [
-                "tiers are given up for target_wait",
+                "tiers are replaced by target_wait",
                 "scale_up.cooldown: 30s → 0s",
                 "scale_down.cooldown: 2m → not set",
                 "scale_down.stabilization_window: 0s → not set",
@@ -78,13 +78,13 @@ def test_an_edit_is_told_key_by_key(new: Both, said: list[str]) -> None:
 
 def test_the_way_back_is_told_the_other_way_round() -> None:
     said = changes(Plan(AIMED, SHIPPED, compared(SHIPPED, SHIPPED)))
-    assert "target_wait is given up for tiers" in said
+    assert "target_wait is replaced by tiers" in said
     assert "target_wait: 1m → not set" in said
 
 
 def test_another_queue_is_said_to_show_in_no_simulation() -> None:
     (said,) = changes(Plan(SHIPPED, policy(queue={"table": "others"}), compared(SHIPPED, SHIPPED)))
-    assert "no simulation shows" in said
+    assert "a simulation cannot show that" in said
 
 
 def judged(**after: float) -> str:
@@ -157,7 +157,7 @@ def test_markdown_is_a_table_with_the_verdict_on_top() -> None:
 def test_the_terminal_says_the_same() -> None:
     edit = plan(SHIPPED, policy())
     blocks = list(as_blocks(edit))
-    assert "  nothing that is in force" in blocks
+    assert "  no key that is in force" in blocks
     assert blocks[-1] == f"verdict: {verdict(edit)}"
     said = as_object(edit)
     assert (list(said), said["changes"]) == (["changes", "old", "new", "verdict"], [])

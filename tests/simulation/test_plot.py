@@ -97,5 +97,5 @@ def test_a_file_that_cannot_be_written_is_refused_with_its_name(tmp_path: Path) 
 
 
 def test_without_a_policy_that_was_simulated_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="--plot: no policy was simulated"):
+    with pytest.raises(ConfigurationError, match="--plot: no simulated policy"):
         save_plot(comparison(CONTENDERS[3:]), tmp_path / "a.svg")

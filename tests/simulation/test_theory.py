@@ -78,7 +78,7 @@ def erlang_c(workers: int) -> tuple[float, float]:
     return share, share * SERVICE_S / (workers - load)
 
 
-def test_the_formula_is_the_one_that_everybody_has() -> None:
+def test_the_formula_is_the_one_in_the_literature() -> None:
     assert [round(erlang_c(workers)[1], 3) for workers in (3, 4, 5)] == [8.889, 1.739, 0.398]
 
 

@@ -1,4 +1,4 @@
-"""A Railway that answers what nobody should: too much, for too long, packed too well, or no HTTP at all."""
+"""A Railway with hostile answers: too much, for too long, packed too well, or no HTTP at all."""
 
 from __future__ import annotations
 

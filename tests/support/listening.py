@@ -80,7 +80,7 @@ async def notified(connection: psycopg.AsyncConnection[Any]) -> list[psycopg.Not
 
 
 async def sessions_become(count: int, admin: psycopg.AsyncConnection[Any]) -> None:
-    """Waits until the server has so many of ours: what is closed is gone there a moment later."""
+    """Waits until the server has that many of our connections: what is closed is gone there a moment later."""
 
     async def sessions() -> int:
         cursor = await admin.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}".encode())

@@ -41,7 +41,7 @@ def find_pgbouncer() -> Path | None:
 
 @contextmanager
 def pooler(servers: Servers, *, sessions: int, mode: str = "transaction") -> Iterator[int]:
-    """The port of a pgbouncer with so many sessions for each database; it may be asked for any of them."""
+    """The port of a pgbouncer with that many sessions for each database; it may be asked for any of them."""
     program = find_pgbouncer()
     if program is None:
         pytest.skip(NONE_HERE)

@@ -24,7 +24,7 @@ from tests.support.unhurried import unhurried_but
 CLEAN = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))},
     # Nothing here speaks TLS to the world, and to load the machine's authorities takes each process 40 ms of a core.
-    # Here is one whose key nobody has.
+    # Here is one whose key was thrown away.
     "SSL_CERT_FILE": str(Path(__file__).with_name("nobody.pem")),
     # Each sentence in one line, so that a test can look for it; how it fits 80 columns: tests/cli/test_width.py.
     "COLUMNS": "10000",
@@ -176,13 +176,13 @@ async def running(scene: Scene, *arguments: str, **environment: str) -> AsyncIte
 
 
 async def led_before(scene: Scene) -> None:
-    """As an earlier leader leaves it, so that nobody waits for those who may remember what an empty Redis held."""
+    """As an earlier leader leaves it, so that no replica waits for those that may remember what an empty Redis held."""
     async with scene.controller():
         pass
 
 
 UNHURRIED = {"LEASE_TTL_MS": "120000", "REDIS_TIMEOUT_MS": "30000", "RAILWAY_TIMEOUT_MS": "30000"}
-"""A lease that nobody loses and calls that are not given up because the machine is busy."""
+"""A lease that is never lost and calls that are not given up because the machine is busy."""
 QUICK = {**UNHURRIED, "POLL_INTERVAL_MS": "200"}
 TAKEN_OVER = {
     "POLL_INTERVAL_MS": "200",
@@ -190,4 +190,4 @@ TAKEN_OVER = {
     "REDIS_TIMEOUT_MS": "5000",
     "RAILWAY_TIMEOUT_MS": "5000",
 }
-"""Where somebody waits for the end of a lease that was not given back."""
+"""For a test that waits for the end of a lease that was not given back."""

@@ -73,7 +73,7 @@ class Scene:
         gap: float | None = None,
         clock: Clock | None = None,
     ) -> AsyncIterator[Driven]:
-        """One replica of the controller; it leads if nobody else does, and gives the lease back at the end."""
+        """One replica of the controller; it leads if no other does, and gives the lease back at the end."""
         configuration = configure(self.policy, {**self.environment, **(environment or {})})
         options = RunOptions(dry_run=dry_run, gap=gap)
         out = self.text
@@ -210,7 +210,7 @@ async def set_scene(
     ):
         await create_queue(queue)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-        # Nobody renews the lease of a controller that is driven by hand.
+        # Without a leadership task, the lease of this controller is not renewed.
         environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": f"{LEASE_S}000"}
         environment |= {"REDIS_TIMEOUT_MS": "60000", "RAILWAY_TIMEOUT_MS": "50000"}
         yield Scene(fake, queue, client, environment)

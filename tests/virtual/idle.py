@@ -44,7 +44,7 @@ class IdleLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """What the running loop shows, for whoever is given a clock."""
+    """What the running loop shows, for code that is given a clock."""
 
     def wall(self) -> float:
         return 1_790_000_000 + self.monotonic()

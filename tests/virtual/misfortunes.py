@@ -33,8 +33,8 @@ def _after(world: SimulatedWorld, seconds: float, end: Callable[[], object]) -> 
     return f"for {seconds:.1f} s"
 
 
-def _somebody(world: SimulatedWorld, dice: Random) -> Process | None:
-    """The leader more often than anybody else."""
+def _victim(world: SimulatedWorld, dice: Random) -> Process | None:
+    """The leader more often than the others."""
     alive = world.alive
     if not alive:
         return None
@@ -51,11 +51,11 @@ def _replace_soon(world: SimulatedWorld, dice: Random) -> None:
 
 @_kind
 def _kill(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is not None:
         world.kill(victim)
     _replace_soon(world, dice)
-    return victim.name if victim else "nobody"
+    return victim.name if victim else "none"
 
 
 @_kind
@@ -68,11 +68,11 @@ def _kill_all(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _terminate(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is not None:
         world.terminate(victim)
         world.kernel.after(dice.choice([1.0, 25.0]), world.keep_running)
-    return victim.name if victim else "nobody"
+    return victim.name if victim else "none"
 
 
 @_kind
@@ -88,19 +88,19 @@ def _deploy_the_controller(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _pause(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 25.0, 45.0]) * dice.uniform(0.7, 1.3)
     if victim is None:
-        return "nobody"
+        return "none"
     world.pause(victim, seconds)
     return f"{victim.name} for {seconds:.1f} s"
 
 
 @_kind
 def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is None:
-        return "nobody's"
+        return "none"
     victim.clock.wall_s += dice.choice([-300.0, -40.0, -3.0, 3.0, 40.0, 300.0])
     return f"{victim.name}'s to {victim.clock.wall_s:+.1f} s"
 
@@ -209,18 +209,18 @@ def _spoil(world: SimulatedWorld, link: Link, way: LinkMode, seconds: float, hel
         if process.links["redis"] is link:
             process.life.deaf.append((world.kernel.now, world.kernel.now + seconds))
 
-    def mend() -> None:
+    def heal() -> None:
         if link.way is way:
             link.way = LinkMode.OPEN
 
-    world.kernel.after(seconds, mend)
+    world.kernel.after(seconds, heal)
 
 
 @_kind
 def _spoil_a_link(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is None:
-        return "nobody's"
+        return "none"
     name = dice.choice(["redis", "redis", "railway", "postgres"])
     way = dice.choice([LinkMode.DROP, LinkMode.HALF_DROP, LinkMode.REFUSE, LinkMode.SLOW, LinkMode.HOLD])
     seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 30.0])
@@ -230,9 +230,9 @@ def _spoil_a_link(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _isolate(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is None:
-        return "nobody"
+        return "none"
     seconds = dice.choice([3.0, 10.0, 20.0, 40.0])
     for link in victim.links.values():
         _spoil(world, link, LinkMode.DROP, seconds)
@@ -241,9 +241,9 @@ def _isolate(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _cut(world: SimulatedWorld, dice: Random) -> str:
-    victim = _somebody(world, dice)
+    victim = _victim(world, dice)
     if victim is None:
-        return "nobody"
+        return "none"
     name = dice.choice(sorted(victim.links))
     victim.links[name].cut_next = True
     return f"{victim.name} to {name}"

@@ -84,7 +84,7 @@ def _no_wait_for_the_old_lease() -> AbstractContextManager[Any]:
     """After the data were lost, or the lease alone."""
 
     def acquire(store: Store, keys: Keys, args: Args) -> Any:
-        known = store.hash(keys[2]).get("holder") or "nobody"
+        known = store.hash(keys[2]).get("holder") or "none"
         if "holder" not in store.hash(keys[2]):
             return scripts.acquire(store, keys, [*args[:4], "0", *args[5:]])
         return scripts.acquire(store, keys, [*args[:3], known, "0", *args[5:]])
@@ -147,7 +147,7 @@ def _no_fence_on_the_intent() -> AbstractContextManager[Any]:
 
 @_mutant
 def _intent_after_the_change() -> AbstractContextManager[Any]:
-    async def write_down(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
+    async def record_intent(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
         intent = Intent(f"late-{version}", lease.epoch, decision.current, decision.desired, self._world.clock.wall())
         self._decision, self._version = decision, version
         return intent
@@ -164,7 +164,7 @@ def _intent_after_the_change() -> AbstractContextManager[Any]:
 
     real_settle = Reconciler._settle
     return _both(
-        lambda: patch.object(Reconciler, "_write_down", write_down),
+        lambda: patch.object(Reconciler, "_record_intent", record_intent),
         lambda: patch.object(Reconciler, "_confirm", confirm_late),
         lambda: patch.object(Reconciler, "_settle", settle),
     )
@@ -273,11 +273,11 @@ def _stamps_from_the_future_stay() -> AbstractContextManager[Any]:
 
 
 @_mutant
-def _other_hands_go_unnoticed() -> AbstractContextManager[Any]:
+def _external_changes_go_unnoticed() -> AbstractContextManager[Any]:
     async def unseen(self: Any, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
         return recalled
 
-    return patch.object(Reconciler, "_notice_other_hands", unseen)
+    return patch.object(Reconciler, "_notice_external_change", unseen)
 
 
 # The readings

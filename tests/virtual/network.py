@@ -87,7 +87,7 @@ class Link:
         return future
 
     def refuse(self) -> asyncio.Future[Any]:
-        """Nobody listens there."""
+        """No server listens there."""
         future = self.process.create_future()
         self.kernel.after(self._delay(), _fail, future, self.errors.refused, process=self.process)
         return future
@@ -113,4 +113,4 @@ def _fail(future: asyncio.Future[Any], error: Callable[[], Exception]) -> None:
 
 
 def _into_the_void(answer: Answer) -> None:
-    """Nobody listens any more."""
+    """The server no longer listens."""

@@ -1,7 +1,7 @@
 """Railway, simulated: one service whose answers have the shape and the delays of the real ones, and its bad days.
 
 What it was asked for (`asked`) is the truth that the verdict looks at. What it shows lags behind: a stop is seen after
-seconds, instances start, a deployment takes its time. Every change that anybody made stands in `changes`.
+seconds, instances start, a deployment takes its time. Every change, from any sender, is in `changes`.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Railway:
             self._stop(_BY_HAND)
 
     def let_drain(self, seconds: int) -> None:
-        """From now on, what is taken away has so long to end its jobs."""
+        """From now on, what is taken away has that long to finish its jobs."""
         self.draining_s = seconds
         self._show()
 
@@ -187,7 +187,7 @@ class Railway:
         fate = self._fate(operation, mutation=mutation)
         if fate is not Fate.DONE:
             self.hits[fate] = self.hits.get(fate, 0) + 1
-            self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'somebody'}: {fate.value}")
+            self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'unknown'}: {fate.value}")
         if fate is Fate.TOO_MANY:
             return self._answer(reply, 429, b"", {"retry-after": str(self.random.choice([1, 3, 8, 20]))})
         if fate is Fate.PROBLEM:

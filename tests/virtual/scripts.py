@@ -1,6 +1,6 @@
 """Each Lua script of the adapters as a Python model over a Store; `test_scripts_are_true.py` compares them.
 
-In the order of the scripts and under their names, so that whoever changes one finds the other.
+In the order of the scripts and under their names, so that a change of one leads to the other.
 """
 
 from __future__ import annotations

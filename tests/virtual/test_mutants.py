@@ -15,17 +15,17 @@ _MOST_SEEDS = 30
 
 KILLERS: dict[str, Callable[..., None]] = {
     "a missing reading is 0": scenarios.test_a_database_that_is_down_changes_nothing,
-    "a young memory is trusted": scenarios.test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits,
+    "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
     "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
-    "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_nobody_out,
+    "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_no_replica_out,
     "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
     "draining is no part of the landing bound": scenarios.test_a_stop_of_workers_that_drain_is_waited_for,
-    "no fence on the intent": scenarios.test_an_intent_is_for_whoever_holds_the_lease_in_redis,
+    "no fence on the intent": scenarios.test_an_intent_is_for_the_holder_of_the_lease_in_redis,
     "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "no shadows": partial(scenarios.test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it, "none"),
     "no wait for the old lease": scenarios.test_a_lost_lease_is_waited_for_by_its_successor,
-    "other hands go unnoticed": scenarios.test_a_change_by_other_hands_starts_the_cooldowns,
+    "external changes go unnoticed": scenarios.test_an_external_change_starts_the_cooldowns,
     "renew brings it back": scenarios.test_a_renewal_that_arrives_late_brings_no_lease_back,
     "stamps from the future stay": (
         scenarios.test_the_clock_of_redis_is_set_back_right_after_a_scale_and_the_cooldown_ends_all_the_same

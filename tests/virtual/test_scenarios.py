@@ -29,7 +29,7 @@ class Stage:
     @property
     def leader(self) -> Process:
         leader = self.world.leader
-        assert leader is not None, "nobody leads"
+        assert leader is not None, "no replica leads"
         return leader
 
     @property
@@ -198,7 +198,7 @@ def test_a_successor_keeps_the_cooldown_of_its_predecessor() -> None:
         scene.judge()
 
 
-def test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits() -> None:
+def test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits() -> None:
     with stage() as scene:
         world = scene.world
         scene.burst(45)
@@ -214,7 +214,7 @@ def test_redis_is_emptied_and_nobody_remembers_and_the_way_down_waits() -> None:
 
 
 def test_a_lost_lease_is_waited_for_by_its_successor() -> None:
-    """The leader cannot reach Redis. The count is far too high, which is corrected at once by whoever leads."""
+    """The leader cannot reach Redis. The count is far too high, which is corrected at once by the leader."""
     with stage() as scene:
         leader = scene.leader
         scene.burst(45)
@@ -227,7 +227,7 @@ def test_a_lost_lease_is_waited_for_by_its_successor() -> None:
         scene.judge()
 
 
-def test_a_lease_without_an_end_locks_nobody_out() -> None:
+def test_a_lease_without_an_end_locks_no_replica_out() -> None:
     with stage() as scene:
         world = scene.world
         world.kill(scene.leader)
@@ -251,7 +251,7 @@ def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
             scene.judge()
 
 
-def test_an_intent_is_for_whoever_holds_the_lease_in_redis() -> None:
+def test_an_intent_is_for_the_holder_of_the_lease_in_redis() -> None:
     """It is lost between the two scripts of one cycle."""
     with stage() as scene:
         world = scene.world
@@ -373,7 +373,7 @@ def test_a_database_that_is_down_changes_nothing() -> None:
         scene.judge()
 
 
-def test_a_change_by_other_hands_starts_the_cooldowns() -> None:
+def test_an_external_change_starts_the_cooldowns() -> None:
     with stage() as scene:
         world = scene.world
         world.run_for(130)

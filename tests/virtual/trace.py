@@ -1,4 +1,4 @@
-"""What happened, in order, for people: a time, who, and what. Kept as values, written out when somebody reads it."""
+"""What happened, in order, for people: a time, who, and what. Kept as values, written out on demand."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.virtual.record import Life, Record, Sent
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
 _LOOK_S = 2.5
-"""A standby looks at Redis once in so long, at the most."""
+"""A standby looks at Redis at least this often."""
 _ONE_LOOK_S = 1.5
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
@@ -31,7 +31,7 @@ def violations(record: Record) -> list[str]:
 
 
 def _acting(record: Record) -> Iterator[str]:
-    """Nobody sends without a lease that is certainly its own, nor without an intent that was written down before."""
+    """No replica sends without a lease that is certainly its own, nor without an intent recorded before."""
     for sent in record.sent:
         if not sent.is_leader:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} and was not sure to lead"
@@ -45,7 +45,7 @@ def _acting(record: Record) -> Iterator[str]:
 def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
     """Redis lost its data before others had looked at it, or its clock leapt while they did not look; or newcomers.
 
-    A newcomer that finds Redis empty waits only a moment for who remembers: on a first start there is nobody.
+    A newcomer that finds Redis empty waits only a moment for who remembers: on a first start there is no other replica.
     """
     led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
     ours = next(one for one in reversed(record.acquired) if one.who == sent.who and one.at <= sent.at)
@@ -109,7 +109,7 @@ def _cooldowns(record: Record) -> Iterator[str]:
 
 
 def _was_overtaken(record: Record, change: Change) -> bool:
-    """Other hands changed the count while ours was on its way, so that it went another way than was decided."""
+    """Something else changed the count while ours was on its way, so that it went another way than was decided."""
     intent = next((one for one in record.granted if one.intent == change.intent), None)
     if intent is None or (intent.after > intent.before) == (change.after > change.before):
         return False

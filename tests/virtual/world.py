@@ -142,7 +142,7 @@ class SimulatedWorld:
 
     @property
     def leader(self) -> Process | None:
-        """Whoever thinks so; where several do, the one that Redis agrees with or else the first."""
+        """The process that thinks it leads; of several, the one that Redis agrees with, or else the first."""
         return next((process for process in self.alive if process.is_sure_to_lead), None)
 
     def start(self, name: str | None = None) -> Process:
@@ -299,7 +299,7 @@ class SimulatedWorld:
         self.trace.note(
             process.name,
             "sends",
-            f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'nobody'})",
+            f"{operation} (epoch {sent.epoch}, also trusted by: {', '.join(one.name for one in trusting) or 'none'})",
         )
         return Origin(process.name, sent.epoch, intent.intent if intent else "")
 

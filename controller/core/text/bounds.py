@@ -1,7 +1,7 @@
-"""How much is taken of what comes from outside: the limits of texts, and how they are cut. Pure.
+"""Length limits of texts that come from outside, and how a longer text is cut. Pure.
 
-A text is cut where it enters (an answer of Railway's or PostgreSQL's, an entry of Redis, a header), so that whatever it
-goes through afterwards stays small: a log line, /status, the page, the cycle that a standby reads.
+A text is cut where it enters (a response of Railway, an error of PostgreSQL, an entry of Redis, a header), so that
+everything made from it stays small: a log line, /status, the page, the cycle that a standby reads.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 import re
 
 NAME = 100
-"""Characters of a name or an id: of a service, a region, a deployment, a replica. Railway's ids have 36."""
+"""Characters of a name or an id of a service, region, deployment or replica. Railway's ids have 36."""
 VALUE = 80
-"""Of what a person wrote, in the message that refuses it."""
+"""Characters of a value that a person wrote, in the message that refuses it."""
 WORDS = 200
-"""Of what another program says: an error's message, a header."""
+"""Characters of what another program says: an error message, a header."""
 MESSAGE = 2000
-"""Of a sentence that is put together of these: of an event, an error, a cycle, a remark."""
+"""Characters of a message made from such texts: of an event, an error, a cycle, a warning."""
 TRACEBACK = 20_000
 PUBLISHED = 32_000
-"""Of one worker's cycle in Redis, in bytes with its name, or of any other entry there in characters."""
+"""Bytes of one worker's cycle in Redis with its name; or characters of any other entry there."""
 ALL_PUBLISHED = 4_000_000
-"""Of the cycles of all workers together, in bytes."""
+"""Bytes of the cycles of all workers together."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
-"""Of characters: JSON can name them, and no encoding can write them."""
+"""Surrogates: JSON can contain them as escapes, but UTF-8 cannot encode them."""
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` characters; the last is "…" where some are left out. Halves of characters become "�".
+    """At most `limit` characters; "…" at the end shows that some are left out. Surrogates become "�".
 
-    It ends after a whole word, where there is one: half of a secret would pass whatever masks the whole one.
+    It cuts between words if possible, because the masking knows a whole secret better than half of one.
     """
     if len(text) > limit:
         kept = text[: limit - 1]

@@ -1,8 +1,8 @@
-"""Text from outside, made harmless for whatever shows it. Pure.
+"""Escapes control characters in text from outside. Pure.
 
-A service's name, an error or a row may hold an escape sequence that moves a terminal's cursor, a line break that forges
-a line of the log, or a mark that turns the reading direction around. People see each of these spelt out; programs get
-JSON that every parser accepts.
+A service's name, an error or a row may contain an escape sequence that moves a terminal's cursor, a line break that
+forges a log line, or a mark that reverses the reading direction. People see each of these spelt out; programs get JSON
+that every parser accepts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def visible(text: str) -> str:
-    r"""In one line: what a terminal would obey or not show (ESC, line breaks, C1, bidi marks, halves of characters).
+    r"""The text in one line, with characters that a terminal obeys or does not show spelt out as in Python.
 
-    It is spelt as in Python: `\x1b`, `\n`, `\u202e`, `\udc80`.
+    These are ESC, line breaks, C1 controls, bidi marks and surrogates: `\x1b`, `\n`, `\u202e`, `\udc80`.
     """
     if text.isprintable():
         return text
@@ -28,10 +28,10 @@ def visible_lines(text: str) -> str:
 
 
 def as_json(value: Any, *, indent: int | None = None, only_ascii: bool = False) -> str:
-    r"""JSON that is valid whatever the value holds, and harmless on a terminal.
+    r"""Valid JSON for any value, harmless on a terminal.
 
-    Characters that a terminal would obey are written as JSON's own escapes. Halves of characters, which no encoding
-    knows, are spelt out (`\\udc80`); a number that is none is null; what JSON has no form for is its text.
+    Characters that a terminal obeys are written as JSON escapes. Surrogates, which UTF-8 cannot encode, are spelt out
+    (`\\udc80`); NaN and infinity become null; a value of a type that JSON does not have becomes its str().
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
@@ -40,7 +40,7 @@ def as_json(value: Any, *, indent: int | None = None, only_ascii: bool = False) 
         text = json.dumps(_valid(value), ensure_ascii=False, allow_nan=False, indent=indent)
     if only_ascii:
         return text if text.isascii() and "\x7f" not in text else _escaped(text, only_ascii=True)
-    # Between its values JSON has no line break, but where it is indented.
+    # Only indented JSON has line breaks between its values.
     return text if indent is None and text.isprintable() else _escaped(text, only_ascii=False)
 
 

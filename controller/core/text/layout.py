@@ -1,8 +1,8 @@
-"""Lines and tables that fit a number of columns. Pure: the width is an argument, and nothing is printed here.
+"""Wraps text and tables to a number of columns. Pure: the width is an argument, and nothing is printed here.
 
-Nothing is ever cut off. What is too wide goes on in the next line, and a table that cannot be as narrow as that becomes
-a list: one block a row, one line a cell. Texts from outside are made harmless before (escaping.py), and masked before
-that: a secret that stands in two lines is not found any more.
+Nothing is cut off. A text that is too wide continues in the next line, and a table that cannot be made narrow enough
+becomes a list: one block per row, one line per cell. Texts from outside must be masked and escaped (escaping.py) before
+that, because the masking would not find a secret that is wrapped over two lines.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Row = Sequence[str]
 Rows = Sequence[Row]
 """A table; the first row is its heading."""
 _NARROWEST = 8
-"""Columns of a cell of text; below that a table is harder to read than a list."""
+"""Columns of a text cell below which a table is harder to read than a list."""
 _INDENTED_FROM = 16
-"""Columns from which a cell has room for an indent of the lines that go on."""
+"""Columns from which a cell is wide enough to indent its continued lines."""
 _BREAKS = (frozenset("/.,:;=&?"), frozenset("_-)]}"))
-"""After these a word that is longer than a line goes on in the next one: rather after the first than the second."""
+"""Signs after which a word longer than a line is broken; the first set is preferred."""
 _PIECE = re.compile(r"[^/.,:;=&?]*[/.,:;=&?]?")
 _SAMPLE = 200
-"""Rows by which the widths of columns are chosen."""
+"""Number of rows from which the widths of the columns are chosen."""
 _AS_CODE = len("--   ")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*%?")
 _SQL = re.compile(
@@ -35,7 +35,7 @@ _SQL = re.compile(
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a text takes: two for the wide characters of East Asia, none for an accent."""
+    """How many terminal columns a text takes: 2 for each wide East Asian character, 0 for a combining accent."""
     if text.isascii():
         return len(text)
     return sum(_columns_of_one(one) for one in text)
@@ -50,17 +50,17 @@ def _columns_of_one(character: str) -> int:
 def wrap(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
     """The words of a text in lines of at most `width` columns.
 
-    first, rest: what the first line and the others begin with; without `rest`, as many blanks as `first` has columns.
-    A word that is longer than a line is broken, after a sign such as `/` where there is one.
+    first, rest: the prefix of the first line and of the others; without `rest`, blanks as wide as `first`. A word that
+    is longer than a line is broken, if possible after a sign such as `/`.
     """
     return _filled(text.split(), width, first, " " * columns_of(first) if rest is None else rest)
 
 
 def wrap_sql(text: str, width: int, *, first: str = "", rest: str | None = None) -> list[str]:
-    """The same for SQL, which means the same afterwards: no line ends within quotes, and a comment goes on as one.
+    """The same for SQL, without changing its meaning: no break within quotes, and a comment continues as a comment.
 
-    Its own line breaks and indents stay. A quoted name or text that is longer than a line stays whole. A comment that
-    is indented by three blanks or more is SQL itself.
+    Existing line breaks and indents stay. A quoted name or text that is longer than a line stays whole. A comment that
+    is indented by three blanks or more is wrapped as SQL.
     """
     rest = " " * columns_of(first) if rest is None else rest
     lines: list[str] = []
@@ -101,7 +101,7 @@ def wrap_sql(text: str, width: int, *, first: str = "", rest: str | None = None)
 
 
 def _pieces(word: str) -> list[str]:
-    """SQL without blanks, at the places where a blank changes nothing: after each `(` and `,` outside of quotes."""
+    """Splits SQL without blanks where a blank changes nothing: after each `(` and `,` outside quotes."""
     pieces = [""]
     for match in _SQL.finditer(word):
         quoted = match[0][0] in "'\"$" or match["comment"] is not None
@@ -142,7 +142,7 @@ def _filled(words: Iterable[str], width: int, first: str, rest: str, *, breaks: 
 
 
 def _broken(word: str, room: int) -> tuple[str, str]:
-    """What fits, up to a sign at which a word may be broken where there is one; and the rest."""
+    """The part of a word that fits, if possible up to a sign in _BREAKS, and the rest."""
     end, used = 0, 0
     while end < len(word) and used + _columns_of_one(word[end]) <= room:
         used += _columns_of_one(word[end])
@@ -158,9 +158,9 @@ def _broken(word: str, room: int) -> tuple[str, str]:
 
 
 def table(rows: Rows, width: int, *, right: Collection[int] = ()) -> Iterator[list[str]]:
-    """The lines of each row. right: columns of numbers, by index; they stand to the right and are never broken.
+    """The lines of each row. right: indexes of number columns; they are right-aligned and never broken.
 
-    A list of as many rows where even the narrowest table would be wider than `width`.
+    If even the narrowest table is wider than `width`, each row becomes a list.
     """
     count = len(rows[0])
     natural = [max(columns_of(row[index]) for row in rows) for index in range(count)]
@@ -181,7 +181,7 @@ def table(rows: Rows, width: int, *, right: Collection[int] = ()) -> Iterator[li
 
 
 def _whole_pieces(cells: Sequence[str]) -> int:
-    """Columns at which no part of a path or a name has to be broken."""
+    """The width at which no part of a path or a name is broken."""
     pieces = (piece for cell in cells for word in cell.split() for piece in _PIECE.findall(word))
     return max(_NARROWEST, columns_of(cells[0]), *(columns_of(piece) + 2 for piece in pieces))
 
@@ -192,7 +192,7 @@ def _whole_numbers(cells: Sequence[str]) -> int:
 
 
 def _widened(rows: Rows, widths: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
-    """The room that is left goes, column by column, to where it makes the table shortest."""
+    """Distributes the free room, one terminal column at a time, so that the table needs the fewest lines."""
     sample = [[columns_of(cell) for cell in row] for row in rows[:_SAMPLE]]
 
     def height(sizes: Sequence[int]) -> int:

@@ -1,17 +1,17 @@
-"""What must never be shown, and the one Masker that takes it out of every text that leaves the process. Pure.
+"""Which texts are secret, and the Masker that removes them from every text that leaves the process. Pure.
 
-The rule, for every text:
+The rules, for every text:
 
-1. What stands in the place of a password is masked, known or not: after `user:` in an address, after `password=`,
-   `sslpassword=` and the like, after `Bearer`.
-2. A known secret is masked wherever it turns up: as it was written, percent-decoded, percent-encoded, escaped for JSON,
-   HTML, SQL or Python, in Base64 or in hexadecimal digits. So is a beginning of it of 16 characters or more, and a
-   shorter one where a text was cut.
-3. A short known secret (4 to 7 characters that are no mere word or small number) is masked where it stands by itself.
-4. An ordinary one (a word of fewer than 12 letters, a number of fewer than 6 digits, fewer than 4 characters) is masked
-   by rule 1 only: with the password `postgres`, the log would have bullets in the place of every PostgreSQL.
+1. Anything in the place of a password is masked, known or not: after `user:` in an address, after `password=`,
+   `sslpassword=` and similar, after `Bearer`.
+2. A known secret is masked everywhere: as it was written, percent-decoded, percent-encoded, escaped for JSON, HTML, SQL
+   or Python, in Base64 or in hexadecimal digits. So is a beginning of it of 16 characters or more, and a shorter
+   beginning where a text was cut.
+3. A short known secret (4 to 7 characters, not a plain word or a small number) is masked where it is a word by itself.
+4. An ordinary secret (a word of fewer than 12 letters, a number of fewer than 6 digits, fewer than 4 characters) is
+   masked by rule 1 only: with the password `postgres`, every "postgres" in the log would be masked otherwise.
 
-Whoever cuts a text ends it in CUT, so that a secret that was cut in two is still known by its beginning.
+Code that cuts a text must end it in CUT, so that a secret that was cut is still recognized by its beginning.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 MASK = "•••"
 CUT = "…"
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|PWD|AUTH|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
-"""Variables that hold a secret, by their names."""
+"""Names of variables that hold a secret."""
 
 _OURS = (
     *("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN"),
     *("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "PGPASSWORD"),
 )
 _WITH_A_PASSWORD = ("RAILWAY_API_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-"""Addresses that are no secret, but for the password in them."""
+"""Addresses in which only the password is secret."""
 _OF_A_CRASH = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|DSN|_(?:KEY|PASS|URL)$", re.IGNORECASE)
 
 _SHORT, _LONG, _CERTAIN = 4, 8, 16
 _ORDINARY = re.compile(r"[A-Za-z][a-z]{0,10}|[A-Z]{1,11}|[0-9]{1,5}")
 _FEW = 100
-"""Words of which each is looked for by itself sooner."""
+"""Up to this number of words, looking for each one is faster than an index."""
 _LEAST_BEFORE_CUT = 3
-"""Fewer characters of a secret tell nothing of it."""
+"""Fewer characters than this reveal nothing of a secret."""
 _DEEPEST = 60
-"""Levels of a value; what is nested deeper is not looked through, and not shown."""
+"""Levels of a nested value; anything deeper is masked as a whole."""
 
 _URL_SAFE = str.maketrans("+/", "-_")
 
@@ -66,7 +66,7 @@ _NAMES = ("passw", "pwd", "secret", "token", "key=", "bearer", "basic", "identif
 
 
 def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
-    """Of the variables that the controller reads by itself, and of the proxies that its HTTP client reads there."""
+    """The secrets in the variables that the controller reads, and in the proxy variables that its HTTP client reads."""
     for name in _OURS:
         if value := environment.get(name, ""):
             yield value
@@ -77,7 +77,7 @@ def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def secrets_of_a_crash(environment: Mapping[str, str]) -> Iterator[str]:
-    """Of every variable that by its name may hold one: a traceback may quote any of them."""
+    """The values of all variables whose names suggest a secret: a traceback may quote any of them."""
     yield from secrets_of(environment)
     for name, value in environment.items():
         if _OF_A_CRASH.search(name):
@@ -85,7 +85,7 @@ def secrets_of_a_crash(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def passwords_in(written: str) -> Iterator[str]:
-    """What may be a password in an address, in whichever way its client takes it apart, and as it is used."""
+    """Everything in an address that a client may parse as the password; as written and percent-decoded."""
     if address := _ADDRESS.fullmatch(written.strip()):
         scheme, rest = address[1], address[2]
         authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -102,14 +102,14 @@ def passwords_in(written: str) -> Iterator[str]:
 
 
 class Masker:
-    """Knows every secret of a configuration, in every form in which it may turn up."""
+    """Knows the secrets of a configuration in all the forms in which they may appear."""
 
     def __init__(self, secrets: Iterable[str] = (), named: Mapping[str, str] | None = None) -> None:
-        """named: by its value, what is shown in the place of a secret, such as `${MY_DB_PASSWORD}`."""
+        """named: from a secret's value to the text shown instead of it, such as `${MY_DB_PASSWORD}`."""
         shown = dict(_forms_of((named or {}).items()))
         for form, mask in _forms_of((secret, MASK) for secret in secrets):
             shown.setdefault(form, mask)
-        # The longest first: an address is masked whole before the password inside it is.
+        # The longest first, so that an address is masked as a whole before the password inside it.
         forms = sorted(shown, key=len, reverse=True)
         distinctive = [form for form in forms if _is_distinctive(form)]
         self._everywhere = _by_beginning(distinctive)
@@ -122,7 +122,7 @@ class Masker:
         self._in_json = _by_beginning(filter(_is_in_json, distinctive))
 
     def text(self, text: str) -> str:
-        """The text without any secret."""
+        """The text with every secret masked."""
         for beginning in self._beginnings.seen_in(text):
             text = _without(text, beginning, self._everywhere[beginning], self._shown)
         for form in self._short.seen_in(text):
@@ -130,7 +130,7 @@ class Masker:
         return _without_passwords(self._without_beginnings(text))
 
     def value(self, value: Any, depth: int = 0) -> Any:
-        """The same of all texts in a value that is made like JSON, keys too."""
+        """The value (of JSON types) with the secrets masked in all its texts, including keys."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping | list | tuple) and depth > _DEEPEST:
@@ -142,9 +142,9 @@ class Masker:
         return value
 
     def json_text(self, text: str, *, ids: Collection[str] = ()) -> str:
-        """JSON that came from outside, before it is parsed; it stays JSON. A number is masked nowhere.
+        """Masks JSON from outside before it is parsed; the result is JSON, too. Numbers are never masked.
 
-        ids: what must be found again, even where a variable holds it that by its name is a secret.
+        ids: texts that must stay readable, even if a variable with the name of a secret has the same value.
         """
         for beginning, every in self._in_json.items():
             if beginning in text and not any(form in ids for form in every):
@@ -152,7 +152,7 @@ class Masker:
         return text
 
     def _without_beginnings(self, text: str) -> str:
-        """A text that was cut may end in the beginning of a secret."""
+        """Masks a beginning of a secret at the end of the text, or before CUT."""
         text = self._without_beginning(text, len(text), _LONG)
         at = text.find(CUT)
         while at >= 0:
@@ -168,17 +168,17 @@ class Masker:
         for form, mask in self._shown.items():
             length = _ends_in_beginning(text, end, form, least)
             beginning = form[:length]
-            # Such a word at the end of a text is most likely itself; before the mark of a cut it may be more.
+            # An ordinary word at the end of a text is most likely just a word; before CUT it may be part of a secret.
             if length and (least < _LONG or not _ORDINARY.fullmatch(beginning)):
                 return text[: end - length] + mask + text[end:]
         return text
 
 
 class _Index:
-    """Tells which of many words a text holds, in their order, in a time that hardly depends on how many they are."""
+    """Finds which of many words a text contains, in their order; its time hardly grows with the number of words."""
 
     def __init__(self, words: Iterable[str], length: int) -> None:
-        """length: of the shortest word."""
+        """length: characters of the shortest word."""
         self._words = list(words)
         self._length = length
         self._by_start: dict[str, list[int]] = {}
@@ -205,7 +205,7 @@ def _forms_of(secrets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _escaped(secret: str) -> Iterator[str]:
-    """In all the ways in which it may stand in a text."""
+    """The secret with each kind of escaping in which a text may contain it."""
     yield from (secret, secret.lower(), secret.upper())
     if secret.isalnum() and secret.isascii():
         return
@@ -226,8 +226,8 @@ def _escaped(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: str) -> Iterator[str]:
-    """In Base64, wherever in what was encoded it stood (`user:secret` in Basic), and in hexadecimal digits."""
-    if len(secret) < _LONG or "://" in secret:  # the password of an address comes by itself
+    """The secret in Base64, at any offset in the encoded text (`user:secret` in Basic), and in hexadecimal digits."""
+    if len(secret) < _LONG or "://" in secret:  # the password of an address is a secret of its own
         return
     data = secret.encode("utf-8", "replace")
     for before, first in ((0, 0), (1, 2), (2, 3)):
@@ -246,13 +246,13 @@ def _is_a_short_one(secret: str) -> bool:
 
 
 def _least(secret: str) -> int:
-    """How much of its beginning gives it away; an address begins as others do."""
+    """Characters at its beginning that identify a secret; all of an address, since many addresses begin alike."""
     whole = "://" in secret or "=" in secret or " " in secret or len(secret) < _CERTAIN
     return len(secret) if whole else _CERTAIN
 
 
 def _by_beginning(forms: Iterable[str]) -> dict[str, list[str]]:
-    """By what gives them away, the longest form first: forms of one secret may differ only towards their ends."""
+    """The forms grouped by the beginning that identifies them, in their order: forms may differ only at the end."""
     found: dict[str, list[str]] = {}
     for form in forms:
         found.setdefault(form[: _least(form)], []).append(form)
@@ -260,7 +260,7 @@ def _by_beginning(forms: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _without(text: str, beginning: str, forms: Sequence[str], shown: Mapping[str, str]) -> str:
-    """Without the secrets that begin so, as far as each goes on in the text."""
+    """Masks the secrets with this beginning, each as far as it goes on in the text."""
     parts, done = [], 0
     at = text.find(beginning)
     while at >= 0:
@@ -273,7 +273,7 @@ def _without(text: str, beginning: str, forms: Sequence[str], shown: Mapping[str
 
 
 def _in_common(text: str, at: int, form: str) -> int:
-    """How many characters of the form stand in the text from there on."""
+    """How many characters of the form are in the text from `at` on."""
     length = 0
     while length < len(form) and at + length < len(text) and text[at + length] == form[length]:
         length += 1
@@ -281,9 +281,9 @@ def _in_common(text: str, at: int, form: str) -> int:
 
 
 def _ends_in_beginning(text: str, end: int, secret: str, least: int) -> int:
-    """How many characters of the secret's beginning stand right before `end`; 0 where fewer than `least` do.
+    """How many characters of the secret's beginning are right before `end`; 0 if fewer than `least`.
 
-    Of an address, so many of what follows the scheme: every address begins with one.
+    In an address, `least` counts after the scheme, because every address begins with one.
     """
     last = text[end - least : end]
     lowest = secret.find("://") + 3 if "://" in secret else 0
@@ -297,7 +297,7 @@ def _ends_in_beginning(text: str, end: int, secret: str, least: int) -> int:
 
 
 def _is_in_json(form: str) -> bool:
-    """Whether it can stand in a text of JSON as it is, and never in the place of a number."""
+    """Whether JSON can contain the form unchanged inside a string; digits could be a number and do not count."""
     try:
         return not form.isdigit() and isinstance(json.loads(f'"{form}"'), str)
     except ValueError:
@@ -305,7 +305,7 @@ def _is_in_json(form: str) -> bool:
 
 
 def _without_passwords(text: str) -> str:
-    """Without what stands in the place of a password."""
+    """Masks anything in the place of a password (rule 1)."""
     if "://" in text:
         text = _IN_AN_ADDRESS.sub(rf"\1{MASK}@", text)
         text = _IN_A_CUT_ADDRESS.sub(rf"\1{MASK}{CUT}", text)

@@ -1,4 +1,4 @@
-"""References in the environment that Railway, a shell or a compose file should have replaced, and did not."""
+"""Finds references in the environment that Railway, a shell or a compose file should have replaced but did not."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _SAFE_REFERENCE = re.compile(r"(?:[A-Za-z0-9][\w .-]{0,60}\.)?[A-Z_][A-Z0-9_]{0,
 _SAFE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,60}")
 
 LONGEST = 65_536
-"""Characters of a variable's value: twice what the longest query takes."""
+"""Longest value of a variable, in characters: twice the length of the longest query."""
 
 
 def unusable(value: str) -> str | None:
-    """What is wrong with a variable whose value is no text, and the fix; None where it is one.
+    """The problem of a value that is too long or not UTF-8, with the fix; None: it can be used.
 
-    Python hands bytes that are not UTF-8 on as halves of characters, which no client can send.
+    Python represents bytes that are not UTF-8 as surrogates, which no client can send.
     """
     if len(value) > LONGEST:
         return f"is longer than {LONGEST:,} characters; shorten it"
@@ -28,10 +28,10 @@ def unusable(value: str) -> str | None:
 
 
 def unresolved(value: str) -> str | None:
-    """What is wrong with a variable whose value still holds a reference, and the fix; None where it holds none.
+    """The problem of a value that still contains a reference, with the fix; None: it contains none.
 
-    What stands inside a reference is only shown where it looks like a name: a password may hold braces too. A bare
-    $NAME counts where it is the whole value, or a whole part of an address.
+    The text inside a reference is only shown if it looks like a name, because a password may contain braces, too. A
+    bare $NAME counts if it is the whole value, or a whole part of an address.
     """
     if railway := _RAILWAY.search(value):
         reference = railway[1].strip()

@@ -1,7 +1,7 @@
-"""The jobs that a table of the user's own remembers, as a workload: when each was ready, and how long it took.
+"""The jobs in the user's own table as a workload: when each was ready, and how long it took.
 
-One READ ONLY transaction on a connection of its own, and a cursor in it, so that neither side holds more than a page of
-rows beside the result. It is asked for by a person who waits, once; a cycle never does this.
+One READ ONLY transaction with a cursor on its own connection, so that neither side holds more than one page of rows
+besides the result. Only a command does this, for a person who waits; a cycle never does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from controller.policy import Queue as QueuePolicy
 from controller.simulation.workload.jobs import Workload, quantile
 
 Progress = Callable[[int, int | None], None]
-"""How many rows were read so far, and of about how many; None where nobody can tell."""
+"""Called with the number of rows read so far, and the estimated total; None: unknown."""
 
 MOST_JOBS = 2_000_000
 _WITHIN_S = 60.0
@@ -54,9 +54,9 @@ _MISTAKES = (
     *(errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidTextRepresentation),
     *(errors.InsufficientPrivilege, errors.WrongObjectType),
 )
-"""What is wrong with the policy or the rights, rather than with the day."""
+"""Errors of the policy or of rights, which a retry would not fix."""
 
-# Of those that are not finished, NULL; of those whose times say nothing, below 0. Infinity has no difference.
+# The service time: NULL for a job that is not finished, below 0 for unusable times (infinity has no difference).
 _JOBS = """
 SELECT extract(epoch FROM {ready} - {since})::float8,
   CASE WHEN {is_open} THEN NULL
@@ -64,7 +64,7 @@ SELECT extract(epoch FROM {ready} - {since})::float8,
     ELSE -1 END::float8
 FROM {table} j WHERE {in_window}{where} ORDER BY {ready} DESC LIMIT {limit}
 """
-# With each column by itself, so that an index can serve it. What is infinite is left out, and counted by itself.
+# Each column alone, so that an index can be used. Infinite times are left out, and counted separately.
 _IN_WINDOW = "{created_raw} >= {created_since} AND {created_raw} <= {created_now}"
 _IN_WINDOW_WHEN_DUE = """
 ({created_raw} >= {created_since} OR {due_raw} >= {due_since})
@@ -77,7 +77,7 @@ _UNDATED_OR_UNDUE = "(" + _UNDATED + " OR NOT isfinite({due}))"
 
 @dataclass
 class _Read:
-    """Newest first, while it is read. services: NaN for a job that is not finished."""
+    """The rows, newest first while they are read. services: NaN for a job that is not finished."""
 
     arrivals: array[float] = field(default_factory=lambda: array("d"))
     services: array[float] = field(default_factory=lambda: array("d"))
@@ -85,7 +85,7 @@ class _Read:
     unfinished: int = 0
     odd: int = 0
     undated: int = 0
-    """Of the whole table: whether they belong to the window, nobody can tell."""
+    """In the whole table, because without a time they cannot be assigned to the window."""
     is_cut: bool = False
     began: float = 0.0
 
@@ -113,14 +113,14 @@ async def read_jobs(
     progress: Progress,
     search_path: str = "",
 ) -> Workload:
-    """The jobs that became ready in the last so many seconds; 16 bytes are held for each.
+    """The jobs that became ready in the last `since_s` seconds; it holds 16 bytes for each.
 
-    A job that is not finished takes the median of the others. Beyond the limit, only the newest are read, and the
-    window begins with them.
+    A job that is not finished gets the median of the others. If there are more jobs than the limit, only the newest are
+    read, and the window begins with them.
 
     Raises:
-        ConfigurationError: the queue is no table, lacks a column, may not be read, or has no finished job there.
-        Unavailable: PostgreSQL cannot be asked, or takes too long.
+        ConfigurationError: the queue is not a table, lacks a column, may not be read, or has no finished job.
+        Unavailable: PostgreSQL cannot be reached, or takes too long.
     """
     if queue.table is None:
         words = "does not say when its jobs began and ended; export them, and give the file as a trace: "
@@ -141,7 +141,7 @@ class _Asked:
 async def _guarded(dsn: str, asked: _Asked) -> _Read:
     queue = asked.queue
     try:
-        # Reading has its own limit; this one is for what has none, such as to look up a name.
+        # Reading has its own timeout; this one is for the rest, such as a DNS lookup.
         async with asyncio.timeout(CONNECT_TIMEOUT_S + _WITHIN_S + 2 * _SLACK_S):
             connection = await connect(dsn)
             try:
@@ -156,8 +156,8 @@ async def _guarded(dsn: str, asked: _Asked) -> _Read:
     except (errors.QueryCanceled, NoAnswerError, TimeoutError):
         column = queue.columns.created_at.name if queue.columns.created_at is not None else "created_at"
         words = f"did not give the jobs of {queue.table} within {units.in_words(_WITHIN_S)}; ask for less by --since; "
-        mend = f"if the table is large, an index on {column} helps"
-        raise Unavailable(SOURCE, words + mend) from None
+        fix = f"if the table is large, an index on {column} helps"
+        raise Unavailable(SOURCE, words + fix) from None
     except UnicodeError:
         raise Unavailable(SOURCE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
     except psycopg.Error as error:
@@ -189,7 +189,7 @@ async def _read(connection: Connection, asked: _Asked) -> _Read:
 
 
 async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
-    """What {words} stand for: the table, when a job was ready, began and ended, and whether it is not finished."""
+    """The SQL for {words}: the table, when a job was ready, began and ended, and whether it is unfinished."""
     queue = asked.queue
     own = await own_table(queue, ask)
     created, due, began, ended = (
@@ -220,7 +220,7 @@ async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
 
 
 async def _undated(names: Mapping[str, sql.Composable], ask: Ask) -> int:
-    """Last, and only if it is quickly done: what was read stays good without it."""
+    """Counts jobs without a time; last, and only if it is fast, because the result is usable without it."""
     condition = sql.SQL(_UNDATED_OR_UNDUE if "due" in names else _UNDATED).format(**names)
     with suppress(errors.QueryCanceled):
         await ask(setting({"statement_timeout": str(round(_UNDATED_WITHIN_S * 1000))}))
@@ -232,7 +232,7 @@ async def _undated(names: Mapping[str, sql.Composable], ask: Ask) -> int:
 
 
 _MUCH_OF_IT = 0.55
-"""Of the window: if no job came for so long from its beginning, the table may be younger, or was pruned."""
+"""Share of the window: with no job for this long at its beginning, the table may be newer, or was pruned."""
 
 
 def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Workload:

@@ -1,6 +1,6 @@
-"""Workloads that are made up: at random, by the time of day, in bursts, by the clock; one seed, the same jobs.
+"""Generated workloads: at random, by the time of day, in bursts, by the clock; the same seed gives the same jobs.
 
-Arrivals and service times have dice of their own, so that another service time meets the same arrivals.
+Arrivals and service times have separate random generators, so that another service time keeps the same arrivals.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 
 Options = Mapping[str, float]
 Arrivals = Callable[[Options, float, Random], Iterator[float]]
-"""Up to the end of the window, in seconds, in order."""
+"""Arrivals up to the end of the window, in seconds, in order."""
 
 
 def generate(text: str, *, seed: int, span_s: float) -> Workload:
-    """What `NAME` or `NAME:KEY=VALUE,…` says; left out, a key is such that about two workers are kept busy.
+    """The workload of `NAME` or `NAME:KEY=VALUE,…`; the defaults keep about two workers busy.
 
     poisson, diurnal, bursts, cron; each knows rate (`6/m`), service (mean, a duration) and cv (of the service times: 0
     constant, 1 exponential, any other lognormal).
 
     Raises:
-        ConfigurationError: with all that is wrong with it.
+        ConfigurationError: with all the problems of the text.
     """
     name, options = _parsed(text)
     shape = _SHAPES[name]
     expected = shape.jobs_per_s(options) * span_s
     if expected > MOST_JOBS:
-        mend = f"more than the {MOST_JOBS:,} that can be gone through; lower the rate, or the span"
-        raise ConfigurationError([Problem(f"{_PLACE} {name}", f"makes some {expected:,.0f} jobs, {mend}")])
+        fix = f"more than the limit of {MOST_JOBS:,}; lower the rate, or the span"
+        raise ConfigurationError([Problem(f"{_PLACE} {name}", f"makes some {expected:,.0f} jobs, {fix}")])
 
     def jobs() -> Iterator[Job]:
         services = _services(options["service"], options["cv"], Random(f"{seed}/services"))
@@ -69,7 +69,7 @@ def _services(mean: float, cv: float, dice: Random) -> Iterator[float]:
 
 
 def _at_random(rate: float, span_s: float, dice: Random) -> Iterator[float]:
-    """A Poisson process of so many a second."""
+    """A Poisson process with `rate` jobs per second."""
     if not rate:
         return
     random, log, mean = dice.random, math.log, 1.0 / rate
@@ -84,7 +84,7 @@ def _poisson(options: Options, span_s: float, dice: Random) -> Iterator[float]:
 
 
 def _diurnal(options: Options, span_s: float, dice: Random) -> Iterator[float]:
-    """Thinned from its highest rate; quietest at midnight, which is where it begins."""
+    """Thinned from the highest rate; it begins at midnight, with the lowest rate."""
     rate, swing = options["rate"], options["swing"]
     random, cos, turn, most = dice.random, math.cos, 2 * math.pi / DAY_S, 1 + swing
     for at in _at_random(rate * most, span_s, dice):
@@ -93,10 +93,10 @@ def _diurnal(options: Options, span_s: float, dice: Random) -> Iterator[float]:
 
 
 def _bursts(options: Options, span_s: float, dice: Random) -> Iterator[float]:
-    """Each burst comes at one moment."""
+    """All jobs of a burst arrive at the same time."""
     trickle, bursts = Random(dice.random()), Random(dice.random())
     size = options["size"]
-    # Of a geometric number of jobs, 1 or more: the chance that there is one more.
+    # The number of jobs is geometric, 1 or more; this is the chance of one more.
     more = math.log1p(-1 / size) if size > 1 else -math.inf
 
     def all_bursts() -> Iterator[float]:
@@ -108,7 +108,7 @@ def _bursts(options: Options, span_s: float, dice: Random) -> Iterator[float]:
 
 
 def _cron(options: Options, span_s: float, dice: Random) -> Iterator[float]:
-    """The first time at the beginning, as a full hour is."""
+    """Runs at fixed times, the first at the beginning, as if that were a full hour."""
     every, jobs = options["every"], int(options["jobs"])
 
     def runs() -> Iterator[float]:
@@ -122,7 +122,7 @@ def _cron(options: Options, span_s: float, dice: Random) -> Iterator[float]:
 def _rate(text: str) -> float:
     match = _RATE.fullmatch(text)
     if match is None:
-        raise ValueError("is no rate; write jobs per second, minute, hour or day: 0.1/s, 6/m, 360/h, 8640/d")
+        raise ValueError("is not a rate; write jobs per second, minute, hour or day: 0.1/s, 6/m, 360/h, 8640/d")
     return float(match[1]) / _UNIT_S[match[2]]
 
 
@@ -130,7 +130,7 @@ def _some(read: Callable[[str], float]) -> Callable[[str], float]:
     def more_than_none(text: str) -> float:
         number = read(text)
         if not number:
-            raise ValueError("is nothing; give more than 0")
+            raise ValueError("is 0; give more than 0")
         return number
 
     return more_than_none
@@ -158,7 +158,7 @@ _COMMON: Mapping[str, tuple[Callable[[str], float], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """options: how each is read, and what it is where it is left out."""
+    """options: how each is parsed, and its default."""
 
     arrivals: Arrivals
     jobs_per_s: Callable[[Options], float]
@@ -197,7 +197,7 @@ NAMES = tuple(_SHAPES)
 def _parsed(text: str) -> tuple[str, dict[str, float]]:
     name, colon, rest = text.partition(":")
     if name not in _SHAPES:
-        words = f"{_shown(name)} is no workload that is known here; {_known(name, _SHAPES)}"
+        words = f"{_shown(name)} is not a known workload; {_known(name, _SHAPES)}"
         raise ConfigurationError([Problem(_PLACE, words)])
     known = _SHAPES[name].options
     problems: list[Problem] = []
@@ -205,10 +205,10 @@ def _parsed(text: str) -> tuple[str, dict[str, float]]:
     for part in rest.split(",") if colon else ():
         key, equals, value = (word.strip() for word in part.partition("="))
         if key not in known:
-            words = f"{_shown(key)} is no key that {name} has; {_known(key, known)}"
+            words = f"{_shown(key)} is not a key of {name}; {_known(key, known)}"
             problems.append(Problem(f"{_PLACE} {name}", words))
         elif not equals or key in given:
-            words = "stands there a second time; keep one" if equals else f"has no value; write {key}={known[key][1]}"
+            words = "is given twice; keep one" if equals else f"has no value; write {key}={known[key][1]}"
             problems.append(Problem(f"{_PLACE} {name}:{key}", words))
         else:
             given[key] = value

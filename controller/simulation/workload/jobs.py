@@ -1,6 +1,6 @@
-"""When jobs come and how long each takes; and the same stretched, thinned, cut in two, or drawn anew.
+"""Jobs with arrivals and service times; and functions that stretch, thin, split or resample them.
 
-Nothing is held that need not be: a workload is a way to go through its jobs, from the beginning, as often as one likes.
+To save memory, a workload is an iterator over its jobs, which can be started again from the beginning.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
 _HOUR_S = 3600.0
 _ABOUT_A_DAY_S = 23 * _HOUR_S
-"""A log of one day seldom ends at its last second."""
+"""Tolerance for the length of a window: a log of one day seldom ends at its last second."""
 _FEW_DAYS_S = 3 * DAY_S
 _LEAST_BLOCKS = 8
-"""So many a window has at least; fewer, and what is drawn from it would be the same again and again."""
+"""Fewest blocks of a window; with fewer, the resampled weeks would all be the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """Jobs in a window of time.
 
-    jobs: begins anew with each call, and gives the same, by their arrival. Of a file, it raises ConfigurationError at
-    the first line that is wrong. span_s: the length of the window; None where it ends with the last job. began: epoch
-    seconds of its start, where it is known. notes: what whoever sees the results should know.
+    jobs: each call starts again and gives the same jobs by arrival; of a file, it raises ConfigurationError at the
+    first wrong line. span_s: length of the window in seconds; None: it ends with the last job. began: epoch seconds of
+    its start, if known. notes: remarks that are shown with the results.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Workload:
 
 
 class Measured(NamedTuple):
-    """jobs: how many. first, last: arrivals. work_s: all service times together. Without jobs, all is 0."""
+    """jobs: their number. first, last: arrivals. work_s: sum of the service times. All 0 without jobs."""
 
     jobs: int
     first: float
@@ -58,7 +58,7 @@ class Measured(NamedTuple):
 
 
 def quantile(ascending: Sequence[float], share: float) -> float:
-    """The least value that so large a share of them does not exceed; 0 where there is none."""
+    """The lowest value that this share of them does not exceed; 0 without values."""
     return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)] if ascending else 0.0
 
 
@@ -79,14 +79,14 @@ def measure(workload: Workload) -> Measured:
 
 
 def span_of(workload: Workload) -> float:
-    """Seconds; where nobody knows them beforehand, in one pass up to the last job."""
+    """The length of the window in seconds; if unknown, found in one pass over the jobs."""
     if workload.span_s is not None:
         return workload.span_s
     return max((arrival for arrival, _ in workload.jobs()), default=0.0)
 
 
 def first(workload: Workload, seconds: float) -> Workload:
-    """Only the jobs of the first so many seconds. A window that is shorter stays as it is."""
+    """Only the jobs of the first `seconds`. A shorter window stays as it is."""
     span = workload.span_s
     if span is None and any(arrival >= seconds for arrival, _ in workload.jobs()):
         span = seconds
@@ -94,7 +94,7 @@ def first(workload: Workload, seconds: float) -> Workload:
 
 
 def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
-    """Without the time before the first job, where that is more than this share of the window: a table may be young."""
+    """Without the time before the first job, if that is more than this share of the window: a table may be new."""
     arrival, _ = next(workload.jobs(), (0.0, 0.0))
     span = span_of(workload)
     if arrival <= quiet * span:
@@ -110,9 +110,9 @@ def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
 
 
 def halves(workload: Workload) -> tuple[Workload, Workload]:
-    """The first two thirds of the window and the last third, each from 0: to tune a policy on, and to try it on.
+    """The first two thirds of the window and the last third, each from 0: to tune a policy, and to test it.
 
-    What it is tuned on is the larger part, since it has to hold more than one of whatever comes again.
+    The part for tuning is the larger one, because it must contain each repeating pattern more than once.
     """
     span = span_of(workload)
     cut = span * 2 / 3
@@ -141,14 +141,14 @@ def scaled(
     by: Literal["stretch", "thin"] = "stretch",
     seed: int = 0,
 ) -> Workload:
-    """As if its jobs took another time and came at another rate: winsorised, then of that mean, then of that load.
+    """The jobs with other service times and another rate: winsorised, then scaled to the mean, then to the load.
 
-    load: workers that the jobs keep busy on average: their work divided by the window. by: to get there, stretch the
-    time axis, or keep a random part of the jobs. service_mean: seconds. winsorise: a quantile, such as 0.99; longer
-    jobs take as long as that. It goes through the jobs once, and only to winsorise holds 8 bytes for each.
+    load: workers that the jobs keep busy on average: their work divided by the window. by: stretch the time axis,
+    or keep a random part of the jobs. service_mean: seconds. winsorise: a quantile, such as 0.99; longer
+    jobs take as long as that. One pass over the jobs; winsorising holds 8 bytes for each.
 
     Raises:
-        ConfigurationError: it cannot be scaled to that; or what it is read from is wrong.
+        ConfigurationError: it cannot be scaled to that; or its file is wrong.
     """
     wanted = (("load", load), ("mean service time", service_mean), ("quantile", winsorise))
     for what, number in wanted:
@@ -158,7 +158,7 @@ def scaled(
         return workload
     cap, jobs, work, span = _totals(workload, winsorise)
     if (load is not None or service_mean is not None) and not work:
-        raise _refusal(workload, "holds no work, so that it cannot be scaled; choose a longer window")
+        raise _refusal(workload, "has no work, so it cannot be scaled; choose a longer window")
     longer = 1.0 if service_mean is None else service_mean * jobs / work
     wider, kept = (1.0, 1.0) if load is None else _to_load(workload, load, work * longer, span, by)
     scale = _Scale(cap, longer, wider, kept)
@@ -172,7 +172,7 @@ def scaled(
 
 
 class _Scale(NamedTuple):
-    """cap: the longest that a job takes before all is `longer`. wider: the time axis. kept: the share of the jobs."""
+    """cap: longest service time before the factor `longer`. wider: factor of the time axis. kept: share of jobs."""
 
     cap: float
     longer: float
@@ -187,7 +187,7 @@ class _Scale(NamedTuple):
                 yield arrival * wider, (cap if service > cap else service) * longer  # noqa: FURB136  # half the time
 
     def said(self, winsorise: float | None) -> tuple[str, ...]:
-        """In one sentence; none where nothing was done."""
+        """In one sentence; empty if nothing was changed."""
         time = "" if self.wider == 1 else f"time axis × {self.wider:.3g}"
         part = "" if self.kept == 1 else f"a random {100 * self.kept:.3g} % of the jobs"
         capped = "" if winsorise is None else f"winsorised at p{100 * winsorise:g}"
@@ -197,15 +197,15 @@ class _Scale(NamedTuple):
 
 
 def _to_load(workload: Workload, load: float, work: float, span: float, by: str) -> tuple[float, float]:
-    """How much wider the time axis has to be, and which share of the jobs to keep."""
+    """The factor of the time axis, and the share of the jobs to keep."""
     if not span:
-        raise _refusal(workload, "has all its jobs at one moment, so that no load can be given to it")
+        raise _refusal(workload, "has all its jobs at the same time, so it cannot be scaled to a load")
     ratio = work / span / load
     if by == "stretch":
         return ratio, 1.0
     if ratio < 1 - 1e-9:
-        has = f"offers a load of {ratio * load:.3g} workers, and leaving jobs out cannot raise that to {load:g}"
-        raise _refusal(workload, f"{has}; stretch the time axis instead, or ask for less")
+        has = f"offers a load of {ratio * load:.3g} workers, and leaving out jobs cannot raise that to {load:g}"
+        raise _refusal(workload, f"{has}; change the time axis instead, or give a lower load")
     return 1.0, min(1.0, 1 / ratio)
 
 
@@ -214,7 +214,7 @@ def _refusal(workload: Workload, text: str) -> ConfigurationError:
 
 
 def _totals(workload: Workload, winsorise: float | None) -> tuple[float, int, float, float]:
-    """The longest that a job may take, the number of jobs, their work then, and the window."""
+    """The longest service time, the number of jobs, their work with that limit, and the window."""
     cap, jobs, work, last = math.inf, 0, 0.0, 0.0
     if winsorise is None:
         for arrival, service in workload.jobs():
@@ -232,14 +232,14 @@ def _totals(workload: Workload, winsorise: float | None) -> tuple[float, int, fl
 
 
 def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float = DAY_S) -> Workload:
-    """So many weeks that might have been: each block of time is a random one of the old window, at its time of day.
+    """Resampled weeks: each block of time is a random block of the old window from the same time of day.
 
-    From three days on, blocks of `block_s` are taken a whole number of days apart. A shorter window has too few of
-    those: its blocks are hours, and may begin up to an hour earlier or later; under a day, they come from anywhere.
+    With three days or more, blocks of `block_s` are moved by whole days. A shorter window has too few of those: its
+    blocks are hours, and may begin up to an hour earlier or later; under a day, a block may come from any time.
     It holds 16 bytes for each job of the old window.
 
     Raises:
-        ConfigurationError: there is no window to draw from; or what it is read from is wrong.
+        ConfigurationError: the window is empty; or its file is wrong.
     """
     arrivals, services = array("d"), array("d")
     for arrival, service in workload.jobs():
@@ -247,7 +247,7 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
         services.append(service)
     span = workload.span_s if workload.span_s is not None else max(arrivals, default=0.0)
     if not span:
-        raise _refusal(workload, "has no length in time, so that nothing can be drawn from it")
+        raise _refusal(workload, "has a window of 0 s, so it cannot be resampled")
     new_span, random = weeks * WEEK_S, Random(seed)
     if span < _FEW_DAYS_S:
         block_s = _HOUR_S
@@ -258,15 +258,15 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
         for number, start in enumerate(starts):
             began, ended = number * block_s, min((number + 1) * block_s, new_span)
             for after, index in _block(arrivals, start, ended - began, span):
-                # Rounding must not carry a job past the next block's first one.
+                # Rounding must not move a job behind the first one of the next block.
                 yield min(began + after, ended), services[index]
 
-    note = f"drawn anew in blocks of {in_words(block_s)} from {in_words(span)} (seed {seed})"
+    note = f"resampled in blocks of {in_words(block_s)} from {in_words(span)} (seed {seed})"
     return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))
 
 
 def _block(arrivals: Sequence[float], start: float, length: float, span: float) -> Iterator[tuple[float, int]]:
-    """How long after its start each job of a block comes, and which one it is; past the end, the window begins anew."""
+    """Each job of a block: its time after the start of the block, and its index; the window repeats after its end."""
     end = start + length
     for index in range(bisect_left(arrivals, start), bisect_left(arrivals, end) if end < span else len(arrivals)):
         yield arrivals[index] - start, index
@@ -275,9 +275,9 @@ def _block(arrivals: Sequence[float], start: float, length: float, span: float) 
 
 
 def _start(at: float, block_s: float, span: float, random: Random) -> float:
-    """Where in the old window the block begins that is to stand at `at` in the new one."""
+    """The start in the old window of the block for the time `at` in the new one."""
     if span < _ABOUT_A_DAY_S:
-        return random.uniform(0.0, span)  # so that each moment has the same chance, it may go past the end
+        return random.uniform(0.0, span)  # it may go past the end, so that each time has the same chance
     latest, time_of_day = span - block_s, at % DAY_S
     days = max(1, math.floor((latest - time_of_day) / DAY_S) + 1)
     start = time_of_day + DAY_S * random.randrange(days)

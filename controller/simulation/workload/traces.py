@@ -1,6 +1,6 @@
-"""Reads a workload from a CSV file, plain or gzipped: arrivals with or without service times, or counts by the minute.
+"""Reads a workload from a CSV file, plain or gzipped: arrivals with or without service times, or counts per minute.
 
-A file is read anew each time that its jobs are gone through, line by line, and the first line that is wrong is named.
+Each pass over the jobs reads the file again, line by line; an error names the first wrong line.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_LINE = 65_536
 _MOST_EMPTY = 100_000
 _A_DATE_S = 100_000_000
-"""Three years: what begins later than that was counted from 1970."""
+"""Three years: a first time later than this is a date in seconds since 1970."""
 _MOST_MINUTES = 3_000_000
 _KINDS = (("t",), ("minute", "count"))
 _FORMS = "`t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
 _SIGMA = 1.0
-"""Of the logarithm of service times that a trace does not tell: a coefficient of variation of 1.31."""
+"""Sigma of the logarithm of assumed service times: a coefficient of variation of 1.31."""
 
 
 def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Workload:
-    """The jobs of a file. Its header and first row are read at once; counts are gone through, since they have a span.
+    """The jobs of a file. Reads the header and the first row at once, and all of a file of counts, for its span.
 
-    service_mean: seconds, where the file does not tell; then they are lognormal.
+    service_mean: seconds, if the file has no service times; they are lognormal then.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no trace. Whoever goes through the jobs gets it for later lines.
+        ConfigurationError: it cannot be read, or is no trace. For later lines, a pass over the jobs raises it.
     """
     trace = _Trace(path, service_mean, seed)
     if not 0 < service_mean < math.inf:
@@ -71,7 +71,7 @@ class _Trace:
     @property
     def note(self) -> str:
         mean = units.in_words(self.service_mean)
-        return f"{self.path.name} tells no service times; they are lognormal with a mean of {mean}"
+        return f"{self.path.name} has no service times; they are assumed as lognormal with a mean of {mean}"
 
     def jobs(self) -> Iterator[Job]:
         with self.rows() as rows:
@@ -81,7 +81,7 @@ class _Trace:
                 yield from _arrivals(rows, self.services())
 
     def services(self) -> Callable[[], float]:
-        """Draws a service time; its dice are its own, so that arrivals are the same whatever it does."""
+        """A function that draws service times; with its own random generator, so that arrivals do not depend on it."""
         gauss, exp = Random(f"{self.seed}/services").gauss, math.exp
         mu = math.log(self.service_mean) - _SIGMA**2 / 2
         return lambda: exp(mu + gauss(0.0, _SIGMA))
@@ -110,7 +110,7 @@ class _Trace:
 
 
 class _Rows:
-    """The rows below the header, which says where in each of them what stands."""
+    """The rows below the header; the header gives the order of the columns."""
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         self._name = name
@@ -128,14 +128,14 @@ class _Rows:
 
     @property
     def are_counts(self) -> bool:
-        """By the minute; else each row is a job."""
+        """Whether the rows are counts per minute; else each row is a job."""
         return not self.has("t")
 
     def has(self, name: str) -> bool:
         return name in self.header
 
     def skip(self) -> None:
-        """An empty line is no job; a gigabyte of them is a megabyte of gzip."""
+        """Skips an empty line, up to a limit: a gigabyte of empty lines is one megabyte of gzip."""
         self._empty += 1
         if self._empty > _MOST_EMPTY:
             self.refuse(f"is the last of more than {_MOST_EMPTY:,} empty lines; is it a trace?")
@@ -145,11 +145,11 @@ class _Rows:
         raise ConfigurationError([Problem(f"{self._name}:{self._line if line is None else line}", shown)])
 
     def refuse_row(self, row: list[str], why: str) -> NoReturn:
-        """With what is wrong of a row's shape, if it is that, rather than of what stands in it."""
+        """Refuses the row for its number of columns if that is wrong, else for `why`."""
         if len(row) != len(self.header):
             columns = "1 column" if len(row) == 1 else f"{len(row)} columns"
             has = f"has {columns}, and the header has {len(self.header)} ({_shown(','.join(self.header))})"
-            self.refuse(f"{has}; give each row all of them, with a point in numbers and a comma between")
+            self.refuse(f"{has}; give each row all columns, with commas between them and a point in numbers")
         self.refuse(why)
 
     def refuse_number(self, row: list[str], name: str, must: str) -> NoReturn:
@@ -164,14 +164,14 @@ class _Rows:
         header = [name.strip() for name in row]
         fits = sum(all(header.count(name) == 1 for name in kind) for kind in _KINDS) == 1
         if not fits or header.count("service") > 1:
-            self.refuse(f"is no header of a trace: {_shown(','.join(row))}; it is {_FORMS}")
+            self.refuse(f"is not the header of a trace: {_shown(','.join(row))}; it is {_FORMS}")
         return header
 
     def _lines(self) -> Iterator[str]:
-        """Raises at the line from which on it cannot be read."""
+        """Raises at the first line that cannot be read."""
         readline = self._file.readline
         try:
-            # What is no text at all may have no end of a line for gigabytes.
+            # A file that is not text may have gigabytes without a line break.
             line = readline(_LONGEST_LINE).removeprefix(_BYTE_ORDER_MARK)
             while line:
                 self._line += 1
@@ -184,7 +184,7 @@ class _Rows:
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             ends = "ends in the middle" if isinstance(error, EOFError) else "is damaged"
             self._line += 1
-            self.refuse(f"cannot be unpacked: the gzip data {ends}; copy the file once more")
+            self.refuse(f"cannot be unpacked: the gzip data {ends}; copy the file again")
 
 
 def _shown(text: str) -> str:
@@ -196,7 +196,7 @@ def _is_blank(row: list[str]) -> bool:
 
 
 def _number(text: str) -> float:
-    """NaN where it is none: that is within no bounds."""
+    """NaN if it is not a number: NaN is outside all limits."""
     try:
         return float(text) if _is_plain(text) else math.nan
     except ValueError:
@@ -204,12 +204,12 @@ def _number(text: str) -> float:
 
 
 def _is_plain(text: str) -> bool:
-    """Python would read 1_0 as 10, and the digits of every script."""
+    """Only ASCII digits: Python would also accept 1_0 and the digits of other scripts."""
     return "_" not in text and text.isascii()
 
 
 def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
-    """One for each row."""
+    """One job per row."""
     width, place, is_told = len(rows.header), rows.header.index("t"), rows.has("service")
     service_place = rows.header.index("service") if is_told else place
     last, number = 0.0, 0
@@ -248,13 +248,13 @@ def _refuse_job(rows: _Rows, row: list[str], last: float) -> NoReturn:
         rows.refuse_number(row, "t", "the seconds from the start, 0 or more")
     if rows.has("service") and arrival >= last:
         rows.refuse_number(row, "service", "the seconds that the job takes, 0 or more")
-    mend = f"tail -n +2 FILE | sort -t, -k{place + 1},{place + 1}g"
+    fix = f"tail -n +2 FILE | sort -t, -k{place + 1},{place + 1}g"
     back = f"t goes back by {last - arrival:.6g} s, from {last:.15g} to {arrival:.15g}"
-    rows.refuse_row(row, f"{back}; sort what is below the header: {mend}")
+    rows.refuse_row(row, f"{back}; sort the rows below the header: {fix}")
 
 
 def _counts(rows: _Rows) -> Iterator[tuple[int, int]]:
-    """Minutes and the number of jobs in each."""
+    """Each minute and its number of jobs."""
     minute_place, count_place, width = rows.header.index("minute"), rows.header.index("count"), len(rows.header)
     last, total, empty = -1.0, 0, True
     for row in rows:
@@ -269,8 +269,8 @@ def _counts(rows: _Rows) -> Iterator[tuple[int, int]]:
             rows.refuse_number(row, "minute", must)
         if minute <= last:
             again = "stands there twice" if minute == last else f"comes after {last:.15g}"
-            mend = f"tail -n +2 FILE | sort -t, -k{minute_place + 1},{minute_place + 1}g"
-            rows.refuse(f"minute {minute:.15g} {again}; let them rise, each once: {mend}")
+            fix = f"tail -n +2 FILE | sort -t, -k{minute_place + 1},{minute_place + 1}g"
+            rows.refuse(f"minute {minute:.15g} {again}; sort them, and give each once: {fix}")
         if not (0 <= count < math.inf and count.is_integer()):
             rows.refuse_number(row, "count", "a whole number of jobs, 0 or more")
         last, total, empty = minute, total + int(count), False
@@ -282,7 +282,7 @@ def _counts(rows: _Rows) -> Iterator[tuple[int, int]]:
 
 
 def _within_minutes(rows: _Rows, draw: Callable[[], float], random: Callable[[], float]) -> Iterator[Job]:
-    """Anywhere in their minute, in order: of so many that are left, the first one's place is drawn, and so on."""
+    """The jobs at random times of their minute, in order: each time the first of the remaining ones is drawn."""
     for minute, count in _counts(rows):
         start, left = minute * _MINUTE_S, 1.0
         for many in range(count, 0, -1):

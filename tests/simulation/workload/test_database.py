@@ -343,7 +343,7 @@ async def test_a_database_that_cannot_be_asked_is_no_mistake_of_the_policy_and_n
     [("stranger:", "no_such_user:"), ("/test_", "/none_")],
     ids=["an unknown user", "an unknown database"],
 )
-async def test_a_database_that_lets_nobody_in_is_none_either(stranger_url: str, old: str, new: str) -> None:
+async def test_a_database_that_refuses_the_login_is_none_either(stranger_url: str, old: str, new: str) -> None:
     with pytest.raises(Unavailable, match=r"^PostgreSQL: does not") as unavailable:
         await read(stranger_url.replace(old, new))
     assert "s3cret-word" not in str(unavailable.value)

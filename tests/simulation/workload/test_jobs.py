@@ -1,4 +1,4 @@
-"""Workloads that are measured, stretched, thinned, cut and drawn anew: tables, and properties over random ones."""
+"""Workloads that are measured, stretched, thinned, cut and resampled: tables, and properties over random ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_quantile_is_the_least_value_that_the_share_does_not_exceed(share: flo
     assert quantile(range(1, 11), share) == value
 
 
-def test_a_window_ends_with_the_last_job_where_nobody_says_otherwise() -> None:
+def test_a_window_ends_with_the_last_job_by_default() -> None:
     assert [span_of(workload((1, 1), (5, 1), span_s=span)) for span in (None, 9.0)] == [5, 9]
     assert span_of(workload()) == 0
 
@@ -100,7 +100,7 @@ def test_no_job_is_lost_between_the_halves(whole: Workload) -> None:
     assert all(0 <= arrival <= span_of(part) for part in (tuned, tried) for arrival, _ in part.jobs())
 
 
-def test_nothing_is_scaled_that_nobody_asks_for() -> None:
+def test_nothing_is_scaled_that_was_not_asked_for() -> None:
     whole = workload((0, 1), (5, 1))
     assert scaled(whole) is whole
     same = scaled(whole, load=0.4, service_mean=1)
@@ -164,10 +164,10 @@ def test_thinning_keeps_a_part_of_the_jobs_where_they_are() -> None:
         (workload((0, 1), (9, 1)), {"load": math.nan}, "a load of nan"),
         (workload((0, 1), (9, 1)), {"service_mean": -3}, "a mean service time of -3"),
         (workload((0, 1), (9, 1)), {"winsorise": 1.5}, "a quantile of 1.5"),
-        (workload((0, 0), (9, 0)), {"load": 1}, "holds no work"),
-        (workload((0, 0), (9, 0)), {"service_mean": 1}, "holds no work"),
-        (workload(), {"load": 1}, "holds no work"),
-        (workload((0, 1), (0, 1)), {"load": 1}, "at one moment"),
+        (workload((0, 0), (9, 0)), {"load": 1}, "has no work"),
+        (workload((0, 0), (9, 0)), {"service_mean": 1}, "has no work"),
+        (workload(), {"load": 1}, "has no work"),
+        (workload((0, 1), (0, 1)), {"load": 1}, "at the same time"),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(whole: Workload, wanted: dict[str, float], said: str) -> None:
@@ -205,7 +205,7 @@ def test_of_an_hour_every_part_comes_again() -> None:
     week = resampled(hour, 1)
     assert {service for _, service in week.jobs()} == set(range(60))
     assert measure(week).jobs == pytest.approx(7 * 24 * 60, rel=0.02)
-    assert week.notes[-1] == "drawn anew in blocks of 7 min 30 s from 1 h (seed 1)"
+    assert week.notes[-1] == "resampled in blocks of 7 min 30 s from 1 h (seed 1)"
 
 
 @settings(max_examples=examples(16))
@@ -244,5 +244,5 @@ def test_the_mean_of_many_drawn_weeks_is_the_old_one_s() -> None:
 
 
 def test_without_a_window_nothing_is_drawn() -> None:
-    with pytest.raises(ConfigurationError, match="has no length in time"):
+    with pytest.raises(ConfigurationError, match="has a window of 0 s"):
         resampled(workload((0, 1)), 1)

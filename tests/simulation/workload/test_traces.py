@@ -1,4 +1,4 @@
-"""A trace is read line by line, as often as anybody likes, and the first line that is wrong is named with the mend."""
+"""A trace is read line by line, any number of times, and the first line that is wrong is named with the fix."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_service_times_that_are_not_told_are_lognormal_with_the_mean_that_is_giv
     assert statistics.stdev(math.log(service) for service in services) == pytest.approx(1.0, rel=0.02)
     assert list(workload.jobs()) == list(read_trace(path, service_mean=7.0, seed=3).jobs())
     assert list(workload.jobs()) != list(read_trace(path, service_mean=7.0, seed=4).jobs())
-    assert workload.notes == ("a.csv tells no service times; they are lognormal with a mean of 7 s",)
+    assert workload.notes == ("a.csv has no service times; they are assumed as lognormal with a mean of 7 s",)
 
 
 def test_counts_come_within_their_minutes(write: Write) -> None:
@@ -131,14 +131,14 @@ GZIPPED = gzipped(b"t,service\n" + b"".join(f"{n},{n % 7}\n".encode() for n in r
         ("t,service\n\n\n", "a.csv:1: has a header and no row below it"),
         ("minute,count\n", "a.csv:1: has a header and no row below it"),
         ("minute,count\n0,0\n1,0\n", "a.csv:1: counts no job"),
-        ("0,5\n1,5\n", f"a.csv:1: is no header of a trace: '0,5'; {BAD_HEADER}"),
-        ("time,duration\n0,5\n", f"a.csv:1: is no header of a trace: 'time,duration'; {BAD_HEADER}"),
-        ("t;service\n0;5\n", f"a.csv:1: is no header of a trace: 't;service'; {BAD_HEADER}"),
-        ('{"t": 1}\n', "a.csv:1: is no header of a trace: '{\"t\": 1}'"),
-        ("t,minute,count\n0,0,1\n", "a.csv:1: is no header"),
-        ("t,t\n0,0\n", "a.csv:1: is no header"),
-        ("minute\n0\n", "a.csv:1: is no header"),
-        ("t,service,service\n0,0,0\n", "a.csv:1: is no header"),
+        ("0,5\n1,5\n", f"a.csv:1: is not the header of a trace: '0,5'; {BAD_HEADER}"),
+        ("time,duration\n0,5\n", f"a.csv:1: is not the header of a trace: 'time,duration'; {BAD_HEADER}"),
+        ("t;service\n0;5\n", f"a.csv:1: is not the header of a trace: 't;service'; {BAD_HEADER}"),
+        ('{"t": 1}\n', "a.csv:1: is not the header of a trace: '{\"t\": 1}'"),
+        ("t,minute,count\n0,0,1\n", "a.csv:1: is not the header"),
+        ("t,t\n0,0\n", "a.csv:1: is not the header"),
+        ("minute\n0\n", "a.csv:1: is not the header"),
+        ("t,service,service\n0,0,0\n", "a.csv:1: is not the header"),
         ("x" * 70_000, "a.csv:1: is longer than 65,536 bytes"),
         (b"\x00" * 70_000, "a.csv:1: is longer than 65,536 bytes"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "a.csv:1: is not UTF-8"),
@@ -184,7 +184,7 @@ GZIPPED = gzipped(b"t,service\n" + b"".join(f"{n},{n % 7}\n".encode() for n in r
         (b"\x1f\x8b", "a.csv:1: cannot be unpacked: the gzip data ends in the middle"),
     ],
 )
-def test_a_file_that_is_no_trace_is_refused_with_its_line_and_the_mend(
+def test_a_file_that_is_no_trace_is_refused_with_its_line_and_the_fix(
     write: Write, content: str | bytes, said: str
 ) -> None:
     assert said in refusal(write(content))
