@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
 
-from httpx import InvalidURL
-
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
 from controller.adapters.redis.connection import connect
@@ -215,7 +214,7 @@ def _queue_and_platform(
             timeout_s=settings.timing.change_timeout,
             clean=functools.partial(configuration.mask.json_text, ids=ids),
         )
-    except (ValueError, ImportError, OSError, InvalidURL) as error:
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
         problem = f"one of them cannot be used ({type(error).__name__}); unset or fix it"
         raise ConfigurationError([Problem(variables, problem)]) from None

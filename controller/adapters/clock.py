@@ -8,6 +8,6 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        # CLOCK_BOOTTIME goes on while the machine is suspended; CLOCK_MONOTONIC does not, so that a leader that was
-        # put to sleep would wake up and think that it still leads. Elsewhere than on Linux there is only the latter.
+        # CLOCK_BOOTTIME also counts while the machine is suspended. CLOCK_MONOTONIC does not: a leader that was
+        # suspended would wake up and believe that its lease is still valid. Only Linux has CLOCK_BOOTTIME.
         return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

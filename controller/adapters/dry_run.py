@@ -1,7 +1,7 @@
-"""A dry run: the same eyes, other hands. It looks at the real world, decides, says what it would do, writes nowhere.
+"""A dry run: adapters that read everything and write nothing, so that it decides and logs what it would do.
 
-It leads by its own word, so that it takes no lease from a controller that really runs; its decisions count from that
-controller's history, so that it says what the real one would do.
+It takes no lease in Redis, so that it does not displace a running controller. It decides on that controller's history,
+so that it decides what that one would.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DryRunPlatform:
 
 
 class DryRunJournal:
-    """Recalls what the real journal knows; what this process notes stays in its memory."""
+    """Reads the real journal; what this process would write stays in its memory."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -73,9 +73,8 @@ class DryRunJournal:
         if note.recommended is not None:
             history = history.carried_on(now, window=keep.window, gap=keep.gap)
         if history.count is not None and history.count != note.count and history.intent is None:
-            history = replace(
-                history, last_up=began, last_down=began
-            )  # by other hands, which the real one would charge
+            # Changed outside the controller: the real journal would record it and start both cooldowns.
+            history = replace(history, last_up=began, last_down=began)
         history = replace(history, watch=self._watches.get(worker, history.watch))
         return Recalled(_with_notes(history, mine, began), now, version)
 
@@ -126,7 +125,7 @@ def _with_notes(history: History, mine: History, began: float) -> History:
         read_at=max((at for at in (history.queue_read_at, mine.queue_read_at) if at is not None), default=None),
         unread=max(history.unread, mine.unread),
         queue_seen=mine.queue_seen or history.queue_seen,
-        # The real controller's open intent and agreed count are for it to settle, not for us.
+        # Only the real controller may settle its open intent and its agreed count.
         intent=None,
         count=None,
     )

@@ -79,8 +79,8 @@ def _show_finding(finding: Finding, about: int) -> None:
     output.show(
         _one_line(finding.says), first=first, rest=indent, style=finding.level.value, painted=finding.level.value
     )
-    if finding.mend:
-        output.show(_one_line(finding.mend), first=f"{indent}→ ")
+    if finding.fix:
+        output.show(_one_line(finding.fix), first=f"{indent}→ ")
     for statement in finding.sql:
         print("\n".join(wrap_sql(visible(statement), output.width(), first=f"{indent}  ", rest=f"{indent}    ")))
 

@@ -55,7 +55,7 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
     """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
     from controller.adapters.redis.journal import Keys
     from controller.app import RunOptions, opened
-    from controller.doctor.redis import warned
+    from controller.doctor.redis import reporting_risks
     from controller.web.connections import serving
     from controller.web.server import application, listening_socket
 
@@ -87,7 +87,7 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
             telling = asyncio.create_task(_tell_of_left_behind(controller))
             keys = Keys(settings.key_prefix, settings.group)
             address = settings.redis_url.get_secret_value()
-            async with warned(address, keys, controller.ports.clock, controller.log.event):
+            async with reporting_risks(address, keys, controller.ports.clock, controller.log.event):
                 code = await _until_told(controller, settings, told)
             telling.cancel()
         by = f", told by {told.result().name}" if told.done() else ""
@@ -180,7 +180,7 @@ async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
     from controller.adapters.postgres.listener import Listener
     from controller.adapters.redis.journal import Keys
-    from controller.adapters.redis.said import Said, leave
+    from controller.adapters.redis.listening_report import ListeningReport, save_report
 
     queues = [worker.queue for worker in controller.policy.workers.values()]
     direct = settings.database_direct_url
@@ -191,8 +191,8 @@ async def _listen(controller: Controller, settings: Settings) -> None:
         controller.log.event(event, **fields)
         if not controller.options.dry_run:
             words = controller.configuration.mask.text(str(fields.get("message")))
-            said = Said(event, words, controller.ports.clock.wall())
-            leaving.add(task := asyncio.create_task(leave(settings.redis_url.get_secret_value(), key, said)))
+            last = ListeningReport(event, words, controller.ports.clock.wall())
+            leaving.add(task := asyncio.create_task(save_report(settings.redis_url.get_secret_value(), key, last)))
             task.add_done_callback(leaving.discard)
 
     await Listener(

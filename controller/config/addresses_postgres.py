@@ -103,7 +103,7 @@ def _of_scheme(scheme: str) -> str:
         "cockroachdb",
         "timescale",
     }:
-        return "must begin with postgresql://; write that in the place of what stands before ://"
+        return "must begin with postgresql://; write that instead of what is before ://"
     return f"must be a PostgreSQL address, such as {_EXAMPLE}"
 
 
@@ -219,10 +219,10 @@ class _Reading:
             if "sslrootcert" not in given:
                 self.kept.append(("sslrootcert", "system"))
         if accept not in {None, "strict", "accept_invalid_certs"}:
-            self.problems.append("has an sslaccept that is none; it may be strict or accept_invalid_certs")
+            self.problems.append("has an invalid sslaccept; write strict or accept_invalid_certs")
         if mode is not None and mode not in _SSL_MODES:
             name = "sslmode" if written is not None else "ssl"
-            self.problems.append(f"has an {name} that is none; it may be {', '.join(sorted(_SSL_MODES))}")
+            self.problems.append(f"has an {name} that is not known; write one of {', '.join(sorted(_SSL_MODES))}")
         elif mode is not None and mode != written:
             self.kept = [pair for pair in self.kept if pair[0] != "sslmode"] + [("sslmode", mode)]
 
@@ -252,8 +252,8 @@ def _unknown(name: str, *, hides: bool) -> str:
     near = difflib.get_close_matches(plain(name), known, n=1, cutoff=0.75)
     meant = _MEANT.get(name.lower()) or (known[near[0]] if near else None)
     shown = f"the parameter {name}" if SHOWABLE.fullmatch(name) and not hides else "a parameter"
-    mend = f"did you mean {meant}?" if meant else "take it out"
-    return f"is not a PostgreSQL address: it has {shown}, which no client knows; {mend}"
+    fix = f"did you mean {meant}?" if meant else "take it out"
+    return f"is not a PostgreSQL address: it has {shown}, which no client knows; {fix}"
 
 
 def _address(written: str, parts: _Parts | None) -> Address:
@@ -304,10 +304,10 @@ def _checked(url: str, problems: list[str]) -> list[str]:
         return []
     ports = [port for port in str(found.get("port") or "").split(",") if port]
     if not all(re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535 for port in ports):
-        problems.append(f"names a port that is none; write {_EXAMPLE}")
+        problems.append(f"has an invalid port; write {_EXAMPLE}")
     hosts = [host for host in str(found.get("host") or "").split(",") if host and not host.startswith(("/", "@"))]
     if not all(map(is_host, hosts)):
-        problems.append(f"names a host that is none; write {_EXAMPLE}")
+        problems.append(f"has an invalid host; write {_EXAMPLE}")
     return [str(found[name]) for name in ("password", "sslpassword", "oauth_client_secret") if name in found]
 
 

@@ -47,11 +47,11 @@ def _of_scheme(scheme: str) -> str:
         return f"must begin with redis{tls}://, and end in ?cluster=true for a Redis Cluster"
     if added := _ADDED.fullmatch(scheme):
         tls = "s" if tls or added[2] in {"ssl", "tls"} else ""
-        return f"names a driver, which is not known here: take out {added[1]}, so that it begins with redis{tls}://"
+        return f"names a driver: take out {added[1]}, so that it begins with redis{tls}://"
     if scheme in {"valkey", "valkeys"}:
-        return f"must begin with redis{tls}://, which reaches a Valkey too"
+        return f"must begin with redis{tls}://, also for Valkey"
     if scheme in {"http", "https"}:
-        return f"must be a Redis address, and this one is for HTTP; write it as {_EXAMPLE}"
+        return f"is an HTTP address; write a Redis address, such as {_EXAMPLE}"
     return f"must be a Redis address, such as {_EXAMPLE}"
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 _KINDS = (
     (stat.S_ISDIR, "is a directory; name a file in it"),
-    (stat.S_ISFIFO, "is no file that can be read twice, but a pipe; save what comes from it, and name that"),
-    (stat.S_ISCHR, "is a device, and no file; name a file"),
-    (stat.S_ISBLK, "is a device, and no file; name a file"),
-    (stat.S_ISSOCK, "is a socket, and no file; name a file"),
+    (stat.S_ISFIFO, "is a pipe, not a file; save its output to a file, and name that"),
+    (stat.S_ISCHR, "is a device, not a file; name a file"),
+    (stat.S_ISBLK, "is a device, not a file; name a file"),
+    (stat.S_ISSOCK, "is a socket, not a file; name a file"),
 )
 
 _LONGEST_NAME = 300
@@ -38,7 +38,7 @@ def opened(path: Path, *, missing: str) -> BufferedReader:
     except FileNotFoundError:
         raise CannotReadError(f"there is no such file; {missing}") from None
     except ValueError:
-        raise CannotReadError("is no name that a file can have: it holds a NUL character; name the file") from None
+        raise CannotReadError("is not a valid file name: it holds a NUL character; name the file") from None
     except OSError as error:
         raise CannotReadError(in_words(error)) from None
     mode = os.fstat(descriptor).st_mode
@@ -74,7 +74,7 @@ def read(path: Path, most: int, *, missing: str) -> bytes:
         except OSError as error:
             raise CannotReadError(in_words(error)) from None
     if len(data or b"") > most:
-        raise CannotReadError(f"is longer than {most:,} bytes, which is too much for this; name the right file")
+        raise CannotReadError(f"is longer than {most:,} bytes, the most that is read; name the right file")
     return data or b""
 
 

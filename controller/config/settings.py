@@ -103,7 +103,7 @@ def blanks_around(environment: Mapping[str, str], names: Iterable[str]) -> Itera
     for name in names:
         value = environment.get(name, "")
         if value.strip() and value != value.strip():
-            yield Problem(name, "has blanks or line breaks around it, which are left out; take them out of the value")
+            yield Problem(name, "has blanks or line breaks around it, which are ignored; remove them")
 
 
 def load_database(environment: Mapping[str, str], *, why: str) -> Address:
@@ -179,7 +179,9 @@ class EnvironmentReader:
         value = self.get("HTTP_TOKEN")
         if not value:
             if "HTTP_TOKEN" in self._environment:
-                self.notes.append(Problem("HTTP_TOKEN", "is empty, which is as if it were not set: everybody may look"))
+                self.notes.append(
+                    Problem("HTTP_TOKEN", "is empty, which counts as not set: the pages are open to everyone")
+                )
             return None
         if not WORD.fullmatch(value):
             self.refuse("HTTP_TOKEN", "may have ASCII letters, digits and signs only, and no spaces")
@@ -250,11 +252,11 @@ def _unusable(name: str, value: str) -> str | None:
     if (problem := unusable(value)) is not None:
         return problem
     if "\0" in value:
-        return "holds a NUL character; set it again without"
+        return "holds a NUL character; remove it"
     if value.startswith(f"{name}="):
         return f"begins with its own name; take {name}= out of the value"
     if _QUOTED.fullmatch(value):
-        return "stands in quotation marks, which are taken for a part of it; take them out"
+        return "has quotation marks around it, which count as part of the value; remove them"
     if name in _IDS_AND_TOKENS and (value[:1] in _QUOTATION_MARKS or value[-1:] in _QUOTATION_MARKS) and value:
-        return "begins or ends with a quotation mark, which is taken for a part of it; take it out"
+        return "begins or ends with a quotation mark, which counts as part of the value; remove it"
     return unresolved(value)

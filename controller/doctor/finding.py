@@ -1,4 +1,4 @@
-"""What a look at the world has found, for `autoscaler doctor`: how bad it is, what it is about, and what hints it."""
+"""One result of `autoscaler doctor`: its level, its subject, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ from controller.core.text.masking import Masker
 class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
-    """It works, and a person should change something all the same."""
+    """The controller works, but a person should change something."""
     ERROR = "error"
-    """The controller cannot do its work, or not what the policy asks for."""
+    """The controller cannot work, or cannot do what the policy asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """about: a word or two, the same whether all is well or not. sql: statements that would mend it, for a person."""
+    """about: the subject in one or two words, the same at every level, so that runs can be compared.
+
+    says: what was found. fix: what to do about it. sql: statements that fix it; a person runs them, doctor never does.
+    """
 
     level: Level
     about: str
     says: str
-    mend: str = ""
+    fix: str = ""
     sql: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """`Redis saves nothing: a restart forgets the cooldowns; set appendonly yes`."""
-        return f"{self.says}; {self.mend}" if self.mend else self.says
+        return f"{self.says}; {self.fix}" if self.fix else self.says
 
     def masked(self, mask: Masker) -> Finding:
-        """The same without any secret."""
-        says, mend = mask.text(self.says), mask.text(self.mend)
-        return Finding(self.level, mask.text(self.about), says, mend, tuple(map(mask.text, self.sql)))
+        """A copy with every secret masked."""
+        says, fix = mask.text(self.says), mask.text(self.fix)
+        return Finding(self.level, mask.text(self.about), says, fix, tuple(map(mask.text, self.sql)))
 
 
 def ok(about: str, says: str) -> Finding:
     return Finding(Level.OK, about, says)
 
 
-def warning(about: str, says: str, mend: str = "", sql: tuple[str, ...] = ()) -> Finding:
-    return Finding(Level.WARNING, about, says, mend, sql)
+def warning(about: str, says: str, fix: str = "", sql: tuple[str, ...] = ()) -> Finding:
+    return Finding(Level.WARNING, about, says, fix, sql)
 
 
-def error(about: str, says: str, mend: str = "", sql: tuple[str, ...] = ()) -> Finding:
-    return Finding(Level.ERROR, about, says, mend, sql)
+def error(about: str, says: str, fix: str = "", sql: tuple[str, ...] = ()) -> Finding:
+    return Finding(Level.ERROR, about, says, fix, sql)

@@ -1,6 +1,7 @@
-"""What PostgreSQL's plan of a depth query tells: which tables it reads and how, and which index would serve it. Pure.
+"""Reads PostgreSQL's plan of a depth query: which tables it scans and how, and which index would help. Pure.
 
-A plan is what EXPLAIN (VERBOSE, FORMAT JSON) prints; with ANALYZE and BUFFERS it also tells what really happened.
+The input is the JSON that EXPLAIN (VERBOSE, FORMAT JSON) prints. With ANALYZE and BUFFERS it also holds measured rows,
+pages and time; without them those figures are None.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Any
 from psycopg import sql
 
 BIG_PAGES = 1000
-"""8 MB: a table that is smaller is read whole in a few milliseconds."""
+"""8 MB, in pages of 8 kB: PostgreSQL reads a smaller table whole in a few milliseconds, so it needs no index."""
 _MANY_ROWS = 10_000
-"""Looked at in vain, or one by one, by a query that is asked every few seconds."""
+"""Rows: reading this many and discarding most of them is too much for a query that runs every few seconds."""
 _A_CALL = re.compile(r"\w\(|\bSubPlan\b|\bInitPlan\b|\$\d|= ANY \(")
-"""What can be no condition of an index, or should be none: its value is another one the next time."""
+"""Calls, subplans, parameters and lists: cannot or should not be in an index predicate, as their value changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """How one table is read.
 
-    indexes: those that were gone by. condition: what is looked up there. rest: what is tested row by row. returned and
-    dropped: rows that passed the test and that did not; None where the query was not run.
+    indexes: the indexes used. condition: what is looked up in them. rest: the filter that is tested row by row.
+    returned, dropped: rows that passed the filter and rows that did not; None if the query was only planned.
     """
 
     schema: str
@@ -47,7 +48,11 @@ class Scan:
         return (self.returned or 0) + (self.dropped or 0)
 
     def is_wasteful(self) -> bool:
-        """Whether it reads, of a big table, what it has no need of."""
+        """Whether it reads rows of a big table that it does not need.
+
+        A whole-table scan always does. A measured index scan does if it drops more than half of 10,000 rows or more. An
+        index scan that was only planned does if its filter has a part that an index predicate could hold.
+        """
         if self.whole:
             return True
         if self.dropped is not None:
@@ -55,7 +60,10 @@ class Scan:
         return any(not _A_CALL.search(part) for part in conjuncts(self.rest))
 
     def index(self) -> str | None:
-        """The statement that makes an index for it; None where nothing says what it looks for."""
+        """The CREATE INDEX statement that would serve this scan; None if its conditions name no column.
+
+        Parts with a constant value go into the index's WHERE, which keeps it small. The others become its columns.
+        """
         parts = [*conjuncts(self.condition), *conjuncts(self.rest)]
         fixed = [part for part in parts if not _A_CALL.search(part)]
         moving = [part for part in parts if _A_CALL.search(part)]
@@ -66,7 +74,7 @@ class Scan:
         return f"CREATE INDEX CONCURRENTLY ON {self.name} ({', '.join(columns)}){where};"
 
     def _columns(self, parts: list[str]) -> list[str]:
-        """The first column of each part, as SQL would have it."""
+        """The first column of each part, quoted as in SQL."""
         found = (re.search(rf'(?<![\w"]){re.escape(self._alias)}\.("(?:[^"]|"")+"|\w+)', part) for part in parts)
         return list(dict.fromkeys(match[1] for match in found if match))
 
@@ -80,7 +88,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """pages: how many it touched, and took_ms: how long it took; None where it was not run."""
+    """pages: pages of 8 kB touched. took_ms: milliseconds. Both are None if the query was only planned."""
 
     scans: tuple[Scan, ...]
     pages: int | None
@@ -88,21 +96,24 @@ class Plan:
 
     @property
     def counted(self) -> int:
-        """Rows that were of use."""
+        """Rows that the scans returned."""
         return sum(scan.returned or 0 for scan in self.scans)
 
     @property
     def indexes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(index for scan in self.scans for index in scan.indexes))
 
-    def steps_over_the_dead(self) -> bool:
-        """Whether it touched far more pages than what it counted can lie on, and not for want of an index."""
+    def steps_over_dead_rows(self) -> bool:
+        """Whether it touched over 10 pages for each row counted (plus 100), although no scan lacks an index.
+
+        The usual cause is dead rows that vacuum has not removed.
+        """
         wasteful = any(scan.is_wasteful() for scan in self.scans)
         return self.pages is not None and not wasteful and self.pages > 10 * (self.counted + 100)
 
 
 def read_plan(explained: Mapping[str, Any]) -> Plan:
-    """The first element of what EXPLAIN (FORMAT JSON) returns."""
+    """explained: the first element of the list that EXPLAIN (FORMAT JSON) returns."""
     top = explained["Plan"]
     pages = top["Shared Hit Blocks"] + top["Shared Read Blocks"] if "Shared Hit Blocks" in top else None
     return Plan(tuple(_scans(top)), pages, explained.get("Execution Time"))
@@ -135,7 +146,7 @@ def _below(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def conjuncts(condition: str) -> list[str]:
-    """The parts that ANDs join, at the top; quotes and parentheses are kept together."""
+    """Splits at the top-level ANDs; an AND within quotes or parentheses does not split."""
     text = condition.strip()
     while text.startswith("(") and _closing(text) == len(text) - 1:
         text = text[1:-1]
@@ -149,7 +160,7 @@ def conjuncts(condition: str) -> list[str]:
 
 
 def _closing(text: str) -> int:
-    """Where the parenthesis that the text begins with is closed."""
+    """The index at which the text's opening parenthesis is closed; -1 if it is not."""
     depth = 0
     for index, character in _outside_quotes(text):
         depth += (character == "(") - (character == ")")

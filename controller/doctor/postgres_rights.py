@@ -1,4 +1,4 @@
-"""What doctor looks at of rights: may the user read the queue's tables, all of their rows, and nothing beyond."""
+"""Doctor's check of rights: the user should be able to read all rows of the queue's tables, and write nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from controller.doctor.finding import Finding, error, ok, warning
 
 READER = "autoscaler_reader"
 
-# A view with security_invoker needs rights on the tables behind it; they come after it.
+# A view with security_invoker also needs rights on the tables behind it; these are listed after the view.
 _TABLES = """
 WITH named AS (
   SELECT DISTINCT ON (t.schema, t.name) c.oid
@@ -55,7 +55,7 @@ class Table(NamedTuple):
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has rows of its own, in this server."""
+        """Whether it holds rows itself on this server; a view or a foreign table does not."""
         return self.kind in {"r", "p"}
 
 
@@ -67,7 +67,7 @@ class Role(NamedTuple):
 
 
 async def tables_named(names: Collection[tuple[str, str]], ask: Ask) -> list[Table]:
-    """Those that are there, whether they may be read or not. names: with their schemas, "" for wherever it is."""
+    """Those that exist, readable or not. names: pairs of schema and name; schema "" searches all schemas."""
     if not names:
         return []
     return [Table(*row) for row in await ask(sql.SQL(_TABLES).format(names=values(names)))]
@@ -75,13 +75,13 @@ async def tables_named(names: Collection[tuple[str, str]], ask: Ask) -> list[Tab
 
 @dataclass
 class Rights:
-    """Judges one worker's after the other's; what makes the reader's role is told only once."""
+    """Checks the workers one after the other; the SQL that creates the reader role is printed only once."""
 
     ask: Ask
     reader_is_told: bool = False
 
     async def judge(self, tables: Sequence[Table], *, is_read: bool) -> Finding | None:
-        """is_read: whether the queue was read, or could be: then its columns may be, and no row of them is hidden."""
+        """is_read: the queue was read or planned; that proves it readable, so only the right to write is checked."""
         (row,) = await self.ask(sql.SQL(_ROLE).format())
         role = Role(*row)
         doubtful = () if is_read else tables
@@ -90,21 +90,21 @@ class Rights:
         hiding = [table for table in doubtful if table.hides_rows and not sees_all]
         if unread:
             says = f"user {role.name} may not read {_names(unread)}"
-            return error("rights", says, "run as their owner:", tuple(grants(unread, role.name)))
+            return error("rights", says, "run as the tables' owner:", tuple(grants(unread, role.name)))
         if hiding and not any(table.writes for table in hiding):
-            # The owner of a table sees all of it, and an owner may write.
+            # Row security does not apply to a table's owner. A user that may write is assumed to be the owner.
             alter = sql.SQL("ALTER ROLE {} BYPASSRLS;").format(sql.Identifier(role.name)).as_string()
             says = f"row security of {_names(hiding)} may hide rows from user {role.name}"
-            return warning("rights", says, "if so:", (alter,))
+            return warning("rights", says, "if the user should see all rows:", (alter,))
         if role.is_superuser or any(table.writes for table in tables):
-            can = "is a superuser" if role.is_superuser else "may write to its tables"
-            says = f"user {role.name} {can}, and SELECT is all that is needed"
-            mend = "put a user that only reads into DATABASE_URL:"
-            return warning("rights", says, mend, tuple(self._reader(role, tables)))
-        return ok("rights", f"user {role.name} may read what is needed, and write none of it") if tables else None
+            can = "is a superuser" if role.is_superuser else "may write to the queue's tables"
+            says = f"user {role.name} {can}; SELECT is enough"
+            fix = "use a read-only user in DATABASE_URL:"
+            return warning("rights", says, fix, tuple(self._reader(role, tables)))
+        return ok("rights", f"user {role.name} may read the queue's tables and not write to them") if tables else None
 
     def _reader(self, role: Role, tables: Sequence[Table]) -> Iterator[str]:
-        """All workers' queues are read by the same."""
+        """SQL for a read-only role; the same role reads the queues of all workers, so it is created once."""
         if not self.reader_is_told:
             self.reader_is_told = True
             name, database = sql.Identifier(READER), sql.Identifier(role.database)
@@ -114,7 +114,7 @@ class Rights:
 
 
 def grants(tables: Sequence[Table], role: str) -> Iterator[str]:
-    """What lets the role read them, and nothing else."""
+    """Statements that let the role read these tables, and nothing more."""
     if not tables:
         return
     user = sql.Identifier(role)
@@ -127,7 +127,7 @@ def grants(tables: Sequence[Table], role: str) -> Iterator[str]:
 
 
 def values(names: Collection[tuple[str, str]]) -> sql.Composed:
-    """Pairs of schema and name, as the rows of VALUES."""
+    """Pairs of schema and name as the rows of a VALUES list."""
     pairs = (sql.SQL("({}, {})").format(sql.Literal(schema), sql.Literal(name)) for schema, name in sorted(names))
     return sql.SQL(", ").join(pairs)
 

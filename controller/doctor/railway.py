@@ -1,6 +1,6 @@
-"""What doctor looks at on Railway: the token and its reach, the plan, and each service as a cycle would read it.
+"""Doctor's checks of Railway: the token and its scope, the plan, the request quota, and each service.
 
-Only queries. What the token may not ask, or Railway does not answer, is passed over where nothing depends on it.
+It sends only queries. A query that the token is not allowed, or that fails, is skipped unless a finding depends on it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from controller.doctor.railway_as_code import declared_in, nearest
 from controller.policy import WorkerPolicy
 
 MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
-"""Of one service, by plan; Railway's documentation of 2026-08. Beyond it a change is clamped without a word."""
+"""Replicas allowed per service, by plan (Railway's documentation, 2026-08). Railway clamps a larger count silently."""
 _BY_QUOTA = {100: ("free",), 1000: ("hobby", "trial"), 10_000: ("pro",)}
-"""The plans that allow so many requests an hour, for a token that may not ask which plan it is."""
+"""Plans by their quota (requests per hour), for a token that is not allowed to query the plan."""
 _HARD_CAP = 50
 
 
 @dataclass
 class RailwayChecks:
-    """One look at an environment. plans: which ones it may be, the most likely first; none where nobody can tell."""
+    """Checks one environment: first look(), then service() for each worker.
+
+    plans: the plans that it may have, the most likely first; empty if unknown.
+    """
 
     platform: RailwayPlatform
     settings: RailwaySettings
@@ -41,12 +44,12 @@ class RailwayChecks:
     plans: tuple[str, ...] = ()
     readings: Mapping[str, Replicas | Unavailable] = field(default_factory=dict)
     folder: Path | None = None
-    """Where to look for a .railway/railway.py of the user's; None for nowhere."""
+    """The folder in which, and above which, .railway/railway.py is searched; None skips that check."""
     regions: Mapping[str, str] | None = None
-    """The regions that there are: "", or which one takes the place of one that is being given up."""
+    """Railway's regions. The value is "", or the region that replaces one that Railway is removing. None if unknown."""
 
     async def look(self, services: Collection[str], interval: float) -> list[Finding]:
-        """At everything that is no single service's; `service()` then goes by what was seen here."""
+        """Checks the token, the plan and the quota, and stores the readings that `service()` uses."""
         findings = [await self._token()]
         try:
             self.readings = await self.platform.observe(services)
@@ -55,25 +58,26 @@ class RailwayChecks:
             if isinstance(unavailable, NotAuthorized) and findings == [self._of_no_known_kind()]:
                 findings = [self._refused()]
             return [*findings, error("Railway", str(unavailable))]
-        told = self.platform.client.budget.told  # doctor sends too few requests for it to be in force
+        # The quota of the last answer: doctor sends too few requests for the budget to adopt it.
+        told = self.platform.client.budget.told
         requests = self.platform.requests()._replace(quota=told.requests, window_s=told.window_s)
         self.plans = await self._plans(requests.quota)
         self.regions = await self._regions()
-        plan = f"plan {' or '.join(self.plans)}" if self.plans else "a plan that this token may not ask for"
+        plan = f"plan {' or '.join(self.plans)}" if self.plans else "plan unknown: the token is not allowed to query it"
         findings.append(ok("Railway", f"the environment can be read; {plan}"))
         return [*findings, budget(requests, interval, self.platform.queries_per_cycle)]
 
     async def service(self, worker: WorkerPolicy, longest_job_s: float | None) -> list[Finding]:
-        """longest_job_s: how long jobs are known to take; None where nobody knows."""
+        """longest_job_s: seconds that the longest jobs take; None if unknown."""
         reading = self.readings.get(worker.service)
         if not isinstance(reading, Replicas):
             return [error("service", str(reading or "was not read"))]
-        findings = [*fares(reading, worker, self.clock.wall())]
+        findings = [*state(reading, worker, self.clock.wall())]
         try:
             reading, _ = await self.platform.read_before_change(worker.service)
         except Unavailable as unavailable:
-            says = f"each change of the count begins with reading what is configured: {unavailable}"
-            findings.append(error("configuration", says, "make a project token in the environment's settings"))
+            says = f"the configured count cannot be read, so that no change can be made: {unavailable}"
+            findings.append(error("configuration", says, "create a project token in the environment's settings"))
         return [
             *findings,
             regions(reading, self.regions, worker),
@@ -87,7 +91,7 @@ class RailwayChecks:
         if token.kind == "project":
             return await self._project_token()
         for operation, kind, reach in (
-            ("Me", "an account token", "everything that the account can do"),
+            ("Me", "an account token", "everything that the account can access"),
             ("ApiToken", "a workspace token", "everything in its workspace"),
         ):
             try:
@@ -96,17 +100,17 @@ class RailwayChecks:
                 continue
             except Unavailable as unavailable:
                 return error("token", str(unavailable))
-            mend = "a project token, in RAILWAY_TOKEN, reaches this one environment, and is enough"
-            return warning("token", f"{token.variable} is {kind}: it reaches {reach}", mend)
+            fix = "use a project token in RAILWAY_TOKEN: it is enough, and can access only this environment"
+            return warning("token", f"{token.variable} is {kind}: it can access {reach}", fix)
         return self._of_no_known_kind()
 
     def _of_no_known_kind(self) -> Finding:
-        says = f"{self.settings.token.variable} is of a kind that is not known here"
-        return warning("token", says, "a project token, in RAILWAY_TOKEN, is enough")
+        says = f"{self.settings.token.variable} is a token of unknown kind"
+        return warning("token", says, "use a project token in RAILWAY_TOKEN; it is enough")
 
     def _refused(self) -> Finding:
         says = f"{self.settings.token.variable} is refused: it was revoked or mistyped, or is a project token"
-        return error("token", says, "make a project token in the environment's settings, and put it into RAILWAY_TOKEN")
+        return error("token", says, "create a project token in the environment's settings and set it as RAILWAY_TOKEN")
 
     async def _project_token(self) -> Finding:
         try:
@@ -119,9 +123,10 @@ class RailwayChecks:
             ("environmentId", "RAILWAY_ENVIRONMENT_ID", self.settings.environment_id),
         ):
             if ids.get(key) != wanted:
-                says = f"RAILWAY_TOKEN is for {key.removesuffix('Id')} {ids.get(key)}, and {variable} is {wanted}"
-                return error("token", says, f"set {variable} to the token's, or make a token there")
-        return ok("token", "a project token, which reaches this environment and nothing else")
+                what = key.removesuffix("Id")
+                says = f"RAILWAY_TOKEN is for {what} {ids.get(key)}, but {variable} is {wanted}"
+                return error("token", says, f"set {variable} to {ids.get(key)}, or create a token for {what} {wanted}")
+        return ok("token", "a project token; it can access only this environment")
 
     async def _plans(self, quota: int) -> tuple[str, ...]:
         try:
@@ -146,7 +151,7 @@ class RailwayChecks:
         try:
             instance = (await self.platform.client.query("ServiceConfig", variables)).get("serviceInstance")
         except Unavailable as unavailable:
-            return warning("config-as-code", f"could not be looked at: {unavailable}")
+            return warning("config-as-code", f"could not be checked: {unavailable}")
         instance = instance if isinstance(instance, dict) else {}
         found = config_as_code(instance)
         return found if found.level is not Level.OK else self._infrastructure_as_code(str(instance.get("serviceName")))
@@ -154,7 +159,7 @@ class RailwayChecks:
     def _infrastructure_as_code(self, name: str) -> Finding:
         files = () if self.folder is None else nearest(self.folder)
         if not files:
-            return ok("config-as-code", "no file sets the replicas")
+            return ok("config-as-code", "no file sets the replica count")
         found = [_declared(file, name) for file in files]
         return next((one for one in found if one.level is not Level.OK), found[0])
 
@@ -166,42 +171,42 @@ def _declared(file: Path, name: str) -> Finding:
     except OSError as failure:
         return warning(about, f"{shown} cannot be read: {failure.strerror}")
     if declared is None:
-        return ok(about, f"{shown} sets no replicas of {name}")
-    place, apply = f"{shown}:{declared.line}", "`railway config apply` sets the count back to that"
+        return ok(about, f"{shown} does not set the replica count of {name}")
+    place, apply = f"{shown}:{declared.line}", "`railway config apply` resets the count to it"
     if not declared.certain:
-        mend = f"see that it sets none of {name}; else {apply}"
-        return warning(about, f"{shown} names {name}, and sets {declared.key} in line {declared.line}", mend)
-    mend = f"take it out: {apply}, and `railway config plan` shows each other count as drift"
-    return warning(about, f"{place} sets {declared.key} of {name}", mend)
+        fix = f"check that it does not apply to {name}; otherwise {apply}"
+        return warning(about, f"{shown} names {name} and sets {declared.key} in line {declared.line}", fix)
+    fix = f"remove it: {apply}, and `railway config plan` reports any other count as drift"
+    return warning(about, f"{place} sets {declared.key} of {name}", fix)
 
 
 def _replacement(region: Mapping[str, Any]) -> str:
     constraints = region.get("deploymentConstraints") or {}
     deprecation = constraints.get("deprecationInfo") or {}
-    return str(deprecation.get("replacementRegion") or "another one") if deprecation.get("isDeprecated") else ""
+    return str(deprecation.get("replacementRegion") or "another region") if deprecation.get("isDeprecated") else ""
 
 
 def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
-    """What cycles of this interval ask within the window, against what is allowed before they are stretched.
+    """Compares the requests that this interval (seconds) needs per window with the number that fits without stretching.
 
-    A fifth is kept for changes; from half of the rest on, cycles come less often (see budget.py). per_cycle: one query
-    reads 50 services of the environment, so that it takes as many as there are pages up to the last one that is scaled.
+    A fifth of the quota is reserved for changes. Once half of the rest is used, cycles run less often (see budget.py).
+    per_cycle: queries per cycle, one per page of 50 services, up to the page with the last service that is scaled.
     """
     wanted = math.ceil(requests.window_s / interval) * per_cycle
     unstretched = (requests.quota - requests.quota // 5) // 2
-    each = f" in {per_cycle} requests each" if per_cycle > 1 else ""
+    each = f", with {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
         f"an interval of {in_words(interval)} reads {wanted // per_cycle} times in "
-        f"{in_words(requests.window_s)}{each}, of {requests.quota} requests that Railway allows"
+        f"{in_words(requests.window_s)}{each}; Railway allows {requests.quota} requests"
     )
     if wanted <= unstretched:
         return ok("requests", says)
     fits = math.ceil(requests.window_s * per_cycle / unstretched)
-    return warning("requests", f"{says}: cycles will be stretched", f"set interval to {fits}s or more")
+    return warning("requests", f"{says}: cycles will run less often", f"set interval to {fits}s or more")
 
 
-def fares(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:
-    """What a cycle would say of it, at first sight: since when, only a deployment tells of itself."""
+def state(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:
+    """The conditions that a first cycle would report, without history; only a deployment carries its own start time."""
     look = Look(worker, reading, None, History(), now, landing_bound=0.0)
     look = replace(look, history=History(watch=updated_watch(look)))
     found = [condition for condition in conditions(look) if condition.degrades]
@@ -220,28 +225,28 @@ def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPo
     if not named:
         return warning(
             "regions",
-            "nothing says in which region the service runs",
-            "choose one in the dashboard (Settings → Scale), so that a change names it",
+            "the service's region is unknown",
+            "choose a region in the dashboard (Settings → Scale), so that a change can name it",
         )
     shown = ", ".join(f"{region}: {count}" for region, count in place.regions.items())
     for region in named:
         if known is not None and region not in known:
             return warning(
-                "regions", f"{shown}; there is no region {region} any more", "move the service to one there is"
+                "regions", f"{shown}; region {region} no longer exists", "move the service to an existing region"
             )
         if known is not None and known[region]:
-            return warning("regions", f"{shown}; Railway is giving up {region}", f"move the service to {known[region]}")
+            return warning("regions", f"{shown}; Railway is removing {region}", f"move the service to {known[region]}")
     if least > worker.max_replicas:
-        says = f"{shown}; each region keeps at least 1 replica, and max_replicas is {worker.max_replicas}"
-        return error("regions", says, f"raise max_replicas to {least}, or take regions away")
+        says = f"{shown}; each region needs at least 1 replica, but max_replicas is {worker.max_replicas}"
+        return error("regions", says, f"raise max_replicas to {least}, or remove regions")
     moved = set(named) != {region for region in place.deployed if region}
     if moved:
         runs = ", ".join(f"{region}: {count}" for region, count in place.deployed.items())
-        says = f"configured is {shown}, and deployed is {runs}: the next change of the count moves the workers"
-        return warning("regions", says, "deploy the service, or set its regions back (Settings → Scale)")
+        says = f"configured: {shown}; deployed: {runs}; the next change of the count will move the workers"
+        return warning("regions", says, "deploy the service, or restore its regions (Settings → Scale)")
     if len(named) > 1:
-        says = f"{shown}; each keeps at least 1 replica, so that {least} is the least but 0"
-        return warning("regions", says, "take regions away, if fewer shall be possible")
+        says = f"{shown}; each region keeps at least 1 replica, so the smallest count above 0 is {least}"
+        return warning("regions", says, "remove regions to allow fewer replicas")
     return ok("regions", shown)
 
 
@@ -250,7 +255,7 @@ def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolic
     if reading.largest is not None and wanted > reading.largest.count:
         return error(
             "max_replicas",
-            f"is {wanted}, and a service with a volume can have {reading.largest.count} on Railway",
+            f"is {wanted}, but Railway allows {reading.largest.count} for a service with a volume",
             f"set max_replicas to {reading.largest.count}, or {reading.largest.fix}",
         )
     most = min(_HARD_CAP, max((MOST_REPLICAS[plan] for plan in plans), default=_HARD_CAP))
@@ -258,46 +263,44 @@ def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolic
         plan = f"plan {' or '.join(plans)}" if plans else "any plan"
         return error(
             "max_replicas",
-            f"is {wanted}, and {plan} allows {most} replicas of a service: Railway clamps the rest without a word",
+            f"is {wanted}, but {plan} allows {most} replicas per service: Railway silently clamps a larger count",
             f"set max_replicas to {most}, or change the plan",
         )
     surely = min((MOST_REPLICAS[plan] for plan in plans), default=0)
     if wanted > surely and len(plans) > 1:
         allowed = ", ".join(f"{MOST_REPLICAS[plan]} on {plan}" for plan in plans)
-        return ok("max_replicas", f"is {wanted}; allowed are {allowed}, and this token may not ask which it is")
-    return ok("max_replicas", f"is {wanted}, of {most} that {'the plan allows' if plans else 'Railway ever allows'}")
+        return ok("max_replicas", f"is {wanted}; allowed: {allowed}; the token is not allowed to query the plan")
+    return ok("max_replicas", f"is {wanted}; {'the plan' if plans else 'Railway'} allows at most {most}")
 
 
 def draining(reading: Replicas, longest_job_s: float | None) -> Finding:
     has, about = reading.draining_s, "draining"
     if longest_job_s is not None and not math.isfinite(longest_job_s):
         longest_job_s = None
-    mend = "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS on the service to {}, and deploy it"
+    fix = "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS on the service to {}, and deploy it"
     if longest_job_s is None and has:
-        return ok(about, f"a worker that is taken away may go on for {in_words(has)}; nobody knows how long jobs take")
+        return ok(about, f"a removed worker has {in_words(has)} to finish its job; how long jobs take is unknown")
     if longest_job_s is None:
-        says = "drainingSeconds is 0: a worker that is taken away is killed in the middle of its job"
-        return warning(about, says, mend.format("longer than a job takes"))
+        says = "drainingSeconds is 0: a removed worker is killed in the middle of its job"
+        return warning(about, says, fix.format("more seconds than a job takes"))
     if has < longest_job_s:
-        says = (
-            f"drainingSeconds is {has:.0f}, and jobs take up to {in_words(longest_job_s)}: they would be killed midway"
-        )
-        return warning(about, says, mend.format(f"{math.ceil(longest_job_s * 1.5)} or more"))
-    return ok(
-        about, f"a worker that is taken away may go on for {in_words(has)}; jobs take up to {in_words(longest_job_s)}"
-    )
+        took = in_words(longest_job_s)
+        says = f"drainingSeconds is {has:.0f}, but jobs take up to {took}: they would be killed midway"
+        return warning(about, says, fix.format(f"{math.ceil(longest_job_s * 1.5)} or more"))
+    took = in_words(longest_job_s)
+    return ok(about, f"a removed worker has {in_words(has)} to finish its job; jobs take up to {took}")
 
 
 def config_as_code(instance: Mapping[str, Any]) -> Finding:
-    """The part of a deployment that came from a file in its repository wins over the API in each new deployment."""
+    """Whether a file in the service's repository sets the count: it overrides the API in each new deployment."""
     about = "config-as-code"
     deploy = dict(_file_part(instance))
     file = instance.get("railwayConfigFile") or "railway.json or railway.toml"
     overruling = [key for key in ("numReplicas", "multiRegionConfig") if deploy.get(key) is not None]
     if overruling:
-        says = f"{file} of the service's repository sets {' and '.join(overruling)}: each deploy goes back to that"
-        return warning(about, says, "take it out of the file; the next cycle corrects the count meanwhile")
-    return ok(about, "no file sets the replicas")
+        says = f"{file} in the service's repository sets {' and '.join(overruling)}: each deploy resets the count to it"
+        return warning(about, says, "remove it from the file; until then the next cycle corrects the count")
+    return ok(about, "no file sets the replica count")
 
 
 def _file_part(instance: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,8 @@
-"""Finds replicas that a file declares for a service that we scale: `.railway/railway.py`, `.ts` or `.go`.
+"""Finds a replica count that `.railway/railway.py`, `.ts` or `.go` declares for a service that we scale.
 
-`railway config apply` sets the count back to what such a file says. The files are programs in three languages, and are
-only looked through, never run: what they compute is not known here, and is said to be doubtful.
+`railway config apply` resets the count to what such a file says. The files are programs in three languages. They are
+searched with regular expressions and never run, so a computed count cannot be read; a match is then reported as not
+certain.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 FILES = ("railway.py", "railway.ts", "railway.go")
 MOST_BYTES = 1_000_000
-"""Of a file that is looked through."""
+"""Only this much of a file is searched."""
 
 _COMMENT = {".py": r"#[^\n]*", ".ts": r"//[^\n]*|/\*.*?\*/", ".go": r"//[^\n]*|/\*.*?\*/"}
 _STRING = (
@@ -25,7 +26,7 @@ _STRING = (
     r"'(?:\\.|[^'\\\n])*'|"
     r"`(?:\\.|[^`\\])*`"
 )
-"""Each character can be taken in one way only: else looking through a string that is never closed takes forever."""
+"""Each character matches in one way only; otherwise an unclosed string makes the regex backtrack without end."""
 _CALL = re.compile(r"\b(?:service|fn|database|postgres|mysql|mongo|redis)\s*(?:<[^<>()]{0,200}>)?\s*\(", re.IGNORECASE)
 _NAMES = "replicas|regions|numReplicas|multiRegionConfig"
 _IS_SET = r"\s{0,100}[:=](?![=>])"
@@ -33,14 +34,14 @@ _IS_SET = r"\s{0,100}[:=](?![=>])"
 _BARE_KEY = re.compile(rf"\b(?:with|set)?_?(?P<key>{_NAMES})(?:{_IS_SET}|\s{{0,100}}\()", re.IGNORECASE)
 # "replicas": 3, ["replicas"]: 3, w["replicas"] = 3
 _QUOTED_KEY = re.compile(rf"([\"'`])(?P<key>{_NAMES})\1(?:\s{{0,100}}\])?{_IS_SET}", re.IGNORECASE)
-# In TypeScript, where a variable is called so too: { start, replicas }
+# TypeScript's shorthand for a variable of the same name: { start, replicas }
 _SHORTHAND = re.compile(rf"[{{,]\s{{0,100}}(?P<key>{_NAMES})\s{{0,100}}(?=[,}}])")
 _LITERAL = r"\s{0,100}(?:name\s{0,100}=\s{0,100})?"
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """key: what sets the count. certain: it stands in the declaration of this very service."""
+    """key: the name that sets the count. certain: it is inside the declaration of this service."""
 
     line: int
     key: str
@@ -48,9 +49,9 @@ class Declared:
 
 
 def nearest(start: Path) -> tuple[Path, ...]:
-    """The files that the Railway CLI may take: of the first of this folder and those above it that has any.
+    """The files that the Railway CLI would use: those of the nearest folder, from `start` upwards, that has any.
 
-    What cannot be looked at counts as not there.
+    A file that cannot be accessed counts as missing.
     """
     for folder in (start, *start.parents):
         files = tuple(file for file in (folder / ".railway" / name for name in FILES) if _is_file(file))
@@ -67,7 +68,7 @@ def _is_file(file: Path) -> bool:
 
 
 def declared_in(file: Path, service: str) -> Declared | None:
-    """What the file sets of the count of the service of that name; None where it sets nothing.
+    """Where the file sets the count of the service of that name; None if it does not.
 
     Raises:
         OSError: The file cannot be read.
@@ -78,10 +79,10 @@ def declared_in(file: Path, service: str) -> Declared | None:
 
 
 def declared(text: str, service: str, suffix: str) -> Declared | None:
-    """suffix: the language, as the file's name ends.
+    """suffix: the file name's, which tells the language.
 
-    What stands in the declaration of another service is that one's. What stands anywhere else may be of this one: it
-    may be spread into its declaration, or be set after it.
+    A count inside another service's declaration is ignored. A count outside any declaration may belong to this service,
+    as it may be spread into its declaration or set after it; it is returned with certain=False.
     """
     code = _without_comments(text, suffix)
     bare = re.sub(_STRING, lambda string: " " * len(string[0]), code, flags=re.DOTALL)
@@ -103,20 +104,20 @@ def declared(text: str, service: str, suffix: str) -> Declared | None:
 
 
 def _keys(code: str, bare: str, suffix: str) -> Iterator[re.Match[str]]:
-    """All that may set a count, in the order of the file; `bare` is without strings."""
+    """All places that may set a count, in file order. bare: the code with its strings blanked."""
     found = [*_BARE_KEY.finditer(bare), *_QUOTED_KEY.finditer(code)]
     found += _SHORTHAND.finditer(bare) if suffix == ".ts" else ()
     yield from sorted(found, key=lambda key: key.start("key"))
 
 
 def _without_comments(text: str, suffix: str) -> str:
-    """As long as the text, so that places stay the same; a comment's sign within a string begins none."""
+    """Blanks comments. Keeps the text's length, so that positions stay valid; comment marks within strings stay."""
     pattern = re.compile(rf"(?:{_STRING})|(?P<comment>{_COMMENT[suffix]})", re.DOTALL)
     return pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]) if found["comment"] else found[0], text)
 
 
 def _arguments(bare: str) -> Iterator[tuple[int, int]]:
-    """From where to where the arguments of each declaration go; `bare` is without comments and strings."""
+    """Start and end of each declaration's arguments. bare: the code with its comments and strings blanked."""
     ends: dict[int, int] = {}
     opened: list[int] = []
     for sign in re.finditer(r"[()]", bare):
@@ -129,7 +130,7 @@ def _arguments(bare: str) -> Iterator[tuple[int, int]]:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same places without overlaps, so that one look tells of each. spans: by their beginnings."""
+    """Joins overlapping spans, so that one binary search finds whether a place is inside. spans: sorted by start."""
     merged: list[tuple[int, int]] = []
     for start, end in spans:
         if merged and start <= merged[-1][1]:

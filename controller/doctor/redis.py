@@ -1,6 +1,6 @@
-"""What endangers the lease and the journal: looked at once, when Redis first answers, and said in words.
+"""Checks Redis' settings for risks to the lease and the journal; `run` does it once, when Redis first answers.
 
-Everything here only reads. A look that is denied (an ACL, a managed Redis that hides CONFIG) is passed over.
+It only reads. A command that is denied (by an ACL, or by a managed Redis that hides CONFIG) is skipped.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _AGAIN_S = 5.0
 _MOST_SKEW_S = 5.0
 _OLDEST = (6, 2)
 _COMMANDS = sorted(set(re.findall(r"redis\.call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
-"""Those that must not be denied; INFO, by pcall, may be."""
+"""The commands that our scripts run by redis.call, all of which the user needs; INFO (by pcall) may be denied."""
 
-# Answers the commands of ours that the user may not run on our keys; before Redis 7 a script cannot ask. Redis 8 wants
-# as many arguments as the command takes, so all numbers of them are tried.
+# Returns those of our commands that the user is not allowed on our keys. Before Redis 7 a script cannot check this.
+# Redis 8 wants the number of arguments that the command takes, so every number up to 4 is tried.
 _DENIED = """
 local denied = {}
 if redis.acl_check_cmd then
@@ -52,13 +52,13 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def warned(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
-    """While it is open: one look beside everything else, as soon as Redis answers. Nobody waits for it."""
+async def reporting_risks(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIterator[None]:
+    """While the context is open, checks Redis once in the background, as soon as it answers, and reports each risk."""
 
     def tell_of_a_bug(done: asyncio.Task[None]) -> None:
         if not done.cancelled() and (bug := done.exception()):
             trace = "".join(traceback.format_exception(bug))
-            report("crashed", message=f"the look at Redis' settings: {bug!r}", traceback=trace)
+            report("crashed", message=f"the check of Redis' settings crashed: {bug!r}", traceback=trace)
 
     looking = asyncio.create_task(_look(url, keys, clock, report))
     looking.add_done_callback(tell_of_a_bug)
@@ -72,10 +72,10 @@ async def warned(url: str, keys: Keys, clock: Clock, report: Report) -> AsyncIte
 async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
     while True:
         try:
-            # A connection of its own: only that one suffers when the look takes too long and is cancelled.
+            # On its own connection, because a check that takes too long is cancelled and breaks its connection.
             async with asyncio.timeout(_LONGEST_LOOK_S), connect(url) as client:
-                warnings = await endangered(client, keys, clock)
-        except FAULTS:  # whoever wants the lease says so already
+                warnings = await risks(client, keys, clock)
+        except FAULTS:  # the task that acquires the lease already reports it
             await asyncio.sleep(_AGAIN_S)
         else:
             for found in warnings:
@@ -83,26 +83,26 @@ async def _look(url: str, keys: Keys, clock: Clock, report: Report) -> None:
             return
 
 
-async def endangered(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
-    """One finding, with its mend, for each thing that a person should change; none where all is well.
+async def risks(client: Client, keys: Keys, clock: Clock | None = None) -> list[Finding]:
+    """One finding with its fix for each setting that a person should change; an empty list if there is none.
 
-    clock: to hold Redis' own against.
+    clock: compared with Redis' clock, if given.
 
     Raises:
-        one of redis_connection.FAULTS: Redis could not be asked.
+        one of connection.FAULTS: Redis could not be asked.
     """
-    # On a Cluster, the node that has our keys.
+    # On a Cluster, ask the node that holds our keys.
     there: dict[str, Any] = {}
     if cluster := isinstance(client, RedisCluster):
         await client.initialize()
         there["target_nodes"] = client.get_node_from_key(keys.lease)
     info = cast("dict[str, Any] | None", await _allowed(client.info(**there)))
     if info is None:
-        words = "Redis denies INFO, so its eviction policy, persistence and replicas were not looked at"
-        warnings = [warning(_ABOUT, words, "let it: +info")]
+        words = "Redis denies INFO, so its eviction policy, persistence and replicas were not checked"
+        warnings = [warning(_ABOUT, words, "allow it: +info")]
     elif "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # as Redis and as Valkey call it
         words = "REDIS_URL names a Sentinel, which is not supported"
-        return [error(_ABOUT, words, "give it the address of the primary itself")]
+        return [error(_ABOUT, words, "set REDIS_URL to the primary's own address")]
     else:
         warnings = [*_place(info, cluster=cluster), *_memory(info), *_replicas(info)]
         if not info.get("aof_enabled", 1):
@@ -124,11 +124,11 @@ async def _allowed(answer: Awaitable[T]) -> T | None:
 def _place(info: Mapping[str, Any], *, cluster: bool) -> Iterator[Finding]:
     version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version", "")))
     if version and (int(version[1]), int(version[2])) < _OLDEST:
-        words = f"Redis {info['redis_version']} is older than 6.2, the oldest that is supported"
+        words = f"Redis {info['redis_version']} is older than 6.2, the oldest supported version"
         yield error(_ABOUT, words, "upgrade it")
     if info.get("role") == "slave":
-        words = "REDIS_URL names a replica, which takes no writes: nobody can lead"
-        yield error(_ABOUT, words, "give it the primary's address")
+        words = "REDIS_URL names a replica, which is read-only: no controller can lead"
+        yield error(_ABOUT, words, "set REDIS_URL to the primary's address")
     if info.get("cluster_enabled") == 1 and not cluster:
         yield error(_ABOUT, "REDIS_URL names a node of a Redis Cluster", "add ?cluster=true to it")
 
@@ -150,7 +150,7 @@ def _replicas(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             _ABOUT,
             f"Redis has {replicas} replica{'s' if replicas > 1 else ''} and does not wait for any: a failover may lose "
-            "the last scale, and let two lead for a moment",
+            "the last change, and two controllers may lead for a moment",
             "set min-replicas-to-write 1 and min-replicas-max-lag 10",
         )
 
@@ -159,13 +159,13 @@ def _persistence(config: Mapping[str, Any]) -> Iterator[Finding]:
     if config.get("save") == "":
         yield warning(
             _ABOUT,
-            "Redis saves nothing (no AOF, no save points): its restart forgets the cooldowns and any open change",
+            "Redis saves nothing (no AOF, no save points): a restart loses the cooldowns and any open change",
             "set appendonly yes",
         )
 
 
 async def clock_ahead(client: Client, clock: Clock, **there: Any) -> float | None:
-    """How many seconds Redis' clock is ahead of the one here; None where it may not be asked."""
+    """Seconds by which Redis' clock is ahead of the local clock; None if TIME is denied."""
     before = clock.wall()
     answer = await _allowed(client.time(**there))
     return None if answer is None else answer[0] + answer[1] / 1e6 - (before + clock.wall()) / 2
@@ -175,9 +175,9 @@ def _clocks(ahead: float) -> Iterator[Finding]:
     if abs(ahead) > _MOST_SKEW_S:
         yield warning(
             _ABOUT,
-            f"Redis' clock is {units.in_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the one here; "
-            "cooldowns go by Redis' clock, the minute of the rate limit by this one",
-            "set both by NTP",
+            f"Redis' clock is {units.in_words(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the local clock; "
+            "cooldowns use Redis' clock, the rate limit's minute uses the local clock",
+            "synchronise both by NTP",
         )
 
 
@@ -185,12 +185,12 @@ async def _scripts(client: Client, keys: Keys) -> list[Finding]:
     try:
         denied = await client.register_script(_DENIED)(keys=[keys.lease], args=_COMMANDS)
     except ResponseError as refusal:
-        return [error(_ABOUT, f"nobody can lead: Redis {in_words(refusal)}")]
+        return [error(_ABOUT, f"no controller can lead: Redis {in_words(refusal)}")]
     if not denied:
         return []
     rights = " ".join(f"+{command.lower()}" for command in cast("list[str]", denied))
-    words = f"nobody can lead: the user of REDIS_URL lacks rights on {keys.lease} that our scripts need"
-    return [error(_ABOUT, words, f"give them: {rights}")]
+    words = f"no controller can lead: the user of REDIS_URL lacks rights on {keys.lease} that our scripts need"
+    return [error(_ABOUT, words, f"grant: {rights}")]
 
 
 def _number(info: Mapping[str, Any], name: str) -> int:

@@ -1,4 +1,4 @@
-"""`autoscaler doctor`: connects to everything as `run` would, only reads, and says what is wrong and what hints it."""
+"""`autoscaler doctor`: connects to everything as `run` does, only reads, reports what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from controller.adapters.redis.connection import FAULTS, speaks_tls
 from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
 from controller.adapters.redis.journal import Keys
-from controller.adapters.redis.said import left
+from controller.adapters.redis.listening_report import load_report
 from controller.app import Configuration, Controller, RunOptions, opened
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
@@ -26,18 +26,21 @@ from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.railway import RailwayChecks
-from controller.doctor.redis import clock_ahead, endangered
+from controller.doctor.redis import clock_ahead, risks
 from controller.loop.cycle import iso
 from controller.policy import WorkerPolicy
 
 _MOST_SKEW_S = 2.0
 _READ_S = 5.0
-"""More than a cycle allows a reading: here somebody waits, and wants to know why it is slow."""
+"""Longer than a cycle's timeout: a person waits here, and a slow query should be measured rather than cut off."""
 
 
 @dataclass
 class Report:
-    """everywhere: what is no single worker's. jobs: how many seconds a job of each worker takes, as far as is known."""
+    """everywhere: findings that concern no single worker. workers: findings per worker.
+
+    jobs: seconds that the longest jobs of each worker take; None if unknown.
+    """
 
     everywhere: list[Finding] = field(default_factory=list)
     workers: dict[str, list[Finding]] = field(default_factory=dict)
@@ -45,10 +48,11 @@ class Report:
 
     @property
     def is_well(self) -> bool:
+        """No finding is an error; warnings are allowed."""
         return all(finding.level is not Level.ERROR for _, finding in self.rows())
 
     def masked(self, mask: Masker) -> Report:
-        """The same without any secret, as it may be shown."""
+        """A copy with every secret masked, which may be shown."""
         return Report(
             [finding.masked(mask) for finding in self.everywhere],
             {name: [finding.masked(mask) for finding in findings] for name, findings in self.workers.items()},
@@ -64,13 +68,13 @@ class Report:
 
 
 async def examine(configuration: Configuration) -> Report:
-    """Everything, in the order in which a person would mend it. It changes nothing anywhere."""
+    """Runs all checks, in the order in which a person would fix what they find. Changes nothing."""
     report = Report(workers={name: [] for name in configuration.policy.workers})
     async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
         ahead: dict[str, float] = {}
         database = await _postgres(configuration, controller, report, ahead)
         place = len(report.everywhere)
-        # It waits for a while whether anything cuts its connection; the others are looked at meanwhile.
+        # This check waits 6 s for its connection to be cut, so it runs while the others are made.
         listening = asyncio.create_task(_listening(configuration, controller, database))
         try:
             await _redis(configuration, controller, report, ahead)
@@ -86,19 +90,23 @@ async def examine(configuration: Configuration) -> Report:
 async def _postgres(
     configuration: Configuration, controller: Controller, report: Report, ahead: dict[str, float]
 ) -> Database | None:
-    """What is there; None where it cannot be asked."""
+    """Checks PostgreSQL and each worker's queue; returns the database, or None if it could not be asked."""
     settings = configuration.settings
     report.everywhere += [ok("addresses", str(note)) for note in settings.notes]
     report.everywhere += [warning("settings", str(one)) for one in configuration.warnings]
     database: Database | None = None
     try:
-        # The one that the controller would read on: a second would be one too many where only one is allowed.
+        # The connection that the controller itself would read on: the role may be allowed only one.
         reader = await controller.queue.reader()
     except (psycopg.Error, UnicodeError) as failure:
-        words = in_words(failure, None, _READ_S) if isinstance(failure, psycopg.Error) else "holds odd text"
-        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "look at DATABASE_URL"))
+        words = (
+            in_words(failure, None, _READ_S)
+            if isinstance(failure, psycopg.Error)
+            else "cannot be reached: its address holds characters that cannot be encoded"
+        )
+        report.everywhere.append(error("PostgreSQL", f"PostgreSQL {words}", "check DATABASE_URL"))
         for findings in report.workers.values():
-            findings.append(error("queue", "not looked at: PostgreSQL cannot be reached", "mend that first"))
+            findings.append(error("queue", "not checked: PostgreSQL cannot be reached", "fix that first"))
         return None
     checks = QueueChecks(reader, controller.queue, _READ_S)
     try:
@@ -123,7 +131,7 @@ async def _listening(configuration: Configuration, controller: Controller, datab
 
 
 async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> bool:
-    """Whether a controller has seen jobs in this queue, as far as Redis can be asked."""
+    """Whether the journal says that a controller has seen jobs in this queue; False if Redis cannot be asked."""
     try:
         recalled = await controller.ports.journal.recall(name)
     except Unavailable:
@@ -132,7 +140,7 @@ async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> 
 
 
 async def _queue(checks: QueueChecks, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
-    """On a new connection, where what another worker's query did has ended the last one."""
+    """Checks one queue; asks for the reader anew, because an earlier worker's query may have ended its connection."""
     try:
         checks.reader = await checks.queue.reader()
     except psycopg.Error as failure:
@@ -146,7 +154,7 @@ async def _has_channels(controller: Controller) -> bool:
             if await controller.queue.channels(worker.queue):
                 return True
         except Unavailable:
-            continue  # its own finding says what is wrong with it
+            continue  # the worker's own finding reports it
     return False
 
 
@@ -157,29 +165,29 @@ async def _redis(configuration: Configuration, controller: Controller, report: R
         async with asyncio.timeout(2 * _READ_S), aclosing(connect_redis(url)) as client:
             offset = await clock_ahead(client, clock)
             keys = Keys(settings.key_prefix, settings.group)
-            found, said = await endangered(client, keys), await left(client, keys.listening)
+            found, last = await risks(client, keys), await load_report(client, keys.listening)
     except (*FAULTS, TimeoutError) as failure:
         words = (
             "did not answer in time" if isinstance(failure, TimeoutError) else redis_words(cast("Exception", failure))
         )
-        report.everywhere.append(error("Redis", f"Redis {words}", await _redis_mend(url)))
+        report.everywhere.append(error("Redis", f"Redis {words}", await _redis_fix(url)))
         return
-    if said is not None and said.event == "wake_unavailable":
+    if last is not None and last.event == "wake_unavailable":
         report.everywhere.append(
-            warning("listening", f"the controller that leads said at {iso(said.at)}: {said.message}")
+            warning("listening", f"the leading controller reported at {iso(last.at)}: {last.message}")
         )
     if offset is not None:
         ahead["Redis"] = offset
-    report.everywhere += found or [ok("Redis", "saves its data, evicts none of it, and lets us do what we need")]
+    report.everywhere += found or [ok("Redis", "saves its data, does not evict our keys, and grants all needed rights")]
 
 
-async def _redis_mend(url: str) -> str:
-    """Where the port is there and speaks the other way, that is what is wrong, whatever it looks like."""
+async def _redis_fix(url: str) -> str:
+    """If the port speaks TLS and REDIS_URL does not, or the reverse, that explains the failure; say so."""
     tls, asked = await speaks_tls(url), url.startswith("rediss://")
     if tls is None or tls is asked:
-        return "look at REDIS_URL"
+        return "check REDIS_URL"
     right, wrong = ("rediss://", "redis://") if tls else ("redis://", "rediss://")
-    return f"that port speaks {'TLS' if tls else 'no TLS'}: write {right} in the place of {wrong} in REDIS_URL"
+    return f"that port speaks {'TLS' if tls else 'no TLS'}: write {right} instead of {wrong} in REDIS_URL"
 
 
 async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
@@ -191,13 +199,16 @@ async def _railway(configuration: Configuration, controller: Controller, report:
 
 
 def clocks(ahead: Mapping[str, float]) -> Finding:
-    """Of every clock that was read, against each other and the one here."""
+    """Compares the clocks that were read with each other and with the local clock. ahead: seconds, by name."""
     shown = ", ".join(f"{name} {offset:+.2f} s" for name, offset in ahead.items())
     offsets = [0.0, *ahead.values()]
     if max(offsets) - min(offsets) > _MOST_SKEW_S:
-        says = f"{shown} against the clock here: cooldowns go by Redis', due jobs by PostgreSQL's, minutes by this one"
-        return warning("clocks", says, "set them all by NTP")
-    return ok("clocks", f"{shown} against the clock here")
+        says = (
+            f"{shown} against the local clock: cooldowns use Redis' clock, due jobs PostgreSQL's, the rate limit's "
+            "minutes the local one"
+        )
+        return warning("clocks", says, "synchronise all of them by NTP")
+    return ok("clocks", f"{shown} against the local clock")
 
 
 def as_object(report: Report) -> dict[str, Any]:
@@ -209,7 +220,7 @@ def as_object(report: Report) -> dict[str, Any]:
                 "about": finding.about,
                 "level": finding.level.value,
                 "says": finding.says,
-                "mend": finding.mend or None,
+                "fix": finding.fix or None,
                 "sql": list(finding.sql),
             }
             for worker, finding in report.rows()

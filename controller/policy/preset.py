@@ -8,11 +8,10 @@ is asked in a read-only transaction, has the last word.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from controller.core.problems import ConfigurationError
 from controller.core.text import bounds
@@ -74,6 +73,8 @@ class Form(Part):
     processing until its row is changed, or by queue.stale_after. words: conditions that the parts share, written
     {word} in them; a word may use those above it. Once the file is read, they are spelled out.
     """
+
+    model_config = ConfigDict(defer_build=True)  # built with the first preset: most controllers read none
 
     hints: ClassVar[Mapping[str, str]] = {"pending": "write ready", "running": "write processing"}
     ready: Parts = Field(min_length=1)
@@ -137,6 +138,8 @@ class Preset(Part):
     suggest where its own indexes do not suffice. notes: what a user must know. forms: the shapes that its tables had in
     its versions; the first one that fits is used.
     """
+
+    model_config = ConfigDict(defer_build=True)  # built with the first preset: most controllers read none
 
     hints: ClassVar[Mapping[str, str]] = {"table": "write [tables]", "form": "write [[forms]]"}
     name: str = ""
@@ -219,6 +222,8 @@ def _parsed(text: str, document: Document) -> dict[str, Any]:
     # A dotted key of n parts takes tomllib n² steps: minutes for one that fills the file.
     if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
         raise document.refusal(f"has a line with more than {_MOST_DOTS} dots; break it into several")
+    import tomllib  # noqa: PLC0415  # `run` with a table of its own reads no preset, and pays for each import
+
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -175,7 +175,7 @@ INSECURE = {"RAILWAY_WORKER_SERVICE_ID": "svc", "RAILWAY_API_URL": "http://10.0.
 async def test_check_warns_of_a_token_that_would_be_sent_unencrypted(form: tuple[str, ...]) -> None:
     ran = await autoscaler("check", *form, environment=INSECURE)
     assert ran.code == 0
-    assert "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted" in ran.out
+    assert "RAILWAY_API_URL: begins with http://, so the token is sent unencrypted" in ran.out
 
 
 async def test_the_log_and_doctor_warn_of_a_token_that_would_be_sent_unencrypted(scene: Scene) -> None:
@@ -278,7 +278,7 @@ async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene)
 async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> None:
     ran = await autoscaler("explain", environment={**scene.environment, "RAILWAY_API_TOKEN": "wrong"})
     assert ran.code == 1
-    assert "look at RAILWAY_API_TOKEN" in ran.out
+    assert "check RAILWAY_API_TOKEN" in ran.out
     assert "Traceback" not in ran.err
 
 

@@ -248,9 +248,9 @@ def test_the_trigger_for_one_worker_is_the_one_that_the_others_of_its_table_hear
         ("{preset: procrastinate}", "-- a: procrastinate announces its jobs by itself"),
         (
             "{preset: dramatiq-pg}",
-            "into no other: name them); the controller does not listen yet: set workers.a.queue.queues.",
+            "so name all of them); the controller does not listen yet: set workers.a.queue.queues.",
         ),
-        ("{preset: dramatiq-pg, queues: [mail]}", "into no other: name them).\n"),
+        ("{preset: dramatiq-pg, queues: [mail]}", "so name all of them).\n"),
         ("{sql: SELECT 1}", "a query, which does not say into which table the jobs are inserted"),
         ("{table: job}", "-- In the policy: workers.a.queue.wake_on: new_job"),
         ("{table: job}", "9,073 inserts a second without, 2,986 with"),

@@ -96,7 +96,7 @@ def _sparse(path: Path) -> None:
     [
         pytest.param(_no_file, "there is no such file; relative paths start at ", id="no such file"),
         pytest.param(_folder, "is a directory; name a file in it", id="a directory"),
-        pytest.param(_pipe, "is no file that can be read twice, but a pipe", id="a pipe"),
+        pytest.param(_pipe, "is a pipe, not a file", id="a pipe"),
         pytest.param(_sparse, "is longer than 400,000 bytes", id="a terabyte"),
         pytest.param(lambda path: path.write_bytes(b"\xff\xfea"), "is UTF-16 or UTF-32; save it as UTF-8", id="UTF-16"),
         pytest.param(lambda path: path.write_bytes(b"a\n\xff"), "my.toml:2: holds a byte that is not UTF-8", id="0xff"),

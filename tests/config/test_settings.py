@@ -58,13 +58,13 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"RAILWAY_PROJECT_ID": "a b"}, "RAILWAY_PROJECT_ID: is not an id"),
         ({"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: must be a PostgreSQL address"),
         ({"DATABASE_URL": "hunter2"}, "DATABASE_URL: is not a PostgreSQL address"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: names a port that is none"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: names a port that is none"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: has an invalid port"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:port/d"}, "DATABASE_URL: has an invalid port"),
         ({"DATABASE_URL": "postgresql://u:hun%ter2@h/d"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"DATABASE_URL": "postgresql://u:hunter2@h/d?colour=red"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"DATABASE_DIRECT_URL": "mysql://u:hunter2@h/d"}, "DATABASE_DIRECT_URL: must be a PostgreSQL address"),
-        ({"DATABASE_DIRECT_URL": "postgresql://u:hunter2@h:x/d"}, "DATABASE_DIRECT_URL: names a port that is none"),
-        ({"REDIS_URL": "http://h"}, "REDIS_URL: must be a Redis address"),
+        ({"DATABASE_DIRECT_URL": "postgresql://u:hunter2@h:x/d"}, "DATABASE_DIRECT_URL: has an invalid port"),
+        ({"REDIS_URL": "http://h"}, "REDIS_URL: is an HTTP address"),
         ({"REDIS_URL": "redis://"}, "REDIS_URL: must be a Redis address"),
         ({"REDIS_URL": "redis://:hunter2@h:x"}, "REDIS_URL: must be a Redis address"),
         ({"REDIS_URL": "redis://:hunter2@h/zero"}, "REDIS_URL: must end in a database number"),
@@ -74,7 +74,7 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"REDIS_URL": "redis://h?cluster=yes"}, "REDIS_URL: has an option cluster that may only be true or false"),
         ({"REDIS_URL": "redis://h/2?cluster=true"}, "REDIS_URL: asks for a database number, and a Redis Cluster"),
         ({"REDIS_URL": "rediss://h?ssl_cert_reqs=maybe"}, "REDIS_URL: has an option ssl_cert_reqs that may only be"),
-        ({"DATABASE_URL": "postgresql://h/d?sslmode=bogus"}, "DATABASE_URL: has an sslmode that is none"),
+        ({"DATABASE_URL": "postgresql://h/d?sslmode=bogus"}, "DATABASE_URL: has an sslmode that is not known"),
         *(
             ({"PORT": port}, "PORT: must be a port, 1 to 65535")
             for port in ("http", "²", "٣", "1_0", "0x10", "8080.0", "1e3", "80 80")
@@ -83,11 +83,11 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
             ({name: f"{RIGHT.get(name, '')}\udcff"}, f"{name}: holds bytes that are not UTF-8; set it again, in UTF-8")
             for name in (*RIGHT, "DATABASE_DIRECT_URL", "PORT", "LOG_FORMAT", "REDIS_KEY_PREFIX", "LEASE_TTL_MS")
         ),
-        ({"DATABASE_URL": "postgresql://h\0/d"}, "DATABASE_URL: holds a NUL character; set it again without"),
+        ({"DATABASE_URL": "postgresql://h\0/d"}, "DATABASE_URL: holds a NUL character; remove it"),
         ({"REDIS_URL": "redis://" + "h" * 70_000}, "REDIS_URL: is longer than 65,536 characters; shorten it"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@h:²/d"}, "DATABASE_URL: names a port that is none"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@a..b/d"}, "DATABASE_URL: names a host that is none"),
-        ({"DATABASE_URL": f"postgresql://u:hunter2@{'a' * 64}/d"}, "DATABASE_URL: names a host that is none"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@h:²/d"}, "DATABASE_URL: has an invalid port"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@a..b/d"}, "DATABASE_URL: has an invalid host"),
+        ({"DATABASE_URL": f"postgresql://u:hunter2@{'a' * 64}/d"}, "DATABASE_URL: has an invalid host"),
         ({"REDIS_URL": "redis://:hunter2@h:²"}, "REDIS_URL: must be a Redis address"),
         ({"REDIS_URL": "redis://:hunter2@a..b"}, "REDIS_URL: must be a Redis address"),
         ({"PORT": "70000"}, "PORT: must be a port"),
@@ -203,7 +203,7 @@ def test_all_that_was_not_replaced_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ('"postgresql://u:hunter2@h/d"', "DATABASE_URL: stands in quotation marks"),
+        ('"postgresql://u:hunter2@h/d"', "DATABASE_URL: has quotation marks around it"),
         ("DATABASE_URL=postgresql://u:hunter2@h/d", "DATABASE_URL: begins with its own name; take DATABASE_URL= out"),
     ],
 )
@@ -217,13 +217,13 @@ def test_what_was_pasted_with_too_much_around_it_is_said(value: str, words: str)
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ('"abc"', "stands in quotation marks, which are taken for a part of it; take them out"),
-        ("'abc'", "stands in quotation marks, which are taken for a part of it; take them out"),
-        ("`abc`", "stands in quotation marks, which are taken for a part of it; take them out"),
-        ("\u201cabc\u201d", "stands in quotation marks, which are taken for a part of it; take them out"),
-        (' "abc" \n', "stands in quotation marks, which are taken for a part of it; take them out"),
-        ('"abc', "begins or ends with a quotation mark, which is taken for a part of it; take it out"),
-        ("abc'", "begins or ends with a quotation mark, which is taken for a part of it; take it out"),
+        ('"abc"', "has quotation marks around it, which count as part of the value; remove them"),
+        ("'abc'", "has quotation marks around it, which count as part of the value; remove them"),
+        ("`abc`", "has quotation marks around it, which count as part of the value; remove them"),
+        ("\u201cabc\u201d", "has quotation marks around it, which count as part of the value; remove them"),
+        (' "abc" \n', "has quotation marks around it, which count as part of the value; remove them"),
+        ('"abc', "begins or ends with a quotation mark, which counts as part of the value; remove it"),
+        ("abc'", "begins or ends with a quotation mark, which counts as part of the value; remove it"),
     ],
 )
 def test_quotes_around_a_token_or_an_id_are_said_with_the_fix(name: str, value: str, words: str) -> None:
@@ -235,7 +235,7 @@ def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None
     environment = {**RIGHT, name: " abc\r\n"}
     settings = load_settings(environment)
     assert [str(warning) for warning in (*railway_warnings(environment), *settings.warnings)] == [
-        f"{name}: has blanks or line breaks around it, which are left out; take them out of the value"
+        f"{name}: has blanks or line breaks around it, which are ignored; remove them"
     ]
     assert load_railway({**RIGHT, "RAILWAY_PROJECT_ID": " abc "}).project_id == "abc"
 
@@ -261,7 +261,7 @@ def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None
 )
 def test_a_token_that_would_cross_a_network_unencrypted_is_a_warning(url: str, *, warned: bool) -> None:
     said = [str(warning) for warning in railway_warnings({**RIGHT, "RAILWAY_API_URL": url})]
-    words = "RAILWAY_API_URL: begins with http://, so that the token crosses the network unencrypted; write https://"
+    words = "RAILWAY_API_URL: begins with http://, so the token is sent unencrypted; write https://"
     assert said == ([words] if warned else [])
 
 

@@ -1,4 +1,4 @@
-"""A database whose one table can be made as doctor is to find it."""
+"""A database with one table that a test can change before doctor checks it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.doctor.looking import Patient, policy
 
 @pytest.fixture(autouse=True)
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doctor waits for seconds whether its connection is cut; only tests of that have the time."""
+    """Doctor waits 6 s for its connection to be cut; only the tests of that wait so long."""
     monkeypatch.setattr(postgres_reach, "_QUIET_S", 0.05)
 
 
@@ -28,7 +28,7 @@ async def owner(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]
 
 @pytest.fixture
 def reader_url(database_url: str) -> Iterator[str]:
-    """Of a role that may log in, and nothing else."""
+    """The address of a role that may log in and do nothing else."""
     statements: tuple[LiteralString, ...] = ("CREATE ROLE doctors_reader LOGIN", "DROP OWNED BY doctors_reader")
     with psycopg.connect(database_url, autocommit=True) as admin:
         if admin.execute("SELECT FROM pg_roles WHERE rolname = 'doctors_reader'").fetchone() is None:

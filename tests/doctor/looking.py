@@ -1,4 +1,4 @@
-"""What doctor says of one worker's queue, by what it is about."""
+"""Runs doctor's checks on one worker's queue and returns the findings by subject."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ INSERT INTO {table} (id, status, scheduled_for, created_at, payload)
 SELECT 'done-' || n, 'completed', now() - n * interval '1 s', now(), jsonb_build_object('text', repeat('x', 400))
 FROM generate_series(1, 30000) n
 """
-"""Some 15 MB: more than what is read whole without a word."""
+"""Some 15 MB: above the size up to which doctor accepts a whole-table read."""
 
 
 AIM = {"service": "svc", "queue": {"table": "generation_job"}, "max_replicas": 5, "target_wait": "60s"}
 
 
 def aiming(**changes: Any) -> WorkerPolicy:
-    """At a wait of a minute, in the place of tiers."""
+    """A worker with a target_wait of one minute instead of tiers."""
     return WorkerPolicy.model_validate({**AIM, **changes})
 
 
@@ -39,7 +39,7 @@ def policy(**queue: Any) -> WorkerPolicy:
 
 
 async def looks(url: str, *workers: WorkerPolicy) -> list[list[Finding]]:
-    """What is said of each, when they are looked at one after the other."""
+    """The findings of each worker, checked one after the other."""
     queue = PostgresQueue(url, timeout_s=TIMEOUT_S)
     reader = await Reader.connect(url)
     checks = QueueChecks(reader, queue, TIMEOUT_S)
@@ -52,7 +52,7 @@ async def looks(url: str, *workers: WorkerPolicy) -> list[list[Finding]]:
 
 @dataclass
 class Patient:
-    """url: of whoever looks; owner: a connection of whoever may change things."""
+    """url: the address that doctor connects to. owner: a connection of the tables' owner, which may change them."""
 
     url: str
     owner: psycopg.AsyncConnection[Any]
@@ -80,7 +80,7 @@ class Patient:
 
 
 def soon_after(seconds: float) -> Any:
-    """The age of what was made so old a moment ago."""
+    """Matches an age that was this many seconds a moment ago."""
     return pytest.approx(seconds + PATIENT_S / 2, abs=PATIENT_S / 2 + 0.1)
 
 

@@ -78,7 +78,7 @@ workers:
         ("{table: locked}", "PostgreSQL: locked is locked by another session"),
         (
             '{sql: "SELECT pg_terminate_backend(pg_backend_pid())::int AS pending, 0 AS processing"}',
-            "could not be looked at any further: PostgreSQL: ",
+            "the checks stopped here: PostgreSQL: ",
         ),
     ],
     ids=["a lock", "the connection lost"],
@@ -101,7 +101,7 @@ async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
     assert {about: second[about].level for about in ("queue", "plan", "bloat", "wake-up")} == dict.fromkeys(
         ("queue", "plan", "bloat", "wake-up"), Level.OK
     )
-    assert "there is no table" in third["queue"].says
+    assert "this user can see no table" in third["queue"].says
     assert not [one for one in report.everywhere if one.level is Level.ERROR]
 
 
@@ -153,9 +153,9 @@ async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
     with pooler(servers, sessions=3) as port:
         past = {"DATABASE_DIRECT_URL": straight} if direct else {}
         found = await findings(scene, DATABASE_URL=through(port, straight), **past)
-    assert found["pooler"].says == "there is one in between"
+    assert found["pooler"].says == "the connection goes through a pooler"
     assert found["listening"].level is (Level.OK if direct else Level.WARNING)
-    assert direct or found["listening"].mend.startswith("set DATABASE_DIRECT_URL to")
+    assert direct or found["listening"].fix.startswith("set DATABASE_DIRECT_URL to")
     assert found["queue"].level is Level.OK
 
 
@@ -174,8 +174,8 @@ async def test_a_direct_address_of_another_database_is_told_from_a_pooler(
         address = address._replace(path=name)
     found = (await findings(scene, DATABASE_DIRECT_URL=address.geturl()))["listening"]
     assert found.level is Level.ERROR
-    assert "DATABASE_DIRECT_URL leads to another database than DATABASE_URL" in found.says
-    assert ("of another server" in found.says) is (other == "server")
+    assert "DATABASE_DIRECT_URL leads to a different database than DATABASE_URL" in found.says
+    assert ("on another server" in found.says) is (other == "server")
 
 
 @pytest.mark.usefixtures("deaf_soon")
@@ -185,14 +185,14 @@ async def test_a_direct_address_that_leads_through_a_pooler_too_is_called_that(s
         found = (await findings(scene, DATABASE_DIRECT_URL=through(port, straight)))["listening"]
     assert (found.level, found.says) == (
         Level.WARNING,
-        "what is notified does not arrive at DATABASE_DIRECT_URL: it leads through a pooler",
+        "NOTIFY does not arrive at DATABASE_DIRECT_URL: it leads through a pooler",
     )
 
 
 def test_clocks_are_held_against_each_other() -> None:
     assert clocks({"PostgreSQL": 0.1, "Redis": -0.2}).level is Level.OK
     assert clocks({"PostgreSQL": 1.5, "Redis": -1.5}).level is Level.WARNING
-    assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the clock here")
+    assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the local clock")
 
 
 async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,9 +204,9 @@ async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, m
     await scene.queue.execute(f"ALTER DATABASE {name} RESET idle_session_timeout".encode())
     assert found.level is Level.WARNING
     assert re.match(
-        r"the connection that listens is cut after 1(\.\d)? s: PostgreSQL ended the connection because", found.says
+        r"the listening connection was cut after 1(\.\d)? s: PostgreSQL ended the connection because", found.says
     )
-    assert "look for what ends idle connections" in found.mend
+    assert "find what ends idle connections" in found.fix
 
 
 async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(
@@ -228,12 +228,12 @@ async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(
     async with await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
         found = (await findings(scene, REDIS_URL=f"redis://:hunter2@127.0.0.1:{port}"))["Redis"]
-    assert (found.level, found.mend) == (
+    assert (found.level, found.fix) == (
         Level.ERROR,
-        "that port speaks TLS: write rediss:// in the place of redis:// in REDIS_URL",
+        "that port speaks TLS: write rediss:// instead of redis:// in REDIS_URL",
     )
     plain = scene.environment["REDIS_URL"]
     found = (await findings(scene, REDIS_URL=plain.replace("redis://", "rediss://")))["Redis"]
-    assert found.mend == "that port speaks no TLS: write redis:// in the place of rediss:// in REDIS_URL"
+    assert found.fix == "that port speaks no TLS: write redis:// instead of rediss:// in REDIS_URL"
     found = (await findings(scene, REDIS_URL=plain.rpartition("/")[0] + "/99"))["Redis"]
-    assert "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15" in found.says
+    assert "does not have the database number in REDIS_URL; most have 0 to 15" in found.says

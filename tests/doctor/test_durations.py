@@ -1,4 +1,4 @@
-"""How long jobs take, by those that a real table keeps when they are done, and by those in work."""
+"""How long jobs take: measured in a real table, on finished jobs and on running claims."""
 
 from __future__ import annotations
 
@@ -106,16 +106,16 @@ async def test_a_partitioned_table_is_sampled_by_the_pages_of_its_partitions(pat
 
 
 async def test_a_wait_that_is_aimed_at_needs_to_know_how_long_a_job_takes(patient: Patient) -> None:
-    assert "service time" not in await patient.findings(), "nobody asks"
+    assert "service time" not in await patient.findings(), "only target_wait needs it"
     patient.worker = aiming()
     found = (await patient.findings())["service time"]
-    assert (found.level, "no job has been done yet" in found.says) == (Level.WARNING, True)
+    assert (found.level, "no job has finished yet" in found.says) == (Level.WARNING, True)
     await patient.do(
         "INSERT INTO generation_job (id, status, started_at, completed_at) "
         "SELECT n::text, 'completed', now() - n * interval '1 s', now() FROM generate_series(1, 9) n"
     )
     found = (await patient.findings())["service time"]
-    assert (found.level, found.says) == (Level.OK, "a job takes 5 s on average (median 5 s), by the newest 9")
+    assert (found.level, found.says) == (Level.OK, "a job takes 5 s on average (median 5 s), from the newest 9 jobs")
 
 
 async def test_a_table_that_does_not_say_it_is_warned_of_unless_the_policy_does(patient: Patient) -> None:
@@ -123,10 +123,10 @@ async def test_a_table_that_does_not_say_it_is_warned_of_unless_the_policy_does(
     patient.worker = aiming(queue={"table": "plain"})
     found = (await patient.findings())["service time"]
     assert found.level is Level.WARNING
-    assert found.mend.startswith("write columns: {completed_at: NAME} into the queue, or write service_time")
+    assert found.fix.startswith("add columns: {completed_at: NAME} to the queue, or set service_time")
     await patient.do("ALTER TABLE plain RENAME started_at TO begun; ALTER TABLE plain ADD ended timestamptz")
     found = (await patient.findings())["service time"]
-    assert found.mend.startswith("write columns: {started_at: begun, completed_at: ended} into the queue, or")
+    assert found.fix.startswith("add columns: {started_at: begun, completed_at: ended} to the queue, or")
     patient.worker = aiming(queue={"table": "plain"}, service_time="20s")
     found = (await patient.findings())["service time"]
-    assert (found.level, found.says) == (Level.OK, "a job takes 20 s, as the policy says")
+    assert (found.level, found.says) == (Level.OK, "a job takes 20 s (service_time in the policy)")

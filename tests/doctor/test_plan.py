@@ -1,4 +1,4 @@
-"""What a plan tells, and which index would serve what it looks for."""
+"""What is read from a query plan, and which index is proposed for it."""
 
 from __future__ import annotations
 

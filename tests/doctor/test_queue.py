@@ -1,4 +1,4 @@
-"""Of a real queue: rights, the plan, what slows it down, what wakes us; what is printed to mend it does mend it."""
+"""Doctor on a real queue: rights, plan, bloat, wake-up; and the SQL that it prints as a fix does fix it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_user_that_may_do_more_than_read_is_warned_of_with_one_that_may_
     found = (await patient.findings())["rights"]
     assert (found.level, found.says) == (
         Level.WARNING,
-        "user postgres is a superuser, and SELECT is all that is needed",
+        "user postgres is a superuser; SELECT is enough",
     )
     create, *grants = found.sql
     assert create.startswith("CREATE ROLE autoscaler_reader LOGIN PASSWORD '…';")
@@ -99,7 +99,7 @@ async def test_one_right_to_write_is_one_too_many(patient: Patient, reader_url: 
     found = (await Patient(reader_url, owner, policy()).findings())["rights"]
     assert (found.level, found.says) == (
         Level.WARNING,
-        "user doctors_reader may write to its tables, and SELECT is all that is needed",
+        "user doctors_reader may write to the queue's tables; SELECT is enough",
     )
 
 
@@ -182,17 +182,17 @@ async def test_a_big_table_without_the_index_it_needs_is_warned_of_with_the_inde
     await patient.do(*found.sql)
     found = (await patient.findings())["plan"]
     assert found.level is Level.OK, found
-    assert found.says.startswith("goes by generation_job_")
+    assert found.says.startswith("uses generation_job_")
 
 
 @pytest.mark.parametrize(
     ("before", "about", "says"),
     [
-        ((), "plan", "its tables are small"),
+        ((), "plan", "reads small tables whole"),
         (
             (FILL.format(table="generation_job"), "DELETE FROM generation_job WHERE status = 'completed'"),
             "bloat",
-            "has 30000 dead rows beside 4 live ones",
+            "has 30000 dead and 4 live rows",
         ),
         (
             (
@@ -201,7 +201,7 @@ async def test_a_big_table_without_the_index_it_needs_is_warned_of_with_the_inde
                 "VACUUM ANALYZE generation_job",
             ),
             "bloat",
-            "MB and has few rows: it was larger once, and counting reads all of it",
+            "MB for few rows: it was larger once, and each count reads all of it",
         ),
     ],
     ids=[
@@ -235,7 +235,7 @@ async def test_a_query_that_no_index_can_serve_is_told_how_to_ask(patient: Patie
     )
     found = (await patient.findings())["plan"]
     assert (found.level, found.sql) == (Level.WARNING, ())
-    assert found.mend.startswith("put its conditions into WHERE")
+    assert found.fix.startswith("put its conditions into WHERE")
 
 
 async def test_a_view_is_told_of_the_index_of_the_table_behind_it(patient: Patient) -> None:
@@ -263,8 +263,8 @@ async def test_where_a_view_hides_what_is_looked_for_no_index_is_made_up(patient
     )
     patient.worker = policy(table="work")
     found = (await patient.findings())["plan"]
-    assert (found.level, found.mend, found.sql) == (Level.WARNING, "", ())
-    assert found.says.endswith("; no index can be told from its plan")
+    assert (found.level, found.fix, found.sql) == (Level.WARNING, "", ())
+    assert found.says.endswith("; its plan does not show which index would help")
 
 
 @pytest.mark.parametrize(
@@ -347,14 +347,14 @@ async def test_an_old_transaction_is_named(
 # --- what wakes us ---
 
 
-async def test_a_table_that_announces_nothing_is_told_of_the_trigger_which_mends_it(
+async def test_a_table_without_a_trigger_is_told_of_the_trigger_that_fixes_it(
     patient: Patient, owner: Connection
 ) -> None:
     await create_queue(owner, "quiet")
     await patient.do("DROP TRIGGER quiet_wake_workers ON quiet")
     patient.worker = policy(table="quiet", wake_on="new_quiet")
     found = (await patient.findings())["wake-up"]
-    assert (found.level, found.says) == (Level.WARNING, 'no trigger of "public"."quiet" notifies on new_quiet')
+    assert (found.level, found.says) == (Level.WARNING, 'no trigger of "public"."quiet" sends NOTIFY on new_quiet')
     printed = "\n".join(triggers(Policy(workers={"w": patient.worker})))
     await patient.do(printed)
     assert (await patient.findings())["wake-up"].level is Level.OK

@@ -1,4 +1,4 @@
-"""Of Railway: the token and its reach, the plan, the regions, the draining time, files that overrule us, the budget."""
+"""Doctor on Railway: token, plan, regions, draining time, files that set the count, and the request quota."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_looking_changes_nothing() -> None:
     [
         ("account", Level.WARNING, "RAILWAY_API_TOKEN is an account token"),
         ("workspace", Level.WARNING, "RAILWAY_API_TOKEN is a workspace token"),
-        ("project", Level.OK, "a project token, which reaches this environment and nothing else"),
+        ("project", Level.OK, "a project token; it can access only this environment"),
     ],
 )
 async def test_the_kind_of_the_token_and_its_reach_are_told(token: TokenKind, level: Level, words: str) -> None:
@@ -92,7 +92,8 @@ async def test_a_project_token_for_another_environment_is_an_error_that_names_th
     async with fake_railway() as fake:
         found = (await look(fake, "project", environment={"RAILWAY_ENVIRONMENT_ID": "elsewhere"}))["token"]
     assert found.level is Level.ERROR
-    assert found.mend == "set RAILWAY_ENVIRONMENT_ID to the token's, or make a token there"
+    assert found.fix.startswith("set RAILWAY_ENVIRONMENT_ID to ")
+    assert found.fix.endswith(", or create a token for environment elsewhere")
 
 
 @pytest.mark.parametrize("kind", ["project", "account"])
@@ -113,7 +114,7 @@ async def test_a_service_that_is_not_there_is_an_error_with_those_that_are() -> 
 
 
 async def eventually(fake: FakeRailway, status: str, running: int = 2) -> None:
-    """Until an instance, or the newest deployment, reads so, and so many run."""
+    """Waits until an instance or the newest deployment has this status, and that many instances run."""
 
     def is_there() -> bool:
         newest = fake.worker.deployments[-1]
@@ -161,7 +162,7 @@ async def test_a_service_that_is_not_as_it_should_be_is_said_to_be_what_a_cycle_
         found = (await look(fake))["service"]
     assert found.level is level
     assert words in found.says
-    assert found.mend
+    assert found.fix
 
 
 async def test_a_deployment_that_has_just_begun_is_nothing_to_complain_of() -> None:
@@ -174,10 +175,10 @@ async def test_a_deployment_that_has_just_begun_is_nothing_to_complain_of() -> N
 @pytest.mark.parametrize(
     ("plan", "quota", "most", "level", "words"),
     [
-        ("hobby", 1000, 6, Level.OK, "is 6, of 6 that the plan allows"),
+        ("hobby", 1000, 6, Level.OK, "is 6; the plan allows at most 6"),
         ("hobby", 1000, 7, Level.ERROR, "plan hobby allows 6 replicas"),
         ("trial", 1000, 5, Level.ERROR, "plan trial allows 2 replicas"),
-        ("pro", 10_000, 42, Level.OK, "of 42"),
+        ("pro", 10_000, 42, Level.OK, "allows at most 42"),
         ("pro", 10_000, 51, Level.ERROR, "plan pro allows 42"),
     ],
 )
@@ -194,10 +195,10 @@ async def test_max_replicas_is_held_against_the_plan(
 @pytest.mark.parametrize(
     ("quota", "most", "level", "words"),
     [
-        (1000, 5, Level.OK, "allowed are 6 on hobby, 2 on trial"),
+        (1000, 5, Level.OK, "allowed: 6 on hobby, 2 on trial"),
         (1000, 7, Level.ERROR, "plan hobby or trial allows 6"),
         (100, 2, Level.ERROR, "plan free allows 1"),
-        (77, 50, Level.OK, "of 50 that Railway ever allows"),
+        (77, 50, Level.OK, "Railway allows at most 50"),
     ],
 )
 async def test_a_plan_that_the_token_may_not_ask_for_is_told_by_the_quota(
@@ -216,19 +217,19 @@ async def test_a_volume_allows_one_replica() -> None:
         fake.by_hand(deploy=True)
         found = (await look(fake, most=5))["max_replicas"]
     assert found.level is Level.ERROR
-    assert found.mend == "set max_replicas to 1, or detach the volume"
+    assert found.fix == "set max_replicas to 1, or detach the volume"
 
 
 @pytest.mark.parametrize(
     ("draining", "job_s", "level", "words"),
     [
-        (0, None, Level.WARNING, "a worker that is taken away is killed in the middle of its job"),
-        (0, 20.0, Level.WARNING, "drainingSeconds is 0, and jobs take up to 20 s"),
-        (30, 90.0, Level.WARNING, "drainingSeconds is 30, and jobs take up to 1 min 30 s"),
-        (30, 20.0, Level.OK, "may go on for 30 s"),
-        (30, None, Level.OK, "nobody knows how long jobs take"),
-        (30, math.inf, Level.OK, "nobody knows how long jobs take"),
-        (30, math.nan, Level.OK, "nobody knows how long jobs take"),
+        (0, None, Level.WARNING, "a removed worker is killed in the middle of its job"),
+        (0, 20.0, Level.WARNING, "drainingSeconds is 0, but jobs take up to 20 s"),
+        (30, 90.0, Level.WARNING, "drainingSeconds is 30, but jobs take up to 1 min 30 s"),
+        (30, 20.0, Level.OK, "has 30 s to finish its job"),
+        (30, None, Level.OK, "how long jobs take is unknown"),
+        (30, math.inf, Level.OK, "how long jobs take is unknown"),
+        (30, math.nan, Level.OK, "how long jobs take is unknown"),
         (0, -math.inf, Level.WARNING, "killed in the middle of its job"),
     ],
 )
@@ -259,7 +260,7 @@ async def test_a_file_that_sets_something_else_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "interval", "level", "mend"),
+    ("quota", "interval", "level", "fix"),
     [
         (1000, 10.0, Level.OK, ""),
         (1000, 1.0, Level.WARNING, "set interval to 9s or more"),
@@ -268,31 +269,31 @@ async def test_a_file_that_sets_something_else_does_not() -> None:
     ],
 )
 async def test_the_interval_is_held_against_the_requests_that_railway_allows(
-    quota: int, interval: float, level: Level, mend: str
+    quota: int, interval: float, level: Level, fix: str
 ) -> None:
     async with fake_railway(quota=quota) as fake:
         found = (await look(fake, interval=interval))["requests"]
-    assert (found.level, found.mend) == (level, mend)
+    assert (found.level, found.fix) == (level, fix)
 
 
 @pytest.mark.parametrize(
-    ("services", "interval", "level", "says", "mend"),
+    ("services", "interval", "level", "says", "fix"),
     [
-        (50, 10.0, Level.OK, "reads 360 times in 1 h, of 1000 requests", ""),
-        (51, 10.0, Level.WARNING, "reads 360 times in 1 h in 2 requests each", "set interval to 18s or more"),
-        (101, 10.0, Level.WARNING, "reads 360 times in 1 h in 3 requests each", "set interval to 27s or more"),
-        (160, 10.0, Level.WARNING, "reads 360 times in 1 h in 4 requests each", "set interval to 36s or more"),
-        (160, 36.0, Level.OK, "reads 100 times in 1 h in 4 requests each", ""),
+        (50, 10.0, Level.OK, "reads 360 times in 1 h; Railway allows 1000 requests", ""),
+        (51, 10.0, Level.WARNING, "reads 360 times in 1 h, with 2 requests each", "set interval to 18s or more"),
+        (101, 10.0, Level.WARNING, "reads 360 times in 1 h, with 3 requests each", "set interval to 27s or more"),
+        (160, 10.0, Level.WARNING, "reads 360 times in 1 h, with 4 requests each", "set interval to 36s or more"),
+        (160, 36.0, Level.OK, "reads 100 times in 1 h, with 4 requests each", ""),
     ],
 )
 async def test_an_environment_of_several_pages_costs_as_many_requests_in_each_cycle(
-    services: int, interval: float, level: Level, says: str, mend: str
+    services: int, interval: float, level: Level, says: str, fix: str
 ) -> None:
     async with fake_railway() as fake:
         for number in range(services - 1):
             last = fake.add_service(f"service-{number}", 1)
         found = (await look(fake, interval=interval, service=last.id))["requests"]
-    assert (found.level, found.mend) == (level, mend)
+    assert (found.level, found.fix) == (level, fix)
     assert says in found.says
 
 
@@ -308,7 +309,7 @@ async def test_regions_that_are_not_deployed_are_warned_of_with_both_places(*, f
                     await asyncio.sleep(0.01)
         found = (await look(fake))["regions"]
     assert found.level is Level.WARNING
-    assert "configured is europe-west4-drams3a: 2, and deployed is us-west2: 1" in found.says
+    assert "configured: europe-west4-drams3a: 2; deployed: us-west2: 1" in found.says
 
 
 async def test_more_configured_regions_than_max_replicas_are_an_error_though_fewer_are_deployed() -> None:
@@ -316,7 +317,7 @@ async def test_more_configured_regions_than_max_replicas_are_an_error_though_few
         three = ("us-west2", "us-east4-eqdc4a", "europe-west4-drams3a")
         fake.worker.deploy["multiRegionConfig"] = {region: {"numReplicas": 1} for region in three}
         found = (await look(fake, most=2))["regions"]
-    assert (found.level, found.mend) == (Level.ERROR, "raise max_replicas to 3, or take regions away")
+    assert (found.level, found.fix) == (Level.ERROR, "raise max_replicas to 3, or remove regions")
 
 
 async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change_begins_with_it() -> None:
@@ -324,7 +325,7 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
         fake.inject("problem", on="EnvironmentConfig", times=3)
         found = await look(fake)
     assert found["configuration"].level is Level.ERROR
-    assert "each change of the count begins with reading" in found["configuration"].says
+    assert "the configured count cannot be read, so that no change can be made" in found["configuration"].says
     assert found["service"].level is Level.OK
 
 
@@ -332,11 +333,11 @@ async def test_a_configuration_that_cannot_be_read_is_an_error_since_each_change
     ("counts", "most", "level", "words"),
     [
         ({"us-west2": 2}, 5, Level.OK, "us-west2: 2"),
-        ({"us-west2": 2, "asia": 1}, 5, Level.WARNING, "2 is the least but 0"),
-        ({"us-west2": 1, "asia": 1}, 1, Level.ERROR, "each region keeps at least 1 replica, and max_replicas is 1"),
-        ({"atlantis": 1}, 5, Level.WARNING, "there is no region atlantis any more"),
-        ({"us-old": 1}, 5, Level.WARNING, "Railway is giving up us-old"),
-        ({"": 1}, 5, Level.WARNING, "nothing says in which region the service runs"),
+        ({"us-west2": 2, "asia": 1}, 5, Level.WARNING, "the smallest count above 0 is 2"),
+        ({"us-west2": 1, "asia": 1}, 1, Level.ERROR, "each region needs at least 1 replica, but max_replicas is 1"),
+        ({"atlantis": 1}, 5, Level.WARNING, "region atlantis no longer exists"),
+        ({"us-old": 1}, 5, Level.WARNING, "Railway is removing us-old"),
+        ({"": 1}, 5, Level.WARNING, "the service's region is unknown"),
     ],
     ids=[
         "one region",

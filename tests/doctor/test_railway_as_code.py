@@ -1,4 +1,4 @@
-"""A user's .railway/railway.py, .ts or .go: whether it sets the replicas of a service of ours, and in which line."""
+"""Whether a user's .railway/railway.py, .ts or .go sets the count of a service that we scale, and in which line."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ async def test_doctor_names_the_line_and_what_apply_would_do(tmp_path: Path) -> 
         name = fake.worker.name
         file.write_text(f"service('{name}')\n")
         found = (await look(fake, folder=tmp_path))["config-as-code"]
-        assert (found.level, found.says) == (Level.OK, f".railway/railway.py sets no replicas of {name}")
+        assert (found.level, found.says) == (Level.OK, f".railway/railway.py does not set the replica count of {name}")
         file.write_text(f"\n\nservice('{name}',\n  replicas=3)\n")
         found = (await look(fake, folder=tmp_path))["config-as-code"]
         assert (found.level, found.says) == (Level.WARNING, f".railway/railway.py:4 sets replicas of {name}")
-        assert "`railway config apply` sets the count back" in found.mend
+        assert "`railway config apply` resets the count" in found.fix
         file.write_text(f"for name in ['{name}']: service(name, replicas=3)\n")
         found = (await look(fake, folder=tmp_path))["config-as-code"]
         assert (found.level, "in line 1" in found.says) == (Level.WARNING, True)

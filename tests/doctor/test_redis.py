@@ -1,4 +1,4 @@
-"""What endangers the lease is seen on a real Redis, and said once in a sentence with its mend."""
+"""Settings of a real Redis that put the lease at risk are reported once, in a sentence with the fix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys
 from controller.demo.servers import Servers
 from controller.doctor import redis as redis_checks
-from controller.doctor.redis import endangered, warned
+from controller.doctor.redis import reporting_risks, risks
 from tests.support.patience import in_time
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
 KEYS = Keys("autoscaler", "env")
-FORGETS = "Redis saves nothing (no AOF, no save points): its restart forgets"
+FORGETS = "Redis saves nothing (no AOF, no save points): a restart loses"
 
 
 class Ahead(SystemClock):
@@ -32,7 +32,7 @@ class Ahead(SystemClock):
 
 async def said(url: str, clock: SystemClock | None = None) -> list[str]:
     async with aclosing(connect(url)) as client:
-        return [found.sentence for found in await endangered(client, KEYS, clock or SystemClock())]
+        return [found.sentence for found in await risks(client, KEYS, clock or SystemClock())]
 
 
 def about(words: str, warnings: list[str]) -> bool:
@@ -99,7 +99,7 @@ async def test_a_failover_that_may_lose_a_write_is_warned_of_on_the_primary_and_
 
 async def test_clocks_that_disagree_are_warned_of(server: RedisServer) -> None:
     (warning,) = await said(server.url, Ahead())
-    assert warning.startswith("Redis' clock is 1 min behind the one here")
+    assert warning.startswith("Redis' clock is 1 min behind the local clock")
 
 
 async def test_a_plain_address_of_a_cluster_s_node_is_warned_of_and_a_cluster_s_own_is_not(tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ async def test_a_sentinel_is_warned_of_and_nothing_else_is_said(tmp_path: Path) 
 
 async def test_a_version_that_is_too_old_is_named(server: RedisServer) -> None:
     (found,) = redis_checks._place({"redis_version": "6.0.16"}, cluster=False)
-    assert found.sentence == "Redis 6.0.16 is older than 6.2, the oldest that is supported; upgrade it"
+    assert found.sentence == "Redis 6.0.16 is older than 6.2, the oldest supported version; upgrade it"
 
 
 @pytest.mark.parametrize(
     ("rights", "words"),
     [
         ("+@all -info", "Redis denies INFO"),
-        ("+@all -evalsha", "nobody can lead: Redis denies the user of REDIS_URL a right"),
-        ("+@all -script", "nobody can lead: Redis denies the user of REDIS_URL a right"),
+        ("+@all -evalsha", "no controller can lead: Redis denies the user of REDIS_URL a right"),
+        ("+@all -script", "no controller can lead: Redis denies the user of REDIS_URL a right"),
     ],
 )
 async def test_what_is_denied_is_said_where_it_matters(server: RedisServer, rights: str, words: str) -> None:
@@ -146,7 +146,7 @@ async def test_rights_that_only_a_later_write_would_miss_are_named_at_the_start(
         assert warnings == []
     else:
         (warning,) = warnings
-        assert warning.startswith("nobody can lead: the user of REDIS_URL lacks rights")
+        assert warning.startswith("no controller can lead: the user of REDIS_URL lacks rights")
         assert warning.endswith(": +hset +set +zadd")
 
 
@@ -173,7 +173,7 @@ async def test_the_warnings_are_said_once_as_soon_as_redis_answers(
         heard.set()
 
     stoppable_servers.stop_redis()
-    async with warned(stoppable_servers.redis_url, KEYS, SystemClock(), report):
+    async with reporting_risks(stoppable_servers.redis_url, KEYS, SystemClock(), report):
         await asyncio.sleep(0.2)
         assert told == []
         stoppable_servers.start_redis()
@@ -194,7 +194,7 @@ async def test_a_redis_that_never_answers_delays_neither_the_start_nor_the_end(
     told: list[str] = []
 
     async def around(url: str) -> None:
-        async with warned(url, KEYS, SystemClock(), lambda event, /, **_: told.append(event)):
+        async with reporting_risks(url, KEYS, SystemClock(), lambda event, /, **_: told.append(event)):
             await asyncio.sleep(0.1)
 
     with redis_server(tmp_path, *IN_MEMORY) as frozen:

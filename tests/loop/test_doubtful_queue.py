@@ -94,7 +94,7 @@ async def test_a_wait_that_cannot_be_measured_says_so_at_the_start_and_in_its_re
         cycle = await driven.tick()
         await driven.tick()
     (event,) = scene.events("service_time_unmeasurable")
-    why = "because jobs has no time started_at and no time completed_at (or finished_at)"
+    why = "because jobs has no time column started_at and no time column completed_at (or finished_at)"
     assert why in event["message"]
     assert event["message"].endswith("write service_time")
     assert Reason.SERVICE_TIME_UNKNOWN in [because.reason for because in cycle.because]

@@ -129,7 +129,7 @@ async def test_a_service_with_a_volume_is_refused_a_second_replica_with_the_reas
         assert cycle.replicas.largest == WITH_A_VOLUME
         await settled(there, 1)
         seen = await observed(driven)
-        with pytest.raises(Refused, match="has a volume, with which Railway allows no more than 1 replica"):
+        with pytest.raises(Refused, match="has a volume, so Railway allows only 1 replica"):
             await driven.controller.ports.platform.scale(there.fake.worker.id, intent_to(2, driven.lease.epoch), seen)
     assert 5 not in there.asked_for
 

@@ -292,7 +292,7 @@ async def test_a_usage_that_cannot_be_read_adds_no_worker_and_stops_nothing_else
         await scene.jobs(500)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason, cycle.rate) == (Outcome.HELD, Reason.RATE_UNKNOWN, None)
-        assert "holds no number; workers count it with INCR" in cycle.message
+        assert "does not hold a number; workers must count with INCR" in cycle.message
         assert scene.events("rate_unreadable")
         await scene.jobs(0)
         assert (await driven.tick()).outcome is Outcome.APPLIED
@@ -380,7 +380,7 @@ async def test_nothing_more_is_sent_once_the_lease_has_run_out_between_two_steps
     async with scene.controller(clock=LaterClock(lambda: NEARLY_A_LEASE_S if scene.sent else 0.0)) as driven:
         cycle = await driven.tick()
     assert (cycle.outcome, cycle.reason) == (Outcome.UNKNOWN, Reason.OUTCOME_UNKNOWN)
-    assert "a part of the change only: the lease ran out before DeploymentRestart" in cycle.message
+    assert "received only a part of the change: the lease expired before DeploymentRestart" in cycle.message
     assert scene.sent == ["serviceInstanceUpdate"]
 
 

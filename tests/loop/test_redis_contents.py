@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys
-from controller.adapters.redis.said import left
+from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller
 from controller.core.model import Reason
 from controller.core.watch import Watch
@@ -186,7 +186,7 @@ async def test_under_whichever_key_something_of_another_kind_stands_no_page_fail
             assert key in status["trouble"]
             assert "DEL" in status["trouble"]
         async with connect(scene.environment["REDIS_URL"]) as client_of_redis:
-            assert await left(client_of_redis, keys.listening) is None or place != "listening"
+            assert await load_report(client_of_redis, keys.listening) is None or place != "listening"
 
 
 FIELDS = (
@@ -264,7 +264,7 @@ async def test_what_the_leader_left_of_listening_and_cannot_be_read_is_as_if_not
 ) -> None:
     await scene.redis.set(keys.listening, said)
     async with connect(scene.environment["REDIS_URL"]) as client:
-        assert await left(client, keys.listening) is None
+        assert await load_report(client, keys.listening) is None
 
 
 @pytest.mark.parametrize("service", ["gone"])

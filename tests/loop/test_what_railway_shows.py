@@ -225,7 +225,7 @@ async def test_fewer_than_configured_degrade_after_the_landing_bound_and_recover
         await there.let_time_pass(61)
         cycle = await driven.tick()
         assert cycle.reasons == (Reason.TIER, Reason.WORKERS_MISSING)
-        assert re.search(r"1 of 2 workers run for 1 min( \d+ s)?: look at the deployment's log", cycle.message)
+        assert re.search(r"1 of 2 workers run for 1 min( \d+ s)?: check the deployment's log", cycle.message)
         assert failing(driven) == ["WorkersMissing"]
         there.fake.worker.deployments[-1].replicas[0].status = "RUNNING"
         cycle = await driven.tick()

@@ -135,7 +135,9 @@ CHANCY = [
             "resumes later": _CHANCY_RESUMES.replace("{when}", DUE["future"]),
         },
     ),
-    _chancy("before those", "ALTER TABLE chancy_queues DROP COLUMN resume_at", {"no": "", "yes": _CHANCY_QUEUE}),
+    _chancy(
+        "older, without resume_at", "ALTER TABLE chancy_queues DROP COLUMN resume_at", {"no": "", "yes": _CHANCY_QUEUE}
+    ),
 ]
 
 
@@ -201,9 +203,7 @@ def _django_q2(form: str, target: tuple[str, ...], tables: Choices) -> Case:
 DJANGO_Q2 = [
     _django_q2("django-q2 1.5 and later", (), _DJANGO_Q2_TABLES),
     # Its tasks have no cluster, and so no name here: test_django_q2.py counts them.
-    _django_q2(
-        "before those, and django-q from 1.3.6 on", ("django_q", "0014"), {**without(_DJANGO_Q2_TABLES, "task")}
-    ),
+    _django_q2("before 1.5, and django-q from 1.3.6 on", ("django_q", "0014"), {**without(_DJANGO_Q2_TABLES, "task")}),
 ]
 
 
@@ -483,7 +483,7 @@ def _pg_boss(form: str, version: str, *more: str) -> Case:
 PG_BOSS = [
     _pg_boss("12, with heartbeats and dependencies", "12.38", "beat", "blocked"),
     _pg_boss("12, with heartbeats", "12.18", "beat"),
-    _pg_boss("11, and the first of 12", "11"),
+    _pg_boss("11, and the first releases of 12", "11"),
     _pg_boss("10", "10"),
     _pg_boss("3 to 9", "9"),
 ]

@@ -75,7 +75,7 @@ class TestDjangoQ2(PresetSentences):
     async def test_nobody_can_tell_when_a_task_was_claimed_so_that_a_limit_of_ones_own_is_refused(
         self, seen: Counted, place: Stage
     ) -> None:
-        with pytest.raises(Unavailable, match=r"leave queue\.stale_after out"):
+        with pytest.raises(Unavailable, match=r"remove queue\.stale_after"):
             await place.read("django-q2", stale_after="10m")
 
 

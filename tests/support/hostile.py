@@ -166,23 +166,23 @@ TOO_MUCH: dict[str, tuple[Answer, str]] = {
     "50 MB of empty lists": (whole(LISTS * 50), "more than 2,000,000 bytes"),
     "1.5 MB of gzip that are 1.5 GB": (
         whole(bomb(ZEROS, 1500), "Content-Encoding: gzip"),
-        "bytes that unpack to more than 2,000,000",
+        "bytes that decompress to more than 2,000,000",
     ),
     "gzip of 50 MB of empty lists": (
         whole(bomb(LISTS, 50), "Content-Encoding: gzip"),
-        "bytes that unpack to more than 2,000,000",
+        "bytes that decompress to more than 2,000,000",
     ),
     "gzip in chunks that never end": (
         endless(
             head("Content-Encoding: gzip", "Transfer-Encoding: chunked") + chunk(BEGIN),
             lambda: [chunk(BLOCK)],
         ),
-        "bytes that unpack to more than 2,000,000",
+        "bytes that decompress to more than 2,000,000",
     ),
-    "1.9 MB of empty lists": (whole(b"[" + b"[]," * 640_000 + b"0]"), "some 1,280,001 values"),
-    "900,000 numbers": (whole(b"[" + b"1," * 900_000 + b"1]"), "some 900,001 values"),
-    "600,000 empty objects": (whole(b"[" + b"{}," * 600_000 + b"1]"), "some 1,200,001 values"),
-    "300,000 levels": (whole(b'{"a":' * 300_000), "some 300,000 values"),
+    "1.9 MB of empty lists": (whole(b"[" + b"[]," * 640_000 + b"0]"), "about 1,280,001 values"),
+    "900,000 numbers": (whole(b"[" + b"1," * 900_000 + b"1]"), "about 900,001 values"),
+    "600,000 empty objects": (whole(b"[" + b"{}," * 600_000 + b"1]"), "about 1,200,001 values"),
+    "300,000 levels": (whole(b'{"a":' * 300_000), "about 300,000 values"),
     "pieces of one byte": (endless(CHUNKED, lambda: [chunk(b" ") * 10_000]), "more than 10,000 pieces"),
     "the data of a change": (whole(b'{"data": {"deploymentStop": "' + b"x" * 5_000_000), "more than 2,000,000 bytes"),
 }
@@ -227,14 +227,14 @@ NO_ANSWER: dict[str, tuple[Answer, str]] = {
 REFUSED: dict[str, tuple[Answer, str]] = {
     "another packing": (whole(bomb(ZEROS, 100, wbits=15), "Content-Encoding: deflate"), "as 'deflate'; only gzip"),
     "packed twice": (whole(bomb(ZEROS, 1), "Content-Encoding: gzip, gzip"), "as 'gzip, gzip'"),
-    "a packing with a long name": (whole(b"{}", "Content-Encoding: " + "x" * 50_000), "only gzip is understood"),
+    "a packing with a long name": (whole(b"{}", "Content-Encoding: " + "x" * 50_000), "only gzip is supported"),
     "a redirect": (
         whole(b"", "Location: http://169.254.169.254/latest", status="301 Moved"),
-        r"HTTP 301 \(a redirect, not followed\); look at RAILWAY_API_URL",
+        r"HTTP 301 \(a redirect, not followed\); check RAILWAY_API_URL",
     ),
     "429 with 100 MB": (
         whole(b"x" * 100_000_000, "Retry-After: 99999999999", status="429 Too Many Requests"),
-        "HTTP 429, Retry-After.; 5 min more",
+        "HTTP 429, Retry-After.; 5 min left",
     ),
     "an error of 2 MB": (
         whole(json.dumps({"errors": [{"message": "word " * 350_000, "traceId": "x" * 100_000}]}).encode()),

@@ -389,7 +389,7 @@ MODELS: dict[str, Model] = {
     lua.RECORD_INTENT: Model("record_intent", record_intent, writes=True),
     lua.ACCEPT: Model("accept", accept, writes=True),
     lua.SETTLE: Model("settle", settle, writes=True),
-    lua.CHARGE: Model("charge", record_external_change, writes=True),
+    lua.RECORD_EXTERNAL_CHANGE: Model("charge", record_external_change, writes=True),
     lua.KEEP_WATCH: Model("keep_watch", keep_watch, writes=True),
     lua.PUBLISH: Model("publish", publish, writes=True),
 }

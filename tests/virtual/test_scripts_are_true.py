@@ -208,7 +208,7 @@ class SameAsTheServer(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 5), count=COUNTS)
     def record_external_change(self, *, which: int, count: str) -> None:
-        self.both(lua.CHARGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
+        self.both(lua.RECORD_EXTERNAL_CHANGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
 
     @rule(which=st.integers(0, 5), text=st.sampled_from(["{}", '{"short":1}']))
     def keep_watch(self, *, which: int, text: str) -> None:

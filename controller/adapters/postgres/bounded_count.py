@@ -1,8 +1,7 @@
-"""Counts that stop early: each reading counts only as far as a decision can need; the rest is only shown.
+"""Bounded and exact counts. Each reading counts only up to the number that can change a decision (bounded).
 
-To count 10,000 jobs takes eighty times as long as to count 100. So a count that stops is carried on up to its limit
-only now and then, the seldomer the further that went, and its figure stands for what was not counted since. Pure: the
-time is an argument.
+Counting 10,000 jobs takes eighty times as long as counting 100. The count up to count_limit (exact) is only displayed,
+so it is made now and then: the more jobs it found, the longer its figure is reused. Pure: the time is an argument.
 """
 
 from __future__ import annotations
@@ -13,39 +12,41 @@ from typing import NamedTuple
 from controller.core.model import QueueDepth
 
 BOUND = 100
-"""So many jobs cost hardly more to count than none."""
+"""Every reading counts at least up to this many jobs, because counting 100 costs hardly more than counting none."""
 _HOLDS_FOR_S = 9.0
-"""How long a count holds that went all the way to its limit; one that went half as far holds half as long. It is less
-than the usual interval, so that each cycle shows what is, and only what wakes us between two of them goes by less."""
+"""How long an exact count that reached its limit is reused; one that went half as far is reused half as long.
+
+It is less than the usual interval of 10 s, so that each regular cycle shows fresh figures; only cycles between, started
+by a NOTIFY, reuse them."""
 
 _GIVES_UP_FOR_S = 60.0
 
 
 class Wanted(NamedTuple):
-    """Which queue's count, and up to where it may go."""
+    """An exact count. key: the queue. limit: where it stops (count_limit)."""
 
     key: str
     limit: int
 
 
 class Limits(NamedTuple):
-    """Where the counts of a reading stop: of jobs that wait, and of those that were claimed."""
+    """Where the counts of a reading stop. waiting: for ready jobs. claimed: for processing and stale jobs."""
 
     waiting: int
     claimed: int
 
     @classmethod
     def bounded(cls, limit: int, enough: int, busy: int) -> Limits:
-        """As far as decisions need: the depth up to `enough`, jobs in work up to `busy`."""
+        """As far as a decision needs: the depth up to `enough`, jobs in work up to `busy`."""
         return cls(min(limit, max(enough, BOUND)), min(limit, max(enough, busy, BOUND)))
 
     def reached(self, depth: QueueDepth) -> tuple[bool, bool, bool]:
-        """Whether each count of a reading with these stops ended at one."""
+        """Whether pending, processing and stale each reached their limit."""
         return depth.pending >= self.waiting, depth.processing >= self.claimed, depth.stale >= self.claimed
 
 
 class _Known(NamedTuple):
-    """depth: None where it could not be counted, or took too long."""
+    """depth: None if the exact count failed or took too long."""
 
     depth: QueueDepth | None
     until: float
@@ -53,20 +54,23 @@ class _Known(NamedTuple):
 
 @dataclass
 class ExactCounts:
-    """The last count of each queue that went as far as its limit."""
+    """The last exact count of each queue."""
 
     _known: dict[Wanted, _Known] = field(default_factory=dict)
 
-    def are_due(self, wanted: Wanted, bounded: QueueDepth, stops: Limits, now: float) -> bool:
-        """Whether a count that stopped early has to be carried on: nothing stands for the rest, or not any more."""
-        if not any(_short(bounded, stops, wanted.limit)):
+    def are_due(self, wanted: Wanted, bounded: QueueDepth, limits: Limits, now: float) -> bool:
+        """Whether an exact count is needed: the bounded one reached its limit, and the known exact one is too old.
+
+        It is also too old if the bounded count is already larger.
+        """
+        if not any(_short(bounded, limits, wanted.limit)):
             return False
         known = self._known.get(wanted)
         if known is None or now >= known.until:
             return True
         if known.depth is None:
             return False
-        stopped = zip(_short(bounded, stops, wanted.limit), _counts(bounded), _counts(known.depth), strict=True)
+        stopped = zip(_short(bounded, limits, wanted.limit), _counts(bounded), _counts(known.depth), strict=True)
         return any(is_short and exact < count for is_short, count, exact in stopped)
 
     def keep(self, wanted: Wanted, depth: QueueDepth, now: float) -> None:
@@ -74,15 +78,15 @@ class ExactCounts:
         self._known[wanted] = _Known(depth, now + _HOLDS_FOR_S * share)
 
     def give_up(self, wanted: Wanted, now: float) -> None:
-        """The exact count failed or took too long: for a minute only the bounded one is made."""
+        """The exact count failed or took too long; for 60 s only bounded counts are made."""
         self._known[wanted] = _Known(None, now + _GIVES_UP_FOR_S)
 
-    def complete(self, wanted: Wanted, bounded: QueueDepth, stops: Limits) -> QueueDepth:
-        """The bounded reading, with what is known in the place of each count that stopped."""
-        short = _short(bounded, stops, wanted.limit)
+    def complete(self, wanted: Wanted, bounded: QueueDepth, limits: Limits) -> QueueDepth:
+        """The bounded reading, with the exact figure for each count that reached its limit."""
+        short = _short(bounded, limits, wanted.limit)
         known = self._known[wanted].depth if any(short) else bounded
         if known is None:
-            return replace(bounded, limit=max(stops))  # "so many and more", of what was counted
+            return replace(bounded, limit=max(limits))  # shown as "100 or more"
         exact = _counts(known)
         pending, processing, stale = (
             further if is_short else count
@@ -95,7 +99,7 @@ def _counts(depth: QueueDepth) -> tuple[int, int, int]:
     return depth.pending, depth.processing, depth.stale
 
 
-def _short(bounded: QueueDepth, stops: Limits, limit: int) -> tuple[bool, ...]:
-    """Which counts stopped, and could go further."""
-    could = (stops.waiting < limit, stops.claimed < limit, stops.claimed < limit)
-    return tuple(reached and further for reached, further in zip(stops.reached(bounded), could, strict=True))
+def _short(bounded: QueueDepth, limits: Limits, limit: int) -> tuple[bool, ...]:
+    """Which counts reached their limit although `limit` would allow more."""
+    could = (limits.waiting < limit, limits.claimed < limit, limits.claimed < limit)
+    return tuple(reached and further for reached, further in zip(limits.reached(bounded), could, strict=True))

@@ -1,4 +1,4 @@
-"""The columns of a table of the user's own: what they hold, and how a time in one is read, whatever its type is."""
+"""The columns of the user's table: their types, and the SQL that reads a time from each type."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Ask = Callable[[sql.Composed], Awaitable[Sequence[tuple[Any, ...]]]]
 
 UTC = "UTC"
 _LAST_SECOND = 253_402_300_799
-"""Of the year 9999. A number beyond it is no time; PostgreSQL would end the query over it."""
+"""The last second of the year 9999, since 1970. A larger number is not a time; PostgreSQL would fail on it."""
 
-# A domain is what it is made of. A view's columns have no defaults; those of the tables behind it are taken by name.
+# A domain counts as its base type. A view's columns have no defaults; those of the tables behind it are used, by name.
 _COLUMNS = """
 WITH RECURSIVE jobs AS (SELECT to_regclass({table})::oid AS oid),
 types AS (
@@ -45,7 +45,7 @@ WHERE c.relname = {name} AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1 L
 
 
 class Kind(StrEnum):
-    """What a column holds, as far as a reading has to know."""
+    """The types that a reading distinguishes."""
 
     ZONED = "timestamptz"
     LOCAL = "timestamp"
@@ -66,7 +66,7 @@ _KINDS = {
 
 
 class Column(NamedTuple):
-    """default: its expression, as PostgreSQL prints it. labels: the values that an enum has."""
+    """default: its expression, as PostgreSQL prints it. labels: the values of an enum."""
 
     kind: Kind
     never_null: bool = False
@@ -83,7 +83,7 @@ class Column(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A table or a view as it is in the database. kind: pg_class.relkind."""
+    """A table or view as the database describes it. kind: pg_class.relkind."""
 
     oid: int
     schema: str
@@ -97,20 +97,20 @@ class Shape(NamedTuple):
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has rows of its own in this server, so that blocks of it can be sampled."""
+        """Whether this server stores its rows, so that its blocks can be sampled."""
         return self.kind in {"r", "p", "m"}
 
 
 async def schemas_with(table: str, ask: Ask) -> list[str]:
-    """Where there is a table of that name, whether the search path leads there or not."""
+    """Up to 5 schemas that have a table of that name, in the search path or not."""
     return [schema for (schema,) in await ask(sql.SQL(_ELSEWHERE).format(name=sql.Literal(table)))]
 
 
 async def shape_of(table: sql.Identifier, ask: Ask) -> Shape | None:
-    """None: there is no such table that this user can see.
+    """The table's columns; None if this user can see no such table.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: the query failed.
     """
     rows = await ask(sql.SQL(_COLUMNS).format(table=sql.Literal(table.as_string())))
     if not rows:
@@ -125,10 +125,10 @@ async def shape_of(table: sql.Identifier, ask: Ask) -> Shape | None:
 
 @dataclass(frozen=True, slots=True)
 class TimeSql:
-    """A time of the row j, in SQL.
+    """The SQL that reads a time of the row j.
 
-    zones: of a timestamp without a zone, those that it may be written in, the likeliest first; more than one where
-    nothing decides. per_second: of a number, 1 or 1000.
+    zones: for a timestamp without a zone, the zones that it may be in, the likeliest first; one if it is decided.
+    per_second: for a number, 1 (seconds) or 1000 (milliseconds).
     """
 
     name: str
@@ -142,7 +142,7 @@ class TimeSql:
 
     @property
     def value(self) -> sql.Composable:
-        """As a timestamptz; NULL for a number that is no time."""
+        """The time as a timestamptz; NULL for a number that is not a time."""
         return self.read_in(self.zones[0])
 
     @property
@@ -153,7 +153,7 @@ class TimeSql:
         return sql.SQL("greatest({})").format(sql.SQL(", ").join(map(self.read_in, self.zones)))
 
     def read_in(self, zone: str) -> sql.Composable:
-        """As a timestamptz, if it is written in that zone."""
+        """The time as a timestamptz if it is written in that zone."""
         if self.kind is Kind.ZONED:
             return self.raw
         if self.kind is Kind.LOCAL:
@@ -165,7 +165,7 @@ class TimeSql:
         )
 
     def at(self, instant: sql.Composable) -> sql.Composable:
-        """The instant as the column would hold it, so that an index on the column can serve a comparison."""
+        """The instant converted to the column's type, so that a comparison can use an index on the column."""
         if self.kind is Kind.ZONED:
             return instant
         if self.kind is Kind.LOCAL:
@@ -175,5 +175,5 @@ class TimeSql:
 
     @property
     def is_finite(self) -> sql.Composable:
-        """Whether the row has a time there that is neither NULL nor infinity."""
+        """Whether the row's time is neither NULL nor infinity."""
         return sql.SQL("coalesce(isfinite({}), false)").format(self.value)

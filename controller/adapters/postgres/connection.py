@@ -1,7 +1,7 @@
-"""How PostgreSQL is connected to and asked, so that neither a pooler, a dead link nor our own reading harms anybody.
+"""Connects to PostgreSQL and reads from it, safely behind a pooler, over a dead link, and for other clients.
 
-Autocommit, every reading in a READ ONLY transaction with its settings local to it: a session SET would leak to other
-clients through a pooler, and an open transaction would freeze now() and keep vacuum from cleaning up.
+Autocommit; every reading is one READ ONLY transaction with local settings. A session SET would leak to other clients
+through a pooler; an open transaction would freeze now() and block vacuum.
 """
 
 from __future__ import annotations
@@ -28,36 +28,35 @@ OLDEST = 12
 CONNECT_TIMEOUT_S = 3
 _LOCK_TIMEOUT_S = 0.5
 _SLACK_S = 2.0
-"""For the way there and back, and for a pooler to find a connection of its own."""
+"""Added to a timeout for the network, and for a pooler to find a free server connection."""
 
 _SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
-# What it warns of (a pipeline that an error ended, say) is said in our own words, and less often.
+# psycopg's warnings (for example of a pipeline that an error ended) would repeat what we report ourselves.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 Connection = AsyncConnection[Any]
 
 
 class TooOldError(OperationalError):
-    """The server is of a version that our statements are not for."""
+    """The server is older than version 12, which our statements need."""
 
 
 async def connect(dsn: str) -> Connection:
-    """A connection to a server that is new enough.
+    """Opens a connection; the server must be version 12 or newer.
 
     Raises:
-        psycopg.Error: with the words of libpq or the server, and no password in them.
+        psycopg.Error: with the message of libpq or the server, passwords masked.
     """
     try:
         connection = await AsyncConnection.connect(
             dsn,
             autocommit=True,
-            prepare_threshold=None,  # a pooler in transaction mode knows nothing of prepared statements
+            prepare_threshold=None,  # a pooler in transaction mode does not support prepared statements
             application_name=APPLICATION_NAME,
             client_encoding="utf-8",
             connect_timeout=CONNECT_TIMEOUT_S,
-            # A dead link looks like an idle one: keepalives find it while we wait, tcp_user_timeout while a query is
-            # out.
+            # A dead link looks like an idle one: keepalives detect it while idle, tcp_user_timeout during a query.
             keepalives=1,
             keepalives_idle=10,
             keepalives_interval=5,
@@ -70,33 +69,33 @@ async def connect(dsn: str) -> Connection:
     if 0 < version < OLDEST * 10_000:
         shown = connection.info.parameter_status("server_version") or version
         await connection.close()
-        raise TooOldError(f"is version {shown}, and the oldest that can be read is {OLDEST}; upgrade it")
+        raise TooOldError(f"is version {shown}; the oldest supported version is {OLDEST}: upgrade it")
     return connection
 
 
 def _masked(words: str, dsn: str) -> str:
-    """What a server or a pooler says of a refused start-up may repeat what it was sent."""
+    """Masks passwords: a server's or pooler's error about a refused start-up may quote what it was sent."""
     try:
         info = conninfo_to_dict(dsn)
     except ProgrammingError:
-        return "it is no address of a PostgreSQL"
+        return "the address is not a valid PostgreSQL address"
     passwords = (str(info[name]) for name in _SECRETS if info.get(name))
     return Masker([dsn, *passwords, os.environ.get("PGPASSWORD", "")]).text(words)
 
 
 class NoAnswerError(OperationalError):
-    """The connection was given up: what was asked on it stayed without an answer."""
+    """The connection was given up because a statement got no answer in time."""
 
 
 @contextlib.contextmanager
 def answered_within(connection: Connection, seconds: float) -> Iterator[None]:
-    """Gives the connection up, link and all, where what is asked in this block has no answer by then.
+    """Shuts the connection's socket if the statements in this block are not answered within `seconds`.
 
-    A timeout that cancels is no use on a dead link: psycopg first asks the server to cancel, over the same link, and
-    waits 10 s for that. Nor does tcp_user_timeout always end it: a proxy in between may acknowledge, and be silent.
+    Cancelling does not work on a dead link: psycopg first asks the server to cancel, over the same link, and waits 10 s
+    for that. tcp_user_timeout does not always help either: a proxy may acknowledge packets and never answer.
 
     Raises:
-        NoAnswerError: in the place of the error that the end of the link causes.
+        NoAnswerError: instead of the error that the shut socket causes.
     """
     given_up = False
 
@@ -118,30 +117,30 @@ def answered_within(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def read_within(counts: int, timeout_s: float) -> float:
-    """The longest that a reading takes, where so many of its statements count something."""
+    """Seconds that a reading may take. counts: how many of its statements may each use the whole timeout."""
     return counts * timeout_s + _SLACK_S
 
 
 def local_settings(timeout_s: float, search_path: str = "") -> dict[str, str]:
-    """For one transaction that reads, and takes no longer. search_path: empty for the user's own."""
+    """The settings of one reading transaction. search_path: empty keeps the database user's own."""
     return {
         **({"search_path": search_path} if search_path else {}),
         "statement_timeout": str(round(timeout_s * 1000)),
         "lock_timeout": str(round(_LOCK_TIMEOUT_S * 1000)),
-        "row_security": "off",  # an error, where rows would be hidden and counted as none
-        "TimeZone": "UTC",  # where a column has no time zone, UTC is what libraries store
-        "jit": "off",  # compiling takes longer than a count that stops
-        "cursor_tuple_fraction": "1",  # what is fetched by a cursor is fetched whole
+        "row_security": "off",  # an error instead of hidden rows, which would be counted as 0
+        "TimeZone": "UTC",  # libraries store UTC in columns without a time zone
+        "jit": "off",  # compiling takes longer than a bounded count
+        "cursor_tuple_fraction": "1",  # all rows of a cursor are fetched
     }
 
 
 BY_INDEX = {"enable_seqscan": "off"}
-"""With stale statistics, LIMIT makes a sequential scan look cheap; where there is no index, it still happens."""
+"""With stale statistics, LIMIT makes a sequential scan look cheap. Without any index it is still used."""
 AS_PLANNED = {"enable_seqscan": "on"}
 
 
 def setting(values: dict[str, str]) -> sql.Composed:
-    """All of them in one statement, until the transaction ends."""
+    """One statement that sets all values until the transaction ends."""
     calls = [sql.SQL("set_config({}, {}, true)").format(sql.Literal(k), sql.Literal(v)) for k, v in values.items()]
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 
@@ -155,8 +154,8 @@ class Answer(NamedTuple):
 class Reader:
     """A connection that only reads, each time in one transaction and one round trip.
 
-    It is in pipeline mode from beginning to end. On leaving that mode psycopg sends a Flush after its Sync, and whoever
-    sends one to a pooler in transaction mode is given a session, with nothing ever to end its turn.
+    It stays in pipeline mode for its whole life. On leaving that mode psycopg sends a Flush after its Sync; a pooler in
+    transaction mode then assigns a session to the client, and nothing ends that assignment.
     """
 
     connection: Connection
@@ -164,13 +163,13 @@ class Reader:
     _mode: contextlib.AsyncExitStack
     _search_path: str
     left: list[str] = field(default_factory=list)
-    """What SQL that failed has left behind in the session, in words; a connection with any is not to be kept."""
+    """What failed SQL left in the session (locks, prepared statements); if any, the connection must be closed."""
 
     @classmethod
     async def connect(cls, dsn: str, search_path: str = "") -> Reader:
-        """search_path: of every reading, as DATABASE_URL names it; empty for the user's own."""
+        """search_path: set in every reading, as DATABASE_URL names it; empty keeps the database user's own."""
         connection = await connect(dsn)
-        # Through a pooler it gets what others listen to on the same session, and psycopg would keep it for ever.
+        # Through a pooler it may receive notifications for another client, which psycopg would keep forever.
         connection.add_notify_handler(lambda _: None)
         mode = contextlib.AsyncExitStack()
         return cls(connection, await mode.enter_async_context(connection.pipeline()), mode, search_path)
@@ -182,10 +181,13 @@ class Reader:
     async def read(
         self, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1, watched: bool = False
     ) -> list[Answer]:
-        """What each answers. counts: how many of them may take their time. watched: some are not ours.
+        """The answer of each statement, all in one transaction and one round trip.
+
+        counts: how many statements may each use the whole timeout. watched: some of them hold the policy's own SQL, so
+        compare what the session holds before and after.
 
         Raises:
-            psycopg.Error: of the first that fails; then none was answered.
+            psycopg.Error: from the first statement that fails; then there is no answer at all.
         """
         with answered_within(self.connection, read_within(counts, timeout_s)):
             begun = [sql.SQL("BEGIN READ ONLY").format(), setting(local_settings(timeout_s, self._search_path))]
@@ -197,18 +199,21 @@ class Reader:
             return [await _answer(cursor) for cursor in cursors[len(begun) : -1]]
 
     async def _sent(self, statements: Iterable[sql.Composed], *, look: int | None = None) -> list[AsyncCursor[Any]]:
-        """Whatever happens, nothing is left open. look: which of them answers what the session held before."""
+        """Sends the statements; if one fails, rolls back, so that no transaction stays open.
+
+        look: index of the statement that returns what the session held before; None if that was not asked.
+        """
         well = False
         cursors: list[AsyncCursor[Any]] = []
         try:
             for statement in statements:
-                cursors.append(await self.connection.execute(statement))  # noqa: PERF401  # what was sent is known below
+                cursors.append(await self.connection.execute(statement))  # noqa: PERF401  # used below if one fails
             await self._pipeline.sync()
             well = True
             return cursors
         finally:
             if not well and not self.is_lost:
-                with contextlib.suppress(DatabaseError):  # what was sent after the statement that failed
+                with contextlib.suppress(DatabaseError):  # the errors of statements sent after the one that failed
                     await self._pipeline.sync()
                 if look is None or len(cursors) <= look:
                     await self.connection.rollback()
@@ -216,7 +221,7 @@ class Reader:
                     await self._rolled_back(cursors[look])
 
     async def _rolled_back(self, look: AsyncCursor[Any]) -> None:
-        """Rolls back and gives back what was left, in one go: in the next, a pooler may give us another session."""
+        """Rolls back and releases what was left, in one round trip: a pooler may give the next one another session."""
         row = await look.fetchone() if look.description is not None else None
         await self.connection.execute("ROLLBACK")
         left = None if row is None else await self.connection.execute(session.left(row[0]))
@@ -230,7 +235,7 @@ class Reader:
 
     async def close(self) -> None:
         await self.connection.close()
-        with contextlib.suppress(OperationalError):  # there is nobody left to tell that the mode ends
+        with contextlib.suppress(OperationalError):  # leaving pipeline mode fails on a closed connection
             await self._mode.aclose()
 
 

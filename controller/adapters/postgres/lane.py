@@ -1,4 +1,4 @@
-"""One connection that is kept, its turn, and what becomes of a reading on it that fails."""
+"""A lane: one kept connection, the lock for using it, and the handling of its errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from controller.adapters.postgres.connection import (
     setting,
 )
 from controller.adapters.postgres.errors import in_words
-from controller.adapters.postgres.own_query import leaves, undone
+from controller.adapters.postgres.own_query import leftovers_warning, rolled_back
 from controller.core.ports import Unavailable
 from controller.policy import Queue as QueuePolicy
 
@@ -27,15 +27,15 @@ T = TypeVar("T")
 
 
 class CannotConnect(Unavailable):
-    """No query was asked: there is no connection to ask it on."""
+    """The connection could not be opened, so no query was sent."""
 
 
 @dataclass(eq=False)
 class Lane:
-    """One reading at a time: each takes the turn.
+    """One connection for one reading at a time; hold `turn` while using it.
 
-    watched: its statements hold SQL that the user wrote (queue.where, a preset of their own).
-    changed: told of a queue whose query was refused, since its tables may have been changed.
+    watched: its statements contain SQL that the user wrote (queue.where, a preset of their own).
+    changed: called with a queue whose query was refused, because its tables may have changed.
     """
 
     dsn: str
@@ -61,38 +61,42 @@ class Lane:
         return self.kept is None or self.kept.is_lost
 
     async def ask(self, statement: sql.Composed, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
-        """The rows that one statement answers.
+        """The rows that one statement returns.
 
         Raises:
-            psycopg.Error: it could not be asked.
+            psycopg.Error: it failed.
         """
         before = [setting(BY_INDEX)] if by_index else []
         reader = await self.reader()
         if not self.watched:
             *_, answer = await reader.read([*before, statement], timeout_s)
             return answer.rows
-        *_, answer, _, left = await reader.read([*before, *undone(statement)], timeout_s, watched=True)
+        *_, answer, _, left = await reader.read([*before, *rolled_back(statement)], timeout_s, watched=True)
         if left.rows:
             await self.drop()
         return answer.rows
 
     async def guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-        """What is asked, in time and once more where the kept connection has died. queue: None where it is of several.
+        """Runs `ask` with a timeout; once more on a new connection if the kept one had died.
+
+        queue: the queue that is read; None for several.
 
         Raises:
-            Unavailable: for whatever reason, in words.
+            CannotConnect: the connection could not be opened.
+            Unavailable: the query failed; the message says why and what to do.
         """
         try:
-            # Connecting and reading have their own limits; this one is for what has none, such as to look up a name.
+            # Connecting and reading have their own timeouts. This one covers the rest, such as a DNS lookup.
             async with asyncio.timeout(2 * (CONNECT_TIMEOUT_S + read_within(1, timeout_s))):
                 return await self._on_a_live_connection(ask)
         except TimeoutError:
             await self.drop()
             raise Unavailable(SOURCE, "did not answer in time; is the network to it down?") from None
         except UnicodeError:
-            raise Unavailable(SOURCE, "cannot be asked: DATABASE_URL or the policy holds odd text") from None
+            words = "cannot be asked: DATABASE_URL or the policy holds characters that cannot be encoded"
+            raise Unavailable(SOURCE, words) from None
         except psycopg.Error as error:
-            # Of several queues, each is asked alone before its own query is known to be at fault.
+            # With several queues it is unknown whose query failed; each is then read alone.
             if queue is not None and not isinstance(error, psycopg.OperationalError):
                 self.changed(queue)
             connected = self.kept is not None
@@ -101,7 +105,7 @@ class Lane:
                 await self.drop()
             words = in_words(error, queue, timeout_s)
             if left and queue is not None:
-                words = f"{words}; and {leaves(queue, left)}"
+                words = f"{words}; and {leftovers_warning(queue, left)}"
             kind = Unavailable if connected else CannotConnect
             raise kind(SOURCE, words) from None
 
@@ -110,7 +114,7 @@ class Lane:
         try:
             return await ask()
         except psycopg.OperationalError:
-            # A connection that died between two readings is no news of the queue: once more on a new one.
+            # A connection that died between two readings says nothing about the queue: retry once on a new one.
             if not kept or not self.is_lost:
                 raise
             await self.drop()

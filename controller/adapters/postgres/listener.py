@@ -1,4 +1,7 @@
-"""The NOTIFY that cuts a wait short: a connection of its own that only listens. Its failures cost only speed."""
+"""Listens for NOTIFY on a connection of its own, so that a new job starts a cycle at once.
+
+If it fails, the queue is still read once per interval: it costs speed, never correctness.
+"""
 
 from __future__ import annotations
 
@@ -14,40 +17,40 @@ from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import Connection, NoAnswerError, answered_within, connect
-from controller.adapters.postgres.errors import has_no_room, in_words
+from controller.adapters.postgres.errors import in_words, is_connection_limit
 from controller.core import units
 from controller.core.ports import Report, Unavailable
 
 _LOOK_S = 0.5
-"""How often it is looked whether we lead, while we do not."""
+"""Interval at which a standby checks whether it leads now."""
 _AGAIN_S = 5.0
 _DEAF_AGAIN_S = 300.0
-"""A pooler does not change its mode; somebody may change the address."""
+"""Retry interval if NOTIFY does not arrive. A pooler keeps its mode, so only a changed address helps."""
 _NO_ROOM_AGAIN_S = 60.0
-"""Somebody may raise a limit, or a pool's size; until then each attempt is refused, and logged there."""
+"""Retry interval if no second connection is allowed. The limit may be raised; each refusal is logged by the server."""
 _CUTS = 3
 _CUT_WINDOW_S = 600.0
-"""So many cuts within so long are no news each, but one state, which is said once."""
+"""_CUTS cuts within _CUT_WINDOW_S are reported once, as one continuing fault, and not each by itself."""
 _HOLDS_S = 30.0
-"""At least so long, and three times as long as it last took from one cut to the next, before it counts as over."""
+"""That fault is over once the connection holds for 30 s and for 3 times the longest gap between the cuts."""
 _ALIVE_S = 5.0
-"""How often it is looked whether the link still is one: a dead one is as silent as an idle one."""
+"""A silent connection is tested this often, because a dead one is as silent as an idle one."""
 _ANSWER_S = 5.0
 _SELF_TEST_S = 2.0
-_UNTIL_THEN = "until then the queue is read once each interval"
+_UNTIL_THEN = "until then the queue is read once per interval"
 
 
-class Deaf(Exception):  # noqa: N818  # a state of the connection: nothing that is announced arrives
-    """LISTEN succeeded, and what was sent did not arrive: there is a pooler in between, or it is another database."""
+class NotDelivered(Exception):  # noqa: N818  # a state of the connection, not a failed call
+    """LISTEN succeeded but the test NOTIFY did not arrive: there is a pooler in between, or it is another database."""
 
 
-class NoSecond(Exception):  # noqa: N818  # a state of the server: it has one connection for us, and the reading has it
-    """There is no connection, or no session of a pooler's, to listen on beside the one that reads."""
+class NoSecondConnection(Exception):  # noqa: N818  # a state of the server, not a failed call
+    """The server or the pooler allows no connection for listening beside the one that reads."""
 
 
 @dataclass
 class _Cuts:
-    """When the connection that listens was lost, in the last minutes, and whether that was said."""
+    """at: when the listening connection was cut, within the last 10 min. said: whether that was reported."""
 
     at: list[float] = field(default_factory=list)
     said: bool = False
@@ -66,11 +69,11 @@ class _Cuts:
 
 @dataclass
 class Listener:
-    """Calls wake() for every notification on the channels, while leading().
+    """Calls wake() for every notification on the channels, while leading() is true.
 
-    A notification only means "look now": what was sent while nobody listened is made up for by begun(), which is called
-    after each connect. notify() sends one from elsewhere, for a test whether anything arrives at all. variable: where
-    the address comes from.
+    A notification only means "read the queue now". begun() is called after each connect, to make up for notifications
+    that were sent before. notify() sends one on the reading connection, to test whether any arrives at all. variable:
+    the environment variable that holds `dsn`.
     """
 
     dsn: str
@@ -87,7 +90,7 @@ class Listener:
     _cuts: _Cuts = field(default_factory=_Cuts, init=False)
 
     async def run(self) -> None:
-        """For ever; on a connection of its own, and on none while another replica leads."""
+        """Runs until cancelled. It holds a connection only while this replica leads."""
         while True:
             await asyncio.sleep(_LOOK_S)
             if not self.leading():
@@ -98,24 +101,24 @@ class Listener:
                     await self._while_leading(_DEAF_AGAIN_S)
                     continue
                 await self._listen(channels)
-            except Deaf:
-                self._say("wake_unavailable", self._deaf())
+            except NotDelivered:
+                self._say("wake_unavailable", self._not_delivered())
                 await self._while_leading(_DEAF_AGAIN_S)
             except psycopg.errors.ReadOnlySqlTransaction:
-                mend = f"set DATABASE_DIRECT_URL to the primary's address; {_UNTIL_THEN}"
-                self._say("wake_unavailable", f"a standby of PostgreSQL cannot listen; {mend}")
+                fix = f"set DATABASE_DIRECT_URL to the primary's address; {_UNTIL_THEN}"
+                self._say("wake_unavailable", f"LISTEN is impossible on a PostgreSQL standby; {fix}")
                 await self._while_leading(_DEAF_AGAIN_S)
-            except NoSecond as refusal:
+            except NoSecondConnection as refusal:
                 self._say("wake_unavailable", f"{refusal}; {_UNTIL_THEN}")
                 await self._while_leading(_NO_ROOM_AGAIN_S)
             except (psycopg.Error, UnicodeError) as error:
                 self._lost(error)
                 await asyncio.sleep(_AGAIN_S)
             except (OSError, Unavailable):
-                await asyncio.sleep(_AGAIN_S)  # the readings say what is wrong with PostgreSQL
+                await asyncio.sleep(_AGAIN_S)  # the readings already report what is wrong with PostgreSQL
 
     def _lost(self, error: psycopg.Error | UnicodeError) -> None:
-        """A connection that is lost once is no news; one that is lost again and again is said once."""
+        """A single lost connection is not reported; repeated losses are reported once."""
         is_cut = self._connected and isinstance(error, psycopg.OperationalError)
         if is_cut:
             self._cuts.add(asyncio.get_running_loop().time())
@@ -123,7 +126,7 @@ class Listener:
             self._cuts.said = True
             self._say("wake_unavailable", self._cut_again_and_again(error))
         elif self._failed and not is_cut and not self._cuts.said:
-            self._say("wake_unavailable", f"nobody listens: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
+            self._say("wake_unavailable", f"cannot listen: PostgreSQL {self._words(error)}; {_UNTIL_THEN}")
         self._failed = True
 
     async def _listen(self, channels: Collection[str]) -> None:
@@ -131,30 +134,28 @@ class Listener:
         connection = await self._connect()
         self._connected = True
         try:
-            if not await self._hears(connection):
-                raise Deaf
+            if not await self._receives_notify(connection):
+                raise NotDelivered
             for channel in channels:
                 await _say_to(connection, "LISTEN {}", channel)
             self.begun()
             self._failed = False
-            listens = f"a cycle begins at once when a job is announced on {', '.join(channels)}"
+            listens = f"a NOTIFY on {', '.join(channels)} starts a cycle at once"
             since = asyncio.get_running_loop().time()
             while self.leading():
                 held_s = asyncio.get_running_loop().time() - since
                 if self._cuts.said and self._cuts.are_over(held_s):
                     self._cuts = _Cuts()
-                    self._say(
-                        "listening", listens, f"; the connection was not cut any more for {units.in_words(held_s)}"
-                    )
+                    self._say("listening", listens, f"; the connection has now held for {units.in_words(held_s)}")
                 elif not self._cuts.said:
                     self._say("listening", listens)
                 heard = False
-                with with_last_words(connection):
+                with with_server_reason(connection):
                     async for _ in connection.notifies(timeout=_ALIVE_S):
                         heard = True
                         self.wake()
                     if not heard:
-                        # Else it is known, and in a flood the answer would come behind some GB that are kept for it.
+                        # A notification proves that the link works. In a flood, this answer would wait behind GBs.
                         await _say_to(connection, "SELECT 1")
                 if await self._are_more_than(channels):
                     return
@@ -165,40 +166,43 @@ class Listener:
         try:
             return await connect(self.dsn)
         except psycopg.OperationalError as error:
-            if has_no_room(error):
-                raise NoSecond(no_second(self.variable, f"PostgreSQL {self._words(error)}")) from None
+            if is_connection_limit(error):
+                raise NoSecondConnection(
+                    second_connection_needed(self.variable, f"PostgreSQL {self._words(error)}")
+                ) from None
             raise
 
-    async def _hears(self, connection: Connection) -> bool:
+    async def _receives_notify(self, connection: Connection) -> bool:
         try:
-            return await hears(connection, self.dsn, self.notify)
+            return await receives_notify(connection, self.dsn, self.notify)
         except NoAnswerError:
-            raise NoSecond(no_second(self.variable, "it has no answer; has a pooler a single session?")) from None
+            why = "it did not answer; does a pooler allow only one session?"
+            raise NoSecondConnection(second_connection_needed(self.variable, why)) from None
 
     async def _are_more_than(self, channels: Collection[str]) -> bool:
-        """Whether a queue has announced jobs all along that could not be read when listening began."""
+        """Whether there is a new channel now, of a queue that could not be read when listening began."""
         try:
             return not set(await self.channels()) <= set(channels)
         except Unavailable:
             return False
 
-    def _deaf(self) -> str:
+    def _not_delivered(self) -> str:
         why = "DATABASE_URL leads through a pooler"
         if self.variable != "DATABASE_URL":
             why = f"{self.variable} leads through a pooler too, or to another database than DATABASE_URL"
-        return f"what is notified does not arrive: {why}; {_way_around(self.variable)}; {_UNTIL_THEN}"
+        return f"NOTIFY does not arrive: {why}; {_direct_address(self.variable)}; {_UNTIL_THEN}"
 
     def _cut_again_and_again(self, error: psycopg.Error | UnicodeError) -> str:
         within = round(self._cuts.at[-1] - self._cuts.at[0])
         return (
-            f"the connection that listens was cut {len(self._cuts.at)} times within {within} s, at last so: PostgreSQL "
-            f"{self._words(error)}; likely something ends idle or old connections: a pooler, a proxy, "
-            f"idle_session_timeout, a job that ends sessions; {_way_around(self.variable)}; {_UNTIL_THEN}"
+            f"the listening connection was cut {len(self._cuts.at)} times within {within} s; last error: PostgreSQL "
+            f"{self._words(error)}; probably something ends idle or old connections: a pooler, a proxy, "
+            f"idle_session_timeout, a job that ends sessions; {_direct_address(self.variable)}; {_UNTIL_THEN}"
         )
 
     def _words(self, error: psycopg.Error | UnicodeError) -> str:
         if isinstance(error, UnicodeError):
-            return f"cannot be asked: {self.variable} or queue.wake_on holds odd text"
+            return f"cannot be asked: {self.variable} or queue.wake_on holds characters that cannot be encoded"
         return in_words(error, None, _ANSWER_S, self.variable)
 
     async def _while_leading(self, seconds: float) -> None:
@@ -208,15 +212,18 @@ class Listener:
             await asyncio.sleep(_LOOK_S)
 
     def _say(self, event: str, message: str, detail: str = "") -> None:
-        """Once, as long as nothing else has become true; another detail is no news."""
+        """Reports a message once until a different one follows; a change in `detail` alone is not reported."""
         if message != self._said:
             self._said = message
             self.report(event, source=SOURCE.name, message=f"{message}{detail}")
 
 
 @contextlib.contextmanager
-def with_last_words(connection: Connection) -> Iterator[None]:
-    """An idle connection that a server ends says why in a notice, and only then that it is closed."""
+def with_server_reason(connection: Connection) -> Iterator[None]:
+    """Raises the reason that a server gives when it ends an idle connection.
+
+    The server sends it as a notice first; the error that follows says only that the connection is closed.
+    """
     said: list[str] = []
 
     def keep(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -236,24 +243,24 @@ def with_last_words(connection: Connection) -> Iterator[None]:
         connection.remove_notice_handler(keep)
 
 
-def _way_around(variable: str) -> str:
+def _direct_address(variable: str) -> str:
     what = "it" if variable == "DATABASE_DIRECT_URL" else "DATABASE_DIRECT_URL"
     return f"set {what} to PostgreSQL's own address"
 
 
-def no_second(variable: str, why: str) -> str:
-    """For a warning: the reading has the one connection that there is."""
+def second_connection_needed(variable: str, why: str) -> str:
+    """The warning's text if listening gets no connection because reading holds the only one."""
     return (
-        f"to be woken takes a second connection at {variable}, beside the one that reads: {why}; allow 2 "
+        f"listening for NOTIFY needs a second connection at {variable}, beside the one that reads: {why}; allow 2 "
         "(ALTER ROLE … CONNECTION LIMIT, ALTER DATABASE … CONNECTION LIMIT, or the pooler's pool_size)"
     )
 
 
-async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:
-    """Whether what is sent from elsewhere arrives; through a pooler, LISTEN succeeds and delivers nothing.
+async def receives_notify(connection: Connection, dsn: str, notify: Callable[[str], Awaitable[None]]) -> bool:
+    """Whether a NOTIFY from another connection arrives. Through a pooler, LISTEN succeeds but delivers nothing.
 
-    notify: from the connection that reads. Where that one cannot (a standby is good enough to be read), another is
-    opened for it at dsn, which is where the connection listens.
+    notify: sends on the reading connection. If that fails (it may read from a standby), a further connection to `dsn`,
+    the address of the listening one, sends instead.
     """
     test = f"autoscaler_{secrets.token_hex(8)}"
     try:
@@ -265,14 +272,14 @@ async def hears(connection: Connection, dsn: str, notify: Callable[[str], Awaita
                 await _say_to(other, "NOTIFY {}", test)
         heard = [one.channel async for one in connection.notifies(timeout=_SELF_TEST_S, stop_after=1)]
     finally:
-        # A pooler gives the session to somebody else next, who listens to nothing of ours. Where the connection is
-        # lost, what has ended it is what is to be said.
+        # A pooler gives the session to another client next, which should not receive ours. If the connection is lost,
+        # the error that ended it must not be hidden by this one.
         with contextlib.suppress(psycopg.OperationalError):
             await _say_to(connection, "UNLISTEN {}", test)
     return test in heard
 
 
 async def _say_to(connection: Connection, statement: LiteralString, *names: str) -> None:
-    """With an answer in time, or the connection is given up."""
+    """Executes a statement on the connection; gives the connection up if there is no answer within 5 s."""
     with answered_within(connection, _ANSWER_S):
         await connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,6 +1,6 @@
-"""SQL that the user wrote (queue.sql, queue.where, a preset of their own): how it is asked, and what it leaves.
+"""Runs SQL that the user wrote (queue.sql, queue.where, a preset of their own).
 
-Also what outlives its cancel.
+It deals with the locks and leftovers of such SQL, and with queries that do not end when cancelled.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from controller.core.units import in_words
 from controller.policy import Queue as QueuePolicy
 
 GRACE_S = 1.0
-"""Past its timeout, until a query that another process may have asked counts as one that went on."""
+"""Added to the timeout of a query that another process may have sent, before it counts as not ended."""
 _LOOKS, _PAUSE_S = 10, 0.1
-"""How long a backend that was ended has for going."""
+"""A terminated backend gets 1 s to end, checked every 0.1 s."""
 
-# A depth only reads: with any other lock on a table, the workers wait for as long as the query runs.
+# A depth query only reads. With any stronger lock on a table, workers would wait until the query ends.
 _TABLE_LOCKED = """
 SELECT relation::regclass::text, mode FROM pg_catalog.pg_locks
 WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted AND mode NOT IN ('AccessShareLock', 'SIReadLock')
@@ -45,18 +45,18 @@ def _place(queue: QueuePolicy) -> str:
 
 
 def _mark(key: str) -> str:
-    """By which pg_stat_activity shows what a backend is at work on: the name of a cursor, or in a comment."""
+    """A mark in the query's text (cursor name or comment), by which pg_stat_activity shows whose query it is."""
     return f"own_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def undone(statement: sql.Composed) -> list[sql.Composed]:
-    """The statement, with all undone that it did in its transaction, and what it leaves beyond; see OwnReading."""
+def rolled_back(statement: sql.Composed) -> list[sql.Composed]:
+    """The statement between a savepoint and its rollback, then a query for what it left in the session."""
     before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
     return [before, statement, after, session.left()]
 
 
 class OwnReading(NamedTuple):
-    """The statements that read a queue with SQL of its own, and which of them answers what."""
+    """The statements that read a queue with the policy's own SQL. depth, locked, left: indexes of their answers."""
 
     statements: list[sql.Composed]
     depth: int
@@ -65,10 +65,10 @@ class OwnReading(NamedTuple):
 
     @classmethod
     def of(cls, queue: QueuePolicy, key: str, reading: sql.Composed | None = None) -> OwnReading:
-        """Of a query two rows are fetched by a cursor, and nothing but a query can be declared as one.
+        """queue.sql runs as a cursor, because only a query can be one; two rows are enough to see that it has one.
 
-        What it sets or locks until the transaction ends (search_path, a table) is undone by rolling back to before it.
-        reading: of a table or a preset, what counts its rows.
+        Rolling back to the savepoint undoes what it sets or locks for the transaction (search_path, a table).
+        reading: the counting statement of a table with queue.where or of a preset; None for queue.sql.
         """
         mark = _mark(key)
         if queue.sql is None:
@@ -87,45 +87,45 @@ class OwnReading(NamedTuple):
         return self._replace(depth=self.depth + by, locked=self.locked + by, left=self.left + by)
 
     def remarks(self, queue: QueuePolicy, answers: list[Answer]) -> tuple[Remark, ...]:
-        """What it did besides reading."""
+        """A remark for each lock that it took and for what it left in the session."""
         place = _place(queue)
         locked = tuple(
             Remark(
                 place,
-                f"{place} takes a lock on {table} ({mode}), and workers that write there wait while it runs; leave "
-                "LOCK TABLE out of the functions that it calls",
+                f"{place} takes a lock on {table} ({mode}); workers that write there wait while it runs: remove "
+                "LOCK TABLE from the functions that it calls",
             )
             for table, mode in answers[self.locked].rows
         )
         left = [str(what) for what, _ in answers[self.left].rows]
-        return (*locked, *((Remark(place, leaves(queue, left)),) if left else ()))
+        return (*locked, *((Remark(place, leftovers_warning(queue, left)),) if left else ()))
 
 
-def leaves(queue: QueuePolicy, left: list[str]) -> str:
+def leftovers_warning(queue: QueuePolicy, left: list[str]) -> str:
     what = ", ".join(left[:3])[:200]
     return (
-        f"{_place(queue)} leaves {what} behind in its session; the connection was closed to be rid of it: read "
-        "pg_locks, or take pg_try_advisory_xact_lock, which ends with the query, and PREPARE nothing"
+        f"{_place(queue)} leaves {what} in its session, so the connection was closed: use pg_locks or "
+        "pg_try_advisory_xact_lock (released at the end of the query), and no PREPARE"
     )
 
 
-class AtWork(NamedTuple):
-    """A backend that still runs what we asked."""
+class OverdueQuery(NamedTuple):
+    """A backend that still runs our query. seconds: since it began."""
 
     pid: int
     seconds: float
 
 
-async def outlived(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, Unavailable]:
-    """Of queues by key, with the seconds that each may be at work: what to say where a backend is longer; it is ended.
+async def end_overdue(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, Unavailable]:
+    """Terminates backends that run a queue's SQL for too long; returns the error of each such queue, by key.
 
-    A function may catch query_canceled and go on, and to close the connection ends no query by itself. Whatever asked:
-    a controller that is gone, or another replica of this one.
+    A function may catch query_canceled and go on, and closing the connection does not end a query. The query may come
+    from this process, from one that has died, or from another replica. asked: the queue and its limit in seconds.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: the check itself failed.
     """
-    found = await _at_work(reader, asked)
+    found = await _overdue(reader, asked)
     if not found:
         return {}
     why = ""
@@ -139,20 +139,20 @@ async def outlived(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
         why = f" ({(error.diag.message_primary or str(error))[:120]})"
     left = found
     for _ in range(_LOOKS):
-        left = await _at_work(reader, asked)
+        left = await _overdue(reader, asked)
         if not left or why:
             break
         await asyncio.sleep(_PAUSE_S)
     return {key: _words(asked[key][0], every, left.get(key, []), why) for key, every in found.items()}
 
 
-async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, list[AtWork]]:
+async def _overdue(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]]) -> dict[str, list[OverdueQuery]]:
     (answer,) = await reader.read([sql.SQL(_AT_WORK).format()], GRACE_S)
-    found: dict[str, list[AtWork]] = {}
+    found: dict[str, list[OverdueQuery]] = {}
     for key, (_, longest_s) in asked.items():
         mark = _mark(key)
         every = [
-            AtWork(pid, seconds)
+            OverdueQuery(pid, seconds)
             for pid, query, seconds in answer.rows
             if mark in query and seconds is not None and seconds > longest_s
         ]
@@ -161,16 +161,16 @@ async def _at_work(reader: Reader, asked: Mapping[str, tuple[QueuePolicy, float]
     return found
 
 
-def _words(queue: QueuePolicy, found: list[AtWork], left: list[AtWork], why: str) -> Unavailable:
+def _words(queue: QueuePolicy, found: list[OverdueQuery], left: list[OverdueQuery], why: str) -> Unavailable:
     place = _place(queue)
     longest = max(one.seconds for one in found)
-    went_on = f"{place} went on after it was cancelled, for {in_words(longest)} by now"
-    mend = "a function in it that catches query_canceled has to raise it again"
+    went_on = f"{place} did not stop when it was cancelled, and has run for {in_words(longest)}"
+    fix = "a function in it that catches query_canceled must raise it again"
     if not left:
-        return Unavailable(SOURCE, f"{went_on}; its backend was ended: {mend}")
+        return Unavailable(SOURCE, f"{went_on}; its backend was terminated: {fix}")
     pids = ", ".join(str(one.pid) for one in left[:5])
     return Unavailable(
         SOURCE,
-        f"{went_on}, and cannot be ended{why}; it is not asked again until that is over: SELECT "
-        f"pg_terminate_backend({pids}); {mend}",
+        f"{went_on}, and cannot be terminated{why}; the queue is not read until it ends: SELECT "
+        f"pg_terminate_backend({pids}); {fix}",
     )

@@ -1,7 +1,7 @@
-"""A table (or view) of the user's own: its columns by what they are for, and the Form that reads its depth.
+"""A table (or view) of the user's: which of its columns mean what, and the Form that reads its depth.
 
-Names and values of the policy stand in for {words} of the form, so that nothing in them is ever SQL; only queue.where
-is, in parentheses.
+Names and values from the policy replace {words} of the form as identifiers and literals, so they are never run as SQL.
+Only queue.where is SQL, in parentheses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from controller.core.ports import Unavailable
 from controller.policy import Form, TimeColumn, split_name
 from controller.policy import Queue as QueuePolicy
 
-# What is looked for where the policy names nothing, the first that there is.
+# The usual column names, tried in order if the policy names none.
 _USUAL = {
     "scheduled_for": ("scheduled_for", "run_at"),
     "created_at": ("created_at",),
@@ -42,27 +42,27 @@ _USUAL = {
     "updated_at": ("updated_at",),
 }
 _NONE = ("{jobs} j WHERE false",)
-"""No job can be of this kind, which is known to be none, and not unknown."""
+"""Counts 0: the table has no such jobs. Without a part, the count would be shown as unknown."""
 _ALIKE = {
     "created_at": re.compile(r"creat|insert|enqueue|added|born|submit", re.IGNORECASE),
     "started_at": re.compile(r"start|beg[aiu]n|pick|claim|taken|lock", re.IGNORECASE),
     "completed_at": re.compile(r"complet|finish|end|done|stop|clos", re.IGNORECASE),
 }
-"""Of a time's name, what says which one it is."""
+"""Patterns that propose a column for a missing time, by its name."""
 _LAST_PAGES = 8
 _MOST_NUMBERS = 100
 _YEAR_S = 365.25 * 24 * 3600
 _EARLIEST_S, _LATEST_S = 20 * _YEAR_S, 130 * _YEAR_S
-"""From 1990 to 2100: what a time in numbers can be, so that the other unit cannot."""
+"""1990 to 2100, in seconds since 1970. A number in this range in one unit is outside it in the other (s, ms)."""
 _PER_SECOND = {"s": 1, "ms": 1000}
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """A table as it is read. times: by their key in queue.columns, those that there are.
+    """How a table is read. times: its times, by their key in queue.columns; a missing one has no entry.
 
-    verdicts: of each time without a zone, how its zone was decided. candidates: the zones that it may be in; None where
-    no time lacks one, or the policy says it.
+    verdicts: how the zone of each time without a zone was decided. candidates: the zones that may apply; None if every
+    time has a zone or the policy sets queue.timezone.
     """
 
     queue: QueuePolicy
@@ -71,11 +71,11 @@ class OwnTable:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     candidates: Candidates | None = None
     proven: frozenset[str] = frozenset()
-    """Keys of times in numbers of which rows have shown that their unit is right."""
+    """Keys of numeric times whose unit was confirmed by rows."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether the rows that come next can change how it is read."""
+        """Whether all zones and units are decided, so that new rows cannot change how it is read."""
         in_numbers = {key for key, time in self.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER}}
         return not self.undecided and in_numbers <= self.proven
 
@@ -85,40 +85,39 @@ class OwnTable:
 
     @property
     def condition(self) -> sql.Composable | None:
-        """Which rows are jobs of this queue; None: all of them."""
+        """queue.where: which rows are jobs of this queue; None: all rows."""
         return None if self.queue.where is None else sql.SQL(self.queue.where)
 
     @property
     def where(self) -> sql.Composable:
-        """The same for a query that has a WHERE already; nothing where all rows are."""
+        """The same as an AND, for a statement that has a WHERE already; empty if there is no condition."""
         return sql.SQL("") if self.condition is None else sql.SQL(" AND ({})").format(self.condition)
 
     @property
     def ended(self) -> TimeSql | None:
-        """When a job was done: the time of its last change, where nothing better says it."""
+        """The time at which a job finished: completed_at, or else the updated_at that the policy names."""
         return self.times.get("completed_at") or (
             self.times.get("updated_at") if self.queue.columns.updated_at is not None else None
         )
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """Names of columns of which nothing shows the zone."""
+        """Names of the columns whose time zone is undecided."""
         if self.candidates is None or not self.candidates.matter:
             return ()
         return tuple(self.times[key].name for key, verdict in self.verdicts.items() if verdict.rank is Rank.NOTHING)
 
     @property
     def zone_warning(self) -> str:
-        """What to say where nothing decides a zone; "" otherwise."""
+        """The warning about undecided time zones; "" if there is none."""
         if not self.undecided or self.candidates is None:
             return ""
         *some, last = self.undecided
         names, holds = (f"{', '.join(some)} and {last}", "hold") if some else (last, "holds")
         others = [zone for zone in self.candidates.zones if zone != UTC]
         return (
-            f"{names} of {self.queue.table} {holds} times without a zone, and nothing shows whether they are written "
-            f"in UTC or in {' or '.join(others)}; they are read as UTC: write queue.timezone, such as "
-            f"timezone: {others[0]}"
+            f"{names} of {self.queue.table} {holds} times without a zone, in UTC or in {' or '.join(others)}; they "
+            f"are read as UTC, which may be wrong: set queue.timezone, for example timezone: {others[0]}"
         )
 
     @property
@@ -128,44 +127,44 @@ class OwnTable:
             Rank.POLICY: "by queue.timezone",
             Rank.ROWS: "by its rows",
             Rank.DEFAULT: "by the column's default",
-            Rank.OTHER_COLUMNS: "as the other columns",
-            Rank.WAITING_ROWS: "by the jobs that wait",
-            Rank.NOTHING: "nothing decides",
+            Rank.OTHER_COLUMNS: "like the other columns",
+            Rank.WAITING_ROWS: "by the waiting jobs",
+            Rank.NOTHING: "undecided",
         }
         return ", ".join(
             f"{self.times[key].name} in {verdict.zone} ({why[verdict.rank]})" for key, verdict in self.verdicts.items()
         )
 
     def unmeasured(self) -> str:
-        """Why it cannot be measured how long a job takes; "" where the columns for it are there."""
+        """Why the service time cannot be measured; "" if the columns for it exist."""
         missing = [
-            *([] if "started_at" in self.times else ["no time started_at"]),
-            *([] if self.ended is not None else ["no time completed_at (or finished_at)"]),
+            *([] if "started_at" in self.times else ["no time column started_at"]),
+            *([] if self.ended is not None else ["no time column completed_at (or finished_at)"]),
         ]
         return f"{self.queue.table} has {' and '.join(missing)}" if missing else ""
 
     def proposal(self, missing: Sequence[str]) -> str:
-        """What to write into the policy for missing times: `columns: {started_at: begun, completed_at: ended}`.
+        """The policy text for missing times: `columns: {started_at: begun, completed_at: ended}`.
 
-        By the names of its other times; where none is alike, a placeholder. missing: keys of queue.columns.
+        Proposes other time columns with similar names, or the placeholder NAME. missing: keys of queue.columns.
         """
         taken = {time.name for time in self.times.values()}
         free = [name for name, column in self.shape.columns.items() if column.is_time and name not in taken]
         found = {key: next((name for name in free if _ALIKE[key].search(name)), "NAME") for key in missing}
-        others = f" (its other times are {', '.join(free)})" if free and "NAME" in found.values() else ""
+        others = f" (other time columns: {', '.join(free)})" if free and "NAME" in found.values() else ""
         named = ", ".join(f"{key}: {name}" for key, name in found.items())
         return f"columns: {{{named}}}{others}"
 
     @property
     def missing_times(self) -> tuple[str, ...]:
-        """Of the times that measuring needs, the keys of those that are not there."""
+        """Keys of the times that measuring needs and the table does not have."""
         ended = () if self.ended is not None else ("completed_at",)
         return ended if "started_at" in self.times else ("started_at", *ended)
 
     def seconds(self) -> tuple[sql.Composed, sql.Composed]:
-        """How many seconds a job took, and whether that is a time, which infinity does not have.
+        """Two expressions: the seconds that a job took, and whether the row shows that (finished, times finite).
 
-        Only where unmeasured() says nothing.
+        Call it only if unmeasured() is "".
         """
         began, ended = self.times["started_at"], self.ended
         assert ended is not None, "there is nothing to measure"
@@ -176,7 +175,7 @@ class OwnTable:
         is_open = sql.SQL(", ").join(map(sql.Literal, (*self.queue.statuses.pending, *self.queue.statuses.processing)))
         if self.ended is self.times.get("completed_at"):
             return seconds, done
-        # updated_at moves while a job is worked on, too.
+        # updated_at also changes while a job is running, so unfinished statuses are excluded.
         named = sql.SQL("NOT coalesce(j.{} IN ({}), false)").format(sql.Identifier(self.status), is_open)
         return seconds, sql.SQL("{} AND {}").format(done, named)
 
@@ -184,7 +183,7 @@ class OwnTable:
         """How its depth is read.
 
         Raises:
-            Unavailable: queue.stale_after needs to know when a job was claimed.
+            Unavailable: queue.stale_after is set, but the table has no time of the claim.
         """
         due, created, locked, began = (
             self.times.get(key) for key in ("scheduled_for", "created_at", "locked_at", "started_at")
@@ -192,8 +191,8 @@ class OwnTable:
         if self.queue.stale_after is not None and locked is None:
             raise Unavailable(
                 SOURCE,
-                f"table {self.queue.table} does not say when a job was claimed, as queue.stale_after needs it; set "
-                "queue.columns.locked_at to the column that does, or leave stale_after out",
+                f"table {self.queue.table} has no column for the time of a claim, which queue.stale_after needs; set "
+                "queue.columns.locked_at to one, or remove stale_after",
             )
         # Untyped literals take the column's own type: text, an enum, a number.
         values = {
@@ -202,7 +201,7 @@ class OwnTable:
             for index, value in enumerate(named)
         }
         fixed: dict[str, sql.Composable] = {"status": sql.Identifier(self.status), "where": self.where, **values}
-        # A part for each value and for a due time of NULL, so that each can go by an index of its own.
+        # One part per value, and one for a due time of NULL, so that each can use an index.
         parts = {
             kind: tuple(f"{{jobs}} j WHERE j.{{status}} = {{{kind}_{index}}}" for index, _ in enumerate(named))
             for kind, named in self._statuses.items()
@@ -219,7 +218,7 @@ class OwnTable:
         fixed |= since
         if locked is not None:
             fixed["claimed"] = locked.latest
-        # Where a claim is kept alive, locked_at moves on and only this stays.
+        # A heartbeat updates locked_at; started_at keeps the beginning of the work.
         if began is not None and locked is not None:
             fixed |= {"began": began.value, "locked": locked.value}
         form = Form(
@@ -228,7 +227,7 @@ class OwnTable:
             scheduled=_each(scheduled) or _NONE,
             failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
-            # A job that does not say when it was claimed is trusted to be worked on.
+            # A job without a time of its claim counts as running: taking it for stale would remove its worker.
             claimed_at="coalesce({claimed}, now())" if locked is not None else None,
             began="coalesce({began}, {locked})" if "began" in fixed else None,
             keeps_claims_of_the_dead=True,
@@ -239,7 +238,7 @@ class OwnTable:
 
     @property
     def _statuses(self) -> dict[str, tuple[str, ...]]:
-        """By kind. Of failed, those that the column can have: what no job can be, none is."""
+        """Status values by kind. Failed values that the column's type cannot hold are left out: they count 0."""
         named = self.queue.statuses
         failed = castable(named.failed, self.shape, self.status)
         return {"pending": named.pending, "processing": named.processing, "failed": failed}
@@ -250,20 +249,20 @@ def _each(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) -> OwnTable:
-    """Looks the table up, and decides in which zones its times are written. before: as it was read until now.
+    """Looks the table up and decides the time zones of its columns. before: the result of the last look-up.
 
     Raises:
-        Unavailable: it is not there, or lacks a column; with what to set.
-        psycopg.Error: the database could not be asked.
+        Unavailable: the table or a column does not exist; the message says what to set.
+        psycopg.Error: the look-up failed.
     """
     assert queue.table is not None, "only a table is looked up"
     name = sql.Identifier(*filter(None, split_name(queue.table)))
     shape = await shape_of(name, ask)
     if shape is None:
-        mend = "set queue.table (names keep their case, and may have their schema in front: jobs.generation_job)"
+        fix = "set queue.table (names are case-sensitive and may include the schema: jobs.generation_job)"
         if elsewhere := await schemas_with(split_name(queue.table)[1], ask):
-            mend = f"schema {' and '.join(elsewhere)} has one: {mend}"
-        raise Unavailable(SOURCE, f"there is no table {name.as_string()} that this user can see; {mend}")
+            fix = f"schema {' and '.join(elsewhere)} has one: {fix}"
+        raise Unavailable(SOURCE, f"this user can see no table {name.as_string()}; {fix}")
     _check_statuses(queue, shape)
     table = OwnTable(queue, shape, chosen_times(queue, shape.columns))
     table = replace(table, proven=await _proven(table, before.proven if before is not None else frozenset(), ask))
@@ -277,7 +276,7 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
     rows: list[Sample] = []
     now = 0.0
     if known.matter:
-        with contextlib.suppress(errors.InsufficientPrivilege):  # on a column that no reading needs
+        with contextlib.suppress(errors.InsufficientPrivilege):  # samples may read columns that no reading needs
             rows, now = await _samples(table, known, ask)
     verdicts = decide_zones(columns, known, rows, now, before.verdicts if before is not None else None)
     return _with_zones(table, verdicts, known)
@@ -298,7 +297,7 @@ def chosen_times(queue: QueuePolicy, columns: Mapping[str, Column]) -> dict[str,
     """The table's times that a reading or a measurement uses, by their key in queue.columns.
 
     Raises:
-        Unavailable: a column that the policy names is not there or holds no times, or nothing says which jobs are due.
+        Unavailable: a column that the policy names does not exist or holds no times, or no column tells due jobs.
     """
     if queue.columns.status not in columns:
         raise _no_column(queue, "status", queue.columns.status, columns)
@@ -328,51 +327,51 @@ def _time(queue: QueuePolicy, key: str, named: TimeColumn, columns: Mapping[str,
     if not column.is_time:
         raise _no_time(queue, key, named.name, column)
     if named.unit is not None:
-        words = f"column {named.name} of {queue.table} holds timestamps, not numbers; leave columns.{key}.unit out"
+        words = f"column {named.name} of {queue.table} holds timestamps, not numbers; remove columns.{key}.unit"
         raise Unavailable(SOURCE, words)
     return TimeSql(named.name, column.kind)
 
 
 def _no_column(queue: QueuePolicy, key: str, name: str, columns: Mapping[str, Column]) -> Unavailable:
     known = ", ".join(sorted(columns))
-    words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one that it has: {known}"
+    words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one of: {known}"
     return Unavailable(SOURCE, words)
 
 
 def _no_time(queue: QueuePolicy, key: str, name: str, column: Column) -> Unavailable:
     if column.is_number:
         written = f"columns: {{{key}: {{name: {name}, unit: s}}}}"
-        words = f"column {name} of {queue.table} is no timestamp but a number; if it holds seconds since 1970, write "
+        words = f"column {name} of {queue.table} is a number, not a timestamp; if it holds seconds since 1970, write "
         return Unavailable(SOURCE, f"{words}{written}; if milliseconds, unit: ms")
-    matter = ", so that it is unknown which jobs are due" if key == DUE else ""
-    words = f"column {name} of {queue.table} is no timestamp{matter}; set queue.columns.{key} to one that is"
+    matter = ", so it is unknown which jobs are due" if key == DUE else ""
+    words = f"column {name} of {queue.table} is not a timestamp{matter}; set queue.columns.{key} to a timestamp column"
     return Unavailable(SOURCE, words)
 
 
 def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
-    """A value that the type cannot have would end each query, in words that say less.
+    """Checks that the column's type can hold the policy's statuses; otherwise each query fails with a vague error.
 
     Raises:
-        Unavailable: the policy names one, or needs to.
+        Unavailable: it cannot hold one of them.
     """
     status = queue.columns.status
     if status not in shape.columns:
-        return  # which is said of the columns
+        return  # chosen_times() reports the missing column
     for kind in ("pending", "processing"):
         named: tuple[str, ...] = getattr(queue.statuses, kind)
         missing = [value for value in named if value not in castable(named, shape, status)]
         if missing:
             column = shape.columns[status]
             has = f"which has {', '.join(column.labels[:20])}" if column.labels else f"which is a {column.kind.value}"
-            words = f"{queue.table}.{status} cannot be {missing[0]!r}, {has}; set queue.statuses to values that it has"
+            words = f"{queue.table}.{status}, {has}, cannot be {missing[0]!r}; set queue.statuses to possible values"
             raise Unavailable(SOURCE, words)
 
 
 async def _proven(table: OwnTable, before: frozenset[str], ask: Ask) -> frozenset[str]:
-    """Of times in numbers, those whose unit rows have shown to be right.
+    """Keys of numeric times whose unit is confirmed by rows. before: those confirmed earlier.
 
     Raises:
-        Unavailable: by all of its rows, a unit is the other one: every job would be due in the year 58000, or stale.
+        Unavailable: all rows show that a unit is wrong: every job would be due in the year 58000, or be stale.
     """
     keys = [key for key, time in table.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER} and key not in before]
     if not keys:
@@ -403,13 +402,13 @@ def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
         year = 1970 + int(max(finite) / _YEAR_S)
         raise Unavailable(
             SOURCE,
-            f"column {time.name} of {table.queue.table} reads as times of the year {year} in unit {unit}; "
+            f"column {time.name} of {table.queue.table} gives dates in the year {year} in unit {unit}; "
             f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
         )
 
 
 async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[Sample], float]:
-    """Rows that may show in which zone they are written, and the time by PostgreSQL's clock."""
+    """Rows that may show in which zone they are written, and PostgreSQL's time, in seconds since 1970."""
     readings = [
         (key, zone)
         for key, time in table.times.items()
@@ -429,7 +428,10 @@ async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[S
 
 
 async def _arms(table: OwnTable, ask: Ask) -> list[tuple[bool, sql.Composed]]:
-    """Jobs that wait, jobs in work, and the newest rows of the table as far as its last pages have them."""
+    """Where sample rows come from: waiting jobs, running jobs, and the rows on the table's last 8 pages.
+
+    Each with whether its jobs were claimed.
+    """
     status, statuses = sql.Identifier(table.status), table.queue.statuses
 
     def named(values: Sequence[str]) -> sql.Composed:

@@ -1,4 +1,4 @@
-"""Finds a queue in a database: which tables its policy means, what shape they have, where it notifies."""
+"""Finds a queue in a database: its tables, their layout, and its NOTIFY channels."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Column(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Tables by the names that they were asked for by: their columns, and the schema that each is in."""
+    """The tables that exist, by their short names: the columns of each, and its schema."""
 
     columns: Mapping[str, Mapping[str, Column]]
     schemas: Mapping[str, str]
 
 
 class Located(NamedTuple):
-    """own: of a table of the user's own, how it is read."""
+    """own: how the user's table is read; None for a preset."""
 
     place: Place
     channels: tuple[str, ...]
@@ -53,11 +53,11 @@ class Located(NamedTuple):
 
 
 async def located(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) -> Located:
-    """Where the queue is. before: how a table of the user's own was read until now.
+    """Finds the queue's tables. before: how the user's table was read until now.
 
     Raises:
-        Unavailable: it is not there, or has no shape that is known; with what to set.
-        psycopg.Error: the database could not be asked.
+        Unavailable: a table does not exist or has an unknown layout; the message says what to set.
+        psycopg.Error: a query failed.
     """
     if queue.preset is not None:
         return await _preset_located(queue, load(queue.preset), ask)
@@ -66,7 +66,7 @@ async def located(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) 
 
 
 class TableName(NamedTuple):
-    """short: what a form calls it. schema: "" for wherever the search path finds it."""
+    """short: its name in a form. schema: "" to use the search path."""
 
     short: str
     schema: str
@@ -78,7 +78,7 @@ class TableName(NamedTuple):
 
 
 def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
-    """Every table that the policy means, there or not, the one that jobs are inserted into first; none of a query."""
+    """Every table of the queue, existing or not; first the one that jobs are inserted into. Empty for a query."""
     if queue.table is not None:
         return (TableName("jobs", *split_name(queue.table)),)
     if queue.preset is None:
@@ -120,7 +120,7 @@ async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Locat
     assert chosen is not None, "there is at least one name"
     set_by_user = queue.stale_after is not None
     if set_by_user and not chosen.can_tell_stale():
-        words = f"preset {preset.name} cannot tell when a job was claimed; leave queue.stale_after out"
+        words = f"preset {preset.name} has no time of the claim; remove queue.stale_after"
         raise Unavailable(SOURCE, words)
     place = Place(
         chosen,
@@ -157,7 +157,7 @@ def _values(tables: Mapping[str, sql.Identifier]) -> sql.Composed:
 
 
 async def _with_labels(found: Found, tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
-    """With each value of an enum as one more column, named column=value."""
+    """Adds one column per enum value, named column=value, so that a form can require it."""
     columns = {short: dict(known) for short, known in found.columns.items()}
     for short, column, label in await ask(sql.SQL(_LABELS).format(tables=_values(tables))):
         columns[short][f"{column}={label}"] = columns[short][column]
@@ -174,7 +174,7 @@ async def _look_up(tables: Mapping[str, sql.Identifier], ask: Ask) -> Found:
 
 
 async def _library_of(queue: QueuePolicy, preset: Preset, found: Found, ask: Ask) -> Preset | None:
-    """The library whose tables these are, where another one's have the same names."""
+    """Another library that uses the same table names, if these tables have its columns; None if there is none."""
     if not found.columns:
         return None
     for name in names():
@@ -191,21 +191,21 @@ async def _library_of(queue: QueuePolicy, preset: Preset, found: Found, ask: Ask
 async def _no_form(preset: Preset, tables: Mapping[str, sql.Identifier], bare: str, found: Found, ask: Ask) -> str:
     short = next(iter(tables))
     if short not in found.columns:
-        words = f"there is no table {tables[short].as_string()} of preset {preset.name} that this user can see; "
+        words = f"this user can see no table {tables[short].as_string()} of preset {preset.name}; "
         if elsewhere := await schemas_with(bare, ask):
             return f"{words}schema {' and '.join(elsewhere)} has one: set queue.schema"
         if preset.needs_queues:
-            return f"{words}set queue.queues to names that there are"
-        fix = "has its migration run in the database of DATABASE_URL? its names can be set by queue.schema and prefix"
+            return f"{words}set queue.queues to existing names"
+        fix = "has its migration run in the database of DATABASE_URL? Set other names with queue.schema and prefix"
         return words + fix
     missing = sorted({need for form in preset.forms for need in form.needs if not _there(found, need)})
     known = ", ".join(form.versions for form in preset.forms)
-    lacking = f"they have no {', '.join(missing)}" if missing else "they have what no form may have"
-    shape = f"the tables of preset {preset.name} have a shape that is not known"
+    lacking = f"missing: {', '.join(missing)}" if missing else "they have a column or table that the forms exclude"
+    layout = f"the tables of preset {preset.name} have an unknown layout"
     if is_own(preset.name):
-        return f"{shape} ({lacking}); add [[forms]] for it to the file, or change the needs of one"
-    fix = f"read them by queue.sql, and report the version of {preset.library}"
-    return f"{shape} ({lacking}; known are versions {known}); {fix}"
+        return f"{layout} ({lacking}); add [[forms]] for it to the file, or change the needs of one"
+    fix = f"read them with queue.sql, and report the version of {preset.library}"
+    return f"{layout} ({lacking}; known versions: {known}); {fix}"
 
 
 def _there(found: Found, need: str) -> bool:

@@ -1,4 +1,4 @@
-"""A query of the user's own: one row with the columns pending and processing, and oldest_age_s if it likes."""
+"""The answer of the policy's own query (queue.sql): one row with pending, processing and, optionally, oldest_age_s."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _EXAMPLE = "SELECT count(*) FILTER (WHERE …) AS pending, count(*) FILTER (WHER
 
 
 def reading_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDepth:
-    """The reading that the query's answer is.
+    """The depth in the query's answer.
 
     Raises:
-        Unavailable: it is none. What is missing or makes no sense is never taken for 0.
+        Unavailable: the answer is not one row with two usable counts. A missing or odd value is never read as 0,
+            because 0 would remove workers.
     """
     for name in ("pending", "processing"):
         if columns.count(name) != 1:
@@ -27,43 +28,45 @@ def reading_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDe
             there = ", ".join(columns[:10]) or "none"
             raise _wrong(f"returns {has} {name} (its columns are: {there}); write {_EXAMPLE}")
     if len(rows) != 1:
-        raise _wrong(f"returns {'no row' if not rows else 'more than one row'}, and one is needed; count in it")
+        raise _wrong(
+            f"returns {'no row' if not rows else 'more than one row'}; it must return one row: count in the query"
+        )
     row = dict(zip(columns, rows[0], strict=True))
     age, remarks = _age(row.get("oldest_age_s"), columns.count("oldest_age_s"))
     return QueueDepth(_count("pending", row["pending"]), _count("processing", row["processing"]), age, remarks=remarks)
 
 
 def _age(value: object, times: int) -> tuple[float | None, tuple[Remark, ...]]:
-    """It is only shown: what makes no sense is dropped and said, and stops nothing. Clocks differ: at least 0."""
+    """Seconds, at least 0 (clocks differ). No decision uses the age, so a bad value gives a remark and no error."""
     if times > 1:
-        what = "more than one column oldest_age_s; name one of them"
+        what = "more than one column oldest_age_s; keep one of them"
     elif value is None:
         return None, ()
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        what = f"{_kind(value)} as oldest_age_s, and seconds are a number; write extract(epoch FROM …) AS oldest_age_s"
+        what = f"{_kind(value)} as oldest_age_s, not a number of seconds; write extract(epoch FROM …) AS oldest_age_s"
     elif not math.isfinite(value) or value > _MOST:
-        what = f"{value:.4g} as oldest_age_s, which is no number of seconds"
+        what = f"{value:.4g} as oldest_age_s, which is not a possible number of seconds"
     else:
         return max(0.0, float(value)), ()
-    return None, (Remark("oldest_age_s", f"queue.sql returns {what}; no age is shown until it does"),)
+    return None, (Remark("oldest_age_s", f"queue.sql returns {what}; until this is corrected no age is shown"),)
 
 
 def _count(name: str, value: object) -> int:
     if value is None:
-        raise _wrong(f"returns NULL as {name}; write coalesce(…, 0) where NULL means that there are none")
+        raise _wrong(f"returns NULL as {name}; write coalesce(…, 0) if NULL means that there are none")
     number = _number(name, value)
     if number != int(number):
-        raise _wrong(f"returns {value} as {name}, which is no whole number; write {name}::bigint, or round it")
+        raise _wrong(f"returns {value} as {name}, which is not a whole number; write {name}::bigint, or round it")
     return int(number)
 
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise _wrong(f"returns {_kind(value)} as {name}, and a number is needed; write count(*) AS {name}")
+        raise _wrong(f"returns {_kind(value)} as {name}, not a number; write count(*) AS {name}")
     if not math.isfinite(value) or value > _MOST:
-        raise _wrong(f"returns {value:.4g} as {name}, which no queue can have; write a number that there is")
+        raise _wrong(f"returns {value:.4g} as {name}, which is impossible; return the real count")
     if value < 0:
-        raise _wrong(f"returns {value:.20g} as {name}, which no queue can have; write greatest(…, 0) AS {name}")
+        raise _wrong(f"returns {value:.20g} as {name}, which is impossible; write greatest(…, 0) AS {name}")
     return float(value)
 
 

@@ -1,6 +1,6 @@
-"""PostgreSQL: how many jobs wait and run, for all workers in one round trip on one connection.
+"""Reads the depth of all queues from PostgreSQL, in one round trip on one shared connection.
 
-What is slow is read beside the others, each on a connection of its own, so that it keeps nothing else waiting.
+A slow queue is read at the same time on a connection of its own, so that it does not delay the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Want
 from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Reader, setting
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.lane import CannotConnect, Lane
-from controller.adapters.postgres.own_query import OwnReading, outlived
+from controller.adapters.postgres.own_query import OwnReading, end_overdue
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located, located
 from controller.adapters.postgres.query import reading_of
@@ -35,21 +35,21 @@ from controller.policy import Queue as QueuePolicy
 T = TypeVar("T")
 _LOOK_AGAIN_S = 300.0
 _DOUBTFUL_AGAIN_S = 30.0
-"""How often a large table is looked at in which no job with a named status was seen yet; a small one each time."""
+"""Survey interval of a large table in which no job with a named status was seen yet. A small one: each reading."""
 _PATIENT_S = 10.0
-"""Where a person waits for one answer."""
+"""Timeout of a query that a person waits for."""
 _SURVEY_S = 0.5
-"""The longest that one statement of a survey may take within a cycle."""
+"""Timeout of one statement of a survey within a cycle."""
 _MOST_ASIDE = 10
-"""Connections beside the one that reads all quick queues."""
+"""Connections for slow queues, beside the shared one."""
 _KEEP_ASIDE_S = 60.0
 _SLOW_SHARE = 0.5
-"""Of its timeout: a reading that took longer is taken aside."""
+"""A reading that took more than this share of its timeout moves to its own connection next time."""
 _QUICK_SHARE = 0.1
-"""Of its timeout: one that took less goes along with the others again."""
+"""A reading that took less than this share of its timeout returns to the shared connection."""
 
-# On an idle primary nothing is replayed, and the last transaction gets old without any lag: what was received is
-# replayed, and there is a process that receives.
+# Behind an idle primary a standby replays nothing, and the age of the last transaction grows without any lag. So the
+# lag is 0 if all that was received is replayed and a process still receives.
 _LAG = """
 SELECT CASE WHEN pg_is_in_recovery() THEN
   CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
@@ -59,11 +59,11 @@ SELECT CASE WHEN pg_is_in_recovery() THEN
 
 @dataclass(eq=False)
 class _Asked:
-    """A reading that somebody waits for."""
+    """One depth() call that waits for its answer."""
 
     queue: QueuePolicy
     wanted: Wanted
-    stops: Limits
+    limits: Limits
     timeout_s: float
     answer: asyncio.Future[QueueDepth | Unavailable] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -74,22 +74,22 @@ class _Asked:
             self.answer.set_result(answer)
 
 
-class _Looked(NamedTuple):
-    """A survey of a queue, and when it was made."""
+class _LastSurvey(NamedTuple):
+    """A survey of a queue. at: when it was made, by the event loop's clock."""
 
     survey: Survey
     at: float
 
 
 class PostgresQueue:
-    """Reads the depth of queues: a table of the user's own, a library's tables, or what a query says."""
+    """Reads the depth of queues: from a table of the user's, from a library's tables, or by the policy's query."""
 
     source = SOURCE
 
     def __init__(self, dsn: str, *, timeout_s: float, oldest_s: float = math.inf, search_path: str = "") -> None:
-        """`timeout_s`: of one reading, unless queue.timeout says otherwise. `oldest_s`: the most a standby may lag.
+        """timeout_s: of one reading, unless the policy sets queue.timeout. oldest_s: the largest lag of a standby.
 
-        `search_path`: where tables without a schema are looked for, as SQL has it; empty for the user's own.
+        search_path: the SQL search_path for tables without a schema; empty: the database user's own.
         """
         self._dsn = dsn
         self._search_path = search_path
@@ -100,7 +100,7 @@ class PostgresQueue:
         self._places_aside = asyncio.Semaphore(_MOST_ASIDE)
         self._located: dict[str, tuple[Located, float]] = {}
         self._own: dict[str, OwnTable] = {}
-        self._looked: dict[str, _Looked] = {}
+        self._surveys: dict[str, _LastSurvey] = {}
         self._named: set[str] = set()
         self._exact = ExactCounts()
         self._waiting: list[_Asked] = []
@@ -113,19 +113,22 @@ class PostgresQueue:
         self._in_doubt: set[str] = set()
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        """Pending (ready now), processing, stale, and the seconds that the oldest ready job has been ready.
+        """Jobs pending (ready now), processing and stale, and the seconds that the oldest ready job has been ready.
 
-        Every reading counts up to `enough`, and jobs in work up to `busy`: beyond, nobody decides otherwise. What is
-        beyond is for people to see: it is counted up to `limit` as often as that costs little (see bounded_count.py).
-        Readings that are asked for at the same moment share one round trip.
+        Every reading counts the depth up to `enough` and jobs in work up to `busy`; a larger count cannot change the
+        decision. Counts up to `limit` are only for display, and are made less often (see bounded_count.py). Calls made
+        at the same moment share one round trip.
+
+        Raises:
+            Unavailable: the queue could not be read; the message says why and what to do.
         """
         timeout_s = self._timeout_s if queue.timeout is None else queue.timeout
         asked = _Asked(queue, Wanted(_key(queue), limit), Limits.bounded(limit, enough, busy), timeout_s)
         self._known.add(asked.wanted.key)
         if asked.wanted.key in self._failed_last | self._slow or queue.timeout is not None:
-            await asyncio.sleep(0)  # what can be read goes first, and waits for nothing else
-        if self._goes_aside(asked):
-            await self._answer_aside(asked)
+            await asyncio.sleep(0)  # healthy queues go first, so that they do not wait for this one
+        if self._needs_own_connection(asked):
+            await self._answer_on_own_connection(asked)
         elif asked.wanted.key in self._failed_last:
             async with self._main.turn:
                 asked.tell(await self._alone(self._main, asked))
@@ -139,22 +142,22 @@ class PostgresQueue:
             raise answer
         return await self._with_remarks(queue, answer)
 
-    def _goes_aside(self, asked: _Asked) -> bool:
-        """What is slow, or may be, is no company for others; where there are no others, it stays."""
+    def _needs_own_connection(self, asked: _Asked) -> bool:
+        """A slow queue, or one with its own timeout, gets its own connection, unless it is the only queue."""
         may_be_slow = asked.wanted.key in self._slow or asked.queue.timeout is not None
         return may_be_slow and len(self._known) > 1
 
     async def _serve(self) -> None:
-        """Answers what waits, batch after batch; what a failed batch leaves unanswered is asked one by one."""
+        """Answers the waiting calls in batches; calls that a failed batch left unanswered are then read one by one."""
         while self._waiting:
             async with self._main.turn:
-                await asyncio.sleep(0)  # what is asked for in this moment goes along
+                await asyncio.sleep(0)  # calls made at this moment join the batch
                 self._in_hand, self._waiting = [one for one in self._waiting if not one.answer.done()], []
                 left = await self._answer_all(self._in_hand)
-            await asyncio.gather(*map(self._answer_aside, left))
+            await asyncio.gather(*map(self._answer_on_own_connection, left))
 
     def _served(self, serving: asyncio.Task[None]) -> None:
-        """A bug, or the end of the program, is that of all who still wait for an answer."""
+        """Passes a bug or a cancellation on to every call that still waits; otherwise it would wait forever."""
         for one in (*self._in_hand, *self._waiting):
             if one.answer.done():
                 continue
@@ -164,7 +167,7 @@ class PostgresQueue:
                 one.answer.set_exception(bug)
 
     async def _answer_all(self, batch: Sequence[_Asked]) -> list[_Asked]:
-        """In one round trip; returns those that something slow among them leaves without an answer."""
+        """Reads the batch in one round trip. Returns the calls without an answer, if one of the batch may be slow."""
         loop = asyncio.get_running_loop()
         if len(batch) > 1:
             began = loop.time()
@@ -177,7 +180,7 @@ class PostgresQueue:
             except Unavailable:
                 answers = []
             if loop.time() - began > _SLOW_SHARE * self._timeout_s:
-                # One of them, or all together, and nothing says which: each is measured by itself.
+                # One query is slow, or all together are. Only reading each one alone can tell.
                 self._slow |= {one.wanted.key for one in batch}
             for one, answer in zip(batch, answers, strict=False):
                 one.tell(answer)
@@ -188,18 +191,18 @@ class PostgresQueue:
             one.tell(await self._alone(self._main, one))
         return []
 
-    async def _answer_aside(self, asked: _Asked) -> None:
-        """On a connection of its own; where none is left for it, when it has its turn on the one that all share."""
+    async def _answer_on_own_connection(self, asked: _Asked) -> None:
+        """Reads one queue on its own connection; if the server allows no more, on the shared one when it is free."""
         try:
             async with asyncio.timeout(asked.timeout_s):
                 await self._places_aside.acquire()
         except TimeoutError:
             within = in_words(asked.timeout_s)
-            words = f"{_MOST_ASIDE} slow queries are asked already, and this one had no turn within {within}"
+            words = f"{_MOST_ASIDE} slow queries are running, and this one had to wait longer than {within}"
             asked.tell(Unavailable(SOURCE, words))
             return
         if self._main.is_lost:
-            # Of a role that may have one connection only, the one that all share is the one to have.
+            # The role may be allowed only one connection: then it must be the shared one, so open that first.
             async with self._main.turn:
                 with contextlib.suppress(Unavailable):
                     await self._on_main(None, self._main.reader, self._timeout_s)
@@ -217,10 +220,10 @@ class PostgresQueue:
         await self._close_idle()
 
     async def _on_main(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
-        """On the connection that all share; where it cannot be had, those beside it give way.
+        """Asks on the shared connection. If it cannot be opened, closes the idle ones beside it and tries again.
 
         Raises:
-            Unavailable: for whatever reason, in words.
+            Unavailable: it failed; the message says why.
         """
         try:
             return await self._main.guarded(queue, ask, timeout_s)
@@ -264,35 +267,35 @@ class PostgresQueue:
         return answer
 
     async def _end(self, lane: Lane, asked: _Asked) -> Unavailable | None:
-        """Ends what was asked and given up, on a new connection; None where nothing is there to end."""
+        """Ends a query that still runs after its timeout, from a new connection; None if none does."""
         queue, timeout_s = asked.queue, asked.timeout_s
         try:
-            found = await lane.guarded(queue, lambda: self._still_at_work(lane, [queue], timeout_s), timeout_s)
+            found = await lane.guarded(queue, lambda: self._overdue_queries(lane, [queue], timeout_s), timeout_s)
         except Unavailable:
             return None
         return found.get(asked.wanted.key)
 
     async def _depths(self, lane: Lane, batch: Sequence[_Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
-        depths = await self._counted(lane, [(one.queue, one.stops) for one in batch], timeout_s)
+        depths = await self._counted(lane, [(one.queue, one.limits) for one in batch], timeout_s)
         now = asyncio.get_running_loop().time()
-        near = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
-        due = [one for one, depth in near if self._exact.are_due(one.wanted, depth, one.stops, now)]
+        bounded = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
+        due = [one for one, depth in bounded if self._exact.are_due(one.wanted, depth, one.limits, now)]
         if due:
-            await self._count_on(lane, due, now, timeout_s)
+            await self._count_exactly(lane, due, now, timeout_s)
         return [
-            replace(self._exact.complete(one.wanted, depth, one.stops), lag_s=depth.lag_s, remarks=depth.remarks)
+            replace(self._exact.complete(one.wanted, depth, one.limits), lag_s=depth.lag_s, remarks=depth.remarks)
             if _was_counted(depth)
             else depth
             for one, depth in zip(batch, depths, strict=True)
         ]
 
-    async def _count_on(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
-        """Up to the limits, for people to see; what no decision needs may fail without failing the reading."""
+    async def _count_exactly(self, lane: Lane, due: Sequence[_Asked], now: float, timeout_s: float) -> None:
+        """Counts up to `limit`, for display only: if it fails, the bounded reading is still valid."""
         for one in due:
-            self._exact.give_up(one.wanted, now)  # unless it comes to an end, whatever ends it
+            self._exact.give_up(one.wanted, now)  # replaced below if the count ends; so any failure counts as given up
             try:
-                stops = Limits(one.wanted.limit, one.wanted.limit)
-                (depth,) = await self._counted(lane, [(one.queue, stops)], timeout_s)
+                limits = Limits(one.wanted.limit, one.wanted.limit)
+                (depth,) = await self._counted(lane, [(one.queue, limits)], timeout_s)
             except (psycopg.Error, Unavailable):
                 if lane.is_lost:
                     raise
@@ -303,16 +306,19 @@ class PostgresQueue:
     async def _counted(
         self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Limits]], timeout_s: float
     ) -> list[QueueDepth | Unavailable]:
-        """One reading of each queue, in one transaction: own queries last, and each undone, whatever it has set."""
-        at_work = await self._still_at_work(lane, [queue for queue, _ in queues], timeout_s)
+        """Reads each queue once, in one transaction. The policy's own queries come last.
+
+        Each of these is rolled back to a savepoint, as it may change settings (search_path) for the next statements.
+        """
+        at_work = await self._overdue_queries(lane, [queue for queue, _ in queues], timeout_s)
         asked = {index: one for index, one in enumerate(queues) if _key(one[0]) not in at_work}
         statements = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
         own: dict[int, OwnReading] = {}
-        for index, (queue, stops) in asked.items():
+        for index, (queue, limits) in asked.items():
             if queue.sql is not None:
                 continue
-            reading = (await self._find(lane, queue, timeout_s)).place.depth(*stops)
+            reading = (await self._find(lane, queue, timeout_s)).place.depth(*limits)
             if not queue.has_own_sql:
                 place_of[index] = len(statements)
                 statements.append(reading)
@@ -330,11 +336,11 @@ class PostgresQueue:
         ((lag_s,),) = answers[lag_at].rows
         self._refuse_what_is_old(lag_s)
         depths: list[QueueDepth | Unavailable] = []
-        for index, (queue, stops) in enumerate(queues):
+        for index, (queue, limits) in enumerate(queues):
             if index not in asked:
                 depths.append(at_work[_key(queue)])
                 continue
-            depth = _depth(queue, stops, answers[place_of[index]], lag_s)
+            depth = _depth(queue, limits, answers[place_of[index]], lag_s)
             remarks = own[index].remarks(queue, answers) if index in own else ()
             depths.append(replace(depth, remarks=(*depth.remarks, *remarks)) if _is_depth(depth) else depth)
         if any(answers[one.left].rows for one in own.values()):
@@ -344,7 +350,7 @@ class PostgresQueue:
     async def _read(
         self, lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, own: Sequence[QueuePolicy]
     ) -> list[Answer]:
-        """own: those of the queues whose SQL is the policy's; until it has ended for certain, each is in doubt."""
+        """own: the queues with the policy's own SQL. Each stays in doubt until its query has certainly ended."""
         keys = {_key(queue) for queue in own}
         self._in_doubt |= keys
         try:
@@ -353,12 +359,12 @@ class PostgresQueue:
             if not lane.is_lost:
                 self._in_doubt -= keys
 
-    async def _still_at_work(
+    async def _overdue_queries(
         self, lane: Lane, queues: Sequence[QueuePolicy], timeout_s: float
     ) -> dict[str, Unavailable]:
-        """By key, what to say of queues that a backend is still at work on, after its time and whoever asked it.
+        """The error, by key, of each queue whose query still runs after its timeout, in any process that sent it.
 
-        One is not asked again before that is over: there is never more than one backend for it.
+        Such a queue is not read again until that query has ended, so that at most one backend works for it.
         """
         new = {_key(queue) for queue in queues if queue.has_own_sql} - self._cleared
         doubted = {
@@ -368,7 +374,7 @@ class PostgresQueue:
         }
         if not doubted:
             return {}
-        at_work = await outlived(await lane.reader(), doubted)
+        at_work = await end_overdue(await lane.reader(), doubted)
         self._cleared |= doubted.keys()
         self._in_doubt = (self._in_doubt - doubted.keys()) | at_work.keys()
         return at_work
@@ -376,17 +382,16 @@ class PostgresQueue:
     def _refuse_what_is_old(self, lag_s: float | None) -> None:
         if lag_s is None or lag_s <= self._oldest_s:
             return
-        behind = (
-            f"{in_words(lag_s)} behind its primary" if math.isfinite(lag_s) else "behind its primary, unknown how far"
-        )
-        words = f"is a standby that is {behind}, more than {in_words(self._oldest_s)} (3 intervals)"
+        behind = in_words(lag_s) if math.isfinite(lag_s) else "an unknown time"
+        limit = in_words(self._oldest_s)
+        words = f"is a standby that is {behind} behind its primary; the limit is {limit} (3 intervals)"
         raise Unavailable(SOURCE, f"{words}; set DATABASE_URL to the primary's address")
 
     async def rest(self, queue: QueuePolicy, limit: int) -> Rest:
-        """Scheduled and failed jobs, which no cycle needs: these counts may have no index to go by.
+        """Scheduled and failed jobs. No cycle reads them, because these counts may have no index.
 
         Raises:
-            Unavailable: also where they take too long.
+            Unavailable: it failed, or timed out.
         """
         if queue.sql is not None:
             return Rest(None, None, limit)
@@ -395,7 +400,7 @@ class PostgresQueue:
         return Rest(scheduled, failed, limit)
 
     async def channels(self, queue: QueuePolicy) -> tuple[str, ...]:
-        """The NOTIFY channels that announce its jobs: the policy's own, or the library's."""
+        """The NOTIFY channels that announce its jobs: the policy's wake_on, or the library's."""
         if queue.wake_on is not None:
             return (queue.wake_on,)
         if queue.preset is None:
@@ -403,12 +408,12 @@ class PostgresQueue:
         return (await self._located_for(queue)).channels
 
     async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
-        """Of all queues that can tell: one that cannot be read now takes no other's wake-ups away.
+        """The channels of all queues that can be read; a queue that cannot be read does not hide the others'.
 
-        Before it names any, the connection that reads is there: where only one is allowed, the reading has it.
+        It opens the shared connection first: if the role is allowed only one, reading needs it more than listening.
 
         Raises:
-            Unavailable: none can tell, and one cannot be read.
+            Unavailable: no channel is known and a queue cannot be read.
         """
         known: set[str] = set()
         unknown: Unavailable | None = None
@@ -421,45 +426,45 @@ class PostgresQueue:
             raise unknown
         if known and self._main.is_lost:
             async with self._main.turn:
-                # A pooler gives a session only to a connection that asks for something.
+                # Behind a pooler, a connection holds a session only once it has sent a statement.
                 await self._on_main(
                     None, lambda: self._main.ask(sql.SQL("SELECT 1").format(), self._timeout_s), self._timeout_s
                 )
         return known
 
     async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
-        """The depth query as it is sent, with counts that stop there: for doctor, who asks for its plan."""
+        """The depth query as a cycle sends it, counting up to `limit`. Doctor explains it."""
         if queue.sql is not None:
             return sql.Composed([sql.SQL(queue.sql)])
         return (await self._located_for(queue)).place.depth(limit)
 
     async def own(self, queue: QueuePolicy) -> OwnTable | None:
-        """How a table of the user's own is read; None of any other queue.
+        """How the user's table is read; None for a preset or a query.
 
         Raises:
-            Unavailable: it could not be looked up.
+            Unavailable: the table could not be looked up.
         """
         return (await self._located_for(queue)).own if queue.table is not None else None
 
     async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
-        """For how many seconds a job has been worked on, at most; None where that is not known.
+        """Seconds since the oldest running job was claimed; None if unknown.
 
-        Nor is it where a claim of a dead worker would not end by itself: its age is no length of a job.
+        Also None if the claim of a dead worker never ends: then the age of a claim says nothing about a job's length.
         """
         if queue.sql is not None:
             return None
         place = (await self._located_for(queue)).place
-        statement = place.longest_claim(limit) if place.tells_the_dead else None
+        statement = place.longest_claim(limit) if place.detects_dead_workers else None
         if statement is None:
             return None
         ((seconds,),) = await self._answered(queue, statement)
         return None if seconds is None else max(0.0, float(seconds))
 
     async def finished_within(self, queue: QueuePolicy) -> float | None:
-        """How many seconds 99 of 100 finished jobs took at most; None where no finished job says it.
+        """The 99th percentile of finished jobs' durations, in seconds; None if no finished job shows one.
 
         Raises:
-            Unavailable: also where it takes too long.
+            Unavailable: it failed, or timed out.
         """
         own = await self.own(queue)
         if own is None:
@@ -470,15 +475,15 @@ class PostgresQueue:
             )
 
     async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
-        """How long the newest finished jobs took; None: none has finished yet.
+        """How long the newest finished jobs took; None if no job has finished yet.
 
         Raises:
-            NotMeasurable: the queue does not say how long a job takes.
-            Unavailable: also where it takes too long.
+            NotMeasurable: the queue has no start and end times.
+            Unavailable: it failed, or timed out.
         """
         own = await self.own(queue)
         if own is None:
-            raise NotMeasurable(SOURCE, f"a {queue.kind} does not say when its jobs began and ended")
+            raise NotMeasurable(SOURCE, f"a {queue.kind} has no start and end times of its jobs")
         if why := own.unmeasured():
             raise NotMeasurable(SOURCE, why)
         async with self._main.turn:
@@ -487,7 +492,7 @@ class PostgresQueue:
             )
 
     async def notify(self, channel: str) -> None:
-        """Sends a notification from the connection that reads, as a worker's client would.
+        """Sends a NOTIFY on the shared connection, as a worker's client does on its own.
 
         Raises:
             Unavailable: it could not be sent.
@@ -500,24 +505,24 @@ class PostgresQueue:
             await self._on_main(None, send, self._timeout_s)
 
     async def reader(self) -> Reader:
-        """The connection that it reads on, opened where need be: for a closer look that takes no second one.
+        """The shared connection, opened if necessary. Doctor uses it, because the role may be allowed only one.
 
         Raises:
-            psycopg.Error: there is none to be had.
+            psycopg.Error: it could not be opened.
         """
         return await self._main.reader()
 
     async def close(self) -> None:
-        """Lets go of all connections; the next reading opens one again."""
+        """Closes all connections; the next reading opens one again."""
         for lane in (self._main, *self._aside):
             await lane.drop()
         self._aside.clear()
 
     async def survey(self, queue: QueuePolicy) -> Survey:
-        """What is worth knowing of it besides; nothing of a query.
+        """Statuses in use and jobs held back, for remarks; empty for a query.
 
         Raises:
-            Unavailable: also where it takes too long.
+            Unavailable: it failed, or timed out.
         """
         if queue.sql is not None:
             return Survey()
@@ -528,19 +533,20 @@ class PostgresQueue:
             )
 
     async def _with_remarks(self, queue: QueuePolicy, depth: QueueDepth) -> QueueDepth:
-        """The reading, with what is known of the queue besides; a survey that is due is made first."""
-        standby = "DATABASE_URL leads to a hot standby: what it shows may be some seconds old, and it cannot wake us"
+        """Adds the remarks about the queue to a reading; makes the survey first if it is due."""
+        standby = "DATABASE_URL leads to a hot standby: its data may be some seconds old, and it cannot send NOTIFY"
         behind = (Remark("standby", standby),) if depth.lag_s is not None else ()
         if queue.sql is not None:
             return replace(depth, remarks=(*depth.remarks, *behind))
         key, now = _key(queue), asyncio.get_running_loop().time()
         if depth.depth or depth.stale:
             self._named.add(key)
-        looked = self._looked.get(key)
-        # As long as no job was seen that the policy names, an empty queue is doubtful, and looked at again each time.
+        looked = self._surveys.get(key)
+        # Until a job with a status that the policy names was seen, an empty queue may be a misspelt status. The survey
+        # is then made more often.
         is_doubtful = key not in self._named and queue.table is not None
         if looked is None or now - looked.at >= (_again_after(looked.survey) if is_doubtful else _LOOK_AGAIN_S):
-            looked = await self._look(queue, looked)
+            looked = await self._make_survey(queue, looked)
         words = looked.survey.words
         if words is not None and words.named:
             self._named.add(key)
@@ -550,8 +556,8 @@ class PostgresQueue:
         remarks = (*depth.remarks, *behind, *zones, *looked.survey.remarks(queue))
         return replace(depth, unnamed=unnamed, remarks=remarks)
 
-    async def _look(self, queue: QueuePolicy, before: _Looked | None) -> _Looked:
-        """Whatever comes of it, the reading stands."""
+    async def _make_survey(self, queue: QueuePolicy, before: _LastSurvey | None) -> _LastSurvey:
+        """Makes a survey. If it fails, the last one is kept: remarks are not worth failing a reading for."""
         key, now = _key(queue), asyncio.get_running_loop().time()
         found = before.survey if before is not None else Survey()
         async with self._main.turn:
@@ -563,9 +569,9 @@ class PostgresQueue:
                     queue, lambda: survey_of(queue, located, self._bounded(_SURVEY_S)), self._timeout_s
                 )
             except Unavailable:
-                pass  # what was known stays; the next survey may tell more
-        looked = _Looked(found, now)
-        self._looked[key] = looked
+                pass  # keep the last survey
+        looked = _LastSurvey(found, now)
+        self._surveys[key] = looked
         return looked
 
     def _bounded(self, timeout_s: float) -> Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]:
@@ -582,9 +588,9 @@ class PostgresQueue:
             )
 
     async def _find(self, lane: Lane, queue: QueuePolicy, timeout_s: float) -> Located:
-        """Looked up again now and then: a column that was added since makes no statement fail.
+        """Where and how the queue is read. It is looked up again every 5 min, as a new column makes no statement fail.
 
-        With every reading, while nothing decides in which zone or unit its times are: the next rows may.
+        While the time zone or unit of a column is undecided, it is looked up at each reading: new rows may decide it.
         """
         lane.watched = lane.watched or queue.has_own_sql
         key, now = _key(queue), asyncio.get_running_loop().time()
@@ -601,7 +607,7 @@ class PostgresQueue:
         return Lane(self._dsn, self._changed, self._search_path)
 
     def _changed(self, queue: QueuePolicy) -> None:
-        """The tables may have been changed under us: they are looked at afresh next time."""
+        """The tables may have changed, so the next reading looks them up again."""
         self._located.pop(_key(queue), None)
 
 
@@ -610,7 +616,7 @@ def _again_after(survey: Survey) -> float:
 
 
 class Known(NamedTuple):
-    """What a database says of a queue. service: None where no job has finished, or it cannot be measured (why_not)."""
+    """What a database shows about a queue. service: None if no job has finished or it cannot be measured (why_not)."""
 
     service: ServiceTime | None
     remarks: tuple[str, ...]
@@ -618,10 +624,10 @@ class Known(NamedTuple):
 
 
 async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
-    """How long the newest finished jobs of each queue took, and what is to know of it, on a connection of its own.
+    """The service time and remarks of each queue, by name, read on a new connection with a timeout of 10 s.
 
     Raises:
-        Unavailable: one of them cannot be read.
+        Unavailable: one of the queues cannot be read.
     """
     reader = PostgresQueue(dsn, timeout_s=_PATIENT_S, search_path=search_path)
     try:
@@ -633,7 +639,7 @@ async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: 
 async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
     depth = await reader.depth(queue, 1)
     texts = [remark.text for remark in depth.remarks if not (depth.unnamed and remark.about == "statuses")]
-    doubt = (f"it is read as empty: {depth.unnamed}",) if depth.unnamed else ()
+    doubt = (f"the queue reads as empty: {depth.unnamed}",) if depth.unnamed else ()
     remarks = (*doubt, *texts)
     try:
         return Known(await reader.service_time(queue), remarks)
@@ -646,11 +652,11 @@ def _is_depth(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
 
 
 def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
-    """By us, with limits; and not by a query, which says what it likes."""
+    """Whether our own statement counted it, up to a limit. A depth from queue.sql has no limit."""
     return isinstance(depth, QueueDepth) and depth.limit is not None
 
 
-def _depth(queue: QueuePolicy, stops: Limits, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
+def _depth(queue: QueuePolicy, limits: Limits, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
     if queue.sql is not None:
         try:
             return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)
@@ -659,7 +665,7 @@ def _depth(queue: QueuePolicy, stops: Limits, answer: Answer, lag_s: float | Non
     ((pending, age, processing, stale),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
     oldest = max(0.0, float(age)) if known else None
-    return QueueDepth(pending, processing, oldest, stale, stops.waiting, lag_s)
+    return QueueDepth(pending, processing, oldest, stale, limits.waiting, lag_s)
 
 
 def _key(queue: QueuePolicy) -> str:

@@ -1,12 +1,12 @@
-"""How long a job takes now, for a policy that aims at a wait: by the newest that a table of the user's own keeps.
+"""Measures the service time for a policy with target_wait: the mean of the newest finished jobs of the user's table.
 
-It needs no index, and reads some 200 pages however large the table is: the last 100, where a table that only grows has
-its newest rows, and a block sample of 100 more, since rows that were updated or put where others were deleted are
-anywhere. Of what these hold, the 500 that were done last. A view has no pages: there it is the newest 500 by their end.
+It needs no index and reads about 200 pages of a table of any size: the last 100, where a table that only grows has its
+newest rows, and a block sample of 100 more, because updated rows, and rows in freed space, may be anywhere. It uses the
+500 jobs among them that finished last (or fewer). Of a view, which has no pages, it reads the 500 that finished last.
 
-It keeps no state, so that a restart and another replica see the same, but for the blocks that chance gives them: what
-smooths it is that it is the mean of 500 jobs. Each counts as at most the 99th percentile of them, so that a few jobs
-that hung do not call for workers; its other bounds are ServiceTime's. Where fewer are done, the mean of these.
+It keeps no state, so a restart or another replica measures the same, except for the random blocks; the mean of 500 jobs
+smooths that. Each job counts as at most the 99th percentile, so that a few hung jobs do not add workers. Further bounds
+are ServiceTime's.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ figures AS (SELECT count(*) AS jobs, percentile_disc(0.5) WITHIN GROUP (ORDER BY
   percentile_disc(0.99) WITHIN GROUP (ORDER BY seconds) AS most FROM newest)
 SELECT avg(least(seconds, most)), median, jobs FROM newest, figures GROUP BY median, most, jobs
 """
-# Each row is in one of the two: what the sample finds in the last pages is left to the other.
+# Each row is read by only one of the two queries: the sample skips the last pages.
 _LAST_PAGES = "SELECT {ended} AS ended, {seconds} AS seconds FROM ONLY {table} j WHERE j.ctid >= {last}::tid AND {done}"
 _BEFORE = " AND j.ctid < {last}::tid"
 
 
 async def measured(table: OwnTable, ask: Ask) -> ServiceTime | None:
-    """None: the table does not say it, or no job that was found has been done.
+    """The service time; None if the table has no times for it, or no finished job was found.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: the query failed.
     """
     if table.unmeasured():
         return None

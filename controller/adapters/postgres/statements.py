@@ -1,4 +1,4 @@
-"""The statements that read a Form in one database; each counts no further than it is told to."""
+"""A Place builds the statements that read a Form's jobs in one database, with bounded counts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A form's whereabouts in one database.
+    """A form with the names of one database; it builds the statements.
 
-    tables: what each {name} stands for; several sets, where each queue has tables of its own. queues: the names to
-    filter by, and queue_column the expression that holds them. stale_after: seconds; None: the library has no such
-    limit, and none is set. stale_is_set: whether the policy says so, rather than the library. fixed: what other
-    {words} of the form stand for; {first_queue} is the first of the queues, for rows that belong to whichever is asked.
+    tables: the table for each {name}; several sets if each queue has its own tables. queues: the queue names to filter
+    by, in the expression queue_column. stale_after: seconds; None if neither the library nor the policy sets a limit.
+    stale_is_set: the policy sets it, not the library. fixed: replacements for other {words} of the form. {first_queue}
+    is the first of the queues, for rows without a queue, which belong to any.
     """
 
     form: Form
@@ -34,8 +34,8 @@ class Place:
     def depth(self, limit: int, claimed: int | None = None) -> sql.Composed:
         """One row: pending, age of the oldest ready job in seconds (or NULL), processing, stale.
 
-        No count goes past the limit, or where it is given those of claimed jobs past `claimed`; beyond it, the age is
-        of the oldest of those that were counted.
+        Counts stop at `limit`, those of claimed jobs at `claimed` if given. If pending reaches it, the age is that of
+        the oldest job counted.
         """
         claimed = limit if claimed is None else claimed
         form = self.form
@@ -63,7 +63,7 @@ class Place:
         )
 
     def rest(self, limit: int) -> sql.Composed:
-        """One row: scheduled and failed, NULL where the library keeps none."""
+        """One row: scheduled and failed; NULL if the library keeps no such jobs."""
         return sql.SQL("{common}SELECT ({scheduled}) AS scheduled, ({failed}) AS failed").format(
             common=self._common(),
             scheduled=self._count(self.form.scheduled, (), limit) if self.form.scheduled else sql.SQL("NULL"),
@@ -71,14 +71,14 @@ class Place:
         )
 
     def rows(self, arm: str, what: str) -> sql.Composed:
-        """One row for each job in an arm of the form, with an expression over j."""
-        said = self._sql(what, self.tables[0])
-        return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), said, ()))
+        """One row for each job in the arm. what: the SQL expression over j to select."""
+        selected = self._sql(what, self.tables[0])
+        return sql.SQL("{}{}").format(self._common(), self._rows(getattr(self.form, arm), selected, ()))
 
     def longest_claim(self, limit: int) -> sql.Composed | None:
-        """One row: for how many seconds a job has been worked on, at most; None where it is unknown.
+        """One row: seconds since the oldest running job began; None if the form has no such time.
 
-        What was begun more than a day ago is left out: most likely its worker is dead.
+        Jobs that began more than 24 h ago are left out: their worker is probably dead.
         """
         text = self.form.began or self.form.claimed_at
         if text is None:
@@ -92,17 +92,17 @@ class Place:
         ).format(common=self._common(), rows=self._rows(self.form.processing, began, live), limit=limit)
 
     @property
-    def tells_the_dead(self) -> bool:
-        """Whether a claim of a dead worker ends by itself: by a sign of life, or by a limit."""
+    def detects_dead_workers(self) -> bool:
+        """Whether the claim of a dead worker ends: by a missing heartbeat, or by stale_after."""
         return not self.form.keeps_claims_of_the_dead or self._alive() is not None
 
     def old_claims(self, older_than_s: float, limit: int) -> sql.Composed | None:
-        """One row: how many jobs have been worked on for longer, and for how many seconds at most.
+        """One row: the number of claims older than that, and the age of the oldest in seconds.
 
-        None where a dead worker's claim ends by itself, or where it is unknown when a job was claimed.
+        None if the claim of a dead worker ends anyway, or if the form has no time of the claim.
         """
         text = self.form.began or self.form.claimed_at
-        if text is None or self.tells_the_dead:
+        if text is None or self.detects_dead_workers:
             return None
         began = sql.SQL("{} AS began").format(self._sql(text, self.tables[0]))
         return sql.SQL(
@@ -116,7 +116,7 @@ class Place:
         )
 
     def claims_with_null(self, column: sql.Composable, limit: int) -> sql.Composed:
-        """One row: how many claimed jobs have NULL there; counting stops at the limit."""
+        """One row: the number of claimed jobs with NULL in that column, counted up to `limit`."""
         is_null = [sql.SQL("{} IS NULL").format(column)]
         return sql.SQL("{}{}").format(self._common(), self._count(self.form.processing, is_null, limit))
 
@@ -130,7 +130,7 @@ class Place:
         return sql.SQL("SELECT count(*) AS counted FROM ({} LIMIT {}) AS c").format(rows, limit)
 
     def _rows(self, parts: Sequence[str], what: sql.Composable, conditions: Sequence[sql.Composable]) -> sql.Composed:
-        """Of several parts, and of several queues with tables of their own, the rows one after the other."""
+        """UNION ALL over the parts and, if each queue has its own tables, over the queues."""
         every = list(conditions)
         if self.queues and self.queue_column is not None:
             names = sql.SQL(", ").join(map(sql.Literal, self.queues))
@@ -143,7 +143,7 @@ class Place:
         return sql.SQL(" UNION ALL ").join(arms)
 
     def _alive(self) -> sql.Composed | None:
-        """The condition under which a processing job is being worked on; None where it is unknown."""
+        """The condition that the worker of a processing job lives; None if the form cannot tell."""
         form = self.form
         conditions: list[str] = []
         if form.alive is not None and (self.stale_after is not None or "{stale}" not in form.alive):

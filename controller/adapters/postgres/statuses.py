@@ -1,6 +1,6 @@
-"""The values of a status column that the policy does not name: which of them say that work is left.
+"""Finds values of a status column that the policy does not name, and tells which of them mean unfinished work.
 
-Found in few pages: what an index on the column or PostgreSQL's statistics know, and a sample of blocks. Never a scan.
+It reads few pages: an index on the column, PostgreSQL's statistics, and a sample of blocks. It never scans the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SAMPLE_PAGES = 100
 _SMALL_PAGES = 200
 _MOST_ROWS = 50_000
 _FEW_ROWS = 1000
-"""Of a view, which may cost anything."""
+"""Rows read from a view, whose cost is unknown."""
 _MOST_VALUES = 50
 BY_PAGES_SINCE = 140000
 """Before PostgreSQL 14, a condition on ctid reads the whole table."""
@@ -56,7 +56,7 @@ SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partiti
     WHERE i.indrelid = {table}::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'
     AND i.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = {table}::oid AND attname = {column}))
 """
-# The distinct values by an index that begins with the column: as many steps as there are values.
+# The distinct values from an index that begins with the column: one step per value.
 _BY_INDEX = """
 WITH RECURSIVE v AS (
   (SELECT j.{status} AS value FROM {table} j WHERE j.{status} IS NOT NULL ORDER BY 1 LIMIT 1)
@@ -71,7 +71,7 @@ unnest(s.most_common_vals::text::text[]) AS v(value)
 WHERE s.attname = {column} AND (c.oid = {table}::oid OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::oid)))
 LIMIT {most}
 """
-# Values that the policy names are left out: of these there is nothing to wonder.
+# Values that the policy names are excluded.
 _STILL_THERE = """
 SELECT true FROM ({one}) AS j WHERE NOT ({named}) AND NOT ({known})
 AND EXISTS (SELECT FROM {table} j WHERE j.{status} = {value}{where})
@@ -83,10 +83,10 @@ GROUP BY j.value ORDER BY count(*) DESC LIMIT {most}
 
 
 class Words(NamedTuple):
-    """Values of the status column that were seen, by what they say.
+    """The values that were seen in the status column, by meaning.
 
-    named: whether one was seen that the policy names as pending or processing. waiting, running: words that plainly
-    mean unfinished work, as they are written. others: words that say nothing, or NULL (None). pages: of the table.
+    named: whether one of them is pending or processing by the policy. waiting, running: unnamed values whose word means
+    unfinished work, as written. others: unnamed values of unknown meaning; None stands for NULL. pages: the table's.
     """
 
     named: bool = False
@@ -101,20 +101,20 @@ class Words(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Whether it costs little to look again with every reading."""
+        """Whether the table has at most 200 pages, so that a survey with every reading costs little."""
         return self.pages <= _SMALL_PAGES
 
     def unnamed(self, table: str | None) -> str:
-        """What to say where no status that the policy names was ever seen; "" where nothing is wrong."""
+        """The doubt about an empty reading if no status that the policy names was ever seen; "" if there is none."""
         if self.named or not self.unfinished:
             return ""
         return (
-            f"table {table} has jobs whose status is {_listed(self.unfinished)}, and none with a status that "
+            f"table {table} has jobs with status {_listed(self.unfinished)}, and none with a status that "
             f"queue.statuses names as pending or processing; write statuses: {self._proposed()}"
         )
 
     def warning(self, table: str | None) -> str:
-        """What to say of statuses that the policy does not name; "" where there is none."""
+        """The warning about statuses that the policy does not name; "" if there are none."""
         left = (*self.unfinished, *self.others)
         if not left:
             return ""
@@ -122,11 +122,11 @@ class Words(NamedTuple):
         named = sum(text is not None for text in left)
         hints = [
             *([f"add {'it' if named == 1 else 'each'} to pending, processing, failed or finished"] if named else []),
-            *(["UPDATE the rows without a status to one"] if nulls else []),
+            *(["set a status in the rows without one (UPDATE)"] if nulls else []),
         ]
         return (
-            f"table {table} has jobs whose status is {_listed(left)}{nulls}, which queue.statuses does not name: they "
-            f"count for nothing; {', and '.join(hints)}"
+            f"table {table} has jobs with status {_listed(left)}{nulls}, which queue.statuses does not name, so they "
+            f"are not counted; {', and '.join(hints)}"
         )
 
     def _proposed(self) -> str:
@@ -135,7 +135,7 @@ class Words(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A value of the column. is_ours: named as pending or processing. is_known: named at all."""
+    """A value of the column; None: NULL. is_ours: named as pending or processing. is_known: as failed or finished."""
 
     text: str | None
     is_ours: bool = False
@@ -143,7 +143,7 @@ class Value(NamedTuple):
 
 
 def judged(values: Iterable[Value], *, pages: float = 0.0) -> Words:
-    """What the values say, beside those that the policy names."""
+    """Sorts the values by meaning. pages: the table's size."""
     found = list(dict.fromkeys(values))
     unknown = [value.text for value in found if not value.is_ours and not value.is_known]
     words = {text: _plain(text) for text in unknown if text is not None}
@@ -157,18 +157,18 @@ def judged(values: Iterable[Value], *, pages: float = 0.0) -> Words:
 
 
 async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql.Composable | None, ask: Ask) -> Words:
-    """The values that the table has, as far as a few pages tell.
+    """The values found in a few pages of the table.
 
-    condition: of the rows that are jobs of this queue; None: all are.
+    condition: which rows are jobs of this queue; None: all.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: a statement failed.
     """
     where = sql.SQL("") if condition is None else sql.SQL(" AND ({})").format(condition)
     names = {
         "table": shape.identifier,
         "status": sql.Identifier(status),
-        # PostgreSQL compares: of a citext, Pending is pending.
+        # PostgreSQL compares, not Python: in a citext column, Pending equals pending.
         "named": _one_of((*statuses.pending, *statuses.processing), shape, status),
         "known": _one_of((*statuses.failed, *statuses.finished), shape, status),
         "most": sql.Literal(_MOST_VALUES),
@@ -195,7 +195,7 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
 async def _by_statistics(
     shape: Shape, status: str, names: Mapping[str, sql.Composable], where: sql.Composable, ask: Ask
 ) -> list[str]:
-    """Words of unfinished work that the last ANALYZE saw, wherever their rows are, and that there still are."""
+    """Unfinished statuses that the last ANALYZE saw anywhere in the table, and that still exist."""
     parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status), "most": sql.Literal(_MOST_VALUES)}
     seen = [text for (text,) in await ask(sql.SQL(_STATISTICS).format(**parts))]
     found = []
@@ -210,7 +210,7 @@ async def _by_statistics(
         try:
             rows = await ask(there)
         except errors.QueryCanceled:
-            continue  # which takes too long to find out; the samples may tell
+            continue  # too slow to check; the samples may still find it
         if rows:
             found.append(text)
     return found
@@ -224,7 +224,7 @@ def _one_of(values: Collection[str], shape: Shape, status: str) -> sql.Composabl
 
 
 def _sources(shape: Shape, pages: float, server: int) -> Sequence[sql.Composed]:
-    """The whole of a small table; of a large one the last pages, where it grows, and some from anywhere."""
+    """What to read: a small table whole; of a large one, the last 100 pages, where it grows, and a sample."""
     if pages <= _SMALL_PAGES:
         return [sql.SQL("{} j WHERE true").format(shape.identifier)]
     percent = sql.Literal(min(100.0, 100.0 * _SAMPLE_PAGES / pages))
@@ -236,7 +236,7 @@ def _sources(shape: Shape, pages: float, server: int) -> Sequence[sql.Composed]:
 
 
 def castable(values: Collection[str], shape: Shape, status: str) -> tuple[str, ...]:
-    """Those of the values that the column's type can have; of a type that is not known here, all."""
+    """The values that the column's type can hold; all of them if the type is unknown here."""
     column = shape.columns[status]
     return tuple(value for value in values if _may_have(column.kind, column.labels, value))
 
@@ -262,6 +262,6 @@ def _listed(values: Sequence[str | None]) -> str:
 
 
 def _written(value: str) -> str:
-    """As it is written in a policy: in quotes where it is empty, or YAML would read another value or a list."""
+    """The value as YAML: in quotes if it is empty, or if YAML would read it as another value or a list."""
     is_plain = re.fullmatch(r"[A-Za-z_](?:[\w .-]*[\w.-])?|\d+", value, re.ASCII) and value.lower() not in _YAML_WORDS
     return value if is_plain else "'" + value.replace("'", "''") + "'"

@@ -1,6 +1,6 @@
-"""What is worth knowing of a queue beside its depth: statuses that the policy does not name, claims of dead workers.
+"""A survey of a queue beside its depth: statuses that the policy does not name, and claims of dead workers.
 
-Looked at now and then, in few pages; it changes no reading, and may fail without failing one.
+It is made now and then and reads few pages. It changes no count; if it fails, the reading is still valid.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from controller.core.units import as_policy, in_words
 from controller.policy import Queue as QueuePolicy
 
 _TIMES_LONGER = 5.0
-"""A claim that is so many times older than nearly all jobs take is most likely a dead worker's."""
+"""A claim older than 5 times the 99th percentile of job durations is probably a dead worker's."""
 _OLD_AT_LEAST_S = 900.0
 _OLD_WHERE_UNKNOWN_S = 6 * 3600.0
 _MOST_CLAIMS = 1000
@@ -25,7 +25,7 @@ _MARGIN = 3.0
 
 
 class OldClaims(NamedTuple):
-    """Claims that are far older than jobs take. jobs stops at 1000. job_s: 99 of 100 finished jobs took no longer."""
+    """Claims much older than jobs take. jobs: their number, up to 1000. job_s: 99th percentile of job durations."""
 
     jobs: int
     oldest_s: float
@@ -33,7 +33,7 @@ class OldClaims(NamedTuple):
 
     @property
     def stale_after_s(self) -> float:
-        """What queue.stale_after may be: well above the longest jobs, below the age of these claims."""
+        """A value for queue.stale_after: 3 times job_s, at least 300 s; 6 h if job durations are unknown."""
         if self.job_s is None:
             return _OLD_WHERE_UNKNOWN_S
         least = max(300.0, _MARGIN * self.job_s)
@@ -46,25 +46,24 @@ class OldClaims(NamedTuple):
         has = "has" if self.jobs == 1 else "have"
         theirs = "its worker is" if self.jobs == 1 else "their workers are"
         took = (
-            f"of those that finished, 99 of 100 took {in_words(self.job_s)} at most"
+            f"99 of 100 finished jobs took at most {in_words(self.job_s)}"
             if self.job_s is not None
-            else "no finished job says how long one takes"
+            else "how long jobs take is unknown"
         )
         return (
-            f"{jobs} of {name} {has} been claimed for up to {in_words(self.oldest_s)}, and {took}: most likely "
-            f"{theirs} dead, and each such claim keeps a worker running; "
-            f"write stale_after: {as_policy(self.stale_after_s)}"
+            f"{jobs} of {name} {has} been claimed for up to {in_words(self.oldest_s)}, but {took}: probably {theirs} "
+            f"dead, and each such claim keeps a worker running; write stale_after: {as_policy(self.stale_after_s)}"
         )
 
 
 class Survey(NamedTuple):
-    """words: of an own table's status column; None of any other queue. job_s: as in OldClaims."""
+    """words: the status values of the user's table; None for a preset or a query. job_s: as in OldClaims."""
 
     words: Words | None = None
     old: OldClaims | None = None
     job_s: float | None = None
     undated: int = 0
-    """Claims that do not say when they were made, where queue.stale_after goes by that; it stops at 1000."""
+    """Claims without a time, which queue.stale_after needs; counted up to 1000."""
 
     def remarks(self, queue: QueuePolicy) -> tuple[Remark, ...]:
         found = []
@@ -76,16 +75,17 @@ class Survey(NamedTuple):
             found.append(Remark("claims", self.old.warning(name)))
         if self.undated:
             jobs = "1 claimed job" if self.undated == 1 else f"{self.undated} claimed jobs"
-            words = "no time of their claim, so that queue.stale_after does not limit them; let workers write it"
-            found.append(Remark("claims", f"{jobs} of table {queue.table} with {words}, or put them back by hand"))
+            has = "has" if self.undated == 1 else "have"
+            words = "no time of the claim, so queue.stale_after does not apply; let workers write it"
+            found.append(Remark("claims", f"{jobs} of table {queue.table} {has} {words}, or requeue them by hand"))
         return tuple(found)
 
 
 async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
-    """Looks at the queue. `ask` bounds the time of each statement.
+    """Makes the survey. `ask` limits the time of each statement.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: a statement failed.
     """
     own = place.own
     words = await words_of(own.shape, own.status, queue.statuses, own.condition, ask) if own is not None else None
@@ -101,7 +101,7 @@ async def _undated_claims(queue: QueuePolicy, located: Located, ask: Ask) -> int
 
 
 async def _old_claims(located: Located, job_s: float | None, ask: Ask) -> OldClaims | None:
-    """None: there are none, or a limit or a sign of life already tells the dead."""
+    """None if there are none, or if a heartbeat or stale_after already detects dead workers."""
     old_s = _OLD_WHERE_UNKNOWN_S if job_s is None else max(_OLD_AT_LEAST_S, _TIMES_LONGER * job_s)
     statement = located.place.old_claims(old_s, _MOST_CLAIMS)
     if statement is None:

@@ -1,4 +1,4 @@
-"""The SQL of a trigger that announces new jobs, for tables that announce nothing. Printed, and never run by us."""
+"""The SQL of a trigger that sends NOTIFY for new jobs, for tables without one. It is printed, never run by us."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from controller.policy import NAME_BYTES
 THROTTLE_MS = 250
 _FUNCTION, _TRIGGER, _LAST = "_announce", "_on_insert", "_last"
 
-# The last announcement is kept in a sequence: it is read and set outside of any transaction, so that no writer waits
-# for another or fails to serialize because of it, and nothing is left for vacuum.
+# A sequence stores the time of the last NOTIFY: it is read and set outside transactions, so that no writer waits for
+# another or fails to serialize because of it, and it leaves no dead rows.
 _SQL = """\
 BEGIN;
--- When it was announced last, in milliseconds:
+-- Time of the last NOTIFY, in milliseconds:
 CREATE SEQUENCE {last};
 CREATE FUNCTION {function}()
   RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
@@ -35,7 +35,7 @@ CREATE TRIGGER {trigger}
   AFTER INSERT ON {table}
   FOR EACH STATEMENT EXECUTE FUNCTION {function}();
 COMMIT;
--- To take it away again:
+-- To remove it:
 --   DROP TRIGGER {trigger} ON {table};
 --   DROP FUNCTION {function}();
 --   DROP SEQUENCE {last};
@@ -43,15 +43,15 @@ COMMIT;
 
 
 def trigger_sql(schema: str, table: str, qualified: sql.Identifier, channel: str) -> str:
-    """Statement-level, and throttled: at most one notification each THROTTLE_MS, however many jobs are inserted.
+    """A statement-level trigger, throttled to one NOTIFY per THROTTLE_MS however many jobs are inserted.
 
-    The function and its sequence go into `schema`, and are named after the table.
+    Its function and sequence are created in `schema` and named after the table.
     """
     stem = _stem(schema, table)
     last = sql.Identifier(schema, f"{stem}{_LAST}")
     tag = "announce"
     while f"${tag}$" in f"{last.as_string()} {channel}":
-        tag += "_"  # or a name would end the function's text and go on as SQL
+        tag += "_"  # a name that contains the tag would end the function's text, and the rest would run as SQL
     return (
         sql.SQL(_SQL)
         .format(
@@ -69,7 +69,7 @@ def trigger_sql(schema: str, table: str, qualified: sql.Identifier, channel: str
 
 
 def _stem(schema: str, table: str) -> str:
-    """The table's name; where that leaves no room for an ending, its beginning and what tells it from its likes."""
+    """The table's name; if it is too long for the endings, its beginning and a hash of the full name."""
     room = NAME_BYTES - max(len(ending) for ending in (_FUNCTION, _TRIGGER, _LAST))
     whole = table.encode()
     if len(whole) <= room:

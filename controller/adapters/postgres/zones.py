@@ -1,17 +1,17 @@
-"""In which zone a timestamp without a zone is written: decided by evidence, and never changed without better evidence.
+"""Decides by evidence in which time zone a timestamp without a zone is written; only better evidence changes it.
 
-The candidates are UTC, which libraries store, and the zones in which sessions think that write to the table: those of
-the roles that may, of the database, of the server. What decides, the best first:
+The candidates are UTC, which most libraries store, and the session time zones of the roles that may write to the table,
+of the database and of the server. The evidence, the best first:
 
 1. queue.timezone.
-2. Rows that cannot be: nothing was created, claimed or finished in the future, nothing was claimed or finished before
-   it was created, and a job that was claimed was due.
-3. The column's default: now() is in the zone of the session that writes; timezone('UTC', now()) says it itself.
-4. Jobs that wait and would all be due in the future by one reading, and not by the other.
-5. The other columns of the table, which most likely the same program writes.
+2. Rows that would be impossible: created, claimed or finished in the future, claimed or finished before creation, or
+   claimed before the job was due.
+3. The column's default: now() uses the zone of the writing session; timezone('UTC', now()) names its zone.
+4. Waiting jobs that would all be due in the future in one zone and not in the other.
+5. The other columns of the table, which the same program probably writes.
 
-Where nothing decides, UTC; and a claim is as young as the likelier or the other reading makes it, so that nothing that
-may be running is taken for stale. Pure, but for the queries that gather the evidence.
+Without evidence it is UTC. Then the age of a claim is the smallest that any candidate gives, so that a running job is
+not taken for stale. Pure, except for the queries that gather the evidence.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from psycopg import sql
 from controller.adapters.postgres.columns import UTC, Ask, Column, Kind, Shape
 
 _TOLERANCE_S = 300.0
-"""Clocks of workers differ; zones differ by at least 15 min."""
+"""Below this a difference is clock skew between workers; zones differ by at least 15 min."""
 _MOST_ROWS = 200
 _CLEARLY = 4
-"""So many times more rows have to speak against one reading than against the other."""
+"""A zone is chosen if over 4 times as many rows contradict each other zone."""
 _A_ZONE = re.compile(r"""(?:AT\s+TIME\s+ZONE\s+'([^']+)'|timezone\('([^']+)')""", re.IGNORECASE)
 _NOW = re.compile(
     r"\b(?:now|transaction_timestamp|statement_timestamp|clock_timestamp)\(\)|\bCURRENT_TIMESTAMP\b|\bLOCALTIMESTAMP\b"
@@ -39,9 +39,9 @@ _NOW = re.compile(
 )
 DUE, CREATED = "scheduled_for", "created_at"
 
-# The zone of each role that may write here, then that of the database. Writers are the roles that may insert; where
-# only superusers may, the owner. A zone that is set for a role in this database comes before one of the role, and that
-# before one of the database; what the server's file says is our own session's, where nothing is set for us.
+# The zone of each role that may write here, then that of the database. Writers are the roles that may insert; if only
+# superusers may, the owner. A zone set for a role in this database overrides the role's own, which overrides the
+# database's. The server's own is that of our session, if none is set for us.
 _ZONES = """
 WITH zones AS (
   SELECT r.setrole, r.setdatabase, substr(s.setting, strpos(s.setting, '=') + 1) AS zone
@@ -62,7 +62,7 @@ _OFFSETS = "SELECT z.name, extract(epoch FROM timezone(z.name, now()) - timezone
 
 
 class Rank(IntEnum):
-    """How good the evidence is that decided."""
+    """The strength of the evidence that decided."""
 
     NOTHING = 0
     OTHER_COLUMNS = 1
@@ -79,9 +79,9 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """zones: those that a timestamp may be written in, UTC among them.
+    """zones: the zones that a timestamp may be written in, including UTC.
 
-    local: the one that now() gives to whatever writes here; None where writers differ.
+    local: the zone that now() has in the writers' sessions; None if writers differ.
     """
 
     zones: tuple[str, ...]
@@ -93,9 +93,9 @@ class Candidates:
 
 
 class Sample(NamedTuple):
-    """A row that was looked at. times: of each column, in seconds since 1970, by each reading (zone) of it.
+    """A sample row. times: for each column and each candidate zone, the time in seconds since 1970.
 
-    was_claimed: whether a worker has it or had it.
+    was_claimed: whether a worker has or had the job.
     """
 
     was_claimed: bool
@@ -103,10 +103,10 @@ class Sample(NamedTuple):
 
 
 async def candidates(shape: Shape, ask: Ask) -> Candidates:
-    """Zones with the offset that UTC has right now are no candidates: they make no difference.
+    """The candidates. Zones with an offset of 0 at present are left out: they make no difference.
 
     Raises:
-        psycopg.Error: it could not be asked.
+        psycopg.Error: a query failed.
     """
     rows = await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
     names = list(dict.fromkeys(name for name, _ in rows))
@@ -120,7 +120,7 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
 
 
 def by_default(column: Column, known: Candidates) -> Verdict | None:
-    """What the column's default says of the zone; None: nothing."""
+    """The zone by the column's default; None if the default does not show it."""
     text = column.default or ""
     named = _A_ZONE.search(text)
     if named is not None:
@@ -136,15 +136,15 @@ def decide_zones(
     now: float,
     before: Mapping[str, Verdict] | None = None,
 ) -> dict[str, Verdict]:
-    """Of each timestamp without a zone, by its key in the policy. before: what was decided last time.
+    """The verdict for each timestamp without a zone, by its key in the policy. before: the last verdicts.
 
-    A verdict gives way to a better one, and where rows or a default decided to one as good: never to a worse.
+    Stronger evidence replaces a verdict; so does equal evidence from rows or a default. Weaker evidence never does.
     """
     local = {key: column for key, column in columns.items() if column.kind is Kind.LOCAL}
     before = before or {}
     found: dict[str, Verdict] = {}
     created = _Created(columns.get(CREATED))
-    # What tells when a job was created judges the other columns, so that it comes first.
+    # The other columns are compared with created_at, so that is decided first.
     for key in sorted(local, key=lambda key: key != CREATED):
         verdict = _by_rows(key, known, rows, now, created) or by_default(local[key], known)
         verdict = _steady(verdict or Verdict(UTC, Rank.NOTHING), before.get(key))
@@ -170,7 +170,7 @@ def _steady(new: Verdict, before: Verdict | None) -> Verdict:
 
 
 class _Created:
-    """When a job was created, as far as that is known: zone None where its own column is not decided."""
+    """When a job was created. zone: None while the column's own zone is undecided; then it is unknown."""
 
     def __init__(self, column: Column | None) -> None:
         self.zone = UTC if column is not None and column.kind is not Kind.LOCAL else None
@@ -200,17 +200,17 @@ def _cannot_be(key: str, at: float, now: float, created: float | None, *, was_cl
 
 
 def _least_spoken_against(against: Mapping[str, int]) -> str | None:
-    """The one reading that few rows or none speak against, where many speak against each other one."""
+    """The zone that few or no rows contradict, if many contradict every other zone; else None."""
     best, *others = sorted(against, key=against.__getitem__)
     if others and all(against[other] > _CLEARLY * against[best] for other in others):
         return best
-    # One is out of the question and two are left: the first of these is no evidence.
+    # Several zones remain possible; to take the first would not be evidence.
     return None
 
 
 def _by_waiting_rows(known: Candidates, rows: Sequence[Sample], now: float) -> str | None:
     waiting = [row.times[DUE] for row in rows if not row.was_claimed and DUE in row.times]
-    # A job that is far off by every reading, or long due by every reading, says nothing.
+    # A job that is in the future in every zone, or due in every zone, shows nothing.
     telling = [times for times in waiting if len({times[zone] > now + _TOLERANCE_S for zone in known.zones}) > 1]
     if not telling:
         return None
@@ -219,9 +219,9 @@ def _by_waiting_rows(known: Candidates, rows: Sequence[Sample], now: float) -> s
 
 
 def sample_query(times: Sequence[sql.Composable], arms: Sequence[tuple[bool, sql.Composable]]) -> sql.Composed:
-    """Some rows of each arm: whether these jobs were claimed, then each of the times in seconds since 1970.
+    """Up to 200 rows per arm: whether the jobs were claimed, then each time in seconds since 1970.
 
-    arms: what stands behind FROM, with the row aliased j.
+    arms: for each, whether its jobs were claimed, and the SQL after FROM, with the row aliased j.
     """
     epochs = [
         sql.SQL("CASE WHEN isfinite({0}) THEN extract(epoch FROM {0})::float8 END").format(value) for value in times

@@ -1,10 +1,10 @@
-"""How many requests Railway allows, and how many of them are left: counted here, since no answer ever says.
+"""The request budget: how many requests Railway allows, and how many are left. No answer says that, so we count.
 
-Every request that is sent counts for one window from its sending on. The last fifth is for mutations alone, so that
-what was decided can be done; reading stops before it, and slows down long before it stops.
+A request counts for one window (an hour) from when it is sent. The last fifth of the quota is reserved for mutations,
+so that a decision can always be carried out. Reading slows down once half of the rest is used.
 
-What a header says of the quota is believed within bounds, and only once several answers in a row have said it: an odd
-one must neither silence us for days nor spend at once what is left.
+A quota from a response header is accepted within limits, and only after several equal answers in a row: a single wrong
+one must neither stop us for days nor use up the rest at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from controller.core.units import in_words
 
 
 class Quota(NamedTuple):
-    """So many requests within so many seconds."""
+    """requests: allowed within window_s seconds."""
 
     requests: int
     window_s: float
@@ -31,7 +31,7 @@ class Quota(NamedTuple):
 
     @property
     def is_credible(self) -> bool:
-        """Within the bounds; a smaller one would not even allow one query in CEILING_S once half of it is used."""
+        """Within the limits below, and large enough for one query per CEILING_S after half of it is used."""
         return (
             LEAST_REQUESTS <= self.requests <= MOST_REQUESTS
             and 1 <= self.window_s <= LONGEST_WINDOW_S
@@ -40,25 +40,25 @@ class Quota(NamedTuple):
 
 
 RESERVED = 5
-"""One in so many is kept for mutations."""
+"""1/5 of the quota is reserved for mutations."""
 _PLENTY = 2
-"""Nothing is stretched while more than one in so many of the requests for reading is left."""
+"""Cycles are not stretched while more than 1/2 of the requests for reading is left."""
 HOBBY = Quota(1000, 3600.0)
-"""Assumed until answers tell: Railway's smallest paid plan."""
+"""Assumed until answers state the quota: Railway's smallest paid plan."""
 CEILING_S = 300.0
-"""However few requests are left, cycles are not stretched beyond this."""
+"""The longest time between two cycles, however few requests are left."""
 LEAST_REQUESTS, MOST_REQUESTS = 10, 1_000_000
 LONGEST_WINDOW_S = 24 * 3600.0
-"""Railway's plans allow 100 to 10,000 in an hour, and 10 or more in a second."""
+"""Limits for a stated quota. Railway's plans allow 100 to 10,000 per hour, and 10 or more per second."""
 CONFIRMATIONS = 3
-"""Answers in a row that have to say the same quota before it replaces the one in force."""
+"""Answers in a row that must state the same quota before it replaces the one in force."""
 _POLICY = re.compile(r"\bq=(\d{1,7})\b[^,]{0,40}?\bw=(\d{1,7})\b", re.ASCII)
 
 
 class Budget:
-    """Counts on the monotonic clock. Another process that uses the same token is only noticed when Railway says 429.
+    """Counts on the monotonic clock. Another process with the same token is noticed only by HTTP 429.
 
-    told: what the last answer said that was credible, whether it is in force yet or not.
+    told: the last credible quota that an answer stated, in force or not.
     """
 
     def __init__(self, clock: Clock, quota: Quota = HOBBY) -> None:
@@ -81,14 +81,14 @@ class Budget:
         """Counts one query that is about to be sent.
 
         Raises:
-            NotSent: only what is reserved is left.
+            NotSent: only the reserved requests are left.
         """
         used, limit = self._used(), self._for_queries
         if used >= limit:
             raise NotSent(
                 SOURCE,
-                f"is not read for {in_words(self._until_free(limit))} more: {used} of the {self.quota} requests that "
-                f"it allows in {in_words(self.window_s)} are used, and the rest is kept for changes",
+                f"is not read for another {in_words(self._until_free(limit))}: {used} of the {self.quota} requests "
+                f"that it allows in {in_words(self.window_s)} are used, and the rest is reserved for changes",
             )
         self._sent.append(self._clock.monotonic())
 
@@ -96,19 +96,19 @@ class Budget:
         """Counts one mutation that is about to be sent.
 
         Raises:
-            NotSent: nothing at all is left.
+            NotSent: no request is left.
         """
         used = self._used()
         if used >= self.quota:
             raise NotSent(
                 SOURCE,
-                f"is not asked for {in_words(self._until_free(self.quota))} more: all {self.quota} requests that it "
-                f"allows in {in_words(self.window_s)} are used",
+                f"is not changed for another {in_words(self._until_free(self.quota))}: all {self.quota} requests that "
+                f"it allows in {in_words(self.window_s)} are used",
             )
         self._sent.append(self._clock.monotonic())
 
     def learn(self, header: str) -> None:
-        """What an answer's RateLimit-Policy says of the quota; one that is not credible says nothing."""
+        """Learns the quota from an answer's RateLimit-Policy header; ignores one that is not credible."""
         quotas = (Quota(int(requests), float(window)) for requests, window in _POLICY.findall(header))
         told = next((quota for quota in quotas if quota.is_credible), None)
         if told is None:
@@ -117,25 +117,25 @@ class Budget:
         self.told = told
         if told != self._in_force and self._confirmed >= CONFIRMATIONS:
             self._in_force = told
-            # Requests of before count for half of it at most, so that reading goes on.
+            # Earlier requests may use at most half of the new quota, so that reading goes on.
             for _ in range(self._used() - told.for_queries // _PLENTY):
                 self._sent.popleft()
 
-    def turned_away(self, retry_after_s: float) -> None:
-        """Railway counts differently than we do, and its word is the last."""
+    def pause(self, retry_after_s: float) -> None:
+        """Railway answered 429: send nothing for `retry_after_s`, even if our own count allows more."""
         self._not_before = max(self._not_before, self._clock.monotonic() + retry_after_s)
 
     @property
     def wait_s(self) -> float:
-        """For how long nothing may be sent, by Railway's own word."""
+        """Seconds for which nothing may be sent, after HTTP 429."""
         return max(0.0, self._not_before - self._clock.monotonic())
 
     def pace(self, per_cycle: int = 1) -> float:
-        """The least seconds from now on between two cycles of so many queries, such that reading never has to stop.
+        """The shortest time between cycles, in seconds, at which reading never has to stop. per_cycle: queries each.
 
-        At most CEILING_S: rather does a cycle say that it cannot read, than that nothing is said for longer.
+        At most CEILING_S: a cycle that reports that it cannot read is better than no cycle for longer.
 
-        If the next cycles came every p seconds, the n-th query from now would be sent at n / per_cycle * p. Those that
+        If the next cycles come every p seconds, the n-th query from now is sent at n / per_cycle * p. The queries that
         are left need no wait; the j-th after them needs the j-th oldest request to have left the window by then.
         """
         limit, used = self._for_queries, self._used()
@@ -143,7 +143,7 @@ class Budget:
         if left * _PLENTY > limit:
             return 0.0
         now = self._clock.monotonic()
-        # Where mutations have eaten into what is for queries, that many more have to leave first.
+        # If mutations have used requests meant for queries, that many more must leave the window first.
         over = max(0, used - limit)
         leaves = ((at + self.window_s - now) / (left + n) for n, at in enumerate(list(self._sent)[over:], start=1))
         return min(CEILING_S, per_cycle * max(leaves, default=0.0))
@@ -162,6 +162,6 @@ class Budget:
         return len(self._sent)
 
     def _until_free(self, limit: int) -> float:
-        """Until fewer than `limit` are in the window."""
+        """Seconds until fewer than `limit` requests are in the window."""
         leaves_last = self._sent[len(self._sent) - max(1, limit)]
         return leaves_last + self.window_s - self._clock.monotonic()

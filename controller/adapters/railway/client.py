@@ -1,7 +1,7 @@
-"""GraphQL over HTTP as Railway speaks it: an answer of 200 with `errors` is an error, 429 says how long to wait.
+"""Railway's GraphQL over HTTP: an answer 200 with `errors` is an error; 429 says how long to wait.
 
-Reads are retried, a few times and only here. Mutations are sent once: what became of one whose answer was lost is for
-the next reading to tell.
+Queries are retried up to twice, and only here. A mutation is sent once. If its answer is lost, the next reading shows
+what became of it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.request import getproxies
 
-import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
+from controller.adapters.railway.http import httpx
 from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Intent
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
@@ -28,30 +28,30 @@ from controller.core.text import bounds
 from controller.core.units import in_words
 
 LONGEST_S = 8.0
-"""Of a query with all its tries, so that a Railway that hangs or trickles makes no cycle of 10 s late."""
+"""Timeout of a query with all retries, so that a slow Railway does not delay a cycle of 10 s."""
 TIMEOUT = httpx.Timeout(LONGEST_S, connect=3.0)
-"""A query's. One step's each; an answer that comes byte by byte would never run into them, hence the one above."""
+"""A query's timeouts per step. An answer that arrives byte by byte never exceeds them, hence LONGEST_S."""
 _LONGEST_CONNECT_S = 2.0
-"""A mutation's; its whole time is an argument, because whoever may send it may do so only for so long."""
+"""A mutation's connect timeout. Its total timeout is an argument, as it must end before the lease does."""
 _LONGEST_WAIT_S = 5.0
-"""A Retry-After up to this is waited for; for a longer one the cycle ends, and nothing is sent until it has passed."""
+"""A Retry-After up to this is waited for. After a longer one the cycle ends; nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
 _KEEP_S = 60.0
-"""An idle connection is kept for longer than an interval, so that a cycle that a job wakes need not open one."""
+"""Idle connections are kept for longer than an interval, so that a cycle started by NOTIFY need not open one."""
 _LONGEST_RETRY_AFTER_S = CEILING_S
-"""After a longer Retry-After, one request is sent this often to learn whether it still holds."""
+"""A longer Retry-After is cut to this; then one request learns whether it still applies."""
 _HEADERS = ("ratelimit-policy", "retry-after", "content-encoding")
 _AUTH = ("not authorized", "project token not found", "unauthorized")
 _REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
-"""httpcore's names for the moment before the first byte of a request: name lookup, connection and TLS are behind it."""
+"""httpcore's events right before a request's first byte, when DNS lookup, connect and TLS handshake are done."""
 
 
 class _Passing(Unavailable):
-    """A fault that may be gone in a moment: worth a second try, where a second try is harmless."""
+    """A fault that may be temporary: retried where a second try is harmless."""
 
 
 class RailwayClient:
-    """Sends one operation at a time by name, and turns every way to fail into the ports' errors."""
+    """Sends operations by name, and turns every failure into one of the ports' errors."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class RailwayClient:
         transport: httpx.AsyncBaseTransport | None = None,
         clean: Callable[[str], str] = lambda text: text,
     ) -> None:
-        """`may_mutate`: whether a change of that epoch may be sent right now. `timeout_s`: from there to its answer.
+        """may_mutate: whether a change of that epoch may be sent now. timeout_s: from then to its answer.
 
-        clean: takes the secrets out of an answer, which may repeat the token; before anything of it is cut.
+        clean: masks secrets in an answer, which may repeat the token, before anything of it is cut.
         """
         value = token.value.get_secret_value()
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
@@ -89,11 +89,10 @@ class RailwayClient:
     async def query(self, operation: str, variables: dict[str, Any], *, for_change: bool = False) -> dict[str, Any]:
         """The operation's `data`.
 
-        `for_change`: a change hangs on it, so that it is paid from what is kept for changes, and has no longer than
-        one of these.
+        for_change: the query belongs to a change, so it uses the requests reserved for changes, and their timeout.
 
         Raises:
-            Unavailable: after a few tries.
+            Unavailable: it failed, also when retried.
         """
         longest_s = self._timeout_s if for_change else LONGEST_S
         spend = self.budget.spend_on_mutation if for_change else self.budget.spend_on_query
@@ -117,19 +116,19 @@ class RailwayClient:
         return await retrying(self._ask, operation, variables, spend)
 
     async def _ask(self, operation: str, variables: dict[str, Any], spend: Callable[[], None]) -> dict[str, Any]:
-        await self._wait_my_turn()
+        await self._wait_for_retry_after()
         spend()
         return await self._send(operation, variables, longest_s=LONGEST_S, timeout=TIMEOUT)
 
     async def mutate(self, operation: str, variables: dict[str, Any], intent: Intent) -> None:
-        """Sends the mutation, once, in the name of the intent: who looks into it later can tell whose it was.
+        """Sends the mutation once, with the intent's epoch and id as headers, so that it can be traced later.
 
         Raises:
-            LeaseLost: we may not act any more; it was not sent.
+            LeaseLost: we no longer lead; it was not sent.
             NotSent, Refused: certainly nothing happened.
-            Unavailable: nobody knows.
+            Unavailable: it is unknown whether it happened.
         """
-        await self._wait_my_turn()
+        await self._wait_for_retry_after()
         check = _LastCheck(operation, lambda: self._may_mutate(intent.epoch))
         check.now()
         self.budget.spend_on_mutation()
@@ -143,23 +142,23 @@ class RailwayClient:
                 extensions={"trace": check},
             )
         except _Problem as problem:
-            # A failure of Railway's own in the middle of it: nobody knows how far it came.
+            # Railway failed while processing it: how far it came is unknown.
             raise Unclear(SOURCE, problem.text) from None
         except Unavailable as unavailable:
             if not check.certainly_not_begun or isinstance(unavailable, NotSent):
                 raise
             raise NotSent(SOURCE, f"could not be reached in time for {operation}") from unavailable
-        answer = data.get(operation[0].lower() + operation[1:])  # an operation of ours is named after its one field
+        answer = data.get(operation[0].lower() + operation[1:])  # each operation is named after its only field
         if answer is False or answer is None:
             raise Refused(SOURCE, f"{operation} answered {answer}")
         if answer is not True and not isinstance(answer, str):
-            raise Unavailable(SOURCE, f"answered {operation} in a form that is not understood")
+            raise Unavailable(SOURCE, f"answered {operation} in an unknown format")
 
     async def _send(self, operation: str, variables: dict[str, Any], **how: Any) -> dict[str, Any]:
         try:
             return await self._exchange(operation, variables, **how)
         except Unavailable as unavailable:
-            # Whoever keeps the error would keep the frames that it went through, and with them some MB of an answer.
+            # A kept error would keep its frames, and with them some MB of the answer.
             raise unavailable.with_traceback(None) from None
 
     async def _exchange(
@@ -172,33 +171,33 @@ class RailwayClient:
                 self._http.stream("POST", self._url, json=body, timeout=timeout, **more) as response,
             ):
                 told, retry_after, encoding = (_header(response, name) for name in _HEADERS)
-                # There may be 10,000, and a response is a cycle of references that lives until they are collected.
+                # There may be 10,000 headers, and a response is a reference cycle that lives until garbage collection.
                 response.headers = httpx.Headers()
                 self.budget.learn(told)
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                    raise self._turned_away(retry_after)  # its body tells nothing more, and is not read
-                taken = await answer.taken_in(response, encoding, operation, self._clean)
+                    raise self._too_many_requests(retry_after)  # its body has no further information
+                taken = await answer.read_json(response, encoding, operation, self._clean)
         except TimeoutError:
-            raise _Passing(SOURCE, f"did not end its answer to {operation} within {in_words(longest_s)}") from None
+            raise _Passing(SOURCE, f"did not finish its answer to {operation} within {in_words(longest_s)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _NotConnected(SOURCE, f"cannot be reached ({type(error).__name__})") from None
         except httpx.TimeoutException:
             raise _Passing(SOURCE, f"did not answer {operation} within {in_words(timeout.read or LONGEST_S)}") from None
-        except (httpx.HTTPError, answer.BrokenOff) as error:
+        except (httpx.HTTPError, answer.IncompleteAnswer) as error:
             raise _Passing(SOURCE, f"broke off its answer to {operation} ({type(error).__name__})") from None
         return self._data(operation, response.status_code, taken)
 
-    async def _wait_my_turn(self) -> None:
+    async def _wait_for_retry_after(self) -> None:
         left = self.budget.wait_s
         if left > _LONGEST_WAIT_S:
-            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {in_words(left)} more")
+            raise NotSent(SOURCE, f"asked us to wait (HTTP 429, Retry-After); {in_words(left)} left")
         if left > 0:
             await asyncio.sleep(left)
 
-    def _turned_away(self, retry_after: str) -> Unavailable:
+    def _too_many_requests(self, retry_after: str) -> Unavailable:
         wait = _wait_of(retry_after)
-        self.budget.turned_away(wait)
-        return _TooMany(SOURCE, f"has had too many requests (HTTP 429); nothing is sent for {in_words(wait)}")
+        self.budget.pause(wait)
+        return _TooMany(SOURCE, f"received too many requests (HTTP 429); nothing is sent for {in_words(wait)}")
 
     def _data(self, operation: str, status: int, body: dict[str, Any] | None) -> dict[str, Any]:
         if body is not None and body.get("errors"):
@@ -206,7 +205,7 @@ class RailwayClient:
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise NotAuthorized(SOURCE, self._auth_words(f"HTTP {status}"))
         if httpx.codes.is_redirect(status):
-            words = f"answered {operation} with HTTP {status} (a redirect, not followed); look at RAILWAY_API_URL"
+            words = f"answered {operation} with HTTP {status} (a redirect, not followed); check RAILWAY_API_URL"
             raise Unavailable(SOURCE, words)
         if status != httpx.codes.OK:
             raise _Passing(SOURCE, f"answered {operation} with HTTP {status}")
@@ -231,33 +230,33 @@ class RailwayClient:
         if self._token.kind == "account" and "project token" in message.lower():
             return f"says {message!r}: {variable} holds a project token; put it into RAILWAY_TOKEN instead"
         return (
-            f"says {message!r}: look at {variable} (valid? of this workspace and project?), RAILWAY_PROJECT_ID and "
-            "RAILWAY_ENVIRONMENT_ID"
+            f"says {message!r}: check {variable} (is it valid, and for this workspace and project?), "
+            "RAILWAY_PROJECT_ID and RAILWAY_ENVIRONMENT_ID"
         )
 
 
 class NotAuthorized(Refused):
-    """The token may not: no other operation would fare better."""
+    """The token is not allowed; any other operation would be refused as well."""
 
 
 class Unclear(Unavailable):
-    """Railway itself failed over a change, or over what it hangs on: most likely it did not happen."""
+    """Railway failed while processing a change or a query for it: the change has probably not happened."""
 
 
 class _NotConnected(NotSent, _Passing):
-    """No byte of the request left."""
+    """There was no connection, so no byte of the request was sent."""
 
 
 class _TooMany(NotSent, _Passing):
-    """Turned away unread, so that a second try is harmless once the wait is over."""
+    """HTTP 429: Railway did not process the request, so it can be sent again after the wait."""
 
 
 class _Problem(Refused, _Passing):
-    """Railway's word for a failure of its own; intermittent, so that reading again may help."""
+    """An internal failure of Railway ("Problem processing request"). A retry may succeed."""
 
 
 class _LastCheck:
-    """Whether we still may, asked once more by httpcore itself between the connection and the request's first byte."""
+    """Checks the lease once more between connecting and the request's first byte, called by httpcore's trace."""
 
     def __init__(self, operation: str, may_mutate: Callable[[], bool]) -> None:
         self._operation = operation
@@ -267,7 +266,7 @@ class _LastCheck:
 
     def now(self) -> None:
         if not self._may_mutate():
-            raise LeaseLost(f"the lease ran out before {self._operation}; it was not sent")
+            raise LeaseLost(f"the lease expired before {self._operation}; it was not sent")
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         del info
@@ -278,19 +277,19 @@ class _LastCheck:
 
     @property
     def certainly_not_begun(self) -> bool:
-        """Of a transport that tells nothing at all, nothing is certain."""
+        """Whether no byte was sent. A transport without trace events proves nothing."""
         return self._events > 0 and not self._request_began
 
 
 def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:
-    """Sockets that give up what was not delivered in time, so that the kernel does not deliver it later.
+    """Sockets that drop data not delivered in time, so that the kernel does not deliver a change later.
 
-    None where a proxy is set in the environment: a transport of our own would go past it.
+    None if the environment sets a proxy, which a transport of our own would bypass.
     """
     if getproxies().keys() - {"no"}:
         return None
     options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
-        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing throws away what is not sent yet
+        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing discards unsent data
     ]
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000)))
@@ -303,28 +302,28 @@ def _give_up(state: RetryCallState) -> Any:
 
 
 class _NoCookies(CookieJar):
-    """Keeps none: they would be sent back, and a jar grows with each that is new."""
+    """Stores no cookies: they would be sent back, and the jar would grow with each new one."""
 
     def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
 def _printable(text: Any, longest: int) -> str:
-    """Railway's own words, as far as they are a text and can be shown."""
+    """Railway's own message, if it is a text, without unprintable characters, at most `longest` characters."""
     if not isinstance(text, str):
         return ""
-    # Cut twice: to look at each of a million characters would take a while.
+    # Cut first, because checking each of a million characters takes long.
     text = bounds.cut(text, 2 * longest)
     return bounds.cut("".join(character for character in text if character.isprintable()), longest)
 
 
 def _header(response: httpx.Response, name: str) -> str:
-    """The header's text; one that is too long to be what it should be is taken for one that says nonsense."""
+    """The header's text; one that is too long to be valid becomes "too long", which is then not parsed."""
     text: str = response.headers.get(name, "")
     return text if len(text) <= bounds.WORDS else "too long"
 
 
 def _wait_of(text: str) -> float:
-    """Seconds; Railway sends a whole number, and the standard allows a date too, which is not worth a guess."""
+    """Seconds. Railway sends a whole number; anything else (the standard allows a date) counts as 30 s."""
     return min(_LONGEST_RETRY_AFTER_S, float(text)) if text.isascii() and text.isdigit() else _WAIT_WITHOUT_HEADER_S
 
 

@@ -1,4 +1,4 @@
-"""Every document that is ever sent to Railway. A test validates them against the schema."""
+"""All GraphQL documents that are sent to Railway. A test validates them against Railway's schema."""
 
 _INSTANCE = """{
           serviceId
@@ -30,7 +30,7 @@ query EnvironmentState($environmentId: String!, $projectId: String!, $first: Int
 """
 )
 
-# Both of one moment, since a change is made of both.
+# Both in one query, because a change is computed from both and they must be of the same moment.
 ENVIRONMENT_CONFIG = (
     """
 query EnvironmentConfig($serviceId: String!, $environmentId: String!, $projectId: String!) {
@@ -75,7 +75,7 @@ mutation DeploymentRestart($id: String!) {
 }
 """
 
-# What only doctor asks: a token that may not, or a schema that has moved on, costs nobody else anything.
+# Sent by doctor only, so that a missing right or a changed schema does not affect `run`.
 
 WHOSE_PROJECT = """
 query ProjectToken {

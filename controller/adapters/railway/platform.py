@@ -1,12 +1,12 @@
-"""Railway as a Platform: one reading of the environment for all services, and an absolute number asked of one.
+"""Railway as a Platform: one reading of the environment for all services, and an absolute count set for one.
 
-Railway refuses `numReplicas: 0`, so that zero is a stopped deployment: deploymentStop, and deploymentRestart on the way
-back, or a new deployment where it cannot be restarted. Any other number goes out as the full multiRegionConfig map.
+Railway refuses `numReplicas: 0`, so 0 is a stopped deployment: deploymentStop, and on the way back deploymentRestart,
+or a new deployment if the restart is refused. Any other count is sent as the full multiRegionConfig map.
 
-That map is merged into the environment's stored configuration, or replaces it; nobody has published which. And the
-stored one is not always what runs: a move to another region may wait for its deployment, or that may have failed. So
-both are read again right before each change. Where the count is not the one any more that was decided on, nothing is
-sent; otherwise the map has the stored regions, and names with null those that are not among them.
+Railway's documentation does not say whether that map is merged into the environment's stored configuration or replaces
+it. And the stored one is not always what runs: a move to another region may wait for a deployment, or that may have
+failed. So both are read again right before each change. If the count is no longer the one that the decision was based
+on, nothing is sent. Otherwise the map has the stored regions, and null for each other region.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from controller.core.units import in_words
 _PAGE = 50
 _MOST_PAGES = 20
 _LONGEST_LOOK_S = 45.0
-"""For all pages, and what has to be asked of single services; well within the longest cycle."""
+"""Timeout for all pages and the queries for single services; well within the longest cycle."""
 _REST_OF_A_CYCLE_S = 2.0
-"""What a cycle takes besides."""
+"""Time for the rest of a cycle."""
 _MORE_THAN_A_QUERY_S = 0.5
-"""So that a single query that takes too long is named by its operation."""
+"""Margin above a query's timeout, so that a slow query reports its own timeout, with its operation's name."""
 _LONGEST_CURSOR = 1000
 _SHOWN_SERVICES = 10
 _SHOWN_WITHIN_S = 3.0
-"""What is stored shows in the deployment by then, if it ever does without a new one."""
+"""A stored change shows in the deployment within this time, unless it needs a new deployment."""
 
 
 class RailwayPlatform:
@@ -55,18 +55,21 @@ class RailwayPlatform:
         shown_within_s: float = _SHOWN_WITHIN_S,
         interval_s: float = math.inf,
     ) -> None:
-        """interval_s: between two cycles; a reading ends before the next one is due, if a single query fits in."""
+        """interval_s: between two cycles; a reading ends before the next one, but has time for at least one query.
+
+        shown_within_s: seconds until a stored change shows in the deployment.
+        """
         self.client = client
         least_s = queries.LONGEST_S + _MORE_THAN_A_QUERY_S
         self._longest_look_s = min(_LONGEST_LOOK_S, max(least_s, interval_s - _REST_OF_A_CYCLE_S))
         self._shown_within_s = shown_within_s
         self._project = project
         self._environment = environment
-        # The environment's config is a request of its own; for a reading, only when a service looks different.
+        # The environment's config needs its own request; a reading sends it only when a service has changed.
         self._stored: dict[str, tuple[object, Stored]] = {}
         self._shown: dict[str, int] = {}
         self._asked: dict[str, Regions] = {}
-        # Of this process only: a successor starts from the map that it finds.
+        # Known in this process only; another replica starts from the map that it reads.
         self._proportions: dict[str, Mapping[str, int]] = {}
         self._pages: dict[str, int] = {}
         self._deployed_once: dict[str, bool] = {}
@@ -82,7 +85,7 @@ class RailwayPlatform:
 
     @property
     def queries_per_cycle(self) -> int:
-        """The pages that it takes to see every service that is scaled; and one for each that was never deployed."""
+        """One per page up to the last scaled service, and one per service that was never deployed."""
         return max(self._pages.values(), default=1) + sum(not once for once in self._deployed_once.values())
 
     def requests(self) -> Requests:
@@ -110,15 +113,15 @@ class RailwayPlatform:
         return Receipt.ACCEPTED
 
     def _change(self, service: str, replicas: int, now: Replicas, stored: Stored, *, known: int) -> _Change:
-        """What to ask for. Refuses here what Railway would clamp without a word, or can't be asked for.
+        """The update to send. Refuses a count that Railway would silently clamp or cannot set.
 
-        known: the smallest count that whoever decided on it took to be possible.
+        known: the smallest possible count that the decision was based on.
         """
         if now.largest is not None and replicas > now.largest.count:
             raise Refused(
                 SOURCE,
-                f"service {service} has a volume, with which Railway allows no more than 1 replica: set max_replicas "
-                "to 1, or detach the volume",
+                f"service {service} has a volume, so Railway allows only 1 replica: set max_replicas to 1, or detach "
+                "the volume",
             )
         place = reading.placement(now)
         named = {region: count for region, count in place.regions.items() if region}
@@ -142,17 +145,17 @@ class RailwayPlatform:
         if known >= len(counts):
             return Refused(
                 SOURCE,
-                f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: "
-                f"{replicas} cannot be asked for",
+                f"service {service} runs in {len(counts)} regions, and each keeps at least 1 replica: it cannot have "
+                f"{replicas}",
             )
         return Outdated(
             SOURCE,
-            f"service {service} is configured for {len(counts)} regions by now, and each keeps at least 1 replica; the "
-            f"next cycle decides with them in mind, and {replicas} was not asked for",
+            f"service {service} is now configured for {len(counts)} regions, and each keeps at least 1 replica; "
+            f"{replicas} was not sent, and the next cycle decides again",
         )
 
     async def _start(self, steps: _Steps, service: str, change: _Change, observed: Replicas) -> None:
-        """From zero: the count first, while nothing runs, then the restart; a new deployment where that is refused."""
+        """From 0: sets the count first, while nothing runs, then restarts; a new deployment if that is refused."""
         if not change.nothing_new:
             await self._update(steps, service, change.input)
         try:
@@ -160,9 +163,9 @@ class RailwayPlatform:
         except NotAuthorized:
             raise
         except (Refused, Unclear):
-            # A restart that did happen after all gives way to the deployment; jobs that wait for a minute do not.
+            # If the restart did happen, the deployment replaces it. Jobs would wait longer for the next cycle.
             if change.nothing_new:
-                # A deployment is known to fall back to one replica where the count was not set just before it.
+                # A deployment may fall back to 1 replica if the count is not set right before it.
                 await self._update(steps, service, change.input)
             await self._deploy(steps, service)
 
@@ -175,7 +178,7 @@ class RailwayPlatform:
         await steps.take("ServiceInstanceDeployV2", variables)
 
     async def _readings(self, services: frozenset[str]) -> dict[str, Replicas | Unavailable]:
-        """Page by page until all are found, so that no more than one page is held at a time."""
+        """Reads page by page until all services are found; only one page is in memory at a time."""
         readings: dict[str, Replicas | Unavailable] = {}
         names: dict[str, str] = {}
         pages: dict[str, int] = {}
@@ -197,7 +200,7 @@ class RailwayPlatform:
         environment = (await self.client.query("EnvironmentState", variables)).get("environment")
         page = environment.get("serviceInstances") if isinstance(environment, dict) else None
         if not isinstance(page, dict):
-            raise _not_understood("the environment; look at RAILWAY_ENVIRONMENT_ID")
+            raise _not_understood("the environment; check RAILWAY_ENVIRONMENT_ID")
         try:
             nodes = {_text(edge["node"]["serviceId"]): edge["node"] for edge in page["edges"]}
             following = _cursor(page["pageInfo"]["endCursor"]) if page["pageInfo"]["hasNextPage"] else None
@@ -217,31 +220,31 @@ class RailwayPlatform:
             return unavailable
 
     async def _replicas(self, instance: ServiceInstance, fresh: Stored | None = None) -> Replicas:
-        """`fresh`: the stored configuration, if it has just been read."""
+        """fresh: the stored configuration, if it was just read."""
         name = instance.serviceName
         if instance.cronSchedule:
-            raise Unavailable(SOURCE, f"service {name} is a cron service, which cannot have replicas")
-        deployment = reading.speaker(instance)
+            raise Unavailable(SOURCE, f"service {name} is a cron service and cannot be scaled")
+        deployment = reading.current_deployment(instance)
         state = reading.state_of(deployment)
         if state is ServiceState.NEVER_DEPLOYED and await self._has_ever_been_deployed(instance.serviceId):
             state = ServiceState.REMOVED
         if state is ServiceState.NEVER_DEPLOYED:
-            raise Unavailable(SOURCE, f"service {name} was never deployed; deploy it once, then it can be scaled")
+            raise Unavailable(SOURCE, f"service {name} was never deployed; deploy it once before it can be scaled")
         self._deployed_once[instance.serviceId] = True
         if state is ServiceState.FAILED:
             raise Unavailable(
-                SOURCE, f"the last deployment of service {name} failed and none runs; mend it and deploy again"
+                SOURCE, f"the last deployment of service {name} failed and none runs; fix it and deploy again"
             )
         in_meta = reading.regions_in_meta(deployment)
         instances = reading.live(deployment) if state is ServiceState.RUNNING else None
         stored = await self._stored_for_reading(instance, in_meta, instances, fresh)
         in_config = stored.regions if stored is not None else None
         if in_meta is not None:
-            # An update may reach the config and the instances without being written into the deployment's map.
-            deployed, counted = in_meta, reading.borne_out(instances, in_meta, in_config)
+            # An update may reach the config and the instances without changing the deployment's map.
+            deployed, counted = in_meta, reading.matching_map(instances, in_meta, in_config)
         else:
             deployed = reading.regions_of_old(instance, deployment, in_config)
-            counted = reading.borne_out(instances, in_config, deployed)
+            counted = reading.matching_map(instances, in_config, deployed)
         return reading.replicas(
             instance,
             state,
@@ -254,12 +257,12 @@ class RailwayPlatform:
     async def _stored_for_reading(
         self, instance: ServiceInstance, in_meta: Regions | None, instances: int | None, fresh: Stored | None
     ) -> Stored | None:
-        """The stored configuration, where the deployment alone does not tell; None where it does.
+        """The stored configuration if the deployment alone is not enough; None if it is.
 
-        It does not where it has no map, or its instances belie it; where it is not the latest, so that something that
-        came after it failed or waits; and where it names places to mount at, which its image declares, too.
+        It is not enough if it has no map or its instances contradict the map; if it is not the latest, because a newer
+        one failed or waits; and if it names mount paths, which may be a volume's or only declared by the image.
         """
-        service, deployment = instance.serviceId, reading.speaker(instance)
+        service, deployment = instance.serviceId, reading.current_deployment(instance)
         latest = instance.latestDeployment
         belied = in_meta is None or instances not in (None, sum(in_meta.values()))
         mounts = reading.may_have_volume(deployment)
@@ -276,10 +279,10 @@ class RailwayPlatform:
         return found
 
     async def read_before_change(self, service: str) -> tuple[Replicas, Stored]:
-        """Replicas and stored configuration as they are right now, in one request that is paid as a change is.
+        """Current replicas and stored configuration, in one request from the budget for changes.
 
         Raises:
-            NotSent: they cannot be read, so that nobody knows what a map would be merged into.
+            NotSent: they cannot be read. A change without them could move or drop regions.
         """
         try:
             instance, stored = await self._configured(service, for_change=True)
@@ -293,9 +296,10 @@ class RailwayPlatform:
         raise NotSent(SOURCE, f"service {service} could not be read right before the change ({why})")
 
     async def _still_as_it_was(self, service: str) -> tuple[Replicas, Stored]:
-        """What a change starts from, unless somebody else has changed the count since it was decided on.
+        """What a change starts from. A newly stored count may show soon or wait for a deployment: 3 s tell which.
 
-        A stored count that is new may be about to show, or wait for a deployment: a few seconds tell these apart.
+        Raises:
+            Outdated: the count was changed from outside since the decision.
         """
         _, known = self._stored.get(service, (None, None))
         now, stored = await self.read_before_change(service)
@@ -308,13 +312,13 @@ class RailwayPlatform:
         if now.configured != shown:
             raise Outdated(
                 SOURCE,
-                f"service {service} went from {shown} to {now.configured} replicas since it was decided on; the next "
-                "cycle decides anew",
+                f"service {service} changed from {shown} to {now.configured} replicas since the decision; the next "
+                "cycle decides again",
             )
         return now, stored
 
     async def _configured(self, service: str, *, for_change: bool = False) -> tuple[Any, Stored]:
-        """The service's instance, not looked at yet, and what is stored of it."""
+        """The service's instance, not validated yet, and its stored configuration."""
         variables = {**self._scope, "serviceId": service}
         answer = await self.client.query("EnvironmentConfig", variables, for_change=for_change)
         environment = answer.get("environment")
@@ -340,7 +344,7 @@ class RailwayPlatform:
 
 
 class _Page(NamedTuple):
-    """Of one page: the services that were asked for, the names of all by id, and where the next one begins."""
+    """instances: the requested services on this page. names: all services on it, by id. next: cursor; None: the end."""
 
     instances: dict[str, ServiceInstance | Unavailable]
     names: dict[str, str]
@@ -348,9 +352,9 @@ class _Page(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """An update of a service: how many replicas in which region, and in which form that is asked for.
+    """An update of a service. counts: replicas by region. input: the same as sent to Railway.
 
-    nothing_new: the service is configured and deployed like that already.
+    nothing_new: the service is already configured and deployed like that.
     """
 
     counts: Regions
@@ -359,7 +363,7 @@ class _Change(NamedTuple):
 
 
 class _Steps:
-    """One change, in as many requests as it takes."""
+    """The mutations of one change, in order."""
 
     def __init__(self, client: RailwayClient, intent: Intent) -> None:
         self._client = client
@@ -372,21 +376,21 @@ class _Steps:
         except LeaseLost as lost:
             if not self._taken:
                 raise
-            raise Unavailable(SOURCE, f"was asked for a part of the change only: {lost}") from None
+            raise Unavailable(SOURCE, f"received only a part of the change: {lost}") from None
         self._taken += 1
 
 
 def _text(value: Any) -> str:
-    """An id, of a length that an id can have."""
+    """An id; refuses one that is longer than an id can be."""
     if not isinstance(value, str) or len(value) > bounds.NAME:
-        raise TypeError("is no id")
+        raise TypeError("is not an id")
     return value
 
 
 def _cursor(value: Any) -> str:
-    """Where the next page begins; it is sent back as it came."""
+    """The cursor of the next page, which is sent back unchanged."""
     if not isinstance(value, str) or len(value) > _LONGEST_CURSOR:
-        raise TypeError("is no cursor")
+        raise TypeError("is not a cursor")
     return value
 
 
@@ -403,7 +407,7 @@ def _name(node: Any) -> str:
 
 
 def _why(error: ValidationError | ValueError | TypeError) -> str:
-    """Which field is not as it should be, without what stands there."""
+    """Which field is wrong, without its value."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -416,10 +420,10 @@ def _unknown_service(service: str, known: Mapping[str, str]) -> Unavailable:
     more = [f"and {len(known) - len(shown)} more"] if len(known) > len(shown) else []
     return Unavailable(
         SOURCE,
-        f"there is no service {service} in this environment; set `service:` in the policy (RAILWAY_WORKER_SERVICE_ID) "
-        f"to one of its ids: {', '.join([*shown, *more]) or 'none at all'}",
+        f"service {service} does not exist in this environment; set `service:` in the policy "
+        f"(RAILWAY_WORKER_SERVICE_ID) to one of its ids: {', '.join([*shown, *more]) or 'it has none'}",
     )
 
 
 def _not_understood(what: str) -> Unavailable:
-    return Unavailable(SOURCE, f"answered in a form that is not understood: {what}")
+    return Unavailable(SOURCE, f"answered in an unknown format: {what}")

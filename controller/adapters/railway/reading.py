@@ -1,7 +1,7 @@
-"""What Railway's answers mean: from a service instance's JSON to Replicas. Pure.
+"""Turns a service instance's JSON from Railway into Replicas. Pure.
 
-Which deployment speaks for the service, what it is doing, and how many replicas were last asked for; the order of the
-questions matters, since a stopped deployment still says SUCCESS and a starting one already says that it has stopped.
+It finds the deployment that counts, its state, and the configured replicas. The order of the checks matters: a stopped
+deployment still has status SUCCESS, and a starting one already has deploymentStopped: true.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from controller.core.model import PlatformLimit, PlatformWords, Reason, Replicas
 from controller.core.text import bounds
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})
-"""A deployment that waits for somebody, perhaps for ever."""
+"""A deployment that waits for a person or another service, perhaps forever."""
 _STARTING = frozenset({"INITIALIZING", "QUEUED", "WAITING", "NEEDS_APPROVAL", "BUILDING", "DEPLOYING"})
 _STATES = {
     "CRASHED": ServiceState.CRASHED,
@@ -30,47 +30,47 @@ _STATES = {
 }
 _GONE = frozenset({"REMOVED", "EXITED", "STOPPED", "SKIPPED"})
 _OVER = frozenset({"REMOVING", "REMOVED", "FAILED", "SKIPPED"})
-"""A deployment that neither serves nor is about to."""
+"""A deployment that does not serve and will not."""
 _AT_REST = frozenset({ServiceState.STOPPED, ServiceState.SLEEPING, ServiceState.REMOVED, ServiceState.NEVER_DEPLOYED})
 
 _MAY_TAKE_LONG = frozenset({"QUEUED", "WAITING", "BUILDING"})
-"""Before the image is there: others' builds, checks of the repository and the build itself."""
-_WAITS_FOR = {"NEEDS_APPROVAL": "approve it", "WAITING": "see what it waits for"}
+"""States before the image exists: waiting for other builds, for checks of the repository, or for its own build."""
+_WAITS_FOR = {"NEEDS_APPROVAL": "approve it", "WAITING": "check what it waits for"}
 
 NAME = "Railway"
 WORDS = PlatformWords(
     name=NAME,
     crashed="see the deployment's log on Railway",
-    exited="Railway does not restart those; let the process go on, or set its restart policy to ALWAYS",
-    missing="look at the deployment's log and the plan's limits on Railway",
+    exited="Railway does not restart them; keep the process running, or set its restart policy to ALWAYS",
+    missing="check the deployment's log and the plan's limits on Railway",
     also_set_in="replicas in .railway/railway.py (or .ts)",
 )
 WITH_A_VOLUME = PlatformLimit(1, Reason.VOLUME, "a service with a volume can have 1 worker", "detach the volume")
 
 _MOST_REPLICAS = 1000
-"""In all regions together. Railway's own limit is 50; beyond this a number is something else."""
+"""In all regions together. Railway's own limit is 50; a number above 1000 is not a replica count."""
 _MOST_REGIONS = 50
 _MOST_INSTANCES, _MOST_DEPLOYMENTS = 1000, 50
 _LARGEST_PART = 20_000
-"""Characters of what is kept of a deployment's meta; 50 regions have some 5,000."""
+"""Characters kept of a part of a deployment's meta; 50 regions have about 5,000."""
 _TOO_LARGE = "more than is read"
 _LONGEST_DRAINING_S = 24 * 3600
 _FIRST_STAMP = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
-"""No deployment of Railway's is older; an earlier stamp is none."""
+"""No deployment on Railway is older, so an earlier time is not valid."""
 
 Regions = dict[str, int]
 Id = Annotated[str, StringConstraints(max_length=bounds.NAME)]
-"""What is handed back to Railway, or compared: a part of it would be another one."""
+"""A text that is sent back to Railway or compared, so it is never cut: a part of it would be another id."""
 Word = Annotated[str, AfterValidator(lambda text: bounds.cut(text, bounds.NAME))]
-"""What is only shown, or is one of a few words that are known here."""
+"""A text that is only shown, or compared with a few known words, so it may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """The coordinates of a reading: replicas by region.
 
-    regions: where a change puts them; deployed: where the deployment that serves has them. The two differ after a
-    change of the regions that was not deployed, or whose deployment failed.
+    regions: where a change would put them. deployed: where the serving deployment has them. They differ after a change
+    of the regions that is not deployed yet, or whose deployment failed.
     """
 
     regions: Mapping[str, int]
@@ -78,7 +78,7 @@ class Placement:
 
 
 class _Answer(BaseModel):
-    # Strict, and without defaults: what our own query asks for and is not there, or is something else, is no reading.
+    # Strict, without defaults: a requested field that is missing or has another type makes the answer unreadable.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
@@ -88,7 +88,7 @@ class Instance(_Answer):
 
 
 def _kept(meta: Any) -> Any:
-    """Of a deployment's meta only what is read here: the whole of it, with its build and its commit, may be large."""
+    """Only the parts of a deployment's meta that are read here; with its build and commit it may be large."""
     if not isinstance(meta, dict):
         return meta
     kept = {"volumeMounts": bool(meta.get("volumeMounts"))}
@@ -114,20 +114,20 @@ class Deployment(_Answer):
     deploymentStopped: bool  # noqa: N815  # Railway's name
     meta: Annotated[dict[str, Any] | None, BeforeValidator(_kept)]
     instances: Annotated[list[Instance], FailFast(), Field(max_length=_MOST_INSTANCES)]
-    # Only of the newest one, and only shown: without a time that is understood, a cycle goes by when it saw it first.
+    # Only used for the newest one, to show its age. Without a valid time, a cycle uses the time it first saw it.
     statusUpdatedAt: Any = None  # noqa: N815  # Railway's name
     createdAt: Any = None  # noqa: N815  # Railway's name
 
 
 class ServiceInstance(_Answer):
-    """The fields of Railway's ServiceInstance that decide something here, by their own names."""
+    """The fields of Railway's ServiceInstance that are used here, under Railway's names."""
 
     serviceId: Id  # noqa: N815  # Railway's name
     serviceName: Word  # noqa: N815  # Railway's name
     numReplicas: int | None  # noqa: N815  # Railway's name
     region: Id | None
     cronSchedule: Word | None  # noqa: N815  # Railway's name
-    # No reason not to scale the service, whatever stands there; see draining_s().
+    # Any value is accepted, because a wrong one is no reason to stop scaling; see draining_s().
     drainingSeconds: Any  # noqa: N815  # Railway's name
     latestDeployment: Deployment | None  # noqa: N815  # Railway's name
     # fmt: off
@@ -137,10 +137,9 @@ class ServiceInstance(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the environment's config has of one service: a deployment may not have it yet, or never get it.
+    """One service in the environment's config, which a deployment may not have yet, or may never get.
 
-    regions: its map; None: it has none. region: the single one of a service from before the map. volume: whether one is
-    attached.
+    regions: its map; None if it has none. region, count: of an older service without a map. volume: one is attached.
     """
 
     regions: Regions | None = None
@@ -149,11 +148,10 @@ class Stored:
     volume: bool = False
 
 
-def speaker(instance: ServiceInstance) -> Deployment | None:
-    """The deployment that tells what the service was asked for: the newest, unless it came to nothing.
+def current_deployment(instance: ServiceInstance) -> Deployment | None:
+    """The deployment that counts: the newest, unless it failed, was skipped, crashed, was removed, or waits.
 
-    A deployment that failed, was skipped, crashed or was removed leaves an older one serving, if there is one; so does
-    one that waits for a person or for other services.
+    Then an older one that still serves counts, if there is one.
     """
     latest = instance.latestDeployment
     serving = next((one for one in instance.activeDeployments if one.status == "SUCCESS"), None)
@@ -162,33 +160,41 @@ def speaker(instance: ServiceInstance) -> Deployment | None:
     if latest.status in {"SUCCESS", "SLEEPING"} or latest.status in _STARTING - _HANGING:
         return latest
     if serving is None and latest.status in {"FAILED", "SKIPPED"}:
-        # What came to nothing leaves one that crashes where it was: it can be scaled down.
+        # The failed deployment did not replace an older one that crashes; that one can still be scaled down.
         return next((one for one in instance.activeDeployments if one.status == "CRASHED"), latest)
     return serving or latest
 
 
 def state_of(deployment: Deployment | None) -> ServiceState:
-    """Without any deployment: never deployed, or removed; only the list of past deployments tells these two apart."""
+    """The state by the deployment that counts. None means NEVER_DEPLOYED; the caller checks for a removed one.
+
+    Raises:
+        ValueError: the status is unknown.
+    """
     if deployment is None:
         return ServiceState.NEVER_DEPLOYED
     if deployment.status in _STARTING:
-        return ServiceState.STARTING  # deploymentStopped is true here, and means nothing yet
+        return ServiceState.STARTING  # deploymentStopped is true while starting, and means nothing yet
     if deployment.status == "SUCCESS":
         return ServiceState.STOPPED if deployment.deploymentStopped else ServiceState.RUNNING
     if deployment.status == "CRASHED" and deployment.deploymentStopped and _all_ended(deployment):
-        return ServiceState.STOPPED  # it crashed once, and was stopped since: the status goes on telling of the crash
+        return ServiceState.STOPPED  # it crashed and was stopped later: the status still says CRASHED
     if deployment.status not in _STATES:
-        raise ValueError(f"the deployment's status {deployment.status!r} is not known here")
+        raise ValueError(f"the deployment's status {deployment.status!r} is unknown")
     return _STATES[deployment.status]
 
 
 def regions_in_meta(deployment: Deployment | None) -> Regions | None:
-    """The map that the deployment was made with, and that a deployless scale keeps up to date."""
+    """The deployment's own map, which Railway also updates when it scales without a new deployment."""
     return _regions(_deploy_part(deployment).get("multiRegionConfig"))
 
 
 def stored(config: Any, service: str) -> Stored:
-    """What the environment's config has of the service."""
+    """The service's part of the environment's config.
+
+    Raises:
+        TypeError, ValueError: the config has an unknown format.
+    """
     if not isinstance(config, Mapping):
         raise TypeError(f"the environment's config is {type(config).__name__}")
     deploy = _below(config, "services", service, "deploy")
@@ -202,66 +208,70 @@ def stored(config: Any, service: str) -> Stored:
 
 
 def shape(stored: Stored | None, deployed: Regions, deployment: Deployment | None) -> Regions:
-    """Where a change puts the replicas: the stored map, into which it is merged, or which it replaces.
+    """The regions of a change: those of the stored map.
 
-    The deployment's own where the stored configuration names no region, or was not asked; and where a file of the
-    service's repository names them, which wins over the stored ones in each new deployment.
+    The deployment's own if the stored configuration names none or was not read, and if a file in the service's
+    repository names them, because the file overrides the stored ones in each new deployment.
     """
     if stored is None or _below(_meta(deployment), "fileServiceManifest", "deploy").get("multiRegionConfig"):
         return deployed
     if stored.regions is not None:
         return stored.regions
-    # The flat field is left over from before the map, unless it was changed since the deployment was made.
+    # The flat field is a leftover of services before the map, unless it was changed after the deployment.
     if stored.region in {None, _deploy_part(deployment).get("region"), *deployed}:
         return deployed
     return {str(stored.region): sum(deployed.values()) if stored.count is None else stored.count}
 
 
 def dropped(shape: Regions, deployed: Regions, stored: Stored) -> list[str]:
-    """The regions that a change has to name with null, so that none is left over beside those of the shape."""
+    """The regions that a change must set to null, so that only those of `shape` remain."""
     others = [*deployed, *(stored.regions or {}), *([stored.region] if stored.region else [])]
     return [region for region in dict.fromkeys(others) if region and region not in shape]
 
 
-def borne_out(instances: int | None, *candidates: Regions | None) -> Regions:
-    """The first map that adds up to as many as there are instances; the first of all where none does.
+def matching_map(instances: int | None, *candidates: Regions | None) -> Regions:
+    """The first map whose sum is the number of instances; the first map if none fits.
 
-    instances: None while they say nothing of what was asked for, since they come and go.
+    instances: None while their number means nothing, because the service is not running steadily.
     """
     known = [regions for regions in candidates if regions is not None]
     return next((regions for regions in known if instances in (None, sum(regions.values()))), known[0])
 
 
 def may_have_volume(deployment: Deployment | None) -> bool:
-    """Whether the deployment names places to mount at: those that its image declares are there too."""
+    """Whether the deployment names mount paths; those declared by its image are among them, even without a volume."""
     return bool(deployment and deployment.meta and deployment.meta.get("volumeMounts"))
 
 
 def regions_of_old(instance: ServiceInstance, deployment: Deployment | None, stored: Regions | None = None) -> Regions:
-    """Services from before the map: one region with a flat count, which reads null until it is first set."""
+    """The map of an older service without one: one region and a flat count, which is null until it is first set.
+
+    Raises:
+        ValueError: several instances run, and no count is set.
+    """
     deploy = _deploy_part(deployment)
     count = deploy.get("numReplicas")
     count = instance.numReplicas if count is None else count
     if count is None and stored:
         count = sum(stored.values())
     if count is None and live(deployment) > 1:
-        raise ValueError(f"{live(deployment)} instances, and nothing says how many there should be")
+        raise ValueError(f"{live(deployment)} instances run, but no configured count is known")
     region = deploy.get("region") or instance.region or ""
     return {_region(region): 1 if count is None else _checked(count)}
 
 
 def live(deployment: Deployment | None) -> int:
-    """Instances that stand for a configured replica, whether they run yet or not."""
+    """Instances that belong to a configured replica, running or starting."""
     if deployment is None:
         return 0
     return sum(instance.status not in _GONE and instance.status != "REMOVING" for instance in deployment.instances)
 
 
 def leaving(instance: ServiceInstance) -> int:
-    """Instances that were told to go, in a way that leaves them some time, while nothing else serves or starts.
+    """Instances that are shutting down with a draining time, while no other deployment serves or starts.
 
-    During a rollout none counts: of the instances that overlap, those of the old deployment may have no job at all, and
-    what is taken for a job of theirs would be one of a worker that stays.
+    During a rollout it is 0: instances of the old deployment may have no job, and the jobs in progress would be
+    attributed to them although they are those of workers that stay.
     """
     alive = {one.id: _alive(one) for one in _deployments(instance)}
     deployments = [one for one in _deployments(instance) if alive[one.id] or one.status not in _OVER]
@@ -273,11 +283,11 @@ def leaving(instance: ServiceInstance) -> int:
 
 
 def draining_s(instance: ServiceInstance) -> float:
-    """What the deployment was made with: the service's own value takes effect with the next one.
+    """Seconds that a removed worker has to finish: the deployment's value, else the service's, which applies next.
 
-    At most a day. Where neither is a number of seconds, it is 0, which is Railway's default: the worker dies at once.
+    At most a day. 0 if neither is a number; 0 is Railway's default and means that the worker is killed at once.
     """
-    in_meta = _draining_in_meta(speaker(instance))
+    in_meta = _draining_in_meta(current_deployment(instance))
     return float((_draining(instance.drainingSeconds) or 0) if in_meta is None else in_meta)
 
 
@@ -290,12 +300,12 @@ def replicas(
     deployed: Regions | None = None,
     volume: bool = False,
 ) -> Replicas:
-    """Puts the reading together. counted: the map that says how many; regions: where a change puts them, if not there.
+    """Builds the reading. counted: the map with the configured count. regions: the regions of a change, if different.
 
-    While the stored configuration and the deployment differ, the count is that of what runs, and a change goes by the
-    stored regions: so the smallest count that can be asked for is one in each of these.
+    While the stored configuration and the deployment differ, the count is that of the deployment, but a change uses the
+    stored regions: so the smallest possible count is one replica in each of these.
     """
-    deployment = speaker(instance)
+    deployment = current_deployment(instance)
     instances = _instances(instance)
     stopped = state in _AT_REST
     regions = counted if regions is None else regions
@@ -318,7 +328,7 @@ def replicas(
 
 
 def one_in_each(regions: Regions) -> PlatformLimit | None:
-    """Railway refuses a region with 0 replicas; None where one region or none is named."""
+    """The smallest count: Railway refuses a region with 0 replicas. None with fewer than two regions."""
     if len(regions) < 2:
         return None
     words = f"the service is configured for {len(regions)} regions, at least 1 worker in each"
@@ -326,13 +336,13 @@ def one_in_each(regions: Regions) -> PlatformLimit | None:
 
 
 def placement(replicas: Replicas) -> Placement:
-    """Where a reading of this adapter's has its replicas."""
+    """The placement in a reading of this adapter."""
     assert isinstance(replicas.coordinates, Placement), "a reading of another platform"
     return replicas.coordinates
 
 
 def under_way(newest: Deployment | None) -> UnderWay | None:
-    """The newest deployment while it is queued, built, deployed, or waits for somebody."""
+    """The newest deployment while it is queued, built, deployed, or waiting."""
     if newest is None or newest.status not in _STARTING:
         return None
     since = _time(newest.statusUpdatedAt)
@@ -340,13 +350,13 @@ def under_way(newest: Deployment | None) -> UnderWay | None:
 
 
 def coming(deployment: str, status: str, since: float | None = None) -> UnderWay:
-    """A deployment in a status that Railway knows, and what a person does about one that hangs there."""
-    fix = f"{_WAITS_FOR.get(status, 'see its build log')} on Railway, or cancel it"
+    """A deployment in progress, and what a person does if it hangs in this status. since: epoch seconds."""
+    fix = f"{_WAITS_FOR.get(status, 'check its build log')} on Railway, or cancel it"
     return UnderWay(deployment, status, since, may_take_long=status in _MAY_TAKE_LONG, fix=fix)
 
 
 def _crashed(deployment: Deployment | None) -> int:
-    """A deployment that says so itself has crashed, whatever became of its instances since."""
+    """Crashed instances; at least 1 if the deployment's own status is CRASHED, even if its instances are gone."""
     count = _with_status(deployment, "CRASHED")
     return max(1, count) if deployment is not None and deployment.status == "CRASHED" else count
 
@@ -356,7 +366,7 @@ def _with_status(deployment: Deployment | None, status: str) -> int:
 
 
 def _time(text: Any) -> float | None:
-    """Seconds since the epoch; None for what is no time."""
+    """Seconds since the epoch; None if it is not a valid time."""
     try:
         at = datetime.fromisoformat(text)
         stamp = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
@@ -366,11 +376,11 @@ def _time(text: Any) -> float | None:
 
 
 def spread(total: int, regions: Mapping[str, int]) -> Regions:
-    """`total` replicas over the same regions, in proportion to `regions`, and at least one in each.
+    """Spreads `total` replicas over the regions in proportion to `regions`, with at least one in each.
 
-    Railway refuses a count of 0, and a region that is left out or null is gone for good, with nothing to say later that
-    it belonged there: so the smallest total is one per region, and less is rounded up to it. By highest averages
-    (Sainte-Laguë) and not by largest remainders, since a larger total then never takes a replica from any region.
+    Railway refuses a count of 0, and a region that is left out or null is lost: nothing shows later that it belonged to
+    the service. So a smaller total is rounded up to one per region. The method is highest averages (Sainte-Laguë), not
+    largest remainders, because then a larger total never takes a replica from any region.
     """
     weights = regions if any(regions.values()) else dict.fromkeys(regions, 1)
     counts = dict.fromkeys(sorted(weights), 1)
@@ -380,21 +390,21 @@ def spread(total: int, regions: Mapping[str, int]) -> Regions:
 
 
 def proportions(regions: Mapping[str, int], known: Mapping[str, int]) -> Mapping[str, int]:
-    """What to spread by: those known before, as long as what is there now is what became of them.
+    """The proportions for spread(): the known ones, as long as the present map is a result of them.
 
-    A small total rounds the proportions away; a larger one after it shall have them back.
+    A small total loses the proportions by rounding; a larger total later should restore them.
     """
     same = regions.keys() == known.keys() and spread(sum(regions.values()), known) == regions
     return known if same else regions
 
 
 def _all_ended(deployment: Deployment) -> bool:
-    """Every instance was ended on purpose; one that crashed reads CRASHED."""
+    """Whether every instance was ended on purpose; a crashed one has status CRASHED."""
     return deployment.instances != [] and all(one.status in _GONE for one in deployment.instances)
 
 
 def _deployments(instance: ServiceInstance) -> Sequence[Deployment]:
-    """All that may still have instances, each once: a new deployment overlaps with the old one."""
+    """All deployments that may have instances, each once; a new one overlaps with the old one."""
     deployments = {one.id: one for one in instance.activeDeployments}
     if instance.latestDeployment is not None:
         deployments[instance.latestDeployment.id] = instance.latestDeployment
@@ -418,12 +428,12 @@ def _deploy_part(deployment: Deployment | None) -> Mapping[str, Any]:
 
 
 def _draining_in_meta(deployment: Deployment | None) -> int | None:
-    """Seconds; None where the deployment does not say it."""
+    """Seconds; None if the deployment does not have it."""
     return _draining(_deploy_part(deployment).get("drainingSeconds"))
 
 
 def _draining(value: Any) -> int | None:
-    """Seconds, as a number or as a file of the repository writes it; None for anything else."""
+    """Seconds, from a number or a text of digits (as in a file of the repository); None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= bounds.NAME:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -432,7 +442,11 @@ def _draining(value: Any) -> int | None:
 
 
 def _below(value: Any, *keys: str) -> Mapping[str, Any]:
-    """The mapping that stands there; empty where nothing does. Anything else there is not understood."""
+    """The mapping at that path; empty if there is none.
+
+    Raises:
+        TypeError: something else is there.
+    """
     for key in keys:
         if value is None:
             return {}
@@ -457,23 +471,23 @@ def _regions(value: Any) -> Regions | None:
             raise TypeError(f"the region {bounds.cut(str(region), bounds.NAME)!r} has no count")
         regions[_region(region)] = _checked(entry.get("numReplicas"))
     if len(regions) > _MOST_REGIONS:
-        raise ValueError(f"there are {len(regions)} regions; up to {_MOST_REGIONS} are read")
+        raise ValueError(f"there are {len(regions)} regions; the limit is {_MOST_REGIONS}")
     if sum(regions.values()) > _MOST_REPLICAS:
-        raise ValueError(f"{sum(regions.values())} replicas are more than there can be")
+        raise ValueError(f"{sum(regions.values())} replicas; the limit is {_MOST_REPLICAS}")
     return regions or None
 
 
 def _region(name: Any) -> str:
-    """A region's name, as it is handed back to Railway."""
+    """A region's name; it is sent back to Railway unchanged."""
     if not isinstance(name, str):
         raise TypeError(f"region is {type(name).__name__}")
     if len(name) > bounds.NAME:
-        raise ValueError(f"a region's name has {len(name)} characters; up to {bounds.NAME} are read")
+        raise ValueError(f"a region's name has {len(name)} characters; the limit is {bounds.NAME}")
     return name
 
 
 def _checked(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST_REPLICAS:
         shown = bounds.cut(str(count), 40) if isinstance(count, int | float | str) else type(count).__name__
-        raise ValueError(f"{shown!r} is not a number of replicas")
+        raise ValueError(f"{shown!r} is not a replica count")
     return count

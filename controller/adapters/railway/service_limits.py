@@ -1,15 +1,14 @@
-"""What a service is set to on Railway that a simulation goes by; asked once, by a person who waits."""
+"""Reads a service's draining time and the request quota from Railway, once, for a simulation."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import NamedTuple
 
-from httpx import InvalidURL
-
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway import SOURCE
 from controller.adapters.railway.client import RailwayClient
+from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.ports import Unavailable
@@ -19,7 +18,7 @@ _HOUR_S = 3600.0
 
 
 class ServiceLimits(NamedTuple):
-    """drain_s: its drainingSeconds. requests_an_hour: as many as Railway allows whoever asked."""
+    """drain_s: the service's drainingSeconds. requests_an_hour: Railway's quota for the token."""
 
     drain_s: float
     requests_an_hour: int
@@ -29,12 +28,12 @@ async def service_limits(access: RailwaySettings, service: str, *, within_s: flo
     """One reading of the environment.
 
     Raises:
-        Unavailable: the service cannot be read within so long.
+        Unavailable: the service cannot be read within `within_s` seconds.
     """
     try:
         client = RailwayClient(access.api_url, access.token, SystemClock())
-    except (ValueError, ImportError, OSError, InvalidURL) as error:
-        raise Unavailable(SOURCE, f"cannot be asked ({type(error).__name__}: look at the proxy)") from None
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        raise Unavailable(SOURCE, f"cannot be asked ({type(error).__name__}: check the proxy settings)") from None
     try:
         async with asyncio.timeout(within_s):
             platform = RailwayPlatform(client, project=access.project_id, environment=access.environment_id)

@@ -1,4 +1,4 @@
-"""What the environment says of Railway: the token, the project, the environment, the address of the API."""
+"""Railway's settings from environment variables: the token, the project, the environment, the API's address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RailwayToken:
 
 @dataclass(frozen=True, slots=True)
 class RailwaySettings:
-    """What it takes to ask Railway."""
+    """What is needed to call Railway's API."""
 
     api_url: str
     token: RailwayToken
@@ -43,7 +43,7 @@ def load_railway(environment: Mapping[str, str]) -> RailwaySettings:
     """The settings of Railway.
 
     Raises:
-        ConfigurationError: naming every missing or malformed variable, and none of their secret values.
+        ConfigurationError: names every missing or malformed variable, without secret values.
     """
     reader = EnvironmentReader(environment)
     settings = RailwaySettings(
@@ -58,7 +58,7 @@ def load_railway(environment: Mapping[str, str]) -> RailwaySettings:
 
 
 def railway_if_set(environment: Mapping[str, str]) -> RailwaySettings | None:
-    """None where any of it is not set, or wrong: for what can do without."""
+    """The settings, or None if any is missing or malformed; for commands that can do without Railway."""
     try:
         return load_railway(environment)
     except ConfigurationError:
@@ -66,66 +66,66 @@ def railway_if_set(environment: Mapping[str, str]) -> RailwaySettings | None:
 
 
 def railway_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
-    """Of the variables that are set, whether the others are or not: what works, and should be changed all the same."""
+    """Warnings about set variables that work but should be changed, even if others are missing."""
     yield from blanks_around(environment, _VARIABLES)
     url = environment.get("RAILWAY_API_URL", "").strip()
     parts = _split(url)
     if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
         yield Problem(
             "RAILWAY_API_URL",
-            "begins with http://, so that the token crosses the network unencrypted; write https://",
+            "begins with http://, so the token is sent unencrypted; write https://",
         )
 
 
 def _identifier(reader: EnvironmentReader, name: str) -> str:
     value = reader.get(name)
     if not value:
-        reader.refuse(name, "is not set; `railway status` shows it, and so does the address of the dashboard's page")
+        reader.refuse(name, "is not set; find it with `railway status` or in the dashboard's address")
     elif not WORD.fullmatch(value):
-        reader.refuse(name, "is not an id: it holds spaces or unprintable characters")
+        reader.refuse(name, "is not an id: it contains spaces or unprintable characters")
     return value
 
 
 def _token(reader: EnvironmentReader) -> RailwayToken:
     account, project = reader.get("RAILWAY_API_TOKEN"), reader.get("RAILWAY_TOKEN")
     if account and project:
-        reader.refuse("RAILWAY_API_TOKEN, RAILWAY_TOKEN", "are both set; keep one (a project token is the safer)")
+        reader.refuse("RAILWAY_API_TOKEN, RAILWAY_TOKEN", "are both set; keep one (a project token is safer)")
     elif not account and not project:
         reader.refuse(
             "RAILWAY_API_TOKEN",
-            "is not set; set it to an account or workspace token, or RAILWAY_TOKEN to a project token",
+            "is not set; set it to an account or workspace token, or set RAILWAY_TOKEN to a project token",
         )
     token = RailwayToken("account" if account else "project", SecretStr(account or project))
     if (account or project) and not WORD.fullmatch(account or project):
-        reader.refuse(token.variable, "is not a token: it holds spaces or unprintable characters")
+        reader.refuse(token.variable, "is not a token: it contains spaces or unprintable characters")
     return token
 
 
 def _api_url(reader: EnvironmentReader) -> str:
-    """With a query string: Railway's edge is much stricter with requests that have none."""
+    """The address with a query string, because Railway's edge limits requests without one much more strictly."""
     url = reader.get("RAILWAY_API_URL") or RAILWAY_API
     parts = _split(url)
     if parts is None or parts.scheme not in {"http", "https"} or not _is_web_address(url):
-        reader.refuse("RAILWAY_API_URL", f"must be an http:// or https:// address, such as {RAILWAY_API}")
+        reader.refuse("RAILWAY_API_URL", f"must be an http:// or https:// address, for example {RAILWAY_API}")
         return url
     if "@" in url.split("/", 3)[2]:
-        reader.refuse("RAILWAY_API_URL", "holds a user or password, which would take the place of the token")
+        reader.refuse("RAILWAY_API_URL", "contains a user or password, which would replace the token")
     return url if parts.query else f"{url}?source=worker-autoscaler"
 
 
 def _is_web_address(url: str) -> bool:
-    from httpx import URL, InvalidURL  # noqa: PLC0415  # only a command that talks to Railway needs it
+    from controller.adapters.railway.http import httpx  # noqa: PLC0415  # only a command that talks to Railway needs it
 
     if len(url) > 2000 or not WORD.fullmatch(url):
         return False
     try:
-        return bool(URL(url).host)
-    except (InvalidURL, ValueError):
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError):
         return False
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether what is sent there leaves this machine."""
+    """Whether the host is this machine, so that nothing sent to it crosses a network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""How Redis is reached, and in which words it is said when it cannot be, or says no.
+"""Connects to Redis, and turns its errors into a sentence that says what is wrong and how to fix it.
 
-A plain server, with or without TLS, or a Redis Cluster (`?cluster=true` in the address). No Sentinel: it would have to
-be asked for the primary after every failover, and a managed Redis or a Cluster does that behind one address.
+Supported are a single server, with or without TLS, and a Redis Cluster (`?cluster=true` in the address). Sentinel is
+not: a client must ask it for the primary after every failover; managed Redis and Cluster do that behind one address.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from controller.core.text.masking import CUT
 Client: TypeAlias = Redis | RedisCluster
 
 TIMEOUT_S = 2.0
-"""Below the lease's life by far: three attempts to renew must fit into it."""
+"""Far below the lease's time to live, so that three attempts to renew fit into it."""
 FAULTS = (RedisError, RedisClusterException, OSError)
-"""All that a call can raise which is Redis' fault, or the way's to it, and not a bug of ours."""
+"""Every error of a call that comes from Redis or the network, and not from a bug of ours."""
 
 _PROBE_S = 5.0
 _LONGEST_SHOWN = 160
@@ -51,16 +51,16 @@ _OURS = re.compile(r"(family|cluster)=")
 
 
 def connect(url: str, *, timeout_s: float | None = None) -> Client:
-    """A client that never repeats a command by itself: one sent twice would be done twice.
+    """A client that never retries by itself: a command sent twice may run twice.
 
-    A Cluster's client follows MOVED and ASK, which say that nothing was done.
+    A Cluster's client follows MOVED and ASK; after these nothing has been executed.
     """
     deadline = TIMEOUT_S if timeout_s is None else timeout_s
     options: dict[str, Any] = {
         "decode_responses": True,
-        # What is binary under our keys is malformed as any other text that is not ours, and breaks off no answer.
+        # Binary data under our keys is handled like other malformed text, instead of failing the whole answer.
         "encoding_errors": "replace",
-        # Every version and every proxy speaks it; with 3 redis-py also asks each server for notices of its maintenance.
+        # Every version and proxy supports 2. With 3, redis-py also subscribes to maintenance notices of each server.
         "protocol": 2,
         "socket_timeout": deadline,
         "socket_connect_timeout": deadline,
@@ -77,9 +77,9 @@ def connect(url: str, *, timeout_s: float | None = None) -> Client:
 
 
 async def set_all(client: Client, values: Mapping[str, str]) -> None:
-    """At once, so that nobody reads one of them old and another new; on a Cluster one after the other, in this order.
+    """Sets all values atomically; on a Cluster one after the other, in this order.
 
-    The keys of a Cluster may live on several nodes, and no command writes to more than one.
+    A Cluster's keys may be on several nodes, and no command writes to more than one.
     """
     if isinstance(client, RedisCluster):
         for key, value in values.items():
@@ -89,99 +89,99 @@ async def set_all(client: Client, values: Mapping[str, str]) -> None:
 
 
 def in_words(error: BaseException) -> str:
-    """What is wrong and what to do about it, to be read after "Redis"; no secret is in it."""
-    error = _inside(error)
+    """What is wrong and how to fix it, to follow the word "Redis"; it contains no secret."""
+    error = _unwrapped(error)
     if isinstance(error, RedisTimeoutError):
         if "connecting" in str(error):
-            return f"could not be connected to in time; wrong port, firewall, or TLS on one side only? {_EITHER_WAY}"
+            return f"could not be reached in time; wrong port, firewall, or TLS on one side only? {_SCHEMES}"
         return "did not answer in time"
     words = next((words for kind, words in _KINDS if isinstance(error, kind)), None)
     if words is not None:
         return words.format(_brief(error))
     if isinstance(error, InvalidResponse):
-        return _of_another_kind(str(error))
+        return _not_redis(str(error))
     if isinstance(error, RedisConnectionError):
         return _unreachable(error)
-    return _answered(_brief(error))
+    return _error_answer(_brief(error))
 
 
-_EITHER_WAY = "(a port with TLS takes rediss://, one without takes redis://)"
-_FULL = "is out of memory; raise maxmemory, or empty it of other things"
+_SCHEMES = "(a port with TLS needs rediss://, one without needs redis://)"
+_FULL = "is out of memory; raise maxmemory, or delete other data"
 _REPLICA = "is a read-only replica; REDIS_URL must name the primary"
 _CLUSTER = "is a node of a Redis Cluster; add ?cluster=true to REDIS_URL"
 _SCRIPTS = "denies the user of REDIS_URL a right that our scripts need; docs/redis.md lists them"
-_NUMBER = "has no database of the number that REDIS_URL ends in; most have 16, 0 to 15: leave it out, or name another"
+_NUMBER = "does not have the database number in REDIS_URL; most have 0 to 15: remove the number, or use another"
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (NoPermissionError, "denies the user of REDIS_URL a right ({}); docs/redis.md lists them"),
     (AuthenticationError, "refuses the user or password of REDIS_URL ({})"),
     (AuthorizationError, "refuses the user or password of REDIS_URL ({})"),
-    (BusyLoadingError, "is loading its data; it will answer when that is done"),
+    (BusyLoadingError, "is loading its data; it answers once that is done"),
     (OutOfMemoryError, _FULL),
     (ReadOnlyError, _REPLICA),
-    (ClusterDownError, "is a Cluster that does not serve our keys now ({}); look at its failed nodes"),
+    (ClusterDownError, "is a Cluster that does not serve our keys now ({}); check its failed nodes"),
     (AskError, _CLUSTER),
     (ClusterCrossSlotError, _CLUSTER),
     (OSError, "cannot be reached ({})"),
 )
 
 
-def _inside(error: BaseException) -> BaseException:
-    """A Cluster's client wraps whatever it met on the last node that it tried."""
+def _unwrapped(error: BaseException) -> BaseException:
+    """The error within: a Cluster's client wraps the error of the last node that it tried."""
     while isinstance(error, RedisClusterException) and (inner := error.__cause__ or error.__context__):
         error = inner
     return error
 
 
-# Redis 6.2 wraps what happens inside a script into an error of its own.
+# Matched by text, because Redis 6.2 wraps errors within a script into an error of its own.
 _ANSWERS = (
-    ("unknown command", "runs no scripts; REDIS_URL must name a Redis or Valkey itself, not a Sentinel or a proxy"),
-    ("cluster support disabled", "is no Redis Cluster; take cluster=true out of REDIS_URL"),
-    ("NOREPLICAS", "has too few replicas in touch to take a write (min-replicas-to-write); look at its replicas"),
-    ("MISCONF", "cannot save its data and takes no writes; look at its disk and its log"),
-    ("WRONGTYPE", "holds something else under one of our keys; look at them (TYPE), and DEL what is not ours"),
+    ("unknown command", "runs no scripts; REDIS_URL must name Redis or Valkey itself, not a Sentinel or a proxy"),
+    ("cluster support disabled", "is not a Redis Cluster; remove cluster=true from REDIS_URL"),
+    ("NOREPLICAS", "has too few connected replicas to accept writes (min-replicas-to-write); check its replicas"),
+    ("MISCONF", "cannot save its data and refuses writes; check its disk and its log"),
+    ("WRONGTYPE", "holds another type under one of our keys; check them (TYPE), and DEL the wrong one"),
     ("READONLY", _REPLICA),
     ("OOM", _FULL),
     ("ACL failure in script", _SCRIPTS),
     ("user executing the script", _SCRIPTS),
     ("DB index", _NUMBER),
     ("invalid DB", _NUMBER),
-    ("SELECT is not allowed", "is a node of a Redis Cluster; take the number out of REDIS_URL, and add ?cluster=true"),
+    ("SELECT is not allowed", "is a node of a Redis Cluster; remove the number from REDIS_URL, and add ?cluster=true"),
 )
 
 
-def _answered(text: str) -> str:
+def _error_answer(text: str) -> str:
     words = next((words for mark, words in _ANSWERS if mark in text), None)
     return f"{words} ({text})" if words else f"answered with an error: {text}"
 
 
-def _of_another_kind(text: str) -> str:
-    """What answers, but not in Redis' protocol: a TLS alert begins with the bytes 0x15 0x03."""
+def _not_redis(text: str) -> str:
+    """The answer is not in Redis' protocol. A TLS alert begins with the bytes 0x15 0x03."""
     if "\\x15\\x03" in text or "\x15\x03" in text:
-        return "speaks TLS at that port; write rediss:// in the place of redis:// in REDIS_URL"
-    return "does not answer as a Redis does; does REDIS_URL name the port of something else?"
+        return "speaks TLS at that port; write rediss:// instead of redis:// in REDIS_URL"
+    return "does not answer like Redis; does REDIS_URL name the port of another service?"
 
 
 def _unreachable(error: BaseException) -> str:
-    """By what is underneath: redis-py calls everything that happens on the way a ConnectionError."""
+    """By the underlying error: redis-py raises the same ConnectionError for every network fault."""
     below = error.__cause__ or error.__context__
     match below:
         case ssl.SSLCertVerificationError():
             return (
-                f"shows a certificate that cannot be trusted ({below.verify_message.rstrip('.')}); "
-                "give its CA with ssl_ca_certs=PATH in REDIS_URL, and the host name that it is for"
+                f"has a certificate that is not trusted ({below.verify_message.rstrip('.')}); in REDIS_URL, set "
+                "ssl_ca_certs=PATH to its CA, and use the host name of the certificate"
             )
         case ssl.SSLError():
             reason = below.reason or "the connection was closed"
             return (
-                f"speaks no TLS there that we understand ({reason}); is it redis:// instead of rediss://? "
-                "Then write redis:// in REDIS_URL"
+                f"failed the TLS handshake ({reason}); if the port has no TLS, write redis:// instead of rediss:// "
+                "in REDIS_URL"
             )
         case socket.gaierror():
             return "cannot be found: the host in REDIS_URL has no address"
         case FileNotFoundError():
-            return "cannot be asked: a file that an ssl_ option of REDIS_URL names is not there"
+            return "cannot be asked: a file named by an ssl_ option in REDIS_URL does not exist"
     if isinstance(below, ConnectionResetError | BrokenPipeError) or "closed by server" in str(error):
-        return f"closed the connection; a restart, or TLS on one side only? {_EITHER_WAY}"
+        return f"closed the connection; a restart, or TLS on one side only? {_SCHEMES}"
     return "cannot be reached at the address in REDIS_URL; is it running?"
 
 
@@ -191,15 +191,15 @@ def _brief(error: BaseException) -> str:
 
 
 async def speaks_tls(url: str) -> bool | None:
-    """Whether the port in the address speaks TLS or Redis' plain protocol; None where neither can be told.
+    """Whether the port in the address speaks TLS (True) or Redis' plain protocol (False); None if unknown.
 
-    Nothing of the address but host and port is sent, and no certificate is looked at.
+    It uses only host and port of the address, and checks no certificate.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "localhost", parts.port or 6379
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    for context in (None, trusting):  # a port with TLS ends a plain connection at once, and not the other way round
+    for context in (None, trusting):  # plain first: a port with TLS closes it at once; the reverse may time out
         with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(_PROBE_S):
                 reader, writer = await asyncio.open_connection(host, port, ssl=context)

@@ -1,6 +1,6 @@
 """Redis: the lease, the journal and the rate-limit contract with the workers.
 
-All keys of ours stand under one prefix with one hash tag, so that a script touches one slot of a Redis Cluster:
+All our keys have one prefix with one hash tag, so that a script touches one slot of a Redis Cluster:
 
     {<prefix>:<environment>}:lease              <epoch>:<holder>, with a time to live
     {<prefix>:<environment>}:epoch              a number that only rises
@@ -9,11 +9,11 @@ All keys of ours stand under one prefix with one hash tag, so that a script touc
     {<prefix>:<environment>}:past:<record>      a sorted set: recommendations within the stabilization window
     {<prefix>:<environment>}:records            a hash: by service id, the name of its record
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
-    {<prefix>:<environment>}:listening          what was last said of being woken, for doctor
+    {<prefix>:<environment>}:listening          the last report about listening for NOTIFY, for doctor
 
-A record belongs to a service, and keeps its name for ever. That is the name of the worker that the service had when the
-record began, so that a version that went by names alone finds it, and what that version left behind is taken over. A
-service that comes under a name whose record is another service's gets the record `<name>@<service id>`.
+A record belongs to a service and never changes its name: it is named after the worker that scaled the service when the
+record began. So an older version, which knows only worker names, finds it, and its data are taken over. If a worker's
+name already names another service's record, the new record is called `<name>@<service id>`.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ from controller.policy import RateLimit as RateLimitPolicy
 
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _MOST_DIGITS = 15
-"""Of any number that we keep: milliseconds since the epoch have 13."""
+"""Digits of any number that we store; milliseconds since the epoch have 13."""
 
 _LEFT_FOR_S = 30 * 24 * 3600.0
-"""What was left behind longer ago has been told of at every start since, and is told of no more."""
+"""A service that was removed from the policy is reported at each start for 30 days, then no more."""
 _USUAL_LEASE_MS = 15_000
-"""Where nobody can tell how long the leader's lease lasts."""
+"""Assumed if the leader's time to live is unknown."""
 _NO_TEXT = "\ufffd"
-"""What a byte that is no text is read as."""
+"""The character that replaces bytes that are not UTF-8."""
 _LATE_S = 10.0
-"""Workers that are out of requests begin a new minute some seconds late."""
+"""Workers that have used up their share begin the new minute up to this much late."""
 
 T = TypeVar("T")
 
 
 async def _ask(answer: Awaitable[T], keys: Sequence[str] = ()) -> T:
-    """The answer, or Unavailable with what a person can do about it. keys: those that it is about."""
+    """The answer; any fault becomes Unavailable with its fix. keys: the keys involved, named in the message."""
     try:
         return await answer
     except FAULTS as error:
         if keys and "WRONGTYPE" in str(error):
-            raise _not_ours(" or ".join(keys)) from None
+            raise _foreign_data(" or ".join(keys)) from None
         raise Unavailable(SOURCE, in_words(error)) from None
 
 
@@ -91,7 +91,10 @@ class Keys:
 
 
 class RedisLeases:
-    """SET PX with an owner check, and an epoch that rises over every loss of data. The time to live is in Redis."""
+    """The lease: SET PX with an owner check, and an epoch that keeps rising even after Redis lost data.
+
+    Redis enforces the time to live.
+    """
 
     def __init__(self, redis: Client, keys: Keys) -> None:
         self._keys = keys
@@ -108,7 +111,7 @@ class RedisLeases:
         try:
             granted, epoch, wait = (_number(str(part)) for part in answer)
         except (ValueError, OverflowError):
-            raise _not_ours(self._keys.epoch) from None
+            raise _foreign_data(self._keys.epoch) from None
         return Lease(bid.holder, epoch) if granted else NotAcquired(epoch, wait / 1000)
 
     async def renew(self, lease: Lease, ttl: float) -> bool:
@@ -121,9 +124,9 @@ class RedisLeases:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A worker that is not in the policy any more, and the count that was last known of it.
+    """A worker that is no longer in the policy, and its last known count.
 
-    service: None where a version left it that did not write it down.
+    service: None if an older version, which stored no service, wrote it.
     """
 
     worker: str
@@ -132,12 +135,12 @@ class Left:
 
 
 class RedisJournal:
-    """What survives a restart. Every write is one script that checks the lease first."""
+    """The state that survives a restart. Every write is one script that checks the lease first."""
 
     source = SOURCE
 
     def __init__(self, redis: Client, keys: Keys, clock: Clock, services: Mapping[str, str] | None = None) -> None:
-        """services: by worker, the id of the service whose memory is kept; without one, its name stands for it."""
+        """services: by worker, the id of the service that the record belongs to; without one, the worker's name."""
         self._redis = redis
         self._keys = keys
         self._clock = clock
@@ -147,7 +150,7 @@ class RedisJournal:
         self._scripts = {
             name: redis.register_script(getattr(scripts, name))
             for name in (
-                *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "CHARGE"),
+                *("FIND", "RECALL", "REMEMBER", "RECORD_INTENT", "ACCEPT", "SETTLE", "RECORD_EXTERNAL_CHANGE"),
                 *("PUBLISH", "WATCH", "KEEP_WATCH"),
             )
         }
@@ -158,10 +161,10 @@ class RedisJournal:
     async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
         args: list[str | int] = [
             _value(lease),
-            *(_known(note.recommended), _known(note.count), _ms(keep.window), _ms(keep.gap)),
+            *(_or_empty(note.recommended), _or_empty(note.count), _ms(keep.window), _ms(keep.gap)),
             *(uuid.uuid4().hex[:8], int(note.working)),
             *self._shadow(worker).evidence(self._clock.monotonic()),
-            *(_known(note.running), int(note.read)),
+            *(_or_empty(note.running), int(note.read)),
             *(self._services.get(worker, ""), await self._record(worker), worker, note.queue_seen),
         ]
         return await self._run("REMEMBER", worker, args)
@@ -189,21 +192,21 @@ class RedisJournal:
         unconfirmed_stop: str = "",
         running: int | None = None,
     ) -> Recalled:
-        what = [intent.id, intent.direction.value, outcome.value, count, unconfirmed_stop, _known(running)]
+        what = [intent.id, intent.direction.value, outcome.value, count, unconfirmed_stop, _or_empty(running)]
         return await self._run("SETTLE", worker, [_value(lease), *what])
 
     async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        return await self._run("CHARGE", worker, [_value(lease), count])
+        return await self._run("RECORD_EXTERNAL_CHANGE", worker, [_value(lease), count])
 
     async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
         keys = [self._keys.lease, self._keys.worker(worker)]
-        _refuse(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
+        _accepted(await _ask(self._scripts["KEEP_WATCH"](keys=keys, args=[_value(lease), watch.as_text()])))
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
         args: list[str | int] = [_value(lease), _CYCLES_KEPT_MS, *pairs]
         keys = [self._keys.lease, self._keys.leader, self._keys.cycles]
-        _refuse(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
+        _accepted(await _ask(self._scripts["PUBLISH"](keys=keys, args=args)))
 
     async def watch(self, workers: Sequence[str]) -> LeaderState:
         records = [await self._record(worker) for worker in workers]
@@ -216,19 +219,19 @@ class RedisJournal:
             for known in (self._services.get(worker, ""), record, *self._shadow(worker).evidence(asked_at))
         ]
         stamp, leader, cycles, hashes = await _ask(self._scripts["WATCH"](keys=keys, args=args))
-        problems = [_of_another_kind(keys[0])] if leader == "" else []
-        problems += [_of_another_kind(keys[1])] if cycles == "" else []
+        problems = [_not_a_hash(keys[0])] if leader == "" else []
+        problems += [_not_a_hash(keys[1])] if cycles == "" else []
         for worker, key, flat in zip(workers, hashes_of, hashes, strict=True):
             try:
                 self._shadow(worker).note(_fields(flat), int(stamp), asked_at)
             except (ValueError, KeyError, TypeError):
                 problems.append(_malformed(key))
             if flat == "":
-                problems.append(_of_another_kind(key))
-        return _watched(int(stamp), keys[0], _fields(leader), _fields(cycles), problems)
+                problems.append(_not_a_hash(key))
+        return _leader_state(int(stamp), keys[0], _fields(leader), _fields(cycles), problems)
 
     async def left_behind(self) -> list[Left]:
-        """Workers of an earlier policy whose service no worker of this one has, as they were left."""
+        """Workers of an earlier policy whose service is scaled by no worker of this policy."""
         records = await self._hash(self._keys.records)
         found = [
             Left(fields.get("name") or record, service, _readable(fields, "count"))
@@ -237,7 +240,7 @@ class RedisJournal:
             for fields in [await self._hash(self._keys.worker(record))]
             if self._clock.wall() - (_readable(fields, "recommended_at") or 0) / 1000 < _LEFT_FOR_S
         ]
-        # A version that did not know of services left no record of them, but the last cycles that it published.
+        # An older version stored no services, but it left the last cycles that it published.
         named = {*self._services, *records.values(), *(left.worker for left in found)}
         cycles = await self._hash(self._keys.cycles)
         return found + [Left(name, None, _published_count(text)) for name, text in cycles.items() if name not in named]
@@ -250,13 +253,13 @@ class RedisJournal:
         asked_at = self._clock.monotonic()
         keys = [self._keys.lease, self._keys.worker(record), self._keys.past(record)]
         keys += [self._keys.records] if name == "REMEMBER" else []
-        _, now, flat, past = _refuse(await _ask(self._scripts[name](keys=keys, args=args), keys))
+        _, now, flat, past = _accepted(await _ask(self._scripts[name](keys=keys, args=args), keys))
         try:
             fields = _fields(flat)
             recalled = Recalled(_history(fields, past), _seconds(now), _version(fields))
             self._shadow(worker).note(fields, int(now), asked_at)
         except (ValueError, KeyError, TypeError):
-            raise _not_ours(f"{keys[1]} or {keys[2]}") from None
+            raise _foreign_data(f"{keys[1]} or {keys[2]}") from None
         return recalled
 
     async def _record(self, worker: str) -> str:
@@ -276,20 +279,20 @@ class RedisJournal:
 
 
 class RedisRateLimit:
-    """The keys shared with the workers, in their names as the policy gives them; they carry no prefix of ours."""
+    """The rate-limit keys shared with the workers. The policy names them; they have no prefix of ours."""
 
     def __init__(self, redis: Client, clock: Clock, *, may_write: Callable[[], bool] = lambda: True) -> None:
-        """`may_write`: whether we still lead; a leader that froze and woke would publish a share of long ago."""
+        """may_write: whether we still lead. A leader that was frozen would otherwise publish an old share."""
         self._redis = redis
         self._clock = clock
         self._may_write = may_write
         self._counted: dict[str, dict[str, int]] = {}
 
     async def used(self, limit: RateLimitPolicy) -> RateUsage:
-        """The counts under the start of this minute and of the one before, in epoch *seconds*, as the workers write.
+        """The requests of this minute and the one before; the keys end in the minute's start, in epoch *seconds*.
 
-        When within the minute before they were made, no count tells: they are taken to be spread evenly over it, and
-        late by _LATE_S, so that a new minute is not taken for an empty one before the workers have begun it.
+        The count of the minute before has no times: its requests are assumed to be spread evenly and _LATE_S late, so
+        that a new minute does not look empty before the workers have begun it.
         """
         now = self._clock.wall()
         window = int(now // 60 * 60)
@@ -299,13 +302,13 @@ class RedisRateLimit:
             pipeline.get(key)
         current, before = map(_count, keys, await _ask(cast("Awaitable[list[str | None]]", pipeline.execute())))
         known = self._counted.get(limit.keys.usage, {})
-        before = max(before, known.get(keys[1], 0))  # it lives for 65 s, which may be from its first request on
+        before = max(before, known.get(keys[1], 0))  # the key may expire 65 s after its first request
         self._counted[limit.keys.usage] = {keys[0]: current, keys[1]: before}
         share = min(1.0, (60 + _LATE_S - (now - window)) / 60)
         return RateUsage(current, limit.rpm, recent=current + math.ceil(before * share - 1e-9))
 
     async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
-        """The share first: on a Cluster they are written one by one, and it is what the workers obey."""
+        """Publishes the share first: on a Cluster keys are written one by one, and workers obey this one."""
         share = limit.rpm // replicas if replicas else limit.rpm
         values = {
             limit.keys.per_worker_rpm: str(share),
@@ -314,39 +317,39 @@ class RedisRateLimit:
         }
         if not self._may_write():
             raise LeaseLost(
-                "the lease ran out before the shares were published; nothing was written and nothing is sent"
+                "the lease expired before the shares were published; nothing was written and nothing is sent"
             )
         await _ask(set_all(self._redis, values))
 
 
 def _count(key: str, value: str | None) -> int:
     if value is not None and not (len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit()):
-        raise Unavailable(SOURCE, f"{key} holds no number; workers count it with INCR")
+        raise Unavailable(SOURCE, f"{key} does not hold a number; workers must count with INCR")
     return int(value or 0)
 
 
-def _refuse(answer: list[Any]) -> list[Any]:
+def _accepted(answer: list[Any]) -> list[Any]:
     if answer[0] == scripts.LOST:
-        raise LeaseLost("another replica holds the lease, or it ran out; nothing was written and nothing is sent")
+        raise LeaseLost("another replica holds the lease, or it expired; nothing was written and nothing is sent")
     if answer[0] == scripts.CHANGED:
-        raise Unavailable(SOURCE, "holds another memory than the one that this was decided on; nothing was sent")
+        raise Unavailable(SOURCE, "holds newer data than this decision was based on; nothing was sent")
     return answer
 
 
-def _not_ours(key: str) -> Unavailable:
-    return Unavailable(SOURCE, f"holds something in {key} that is not ours; look at it, and DEL it")
+def _foreign_data(key: str) -> Unavailable:
+    return Unavailable(SOURCE, f"holds data in {key} that is not ours; check it, and DEL it")
 
 
 def _malformed(key: str) -> str:
-    return f"{key} has a field that is malformed; look at it (HGETALL), and DEL it"
+    return f"{key} has a malformed field; check it (HGETALL), and DEL it"
 
 
-def _of_another_kind(key: str) -> str:
-    return f"{key} is no hash; look at it (TYPE), and DEL it"
+def _not_a_hash(key: str) -> str:
+    return f"{key} is not a hash; check it (TYPE), and DEL it"
 
 
 def _value(lease: Lease) -> str:
-    """What the lease's key holds while it is this one."""
+    """The value of the lease's key while this lease is held."""
     return f"{lease.epoch}:{lease.holder}"
 
 
@@ -362,7 +365,7 @@ def _published_count(text: str) -> int | None:
     return count if type(count) is int else None
 
 
-def _known(number: int | None) -> int | str:
+def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number
 
 
@@ -371,17 +374,17 @@ def _parts(version: str) -> list[str]:
 
 
 def _fields(flat: Any) -> dict[str, str]:
-    """A hash. What is too long to be an entry of ours is cut, and is then no number and no JSON."""
+    """A hash. Values longer than any of ours are cut; a cut value is then neither a number nor JSON."""
     if not flat:
         return {}
     fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)
     return {name: bounds.cut(text, bounds.PUBLISHED) for name, text in fields.items()}
 
 
-def _watched(
+def _leader_state(
     now: int, key: str, leader: Mapping[str, str], cycles: Mapping[str, str], problems: list[str]
 ) -> LeaderState:
-    """What cannot be read of the leader's hash counts as unknown; the leader itself writes most of it anew."""
+    """Unreadable fields of the leader's hash count as unknown; the leader rewrites most of them when it renews."""
     published, epoch, since, until, ttl = (
         _readable(leader, name) for name in ("published", "epoch", "since", "until", "ttl")
     )
@@ -403,7 +406,7 @@ def _watched(
 
 def _history(fields: Mapping[str, str], past: Sequence[str]) -> History:
     if _NO_TEXT in _version(fields) + fields.get("intent", ""):
-        raise ValueError("is binary, so that it can never be named again")
+        raise ValueError("is binary, so it cannot be sent back unchanged")
     return History(
         last_up=_stamp(fields, "last_up"),
         last_down=_stamp(fields, "last_down"),
@@ -436,7 +439,7 @@ def _start(fields: Mapping[str, str]) -> Start | None:
 
 
 def _unread(fields: Mapping[str, str]) -> int:
-    """As long as no reading came after, which a version before this one only notes as a recommendation."""
+    """Failed readings in a row; 0 if a reading came after. An older version notes readings only as recommendations."""
     read_at = max(_stamp(fields, name) or 0.0 for name in ("recommended_at", "read_at"))
     return _number(fields["unread"]) if (_stamp(fields, "unread_at") or 0.0) > read_at else 0
 
@@ -457,7 +460,7 @@ def _intent(fields: Mapping[str, str]) -> Intent | None:
 
 
 def _stops(fields: Mapping[str, str]) -> str | None:
-    """Of another intent, a version that does not know the field has left it behind."""
+    """The deployment that this intent stops. A value for another intent is a leftover of an older version."""
     ident, _, deployment = fields.get("intent_stops", "").partition(":")
     return deployment if deployment and ident == fields["intent"] else None
 
@@ -480,7 +483,7 @@ def _stamp(fields: Mapping[str, str], name: str) -> float | None:
 
 
 def _readable(fields: Mapping[str, str], name: str) -> int | None:
-    """The number, or None where there is none."""
+    """The field as a number; None if it is missing or malformed."""
     try:
         return _number(fields[name])
     except (KeyError, ValueError):

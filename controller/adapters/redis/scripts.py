@@ -3,28 +3,28 @@
 A guarded script's first key is the lease and its first argument what the lease must hold (`<epoch>:<holder>`); it
 answers LOST and changes nothing when it does not. A worker's memory is a hash:
 
-    memory, revision, run     what this memory is: made once, raised with each write, the server process that holds it
-    raised                    how often a process gave back a later stamp than the memory held
-    last_up, last_down        stamps of the last scale in each direction; they only ever move later, but for one that
-                              was given back because nothing was sent
+    memory, revision, run     its identity: set once; raised with each write; the server process that holds it
+    raised                    how often a process wrote back a later stamp than the memory held
+    last_up, last_down        stamps of the last scale in each direction; they only ever move later, except for one
+                              that is restored because nothing was sent
     since                     when this memory began, or was last in doubt (data lost, rolled back, a server restarted)
-    intent…                   a change written down and not settled yet
+    intent…                   a change that is recorded and not settled yet
     count                     the replicas last agreed with the platform
-    refused_at, refused_to, setbacks    the last change that came to nothing, and how many in a row
+    refused_at, refused_to, setbacks    the last change that failed, and how many failed in a row
     intent_stops              `<intent>:<deployment>`: which deployment that intent stops
     start_up                  how long workers take to start, smoothed, in milliseconds
-    queue_seen                the queue in which jobs were seen last, so that its being empty is no doubt
-    start_at, start_before, start_after, start_seen    the change up that is being timed: when it was accepted, from and
-                              to how many, and the last reading that showed fewer running than that
-    unseen_stop               the deployment whose stop was accepted and is not shown
+    queue_seen                the queue in which jobs were last seen, so that it is believed when it reads as empty
+    start_at, start_before, start_after, start_seen    the scale-up that is being timed: when it was accepted, the
+                              counts before and after, and the last reading that showed fewer running than that
+    unseen_stop               the deployment whose stop was accepted but does not show yet
     recommended_at, unbroken_since, window    the chain of recommendations
-    watch                     how the service fares, as one text: see controller/core/watch.py
+    watch                     the service's conditions, as one text: see controller/core/watch.py
     read_at                   when the queue was read in a cycle that could not read the platform
     unread, unread_at         how many cycles in a row could not read the queue, and the last of them
-    service, name             whose memory this is: the service, and the worker's name when it was last written
+    service, name             the owner: the service, and the worker's name when it was last written
 
-A version before this one knows neither of the last four lines nor of `start_…` and `intent_stops`; it
-keeps them and goes by the rest. So they are written such that what it did meanwhile shows that they are out of date.
+An older version knows neither the last four lines nor `start_…` and `intent_stops`; it keeps them and uses the rest. So
+they are written such that what an older version did meanwhile shows that they are out of date.
 """
 
 from controller.core.text import bounds
@@ -43,7 +43,7 @@ _GUARD = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost'} end
 """
 
-# INFO may be denied to us; then a restart of the server is noticed by what it lost only.
+# INFO may be denied; then a restart or failover of the server is noticed only by lost data.
 _RUN = """
 local function run()
   local info = redis.pcall('INFO', 'server')
@@ -58,15 +58,15 @@ local function raised_by_one(field) return string.format('%.0f', number(field) +
 local function write(...) redis.call('HSET', KEYS[2], 'revision', raised_by_one('revision'), ...) end
 """
 
-# The whole memory of a worker in one answer: the time, the hash, the recommendations.
+# A worker's whole memory in one answer: the time, the hash, the recommendations.
 _RECALL = """
 local function recall()
   return {'ok', stamp, redis.call('HGETALL', KEYS[2]), redis.call('ZRANGE', KEYS[3], 0, -1)}
 end
 """
 
-# Times one change up, from its acceptance until as many run as were asked for: only where nothing else happened
-# meanwhile, no reading is missing for longer than `gap`, and one of them showed that some did not run yet.
+# Times one scale-up, from its acceptance until all requested replicas run: only if nothing else happened meanwhile, no
+# reading is missing for longer than `gap`, and one of them showed fewer running.
 _START = """
 local function forget_start()
   redis.call('HDEL', KEYS[2], 'start_at', 'start_before', 'start_after', 'start_seen')
@@ -89,10 +89,10 @@ local function time_start(count, running, gap)
 end
 """
 
-# What a process remembers of memory and revision, as ages in milliseconds ('' where nothing): stamps only ever move
-# later. Where somebody has written since, that is the news, and this is not. The slack is for the way here, which takes
-# longer at one time than at another. It counts in `raised` and not in the revision: that would hide from the next one
-# that the memory was rolled back, and an open intent with it.
+# A process sends what it remembers, as ages in milliseconds ('' if unknown), with memory and revision. Stamps only move
+# later. If the memory was written since, it is newer than what the process sends, and that is ignored. The slack of 50
+# ms covers varying network delay. It raises `raised` and not the revision: a higher revision would hide from the next
+# process that the memory, and an open intent with it, was rolled back.
 _RAISE = """
 local function is_news(hash, memory, revision)
   local known = redis.call('HMGET', hash, 'memory', 'revision')
@@ -109,9 +109,9 @@ end
 """
 
 # KEYS: lease, epoch, leader. ARGV: holder, ttl, highest epoch that the caller has seen, its own last holder, for how
-# long (ms) it knows another to trust a lease, whether it leads where nothing is known ('1').
-# Answers {granted, epoch, ms to wait} or {'empty'}. A takeover raises the epoch by one; where data may have been lost
-# it begins again at the time in seconds, which is more than it can have come to.
+# many ms another process may still trust a lease, whether to lead if nothing is known ('1').
+# Returns {granted, epoch, ms to wait} or {'empty'}. A takeover raises the epoch by one. If data may have been lost, the
+# epoch restarts at the time in seconds, which is higher than any epoch before.
 ACQUIRE = (
     _NOW
     + _RUN
@@ -121,17 +121,17 @@ local current = redis.call('GET', KEYS[1])
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 local known = redis.call('HMGET', KEYS[3], 'holder', 'until', 'ttl', 'released', 'epoch', 'run')
 local theirs = tonumber(known[3] or '') or ttl
--- no lease lasts that short or long: something else wrote it, and nobody's lease is to end by it
+-- a ttl outside these bounds was not written by us: ignore it
 if not (theirs >= math.min(ttl, 1000) and theirs <= math.max(ttl, 600000)) then theirs = ttl end
 if current then
   local held, holder = string.match(current, '^(%d+):(.*)$')
   if holder == ARGV[1] then
-    -- an earlier acquire of this very attempt, whose answer was lost
+    -- an earlier acquire of this same attempt, whose answer was lost
     redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + ttl))
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     return {1, held, ARGV[2]}
   end
-  -- a lease without an end, or with one too far away (a clock that was set back), would lock everybody out
+  -- a lease without an end, or one too far away (a clock was set back), would keep every replica from leading
   local left = redis.call('PTTL', KEYS[1])
   if left < 0 or left > theirs then
     left = theirs
@@ -139,7 +139,7 @@ if current then
   end
   return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
--- a lease that is gone before its time (evicted, deleted, lost with the data) is still trusted by whoever held it
+-- if the lease vanished early (evicted, deleted, lost with the data), its holder still trusts it: wait until it ends
 local left = 0
 if known[1] and known[1] ~= ARGV[4] and known[4] ~= '1' then
   left = math.min(theirs, (tonumber(known[2] or '') or 0) - now)
@@ -147,7 +147,7 @@ end
 local released = known[4] == '1' and (tonumber(known[5] or '') or 0) >= tonumber(ARGV[3])
 if not released then left = math.max(left, tonumber(ARGV[5])) end
 if left > 0 then
-  -- where that end is too far away, a clock was set back: it is put where it can be at most
+  -- an end that is too far away means that a clock was set back: limit it
   if known[1] then redis.call('HSET', KEYS[3], 'until', string.format('%.0f', now + left)) end
   return {0, string.format('%.0f', epoch), string.format('%.0f', left)}
 end
@@ -163,9 +163,9 @@ return {1, epoch, ARGV[2]}
 """
 )
 
-# KEYS: lease, epoch, leader. ARGV: epoch:holder, ttl. Never creates the lease anew; whatever else of it was lost is
-# told again: an evicted hash would leave nobody to wait for once the lease is evicted, too, and one that names another
-# process of the server would make every successor wait for who may remember more.
+# KEYS: lease, epoch, leader. ARGV: epoch:holder, ttl. Never creates the lease anew, but restores what else was lost of
+# it. Without the leader's hash, a successor would not know whom to wait for once the lease is evicted, too. With the
+# run of another server process in it, each successor would first wait for a process that may remember more.
 RENEW = (
     _NOW
     + _RUN
@@ -192,8 +192,8 @@ return redis.call('DEL', KEYS[1])
 
 # KEYS: leader, cycles, records, then the hash of each worker. ARGV: for each worker its service (or nothing), the name
 # of its record, and what the caller remembers, as in REMEMBER: memory, revision, age of the last scale up, and down,
-# count, and the open intent: id, epoch, before, after, age, accepted, what it stops. Not guarded: all that it may do is
-# to move a stamp later, and to give back what was lost, which makes everybody more careful.
+# count, and the open intent: id, epoch, before, after, age, accepted, what it stops. Not guarded by the lease: it can
+# only move stamps later and restore what was lost, which makes every replica wait longer, never act sooner.
 WATCH = (
     _NOW
     + _RAISE
@@ -223,7 +223,7 @@ local function give_back(hash, first)
     redis.call('HSET', hash, 'since', stamp, 'revision', string.format('%.0f', tonumber(revision) + 1))
   end
 end
--- '' in the place of a hash where something of another kind stands under its key: what else there is can be read
+-- '' instead of a hash if its key holds another type, so that the other keys can still be read
 local function all(key)
   local found = redis.pcall('HGETALL', key)
   if not found.err then return found end
@@ -254,14 +254,14 @@ return {stamp, all(KEYS[1]), shown, hashes}
 """
 )
 
-# KEYS: records, the hash under the worker's own name. ARGV: service. Answers which record is the service's, if it has
-# one, and whose the one under that name is; '' for what is not known.
+# KEYS: records, the hash under the worker's own name. ARGV: service. Returns the name of the service's record, and the
+# service that owns the record under the worker's name; '' for unknown.
 FIND = """
 return {redis.call('HGET', KEYS[1], ARGV[1]) or '', redis.call('HGET', KEYS[2], 'service') or ''}
 """
 
-# KEYS: lease, hash, recommendations. Reads only. Where another process of the server holds the memory than wrote it,
-# that is answered as REMEMBER would write it down.
+# KEYS: lease, hash, recommendations. Only reads. If another server process wrote the memory (before a restart or a
+# failover), it returns `since` and `run` as REMEMBER would write them.
 RECALL = (
     _NOW
     + _RUN
@@ -276,8 +276,8 @@ return answer
 )
 
 # KEYS: lease, hash, recommendations, records. ARGV: lease, recommended (or nothing), count (or nothing: the platform
-# was not read), window, gap, a name for this reading (and for a memory that begins here), whether jobs are being worked
-# on ('1'); then what this process remembers: memory, revision, age of the last scale up, and down, count, and the open
+# was not read), window, gap, a name for this reading (and for a memory that begins here), whether jobs are in progress
+# ('1'); then what this process remembers: memory, revision, age of the last scale up, and down, count, and the open
 # intent: id, epoch, before, after, age, accepted, what it stops; how many run (or nothing), whether the queue was read
 # ('1'); the service (or nothing), its record, its name; the queue in which it has seen jobs (or nothing).
 # Stamps from the future (a clock that was set back, data from another host) are moved to the present: they then hold
@@ -315,7 +315,7 @@ if emptied or rolled_back then
     end
   end
 elseif get('run') ~= process then
-  -- another process of the server, perhaps with older data: nobody knows what it forgot
+  -- another server process (a restart, a failover), perhaps with older data: what it lost is unknown
   write('run', process, 'since', stamp)
 end
 if news then
@@ -335,7 +335,7 @@ if ARGV[22] ~= '' then
   redis.call('HSETNX', KEYS[4], ARGV[22], ARGV[23])
 end
 if ARGV[21] ~= '1' then
-  -- a version that does not know of this notes no reading here but its recommendations
+  -- an older version records its readings only as recommendations
   local last = number('unread_at')
   local goes_on = last > math.max(number('recommended_at'), number('read_at')) and now - last <= tonumber(ARGV[5])
   redis.call('HSET', KEYS[2], 'unread', goes_on and raised_by_one('unread') or '1', 'unread_at', stamp)
@@ -362,7 +362,7 @@ return recall()
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, epoch, before, after, direction (up|down), and the version of
 # the memory that the decision was made on: memory, revision, run, raised; then the deployment that is stopped (or
-# nothing). Granted, with_external_change and written in one step, or not at all.
+# nothing). It checks, starts the cooldown and records the intent in one step, or does nothing.
 RECORD_INTENT = (
     _NOW
     + _GUARD
@@ -387,8 +387,8 @@ return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown counts from the answer, and so does the
-# start of those that were added.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown, and the start time of the new replicas,
+# count from Railway's answer.
 ACCEPT = (
     _NOW
     + _GUARD
@@ -408,10 +408,10 @@ return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, id, direction, outcome, count, the deployment whose stop is unseen,
-# how many run (or nothing).
-# What was never sent, or was refused, is no scale: it gives its cooldown back. What may have happened at any time
-# since it was sent counts from now.
+# KEYS: lease, hash, recommendations. ARGV: lease, id, direction, outcome, count, the deployment whose stop does not
+# show yet, how many run (or nothing).
+# A change that was never sent or was refused changed nothing: its cooldown is undone. A change that may have happened
+# at any time since it was sent counts from now.
 SETTLE = (
     _NOW
     + _GUARD
@@ -443,8 +443,9 @@ return recall()
 """
 )
 
-# KEYS: lease, hash, recommendations. ARGV: lease, count. Both cooldowns start: whoever did it had a reason.
-CHARGE = (
+# KEYS: lease, hash, recommendations. ARGV: lease, count. A change from outside starts both cooldowns: it was made for a
+# reason, and must not be undone at once.
+RECORD_EXTERNAL_CHANGE = (
     _NOW
     + _GUARD
     + _HASH
@@ -457,8 +458,8 @@ return recall()
 """
 )
 
-# KEYS: lease, hash. ARGV: lease, text. No revision: what was decided on this memory stands. Not on a memory that was
-# lost meanwhile: the next one begins without it.
+# KEYS: lease, hash. ARGV: lease, text. Does not raise the revision, so that a decision made on this memory stays valid.
+# Writes nothing if the memory was lost meanwhile.
 KEEP_WATCH = (
     _GUARD
     + """

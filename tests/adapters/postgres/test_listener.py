@@ -1,4 +1,4 @@
-"""The connection that listens: dead links, ended sessions, odd news; and how many connections there ever are."""
+"""The listening connection: dead links, ended sessions, odd notifications; and how many connections are opened."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def link_to(url: str) -> AsyncIterator[tuple[Link, str]]:
 async def test_a_job_is_announced_at_once(admin: Connection, queue: PostgresQueue, database_url: str) -> None:
     async with listening(database_url, queue) as ear:
         await ear.until(lambda: ear.begun == 1)
-        assert ear.said == [("listening", f"a cycle begins at once when a job is announced on {CHANNEL}")]
+        assert ear.said == [("listening", f"a NOTIFY on {CHANNEL} starts a cycle at once")]
         await enqueue(admin, 1)
         await ear.until(lambda: ear.woken == 1)
 
@@ -176,7 +176,7 @@ async def test_an_ended_session_is_replaced_and_polled_for_once(
 async def test_the_readings_never_wait_for_a_link_that_went_silent(
     admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch, mode: Mode
 ) -> None:
-    """Whatever comes, the proxy's kernel acknowledges, as a balancer's does: nothing of TCP's ends such a link."""
+    """The proxy's kernel acknowledges everything, as a load balancer does, so no TCP timeout ends such a link."""
     async with link_to(database_url) as (link, address), listening(address, queue) as ear:
         await ear.until(lambda: ear.begun == 1)
         await link.disturb(mode)
@@ -221,7 +221,7 @@ async def warm(database_url: str, admin: Connection) -> AsyncIterator[tuple[Link
 
 @asynccontextmanager
 async def impatient_reading(queue: PostgresQueue, link: Link) -> AsyncIterator[asyncio.Task[QueueDepth]]:
-    """A reading that nobody answers, and that is given up in a moment; whatever comes after it has time enough."""
+    """A reading that gets no answer and is given up at once; the readings after it have enough time."""
     patient = queue._timeout_s, postgres_connection._SLACK_S
     queue._timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
     await link.disturb(Mode.SILENT)
@@ -294,16 +294,18 @@ async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_i
             await cut(admin, ear)
         assert ear.events == ["listening", "wake_unavailable"]
         said = ear.said[-1][1]
-        assert said.startswith("the connection that listens was cut 3 times within ")
+        assert said.startswith("the listening connection was cut 3 times within ")
         assert "PostgreSQL ended the connection" in said
-        assert "likely something ends idle or old connections: a pooler, a proxy, idle_session_timeout" in said
-        assert "set it to PostgreSQL's own address; until then the queue is read once each interval" in said
+        assert "probably something ends idle or old connections: a pooler, a proxy, idle_session_timeout" in said
+        assert "set it to PostgreSQL's own address; until then the queue is read once per interval" in said
         await enqueue(admin, 1)
         await ear.until(lambda: ear.woken > 0)  # between two cuts it listens all the same
         await ear.until(lambda: len(ear.said) == 3)
         event, said = ear.said[-1]
         assert event == "listening"
-        assert re.search(r"announced on new_generation_job; the connection was not cut any more for \d+ s", said)
+        assert re.search(
+            r"a NOTIFY on new_generation_job starts a cycle at once; the connection has now held for \d+ s", said
+        )
         for _ in range(postgres_listener._CUTS):
             await cut(admin, ear)
         assert ear.events == ["listening", "wake_unavailable"] * 2, "and what begins anew is said anew"
@@ -356,9 +358,7 @@ async def test_what_the_leader_said_of_being_cut_is_seen_by_doctor_until_it_list
             await scene.queue.execute(cuts.encode())
             await asyncio.sleep(0.05)
         said = await until(said_to_doctor, "doctor's word of it")
-    assert re.match(
-        r"the controller that leads said at 20\d\d-.*Z: the connection that listens was cut 3 times", said[0]
-    )
+    assert re.match(r"the leading controller reported at 20\d\d-.*Z: the listening connection was cut 3 times", said[0])
 
 
 # --- how many connections ---

@@ -76,15 +76,18 @@ async def test_doctor_looks_at_everything_on_one_connection_and_says_what_takes_
     assert {found[about].level for about in ("PostgreSQL", "queue", "plan", "bloat")} == {Level.OK}
     assert "4 jobs" in found["queue"].says
     assert found["listening"].level is Level.WARNING
-    assert "to be woken takes a second connection at DATABASE_URL, beside the one that reads" in found["listening"].says
+    assert (
+        "listening for NOTIFY needs a second connection at DATABASE_URL, beside the one that reads"
+        in found["listening"].says
+    )
     assert "allow 2" in found["listening"].sentence
-    assert "until then the queue is read once each interval" in found["listening"].mend
+    assert "until then the queue is read once per interval" in found["listening"].fix
 
 
 async def test_doctor_as_people_run_it_ends_well_with_one_connection(alone: Scene) -> None:
     ran = await autoscaler("doctor", environment={**alone.environment, **SOON_DEAF})
     assert (ran.code, ran.err) == (0, "")
-    assert "takes a second connection" in ran.out
+    assert "needs a second connection" in ran.out
 
 
 async def test_the_controller_reads_on_its_one_connection_and_says_once_why_it_is_not_woken(alone: Scene) -> None:
@@ -96,7 +99,7 @@ async def test_the_controller_reads_on_its_one_connection_and_says_once_why_it_i
         await controller.until(event="reconcile", pending=5)
     said = [line["message"] for line in controller.lines if line["event"] == "wake_unavailable"]
     assert len(said) == 1
-    assert "to be woken takes a second connection at DATABASE_URL" in said[0]
+    assert "listening for NOTIFY needs a second connection at DATABASE_URL" in said[0]
     assert not [line for line in controller.lines if line.get("reason") == "QueueUnavailable"]
 
 

@@ -105,8 +105,8 @@ async def test_a_lock_that_its_sql_hides_is_given_back_and_said(
         pytest.param("j.state = 'ready'", "j.state = writes()", "read-only transaction", id="SQL that writes"),
         pytest.param('since = "j.run_at"', 'since = "j.state"', "isfinite(text) does not exist", id="a time in words"),
         pytest.param('since = "j.run_at"', "oldest = \"SELECT 'x'\"", "double precision", id="an age that is a text"),
-        pytest.param("jobs.claimed_at", "jobs.taken_at", "they have no jobs.taken_at); add [[forms]]", id="columns"),
-        pytest.param('prefix = "our_"', 'prefix = "my_"', "there is no table", id="another table"),
+        pytest.param("jobs.claimed_at", "jobs.taken_at", "missing: jobs.taken_at); add [[forms]]", id="columns"),
+        pytest.param('prefix = "our_"', 'prefix = "my_"', "this user can see no table", id="another table"),
     ],
 )
 async def test_what_postgresql_refuses_of_it_is_unavailable_and_never_0(

@@ -57,13 +57,16 @@ async def test_one_row_of_counts_is_the_depth(queue: PostgresQueue, query: str, 
         ("SELECT 3 AS pending", "returns no column processing (its columns are: pending); write SELECT count(*)"),
         ("SELECT 3", "returns no column pending (its columns are: ?column?)"),
         ("SELECT 1 AS pending, 2 AS pending, 3 AS processing", "returns more than one column pending"),
-        ("SELECT 1 AS pending, 2 AS processing UNION ALL SELECT 1, 2", "returns more than one row, and one is needed"),
-        ("SELECT 1 AS pending, 2 AS processing WHERE false", "returns no row, and one is needed"),
+        (
+            "SELECT 1 AS pending, 2 AS processing UNION ALL SELECT 1, 2",
+            "returns more than one row; it must return one row",
+        ),
+        ("SELECT 1 AS pending, 2 AS processing WHERE false", "returns no row; it must return one row"),
         ("SELECT NULL::int AS pending, 2 AS processing", "returns NULL as pending; write coalesce(…, 0)"),
-        ("SELECT -1 AS pending, 2 AS processing", "returns -1 as pending, which no queue can have; write greatest"),
-        ("SELECT '3' AS pending, 2 AS processing", "returns text as pending, and a number is needed; write count(*)"),
+        ("SELECT -1 AS pending, 2 AS processing", "returns -1 as pending, which is impossible; write greatest"),
+        ("SELECT '3' AS pending, 2 AS processing", "returns text as pending, not a number; write count(*)"),
         ("SELECT 3 AS pending, true AS processing", "returns true or false as processing"),
-        ("SELECT 1.5 AS pending, 2 AS processing", "returns 1.5 as pending, which is no whole number"),
+        ("SELECT 1.5 AS pending, 2 AS processing", "returns 1.5 as pending, which is not a whole number"),
         ("SELECT 'NaN'::float8 AS pending, 2 AS processing", "returns nan as pending"),
         ("SELECT 'NaN'::numeric AS pending, 2 AS processing", "returns NaN as pending"),
         ("SELECT 'infinity'::numeric AS pending, 2 AS processing", "returns Infinity as pending"),
@@ -73,22 +76,25 @@ async def test_one_row_of_counts_is_the_depth(queue: PostgresQueue, query: str, 
         ("SELEC 1", "cannot be run: syntax error"),
         ("SELECT 1/0 AS pending, 2 AS processing", "fails: division by zero"),
         ("SELECT 1 AS pending, 2 AS processing FROM pg_sleep(2)", "took longer than 500 ms"),
-        # Whatever could write.
-        ("INSERT INTO job VALUES ('x') RETURNING 1 AS pending, 1 AS processing", "it has to be one SELECT"),
-        ("WITH gone AS (DELETE FROM job RETURNING 1) SELECT 1 AS pending, 1 AS processing", "a depth only reads"),
+        # Everything that could write.
+        ("INSERT INTO job VALUES ('x') RETURNING 1 AS pending, 1 AS processing", "it must be one SELECT"),
+        (
+            "WITH gone AS (DELETE FROM job RETURNING 1) SELECT 1 AS pending, 1 AS processing",
+            "a depth query may only read",
+        ),
         ("SELECT 1 AS pending, 1 AS processing; COMMIT; DROP TABLE job", "cannot be run"),
-        ("SELECT nextval('numbers') AS pending, 1 AS processing", "would write"),
-        ("SELECT drop_it() AS pending, 1 AS processing", "would write"),
-        ("DROP TABLE job", "it has to be one SELECT"),
+        ("SELECT nextval('numbers') AS pending, 1 AS processing", "tries to write"),
+        ("SELECT drop_it() AS pending, 1 AS processing", "tries to write"),
+        ("DROP TABLE job", "it must be one SELECT"),
         ("SELECT 1 AS pending, 1 AS processing INTO other", "cannot be run"),
-        ("SELECT 1 AS pending, 1 AS processing FROM job FOR UPDATE", "a depth only reads"),
+        ("SELECT 1 AS pending, 1 AS processing FROM job FOR UPDATE", "a depth query may only read"),
         (
             "SELECT 1 AS pending, 1 AS processing FROM set_config('transaction_read_only', 'off', true), drop_it()",
             "queue.sql",
         ),
     ],
 )
-async def test_whatever_else_is_unavailable_with_the_mend_and_changes_nothing(
+async def test_any_other_answer_is_unavailable_with_the_fix_and_changes_nothing(
     admin: Connection, queue: PostgresQueue, query: str, words: str
 ) -> None:
     await admin.execute("CREATE SEQUENCE numbers")
@@ -121,9 +127,9 @@ async def test_a_count_of_its_own_is_shown_as_it_is(queue: PostgresQueue) -> Non
     [
         ("-3 AS oldest_age_s", 0.0, None),
         ("NULL::int AS oldest_age_s", None, None),
-        ("'NaN'::numeric AS oldest_age_s", None, "NaN as oldest_age_s, which is no number of seconds"),
+        ("'NaN'::numeric AS oldest_age_s", None, "NaN as oldest_age_s, which is not a possible number of seconds"),
         ("'infinity'::float8 AS oldest_age_s", None, "inf as oldest_age_s"),
-        ("'soon' AS oldest_age_s", None, "text as oldest_age_s, and seconds are a number"),
+        ("'soon' AS oldest_age_s", None, "text as oldest_age_s, not a number of seconds"),
         ("now() AS oldest_age_s", None, "a datetime as oldest_age_s"),
         ("interval '1 s' AS oldest_age_s", None, "write extract(epoch FROM …) AS oldest_age_s"),
         ("3 AS oldest_age_s, 4 AS oldest_age_s", None, "more than one column oldest_age_s"),

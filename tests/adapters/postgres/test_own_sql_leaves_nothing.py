@@ -122,7 +122,7 @@ async def test_a_lock_that_outlives_its_query_is_given_back_and_said_however_it_
         assert depth == QueueDepth(1, 0)
         (remark,) = depth.remarks
         assert remark.text.startswith("queue.sql leaves advisory lock ")
-        assert "take pg_try_advisory_xact_lock, which ends with the query" in remark.text
+        assert "pg_try_advisory_xact_lock (released at the end of the query)" in remark.text
         assert queue._main.is_lost
         await until_equal(lambda: rows(admin, LEFT), (0, 0))
 
@@ -177,14 +177,14 @@ async def test_whose_lock_it_is_is_said_where_several_are_read_together(
 
 async def test_a_prepared_statement_is_got_rid_of_with_its_session(admin: Connection, queue: PostgresQueue) -> None:
     depth = await queue.depth(own("prepares()"), 100)
-    assert "queue.sql leaves prepared statement kept behind" in depth.remarks[0].text
+    assert "queue.sql leaves prepared statement kept in its session" in depth.remarks[0].text
     assert queue._main.is_lost
 
 
 async def test_a_lock_on_a_table_is_said_since_workers_wait_for_it(admin: Connection, queue: PostgresQueue) -> None:
     depth = await queue.depth(own("locks_the_table()"), 100)
     (remark,) = depth.remarks
-    assert "queue.sql takes a lock on job (AccessExclusiveLock), and workers that write there wait" in remark.text
+    assert "queue.sql takes a lock on job (AccessExclusiveLock); workers that write there wait" in remark.text
 
 
 async def test_what_ends_with_the_query_is_nobody_s_business(admin: Connection, queue: PostgresQueue) -> None:
@@ -217,8 +217,8 @@ async def test_a_query_that_does_not_end_when_it_is_cancelled_is_ended_after_eac
     queue = PostgresQueue(database_url, timeout_s=0.5)
     for _ in range(3):
         said = await failing(queue, stubborn())
-        assert "queue.sql went on after it was cancelled" in said
-        assert "its backend was ended: a function in it that catches query_canceled has to raise it again" in said
+        assert "queue.sql did not stop when it was cancelled" in said
+        assert "its backend was terminated: a function in it that catches query_canceled must raise it again" in said
         assert await number_at_work(admin) == 0
     await queue.close()
 
@@ -233,7 +233,7 @@ async def test_it_keeps_no_other_queue_from_being_read(admin: Connection, databa
         )
         assert isinstance(other, Unavailable)
         assert await number_at_work(admin) <= 1
-        return isinstance(one, QueueDepth) and "went on after it was cancelled" in str(other)
+        return isinstance(one, QueueDepth) and "did not stop when it was cancelled" in str(other)
 
     assert await until(answers, "the good queue to be read, and the other to be named")
     await queue.close()
@@ -257,7 +257,7 @@ async def test_what_a_controller_that_is_gone_left_at_work_is_ended_by_the_next(
     await gone.close()
     assert await number_at_work(admin) == 1
     queue = PostgresQueue(database_url, timeout_s=60.0)
-    assert "its backend was ended" in await failing(queue, stubborn())
+    assert "its backend was terminated" in await failing(queue, stubborn())
     assert await number_at_work(admin) == 0
     await queue.close()
 
@@ -272,8 +272,8 @@ async def test_where_it_may_not_be_ended_there_is_one_backend_and_no_more(
     try:
         for _ in range(3):
             said = await failing(queue, stubborn())
-            assert "cannot be ended (permission denied for function pg_terminate_backend)" in said
-            assert "it is not asked again until that is over: SELECT pg_terminate_backend(" in said
+            assert "cannot be terminated (permission denied for function pg_terminate_backend)" in said
+            assert "the queue is not read until it ends: SELECT pg_terminate_backend(" in said
             assert await number_at_work(admin) == 1
         await admin.execute(f"SELECT pg_terminate_backend(pid) FROM ({AT_WORK.replace('count(*)', 'pid')}) AS one")
         await until_equal(lambda: number_at_work(admin), 0)

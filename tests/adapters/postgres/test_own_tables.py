@@ -89,7 +89,7 @@ async def test_words_that_come_later_are_found_with_the_next_reading(admin: Conn
     await holds(admin)
     assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
     await admin.execute("INSERT INTO jobs SELECT 'queued' FROM generate_series(1, 80)")
-    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+    assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 
 
 async def test_a_queue_that_once_had_a_named_job_may_be_empty(admin: Connection, queue: PostgresQueue) -> None:
@@ -102,12 +102,12 @@ async def test_a_queue_that_once_had_a_named_job_may_be_empty(admin: Connection,
 @pytest.mark.parametrize(
     ("row", "statuses", "words"),
     [
-        ("odd", {}, "whose status is odd, which queue.statuses does not name"),
-        ("NULL", {}, "whose status is NULL (NULL: a row without a status)"),
-        ("NULL", {}, "they count for nothing; UPDATE the rows without a status to one"),
-        ("", {}, "whose status is '', which"),
-        ("1, 2", {}, "whose status is '1, 2', which"),
-        ("yes", {}, "whose status is 'yes', which"),
+        ("odd", {}, "with status odd, which queue.statuses does not name"),
+        ("NULL", {}, "with status NULL (NULL: a row without a status)"),
+        ("NULL", {}, "so they are not counted; set a status in the rows without one (UPDATE)"),
+        ("", {}, "with status '', which"),
+        ("1, 2", {}, "with status '1, 2', which"),
+        ("yes", {}, "with status 'yes', which"),
         ("odd", {"finished": ["odd"]}, None),
         ("odd", {"failed": ["odd"]}, None),
     ],
@@ -131,13 +131,13 @@ async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: 
     if index:
         await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
         await admin.execute("CREATE INDEX ON jobs (status)")
-    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+    assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 
 
 async def test_an_enum_s_words_are_found_too(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'queued', 'done')")
     await holds(admin, "queued", "done", columns="status state")
-    assert "whose status is queued" in (await queue.depth(jobs(), LIMIT)).unnamed
+    assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 
 
 async def test_words_are_compared_as_postgresql_compares_them(admin: Connection, queue: PostgresQueue) -> None:
@@ -352,9 +352,12 @@ async def test_a_view_with_the_columns_is_measured_by_its_newest(admin: Connecti
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        ("CREATE VIEW jobs AS SELECT 'pending' AS status", "jobs has no time started_at and no time completed_at"),
-        ("CREATE TABLE jobs (status text, completed_at timestamptz)", "jobs has no time started_at"),
-        ("CREATE TABLE jobs (status text, started_at timestamptz)", r"jobs has no time completed_at"),
+        (
+            "CREATE VIEW jobs AS SELECT 'pending' AS status",
+            "jobs has no time column started_at and no time column completed_at",
+        ),
+        ("CREATE TABLE jobs (status text, completed_at timestamptz)", "jobs has no time column started_at"),
+        ("CREATE TABLE jobs (status text, started_at timestamptz)", r"jobs has no time column completed_at"),
     ],
 )
 async def test_what_cannot_be_measured_says_why(admin: Connection, queue: PostgresQueue, made: str, why: str) -> None:
@@ -377,7 +380,7 @@ async def test_words_in_the_middle_of_a_large_table_are_known_by_its_statistics(
         )
     await admin.execute("ANALYZE jobs")
     depth = await queue.depth(jobs(), LIMIT)
-    assert "whose status is queued" in depth.unnamed
+    assert "with status queued" in depth.unnamed
     await admin.execute("DELETE FROM jobs WHERE status = 'queued'")
     other = PostgresQueue(queue._dsn, timeout_s=30.0)
     assert (await other.depth(jobs(), LIMIT)).unnamed == "", "statistics of yesterday make no queue doubtful"
@@ -397,7 +400,7 @@ async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  
     status = "processing" if key == "locked_at" else "pending"
     value = f"(extract(epoch FROM now()) * {factor})::bigint"
     await admin.execute(f"INSERT INTO jobs SELECT '{status}', {value} FROM generate_series(1, 3)".encode())
-    with pytest.raises(Unavailable, match=f"reads as times of the year {year}.*unit: {'s' if unit == 'ms' else 'ms'}"):
+    with pytest.raises(Unavailable, match=f"gives dates in the year {year}.*unit: {'s' if unit == 'ms' else 'ms'}"):
         await queue.depth(policy, LIMIT)
     right = jobs(columns={key: {"name": "at", "unit": "ms" if unit == "s" else "s"}})
     assert (await queue.depth(right, LIMIT)).depth == 3
@@ -410,4 +413,4 @@ async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queu
     assert depth.processing == 3
     (remark,) = depth.remarks
     assert remark.about == "claims"
-    assert remark.text.startswith("2 claimed jobs of table jobs with no time of their claim")
+    assert remark.text.startswith("2 claimed jobs of table jobs have no time of the claim")

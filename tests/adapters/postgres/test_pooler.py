@@ -146,10 +146,10 @@ async def test_nothing_is_sent_after_the_end_of_a_reading(database_url: str, adm
     ("policy", "words"),
     [
         (Queue(table="slow"), "took longer than 250 ms"),
-        (Queue(table="nowhere"), "there is no table"),
+        (Queue(table="nowhere"), "this user can see no table"),
         (Queue(sql="SELECT 1 AS pending, nonsense AS processing"), 'column "nonsense" does not exist'),
-        (Queue(sql="SELECT nextval('numbers') AS pending, 0 AS processing"), "queue.sql would write"),
-        (Queue(sql="SELECT 1 AS pending, 0 AS processing; DROP TABLE generation_job"), "it has to be one SELECT"),
+        (Queue(sql="SELECT nextval('numbers') AS pending, 0 AS processing"), "queue.sql tries to write"),
+        (Queue(sql="SELECT 1 AS pending, 0 AS processing; DROP TABLE generation_job"), "it must be one SELECT"),
     ],
     ids=["a timeout", "no table", "a bad query", "a write", "two statements"],
 )
@@ -188,7 +188,7 @@ async def test_a_pooler_that_has_no_session_left_is_no_queue_without_jobs(
         await one.execute("SELECT 1")  # and its transaction stays open
     with monkeypatch.context() as hurry, impatient(queue, 0.3):
         hurry.setattr(postgres_connection, "_SLACK_S", 0.2)
-        with pytest.raises(Unavailable, match=r"did not answer in time; .* has a pooler no connection left"):
+        with pytest.raises(Unavailable, match=r"did not answer in time; .* has a pooler no free connection"):
             await queue.depth(TABLE, LIMIT)
     for one in greedy:
         await one.close()
@@ -196,7 +196,7 @@ async def test_a_pooler_that_has_no_session_left_is_no_queue_without_jobs(
     await queue.close()
 
 
-async def test_a_listener_behind_a_pooler_finds_out_that_it_is_deaf_and_leaves(
+async def test_a_listener_behind_a_pooler_finds_out_that_nothing_arrives_and_leaves(
     admin: Connection,
     queue: PostgresQueue,
     pooled_url: str,
@@ -206,20 +206,20 @@ async def test_a_listener_behind_a_pooler_finds_out_that_it_is_deaf_and_leaves(
     monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
     monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 0.5)
     tried: list[bool] = []
-    hears = postgres_listener.hears
+    receives_notify = postgres_listener.receives_notify
 
     async def noted(*arguments: Any) -> bool:
-        tried.append(await hears(*arguments))
+        tried.append(await receives_notify(*arguments))
         if len(tried) == 3:
             monkeypatch.setattr(postgres_listener, "_DEAF_AGAIN_S", 3600)
         return tried[-1]
 
-    monkeypatch.setattr(postgres_listener, "hears", noted)
+    monkeypatch.setattr(postgres_listener, "receives_notify", noted)
     async with listening(pooled_url, queue) as ear:
         await ear.until(lambda: bool(ear.said))
         ((event, message),) = ear.said
         assert event == "wake_unavailable"
-        assert "set DATABASE_DIRECT_URL to PostgreSQL's own address; until then the queue is read once each" in message
+        assert "set DATABASE_DIRECT_URL to PostgreSQL's own address; until then the queue is read once per" in message
         await until(lambda: len(tried) == 3, "two tries more, which find the same")
         assert (len(ear.said), tried) == (1, [False] * 3)
     assert (ear.begun, ear.woken) == (0, 0)

@@ -197,19 +197,19 @@ async def test_a_backlog_past_the_limit_is_shown_as_so_many_and_more(admin: Conn
 
 
 async def test_a_missing_table_says_what_to_set(queue: PostgresQueue) -> None:
-    assert 'there is no table "generation_job" that this user can see; set queue.table' in await unavailable(queue)
+    assert 'this user can see no table "generation_job"; set queue.table' in await unavailable(queue)
 
 
 async def test_a_missing_column_says_which_there_are(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE job (state text, id int)")
     words = await unavailable(queue, Queue(table="job"))
-    assert "table job has no column status; set queue.columns.status to one that it has: id, state" in words
+    assert "table job has no column status; set queue.columns.status to one of: id, state" in words
 
 
 async def test_a_status_that_the_enum_does_not_have_says_what_to_set(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin, status_enum=True)
     policy = Queue.model_validate({"table": "generation_job", "statuses": {"pending": ["waiting"]}})
-    assert "set queue.statuses to values that" in await unavailable(queue, policy)
+    assert "set queue.statuses to possible values" in await unavailable(queue, policy)
 
 
 async def test_a_table_that_changes_under_us_is_read_again(admin: Connection, queue: PostgresQueue) -> None:
@@ -234,8 +234,7 @@ async def test_a_count_that_takes_too_long_is_given_up(admin: Connection, databa
     slow = PostgresQueue(database_url, timeout_s=0.25)
     words = await unavailable(slow, Queue(table="job"))
     assert words.endswith(
-        "counting job took longer than 250 ms; `autoscaler doctor` says why, and which index would help "
-        "where it is large"
+        "counting job took longer than 250 ms; `autoscaler doctor` shows why, and which index would help"
     )
     await slow.close()
 
@@ -260,7 +259,7 @@ async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Conne
 
 async def test_a_due_time_that_is_no_time_is_named_and_not_passed_over(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE job (status text, run_at bigint)")
-    assert "column run_at of job is no timestamp but a number" in await unavailable(queue, Queue(table="job"))
+    assert "column run_at of job is a number, not a timestamp" in await unavailable(queue, Queue(table="job"))
 
 
 async def test_a_due_time_may_be_a_domain_over_a_time(admin: Connection, queue: PostgresQueue) -> None:
@@ -281,7 +280,7 @@ async def test_an_age_without_end_is_no_age(admin: Connection, queue: PostgresQu
     [
         (("postgres@", "nobody_here@"), "does not know the user in DATABASE_URL"),
         (("/test_", "/no_such_"), "does not have the database that DATABASE_URL names"),
-        (("127.0.0.1", "no-such-host.invalid"), "no such host as DATABASE_URL names"),
+        (("127.0.0.1", "no-such-host.invalid"), "the host in DATABASE_URL does not exist"),
     ],
 )
 async def test_an_address_that_is_wrong_says_what_of_it(database_url: str, change: tuple[str, str], words: str) -> None:
@@ -303,7 +302,7 @@ async def test_a_wrong_password_is_named_and_not_shown(admin: Connection, server
             """Once the new rules are read; until then the role is let in."""
             words = await unavailable(wrong)
             await wrong.close()
-            return words if "there is no table" not in words else ""
+            return words if "can see no table" not in words else ""
 
         words = await until(refused, "the role to be asked for its password")
     finally:

@@ -87,9 +87,7 @@ async def test_a_table_that_is_only_elsewhere_is_not_taken_for_it_and_said_where
     with pytest.raises(Unavailable) as unavailable:
         await queue.depth(Queue(table="mine"), 100)
     await queue.close()
-    assert 'there is no table "mine" that this user can see; schema My App has one: set queue.table' in str(
-        unavailable.value
-    )
+    assert 'this user can see no table "mine"; schema My App has one: set queue.table' in str(unavailable.value)
 
 
 async def test_jobs_and_service_times_of_a_person_s_commands_are_read_there_too(

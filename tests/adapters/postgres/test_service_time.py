@@ -142,7 +142,7 @@ async def test_a_table_without_the_two_columns_does_not_say_it(
 
 async def test_neither_does_a_library_nor_a_query(queue: PostgresQueue) -> None:
     for one in (Queue(preset="procrastinate"), Queue(sql="SELECT 1 AS pending, 1 AS processing")):
-        with pytest.raises(NotMeasurable, match="does not say when its jobs began"):
+        with pytest.raises(NotMeasurable, match="has no start and end times of its jobs"):
             await queue.service_time(one)
 
 

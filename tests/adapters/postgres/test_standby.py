@@ -112,7 +112,7 @@ async def _nothing_is_replayed(
 
         words = await until(refused, "what the standby shows is too old")
         assert "is a standby that is" in words
-        assert "behind its primary, more than 500 ms (3 intervals)" in words
+        assert "behind its primary; the limit is 500 ms (3 intervals)" in words
         depth = await queue.depth(JOBS, 100)
         assert depth.pending == 7, "within its bound, what it shows is a reading"
         assert depth.lag_s is not None

@@ -14,8 +14,8 @@ import pytest
 from psycopg import ConnectionInfo
 
 from controller.adapters.postgres.connection import OLDEST, connect
-from controller.adapters.postgres.errors import has_no_room, in_words
-from controller.adapters.postgres.listener import no_second
+from controller.adapters.postgres.errors import in_words, is_connection_limit
+from controller.adapters.postgres.listener import second_connection_needed
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers
@@ -42,15 +42,15 @@ async def refusal(url: str) -> str:
     [
         (
             "options=-c%20nonsense%3D1",
-            'a start-up parameter (unrecognized configuration parameter "nonsense"); take it out of DATABASE_URL',
+            'a start-up parameter (unrecognized configuration parameter "nonsense"); remove it from DATABASE_URL',
         ),
         ("options=nonsense", "refuses a start-up parameter (invalid command-line argument for server process"),
-        ("options=--nonsense", "or broke off (--nonsense requires a value)"),
+        ("options=--nonsense", "or dropped the connection (--nonsense requires a value)"),
         (
             "channel_binding=require",
-            "cannot be reached with the channel_binding that DATABASE_URL asks for (channel binding",
+            "cannot be reached with the channel_binding in DATABASE_URL (channel binding",
         ),
-        ("sslmode=require", "speaks no TLS, and DATABASE_URL asks for it; write sslmode=prefer"),
+        ("sslmode=require", "does not support TLS, but DATABASE_URL asks for it; write sslmode=prefer"),
         ("channel_binding=perhaps", 'invalid channel_binding value: "perhaps"'),
         ("target_session_attrs=standby", "server is not in hot standby mode"),
     ],
@@ -65,7 +65,7 @@ async def test_a_pooler_s_own_words_are_shown(database_url: str, servers: Server
     with pooler(servers, sessions=1) as port:
         url = through(port, database_url)
         said = await refusal(f"{url}?options=-c%20search_path%3Dapp")
-        assert "refuses a start-up parameter (unsupported startup parameter: options); take it out" in said
+        assert "refuses a start-up parameter (unsupported startup parameter: options); remove it" in said
         nowhere = urlsplit(url)._replace(path="/nowhere").geturl()
         assert "does not have the database that DATABASE_URL names" in await refusal(nowhere)
 
@@ -76,19 +76,22 @@ async def test_a_pooler_s_own_words_are_shown(database_url: str, servers: Server
         ("FATAL:  unsupported startup parameter in options: jit", "(unsupported startup parameter in options: jit)"),
         ("FATAL:  no such user: web", "does not know the user in DATABASE_URL"),
         ("FATAL:  no such database: web", "does not have the database"),
-        ("ERROR:  no more connections allowed (max_client_conn)", "has no connection left for us"),
-        ("FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode", "has no connection left for us"),
-        ("FATAL:  query_wait_timeout", "behind a pooler that had no session free in time (query_wait_timeout)"),
-        ("FATAL:  Tenant or user not found", "cannot be connected to, or broke off (Tenant or user not found)"),
+        ("ERROR:  no more connections allowed (max_client_conn)", "has no free connection"),
+        ("FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode", "has no free connection"),
+        ("FATAL:  query_wait_timeout", "behind a pooler that had no free session in time (query_wait_timeout)"),
+        ("FATAL:  Tenant or user not found", "cannot be reached, or dropped the connection (Tenant or user not found)"),
         (
             "FATAL:  Passwort-Authentifizierung für Benutzer »u« fehlgeschlagen",
             "(Passwort-Authentifizierung für Benutzer",
         ),
         ('FATAL:  database "d" is not currently accepting connections', "does not have the database"),
-        ("SSL error: certificate verify failed", "name its CA by sslrootcert, or write sslmode=require"),
-        ('root certificate file "/x" does not exist', "name its CA by sslrootcert"),
-        ("server closed the connection unexpectedly", "broke off (server closed the connection unexpectedly)"),
-        ("", "cannot be connected to, or broke off; look at"),
+        ("SSL error: certificate verify failed", "set sslrootcert to its CA, or write sslmode=require"),
+        ('root certificate file "/x" does not exist', "set sslrootcert to its CA"),
+        (
+            "server closed the connection unexpectedly",
+            "dropped the connection (server closed the connection unexpectedly)",
+        ),
+        ("", "cannot be reached, or dropped the connection; check"),
     ],
 )
 def test_each_refusal_has_its_words(said: str, words: str) -> None:
@@ -109,7 +112,7 @@ async def test_what_repeats_the_password_is_masked(monkeypatch: pytest.MonkeyPat
         await connect(dsn)
     assert in_words(error.value, None, 2.0) == (
         "refuses a start-up parameter (unsupported startup parameter: ••• of •••, •••); "
-        "take it out of DATABASE_URL, or out of PGOPTIONS"
+        "remove it from DATABASE_URL, or from PGOPTIONS"
     )
 
 
@@ -139,13 +142,13 @@ async def test_a_server_that_is_too_old_is_refused_with_its_version_and_what_to_
     async with of_version(database_url, b"11") as url:
         said = await refusal(url)
     assert re.fullmatch(
-        rf"PostgreSQL: is version 11\.\S+( .*)?, and the oldest that can be read is {OLDEST}; upgrade it", said
+        rf"PostgreSQL: is version 11\.\S+( .*)?; the oldest supported version is {OLDEST}: upgrade it", said
     )
 
 
 async def test_the_oldest_that_is_supported_is_read(database_url: str) -> None:
     async with of_version(database_url, str(OLDEST).encode()) as url:
-        assert "there is no table" in await refusal(url)
+        assert "this user can see no table" in await refusal(url)
 
 
 @pytest.mark.parametrize(("number", "refused"), [(90624, True), (119999, True), (120000, False), (0, False)])
@@ -154,7 +157,7 @@ async def test_a_version_that_is_unknown_is_no_old_one(
 ) -> None:
     monkeypatch.setattr(ConnectionInfo, "server_version", property(lambda _: number))
     said = await refusal(database_url)
-    assert ("the oldest that can be read is" in said) is refused
+    assert ("the oldest supported version is" in said) is refused
 
 
 async def test_doctor_and_the_commands_refuse_an_old_server(scene: Scene) -> None:
@@ -162,8 +165,8 @@ async def test_doctor_and_the_commands_refuse_an_old_server(scene: Scene) -> Non
         old = {**scene.environment, "DATABASE_URL": url}
         doctor, once = await asyncio.gather(autoscaler("doctor", environment=old), autoscaler("once", environment=old))
     assert doctor.code == once.code == 1
-    assert re.search(r"error +PostgreSQL +PostgreSQL is version 10\.\S+.*; upgrade it", doctor.out)
-    assert "the oldest that can be read is 12; upgrade it" in once.out
+    assert re.search(r"error +PostgreSQL +PostgreSQL is version 10\.\S+.*: upgrade it", doctor.out)
+    assert "the oldest supported version is 12: upgrade it" in once.out
 
 
 # --- connection limits
@@ -181,6 +184,6 @@ async def test_doctor_and_the_commands_refuse_an_old_server(scene: Scene) -> Non
 )
 def test_a_server_without_room_is_told_from_one_that_is_away(said: str, *, is_full: bool) -> None:
     error: Any = psycopg.OperationalError(f"connection failed: {said}")
-    assert has_no_room(error) is is_full
-    assert ("has no connection left for us; one is needed here" in in_words(error, None, 2.0)) is is_full
-    assert "DATABASE_DIRECT_URL" in no_second("DATABASE_DIRECT_URL", in_words(error, None, 2.0))
+    assert is_connection_limit(error) is is_full
+    assert ("has no free connection; one is needed" in in_words(error, None, 2.0)) is is_full
+    assert "DATABASE_DIRECT_URL" in second_connection_needed("DATABASE_DIRECT_URL", in_words(error, None, 2.0))

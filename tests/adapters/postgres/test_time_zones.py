@@ -208,7 +208,7 @@ async def test_where_nothing_decides_it_is_utc_and_said_until_a_row_decides(
     assert depth.pending == 1
     (remark,) = depth.remarks
     assert remark.about == "timezone"
-    assert "read as UTC: write queue.timezone, such as timezone: Europe/Helsinki" in remark.text
+    assert "read as UTC, which may be wrong: set queue.timezone, for example timezone: Europe/Helsinki" in remark.text
     await admin.execute("INSERT INTO jobs VALUES ('pending', now() - interval '4 min')")
     depth = await queue.depth(jobs(), LIMIT)
     assert depth.remarks == ()
@@ -255,7 +255,7 @@ LOCAL = Column(Kind.LOCAL)
 
 
 def row(zone: str, *, was_claimed: bool = False, **ago: float) -> Sample:
-    """A row whose times were written in that zone, so many seconds ago."""
+    """A row whose times were written in that zone, this many seconds ago."""
     return Sample(was_claimed, {key: seen(zone, NOW - seconds) for key, seconds in ago.items()})
 
 

@@ -129,12 +129,12 @@ def test_reading_stops_before_the_last_fifth_and_says_for_how_long() -> None:
         one.spend_on_query()
         clock.now += 1
     with pytest.raises(
-        NotSent, match="not read for 1 min 32 s more: 8 of the 10 requests that it allows in 1 min 40 s"
+        NotSent, match="not read for another 1 min 32 s: 8 of the 10 requests that it allows in 1 min 40 s are used"
     ):
         one.spend_on_query()
     one.spend_on_mutation()
     one.spend_on_mutation()
-    with pytest.raises(NotSent, match="not asked for 1 min 32 s more: all 10 requests"):
+    with pytest.raises(NotSent, match="not changed for another 1 min 32 s: all 10 requests"):
         one.spend_on_mutation()
     clock.now += 92
     one.spend_on_mutation()
@@ -148,8 +148,8 @@ def test_a_refused_request_is_not_counted() -> None:
 
 def test_nothing_is_sent_before_railway_s_own_time_is_over() -> None:
     one, clock = budget()
-    one.turned_away(30)
-    one.turned_away(5)
+    one.pause(30)
+    one.pause(5)
     assert (one.wait_s, one.pace()) == (30, 0), "the cycles go on, and say what they wait for"
     clock.now += 31
     assert one.wait_s == 0
@@ -193,7 +193,7 @@ BURSTS = st.lists(st.tuples(st.floats(0, 50), st.integers(0, 3), st.integers(0, 
 def test_cycles_at_the_given_pace_never_run_out_of_queries(
     quota: int, per_cycle: int, before: list[tuple[float, int, int]]
 ) -> None:
-    """Whatever was sent before; only a cycle that comes sooner, or a mutation more, could find nothing left."""
+    """Whichever requests were sent before; only an earlier cycle or another mutation could find no request left."""
     one, clock = budget(quota)
     for pause, queries, mutations in before:
         clock.now += pause

@@ -61,7 +61,7 @@ def stop_of(fake: FakeRailway) -> dict[str, Any]:
 
 
 def first(answers: int, then: bool) -> Callable[[int], bool]:  # noqa: FBT001  # a value, not a mode
-    """True so many times."""
+    """True that many times, then False."""
     counting = itertools.count()
     return lambda _: next(counting) < answers or then
 
@@ -156,7 +156,7 @@ async def test_a_mutation_that_found_nobody_in_time_was_certainly_not_sent() -> 
 
 
 class Deaf(httpx.AsyncBaseTransport):
-    """Tells nothing of what it does, and takes longer than anybody waits."""
+    """Reports no trace events, and takes longer than any timeout."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(60)

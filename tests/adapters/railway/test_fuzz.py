@@ -1,4 +1,4 @@
-"""Whatever Railway answers is a reading or Unavailable: real answers with pieces changed, and answers of any shape."""
+"""Any answer of Railway is a reading or Unavailable: real answers with changed parts, and answers of any shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever Railway answers: a reading, or Unavailable with its reason; and it costs no more than the stated bounds."""
+"""Any answer of Railway becomes a reading, or Unavailable with its reason, within the stated limits."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ async def test_of_an_environment_whose_pages_never_end_twenty_are_read_and_none_
         reading = await reading_of(railway)
     assert len(server.asked) == 20
     assert isinstance(reading, Unavailable)
-    assert "there is no service svc" in str(reading)
+    assert "service svc does not exist" in str(reading)
     assert "and 40 more" in str(reading)
     assert_bounded(reading, "others")
 
@@ -271,7 +271,7 @@ async def test_pages_that_come_slowly_without_an_end_make_no_cycle_of_ten_second
 
 async def test_a_cursor_that_is_too_long_is_not_sent_back() -> None:
     async with platform(whole(json.dumps(page(cursor="c" * 1001, more=True)).encode())) as (railway, server):
-        assert "not understood: the list of services" in str(await reading_of(railway))
+        assert "in an unknown format: the list of services" in str(await reading_of(railway))
     assert len(server.asked) == 1
 
 

@@ -37,7 +37,7 @@ def memory(pid: int, what: str) -> int:
 
 
 async def ask_again(server: HostileRailway, answer: Answer, times: int) -> None:
-    """Until so many more requests were answered so."""
+    """Waits until that many more requests got this answer."""
     server.answer = answer
     before = len(server.asked)
     await until(lambda: len(server.asked) > before + times, f"{times} more requests", shown=lambda: server.asked[-3:])
@@ -64,4 +64,4 @@ async def test_no_answer_takes_more_than_half_as_much_memory_again_and_none_cost
             assert await controller.told_to_end() == 0
     assert [line for line in controller.lines if line["event"] in {"lease_lost", "crashed"}] == []
     assert peak <= 1.5 * at_rest, f"{peak} KiB, and {at_rest} at rest"
-    print(f"{at_rest} KiB at rest, {peak} KiB at most")  # noqa: T201  # for whoever measures
+    print(f"{at_rest} KiB at rest, {peak} KiB at most")  # noqa: T201  # for a person who measures

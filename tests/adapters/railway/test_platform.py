@@ -292,7 +292,7 @@ async def test_a_count_that_somebody_else_has_set_since_the_reading_is_not_overw
         async with asyncio.timeout(30):
             while fake.worker.running != replicas or (replicas == 0) != fake.worker.deployments[-1].stopped:
                 await asyncio.sleep(0.01)
-        with pytest.raises(NotSent, match=f"went from 2 to {replicas} replicas since it was decided on") as error:
+        with pytest.raises(NotSent, match=f"changed from 2 to {replicas} replicas since the decision") as error:
             await railway.scale(fake.worker.id, intent_to(5), seen)
         assert not isinstance(error.value, Refused), "no pause: the next cycle decides anew"
         await railway.scale(fake.worker.id, intent_to(5), await read(railway, fake))
@@ -313,7 +313,7 @@ async def test_a_count_that_is_stored_and_about_to_show_is_waited_for_and_not_ov
         scaling.cancel()
         railway._shown_within_s = 0.0
         fake.by_hand(multiRegionConfig=regions(west=2))
-        with pytest.raises(NotSent, match="went from 5 to 2"):
+        with pytest.raises(NotSent, match="changed from 5 to 2"):
             await railway.scale(fake.worker.id, intent_to(3), seen)
     assert fake.mutations == []
 
@@ -325,7 +325,7 @@ async def test_more_regions_than_replicas_are_asked_for_are_found_out_before_it_
         seen = await read(railway, fake)
         await stored_by_hand(fake, regions(west=1, europe=1, asia=1))
         assert seen.smallest is None
-        with pytest.raises(NotSent, match="is configured for 3 regions by now") as error:
+        with pytest.raises(NotSent, match="is now configured for 3 regions") as error:
             await railway.scale(fake.worker.id, intent_to(2), seen)
         assert not isinstance(error.value, Refused)
         assert fake.mutations == []
@@ -387,7 +387,7 @@ async def test_regions_that_a_file_of_the_repository_names_are_not_changed_for_t
         ("problem", "could not be read right before the change .*Problem processing request"),
         ("null", "could not be read right before the change .*without data"),
         ("429", "could not be read right before the change .*429"),
-        ("not_authorized", "look at RAILWAY_API_TOKEN"),
+        ("not_authorized", "check RAILWAY_API_TOKEN"),
     ],
 )
 @pytest.mark.parametrize("replicas", [0, 1])
@@ -503,7 +503,7 @@ async def test_a_service_that_is_not_there_leaves_the_others_readable() -> None:
     async with FakeRailway.create(1, timings=TIMINGS) as fake, platform(fake) as railway:
         readings = await railway.observe([fake.worker.id, "nope"])
         assert isinstance(readings[fake.worker.id], Replicas)
-        assert "there is no service nope in this environment" in str(readings["nope"])
+        assert "service nope does not exist in this environment" in str(readings["nope"])
 
 
 async def test_429_is_waited_for_as_long_as_it_says() -> None:
@@ -532,7 +532,7 @@ async def test_a_long_429_is_not_waited_for_and_nothing_is_sent_meanwhile() -> N
         ("cloudflare", "HTTP 429"),
         ("problem", "Problem processing request"),
         ("null", "without data"),
-        ("not_authorized", "look at RAILWAY_API_TOKEN"),
+        ("not_authorized", "check RAILWAY_API_TOKEN"),
     ],
 )
 async def test_a_reading_that_fails_says_how(fault: str, words: str) -> None:
@@ -567,9 +567,9 @@ async def test_a_mutation_is_sent_once_whatever_becomes_of_it(fault: str, kind: 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"RAILWAY_API_TOKEN": "wrong"}, "look at RAILWAY_API_TOKEN"),
+        ({"RAILWAY_API_TOKEN": "wrong"}, "check RAILWAY_API_TOKEN"),
         ({"RAILWAY_API_TOKEN": "fake-project-token"}, "holds a project token; put it into RAILWAY_TOKEN"),
-        ({"RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "wrong"}, "look at RAILWAY_TOKEN"),
+        ({"RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "wrong"}, "check RAILWAY_TOKEN"),
         ({"RAILWAY_ENVIRONMENT_ID": "wrong"}, "RAILWAY_ENVIRONMENT_ID"),
     ],
 )

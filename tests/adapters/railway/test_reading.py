@@ -70,9 +70,9 @@ OLD = deployment("SUCCESS", "RUNNING", ident="d0")
     ],
 )
 def test_the_table(what: ServiceInstance, state: ServiceState, configured: int, running: int) -> None:
-    speaker = reading.speaker(what)
-    assert reading.state_of(speaker) is state
-    replicas = reading.replicas(what, state, reading.regions_in_meta(speaker) or {})
+    current_deployment = reading.current_deployment(what)
+    assert reading.state_of(current_deployment) is state
+    replicas = reading.replicas(what, state, reading.regions_in_meta(current_deployment) or {})
     assert (replicas.configured, replicas.running) == (configured, running)
 
 
@@ -93,7 +93,7 @@ def test_what_has_crashed_and_what_has_exited_is_counted_of_the_deployment_that_
     latest: Any, crashed: int, exited: int
 ) -> None:
     what = instance(latest, latest, deployment("REMOVING", "CRASHED", "EXITED", ident="old"))
-    replicas = reading.replicas(what, reading.state_of(reading.speaker(what)), {"us": 3})
+    replicas = reading.replicas(what, reading.state_of(reading.current_deployment(what)), {"us": 3})
     assert (replicas.crashed, replicas.exited) == (crashed, exited)
 
 
@@ -279,7 +279,7 @@ def test_a_field_that_was_asked_for_and_is_not_there_is_no_reading(key: str) -> 
 
 @pytest.mark.parametrize("count", [-1, "3", True, 2.5, [1], None, 10**9])
 def test_a_count_that_is_none_is_never_taken_for_one(count: Any) -> None:
-    with pytest.raises(ValueError, match="not a number of replicas"):
+    with pytest.raises(ValueError, match="not a replica count"):
         reading.stored({"services": {"s": {"deploy": {"multiRegionConfig": {"us": {"numReplicas": count}}}}}}, "s")
 
 
@@ -358,7 +358,7 @@ def test_a_change_goes_by_the_stored_regions_and_nulls_all_others(
 def test_the_count_is_the_one_that_the_instances_bear_out(
     instances: int | None, candidates: list[dict[str, int] | None], counted: dict[str, int]
 ) -> None:
-    assert reading.borne_out(instances, *candidates) == counted
+    assert reading.matching_map(instances, *candidates) == counted
 
 
 @pytest.mark.parametrize("config", [None, [], "x", 5])
@@ -376,11 +376,11 @@ def test_several_instances_of_which_nothing_says_how_many_there_should_be_are_no
 def test_a_deployment_that_waits_for_a_person_does_not_hide_the_stopped_one() -> None:
     stopped = deployment("SUCCESS", "EXITED", stopped=True, ident="d0")
     what = instance(deployment("NEEDS_APPROVAL", stopped=True), stopped)
-    assert reading.state_of(reading.speaker(what)) is ServiceState.STOPPED
+    assert reading.state_of(reading.current_deployment(what)) is ServiceState.STOPPED
 
 
 def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:
-    with pytest.raises(ValueError, match="'DREAMING' is not known here"):
+    with pytest.raises(ValueError, match="'DREAMING' is unknown"):
         reading.state_of(instance(deployment("DREAMING")).latestDeployment)
 
 
@@ -469,6 +469,6 @@ def test_a_volume_is_what_the_config_has_attached(mounts: Any, attached: bool) -
 )
 def test_a_map_that_no_service_can_have_is_no_reading(regions: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"regions; up to 50|more than there can be|not a number of replicas|up to 100"
+        ValueError, match=r"regions; the limit is 50|replicas; the limit is 1000|not a replica count|the limit is 100"
     ):
         reading.regions_in_meta(instance(deployment("SUCCESS", regions=regions)).latestDeployment)

@@ -69,8 +69,8 @@ async def acquired(leases: RedisLeases, holder: str) -> Lease:
     return answer
 
 
-async def trouble(url: str) -> str:
-    """Why nobody can lead there."""
+async def refusal(url: str) -> str:
+    """The error of acquiring the lease there."""
     async with aclosing(connect(url, timeout_s=5)) as client:
         with pytest.raises(Unavailable) as error:
             await RedisLeases(client, KEYS).acquire(Bid("me"), 60)
@@ -137,16 +137,16 @@ async def test_a_plain_address_of_a_cluster_s_node_without_our_keys_is_told_what
         home = client.get_node_from_key(KEYS.lease)
     assert home is not None
     for node in (node for node in cluster if node.port != home.port):
-        assert "add ?cluster=true to REDIS_URL" in await trouble(node.url)
+        assert "add ?cluster=true to REDIS_URL" in await refusal(node.url)
 
 
 async def test_a_plain_redis_that_is_called_a_cluster_is_told_what_to_take_out(redis_url: str) -> None:
     url = urlsplit(redis_url)._replace(path="", query="cluster=true").geturl()
-    assert "is no Redis Cluster; take cluster=true out of REDIS_URL" in await trouble(url)
+    assert "is not a Redis Cluster; remove cluster=true from REDIS_URL" in await refusal(url)
 
 
 async def test_a_cluster_that_is_away_is_unavailable_and_no_bug() -> None:
-    assert "is it running" in await trouble("redis://:hunter2@127.0.0.1:1?cluster=true")
+    assert "is it running" in await refusal("redis://:hunter2@127.0.0.1:1?cluster=true")
 
 
 @pytest.mark.parametrize("kind", ["plain", "cluster"])
@@ -222,14 +222,14 @@ async def test_tls_with_a_ca_of_one_s_own_serves_a_controller(tls_port: int, cer
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
-    said = await trouble(f"rediss://:hunter2@localhost:{tls_port}")
-    assert "certificate that cannot be trusted (self" in said
+    said = await refusal(f"rediss://:hunter2@localhost:{tls_port}")
+    assert "certificate that is not trusted (self" in said
     assert "ssl_ca_certs=PATH" in said
 
 
 async def test_a_certificate_for_another_name_is_refused(tls_port: int, certificate: Path) -> None:
-    said = await trouble(f"rediss://:hunter2@127.0.0.1:{tls_port}?ssl_ca_certs={certificate}")
-    assert "certificate that cannot be trusted (IP address mismatch" in said
+    said = await refusal(f"rediss://:hunter2@127.0.0.1:{tls_port}?ssl_ca_certs={certificate}")
+    assert "certificate that is not trusted (IP address mismatch" in said
 
 
 async def test_only_whoever_asks_for_it_is_connected_without_a_look_at_the_certificate(tls_port: int) -> None:
@@ -238,16 +238,16 @@ async def test_only_whoever_asks_for_it_is_connected_without_a_look_at_the_certi
 
 
 async def test_tls_to_a_port_that_speaks_none_is_said(redis_url: str) -> None:
-    assert "TLS on one side only?" in await trouble(redis_url.replace("redis://", "rediss://"))
+    assert "TLS on one side only?" in await refusal(redis_url.replace("redis://", "rediss://"))
 
 
 async def test_a_ca_file_that_is_not_there_is_said(tls_port: int) -> None:
-    said = await trouble(f"rediss://localhost:{tls_port}?ssl_ca_certs=/nowhere.pem")
-    assert "a file that an ssl_ option of REDIS_URL names is not there" in said
+    said = await refusal(f"rediss://localhost:{tls_port}?ssl_ca_certs=/nowhere.pem")
+    assert "a file named by an ssl_ option in REDIS_URL does not exist" in said
 
 
 async def test_a_host_without_an_address_is_said() -> None:
-    assert "the host in REDIS_URL has no address" in await trouble("redis://:hunter2@nobody.invalid")
+    assert "the host in REDIS_URL has no address" in await refusal("redis://:hunter2@nobody.invalid")
 
 
 # --- users and their rights
@@ -341,7 +341,7 @@ async def test_a_sentinel_is_refused_in_words(tmp_path: Path) -> None:
     configuration = tmp_path / "sentinel.conf"
     configuration.touch()
     with redis_server(tmp_path, str(configuration), "--sentinel") as server:
-        assert "REDIS_URL must name a Redis or Valkey itself, not a Sentinel" in await trouble(server.url)
+        assert "REDIS_URL must name Redis or Valkey itself, not a Sentinel" in await refusal(server.url)
 
 
 async def test_a_replica_is_refused_in_words(tmp_path: Path) -> None:
@@ -350,14 +350,14 @@ async def test_a_replica_is_refused_in_words(tmp_path: Path) -> None:
         redis_server(tmp_path, "--replicaof", "127.0.0.1", str(primary.port), *IN_MEMORY) as replica,
     ):
         replica.until("replication", "master_link_status:up")
-        assert "read-only replica; REDIS_URL must name the primary" in await trouble(replica.url)
+        assert "read-only replica; REDIS_URL must name the primary" in await refusal(replica.url)
 
 
 async def test_too_few_replicas_are_said(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--min-replicas-to-write", "1", *IN_MEMORY) as server:
-        assert "has too few replicas in touch to take a write" in await trouble(server.url)
+        assert "has too few connected replicas to accept writes" in await refusal(server.url)
 
 
 async def test_a_redis_that_is_full_says_so(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--maxmemory", "1", *IN_MEMORY) as server:
-        assert "is out of memory; raise maxmemory" in await trouble(server.url)
+        assert "is out of memory; raise maxmemory" in await refusal(server.url)

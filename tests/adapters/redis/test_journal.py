@@ -22,7 +22,7 @@ from tests.support.patience import until
 KEYS = Keys("autoscaler", "env")
 KEEP = Retention(window=60, gap=30)
 UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
-STRANGER = Lease("somebody else", 1)
+STRANGER = Lease("another", 1)
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ async def test_a_usage_that_is_no_number_is_unavailable(redis: Redis) -> None:
     this = int(clock.wall() // 60 * 60)
     for minute in (this, this + 60):  # which may begin meanwhile
         await redis.set(f"odd{minute}", "many")
-    with pytest.raises(Unavailable, match="holds no number"):
+    with pytest.raises(Unavailable, match="does not hold a number"):
         await RedisRateLimit(redis, clock).used(rate_limit)
 
 

@@ -195,7 +195,7 @@ async def test_an_intent_is_refused_on_another_memory_than_it_was_decided_on(
     else:
         await journal.record_intent("w", "another", UP, version, lease)
     before = await redis.hgetall(HASH)
-    with pytest.raises(Unavailable, match="another memory"):
+    with pytest.raises(Unavailable, match="newer data than this decision"):
         await journal.record_intent("w", "up", UP, version, lease)
     assert await redis.hgetall(HASH) == before
 
@@ -241,7 +241,7 @@ async def test_a_newcomer_does_not_begin_anew_unless_it_says_so(redis: Redis) ->
 
 
 async def test_an_end_too_far_away_is_moved_to_where_it_can_be_at_most(redis: Redis, lease: Lease) -> None:
-    """As after a clock that was set back: whoever waits does not wait for an hour."""
+    """After a clock was set back: another replica does not wait for an hour."""
     await redis.delete(KEYS.lease)
     await redis.hincrby(KEYS.leader, "until", 3_600_000)
     held = await RedisLeases(redis, KEYS).acquire(Bid("you"), 60)

@@ -250,8 +250,8 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
 @pytest.mark.parametrize(
     ("change", "queue", "said"),
     [
-        ("DROP TABLE generation_job", QUEUE, 'queue.table: there is no table "generation_job" that this user can see'),
-        ("SELECT 1", Queue(table="nowhere.job"), 'there is no table "nowhere"."job" that this user can see'),
+        ("DROP TABLE generation_job", QUEUE, 'queue.table: this user can see no table "generation_job"'),
+        ("SELECT 1", Queue(table="nowhere.job"), 'this user can see no table "nowhere"."job"'),
         (
             "ALTER TABLE generation_job DROP created_at",
             QUEUE,
@@ -275,7 +275,7 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
         (
             NUMBERED,
             QUEUE,
-            "set queue.statuses to values that it has",
+            "set queue.statuses to possible values",
         ),
     ],
     ids=[

@@ -225,7 +225,7 @@ def test_a_file_that_is_not_there_or_is_no_file_is_refused(tmp_path: Path) -> No
     assert refusal(tmp_path / "a.csv").startswith("a.csv: there is no such file")
     assert refusal(tmp_path).endswith(": is a directory; name a file in it")
     assert "cannot be read: Not a directory" in refusal(Path(__file__) / "a.csv")
-    assert refusal(tmp_path / "pipe").startswith("pipe: is no file that can be read twice")
+    assert refusal(tmp_path / "pipe").startswith("pipe: is a pipe, not a file")
 
 
 def test_a_file_that_may_not_be_read_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
