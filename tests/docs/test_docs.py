@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from controller.adapters.railway import operations
 from controller.config.presets import load, names
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.core.wanted import tier_replicas
 from controller.doctor.postgres_rights import READER
 from controller.loop import levels
