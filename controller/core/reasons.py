@@ -60,7 +60,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "nothing; or edit `tiers`",
     ),
     Reason.TARGET_WAIT: (
-        "this many workers finish the waiting jobs within `target_wait`, or are busy",
+        "this many workers begin the waiting jobs within `target_wait`, or are busy",
         "nothing; or edit `target_wait`",
     ),
     Reason.SERVICE_TIME_UNKNOWN: (
