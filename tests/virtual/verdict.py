@@ -100,6 +100,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
         forgotten = record.lost_data_at if up else []
         if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
             continue
+        if _landed_late_and_forgotten(record, last, change):
+            continue
         if any(change.at - _ONE_LOOK_S <= leap <= change.at for leap in record.leapt_at):
             continue  # a newcomer that leads at once, before those who remember have looked again
         yield (
@@ -127,6 +129,19 @@ def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, chan
     happened = last.at if intent is None else min(last.at, intent.at)
     lost = [at for at in forgotten_at if happened - _SNAPSHOT_S <= at <= change.at]
     return bool(lost) and not any(_remembers(life, happened, min(lost), change.at) for life in record.lives)
+
+
+def _landed_late_and_forgotten(record: Record, last: Change, change: Change) -> bool:
+    """Railway made the change long after it was sent; meanwhile Redis lost its intent, and no process knew of it.
+
+    Railway knows no epochs, so that nothing can refuse it; a later leader could only have waited if it had known.
+    """
+    sent = next((one for one in record.granted if one.intent == change.intent), None)
+    later = next((one for one in record.granted if one.intent == last.intent), None)
+    if sent is None or later is None or sent.at >= later.at:
+        return False
+    lost = [at for at in record.lost_data_at if sent.at - _SNAPSHOT_S <= at <= later.at]
+    return bool(lost) and not any(_remembers(life, sent.at, min(lost), later.at) for life in record.lives)
 
 
 def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
