@@ -289,7 +289,7 @@ async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     async with aiming.controller() as driven:
         reconciler = driven.controller.runner.reconciler(WORKER)
         cycle, steps = await reconciler.explain(await driven.reading())
-    assert ("aim", "a wait of 60 s; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
+    assert ("aim", "a wait of 1 min; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
         Explanation(cycle, steps, None, "Railway")
     )
     assert any(rule == "3 tier or target wait" for rule, _, _ in explain_text.turns(steps))
