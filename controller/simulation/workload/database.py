@@ -255,7 +255,7 @@ def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Wo
             read.unfinished,
             f"{_jobs(read.unfinished)} had not finished, and took the median of the others, {units.in_words(median)}",
         ),
-        (read.odd, f"{_jobs(read.odd)} with times that cannot be (NULL, infinite, ended before begun) were left out"),
+        (read.odd, f"{_jobs(read.odd)} with impossible times (NULL, infinite, ended before begun) were left out"),
         (read.undated, f"{_jobs(read.undated)} of the table do not say when they came (NULL or infinite): left out"),
     )
     return Workload(

@@ -144,7 +144,7 @@ async def test_times_that_cannot_be_are_left_out_and_counted(
     workload = await read(database_url)
     assert minutes(workload) == [(30, 1)]
     assert workload.notes == (
-        "4 jobs with times that cannot be (NULL, infinite, ended before begun) were left out",
+        "4 jobs with impossible times (NULL, infinite, ended before begun) were left out",
         "4 jobs of the table do not say when they came (NULL or infinite): left out",
     )
 
