@@ -200,10 +200,13 @@ async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
         missing = [
             *([] if created is not None else ["created_at"]),
             *([] if began is not None else ["started_at"]),
-            *([] if ended is not None else ["completed_at (or finished_at)"]),
+            *([] if ended is not None else ["completed_at"]),
         ]
-        proposal = own.proposal([name.partition(" ")[0] for name in missing])
-        words = f"{queue.table} has no time {', no time '.join(missing)}; where others say it, write {proposal}; or "
+        named = [f"{name} (or finished_at)" if name == "completed_at" else name for name in missing]
+        words = (
+            f"{queue.table} has no time {', no time '.join(named)}; if other columns hold these times, write "
+            f"{own.proposal(missing)}; or "
+        )
         raise _refusal("queue.table", f"{words}export them as a trace: {_EXPORT}")
     since = sql.SQL("(now() - make_interval(secs => {}))").format(sql.Literal(asked.since_s))
     names: dict[str, sql.Composable] = {"since": since, "table": own.shape.identifier, "where": own.where}
