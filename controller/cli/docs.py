@@ -1,6 +1,6 @@
 """`autoscaler docs`: the tables of the documentation, as Markdown, from what the code knows; `make docs` writes them.
 
-Each row's text stands in the code, beside what it tells of: a reason in core/model.py, an event in loop/levels.py, a
+Each row's text stands in the code, beside what it tells of: a reason in core/reasons.py, an event in loop/levels.py, a
 metric in web/, a variable in config/variables.py, a preset in its TOML file, a key of the policy in its model.
 """
 
@@ -151,7 +151,7 @@ def _presets() -> Table:
 
 
 def _reasons() -> Table:
-    from controller.core.model import REASONS
+    from controller.core.reasons import REASONS
 
     yield "reason", "meaning", "what to do"
     for reason, (meaning, fix) in REASONS.items():

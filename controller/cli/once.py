@@ -89,7 +89,7 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
-    from controller.core.model import Because, Reason
+    from controller.core.reasons import Because, Reason
     from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
 
     fault = controller.leadership.fault

@@ -22,16 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from controller.core.model import (
-    Because,
-    History,
-    PlatformWords,
-    QueueDepth,
-    Reason,
-    Replicas,
-    ServiceState,
-    workers,
-)
+from controller.core.model import History, PlatformWords, QueueDepth, Replicas, ServiceState, workers
+from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
 from controller.policy import WorkerPolicy

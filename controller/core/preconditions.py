@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.core.model import Because, Decision, History, Intent, Observation, Reason, Replicas, ServiceState
+from controller.core.model import Decision, History, Intent, Observation, Replicas, ServiceState
 from controller.core.ports import Recalled
+from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 
 _STOP_AGAIN_S = 600.0

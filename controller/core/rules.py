@@ -42,7 +42,6 @@ from dataclasses import dataclass, replace
 
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.model import (
-    Because,
     Decision,
     Direction,
     History,
@@ -50,11 +49,11 @@ from controller.core.model import (
     QueueDepth,
     Rate,
     RateUnread,
-    Reason,
     Replicas,
     ServiceTime,
     workers,
 )
+from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 from controller.core.wanted import down_window, tier_replicas, workers_for
 from controller.policy import WorkerPolicy

@@ -17,8 +17,9 @@ from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import placement
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.conditions import Look, conditions, updated_watch
-from controller.core.model import History, Reason, Replicas
+from controller.core.model import History, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
+from controller.core.reasons import Reason
 from controller.core.units import in_words
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest

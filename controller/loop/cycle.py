@@ -9,19 +9,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 from controller.core.conditions import Condition
-from controller.core.model import (
-    Because,
-    Decision,
-    Direction,
-    Lease,
-    Observation,
-    QueueDepth,
-    RateUsage,
-    Reason,
-    Replicas,
-    ServiceTime,
-)
+from controller.core.model import Decision, Direction, Lease, Observation, QueueDepth, RateUsage, Replicas, ServiceTime
 from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
+from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.loop import levels
 from controller.policy import WorkerPolicy

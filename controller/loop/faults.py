@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from controller.core.model import Reason, Remark
+from controller.core.model import Remark
 from controller.core.ports import Source
+from controller.core.reasons import Reason
 from controller.core.units import in_words
 from controller.loop.cycle import CONTROLLER, Cycle, Outcome
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from controller.core import conditions
 from controller.core.conditions import Condition, Look
 from controller.core.model import (
-    Because,
     Decision,
     Direction,
     History,
@@ -31,7 +30,6 @@ from controller.core.model import (
     QueueDepth,
     Rate,
     RateUnread,
-    Reason,
     Replicas,
     workers,
 )
@@ -56,6 +54,7 @@ from controller.core.ports import (
     Unavailable,
 )
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
+from controller.core.reasons import Because, Reason
 from controller.core.rules import Step, cooldowns_left, decide, fall_back, recommend, trail
 from controller.core.units import in_words
 from controller.core.wanted import all_busy, count_limit, enough, kept_window

@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controller.core.model import Because, Lease, Reason, Replicas
+from controller.core.model import Lease, Replicas
 from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
+from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.core.units import in_words
 from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because

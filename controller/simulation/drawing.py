@@ -130,7 +130,7 @@ def whole_ticks(most: int) -> list[int]:
 
 
 def time_ticks(scales: Scales) -> list[tuple[float, str]]:
-    """Seconds from the beginning, each with what stands below: so many hours or days, or the date and time (UTC)."""
+    """Seconds from the beginning, each with its label: hours, days, or date and time (UTC)."""
     name, unit = unit_of_time(scales.end_s)
     began, end = scales.began, scales.end_s
     if began is None:

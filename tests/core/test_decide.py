@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.core.model import (
-    REASONS,
     Decision,
     Direction,
     History,
@@ -22,11 +21,11 @@ from controller.core.model import (
     Rate,
     RateUnread,
     RateUsage,
-    Reason,
     Recommendation,
     Replicas,
     ServiceState,
 )
+from controller.core.reasons import REASONS, Reason
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
 from controller.core.wanted import down_window, kept_window
 from controller.policy import WorkerPolicy

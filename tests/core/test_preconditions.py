@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controller.core.model import (
-    Because,
-    Decision,
-    History,
-    Observation,
-    QueueDepth,
-    Reason,
-    Replicas,
-    ServiceState,
-)
+from controller.core.model import Decision, History, Observation, QueueDepth, Replicas, ServiceState
 from controller.core.ports import Recalled
 from controller.core.preconditions import assume_stopped, blocked_by
+from controller.core.reasons import Because, Reason
 
 NOW, BOUND = 10_000.0, 60.0
 RUNNING = Replicas(2, 2, 2, ServiceState.RUNNING, deployment="d")

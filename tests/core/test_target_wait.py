@@ -15,12 +15,12 @@ from controller.core.model import (
     History,
     Observation,
     QueueDepth,
-    Reason,
     Recommendation,
     Replicas,
     ServiceState,
     ServiceTime,
 )
+from controller.core.reasons import Reason
 from controller.core.rules import decide, recommend
 from controller.policy import WorkerPolicy
 from tests.core.test_decide import (

@@ -228,7 +228,7 @@ def plain_user() -> Iterator[tuple[str, dict[str, Any]]]:
     if os.getuid() != 0:
         yield sys.executable, {"cwd": REPOSITORY}
         return
-    nobody = pwd.getpwnam("none")
+    nobody = pwd.getpwnam("nobody")
     identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     place = Path(tempfile.mkdtemp(prefix="plain-user-"))
     try:

@@ -11,7 +11,7 @@ from controller.cli.docs import TABLES, markdown, rewritten
 from controller.cli.main import commands
 from controller.config.presets import names
 from controller.config.variables import VARIABLES
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.loop.levels import EVENTS
 from tests.support.processes import autoscaler
 

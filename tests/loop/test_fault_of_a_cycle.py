@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import History, Intent, Lease, QueueDepth, Reason, Replicas
+from controller.core.model import History, Intent, Lease, QueueDepth, Replicas
 from controller.core.ports import (
     CycleNote,
     LeaseLost,
@@ -20,6 +20,7 @@ from controller.core.ports import (
     Retention,
     Unavailable,
 )
+from controller.core.reasons import Reason
 from controller.loop.cycle import CONTROLLER, Cycle, Fault, Outcome
 from controller.policy import Policy
 from controller.policy import Queue as QueuePolicy

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from controller.core.conditions import Condition
-from controller.core.model import Because, Decision, QueueDepth, Reason, Replicas, ServiceState
+from controller.core.model import Decision, QueueDepth, Replicas, ServiceState
+from controller.core.reasons import Because, Reason
 from controller.loop.cycle import Cycle, Fault, Outcome
 from controller.loop.faults import CycleLogger, Stretch, failing_after
 from tests.support.sources import REDIS

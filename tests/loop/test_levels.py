@@ -15,7 +15,7 @@ import pytest
 
 from controller.adapters.clock import SystemClock
 from controller.core.conditions import EVENTS, Condition
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.loop.log import Log, library_lines

@@ -12,8 +12,9 @@ import pytest
 from controller.cli import explain_text
 from controller.cli.explain import Explanation
 from controller.core.history import remembered, with_external_change
-from controller.core.model import History, QueueDepth, Reason, ServiceTime, Start
+from controller.core.model import History, QueueDepth, ServiceTime, Start
 from controller.core.ports import CycleNote, Retention, Unavailable
+from controller.core.reasons import Reason
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
 from controller.policy import Queue, WorkerPolicy

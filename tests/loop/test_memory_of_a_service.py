@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases
-from controller.core.model import Because, Decision, Lease, Reason
+from controller.core.model import Decision, Lease
 from controller.core.ports import Bid, CycleNote, Retention, Settled
+from controller.core.reasons import Because, Reason
 from controller.loop.cycle import Outcome
 from tests.support.patience import until
 from tests.support.processes import QUICK, running

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from controller.adapters.railway.reading import WITH_A_VOLUME
-from controller.core.model import Reason, Replicas, ServiceState
+from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused
+from controller.core.reasons import Reason
 from controller.fake_railway import FakeRailway, Mode, NoProcesses, Switches, Timings, TokenKind
 from controller.loop.cycle import Outcome
 from controller.web.health import status_body

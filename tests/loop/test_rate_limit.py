@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import pytest
 
 from controller.adapters.redis.journal import RedisRateLimit
-from controller.core.model import RateUsage, Reason
+from controller.core.model import RateUsage
 from controller.core.ports import LeaseLost
+from controller.core.reasons import Reason
 from controller.demo.jobs import enqueue, summary
 from controller.policy import RateLimit
 from tests.support.patience import until

@@ -10,7 +10,8 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters.redis.journal import RedisJournal
-from controller.core.model import Because, Decision, RateUsage, Reason, ServiceState
+from controller.core.model import Decision, RateUsage, ServiceState
+from controller.core.reasons import Because, Reason
 from controller.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.fake_railway.processes import SimulatedProcess
 from controller.loop.cycle import Outcome

@@ -18,7 +18,7 @@ from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys
 from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.core.watch import Watch
 from controller.loop.cycle import Outcome
 from controller.policy import RateLimit, own_keys

@@ -21,7 +21,6 @@ from controller.core.model import (
     Lease,
     QueueDepth,
     RateUsage,
-    Reason,
     Replicas,
     ServiceState,
     ServiceTime,
@@ -37,6 +36,7 @@ from controller.core.ports import (
     Retention,
     Unavailable,
 )
+from controller.core.reasons import Reason
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
 from controller.core.units import in_words

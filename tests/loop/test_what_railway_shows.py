@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.fake_railway import FakeRailway, Timings
 from controller.loop.cycle import Cycle, Outcome
 from controller.web.health import health_body, status_body, status_report

@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from controller.core.conditions import Condition
-from controller.core.model import (
-    Because,
-    Decision,
-    QueueDepth,
-    RateUsage,
-    Reason,
-    Remark,
-    Replicas,
-    ServiceState,
-    ServiceTime,
-)
+from controller.core.model import Decision, QueueDepth, RateUsage, Remark, Replicas, ServiceState, ServiceTime
+from controller.core.reasons import Because, Reason
 from controller.core.text.masking import MASK, Masker
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
 from controller.loop.status import ControllerStatus

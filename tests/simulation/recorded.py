@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from controller.core.model import Reason
+from controller.core.reasons import Reason
 from controller.simulation.account import Account
 from controller.simulation.contenders import read_worker
 from controller.simulation.own import OwnPolicy

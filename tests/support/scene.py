@@ -16,8 +16,9 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.app import Controller, RunOptions, configure, opened
-from controller.core.model import Intent, Lease, Reason, Replicas
+from controller.core.model import Intent, Lease, Replicas
 from controller.core.ports import Clock, Unavailable
+from controller.core.reasons import Reason
 from controller.core.watch import Watch
 from controller.demo.jobs import create_queue
 from controller.fake_railway import FakeRailway, Timings

@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.core.conditions import Condition
-from controller.core.model import (
-    Because,
-    Decision,
-    Lease,
-    QueueDepth,
-    RateUsage,
-    Reason,
-    Replicas,
-    ServiceState,
-)
+from controller.core.model import Decision, Lease, QueueDepth, RateUsage, Replicas, ServiceState
 from controller.core.ports import Bid, NotAcquired, Unavailable
+from controller.core.reasons import Because, Reason
 from controller.loop.cycle import Cooldowns, Cycle, Fault, Outcome
 from controller.policy import Policy
 from tests.support.sources import REDIS, SOURCES

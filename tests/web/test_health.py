@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from controller.config.timing import Timing
-from controller.core.model import Because, Leader, Reason
+from controller.core.model import Leader
 from controller.core.ports import Requests, Unavailable
+from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Fault, Outcome
 from controller.loop.leadership import Leadership

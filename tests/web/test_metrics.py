@@ -11,8 +11,9 @@ import pytest
 
 from controller.config.timing import Timing
 from controller.core.conditions import Condition
-from controller.core.model import Because, Decision, QueueDepth, Reason
+from controller.core.model import Decision, QueueDepth
 from controller.core.ports import Requests
+from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
 from controller.loop.cycle import Outcome
 from controller.loop.leadership import Leadership

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from controller.config.timing import Timing
-from controller.core.model import Because, QueueDepth, Reason, Remark, Replicas, ServiceState
+from controller.core.model import QueueDepth, Remark, Replicas, ServiceState
+from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.leadership import Leadership

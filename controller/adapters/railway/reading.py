@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
-from controller.core.model import PlatformLimit, PlatformWords, Reason, Replicas, ServiceState, UnderWay
+from controller.core.model import PlatformLimit, PlatformWords, Replicas, ServiceState, UnderWay
+from controller.core.reasons import Reason
 from controller.core.text import bounds
 
 _HANGING = frozenset({"WAITING", "NEEDS_APPROVAL"})

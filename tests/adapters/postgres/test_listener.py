@@ -304,7 +304,7 @@ async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_i
         event, said = ear.said[-1]
         assert event == "listening"
         assert re.search(
-            r"a NOTIFY on new_generation_job starts a cycle at once; the connection has now held for \d+ s", said
+            r"a NOTIFY on new_generation_job starts a cycle at once; the connection has now held for [\d.]+ m?s", said
         )
         for _ in range(postgres_listener._CUTS):
             await cut(admin, ear)

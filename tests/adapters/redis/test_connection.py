@@ -21,8 +21,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import Client, connect, in_words
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.model import Because, Decision, Lease, RateUsage, Reason
+from controller.core.model import Decision, Lease, RateUsage
 from controller.core.ports import Bid, CycleNote, NotAcquired, Retention, Settled, Unavailable
+from controller.core.reasons import Because, Reason
 from controller.policy import RateLimit
 from tests.support.patience import until, until_equal
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server

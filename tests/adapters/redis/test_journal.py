@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.model import Because, Decision, History, Intent, Lease, RateUsage, Reason
+from controller.core.model import Decision, History, Intent, Lease, RateUsage
 from controller.core.ports import Bid, CycleNote, LeaseLost, NotAcquired, Retention, Settled, Unavailable
+from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.demo.servers import Servers
 from controller.policy import RateLimit

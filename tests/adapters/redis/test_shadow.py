@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
-from controller.core.model import Because, Decision, Lease, Reason
+from controller.core.model import Decision, Lease
 from controller.core.ports import Bid, CycleNote, NotAcquired, Recalled, Retention, Settled, Unavailable
+from controller.core.reasons import Because, Reason
 
 MOMENT_S = 30.0
 """More than any call takes here, and less than anything is aged by."""

@@ -1,0 +1,248 @@
+"""Why a worker service has the count that it has: the closed list of reasons, and what each means to a person.
+
+A new reason is one line in Reason and one in REASONS; `make docs` writes its row in docs/reasons.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a worker service has its count. The log, /status, docs/reasons.md and the tests use the same words."""
+
+    TIER = "Tier"
+    TARGET_WAIT = "TargetWait"
+    SERVICE_TIME_UNKNOWN = "ServiceTimeUnknown"
+    BELOW_MINIMUM = "BelowMinimum"
+    ABOVE_MAXIMUM = "AboveMaximum"
+    BUSY = "WorkersBusy"
+    STABILIZATION_WINDOW = "StabilizationWindow"
+    IDLE_OFF = "IdleOff"
+    MEMORY_TOO_SHORT = "MemoryTooShort"
+    SCALE_UP_COOLDOWN = "ScaleUpCooldown"
+    SCALE_DOWN_COOLDOWN = "ScaleDownCooldown"
+    RATE_LIMIT = "RateLimit"
+    RATE_UNKNOWN = "RateUnknown"
+    SCALE_UP_STEP = "ScaleUpStep"
+    SCALE_DOWN_STEP = "ScaleDownStep"
+    MINIMUM = "Minimum"
+    MAXIMUM = "Maximum"
+    REGIONS = "Regions"
+    VOLUME = "Volume"
+    DEPLOYING = "Deploying"
+    INTENT_OPEN = "IntentOpen"
+    BACKING_OFF = "BackingOff"
+    WORKERS_CRASH = "WorkersCrash"
+    WORKERS_EXITED = "WorkersExited"
+    WORKERS_MISSING = "WorkersMissing"
+    DEPLOYMENT_HANGS = "DeploymentHangs"
+    NO_PROGRESS = "NoProgress"
+    NOT_HONOURED = "NotHonoured"
+    DRY_RUN = "DryRun"
+    STANDBY = "Standby"
+    LEASE_LOST = "LeaseLost"
+    QUEUE_UNAVAILABLE = "QueueUnavailable"
+    PLATFORM_UNAVAILABLE = "PlatformUnavailable"
+    JOURNAL_UNAVAILABLE = "JournalUnavailable"
+    FALLBACK = "Fallback"
+    SCALE_FAILED = "ScaleFailed"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    TIMED_OUT = "TimedOut"
+    CRASHED = "Crashed"
+
+
+REASONS: Mapping[Reason, tuple[str, str]] = {
+    Reason.TIER: (
+        "the tier of the depth wants this many workers",
+        "nothing; or edit `tiers`",
+    ),
+    Reason.TARGET_WAIT: (
+        "this many workers begin the waiting jobs within `target_wait`, or are busy",
+        "nothing; or edit `target_wait`",
+    ),
+    Reason.SERVICE_TIME_UNKNOWN: (
+        "no job is done yet, or how long one takes is unknown: the count stays, at least one worker",
+        "wait for the first jobs; or write `service_time`, see `autoscaler doctor`",
+    ),
+    Reason.BELOW_MINIMUM: (
+        "fewer than min_replicas were found",
+        "nothing: corrected at once, and further if the queue wants more",
+    ),
+    Reason.ABOVE_MAXIMUM: (
+        "more than max_replicas were found",
+        "nothing: corrected as soon as the queue can be read",
+    ),
+    Reason.BUSY: (
+        "the jobs in progress need this many workers, by `jobs_per_worker`",
+        "wait until they are done; if one worker runs more jobs at once, raise `jobs_per_worker`",
+    ),
+    Reason.STABILIZATION_WINDOW: (
+        "more workers were wanted within the window",
+        "wait, or shorten `stabilization_window`",
+    ),
+    Reason.IDLE_OFF: (
+        "more workers were needed within `idle_off`, or within the time that a start takes",
+        "wait, or shorten `scale_down.idle_off`",
+    ),
+    Reason.MEMORY_TOO_SHORT: (
+        "the history does not cover the whole window yet, as after a pause of the controller",
+        "wait one window",
+    ),
+    Reason.SCALE_UP_COOLDOWN: (
+        "the last scale-up is too recent",
+        "wait, or shorten `scale_up.cooldown`",
+    ),
+    Reason.SCALE_DOWN_COOLDOWN: (
+        "the last scale in either direction is too recent, or the journal has just begun",
+        "wait, or shorten `scale_down.cooldown`",
+    ),
+    Reason.RATE_LIMIT: (
+        (
+            "the requests of the last 60 s are used up, so more workers could not go faster; the minute before counts "
+            "for the part of it that lies within the 60 s"
+        ),
+        "wait a minute; or raise GLOBAL_RPM_LIMIT",
+    ),
+    Reason.RATE_UNKNOWN: (
+        "the requests used in this minute could not be read, and unknown is not 0: no worker is added",
+        (
+            "the message says what to do; workers count requests with INCR, see "
+            "docs/redis.md#which-keys-are-shared-with-the-workers"
+        ),
+    ),
+    Reason.SCALE_UP_STEP: (
+        "`scale_up.max_step` allows no more at once",
+        "the next cycle after the cooldown goes on",
+    ),
+    Reason.SCALE_DOWN_STEP: (
+        "`scale_down.max_step` allows no fewer at once",
+        "the next cycle after the cooldown goes on",
+    ),
+    Reason.MINIMUM: (
+        "min_replicas is the limit",
+        "lower MIN_WORKERS",
+    ),
+    Reason.MAXIMUM: (
+        "max_replicas is the limit",
+        "raise MAX_WORKERS",
+    ),
+    Reason.REGIONS: (
+        (
+            "the service is configured for several regions, and each keeps at least one worker, even if max_replicas "
+            "is lower"
+        ),
+        "nothing; or remove a region, or raise max_replicas to their number",
+    ),
+    Reason.VOLUME: (
+        "a service with a volume can have only one replica",
+        "set `max_replicas` to 1, or detach the volume",
+    ),
+    Reason.DEPLOYING: (
+        "a deployment is in progress, which cannot be stopped",
+        "wait: going to zero follows it",
+    ),
+    Reason.WORKERS_CRASH: (
+        (
+            "workers crashed and none runs: none is added, except up to min_replicas; scale-down works as usual; it "
+            "ends as soon as one runs, and not with a new deployment, whose build may hang"
+        ),
+        "read the deployment's log",
+    ),
+    Reason.WORKERS_EXITED: (
+        (
+            "workers ended by themselves with exit code 0, or were stopped from outside; the platform restarts only "
+            "failed ones"
+        ),
+        "keep the process running when it finds no job, or set the restart policy to ALWAYS",
+    ),
+    Reason.WORKERS_MISSING: (
+        (
+            "fewer run than are configured, and no further one came for the landing bound, or twice the usual start if "
+            "that is longer"
+        ),
+        "look at the deployment's log and at the plan's limits",
+    ),
+    Reason.DEPLOYMENT_HANGS: (
+        (
+            "the newest deployment has been in one status (QUEUED, BUILDING, DEPLOYING, WAITING, NEEDS_APPROVAL …) for "
+            "the landing bound, or twice the usual start if that is longer, by the platform's own time; QUEUED, "
+            "WAITING and BUILDING may take 15 minutes while an older one serves or no worker is wanted"
+        ),
+        "read its build log, approve it, or cancel it",
+    ),
+    Reason.NO_PROGRESS: (
+        "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`; it changes no count",
+        "read the workers' log: do they take jobs of this queue?",
+    ),
+    Reason.BACKING_OFF: (
+        (
+            "the platform refused the last change or did not make it: asked again after 30 s, and for the same count "
+            "after 60 s, then every 120 s"
+        ),
+        "read the refusal in the `ScaleFailed` line before",
+    ),
+    Reason.INTENT_OPEN: (
+        "the last change was sent and is not visible yet",
+        "wait: it settles, or becomes `NotHonoured` after 60 s (and the draining time)",
+    ),
+    Reason.NOT_HONOURED: (
+        "the platform accepted a change and did not make it (an event in the log)",
+        "look at the plan's replica limit and the deployments",
+    ),
+    Reason.DRY_RUN: (
+        "this is what would have been done",
+        "leave out `--dry-run`",
+    ),
+    Reason.STANDBY: (
+        "another replica leads",
+        "look at that one's log",
+    ),
+    Reason.LEASE_LOST: (
+        "another replica took over in mid-cycle, or the lease would have ended before the request",
+        "nothing",
+    ),
+    Reason.QUEUE_UNAVAILABLE: (
+        "PostgreSQL could not be read",
+        "the message says what to do",
+    ),
+    Reason.PLATFORM_UNAVAILABLE: (
+        "the platform could not be read",
+        "the message says what to do, and names the variable",
+    ),
+    Reason.FALLBACK: (
+        "the queue could not be read for `on_unavailable.after`",
+        "fix PostgreSQL; no worker is removed meanwhile",
+    ),
+    Reason.JOURNAL_UNAVAILABLE: (
+        "Redis could not be read or written",
+        "the message says what to do",
+    ),
+    Reason.SCALE_FAILED: (
+        "the platform refused the change, or it could not be sent",
+        "the message has the platform's words",
+    ),
+    Reason.OUTCOME_UNKNOWN: (
+        "the change was sent and the answer was lost",
+        "nothing: the next readings show the result",
+    ),
+    Reason.TIMED_OUT: (
+        "the cycle took longer than 90 s",
+        "look at what was slow",
+    ),
+    Reason.CRASHED: (
+        "a bug",
+        "report the traceback",
+    ),
+}
+"""What each reason means, and what to do about it; in the order of docs/reasons.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """One reason with its message, such as (ScaleDownCooldown, "scale-down cools down for 74 s more")."""
+
+    reason: Reason
+    words: str
