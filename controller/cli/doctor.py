@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
         "doctor",
         run,
         "connect to everything; print what is wrong, and the fix",
-        "Of each thing it says ok, warning or error, and how to fix it; SQL is printed and never run. "
+        "Each check prints ok, warning or error, and how to fix it; SQL is printed and never run. "
         "Exit 0: no error. 1: an error. 2: wrong input.\n\n"
         "touches: nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
         f"sends one notification on a channel of its own.\n\n{ENVIRONMENT}",

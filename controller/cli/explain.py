@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "explain",
         run,
-        "print each rule's turn in the cycle that would run now",
+        "print what each rule would decide now",
         "It observes and decides as `run` would right now, and changes nothing. "
         "Exit 0: done. 1: something could not be read. 2: wrong input.\n\n"
         f"touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n{ENVIRONMENT}",

@@ -55,11 +55,11 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     if cycle.target_wait_s is not None:
         yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
     if cooldowns is not None:
-        yield "cooldowns", f"{_left('scale-up', cooldowns.up)}, {_left('scale-down', cooldowns.down)}"
+        yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:
         yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
     if rest is not None:
-        yield "besides", rest.sentence
+        yield "also", rest.sentence
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
@@ -71,7 +71,7 @@ def _aim(service: ServiceTime | None, target_wait_s: float) -> str:
 
 
 def _left(name: str, seconds: float) -> str:
-    return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} open"
+    return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} now"
 
 
 def turns(steps: Sequence[Step]) -> Iterator[tuple[str, int, str]]:

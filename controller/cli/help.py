@@ -43,7 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         topics = _topics()
         near = meant(parsed.topic, topics) or f"; there are {', '.join(topics)}"
-        raise ConfigurationError([Problem("TOPIC", f"{parsed.topic!r} is no command and no topic{near}")])
+        raise ConfigurationError([Problem("TOPIC", f"{parsed.topic!r} is neither a command nor a topic{near}")])
     return 0
 
 

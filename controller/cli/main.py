@@ -157,7 +157,7 @@ def commands(only: str | None = None) -> tuple[Parser, Commands]:
     parser = Parser(
         prog="autoscaler",
         description="Watches a PostgreSQL job queue and keeps the right number of worker replicas running.",
-        epilog="`autoscaler help COMMAND` tells all of one. `autoscaler help environment` lists the variables.",
+        epilog="`autoscaler help COMMAND` describes one command. `autoscaler help environment` lists the variables.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     parser.set_defaults(command=_help, topic=None)

@@ -87,7 +87,7 @@ class Parser(argparse.ArgumentParser):
         mask = Masker(secrets_of_a_crash(os.environ))
         where = self.prog.removeprefix("autoscaler").strip()
         text = f"{f'{where}: ' if where else ''}{message}"
-        complain(f"{mask.text(text)}{'' if text.endswith('?') else '.'} `{self.prog} --help` tells more")
+        complain(f"{mask.text(text)}{'' if text.endswith('?') else '.'} See `{self.prog} --help`")
         raise SystemExit(2)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

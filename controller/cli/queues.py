@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
         "list the known queue libraries, or print all about one",
         "A policy names one by `queue: {preset: NAME}`. "
         "Any other queue is read by `queue: {sql: …}`, a query that returns one row with the columns pending and "
-        "processing (and oldest_age_s, if it likes).\n\ntouches: nothing.",
+        "processing (and optionally oldest_age_s).\n\ntouches: nothing.",
     )
     preset = parser.add_argument("preset", nargs="?", metavar="PRESET", help="print all of this one, with its SQL")
     takes(preset, _names)
@@ -89,7 +89,7 @@ def describe(name: str, width: int) -> Iterator[str]:
     if preset.wakes_when:
         yield from told("", preset.wakes_when)
     if preset.stale_after is not None:
-        limit = f"after {in_words(preset.stale_after)} without a sign of life; queue.stale_after takes its place"
+        limit = f"after {in_words(preset.stale_after)} without a sign of life; queue.stale_after overrides it"
         yield from told("retried" if _rescues(preset) else "stale", limit)
     for note in preset.notes:
         yield from told("note", note)

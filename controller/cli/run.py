@@ -90,8 +90,8 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
             async with reporting_risks(address, keys, controller.ports.clock, controller.log.event):
                 code = await _until_told(controller, settings, told)
             telling.cancel()
-        by = f", told by {told.result().name}" if told.done() else ""
-        controller.log.event("stopped", message="ended by a bug" if code else f"stopped in good order{by}")
+        by = f" ({told.result().name})" if told.done() else ""
+        controller.log.event("stopped", message="ended by a bug" if code else f"stopped normally{by}")
         return code
 
 

@@ -57,8 +57,9 @@ seconds where they are times; each takes max=N, without it --max-workers):
                           measured where they are not given
   economy balanced fast   target_wait 60 s, 20 s, 5 s with idle_off 0 s, 10 s,
                           40 s
-  oracle                  knows the future: no wait but what max forces,
-                          start-ups paid, short gaps idled through
+  oracle                  knows all jobs in advance: jobs wait only where max
+                          forces it; pays start-ups, and keeps workers through
+                          short gaps
 
 Ours ask the same decide() as `autoscaler run`, at the policy's interval and
 woken by new jobs (wake_on; wake=0 of those here: not). The rate limit is not

@@ -34,7 +34,7 @@ Jobs come from one of
 
   --from-database   the last --since of the policy's table in DATABASE_URL
                     (created_at, started_at, completed_at)
-  --trace FILE      CSV, gz or not: t,service (seconds), or t alone, or
+  --trace FILE      CSV, may be .gz: t,service (seconds), or t alone, or
                     minute,count
   --workload NAME   made up, by --seed: poisson:rate=6/m,service=20s,cv=1
                     diurnal:swing=0.8  bursts:every=1h,size=60
@@ -115,7 +115,7 @@ def add_platform(parser: Parser) -> None:
         metavar="N",
         help="jobs at once; default: the policy's jobs_per_worker, or 1",
     )
-    what.add_argument("--idle-first", action="store_true", help="idle workers are removed first, as in the literature")
+    what.add_argument("--idle-first", action="store_true", help="remove idle workers first; default: at random")
     what.add_argument("--no-wake", action="store_true", help="new jobs start no cycle: our policies only poll")
     what.add_argument(
         "--max-workers", type=arguments.some, metavar="N", help="of built-in policies; default: the first file's, or 5"

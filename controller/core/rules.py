@@ -398,7 +398,7 @@ _LIMITS: tuple[tuple[str, Rule], ...] = (
     ("7 rate limit", _limit_rate),
     ("8 step limit", _limit_step),
     ("9 min and max", _clamp),
-    ("9 what can be asked for", _platform_limits),
+    ("9 limits of the platform", _platform_limits),
 )
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("5 stabilization window", _stabilize),

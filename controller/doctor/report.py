@@ -200,7 +200,7 @@ async def _railway(configuration: Configuration, controller: Controller, report:
 
 def clocks(ahead: Mapping[str, float]) -> Finding:
     """Compares the clocks that were read with each other and with the local clock. ahead: seconds, by name."""
-    shown = ", ".join(f"{name} {offset:+.2f} s" for name, offset in ahead.items())
+    shown = ", ".join(f"{name} {round(offset, 2) + 0.0:+.2f} s" for name, offset in ahead.items())
     offsets = [0.0, *ahead.values()]
     if max(offsets) - min(offsets) > _MOST_SKEW_S:
         says = (

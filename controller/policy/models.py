@@ -156,7 +156,7 @@ class WorkerPolicy(Part):
     @classmethod
     def _after_a_while(cls, after: float) -> float:
         if not after:
-            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to be told of it rarely")
+            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to be told late")
         return after
 
     @property
@@ -182,7 +182,9 @@ class Policy(Part):
     @classmethod
     def _not_busy(cls, interval: float) -> float:
         if interval < 0.1:
-            raise PydanticCustomError("interval", "is shorter than 100ms; every reading costs a Railway request")
+            raise PydanticCustomError(
+                "interval", "is shorter than 100ms; every reading costs a request to the platform"
+            )
         return interval
 
     @field_validator("wake_min_interval")

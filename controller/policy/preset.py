@@ -332,10 +332,10 @@ def _unknown(text: str, known: Collection[str], path: Path, also: Collection[str
     for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
         shown = f"{{{name[: bounds.VALUE]}}}"
         if name in also:
-            yield path, f"has {shown} before that word is known; a word may use those that stand above it"
+            yield path, f"uses {shown} before it is defined; a word may only use words defined above it"
         elif name not in known:
             every = ", ".join(f"{{{one}}}" for one in sorted({*known, *also}))
-            yield path, f"has {shown}, which stands for nothing; known here are {every}"
+            yield path, f"uses {shown}, which is not defined; known here are {every}"
 
 
 def _sql_problems(
@@ -353,6 +353,6 @@ _WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
 
 def _part_problems(part: str, path: Path) -> Iterator[tuple[Path, str]]:
     if not _ALIAS.search(part):
-        yield path, "names no row j; write what stands behind FROM, such as {jobs} j WHERE j.status = 'ready'"
+        yield path, "has no row j; write what follows FROM, such as {jobs} j WHERE j.status = 'ready'"
     elif not _WHERE.search(part):
-        yield path, "has no WHERE; write WHERE true where every row counts"
+        yield path, "has no WHERE; write WHERE true if every row counts"

@@ -100,8 +100,8 @@ class Columns(Part):
     scheduled_for: when a job is due; where it is unset, scheduled_for or run_at is used if there is one. locked_at:
     when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at. started_at, completed_at:
     from when to when a job was worked on, for the service time; where they are unset, started_at, and completed_at or
-    finished_at. updated_at: when a row was last changed; used if there is no completed_at. priority: what
-    jobs are claimed by first; it must exist, and no reading uses it.
+    finished_at. updated_at: when a row was last changed; used if there is no completed_at. priority: the
+    column that workers order their claims by; it must exist, and is otherwise unused.
     """
 
     status: Identifier = "status"
@@ -121,7 +121,7 @@ class Columns(Part):
     updated_at: Time | None = None
     """of a table: when a row was last changed; used if there is no completed_at"""
     priority: Identifier | None = None
-    """of a table: what jobs are claimed by first; no reading uses it"""
+    """of a table: the column that workers order their claims by; checked to exist, otherwise unused"""
 
 
 def _value(value: object) -> object:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from controller.core.model import workers
 from controller.core.text.layout import Rows
-from controller.core.units import as_policy
+from controller.core.units import as_policy, in_words
 from controller.core.wanted import tier_replicas
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
@@ -115,7 +115,7 @@ def verdict(plan: Plan) -> str:
 def as_blocks(plan: Plan) -> Iterator[str | Rows]:
     """For a terminal: paragraphs, and the table."""
     yield "what changes:"
-    yield from (f"  {change}" for change in changes(plan) or ["no key that is in force"])
+    yield from (f"  {change}" for change in changes(plan) or ["nothing: every value in force stays the same"])
     yield ""
     yield from heading(plan.comparison)
     head = ["", "old", "new", "change"]
@@ -128,7 +128,7 @@ def as_markdown(plan: Plan) -> Iterator[str]:
     """For a comment on a pull request."""
     yield f"**Policy: {verdict(plan)}**"
     yield ""
-    yield from (f"- {change}" for change in changes(plan) or ["no key that is in force changes"])
+    yield from (f"- {change}" for change in changes(plan) or ["nothing changes: every value in force stays the same"])
     yield ""
     yield "| | old | new | change |"
     yield "|---|---:|---:|---:|"
@@ -156,7 +156,7 @@ def rows(plan: Plan) -> list[Row]:
         change = (new - old) / old if old else None
         return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", change)
 
-    slo = as_policy(plan.comparison.setting.slo_s)
+    slo = in_words(plan.comparison.setting.slo_s)
     return [
         row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, ",.1f"),
         row("dollars a month", before.dollars_a_month, after.dollars_a_month, ",.2f", " $"),

@@ -127,10 +127,11 @@ class WorkerReport:
 
 @dataclass(frozen=True, slots=True)
 class RequestsReport:
-    """stretched: why cycles come less often than the interval; None while they do not."""
+    """stretched: why cycles come less often than the interval; None while they do not. platform: its name."""
 
     requests: Requests
     stretched: str | None
+    platform: str
 
     def to_json(self) -> dict[str, Any]:
         pace_s = round(self.requests.pace_s, 1)
@@ -277,9 +278,8 @@ def _requests(shown: Shown) -> RequestsReport | None:
     requests, interval = shown.requests(), shown.policy.interval
     if requests is None:
         return None
-    return RequestsReport(
-        requests, pace_words(requests, interval, shown.platform) if requests.pace_s > interval else None
-    )
+    stretched = pace_words(requests, interval, shown.platform) if requests.pace_s > interval else None
+    return RequestsReport(requests, stretched, shown.platform)
 
 
 def _sum(workers: Mapping[str, WorkerStatus | None], figure: Callable[[WorkerStatus], int | None]) -> int | None:

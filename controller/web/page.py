@@ -134,6 +134,6 @@ def _footer(status: StatusReport) -> str:
     if leader is not None:
         parts.append(f"epoch {leader.epoch}, led by {leader.holder} since {iso(leader.since)}")
     if requests is not None:
-        parts.append(f"{requests.requests.used} of {requests.requests.quota} Railway requests used")
+        parts.append(f"{requests.requests.used} of {requests.requests.quota} requests to {requests.platform} used")
         parts += [requests.stretched] if requests.stretched else []
     return " · ".join([*parts, "as JSON: /status"])

@@ -53,7 +53,7 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
     ("arguments", "words"),
     [
         (["simulat"], "'simulat' is not a command; did you mean simulate?"),
-        (["fly"], "'fly' is not a command. `autoscaler --help` tells more"),
+        (["fly"], "'fly' is not a command. See `autoscaler --help`"),
         (["simulate", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
         (["tune", "--wiat=60s"], "unrecognized arguments: --wiat=60s; did you mean --wait?"),
         (["--verison"], "unrecognized arguments: --verison; did you mean --version?"),
@@ -62,7 +62,7 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
         (["completion", "powershell"], "; choose from bash, zsh, fish"),
         (["queues", "procastinate"], "'procastinate' is not a known preset; did you mean procrastinate?"),
         (["queues", "kafka"], "'kafka' is not a known preset; known are absurd, "),
-        (["help", "enviroment"], "'enviroment' is no command and no topic; did you mean environment?"),
+        (["help", "enviroment"], "'enviroment' is neither a command nor a topic; did you mean environment?"),
         (["docs", "metric"], "'metric'; did you mean metrics?"),
         (["queue-trigger", "generation-workr"], "; did you mean generation-worker?"),
     ],

@@ -63,7 +63,7 @@ def test_each_thing_that_is_wrong_in_the_file_is_named_with_the_worker_that_uses
     path = written(tmp_path, PLAIN.replace("'taken'", "'taken").replace("{due}", "{x}"))
     ready, processing = refused(path)
     place = f"{path}:6: workers.mail.queue.preset: my.toml"
-    assert ready.startswith(f"{place}:5: forms[0].ready: has {{x}}, which stands for nothing")
+    assert ready.startswith(f"{place}:5: forms[0].ready: uses {{x}}, which is not defined")
     assert processing.startswith(f"{place}:6: forms[0].processing: has a quote that is not closed")
 
 

@@ -94,11 +94,13 @@ def replaced(old: str, new: str) -> str:
         pytest.param(f'tested = "yes"\n{PLAIN}', "my.toml:1: tested: ", id="a kind of test that there is not"),
         pytest.param(
             replaced("{due}", "{du}"),
-            "my.toml:5: forms[0].ready: has {du}, which stands for nothing; known here are {due}, {first_q",
+            "my.toml:5: forms[0].ready: uses {du}, which is not defined; known here are {due}, {first_q",
             id="a name in braces that is not known",
         ),
         pytest.param(
-            replaced("now()", "{due}"), "my.toml:5: forms[0].ready: has {due} before that word", id="a word in itself"
+            replaced("now()", "{due}"),
+            "my.toml:5: forms[0].ready: uses {due} before it is defined",
+            id="a word in itself",
         ),
         pytest.param(
             replaced("now()", "now(); DROP TABLE job"),
@@ -130,7 +132,7 @@ def replaced(old: str, new: str) -> str:
         ),
         pytest.param(
             replaced("{jobs} j WHERE j.state = 'taken'", "{jobs} WHERE state = 'taken'"),
-            "my.toml:6: forms[0].processing: names no row j",
+            "my.toml:6: forms[0].processing: has no row j",
             id="no alias",
         ),
         pytest.param(
@@ -147,12 +149,12 @@ def replaced(old: str, new: str) -> str:
             id="a need of no table",
         ),
         pytest.param(
-            replaced("{prefix}jobs", "{x}jobs"), "my.toml:2: tables.jobs: has {x}", id="a table named after {x}"
+            replaced("{prefix}jobs", "{x}jobs"), "my.toml:2: tables.jobs: uses {x}", id="a table named after {x}"
         ),
         pytest.param(
             replaced("jobs =", '"a b" ='), "tables.a b: cannot be a table's short name", id="an odd short name"
         ),
-        pytest.param(f'wakes = ["{{x}}"]\n{PLAIN}', "my.toml:1: wakes[0]: has {x}", id="a channel named after {x}"),
+        pytest.param(f'wakes = ["{{x}}"]\n{PLAIN}', "my.toml:1: wakes[0]: uses {x}", id="a channel named after {x}"),
         pytest.param(f'schema = "{"s" * 64}"\n{PLAIN}', "my.toml:1: schema: is longer than 63", id="a schema too long"),
     ],
 )

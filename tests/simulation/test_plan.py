@@ -157,7 +157,7 @@ def test_markdown_is_a_table_with_the_verdict_on_top() -> None:
 def test_the_terminal_says_the_same() -> None:
     edit = plan(SHIPPED, policy())
     blocks = list(as_blocks(edit))
-    assert "  no key that is in force" in blocks
+    assert "  nothing: every value in force stays the same" in blocks
     assert blocks[-1] == f"verdict: {verdict(edit)}"
     said = as_object(edit)
     assert (list(said), said["changes"]) == (["changes", "old", "new", "verdict"], [])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 
 Row = Sequence[str]
 Rows = Sequence[Row]
@@ -23,6 +24,8 @@ _BREAKS = (frozenset("/.,:;=&?"), frozenset("_-)]}"))
 _PIECE = re.compile(r"[^/.,:;=&?]*[/.,:;=&?]?")
 _SAMPLE = 200
 """Number of rows from which the widths of the columns are chosen."""
+_PER_CELL = 0.01
+"""What a line of one cell costs beside a line of the whole table: it decides between widths that are equal else."""
 _AS_CODE = len("--   ")
 _NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*%?")
 _SQL = re.compile(
@@ -192,29 +195,54 @@ def _whole_numbers(cells: Sequence[str]) -> int:
 
 
 def _widened(rows: Rows, widths: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
-    """Distributes the free room, one terminal column at a time, so that the table needs the fewest lines."""
-    sample = [[columns_of(cell) for cell in row] for row in rows[:_SAMPLE]]
+    """Distributes the free room so that the table needs few lines and breaks few words; a broken word costs a line.
 
-    def height(sizes: Sequence[int]) -> int:
-        return sum(max(-(-cell // size) for cell, size in zip(row, sizes, strict=True)) for row in sample)
+    Each step widens one column by as much as saves most lines per terminal column: one terminal column alone often
+    saves none. What saves nothing more goes to the widest column.
+    """
+    sample = rows[:_SAMPLE]
+
+    @cache
+    def heights(index: int, size: int) -> list[int]:
+        return [_lines_of(row[index], size) for row in sample]
+
+    @cache
+    def broken(index: int, size: int) -> int:
+        return sum(columns_of(word) > size for row in sample for word in row[index].split())
+
+    def cost(sizes: Sequence[int]) -> float:
+        cells = [heights(index, size) for index, size in enumerate(sizes)]
+        lines: int = sum(max(row) for row in zip(*cells, strict=True))
+        breaks = sum(broken(index, size) for index, size in enumerate(sizes))
+        return lines + breaks + _PER_CELL * sum(sum(column) for column in cells)
 
     chosen = list(widths)
-    for _ in range(room - sum(chosen)):
-        able = [index for index, size in enumerate(chosen) if size < natural[index]]
-        tried = [
-            (height([*chosen[:index], chosen[index] + 1, *chosen[index + 1 :]]), -natural[index], index)
-            for index in able
+    while free := room - sum(chosen):
+        before = cost(chosen)
+        steps = [
+            ((before - cost([*chosen[:index], size + more, *chosen[index + 1 :]])) / more, natural[index], -more, index)
+            for index, size in enumerate(chosen)
+            for more in range(1, min(free, natural[index] - size) + 1)
         ]
-        if tried:
-            chosen[min(tried)[2]] += 1
+        if not steps:
+            break
+        _, _, less, index = max(steps)
+        chosen[index] -= less
     return chosen
+
+
+def _lines_of(cell: str, size: int) -> int:
+    return 1 if columns_of(cell) <= size else len(_wrapped(cell, size))
+
+
+def _wrapped(cell: str, size: int) -> list[str]:
+    return wrap(cell, size, rest="  " if size >= _INDENTED_FROM else " ")
 
 
 def _laid_out(rows: Rows, widths: Sequence[int], gap: int, right: Collection[int]) -> Iterator[list[str]]:
     for row in rows:
         cells = [
-            wrap(cell, size, rest="  " if size >= _INDENTED_FROM else " ") if columns_of(cell) > size else [cell]
-            for cell, size in zip(row, widths, strict=True)
+            _wrapped(cell, size) if columns_of(cell) > size else [cell] for cell, size in zip(row, widths, strict=True)
         ]
         yield [
             (" " * gap)

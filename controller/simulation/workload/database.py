@@ -200,10 +200,13 @@ async def _names(asked: _Asked, ask: Ask) -> dict[str, sql.Composable]:
         missing = [
             *([] if created is not None else ["created_at"]),
             *([] if began is not None else ["started_at"]),
-            *([] if ended is not None else ["completed_at (or finished_at)"]),
+            *([] if ended is not None else ["completed_at"]),
         ]
-        proposal = own.proposal([name.partition(" ")[0] for name in missing])
-        words = f"{queue.table} has no time {', no time '.join(missing)}; where others say it, write {proposal}; or "
+        named = [f"{name} (or finished_at)" if name == "completed_at" else name for name in missing]
+        words = (
+            f"{queue.table} has no time {', no time '.join(named)}; if other columns hold these times, write "
+            f"{own.proposal(missing)}; or "
+        )
         raise _refusal("queue.table", f"{words}export them as a trace: {_EXPORT}")
     since = sql.SQL("(now() - make_interval(secs => {}))").format(sql.Literal(asked.since_s))
     names: dict[str, sql.Composable] = {"since": since, "table": own.shape.identifier, "where": own.where}
@@ -255,7 +258,7 @@ def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Wo
             read.unfinished,
             f"{_jobs(read.unfinished)} had not finished, and took the median of the others, {units.in_words(median)}",
         ),
-        (read.odd, f"{_jobs(read.odd)} with times that cannot be (NULL, infinite, ended before begun) were left out"),
+        (read.odd, f"{_jobs(read.odd)} with impossible times (NULL, infinite, ended before begun) were left out"),
         (read.undated, f"{_jobs(read.undated)} of the table do not say when they came (NULL or infinite): left out"),
     )
     return Workload(

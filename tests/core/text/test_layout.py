@@ -51,9 +51,26 @@ def test_a_table_that_fits_stands_as_it_is() -> None:
 def test_a_cell_that_is_too_wide_goes_on_indented_and_no_column_is_lost() -> None:
     rows = [("NAME", "IS", "FROM"), ("scale_up.cooldown", "30s", "line 31, SCALE_UP_COOLDOWN_MS is not set")]
     assert [line for row in table(rows, 52) for line in row] == [
-        "NAME         IS   FROM",
-        "scale_up.    30s  line 31, SCALE_UP_COOLDOWN_MS is",
-        " cooldown           not set",
+        "NAME               IS   FROM",
+        "scale_up.cooldown  30s  line 31,",
+        "                          SCALE_UP_COOLDOWN_MS is",
+        "                          not set",
+    ]
+
+
+def test_a_name_is_not_broken_as_long_as_another_column_can_be_narrower() -> None:
+    rows = [
+        ("VALUE OF", "IS", "FROM"),
+        ("queue.statuses.processing", "processing", "built in"),
+        ("queue.wake_on", "new_generation_job", "line 15"),
+        ("max_replicas", "5", "line 29, MAX_WORKERS is not set, its default is '5'"),
+    ]
+    assert [line for row in table(rows, 80) for line in row] == [
+        "VALUE OF                   IS                  FROM",
+        "queue.statuses.processing  processing          built in",
+        "queue.wake_on              new_generation_job  line 15",
+        "max_replicas               5                   line 29, MAX_WORKERS is not set,",
+        "                                                 its default is '5'",
     ]
 
 

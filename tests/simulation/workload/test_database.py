@@ -144,7 +144,7 @@ async def test_times_that_cannot_be_are_left_out_and_counted(
     workload = await read(database_url)
     assert minutes(workload) == [(30, 1)]
     assert workload.notes == (
-        "4 jobs with times that cannot be (NULL, infinite, ended before begun) were left out",
+        "4 jobs with impossible times (NULL, infinite, ended before begun) were left out",
         "4 jobs of the table do not say when they came (NULL or infinite): left out",
     )
 
@@ -255,17 +255,17 @@ async def test_what_is_no_table_is_refused_with_the_way_to_a_trace(queue: Queue)
         (
             "ALTER TABLE generation_job DROP created_at",
             QUEUE,
-            "generation_job has no time created_at; where others say it, write columns: {created_at: NAME}",
+            "generation_job has no time created_at; if other columns hold these times, write columns: {created",
         ),
         (
             "ALTER TABLE generation_job DROP started_at, DROP completed_at",
             QUEUE,
-            "generation_job has no time started_at, no time completed_at (or finished_at); where",
+            "generation_job has no time started_at, no time completed_at (or finished_at); if other",
         ),
         (
             "ALTER TABLE generation_job ALTER started_at TYPE text",
             QUEUE,
-            "generation_job has no time started_at; where others say it, write columns: {started_at: NAME}",
+            "generation_job has no time started_at; if other columns hold these times, write columns: {started",
         ),
         (
             "SELECT 1",
