@@ -92,6 +92,8 @@ class RunOptions:
     dry_run: bool = False
     gap: float | None = None
     waits_for_survivors: bool = False
+    width: Callable[[], int] | None = None
+    """Columns at which the lines of a text log wrap; None: they stay whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ async def opened(
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
-    log = Log(stream, form=form, clock=clock, mask=mask, events=events)
+    log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
     slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
     status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
     redis_warnings = Throttle()

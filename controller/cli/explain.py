@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
 from controller.cli.once import JSON
 from controller.loop import signals
@@ -71,7 +72,9 @@ async def explain(configuration: Configuration) -> list[Explanation]:
     from controller.app import RunOptions, opened
     from controller.core.ports import Unavailable
 
-    async with opened(configuration, RunOptions(), stream=sys.stderr, events=sys.stderr, form="text") as controller:
+    async with opened(
+        configuration, RunOptions(width=output.width), stream=sys.stderr, events=sys.stderr, form="text"
+    ) as controller:
         platform = controller.ports.platform.source.name
         services = [worker.service for worker in controller.policy.workers.values()]
         readings: Mapping[str, Replicas | Unavailable]

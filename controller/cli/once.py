@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
+from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
 from controller.cli.run import DRY_RUN, GOODBYE_S, LONGEST_GOODBYE_S
 from controller.loop import signals
@@ -52,7 +53,7 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
     from controller.loop.cycle import Outcome
 
     form: Literal["json", "text"] = "json" if as_json else "text"
-    options = RunOptions(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True)
+    options = RunOptions(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True, width=output.width)
     async with opened(configuration, options, stream=sys.stdout, events=sys.stderr, form=form) as controller:
         leadership = controller.leadership
         lease = await leadership.seek()

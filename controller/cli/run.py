@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
 from controller.core.units import in_words
 from controller.loop import signals
@@ -63,7 +64,8 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
     settings = configuration.settings
     form = settings.log_format or ("text" if sys.stdout.isatty() else "json")
     listener = listening_socket(settings.port)
-    options = RunOptions(dry_run=dry_run, waits_for_survivors=True)
+    wraps = output.width if sys.stdout.isatty() else None  # elsewhere a line is an event, for grep
+    options = RunOptions(dry_run=dry_run, waits_for_survivors=True, width=wraps)
     out = sys.stdout
     async with opened(
         configuration, options, stream=out, events=out, form=form, last_lines_s=_LAST_LINES_S

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 from controller.core.ports import Clock
 from controller.core.text import bounds
 from controller.core.text.escaping import as_json, visible, visible_lines
+from controller.core.text.layout import columns_of, wrap
 from controller.core.text.masking import Masker
 from controller.loop import levels
 from controller.loop.cycle import as_text, iso
 from controller.loop.faults import Throttle
 from controller.loop.outlet import Outlet
 
+_INDENT = " " * 9
+"""Below the time, which is `17:31:44 `."""
 _LONGEST_KIND = 200
 """Lines of a library count as the same if their first characters, this many, are the same."""
 
 
 class Log:
     """Writes every line of the controller, masked by `mask`.
+
+    width: columns of the terminal, at which a line of text continues indented on the next; None: lines stay whole.
 
     Cycles go to `stream`, other events to `events`, or to `stream` too if it is None. It never waits for an output: if
     one is blocked or closed, lines are dropped and counted, and the log says later how many.
@@ -35,10 +40,12 @@ class Log:
         clock: Clock,
         mask: Masker | None = None,
         events: TextIO | None = None,
+        width: Callable[[], int] | None = None,
     ) -> None:
         self._stream = Outlet(stream, self._missing)
         self._events = self._stream if events is None or events is stream else Outlet(events, self._missing)
         self._form = form
+        self._width = width
         self._clock = clock
         self._said = Throttle()
         self._mask = mask or Masker()
@@ -82,13 +89,18 @@ class Log:
         if self._form == "json":
             return as_json(shown, only_ascii=not outlet.is_unicode)
         trace = shown.pop("traceback", None)
-        text = visible(as_text(shown))
+        text = self._wrapped(visible(as_text(shown)))
         # Indented, so that a line of the traceback cannot pass for a line of the log.
         return (
             text
             if trace is None
             else f"{text}\n    {visible_lines(str(trace).rstrip()).replace(chr(10), chr(10) + '    ')}"
         )
+
+    def _wrapped(self, text: str) -> str:
+        if self._width is None or columns_of(text) <= (width := self._width()):
+            return text
+        return "\n".join(wrap(text, width, rest=_INDENT))
 
     def _missing(self, count: int) -> str:
         lines = "1 line" if count == 1 else f"{count} lines"

@@ -130,3 +130,15 @@ def test_what_a_library_says_keeps_its_severity(severity: int, level: str) -> No
         logging.getLogger("a.library").log(severity, "hello")
     (line,) = map(json.loads, stream.getvalue().splitlines())
     assert (line["event"], line["level"]) == ("library", level)
+
+
+def test_a_line_of_text_continues_indented_on_the_next_and_loses_no_word() -> None:
+    stream = io.StringIO()
+    log = Log(stream, form="text", clock=SystemClock(), width=lambda: 80)
+    words = "PostgreSQL refuses connections at the address in DATABASE_URL; is it running? The count stays as it is"
+    log.event("started", message=words)
+    log.close(None)
+    lines = stream.getvalue().splitlines()
+    assert [len(line) <= 80 for line in lines] == [True, True]
+    assert lines[1].startswith(" " * 9)
+    assert words in " ".join(stream.getvalue().split())
