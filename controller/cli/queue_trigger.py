@@ -58,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     policy, document = read_policy(path, os.environ)
     if worker is not None and worker not in policy.workers:
         near = meant(worker, policy.workers) or f"; there is {', '.join(policy.workers)}"
-        raise ConfigurationError([Problem("WORKER", f"{worker!r} is no worker of {path}{near}")])
+        raise ConfigurationError([Problem("WORKER", f"{worker!r} is not a worker in {path}{near}")])
     text = masker(os.environ, document).text("\n".join(triggers(policy, worker)))
     print("\n".join(wrap_sql(text, output.width())))
     return 0

@@ -138,7 +138,8 @@ async def _tell_of_left_behind(controller: Controller) -> None:
                 worker=left.worker,
                 service=left.service,
                 left_at=left.count,
-                message=f"this worker is not in the policy any more; it was left at {was} and stays so: "
+                message=f"this worker is not in the policy any more; its service keeps {was}, which the "
+                "controller no longer changes: "
                 "if it is not needed, set its replicas on Railway, or stop or delete the service",
             )
         return

@@ -66,7 +66,7 @@ def add(commands: Commands) -> None:
         help="what to search among, default %(default)s",
     )
     parser.add_argument(
-        "--weeks", type=arguments.some, default=8, metavar="N", help="resampled weeks to rank by, default 8"
+        "--weeks", type=arguments.some, default=8, metavar="N", help="simulated weeks to rank policies by, default 8"
     )
     add_workload(parser)
     add_platform(parser)

@@ -62,7 +62,7 @@ def add_workload(parser: Parser) -> None:
         type=arguments.duration,
         default=7 * DAY_S,
         metavar="TIME",
-        help="of a database: the last TIME, default 7d",
+        help="with --from-database: how far back to read, default 7d",
     )
     where.add_argument(
         "--span",
@@ -81,7 +81,10 @@ def add_workload(parser: Parser) -> None:
         "--service-mean", type=arguments.duration, metavar="TIME", help="rescale the service times to this mean"
     )
     where.add_argument(
-        "--winsorise", type=arguments.share, metavar="Q", help="cut service times at this quantile, such as 0.99"
+        "--winsorise",
+        type=arguments.share,
+        metavar="Q",
+        help="replace longer service times by this quantile, such as 0.99",
     )
 
 

@@ -208,8 +208,7 @@ def legend(comparison: Comparison) -> Iterator[str]:
         "started again because their worker was removed; lost h: the hours of work lost by that."
     )
     yield (
-        "Too few, too many workers: share of the time (SPEC's tau); before a slash, the share of the need on "
-        "average (theta)."
+        "Too few, too many workers: share of the time (tau); before a slash, the share of the need on average (theta)."
     )
     if len({figures.cap for figures in comparison.figures}) > 1:
         yield "The maxima differ: avoidable waits, and J with them, are beyond what each policy's own forces."

@@ -56,7 +56,7 @@ async def test_what_is_not_known_is_one_message_and_exit_2() -> None:
     )
     assert (library.code, worker.code) == (2, 2)
     assert "'kafka' is not a known preset; known are" in library.err
-    assert "'nobody' is no worker of policy.yaml; there is generation-worker" in worker.err
+    assert "'nobody' is not a worker in policy.yaml; there is generation-worker" in worker.err
 
 
 async def test_the_printed_trigger_announces_at_most_four_times_a_second(admin: Connection, database_url: str) -> None:

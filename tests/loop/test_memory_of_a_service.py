@@ -170,5 +170,8 @@ async def test_run_lists_what_the_policy_names_no_more_once_at_its_start(scene: 
         for _ in range(3):
             await controller.until(event="reconcile", outcome="held")
     assert (told["service"], told["left_at"]) == ("s9", 3)
-    assert "not in the policy any more; it was left at 3 workers and stays so" in told["message"]
+    assert (
+        "not in the policy any more; its service keeps 3 workers, which the controller no longer changes"
+        in told["message"]
+    )
     assert len([line for line in controller.lines if line.get("worker") == "dropped"]) == 1
