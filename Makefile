@@ -24,7 +24,8 @@ test-long:  ## the same with 10 times the random days, seeds and examples
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
 
 test-lowest: $(VENV)/lowest/.installed  ## tests that need no server, with the lowest versions of the dependencies that pyproject.toml allows
-	@$(VENV)/lowest/bin/python -m pytest --without-servers tests/{adapters,cli,config,core,deploy,docs,doctor,loop,policy,support,web} $(ARGS)
+	@$(VENV)/lowest/bin/python -m pytest --without-servers \
+	  $(addprefix tests/,adapters cli config core deploy docs doctor loop policy support web) $(ARGS)
 
 constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest
