@@ -18,7 +18,10 @@ from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis.journal import Left, RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.load import masker, read_policy
 from controller.config.settings import Settings, load_settings
 from controller.core.ports import Clock, LeaderState, Sources

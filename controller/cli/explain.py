@@ -14,12 +14,9 @@ from controller.cli.once import JSON
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from controller.app import Configuration, Controller
     from controller.cli.parser import Commands
-    from controller.core.model import Replicas, Rest
-    from controller.core.ports import Unavailable
+    from controller.core.model import Rest
     from controller.core.rules import Step
     from controller.loop.cycle import Cycle
     from controller.policy import WorkerPolicy
@@ -70,21 +67,15 @@ class Explanation:
 async def explain(configuration: Configuration) -> list[Explanation]:
     """Observes and decides, as a cycle would, and changes nothing anywhere."""
     from controller.app import RunOptions, opened
-    from controller.core.ports import Unavailable
 
     async with opened(
         configuration, RunOptions(width=output.width), stream=sys.stderr, events=sys.stderr, form="text"
     ) as controller:
         platform = controller.ports.platform.source.name
-        services = [worker.service for worker in controller.policy.workers.values()]
-        readings: Mapping[str, Replicas | Unavailable]
-        try:
-            readings = await controller.ports.platform.observe(services)
-        except Unavailable as unavailable:
-            readings = dict.fromkeys(services, unavailable)
+        readings, queues = await controller.runner.read()
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service])
+            cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
             explanations.append(Explanation(cycle, steps, await _rest(controller, worker), platform))
         return explanations
 

@@ -17,7 +17,7 @@ from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts
 from controller.adapters.redis.journal import RedisJournal
 from controller.cli.main import main
-from controller.core.model import Intent, QueueDepth
+from controller.core.model import Change, QueueDepth
 from controller.core.ports import NotSent, Unavailable
 from controller.loop.leadership import Leadership
 from tests.faults.paused import pause_before_the_first_change
@@ -72,11 +72,11 @@ def _late_intent() -> None:
     record, accept = RedisJournal.record_intent, RedisJournal.accept
     kept: list[tuple[Any, ...]] = []
 
-    async def record_later(self: RedisJournal, *arguments: Any) -> Intent:
+    async def record_later(self: RedisJournal, *arguments: Any) -> Change:
         worker, ident, decision, _, lease = arguments
         kept.append(arguments)
         now = (await self.recall(worker)).now
-        return Intent(ident, lease.epoch, decision.current, decision.desired, now)
+        return Change(ident, lease.epoch, decision.current, decision.desired, now)
 
     async def accept_then(self: RedisJournal, *arguments: Any) -> None:
         await record(self, *kept.pop())

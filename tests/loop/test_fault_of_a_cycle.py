@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import History, Intent, Lease, QueueDepth, Replicas
+from controller.core.model import History, Change, Lease, QueueDepth, Replicas
 from controller.core.ports import (
     CycleNote,
     LeaseLost,
@@ -61,7 +61,7 @@ class HangingJobs(Jobs):
 class FailingServices(Services):
     refusal: Exception | None = None
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, intent: Change, observed: Replicas) -> Receipt:
         if self.refusal is not None:
             raise self.refusal
         return Receipt.DRY_RUN

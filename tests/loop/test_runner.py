@@ -17,7 +17,7 @@ from controller.config.timing import Timing
 from controller.core.model import (
     Decision,
     History,
-    Intent,
+    Change,
     Lease,
     QueueDepth,
     RateUsage,
@@ -128,7 +128,7 @@ class Services:
             raise self.fault
         return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, intent: Change, observed: Replicas) -> Receipt:
         assert self.willing, "nothing should be scaled here"
         self.asked_for.append((service, intent.after))
         return Receipt.ACCEPTED
@@ -153,8 +153,8 @@ class Memory:
 
     async def record_intent(
         self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
-    ) -> Intent:
-        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
+    ) -> Change:
+        return Change(ident, lease.epoch, decision.current, decision.desired, 0.0)
 
     async def accept(self, *_: Any) -> None: ...
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
 from controller.app import Controller, RunOptions, configure, opened
-from controller.core.model import Intent, Lease, Replicas
+from controller.core.model import Change, Lease, Replicas
 from controller.core.ports import Clock, Unavailable
 from controller.core.reasons import Reason
 from controller.core.watch import Watch
@@ -49,8 +49,8 @@ def earlier(watch: Watch, seconds: float) -> Watch:
     )
 
 
-def intent_to(after: int, epoch: int = 1) -> Intent:
-    return Intent("a1b2c3", epoch, before=-1, after=after, at=0.0)
+def intent_to(after: int, epoch: int = 1) -> Change:
+    return Change("a1b2c3", epoch, before=-1, after=after, at=0.0)
 
 
 @dataclass

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.core.model import QueueDepth, ServiceTime
-from controller.core.ports import Unavailable
+from controller.core.ports import DepthRequest, Unavailable
 from controller.policy import Queue as QueuePolicy
 from tests.support.sources import POSTGRESQL
 from tests.virtual.loop import Kernel
@@ -58,7 +59,14 @@ class SimulatedQueue:
     link: Link
     last_read: int | None = None
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+    async def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
+        for name, request in requests.items():
+            try:
+                yield name, await self._depth(request.limit)
+            except Unavailable as unavailable:
+                yield name, unavailable
+
+    async def _depth(self, limit: int) -> QueueDepth:
         self.last_read = None
         depth: int = await self.link.ask(self.server.count, _TIMEOUT_S)
         self.last_read = depth

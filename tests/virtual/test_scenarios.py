@@ -257,7 +257,7 @@ def test_an_intent_is_for_the_holder_of_the_lease_in_redis() -> None:
         world = scene.world
 
         def lose(who: str, model: Model, keys: object, args: object, answer: object) -> None:
-            if model.name == "remember":
+            if model.name == "recall":
                 world.redis.lose(":lease")
 
         world.redis.watchers.append(lose)

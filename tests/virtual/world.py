@@ -17,7 +17,10 @@ from redis.asyncio import Redis
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwayToken
-from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.timing import Timing
 from controller.core.ports import LeaderState
 from controller.core.wanted import kept_window, tier_replicas
@@ -260,9 +263,13 @@ class SimulatedWorld:
                 self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
-        if model.name == "record_intent" and answer[0] == "ok":
+        written = model.name == "write" and answer[0] == "ok" and args[0]
+        recorded = dict(zip(answer[3][::2], answer[3][1::2], strict=True)) if written else {}
+        known = {granted.intent for granted in self.record.granted}
+        if recorded.get("intent", "") not in known | {""}:  # not one that is given back
             holder = args[0].partition(":")[2]
-            granted = Granted(self.kernel.now, who, holder, args[1], int(args[2]), int(args[3]), int(args[4]))
+            epoch, before, after = (int(recorded[f"intent_{name}"]) for name in ("epoch", "before", "after"))
+            granted = Granted(self.kernel.now, who, holder, recorded["intent"], epoch, before, after)
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
                 self.record.bugs.append(f"{who}: an intent was written down without the lease")

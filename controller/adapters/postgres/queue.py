@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeGuard, TypeVar
 
@@ -28,7 +28,7 @@ from controller.adapters.postgres.query import reading_of
 from controller.adapters.postgres.service_time import measured
 from controller.adapters.postgres.survey import Survey, survey_of
 from controller.core.model import QueueDepth, Remark, Rest, ServiceTime
-from controller.core.ports import NotMeasurable, Unavailable
+from controller.core.ports import DepthRequest, NotMeasurable, Unavailable
 from controller.core.units import in_words
 from controller.policy import Queue as QueuePolicy
 
@@ -111,6 +111,24 @@ class PostgresQueue:
         self._known: set[str] = set()
         self._cleared: set[str] = set()
         self._in_doubt: set[str] = set()
+
+    async def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
+        names = {asyncio.create_task(self._depth_or_why(request)): name for name, request in requests.items()}
+        left = set(names)
+        try:
+            while left:
+                answered, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for one in answered:
+                    yield names[one], one.result()
+        finally:
+            for one in names:
+                one.cancel()
+
+    async def _depth_or_why(self, request: DepthRequest) -> QueueDepth | Unavailable:
+        try:
+            return await self.depth(*request)
+        except Unavailable as unavailable:
+            return unavailable
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         """Jobs pending (ready now), processing and stale, and the seconds that the oldest ready job has been ready.

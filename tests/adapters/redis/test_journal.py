@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.model import Decision, History, Intent, Lease, RateUsage
+from controller.core.model import Decision, History, Change, Lease, RateUsage
 from controller.core.ports import Bid, CycleNote, LeaseLost, NotAcquired, Retention, Settled, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
@@ -54,7 +54,7 @@ async def acquired(leases: RedisLeases, holder: str, seen_epoch: int = 0) -> Lea
     return answer
 
 
-async def record(journal: RedisJournal, lease: Lease, ident: str = "one") -> Intent:
+async def record(journal: RedisJournal, lease: Lease, ident: str = "one") -> Change:
     """An intent on what the journal holds now."""
     version = (await journal.remember("w", CycleNote(3, 1), KEEP, lease)).version
     return await journal.record_intent("w", ident, UP, version, lease)
