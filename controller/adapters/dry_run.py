@@ -63,10 +63,10 @@ class DryRunJournal:
         before, mine = self._written.get(worker, (History(), History()))
         # `version` is the real history here: write() needs it, and nothing is compared.
         real = recalled.history
-        return Recalled(_with_mine(real, before, mine, recalled.now), recalled.now, real)
+        return recalled._replace(history=_with_mine(real, before, mine, recalled.now), version=real)
 
-    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease) -> Recalled:
-        del lease
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
+        del lease, now
         real = recalled.version
         assert isinstance(real, History), "this journal has recalled it"
         # A change is not sent, so it starts no cooldown.

@@ -1,9 +1,9 @@
 """How a worker's history changes: what a cycle read, a change recorded, accepted and settled, data given back. Pure.
 
 These functions are the journal's rules, and there is no second copy of them: Redis only keeps what they return, if
-nothing else was written meanwhile (see Journal.write). `now` is by the journal's clock, and a timestamp that equals it
-means "when this is written": the journal puts its own time there, so that a cooldown counts from the platform's answer
-and not from the reading before it.
+nothing else was written meanwhile (see Journal.write). `now` is by the journal's clock, and a new timestamp that equals
+it means "when this is written": the journal puts its own time there, so that a cooldown counts from the platform's
+answer and not from the reading before it.
 """
 
 from __future__ import annotations

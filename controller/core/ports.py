@@ -198,11 +198,20 @@ class Platform(Protocol):
 
 
 class Recalled(NamedTuple):
-    """A worker's history, the journal's time at which it was read, and what the journal compares before it writes."""
+    """A worker's history, and when it was read.
+
+    now: by the journal's clock. read_at: by this process's monotonic clock, after the journal's answer.
+    version: what the journal compares before it writes.
+    """
 
     history: History
     now: float
+    read_at: float
     version: object = None
+
+    def now_at(self, monotonic: float) -> float:
+        """The journal's time at a later time of the monotonic clock."""
+        return self.now + max(0.0, monotonic - self.read_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +261,10 @@ class Journal(Protocol):
     async def recall(self, worker: str) -> Recalled:
         """Reads the history, with what this process knows and the journal has lost. Changes nothing."""
 
-    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease) -> Recalled:
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
         """Replaces the recalled history by this one, if nothing was written since and the server is the same.
 
-        Timestamps that equal `recalled.now` become the time at which it is written. Returns it as it was written.
+        New timestamps that equal `now` become the time at which it is written. Returns it as it was written.
 
         Raises:
             Outrun: it was written meanwhile. Nothing was written, and nothing may be sent on that decision.

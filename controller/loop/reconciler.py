@@ -69,11 +69,10 @@ class Ports:
 
 
 class LastPass(NamedTuple):
-    """What the last pass read, for a quick check; at: when, by the monotonic clock."""
+    """What the last pass read, for a quick check."""
 
     replicas: Replicas
     recalled: Recalled
-    at: float
 
 
 class CannotTell:
@@ -133,7 +132,7 @@ class Reconciler:
         if seen is None or isinstance(queue.depth, Unavailable):
             return CannotTell()
         account = self._account(seen.replicas, queue, lease)
-        recalled = seen.recalled._replace(now=seen.recalled.now + self._ports.clock.monotonic() - seen.at)
+        recalled = seen.recalled._replace(now=seen.recalled.now_at(self._ports.clock.monotonic()))
         rate = await self._read_usage(account, seen.replicas, self._ports.report)
         planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch)
         if planned.observed is None:
@@ -244,7 +243,7 @@ class Reconciler:
                 self.acts = False
         written = await self._write(planned, recalled, lease)
         if planned.observed is not None and planned.replicas is not None:
-            self._last_pass = LastPass(planned.replicas, written, self._ports.clock.monotonic())
+            self._last_pass = LastPass(planned.replicas, written)
         await self._share(planned)
         return self._close(account, planned)
 
@@ -257,7 +256,7 @@ class Reconciler:
 
     async def _write(self, planned: Plan, recalled: Recalled, lease: Lease) -> Recalled:
         """Writes the history; what it means for people is reported only then, so that it is reported once."""
-        written = await self._ports.journal.write(self.worker, recalled, planned.history, lease)
+        written = await self._ports.journal.write(self.worker, recalled, planned.history, lease, now=recalled.now)
         if self._own is not None and recalled.history.change is not None and written.history.change is None:
             self._own = None  # it is settled
         for event in planned.events:
@@ -334,17 +333,19 @@ class Reconciler:
             lambda was, now: history.settled(was, change, Settled.APPLIED, count, now, running=running),
         )
         self._own = None
-        self._last_pass = LastPass(shown, settled, self._ports.clock.monotonic())
+        self._last_pass = LastPass(shown, settled)
         return ""
 
     async def _update(self, recalled: Recalled, lease: Lease, step: Callable[[History, float], History]) -> Recalled:
         """One step of the history after a request; on what the journal holds by then, if that was written meanwhile."""
-        journal = self._ports.journal
         try:
-            return await journal.write(self.worker, recalled, step(recalled.history, recalled.now), lease)
+            return await self._take(recalled, step, lease)
         except Outrun:
-            recalled = await journal.recall(self.worker)
-            return await journal.write(self.worker, recalled, step(recalled.history, recalled.now), lease)
+            return await self._take(await self._ports.journal.recall(self.worker), step, lease)
+
+    async def _take(self, recalled: Recalled, step: Callable[[History, float], History], lease: Lease) -> Recalled:
+        now = recalled.now_at(self._ports.clock.monotonic())
+        return await self._ports.journal.write(self.worker, recalled, step(recalled.history, now), lease, now=now)
 
     async def _read_back(self) -> Replicas | None:
         try:

@@ -173,7 +173,10 @@ def _cooldowns_count_from_the_reading() -> AbstractContextManager[Any]:
         }
         return replace(written, values=values, stamped=frozenset())
 
-    return patch.object(journal, "write_of", of_the_reading)
+    return _both(
+        lambda: patch.object(journal, "write_of", of_the_reading),
+        lambda: patch.object(Recalled, "now_at", lambda self, monotonic: self.now),
+    )
 
 
 @_mutant
@@ -243,9 +246,9 @@ def _recalling(changed: Callable[[RedisJournal, Recalled], Recalled]) -> Abstrac
         return changed(self, await recall(self, worker))
 
     async def write_otherwise(
-        self: RedisJournal, worker: str, recalled: Recalled, after: History, lease: Lease
+        self: RedisJournal, worker: str, recalled: Recalled, after: History, lease: Lease, *, now: float
     ) -> Recalled:
-        written = await write(self, worker, recalled, after, lease)
+        written = await write(self, worker, recalled, after, lease, now=now)
         opened = after.change is not None and after.change != recalled.history.change
         if opened and after.change is not None:
             self.__dict__.setdefault("_mine", {})[f"last_{after.change.direction.value}"] = written.now

@@ -69,7 +69,7 @@ class RedisJournal:
         except (ValueError, KeyError, TypeError):
             raise foreign_data(" or ".join(keys)) from None
 
-    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease) -> Recalled:
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
         stored = recalled.version
         assert isinstance(stored, Stored), "this journal has recalled it"
         identity = {
@@ -77,7 +77,7 @@ class RedisJournal:
             "revision": str(max(stored.revision, self._shadow(worker).revision) + 1),
             "run": stored.server,
         }
-        return await self._compare_and_set(worker, stored, identity, write_of(stored, history, recalled.now), lease)
+        return await self._compare_and_set(worker, stored, identity, write_of(stored, history, now), lease)
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]
@@ -128,7 +128,7 @@ class RedisJournal:
             history = doubted(history, at)
         history = given_back(history, shadow.known(asked_at), loss, at)
         shadow.note(stored.fields, now, asked_at)
-        return Recalled(history, at, stored)
+        return Recalled(history, at, self._clock.monotonic(), stored)
 
     async def _give_back(self, worker: str, stored: Stored, now: int, asked_at: float) -> None:
         """Writes what this process knows and Redis has lost.
@@ -166,7 +166,7 @@ class RedisJournal:
         try:
             written = Stored(hash_of(flat), server)
             self._shadow(worker).note(written.fields, int(now), asked_at)
-            return Recalled(history_of(written.fields), seconds(now), written)
+            return Recalled(history_of(written.fields), seconds(now), self._clock.monotonic(), written)
         except (ValueError, KeyError, TypeError):
             raise foreign_data(keys[1]) from None
 
