@@ -457,9 +457,8 @@ def test_a_failover_of_redis_between_the_reading_and_the_writing_makes_the_way_d
 def test_a_cooldown_counts_from_the_answer_and_not_from_the_reading_before_it() -> None:
     with stage() as scene:
         world = scene.world
-        world.railway.land_s = 4.0
-        world.railway.have_bad_mutations(Fate.LATE, 12)
         scene.burst(45)
+        scene.leader.links["railway"].usual_s = 1.0
         decided = world.kernel.now
         scene.until(lambda: world.redis.store.hash(KEYS.worker(WORKER)).get("intent_accepted") == "1")
         answered = world.kernel.now
