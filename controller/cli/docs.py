@@ -16,6 +16,7 @@ from controller.cli.arguments import takes
 from controller.cli.output import complain
 from controller.cli.parser import usage
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import layout
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -60,10 +61,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 def markdown(name: str) -> str:
     """One table, with links as a page in docs/ has them."""
-    rows = [[_linked(cell).replace("|", r"\|") for cell in row] for row in TABLES[name]()]
-    head, *others = rows
-    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in (head, *others)]
-    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]]) + "\n"
+    rows = [[_linked(cell) for cell in row] for row in TABLES[name]()]
+    return "\n".join(layout.markdown(rows)) + "\n"
 
 
 def rewritten(text: str) -> str:

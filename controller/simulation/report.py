@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controller.core.text.layout import Rows
-from controller.core.units import in_words
+from controller.core.units import in_seconds, in_words
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
@@ -124,9 +124,9 @@ def _cost_row(figures: Figures) -> list[str]:
         f"{figures.paid_s / _HOUR_S:,.1f}",
         f"{figures.dollars_a_month:,.2f}",
         f"{figures.cost_over_work:.2f}",
-        *(seconds(value) for value in (waits.p50, waits.p95, waits.p99, waits.longest)),
-        seconds(avoidable.mean),
-        seconds(avoidable.p95),
+        *(in_seconds(value) for value in (waits.p50, waits.p95, waits.p99, waits.longest)),
+        in_seconds(avoidable.mean),
+        in_seconds(avoidable.p95),
         f"{figures.late_share:.1%}",
     ]
 
@@ -184,10 +184,6 @@ def _short_doings(comparison: Comparison) -> list[list[str]]:
         time = ["-", "-"] if figures.is_clairvoyant else [f"{tau.tau_under:.0f}%", f"{tau.tau_over:.0f}%"]
         rows.append([row[0], actions, *row[3:7], *time, *row[9:]])
     return rows
-
-
-def seconds(value: float) -> str:
-    return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
 
 
 def legend(comparison: Comparison) -> Iterator[str]:

@@ -16,14 +16,14 @@ from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap
-from controller.core.units import as_policy, in_words
+from controller.core.units import as_policy, in_seconds, in_words
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
-from controller.simulation.report import assumptions, seconds
+from controller.simulation.report import assumptions
 from controller.simulation.requests import Requests
 from controller.simulation.workload.jobs import (
     WEEK_S,
@@ -385,7 +385,7 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
 def _words(figures: Figures) -> str:
     return (
         f"{figures.dollars_a_month:,.2f} $/month ({figures.cost_over_work:.2f} W), avoidable wait "
-        f"{seconds(figures.avoidable.mean)} on average, p95 {seconds(figures.avoidable.p95)}, "
+        f"{in_seconds(figures.avoidable.mean)} on average, p95 {in_seconds(figures.avoidable.p95)}, "
         f"{figures.per_day(figures.ups + figures.downs):.0f} scale actions a day"
     )
 
