@@ -8,7 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import seconds_of
@@ -74,15 +74,18 @@ def for_help(value: object) -> str:
     return str(value).replace("%", "%%")
 
 
-def takes(action: argparse.Action, what: str | Callable[[], Iterable[str]]) -> argparse.Action:
-    """Notes for the completion what a value may be: "file", "folder", or what the function lists."""
-    action.takes = what  # type: ignore[attr-defined]  # argparse has no place for it
+Value = Literal["file", "folder"] | Callable[[], Iterable[str]]
+
+
+def takes(action: argparse.Action, *values: Value) -> argparse.Action:
+    """Notes for the completion what a value may be: a file, a folder, or one of the words that a function lists."""
+    action.takes = values  # type: ignore[attr-defined]  # argparse has no place for it
     return action
 
 
-def taken_by(action: argparse.Action) -> Any:
-    """What takes() noted; None where nothing was."""
-    return getattr(action, "takes", None)
+def taken_by(action: argparse.Action) -> tuple[Value, ...]:
+    """What takes() noted."""
+    return getattr(action, "takes", ())
 
 
 # --- types ---

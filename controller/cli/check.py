@@ -28,9 +28,9 @@ def add(commands: Commands) -> None:
         "validate a policy offline; print its values and waits",
         "Each value is printed with the line or the variable that it comes from. A depth of d jobs that take S each "
         "makes a job wait d x S / k with k workers: that is what each tier implies while the depth stays there. "
-        "Exit 0: valid. 2: not.\n\n"
-        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL.\n\n"
-        f"{ENVIRONMENT}",
+        "Exit 0: valid. 2: not.",
+        touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help="the same as one JSON object")

@@ -34,7 +34,8 @@ def add(commands: Commands) -> None:
         run,
         "print a table of the documentation, as Markdown",
         "--write replaces each table that stands between `<!-- begin: TABLE -->` and `<!-- end: TABLE -->` in the "
-        "files that it names.\n\ntouches: nothing; with --write those files.",
+        "files that it names.",
+        touches="nothing; with `--write` the files that are named",
     )
     parser.add_argument("table", nargs="?", choices=tuple(TABLES), metavar="TABLE", help=", ".join(TABLES))
     told = "write all tables into these files, in their places"
@@ -104,6 +105,13 @@ def _commands() -> Table:
         yield f"`{usage(parser)}`", every.summaries[name]
 
 
+def _touches() -> Table:
+    from controller.cli.main import commands
+
+    yield "command", "touches"
+    yield from ((f"`{name}`", touches) for name, touches in commands()[1].touches.items())
+
+
 def _environment() -> Table:
     from controller.config.variables import VARIABLES
 
@@ -165,5 +173,6 @@ TABLES: Mapping[str, Callable[[], Iterable[Sequence[str]]]] = {
     "policy-keys": _policy_keys,
     "presets": _presets,
     "reasons": _reasons,
+    "touches": _touches,
 }
 """By the name that stands in the pages' marks."""

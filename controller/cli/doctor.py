@@ -28,9 +28,10 @@ def add(commands: Commands) -> None:
         run,
         "connect to everything; print what is wrong, and the fix",
         "Each check prints ok, warning or error, and how to fix it; SQL is printed and never run. "
-        "Exit 0: no error. 1: an error. 2: wrong input.\n\n"
-        "touches: nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
-        f"sends one notification on a channel of its own.\n\n{ENVIRONMENT}",
+        "Exit 0: no error. 1: an error. 2: wrong input.",
+        touches="nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
+        "sends one notification on a channel of its own",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help="all findings as one JSON object")

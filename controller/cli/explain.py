@@ -31,8 +31,9 @@ def add(commands: Commands) -> None:
         run,
         "print what each rule would decide now",
         "It observes and decides as `run` would right now, and changes nothing. "
-        "Exit 0: done. 1: something could not be read. 2: wrong input.\n\n"
-        f"touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n{ENVIRONMENT}",
+        "Exit 0: done. 1: something could not be read. 2: wrong input.",
+        touches="nothing; it reads PostgreSQL, Railway and Redis",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help=JSON)

@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
     from controller.cli.parser import Commands
 
-_TOPICS = ("environment",)
-
 
 def add(commands: Commands) -> None:
-    parser = commands.add("help", run, "print this help, that of a command, or the variables", "touches: nothing.")
-    topic = parser.add_argument("topic", nargs="?", metavar="TOPIC", help="a command's name, or environment")
+    parser = commands.add("help", run, "print this help, that of a command, or the variables", touches="nothing")
+    told = "a command's name, environment, or a table of `autoscaler docs`"
+    topic = parser.add_argument("topic", nargs="?", metavar="TOPIC", help=told)
     takes(topic, _topics)
 
 
 def _topics() -> Iterable[str]:
+    from controller.cli.docs import TABLES
     from controller.cli.main import commands
 
-    return [*commands()[1].parsers, *_TOPICS]
+    return dict.fromkeys([*commands()[1].parsers, "environment", *TABLES])
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from controller.cli.docs import TABLES
     from controller.cli.main import commands
 
     parser, every = commands()
@@ -40,6 +41,8 @@ def run(parsed: argparse.Namespace) -> int:
         every.parsers[parsed.topic].print_help()
     elif parsed.topic == "environment":
         _show_environment()
+    elif parsed.topic in TABLES:
+        output.show(f"`autoscaler docs {parsed.topic}` prints the table of them, as it stands in the documentation.")
     else:
         topics = _topics()
         near = meant(parsed.topic, topics) or f"; there are {', '.join(topics)}"

@@ -41,7 +41,9 @@ def add(commands: Commands) -> None:
         "print the SQL of a trigger that announces new jobs",
         "For tables that announce nothing by themselves. The trigger is throttled, and the SQL says what NOTIFY costs "
         "the writers. An argument that is a file, or ends in .yaml or .yml, is the policy; "
-        f"any other is a worker's name.\n\ntouches: nothing; the SQL is for you to read and to run.\n\n{ENVIRONMENT}",
+        "any other is a worker's name.",
+        touches="nothing; the SQL is for you to read and to run",
+        last=ENVIRONMENT,
     )
     named = parser.add_argument(
         "named", nargs="*", metavar="WORKER", help="one worker of the policy, default all; or FILE"

@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from controller.simulation.tune import JobTime
 
 _GOAL = """\
-The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, at the
-lowest cost) and --budget (the shortest waits that this many dollars a month buy). It searches on the first two
-thirds of the jobs. What meets the goal there is ranked by the share of weeks in which it does, drawn anew from
-whole days of those two thirds (hours, where there are few days), by --seed. It prints how the best one does on
-the last third, which the search has not seen.
+The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME longer than max_replicas makes them
+wait, at the lowest cost. --budget MONEY: the shortest waits for at most this many dollars a month.
+
+The search uses the first two thirds of the jobs. The policies that meet the goal there are tried again in simulated
+weeks, which are put together at random (--seed) from whole days of these jobs (from hours if there are few days). The
+best policy is the one that meets the goal in the most weeks. It is then measured on the last third of the jobs, which
+the search did not use.
 
 The policy goes to stdout, and `autoscaler check` accepts it. A target_wait comes with the service_time that was
-assumed, unless it is known that the table can measure it. More scale actions than Railway's requests allow are
-a warning.
+assumed, unless it is known that the table can measure it. More scale actions than Railway's requests allow are a
+warning.
 
 """
 _EXAMPLE = """\
@@ -50,8 +52,9 @@ def add(commands: Commands) -> None:
         "tune",
         run,
         "search the policy that meets a wait or a budget",
-        f"{_GOAL}{WORKLOAD}\n{_EXAMPLE}{TOUCHES}\n"
-        "Exit 0: the goal is met. 1: nothing meets it, or not on the last third. 2: wrong input.",
+        f"{_GOAL}{WORKLOAD}\n{_EXAMPLE}"
+        "Exit 0: the goal is met. 1: no policy meets it, or the best one misses it on the last third. 2: wrong input.",
+        touches=TOUCHES,
     )
     add_policy(parser)
     goal = parser.add_mutually_exclusive_group(required=True)

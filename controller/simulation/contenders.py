@@ -41,9 +41,11 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A built-in contender. options: each with its default, whose type is the type of the value."""
+    """A built-in contender. options: each with its default, whose type is the type of the value.
 
-    about: str
+    What each one does stands in the help of `autoscaler simulate`.
+    """
+
     options: Mapping[str, float | str]
     make: Callable[[Mapping[str, Any], Common], Contender]
     bare: str | None = None
@@ -243,46 +245,33 @@ _OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0, "wake": 1}
 _OF_TARGET_WAIT = {**_OF_A_POLICY, "service": -1.0}
 _COOLDOWNS = {"up": 30.0, "down": 120.0}
 KINDS: Mapping[str, Kind] = {
-    "tiers": Kind("the shipped tiers: 10, 30, 60, 100 jobs", {**_OF_A_POLICY, **_COOLDOWNS}, _own(_tiers)),
+    "tiers": Kind({**_OF_A_POLICY, **_COOLDOWNS}, _own(_tiers)),
     "recut": Kind(
-        "tiers cut for a wait: up to k x wait / service jobs for k workers",
         {**_OF_A_POLICY, **_COOLDOWNS, "wait": 60.0, "service": 20.0},
         _own(_recut),
     ),
     "target_wait": Kind(
-        "target_wait; service time and start-up are measured if they are not given",
         {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0},
         _own(_target_wait),
         bare="wait",
     ),
-    "economy": Kind(
-        "target_wait 60s, idle_off 0s", {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)
-    ),
-    "balanced": Kind(
-        "target_wait 20s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)
-    ),
-    "fast": Kind(
-        "target_wait 5s, idle_off 40s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)
-    ),
-    "static": Kind("always the same number of workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
+    "economy": Kind({**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)),
+    "balanced": Kind({**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)),
+    "fast": Kind({**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)),
+    "static": Kind({"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(
-        "KEDA 2.x: checks every 30 s, 0 → 1 if there is any job, back to 0 after `cooldown`; from 1 on its HPA",
         {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},
         _keda,
     ),
     "hpa": Kind(
-        "HPA v2, AverageValue: every 15 s ceil(metric / target), tolerance 10 %, up by max(4, x2) per 15 s, down to "
-        "the window's highest",
         {"max": 0, "min": 1, "target": 5.0, "window": 300.0, "count": "all"},
         _hpa,
     ),
     "latency": Kind(
-        "Judoscale: every 10 s by the oldest wait, `step` up above `high`, one down after `delay` below `low`",
         {"max": 0, "min": 1, "high": 30.0, "low": 5.0, "step": 1, "delay": 600.0, "frequency": 10.0},
         _latency,
     ),
     "oracle": Kind(
-        "clairvoyant: waits only where max forces it, pays its start-ups, keeps a worker through short gaps",
         {"max": 0},
         _oracle,
     ),

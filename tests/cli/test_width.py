@@ -37,6 +37,13 @@ async def test_every_help_fits(arguments: tuple[str, ...]) -> None:
     assert (ran.code, too_wide(ran.out)) == (0, [])
 
 
+@pytest.mark.parametrize("arguments", HELPS, ids=lambda arguments: " ".join(arguments) or "nothing")
+async def test_every_help_is_wrapped_to_a_narrow_terminal_but_for_commands_to_copy(arguments: tuple[str, ...]) -> None:
+    ran = await autoscaler(*arguments, environment={**NO_TERMINAL, "COLUMNS": "60"})
+    to_copy = re.compile(r"  +(?:autoscaler |eval |'\{|source )")
+    assert [line for line in too_wide(ran.out, 60) if not to_copy.match(line)] == []
+
+
 async def test_the_list_of_all_commands_fits_a_terminal_of_24_lines() -> None:
     ran = await autoscaler("help", environment=NO_TERMINAL)
     listed = ran.out[ran.out.index("commands:") :]

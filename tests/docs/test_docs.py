@@ -24,7 +24,7 @@ from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, 
 from tests.support.processes import autoscaler
 
 README = PAGES["README.md"]
-TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons")
+TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons", "touches")
 """What the code knows, and the pages list between markers."""
 
 
