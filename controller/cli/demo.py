@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         last="It needs: pip install 'worker-autoscaler[demo]'",
     )
     parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")
-    parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
+    parser.add_argument("--keep", action="store_true", help="continue until Ctrl-C; prints the servers' addresses")
     record = parser.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles for `simulate`")
     takes(record, "folder")
 

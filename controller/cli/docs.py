@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
         touches="nothing; with `--write` the files that are named",
     )
     parser.add_argument("table", nargs="?", choices=tuple(TABLES), metavar="TABLE", help=", ".join(TABLES))
-    told = "write all tables into these files, in their places"
+    told = "replace each marked table in these files"
     takes(parser.add_argument("--write", nargs="+", type=Path, metavar="FILE", help=told), "file")
 
 

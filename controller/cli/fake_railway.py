@@ -44,10 +44,12 @@ def add(commands: Commands) -> None:
         touches="the port that it listens on",
         last="It needs: pip install 'worker-autoscaler[fake]'",
     )
-    parser.add_argument("--port", type=port, required=True, metavar="N", help="to listen on (0: any free one)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on, default %(default)s")
+    parser.add_argument("--port", type=port, required=True, metavar="N", help="the port to listen on (0: any free one)")
     parser.add_argument(
-        "--replicas", type=replicas, default=0, metavar="N", help="that run at the start, default 0 (stopped)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on, default %(default)s"
+    )
+    parser.add_argument(
+        "--replicas", type=replicas, default=0, metavar="N", help="replicas that run at the start, default 0 (stopped)"
     )
     parser.add_argument(
         "--exec",
@@ -68,6 +70,6 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
     except OSError as error:
-        complain(f"port {parsed.port} cannot be listened on ({error.strerror}); choose another")
+        complain(f"cannot listen on port {parsed.port} ({error.strerror}); choose another")
         return 2
     return 0

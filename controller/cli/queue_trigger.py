@@ -29,9 +29,9 @@ COST = """\
 What NOTIFY costs the writers: PostgreSQL lets transactions that notify commit one after the other. Measured
 with 32 clients that insert single rows: 9,073 inserts a second without, 2,986 with a notification in each (two
 thirds less). Hence the throttle below: at most one notification each {throttle_ms} ms, so that nearly all
-inserts send none. A job that comes in just after another may go unannounced, and so may one that comes in just
-after an insert that is rolled back: that uses up the pause too. The next reading, one interval later at most,
-finds it."""
+inserts send none. A job that is inserted just after another may not be announced. The same holds just after an insert
+that is rolled back, because its notification counts too. The next reading, at most one interval later, finds
+such a job."""
 
 
 def add(commands: Commands) -> None:
@@ -163,4 +163,4 @@ def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above:
     yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
     if queue.table is not None:
         yield "-- If it is a view, put the trigger onto the table behind it (after ON):"
-        yield "-- inserts through a view fire none of the view's own."
+        yield "-- an insert through a view fires no trigger of the view itself."

@@ -59,17 +59,24 @@ def add(commands: Commands) -> None:
     add_policy(parser)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
-        "--wait", type=arguments.some_time, metavar="TIME", help="95 %% of the avoidable waits are at most this"
+        "--wait",
+        type=arguments.some_time,
+        metavar="TIME",
+        help="95 %% of the jobs wait at most this much longer than max_replicas makes them wait",
     )
     goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     parser.add_argument(
         "--form",
         choices=("tiers", "target_wait", "any"),
         default="any",
-        help="what to search among, default %(default)s",
+        help="the form of the policies to try, default %(default)s",
     )
     parser.add_argument(
-        "--weeks", type=arguments.some, default=8, metavar="N", help="simulated weeks to rank policies by, default 8"
+        "--weeks",
+        type=arguments.some,
+        default=8,
+        metavar="N",
+        help="simulated weeks to rank the policies by, default 8",
     )
     add_workload(parser)
     add_platform(parser)

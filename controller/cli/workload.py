@@ -60,7 +60,7 @@ def add_workload(parser: Parser) -> None:
         "generated ones, else all"
     )
     _add(group, "--span", arguments.some_time, "TIME", told)
-    _add(group, "--seed", arguments.whole, "N", "of all random numbers, default %(default)s", default=0)
+    _add(group, "--seed", arguments.whole, "N", "start of all random numbers, default %(default)s", default=0)
     _add(group, "--load", arguments.positive, "X", "stretch the time axis to this load, in workers")
     group.add_argument("--thin", action="store_true", help="with --load: leave jobs out, instead of stretching")
     _add(group, "--service-mean", arguments.duration, "TIME", "rescale the service times to this mean")
@@ -83,7 +83,13 @@ def add_platform(parser: Parser) -> None:
     _add(group, "--concurrency", arguments.some, "N", told)
     group.add_argument("--idle-first", action="store_true", help="remove idle workers first; default: at random")
     group.add_argument("--no-wake", action="store_true", help="new jobs start no cycle: our policies only poll")
-    _add(group, "--max-workers", arguments.some, "N", "of built-in policies; default: the first file's, or 5")
+    _add(
+        group,
+        "--max-workers",
+        arguments.some,
+        "N",
+        "for built-in policies; default: the first file's, or 5",
+    )
     group.add_argument("--worker", metavar="NAME", help="the worker to use, if a policy has several")
     told = "a job that waits longer is late; default 60s"
     _add(group, "--slo", arguments.duration, "TIME", told, default=60.0)
@@ -207,7 +213,7 @@ def _span_note(parsed: argparse.Namespace) -> str:
 
 def _check_scaling(parsed: argparse.Namespace) -> None:
     if parsed.thin and parsed.load is None:
-        raise wrong("--thin", "says how to come to a load; write --load too")
+        raise wrong("--thin", "has no effect without --load; write --load too")
 
 
 def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker) -> Workload:

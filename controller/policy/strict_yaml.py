@@ -205,7 +205,7 @@ class _Builder:
         elif isinstance(node, Scalar) and node.tag in {"", "!", "!!str"}:
             self._keys[-1] = Scalar(self.line, node.text, node.is_plain, node.tag)
         else:
-            raise NotYamlError("has a key that is no plain word; write `key: value`", self.line)
+            raise NotYamlError("has a key that is not a plain word; write `key: value`", self.line)
 
     def _close(self) -> None:
         self._open.pop()
@@ -238,7 +238,7 @@ def value_of(scalar: Scalar) -> str | int | float | bool | None:
         if is_kind is None:
             raise NoValueError(f"has the tag {scalar.tag}, which means nothing in a policy; leave it out")
         if not is_kind(value := _plain(text)):
-            raise NoValueError(f"is {_quoted(text)}, which is no {scalar.tag}; leave the tag out, or write one")
+            raise NoValueError(f"is {_quoted(text)}, which is not {scalar.tag}; leave the tag out, or write one")
         return value
     return _plain(text)
 

@@ -286,14 +286,14 @@ def _built_in(text: str, kind: Kind, common: Common) -> Contender:
         if not sign and kind.bare is not None:
             key, value = kind.bare, part
         if key not in options:
-            raise _wrong(text, f"{key!r} is no option of {name}; there are {', '.join(options)}")
+            raise _wrong(text, f"{key!r} is not an option of {name}; there are {', '.join(options)}")
         options[key] = _value(text, key, value, kind.options[key])
     options["max"] = options["max"] or common.maximum
     try:
         made = kind.make(options, common)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _wrong(text, f"is no valid policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+        raise _wrong(text, f"is not a valid policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
     return Contender(text, made.maximum, made.make)
 
 

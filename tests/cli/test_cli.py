@@ -332,7 +332,7 @@ async def test_the_fake_s_port_in_use_is_one_message(scene: Scene) -> None:
     port = scene.fake.base_url.rsplit(":", 1)[1]
     ran = await autoscaler("fake-railway", "--port", port)
     assert ran.code == 2
-    assert f"port {port} cannot be listened on" in ran.err
+    assert f"cannot listen on port {port}" in ran.err
 
 
 @pytest.mark.parametrize(("command", "package"), [(("demo",), "rich"), (("fake-railway", "--port", "0"), "graphql")])
