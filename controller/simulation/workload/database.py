@@ -256,7 +256,7 @@ def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Wo
         (read.is_cut, f"only the newest {_jobs(limit)} were read, and the window begins with them"),
         (
             read.unfinished,
-            f"{_jobs(read.unfinished)} had not finished; each has the median time of the others, {units.in_words(median)}",
+            f"{_jobs(read.unfinished)} are unfinished; each has the others' median time, {units.in_words(median)}",
         ),
         (read.odd, f"{_jobs(read.odd)} with impossible times (NULL, infinite, ended before begun) were left out"),
         (read.undated, f"{_jobs(read.undated)} of the table do not say when they came (NULL or infinite): left out"),
