@@ -87,7 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
     from controller.simulation.contenders import Common, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests
-    from controller.simulation.tune import Goal, as_yaml, search
+    from controller.simulation.tune import Goal, Search, as_yaml, search
 
     file = policy_of(parsed)
     mask = mask_of([file])
@@ -98,18 +98,16 @@ def run(parsed: argparse.Namespace) -> int:
     if draining.requests_an_hour is not None:
         requests = Requests(policy.interval, draining.requests_an_hour, "of this token")
     with progress("searching") as shows:
-        found = search(
-            (policy, worker),
-            workload,
+        asked = Search(
             Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget),
             setting(parsed, worker, draining),
             form=parsed.form,
             weeks=parsed.weeks,
             common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
-            progress=shows,
             job_time=_job_time(parsed, worker),
             requests=requests,
         )
+        found = search((policy, worker), workload, asked, shows)
     written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))
     print(mask.text(written), end="")
     if without:

@@ -41,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("COLUMNS", CLEAN["COLUMNS"])
-    # The weeks that tune draws anew, cut to so many jobs: what it does with them, it does with fewer too.
+    # A lower limit of jobs in each resampled week: tune treats fewer jobs in the same way.
     monkeypatch.setattr(tune, "_MOST_A_WEEK", 2000)
 
     def ran(*arguments: str | Path) -> Ran:
@@ -146,9 +146,9 @@ def test_another_maximum_is_judged_by_all_of_the_waits(run: Run, tmp_path: Path,
 
 
 def test_who_leaves_jobs_undone_has_no_figure_of_merit(run: Run, trace: Path) -> None:
-    nobody = json.loads(run("simulate", "static:0", "tiers", "--trace", trace, "--json").out)["policies"][0]
-    assert nobody["unfinished_jobs"] == 140
-    assert set(nobody["J"].values()) == {None}
+    none = json.loads(run("simulate", "static:0", "tiers", "--trace", trace, "--json").out)["policies"][0]
+    assert none["unfinished_jobs"] == 140
+    assert set(none["J"].values()) == {None}
 
 
 def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: Path) -> None:

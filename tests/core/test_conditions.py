@@ -288,8 +288,8 @@ def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_wait
     service = Service()
     still = fleet(running, running, under_way=coming("d2", status, START if told else None))
     (said,) = service.look(still, jobs(waiting))
-    nobody = "no worker runs, and " if waiting and not running else ""
-    assert (said.words, said.degrades) == (f"{nobody}the newest deployment is {status}", False)
+    none_runs = "no worker runs, and " if waiting and not running else ""
+    assert (said.words, said.degrades) == (f"{none_runs}the newest deployment is {status}", False)
     assert service.faults(still, jobs(waiting), after=bound - 1) == []
     assert service.faults(still, jobs(waiting), after=2) == [Reason.DEPLOYMENT_HANGS]
 

@@ -120,7 +120,7 @@ def seen(running: int, configured: int = 3) -> CycleNote:
 
 
 def timed(start: Start, *readings: tuple[float, CycleNote]) -> float | None:
-    """What readings so many seconds after the change was accepted find out."""
+    """The start-up time that readings measure; each is (seconds after the change was accepted, what was read)."""
     history = History(start=start)
     for after, note in readings:
         history = remembered(history, note, Retention(0.0, GAP), 1000 + after)

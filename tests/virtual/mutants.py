@@ -1,6 +1,6 @@
-"""The controller with one guard taken out, by name: what the simulation (or a directed scenario) must notice.
+"""The controller with one guard removed, by name: the simulation (or a directed scenario) must notice each.
 
-The guards in Python are taken out of the production classes, those in Lua out of the scripts' models.
+Guards in Python are removed from the production classes, those in Lua from the scripts' models.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MUTANTS: dict[str, Mutant] = {}
 
 @contextmanager
 def mutated(name: str | None) -> Iterator[None]:
-    """With this guard taken out; None: as it is."""
+    """Without this guard; None: with all guards."""
     with MUTANTS[name]() if name else nullcontext():
         yield
 
@@ -223,7 +223,7 @@ def _draining_is_no_part_of_the_landing_bound() -> AbstractContextManager[Any]:
 
 @_mutant
 def _cooldowns_from_memory() -> AbstractContextManager[Any]:
-    """Of this process: what others did, or an earlier life, is not known."""
+    """Only this process's own scales count; those of other processes, or before a restart, are unknown."""
     run = RedisJournal._run
 
     async def forgetful(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
@@ -246,7 +246,7 @@ def _no_shadows() -> AbstractContextManager[Any]:
 
 @_mutant
 def _a_young_memory_is_trusted() -> AbstractContextManager[Any]:
-    """Data lost, rolled back, restarted: the way down does not wait."""
+    """After Redis lost its data, was rolled back or restarted, scale-down does not wait."""
     run = RedisJournal._run
 
     async def trusting(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
@@ -310,7 +310,7 @@ async def _nothing(*_: Any) -> QueueDepth:
 
 @_mutant
 def _acts_on_an_old_reading() -> AbstractContextManager[Any]:
-    """Where Railway cannot be read, the count that it showed before is taken."""
+    """If Railway cannot be read, the count of the last reading is used."""
     observe = RailwayPlatform.observe
 
     async def remembered(self: Any, services: Any) -> Mapping[str, Replicas | Unavailable]:

@@ -188,7 +188,7 @@ async def test_a_count_that_no_decision_needs_may_take_too_long(admin: Connectio
     assert depth.sentence == "100+ jobs (100+ pending, 0 processing)"
 
 
-async def test_a_backlog_past_the_limit_is_shown_as_so_many_and_more(admin: Connection, queue: PostgresQueue) -> None:
+async def test_a_backlog_past_the_limit_is_shown_with_a_plus(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
     await enqueue(admin, 1100)
     for _ in range(2):

@@ -237,9 +237,7 @@ async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJourn
     assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
 
-async def test_whoever_does_not_hold_the_lease_writes_nothing(
-    redis: Redis, journal: RedisJournal, lease: Lease
-) -> None:
+async def test_a_holder_without_the_lease_writes_nothing(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
     intent = await record(journal, lease)
     before = await redis.hgetall(KEYS.worker("w"))
     writes = [
