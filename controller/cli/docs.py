@@ -66,6 +66,11 @@ def markdown(name: str) -> str:
     return "\n".join(layout.markdown(rows)) + "\n"
 
 
+def for_people(name: str) -> layout.Rows:
+    """One table for a terminal. A link has no heading's name, which would be too long for a column."""
+    return [[_PAGE.sub(r"docs/\1.md", cell) for cell in row] for row in TABLES[name]()]
+
+
 def rewritten(text: str) -> str:
     """A page with each of its marked tables as the code has it; marks of another name stay as they are."""
 

@@ -1,4 +1,7 @@
-"""`autoscaler help`: the help of all commands, of one, or of the environment; `autoscaler` alone is the first."""
+"""`autoscaler help`: the help of all commands or of one, the environment, or a table of the documentation.
+
+`autoscaler` alone prints the help of all commands.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def _topics() -> Iterable[str]:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.cli.docs import TABLES
+    from controller.cli.docs import TABLES, for_people
     from controller.cli.main import commands
 
     parser, every = commands()
@@ -42,7 +45,9 @@ def run(parsed: argparse.Namespace) -> int:
     elif parsed.topic == "environment":
         _show_environment()
     elif parsed.topic in TABLES:
-        output.show(f"`autoscaler docs {parsed.topic}` prints the table of them, as it stands in the documentation.")
+        output.show_table(for_people(parsed.topic))
+        print()
+        output.show(f"`autoscaler docs {parsed.topic}` prints this table as Markdown.")
     else:
         topics = _topics()
         near = meant(parsed.topic, topics) or f"; there are {', '.join(topics)}"

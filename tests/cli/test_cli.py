@@ -54,6 +54,7 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
     [
         (["simulat"], "'simulat' is not a command; did you mean simulate?"),
         (["fly"], "'fly' is not a command. See `autoscaler --help`"),
+        (["demo", "x"], "demo: unrecognized arguments: x."),
         (["simulate", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
         (["tune", "--wiat=60s"], "unrecognized arguments: --wiat=60s; did you mean --wait?"),
         (["--verison"], "unrecognized arguments: --verison; did you mean --version?"),

@@ -43,7 +43,7 @@ def _acting(record: Record) -> Iterator[str]:
 
 
 def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
-    """Whether the leader cannot know of it: Redis lost its data, or its clock jumped, before it was read; or all are new.
+    """Whether the leader cannot know of it: Redis lost its data, or its clock jumped, before it read; or all are new.
 
     A new process that finds Redis empty waits only briefly for one that remembers: on a first start there is no other.
     """

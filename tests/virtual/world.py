@@ -324,8 +324,8 @@ class SimulatedWorld:
     def bound_s(self) -> float:
         """Seconds after the last fault within which the count must be what the demand wants.
 
-        Two lease durations, a change that is still to land, both cooldowns, eight cycles; and if Railway refused a change,
-        or accepted one and did not make it, the pause that the journal prescribes.
+        Two lease durations, a change that is still to land, both cooldowns, eight cycles; and if Railway refused a
+        change, or accepted one and did not make it, the pause that the journal prescribes.
         """
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
