@@ -1,4 +1,4 @@
-"""`autoscaler completion`: what a shell needs to complete commands, options, choices and files, made from the parser.
+"""`autoscaler completion`: a script that completes commands, options, choices and files, made from the parser.
 
 One list of what each command takes, and one printer a shell; a shell needs no Python when it completes.
 """
@@ -172,7 +172,7 @@ def _names(every: Sequence[_Takes]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """As all three shells take it."""
+    """Quoted for all three shells."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

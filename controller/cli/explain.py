@@ -59,7 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
 class Explanation:
     """What would be done right now, and each rule's turn; no steps where something could not be read.
 
-    rest: what the queue holds besides; None where it could not be read, or not in time. platform: its name.
+    rest: scheduled and failed jobs; None if they could not be read in time. platform: its name.
     """
 
     cycle: Cycle

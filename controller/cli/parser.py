@@ -1,4 +1,4 @@
-"""The command line's parser: help that fits the terminal, errors that say what was meant, and nothing repeated raw.
+"""The command line's parser: help that fits the terminal, errors with a suggestion, input never repeated raw.
 
 An escape sequence, or a token, may have come into the command line: all that is repeated of it is masked and spelt out.
 """
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         self.color = False  # Python 3.14 colours by itself, and not where we do
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The first option that is not known is refused before anything that is missing: it is the likelier slip."""
+        """Refuses an unknown option before a missing argument, because a typing error is more likely."""
         for argument in sys.argv[1:] if args is None else args:
             if argument == "--" or (self._subparsers is not None and not argument.startswith("-")):
                 break
@@ -172,5 +172,5 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    """All that a command takes, positional arguments too."""
+    """All options of a command, and its positional arguments."""
     return parser._actions  # noqa: SLF001  # argparse has no other list of them

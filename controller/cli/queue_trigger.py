@@ -67,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _file_and_worker(parsed: argparse.Namespace) -> tuple[Path | None, str | None]:
-    """Which of the arguments is the policy's file, and which the worker. With --policy, a plain name is a worker's."""
+    """The policy's file and the worker among the arguments. With --policy, a plain name is a worker."""
 
     def is_file(text: str) -> bool:
         return names_a_file(text) if parsed.policy is None else text.endswith((".yaml", ".yml"))
@@ -146,7 +146,7 @@ def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
 
 
 def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above: str | None) -> Iterator[str]:
-    """What to know of the trigger that announces the worker's jobs; above: the worker that it was printed for."""
+    """Comments on the trigger that announces the worker's jobs; above: the worker for which it was already printed."""
     shown = table.identifier.as_string()
     if above is None:
         yield f"-- {name}: jobs are inserted into {shown} and announced on {channel}."

@@ -1,4 +1,4 @@
-"""`autoscaler queues`: the queue libraries that are known, and all that is known of one."""
+"""`autoscaler queues`: the known queue libraries, or all about one."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _log_policy(controller: Controller) -> None:
 
 
 async def _tell_of_left_behind(controller: Controller) -> None:
-    """Once after each start, as soon as Redis answers: what this policy names no more goes on costing money."""
+    """Once after each start, as soon as Redis answers: reports workers that left the policy and still cost money."""
     from controller.core.model import workers
     from controller.core.ports import Unavailable
 

@@ -131,7 +131,7 @@ def _names(parsed: argparse.Namespace) -> list[str]:
 
 
 def _check_outputs(parsed: argparse.Namespace, contenders: Sequence[Contender]) -> None:
-    """Before anything is simulated; and a page never takes the place of what was named by mistake."""
+    """Before the simulation starts; and so that no page overwrites a file that was named by mistake."""
     if parsed.plot is not None:
         from controller.simulation.plot import check_suffix
 
@@ -158,7 +158,7 @@ def _check_writable(option: str, path: Path) -> None:
 
 
 def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[Contender], WorkerPolicy | None]:
-    """All that are named, or all that is wrong with them; and the worker of the first that is a file."""
+    """All named policies, or all their problems; and the worker of the first file."""
     from controller.simulation.contenders import KINDS, Common, is_there, read_contender, read_worker
 
     worker: WorkerPolicy | None = None

@@ -83,7 +83,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Exit code 0 where the goal was met, 1 where nothing met it, or not what was held out; wrong input is raised."""
+    """Exit code 0 if the goal is met, 1 if no policy meets it or the best misses it on the held-out jobs."""
     from controller.simulation.contenders import Common, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests

@@ -119,7 +119,7 @@ def _shapes() -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """How long a worker that is taken away has to finish its jobs, and whose word that is.
+    """The time that a removed worker has to finish its jobs, and the source of that number.
 
     requests_an_hour: what Railway allows, where it was asked.
     """
@@ -130,7 +130,7 @@ class Drain:
 
 
 def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
-    """As the command line says, else as the service is set on Railway if the environment has what asks it, else 0."""
+    """From the command line; else from the service on Railway, if the environment has what that needs; else 0."""
     from controller.adapters.railway.service_limits import service_limits  # it needs httpx
     from controller.adapters.railway.settings import railway_if_set
     from controller.core.ports import Unavailable
@@ -150,7 +150,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
 
 
 def concurrency(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
-    """Jobs that a worker runs at once, under every policy: as the command line says, or the first file."""
+    """Jobs that a worker runs at once, under every policy: from the command line, else from the first file."""
     return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
@@ -206,7 +206,7 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
 
 
 def _span_note(parsed: argparse.Namespace) -> str:
-    """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
+    """--span counts the jobs' own time; --load stretches the time axis afterwards."""
     stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
     return f"--span {as_policy(parsed.span)}: of the jobs' own time{stretched}"
 

@@ -27,8 +27,8 @@ class Implied:
 def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
     """Each tier at its highest depth; for a target_wait, each count at the depth just before the next worker."""
     for up_to, replicas in _steps(worker, service_s):
-        hands = replicas * worker.concurrency
-        wait = None if up_to is None or not hands else up_to * service_s / hands
+        at_once = replicas * worker.concurrency
+        wait = None if up_to is None or not at_once else up_to * service_s / at_once
         yield Implied(up_to, replicas, wait)
 
 

@@ -186,7 +186,7 @@ def _known_preset(name: str, info: ValidationInfo) -> str:
 
 
 def unknown_preset(name: str, names: Sequence[str]) -> str:
-    """What to say of a name that no preset has: the one that was meant, or all of them."""
+    """The message for an unknown preset, with the likely name or with all names."""
     alike = {known.replace("-", "").replace("_", ""): known for known in names}
     near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), alike, n=1)
     if near:

@@ -124,7 +124,7 @@ def _order_problems(tiers: tuple[Tier, ...]) -> Iterator[tuple[Path, str]]:
 
 
 def _falling_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
-    """More jobs must not mean fewer workers. Above max_replicas all counts are the same to us, so that is no fall."""
+    """More jobs must not mean fewer workers. Counts above max_replicas are equal here, so a fall there is allowed."""
 
     def capped(tier: Tier) -> int:
         return tier.replicas if maximum is None else min(tier.replicas, maximum)

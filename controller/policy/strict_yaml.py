@@ -42,7 +42,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?", re.DOTALL)
 
 
 class NotYamlError(Exception):
-    """The text is no YAML, or more of it than a policy holds. line, column: from 1, where they are known."""
+    """The text is not YAML, or exceeds the limits of a policy. line, column: from 1, where they are known."""
 
     def __init__(self, text: str, line: int | None = None, column: int | None = None) -> None:
         self.text, self.line, self.column = text, line, column
@@ -261,7 +261,7 @@ def _plain(text: str) -> str | int | float | bool | None:
 
 
 def _refuse_traps(text: str) -> None:
-    """What one reader of YAML takes for a number or a date, and the next one for a text.
+    """Values that one YAML reader takes as a number or a date, and another as a text.
 
     Raises:
         NoValueError: with what to write for each that may be meant.

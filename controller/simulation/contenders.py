@@ -138,9 +138,9 @@ def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
 def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
     def make(options: Mapping[str, Any], common: Common) -> Contender:
         maximum = options["max"]
-        hands = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
+        limits = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
         made = fields({**options, "concurrency": common.concurrency})
-        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **hands, **made})
+        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **limits, **made})
         policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
         is_woken = common.wakes and options["wake"] > 0
         return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=is_woken))

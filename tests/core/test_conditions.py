@@ -309,7 +309,7 @@ def test_a_deployment_that_moves_on_does_not_hang() -> None:
     assert service.look(fleet(2, 2, deployment="d2"), after=HANGS_S) == ()
 
 
-def test_a_time_of_railway_that_lies_ahead_is_no_time() -> None:
+def test_a_time_of_railway_in_the_future_is_ignored() -> None:
     service = Service()
     (said,) = service.look(fleet(2, 2, under_way=coming("d2", "BUILDING", START + 3600)))
     assert said.lasted_s == 0.0

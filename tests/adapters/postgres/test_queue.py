@@ -257,7 +257,9 @@ async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Conne
     await blind.close()
 
 
-async def test_a_due_time_that_is_no_time_is_named_and_not_passed_over(admin: Connection, queue: PostgresQueue) -> None:
+async def test_a_due_time_that_cannot_be_read_is_named_and_not_left_out(
+    admin: Connection, queue: PostgresQueue
+) -> None:
     await admin.execute("CREATE TABLE job (status text, run_at bigint)")
     assert "column run_at of job is a number, not a timestamp" in await unavailable(queue, Queue(table="job"))
 

@@ -232,7 +232,7 @@ async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJou
     assert history.intent == new
 
 
-async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
+async def test_an_external_change_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
     history, now, _ = await journal.record_external_change("w", 2, lease)
     assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
