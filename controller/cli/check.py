@@ -162,7 +162,7 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 
 def claims_without_end(policy: Policy) -> Iterator[str]:
-    """A warning for each queue in which the job of a dead worker would count forever."""
+    """Warnings of queues in which a dead worker's job would count for ever."""
     from controller.config.presets import load
 
     for name, worker in policy.workers.items():

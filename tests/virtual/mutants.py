@@ -223,7 +223,7 @@ def _draining_is_no_part_of_the_landing_bound() -> AbstractContextManager[Any]:
 
 @_mutant
 def _cooldowns_from_memory() -> AbstractContextManager[Any]:
-    """Only this process's own scales count; those of other processes, or before a restart, are unknown."""
+    """Of this process: what others did, or an earlier life, is not known."""
     run = RedisJournal._run
 
     async def forgetful(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
@@ -246,7 +246,7 @@ def _no_shadows() -> AbstractContextManager[Any]:
 
 @_mutant
 def _a_young_memory_is_trusted() -> AbstractContextManager[Any]:
-    """After Redis lost its data, was rolled back or restarted, scale-down does not wait."""
+    """Data lost, rolled back, restarted: the way down does not wait."""
     run = RedisJournal._run
 
     async def trusting(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:

@@ -1,6 +1,6 @@
 """Each Lua script of the adapters as a Python model over a Store; `test_scripts_are_true.py` compares them.
 
-They have the order and the names of the scripts, so that for a change of one the other is found.
+In the order of the scripts and under their names, so that a change of one leads to the other.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def watch(store: Store, keys: Keys, args: Args) -> Any:
 
 
 def _shown(store: Store, key: str) -> list[str]:
-    """What was published, without values that no leader would publish."""
+    """What was published, without what no leader would publish."""
     flat: list[str] = []
     used = 0
     for name, text in store.hash(key).items():
