@@ -1,4 +1,4 @@
-"""What may stand on a command line: types of arguments, and the policy's file, which every command takes alike."""
+"""Types of arguments, and the policy's file, which every command takes in the same way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import seconds_of
@@ -60,7 +60,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def names_a_file(text: str) -> bool:
-    """Whether an argument is a policy's file rather than a name: it is there, or ends as one does."""
+    """Whether an argument is a policy's file rather than a name: the file exists, or the name ends in .yaml or .yml."""
     if text.endswith((".yaml", ".yml")):
         return True
     try:
@@ -70,19 +70,22 @@ def names_a_file(text: str) -> bool:
 
 
 def for_help(value: object) -> str:
-    """As argparse takes it, which replaces what stands after a %."""
+    """Text for argparse's help, in which a % is written twice."""
     return str(value).replace("%", "%%")
 
 
-def takes(action: argparse.Action, what: str | Callable[[], Iterable[str]]) -> argparse.Action:
-    """Notes for the completion what a value may be: "file", "folder", or what the function lists."""
-    action.takes = what  # type: ignore[attr-defined]  # argparse has no place for it
+Value = Literal["file", "folder"] | Callable[[], Iterable[str]]
+
+
+def takes(action: argparse.Action, *values: Value) -> argparse.Action:
+    """Notes for the completion what a value may be: a file, a folder, or one of the words that a function lists."""
+    action.takes = values  # type: ignore[attr-defined]  # argparse has no place for it
     return action
 
 
-def taken_by(action: argparse.Action) -> Any:
-    """What takes() noted; None where nothing was."""
-    return getattr(action, "takes", None)
+def taken_by(action: argparse.Action) -> tuple[Value, ...]:
+    """What takes() noted."""
+    return getattr(action, "takes", ())
 
 
 # --- types ---
@@ -110,7 +113,7 @@ def some_time(text: str) -> float:
 
 
 def drain(text: str) -> float:
-    """Seconds, or without an end."""
+    """Seconds; infinity for `unlimited`."""
     return math.inf if text == "unlimited" else duration(text)
 
 
@@ -177,7 +180,7 @@ def _one_of(text: str, allowed: range, what: str) -> int:
 
 
 def shell_words(text: str) -> str:
-    """A command, as a shell would take it apart."""
+    """A command that a shell could split into words."""
     try:
         words = shlex.split(text)
     except ValueError as error:

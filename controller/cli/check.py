@@ -1,4 +1,4 @@
-"""`autoscaler check`: validates a policy offline, and prints what is in force and what waits it implies."""
+"""`autoscaler check`: validates a policy offline, and prints its values in force and the waits that they imply."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def add(commands: Commands) -> None:
         "validate a policy offline; print its values and waits",
         "Each value is printed with the line or the variable that it comes from. A depth of d jobs that take S each "
         "makes a job wait d x S / k with k workers: that is what each tier implies while the depth stays there. "
-        "Exit 0: valid. 2: not.\n\n"
-        "touches: nothing; it reads the file and the environment, and with --from-database PostgreSQL.\n\n"
-        f"{ENVIRONMENT}",
+        "Exit 0: valid. 2: not.",
+        touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help="the same as one JSON object")
@@ -107,7 +107,7 @@ def _as_object(checked: _Checked) -> dict[str, Any]:
 
 
 def _show(checked: _Checked, mask: Masker) -> None:
-    """What is no single worker's first; each worker's keys below its name."""
+    """First the values that belong to no worker, then each worker's below its name."""
     for worker, rows in _by_worker(checked):
         if worker is not None:
             print()
@@ -137,7 +137,7 @@ def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, 
 
 
 def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
-    """What the database says of each worker's queue."""
+    """What the database knows of each worker's queue."""
     from controller.adapters.postgres.queue import known_of
     from controller.config.settings import load_database
 
@@ -147,7 +147,7 @@ def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
 
 
 def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
-    """What each worker's policy implies of waits, by how long a job is said or measured to take."""
+    """The waits that each worker's policy implies, by the given or measured time per job."""
     from controller.core.implied_waits import Expectation
 
     return {

@@ -1,4 +1,4 @@
-"""`autoscaler completion`: what a shell needs to complete commands, options, choices and files, made from the parser.
+"""`autoscaler completion`: a script that completes commands, options, choices and files, made from the parser.
 
 One list of what each command takes, and one printer a shell; a shell needs no Python when it completes.
 """
@@ -28,8 +28,6 @@ zsh:   add this line to ~/.zshrc, after compinit
 fish:  run this once
 
   autoscaler completion fish > ~/.config/fish/completions/autoscaler.fish
-
-touches: nothing.
 """
 
 
@@ -37,7 +35,7 @@ touches: nothing.
 class _Takes:
     """One option, or the positional arguments of a command (without names).
 
-    words: what a value may be. is_file, is_folder: a path. has_value: whether an option takes one at all.
+    words: what a value may be. is_file, is_folder: or a path. has_value: whether an option takes one at all.
     """
 
     names: tuple[str, ...]
@@ -49,7 +47,7 @@ class _Takes:
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("completion", run, "print the completion for bash, zsh or fish", _MORE)
+    parser = commands.add("completion", run, "print the completion for bash, zsh or fish", _MORE, touches="nothing")
     parser.add_argument("shell", choices=tuple(_SHELLS), metavar="SHELL", help=", ".join(_SHELLS))
 
 
@@ -68,12 +66,12 @@ def _taken(parser: Parser, without: object = None) -> Iterator[_Takes]:
         takes = taken_by(action)
         if action.choices is not None and without is not None:
             continue
-        choices = action.choices if action.choices is not None else takes() if callable(takes) else ()
+        listed = [word for value in takes if callable(value) for word in value()]
         yield _Takes(
             tuple(action.option_strings),
-            tuple(map(str, choices)),
-            takes == "file",
-            takes == "folder",
+            tuple(map(str, listed if action.choices is None else action.choices)),
+            "file" in takes,
+            "folder" in takes,
             action.nargs != 0,
             (action.help or "").replace("%%", "%").replace("%(default)s", str(action.default)),
         )
@@ -113,9 +111,8 @@ def _bash(top: Sequence[_Takes], taken: Taken, _: dict[str, str]) -> Iterator[st
 
 
 def _bash_values(one: _Takes) -> str:
-    if one.is_file or one.is_folder:
-        return f"words=''; kind={'f' if one.is_file else 'd'}"
-    return f"words='{' '.join(one.words)}'"
+    kind = f"; kind={'f' if one.is_file else 'd'}" if one.is_file or one.is_folder else ""
+    return f"words='{' '.join(one.words)}'{kind}"
 
 
 def _zsh(top: Sequence[_Takes], taken: Taken, summaries: dict[str, str]) -> Iterator[str]:
@@ -141,6 +138,8 @@ def _zsh(top: Sequence[_Takes], taken: Taken, summaries: dict[str, str]) -> Iter
 
 def _zsh_specs(one: _Takes) -> Iterator[str]:
     values = "_files" if one.is_file else "_files -/" if one.is_folder else f"({' '.join(one.words)})"
+    if one.is_file and one.words:
+        values = f"{{compadd -- {' '.join(one.words)}; _files}}"
     told = one.told.replace("[", r"\[").replace("]", r"\]").replace(":", r"\:")
     for name in one.names:
         yield f"{name}[{told}]:value:{values}" if one.has_value else f"{name}[{told}]"
@@ -173,7 +172,7 @@ def _names(every: Sequence[_Takes]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """As all three shells take it."""
+    """Quoted for all three shells."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -18,11 +18,12 @@ def add(commands: Commands) -> None:
         "demo",
         run,
         "watch a burst of jobs scale real workers, on this machine",
-        "touches: a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway, the "
-        "controller and up to 5 workers, and leaves nothing behind.\n\nIt needs: pip install 'worker-autoscaler[demo]'",
+        touches="a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway, the "
+        "controller and up to 5 workers, and leaves nothing behind",
+        last="It needs: pip install 'worker-autoscaler[demo]'",
     )
     parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")
-    parser.add_argument("--keep", action="store_true", help="go on until Ctrl-C, with the addresses to look around")
+    parser.add_argument("--keep", action="store_true", help="continue until Ctrl-C; prints the servers' addresses")
     record = parser.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles for `simulate`")
     takes(record, "folder")
 

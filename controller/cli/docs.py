@@ -16,6 +16,7 @@ from controller.cli.arguments import takes
 from controller.cli.output import complain
 from controller.cli.parser import usage
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import layout
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -33,10 +34,11 @@ def add(commands: Commands) -> None:
         run,
         "print a table of the documentation, as Markdown",
         "--write replaces each table that stands between `<!-- begin: TABLE -->` and `<!-- end: TABLE -->` in the "
-        "files that it names.\n\ntouches: nothing; with --write those files.",
+        "files that it names.",
+        touches="nothing; with `--write` the files that are named",
     )
     parser.add_argument("table", nargs="?", choices=tuple(TABLES), metavar="TABLE", help=", ".join(TABLES))
-    told = "write all tables into these files, in their places"
+    told = "replace each marked table in these files"
     takes(parser.add_argument("--write", nargs="+", type=Path, metavar="FILE", help=told), "file")
 
 
@@ -60,10 +62,13 @@ def run(parsed: argparse.Namespace) -> int:
 
 def markdown(name: str) -> str:
     """One table, with links as a page in docs/ has them."""
-    rows = [[_linked(cell).replace("|", r"\|") for cell in row] for row in TABLES[name]()]
-    head, *others = rows
-    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in (head, *others)]
-    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]]) + "\n"
+    rows = [[_linked(cell) for cell in row] for row in TABLES[name]()]
+    return "\n".join(layout.markdown(rows)) + "\n"
+
+
+def for_people(name: str) -> layout.Rows:
+    """One table for a terminal. A link has no heading's name, which would be too long for a column."""
+    return [[_PAGE.sub(r"docs/\1.md", cell) for cell in row] for row in TABLES[name]()]
 
 
 def rewritten(text: str) -> str:
@@ -103,6 +108,13 @@ def _commands() -> Table:
     yield "command", "what it does"
     for name, parser in every.parsers.items():
         yield f"`{usage(parser)}`", every.summaries[name]
+
+
+def _touches() -> Table:
+    from controller.cli.main import commands
+
+    yield "command", "touches"
+    yield from ((f"`{name}`", touches) for name, touches in commands()[1].touches.items())
 
 
 def _environment() -> Table:
@@ -166,5 +178,6 @@ TABLES: Mapping[str, Callable[[], Iterable[Sequence[str]]]] = {
     "policy-keys": _policy_keys,
     "presets": _presets,
     "reasons": _reasons,
+    "touches": _touches,
 }
 """By the name that stands in the pages' marks."""

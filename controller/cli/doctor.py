@@ -28,9 +28,10 @@ def add(commands: Commands) -> None:
         run,
         "connect to everything; print what is wrong, and the fix",
         "Each check prints ok, warning or error, and how to fix it; SQL is printed and never run. "
-        "Exit 0: no error. 1: an error. 2: wrong input.\n\n"
-        "touches: nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
-        f"sends one notification on a channel of its own.\n\n{ENVIRONMENT}",
+        "Exit 0: no error. 1: an error. 2: wrong input.",
+        touches="nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
+        "sends one notification on a channel of its own",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help="all findings as one JSON object")
@@ -50,7 +51,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def show(report: Report) -> None:
-    """On stdout, what is no single worker's first; it is masked already."""
+    """Prints first the findings that belong to no worker. The report is masked already."""
     from controller.doctor.finding import Level
 
     about = min(_WIDEST_ABOUT, max((columns_of(visible(one.about)) for _, one in report.rows()), default=0))
@@ -73,7 +74,7 @@ def show(report: Report) -> None:
 
 
 def _show_finding(finding: Finding, about: int) -> None:
-    """Its level, what it is about, what there is; below it how to fix that, and the SQL that would."""
+    """Its level, its subject and its words; below them the fix, and the SQL for it."""
     indent = " " * (2 + _LEVEL + 2 + about + 2)
     first = f"  {finding.level.value:<{_LEVEL}}  {visible(finding.about):<{about}}  "
     output.show(
@@ -86,5 +87,5 @@ def _show_finding(finding: Finding, about: int) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Names of tables and columns may hold anything."""
+    """Names of tables and columns may contain line breaks."""
     return " ".join(text.split())

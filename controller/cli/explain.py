@@ -28,8 +28,9 @@ def add(commands: Commands) -> None:
         run,
         "print what each rule would decide now",
         "It observes and decides as `run` would right now, and changes nothing. "
-        "Exit 0: done. 1: something could not be read. 2: wrong input.\n\n"
-        f"touches: nothing; it reads PostgreSQL, Railway and Redis.\n\n{ENVIRONMENT}",
+        "Exit 0: done. 1: something could not be read. 2: wrong input.",
+        touches="nothing; it reads PostgreSQL, Railway and Redis",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help=JSON)
@@ -55,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
 class Explanation:
     """What would be done right now, and each rule's turn; no steps where something could not be read.
 
-    rest: what the queue holds besides; None where it could not be read, or not in time. platform: its name.
+    rest: scheduled and failed jobs; None if they could not be read in time. platform: its name.
     """
 
     cycle: Cycle

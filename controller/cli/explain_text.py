@@ -1,4 +1,4 @@
-"""What `autoscaler explain` prints: what was seen, each rule's turn, and what comes of it, for a person."""
+"""What `autoscaler explain` prints: the readings, each rule's result, and the outcome, for people."""
 
 from __future__ import annotations
 

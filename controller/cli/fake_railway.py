@@ -12,22 +12,19 @@ if TYPE_CHECKING:
     from controller.cli.parser import Commands
 
 _MORE = """\
-The first lines on stdout are the `export NAME=value` lines that point a controller at it:
+The first lines on stdout are `export NAME=value` lines that point a controller at it. Copy them, or:
 
-  eval "$(autoscaler fake-railway --port 4000 | head -n 5 & )"    # or copy them
+  eval "$(autoscaler fake-railway --port 4000 | head -n 5 &)"
 
 Besides the API at /graphql/v2 it answers:
 
-  GET  /mutations     every mutation as JSON: when, by whom, with what effect
-  GET  /state         the services, deployments and instances as JSON
-  POST /faults        scripts a fault for the next matching requests, one
-                      object or a list of them (see below)
-  GET  /faults        what is still to come
-  DELETE /faults      clears it
-  POST /services/ID   changes a service as a person in the dashboard would:
-                      {"replicas": 3}, {"stopped": true},
-                      {"on_start": "crash", "crash": 9} (or "exit"),
-                      {"hangs_in": "BUILDING", "deploy": true}, …
+  GET /mutations\tevery mutation as JSON: when, by whom, with what effect
+  GET /state\tthe services, deployments and instances as JSON
+  POST /faults\tsets faults for the next matching requests: one object or a list of them (see below)
+  GET /faults\tthe faults that are still to come
+  DELETE /faults\tremoves them
+  POST /services/ID\tchanges a service as a person in the dashboard would: {"replicas": 3}, {"stopped": true}, \
+{"on_start": "crash", "crash": 9} (or "exit"), {"hangs_in": "BUILDING", "deploy": true}, …
 
   curl localhost:4000/faults -d \\
     '{"fault": "429", "retry_after": 2, "times": 1, "on": "query"}'
@@ -35,17 +32,24 @@ Besides the API at /graphql/v2 it answers:
 Faults: 429, cloudflare (its page 1015), 502, problem ("Problem processing request"), hang, lost (applied, and
 the answer lost), not_honoured (true, and nothing happens), null, plan_clamp, slow, not_authorized. "on" is any,
 query, mutation, or an operation's name.
-
-touches: nothing but the port it listens on. It needs: pip install 'worker-autoscaler[fake]'
 """
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("fake-railway", run, "serve the fake Railway alone, for integration tests", _MORE)
-    parser.add_argument("--port", type=port, required=True, metavar="N", help="to listen on (0: any free one)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on, default %(default)s")
+    parser = commands.add(
+        "fake-railway",
+        run,
+        "serve the fake Railway alone, for integration tests",
+        _MORE,
+        touches="the port that it listens on",
+        last="It needs: pip install 'worker-autoscaler[fake]'",
+    )
+    parser.add_argument("--port", type=port, required=True, metavar="N", help="the port to listen on (0: any free one)")
     parser.add_argument(
-        "--replicas", type=replicas, default=0, metavar="N", help="that run at the start, default 0 (stopped)"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on, default %(default)s"
+    )
+    parser.add_argument(
+        "--replicas", type=replicas, default=0, metavar="N", help="replicas that run at the start, default 0 (stopped)"
     )
     parser.add_argument(
         "--exec",
@@ -66,6 +70,6 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
     except OSError as error:
-        complain(f"port {parsed.port} cannot be listened on ({error.strerror}); choose another")
+        complain(f"cannot listen on port {parsed.port} ({error.strerror}); choose another")
         return 2
     return 0

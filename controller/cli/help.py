@@ -1,4 +1,7 @@
-"""`autoscaler help`: the help of all commands, of one, or of the environment; `autoscaler` alone is the first."""
+"""`autoscaler help`: the help of all commands or of one, the environment, or a table of the documentation.
+
+`autoscaler` alone prints the help of all commands.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,23 @@ if TYPE_CHECKING:
 
     from controller.cli.parser import Commands
 
-_TOPICS = ("environment",)
-
 
 def add(commands: Commands) -> None:
-    parser = commands.add("help", run, "print this help, that of a command, or the variables", "touches: nothing.")
-    topic = parser.add_argument("topic", nargs="?", metavar="TOPIC", help="a command's name, or environment")
+    parser = commands.add("help", run, "print this help, that of a command, or the variables", touches="nothing")
+    told = "a command's name, environment, or a table of `autoscaler docs`"
+    topic = parser.add_argument("topic", nargs="?", metavar="TOPIC", help=told)
     takes(topic, _topics)
 
 
 def _topics() -> Iterable[str]:
+    from controller.cli.docs import TABLES
     from controller.cli.main import commands
 
-    return [*commands()[1].parsers, *_TOPICS]
+    return dict.fromkeys([*commands()[1].parsers, "environment", *TABLES])
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from controller.cli.docs import TABLES, for_people
     from controller.cli.main import commands
 
     parser, every = commands()
@@ -40,6 +44,10 @@ def run(parsed: argparse.Namespace) -> int:
         every.parsers[parsed.topic].print_help()
     elif parsed.topic == "environment":
         _show_environment()
+    elif parsed.topic in TABLES:
+        output.show_table(for_people(parsed.topic))
+        print()
+        output.show(f"`autoscaler docs {parsed.topic}` prints this table as Markdown.")
     else:
         topics = _topics()
         near = meant(parsed.topic, topics) or f"; there are {', '.join(topics)}"

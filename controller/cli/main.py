@@ -1,4 +1,4 @@
-"""The command line: the list of commands, exit codes, streams, and the masking of whatever Python prints by itself.
+"""The command line: the list of commands, exit codes, streams, and the masking of what Python itself prints.
 
 Exit codes: 0 done, 1 failed, 2 wrong input; 128 and its number where a signal ended it, but 0 for `run`.
 """
@@ -78,7 +78,7 @@ def _done(arguments: Sequence[str] | None, mask: Masker) -> int:
 
 
 def _look_at_key_log() -> None:
-    """TLS opens it while modules are imported, and would end in a traceback there."""
+    """The ssl module opens SSLKEYLOGFILE on import; an unusable file would end in a traceback."""
     name = os.environ.get("SSLKEYLOGFILE")
     if name:
         try:
@@ -90,7 +90,7 @@ def _look_at_key_log() -> None:
 
 
 def _look_at_libpq() -> None:
-    """Which of its implementations psycopg takes; of one that is not installed, its import ends in a traceback."""
+    """PSYCOPG_IMPL selects psycopg's implementation; one that is not installed would end in a traceback."""
     if os.environ.get("PSYCOPG_IMPL"):
         try:
             import psycopg  # noqa: F401  # most commands do without
@@ -122,7 +122,7 @@ def _prepare_streams() -> None:
 
 
 def _mask_what_python_prints() -> Masker:
-    """Where a bug ends the process, or a library warns before there is a log, Python itself prints what it knows."""
+    """Python itself prints tracebacks, and warnings of libraries before the log exists; both are masked here."""
     mask = Masker(secrets_of_a_crash(os.environ))
 
     def tell(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:

@@ -32,8 +32,9 @@ def add(commands: Commands) -> None:
         "once",
         run,
         "run one cycle, for cron",
-        "Exit 0: each worker was applied or held, or another replica leads. 1: one failed. 2: wrong input.\n\n"
-        f"touches: what `run` touches, once, and only while no running controller holds the lease.\n\n{ENVIRONMENT}",
+        "Exit 0: each worker was applied or held, or another replica leads. 1: one failed. 2: wrong input.",
+        touches="what `run` touches, once, and only while no other replica leads",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)

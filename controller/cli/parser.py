@@ -1,4 +1,4 @@
-"""The command line's parser: help that fits the terminal, errors that say what was meant, and nothing repeated raw.
+"""The command line's parser: help that fits the terminal, errors with a suggestion, input never repeated raw.
 
 An escape sequence, or a token, may have come into the command line: all that is repeated of it is masked and spelt out.
 """
@@ -6,58 +6,73 @@ An escape sequence, or a token, may have come into the command line: all that is
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from controller.cli.output import complain, paint, width
 from controller.core.text.escaping import visible_lines
-from controller.core.text.layout import wrap
+from controller.core.text.layout import columns_of, wrap
 from controller.core.text.masking import Masker, secrets_of_a_crash
 
 Run = Callable[[argparse.Namespace], int]
 _WIDEST_OPTION = 26
 """Columns before the help of an option."""
+_INDENT = 2
 _HEADING = re.compile(r"^[a-z][\w -]*:$", re.MULTILINE)
 
 
 class _Help(argparse.HelpFormatter):
-    """Paragraphs are filled to the terminal's width; a line that begins with a blank stays as it is."""
+    """Fills paragraphs to the terminal's width, and lays out lines with a tab, `  NAME<tab>meaning`, in two columns.
+
+    A line that begins with a blank and has no tab is an example, and stays as it is.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=_WIDEST_OPTION, width=width())
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
-        paragraph: list[str] = []
-
-        def end_paragraph() -> None:
-            if paragraph:
-                lines.extend(wrap(" ".join(paragraph), width, first=indent))
-                paragraph.clear()
-
-        for line in text.splitlines():
-            if line and not line[0].isspace():
-                paragraph.append(line)
+        for kind, found in itertools.groupby(text.splitlines(), _kind_of):
+            if kind == "paragraph":
+                lines += wrap(" ".join(found), width, first=indent)
+            elif kind == "entry":
+                lines += _in_two_columns([line.split("\t", 1) for line in found], width)
             else:
-                end_paragraph()
-                lines.append(f"{indent}{line}".rstrip())
-        end_paragraph()
+                lines += [f"{indent}{line}".rstrip() for line in found]
         return "\n".join(lines)
 
     def _format_action(self, action: argparse.Action) -> str:
         """The commands in one column as wide as the longest name."""
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # there is no other name for it
             return super()._format_action(action)
-        listed = [(str(one.metavar or one.dest), one.help or "") for one in action._choices_actions]  # noqa: SLF001  # as above
-        room = max(len(name) for name, _ in listed) + 2
-        lines = [line for name, told in listed for line in wrap(told, self._width, first=f"  {name:<{room}}")]
-        return "\n".join(lines) + "\n"
+        listed = [(f"  {one.metavar or one.dest}", one.help or "") for one in action._choices_actions]  # noqa: SLF001  # as above
+        return "\n".join(_in_two_columns(listed, self._width)) + "\n"
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap(text, width)
+
+
+def _kind_of(line: str) -> Literal["paragraph", "entry", "example"]:
+    if "\t" in line:
+        return "entry"
+    return "paragraph" if line and not line[0].isspace() else "example"
+
+
+def _in_two_columns(entries: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Names, as wide as the longest, and their meanings; below each other where the names leave too little room."""
+    room = max(columns_of(name) for name, _ in entries) + 2
+    if room > width // 2:
+        indent = " " * (2 * _INDENT)
+        return [
+            line
+            for name, told in entries
+            for line in (*wrap(name.lstrip(), width, first=" " * _INDENT), *wrap(told, width, first=indent))
+        ]
+    return [line for name, told in entries for line in wrap(told, width, first=f"{name:<{room}}")]
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         self.color = False  # Python 3.14 colours by itself, and not where we do
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The first option that is not known is refused before anything that is missing: it is the likelier slip."""
+        """Refuses an unknown option before a missing argument, because a typing error is more likely."""
         for argument in sys.argv[1:] if args is None else args:
             if argument == "--" or (self._subparsers is not None and not argument.startswith("-")):
                 break
@@ -76,7 +91,10 @@ class Parser(argparse.ArgumentParser):
             known = self._option_string_actions
             if name.startswith("--") and " " not in argument and not any(one.startswith(name) for one in known):
                 self.error(f"unrecognized arguments: {argument}{meant(name, [one for one in known if one[1] == '-'])}")
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def format_help(self) -> str:
         if self.usage is None and self._subparsers is None:
@@ -122,14 +140,22 @@ class Commands:
         self.parsers: dict[str, Parser] = {}
         """By name, in the order of the help."""
         self.summaries: dict[str, str] = {}
+        self.touches: dict[str, str] = {}
 
-    def add(self, name: str, run: Run, summary: str, more: str = "") -> Parser:
-        """A command's parser. summary: one sentence, without a capital and a full stop. more: below the options."""
+    def add(self, name: str, run: Run, summary: str, more: str = "", *, touches: str, last: str = "") -> Parser:
+        """A command's parser. more, last: below its options, before and after what it touches (reads, writes, starts).
+
+        summary and touches are sentences without a capital and a full stop; a table of the documentation has them too.
+        """
+        paragraphs = (more.rstrip("\n"), f"touches: {touches}.", last)
         parser: Parser = self._parsers.add_parser(
-            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=more
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog="\n\n".join(filter(None, paragraphs)),
         )
         parser.set_defaults(command=run)
-        self.parsers[name], self.summaries[name] = parser, summary
+        self.parsers[name], self.summaries[name], self.touches[name] = parser, summary, touches
         return parser
 
 
@@ -146,5 +172,5 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    """All that a command takes, positional arguments too."""
+    """All options of a command, and its positional arguments."""
     return parser._actions  # noqa: SLF001  # argparse has no other list of them

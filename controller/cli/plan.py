@@ -40,7 +40,8 @@ def add(commands: Commands) -> None:
         "plan",
         run,
         "print what an edit changes, in words and in figures",
-        f"{WORKLOAD}\n{_EXAMPLE}{TOUCHES}\n{EXITS}",
+        f"{WORKLOAD}\n{_EXAMPLE}{EXITS}",
+        touches=TOUCHES,
     )
     takes(parser.add_argument("old", metavar="OLD", type=Path, help="the policy as it is"), "file")
     told = f"the policy after the edit, default {for_help(default_policy())}"

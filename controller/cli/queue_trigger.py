@@ -29,9 +29,9 @@ COST = """\
 What NOTIFY costs the writers: PostgreSQL lets transactions that notify commit one after the other. Measured
 with 32 clients that insert single rows: 9,073 inserts a second without, 2,986 with a notification in each (two
 thirds less). Hence the throttle below: at most one notification each {throttle_ms} ms, so that nearly all
-inserts send none. A job that comes in just after another may go unannounced, and so may one that comes in just
-after an insert that is rolled back: that uses up the pause too. The next reading, one interval later at most,
-finds it."""
+inserts send none. A job that is inserted just after another may not be announced. The same holds just after an insert
+that is rolled back, because its notification counts too. The next reading, at most one interval later, finds
+such a job."""
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +41,9 @@ def add(commands: Commands) -> None:
         "print the SQL of a trigger that announces new jobs",
         "For tables that announce nothing by themselves. The trigger is throttled, and the SQL says what NOTIFY costs "
         "the writers. An argument that is a file, or ends in .yaml or .yml, is the policy; "
-        f"any other is a worker's name.\n\ntouches: nothing; the SQL is for you to read and to run.\n\n{ENVIRONMENT}",
+        "any other is a worker's name.",
+        touches="nothing; the SQL is for you to read and to run",
+        last=ENVIRONMENT,
     )
     named = parser.add_argument(
         "named", nargs="*", metavar="WORKER", help="one worker of the policy, default all; or FILE"
@@ -65,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _file_and_worker(parsed: argparse.Namespace) -> tuple[Path | None, str | None]:
-    """Which of the arguments is the policy's file, and which the worker. With --policy, a plain name is a worker's."""
+    """The policy's file and the worker among the arguments. With --policy, a plain name is a worker."""
 
     def is_file(text: str) -> bool:
         return names_a_file(text) if parsed.policy is None else text.endswith((".yaml", ".yml"))
@@ -144,7 +146,7 @@ def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
 
 
 def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above: str | None) -> Iterator[str]:
-    """What to know of the trigger that announces the worker's jobs; above: the worker that it was printed for."""
+    """Comments on the trigger that announces the worker's jobs; above: the worker for which it was already printed."""
     shown = table.identifier.as_string()
     if above is None:
         yield f"-- {name}: jobs are inserted into {shown} and announced on {channel}."
@@ -161,4 +163,4 @@ def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above:
     yield "-- If the table has a trigger that notifies on this channel already, it needs no other."
     if queue.table is not None:
         yield "-- If it is a view, put the trigger onto the table behind it (after ON):"
-        yield "-- inserts through a view fire none of the view's own."
+        yield "-- an insert through a view fires no trigger of the view itself."

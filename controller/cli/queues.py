@@ -1,4 +1,4 @@
-"""`autoscaler queues`: the queue libraries that are known, and all that is known of one."""
+"""`autoscaler queues`: the known queue libraries, or all about one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def add(commands: Commands) -> None:
         "list the known queue libraries, or print all about one",
         "A policy names one by `queue: {preset: NAME}`. "
         "Any other queue is read by `queue: {sql: …}`, a query that returns one row with the columns pending and "
-        "processing (and optionally oldest_age_s).\n\ntouches: nothing.",
+        "processing (and optionally oldest_age_s).",
+        touches="nothing",
     )
     preset = parser.add_argument("preset", nargs="?", metavar="PRESET", help="print all of this one, with its SQL")
     takes(preset, _names)

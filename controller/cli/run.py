@@ -39,8 +39,9 @@ def add(commands: Commands) -> None:
         "run",
         run,
         "run the controller until a signal ends it",
-        "touches: reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the "
-        f"rate-limit keys in Redis; listens on PORT. With --dry-run it only reads.\n\n{ENVIRONMENT}",
+        touches="reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the "
+        "rate-limit keys in Redis; listens on PORT. With `--dry-run` it only reads",
+        last=ENVIRONMENT,
     )
     add_policy(parser)
     parser.add_argument("--dry-run", action="store_true", help=DRY_RUN)
@@ -119,7 +120,7 @@ def _log_policy(controller: Controller) -> None:
 
 
 async def _tell_of_left_behind(controller: Controller) -> None:
-    """Once after each start, as soon as Redis answers: what this policy names no more goes on costing money."""
+    """Once after each start, as soon as Redis answers: reports workers that left the policy and still cost money."""
     from controller.core.model import workers
     from controller.core.ports import Unavailable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,42 +33,33 @@ if TYPE_CHECKING:
     from controller.simulation.comparison import Comparison, Contender
 
 _CONTENDERS = """\
-POLICY is a policy's file, or one of these, with options after a colon (in
-seconds where they are times; each takes max=N, without it --max-workers):
+POLICY is a policy's file, or one of these names, with options after a colon. Times are in seconds. Each takes max=N;
+the default is --max-workers.
 
-  static:5                always 5 workers
-  keda:target=5           KEDA: every 30 s (polling) 0 to 1 while there is
-                          anything, back to 0 after cooldown=300 s without;
-                          from 1 on its HPA. count=all (waiting and in
-                          progress) or count=waiting
-  hpa:target=3,window=60  Kubernetes' HPA v2 on an AverageValue: every 15 s
-                          ceil(metric / target), unchanged within 10 %, up by
-                          at most max(4, x2) in 15 s, down to the highest of
-                          the window (300 s); min=1
-  latency:high=30,low=5   Judoscale's rule: every 10 s, step=1 up while the
-                          oldest job has waited longer than high and
-                          frequency=10 s have passed; one down after
-                          delay=600 s below low; min=1
-  tiers                   the policy that we ship: 10, 30, 60, 100 jobs;
-                          up=30,down=120 are the cooldowns
-  recut:wait=60           the same with tiers cut for a wait: k workers up to
-                          k x wait / service jobs (service=20)
-  target_wait:60          target_wait: 60s; idle_off=SECONDS, service=SECONDS,
-                          measured where they are not given
-  economy balanced fast   target_wait 60 s, 20 s, 5 s with idle_off 0 s, 10 s,
-                          40 s
-  oracle                  knows all jobs in advance: jobs wait only where max
-                          forces it; pays start-ups, and keeps workers through
-                          short gaps
+  static:5\talways 5 workers
+  keda:target=5\tKEDA: every 30 s (polling) from 0 to 1 worker if there is any job, and back to 0 after cooldown=300 s \
+without one; from 1 on its HPA decides. count=all counts waiting jobs and those in progress, count=waiting only those \
+that wait
+  hpa:target=3,window=60\tKubernetes' HPA v2 with an AverageValue: every 15 s ceil(metric / target), no change within \
+10 %, up by at most max(4, x2) in 15 s, down to the highest recommendation of the window (300 s); min=1
+  latency:high=30,low=5\tJudoscale's rule: every 10 s, up by step=1 if the oldest job has waited longer than high and \
+the last change is frequency=10 s ago; down by one after delay=600 s below low; min=1
+  tiers\tthe tiers of the shipped policy: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
+  recut:wait=60\ttiers made for a wait: k workers up to k x wait / service jobs; service=20
+  target_wait:60\ttarget_wait: 60s; idle_off=SECONDS and service=SECONDS are measured if they are not given
+  economy\ttarget_wait 60 s, idle_off 0 s
+  balanced\ttarget_wait 20 s, idle_off 10 s
+  fast\ttarget_wait 5 s, idle_off 40 s
+  oracle\tknows all jobs in advance: a job waits only if max makes it wait; pays start-ups, and keeps workers through \
+short gaps
 
-Ours ask the same decide() as `autoscaler run`, at the policy's interval and
-woken by new jobs (wake_on; wake=0 of those here: not). The rate limit is not
-simulated. First come, first served: priorities are not simulated either.
-Jobs of one instant are seen together.
+Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
+wake=0 turns that off). Not simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that
+arrive at the same moment are seen together.
 """
 _EXAMPLES = """\
 examples:
-  autoscaler simulate policy.yaml              # on a week of made-up jobs
+  autoscaler simulate policy.yaml              # on a week of generated jobs
   autoscaler simulate policy.yaml balanced keda:target=3 \\
       --from-database --since 7d --html week.html
   autoscaler simulate tiers economy oracle --trace jobs.csv.gz --load 2
@@ -81,10 +72,11 @@ def add(commands: Commands) -> None:
         "simulate",
         run,
         "replay jobs under policies: what they cost, how jobs wait",
-        f"{_CONTENDERS}\n{WORKLOAD}\n{_EXAMPLES}{TOUCHES}\n{EXITS}",
+        f"{_CONTENDERS}\n{WORKLOAD}\n{_EXAMPLES}{EXITS}",
+        touches=TOUCHES,
     )
     told = f"see below; default: {for_help(default_policy())} and oracle"
-    takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file")
+    takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file", _kinds)
     add_policy(parser, positional=False)
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     told = "a picture: depth, replicas and waits"
@@ -93,6 +85,12 @@ def add(commands: Commands) -> None:
     takes(parser.add_argument("--html", type=Path, metavar="FILE", help=told), "file")
     add_workload(parser)
     add_platform(parser)
+
+
+def _kinds() -> Iterable[str]:
+    from controller.simulation.contenders import KINDS
+
+    return KINDS
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -133,7 +131,7 @@ def _names(parsed: argparse.Namespace) -> list[str]:
 
 
 def _check_outputs(parsed: argparse.Namespace, contenders: Sequence[Contender]) -> None:
-    """Before anything is simulated; and a page never takes the place of what was named by mistake."""
+    """Before the simulation starts; and so that no page overwrites a file that was named by mistake."""
     if parsed.plot is not None:
         from controller.simulation.plot import check_suffix
 
@@ -160,7 +158,7 @@ def _check_writable(option: str, path: Path) -> None:
 
 
 def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[Contender], WorkerPolicy | None]:
-    """All that are named, or all that is wrong with them; and the worker of the first that is a file."""
+    """All named policies, or all their problems; and the worker of the first file."""
     from controller.simulation.contenders import KINDS, Common, is_there, read_contender, read_worker
 
     worker: WorkerPolicy | None = None

@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from controller.simulation.tune import JobTime
 
 _GOAL = """\
-The goal is one of --wait (95 of 100 jobs wait no longer than that beyond what max_replicas forces, at the
-lowest cost) and --budget (the shortest waits that this many dollars a month buy). It searches on the first two
-thirds of the jobs. What meets the goal there is ranked by the share of weeks in which it does, drawn anew from
-whole days of those two thirds (hours, where there are few days), by --seed. It prints how the best one does on
-the last third, which the search has not seen.
+The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME longer than max_replicas makes them
+wait, at the lowest cost. --budget MONEY: the shortest waits for at most this many dollars a month.
+
+The search uses the first two thirds of the jobs. The policies that meet the goal there are tried again in simulated
+weeks, which are put together at random (--seed) from whole days of these jobs (from hours if there are few days). The
+best policy is the one that meets the goal in the most weeks. It is then measured on the last third of the jobs, which
+the search did not use.
 
 The policy goes to stdout, and `autoscaler check` accepts it. A target_wait comes with the service_time that was
-assumed, unless it is known that the table can measure it. More scale actions than Railway's requests allow are
-a warning.
+assumed, unless it is known that the table can measure it. More scale actions than Railway's requests allow are a
+warning.
 
 """
 _EXAMPLE = """\
@@ -50,34 +52,42 @@ def add(commands: Commands) -> None:
         "tune",
         run,
         "search the policy that meets a wait or a budget",
-        f"{_GOAL}{WORKLOAD}\n{_EXAMPLE}{TOUCHES}\n"
-        "Exit 0: the goal is met. 1: nothing meets it, or not on the last third. 2: wrong input.",
+        f"{_GOAL}{WORKLOAD}\n{_EXAMPLE}"
+        "Exit 0: the goal is met. 1: no policy meets it, or the best one misses it on the last third. 2: wrong input.",
+        touches=TOUCHES,
     )
     add_policy(parser)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
-        "--wait", type=arguments.some_time, metavar="TIME", help="95 %% of the avoidable waits are at most this"
+        "--wait",
+        type=arguments.some_time,
+        metavar="TIME",
+        help="95 %% of the jobs wait at most this much longer than max_replicas makes them wait",
     )
     goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     parser.add_argument(
         "--form",
         choices=("tiers", "target_wait", "any"),
         default="any",
-        help="what to search among, default %(default)s",
+        help="the form of the policies to try, default %(default)s",
     )
     parser.add_argument(
-        "--weeks", type=arguments.some, default=8, metavar="N", help="simulated weeks to rank policies by, default 8"
+        "--weeks",
+        type=arguments.some,
+        default=8,
+        metavar="N",
+        help="simulated weeks to rank the policies by, default 8",
     )
     add_workload(parser)
     add_platform(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Exit code 0 where the goal was met, 1 where nothing met it, or not what was held out; wrong input is raised."""
+    """Exit code 0 if the goal is met, 1 if no policy meets it or the best misses it on the held-out jobs."""
     from controller.simulation.contenders import Common, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests
-    from controller.simulation.tune import Goal, as_yaml, search
+    from controller.simulation.tune import Goal, Search, as_yaml, search
 
     file = policy_of(parsed)
     mask = mask_of([file])
@@ -88,18 +98,16 @@ def run(parsed: argparse.Namespace) -> int:
     if draining.requests_an_hour is not None:
         requests = Requests(policy.interval, draining.requests_an_hour, "of this token")
     with progress("searching") as shows:
-        found = search(
-            (policy, worker),
-            workload,
+        asked = Search(
             Goal(wait_s=parsed.wait, dollars_a_month=parsed.budget),
             setting(parsed, worker, draining),
             form=parsed.form,
             weeks=parsed.weeks,
             common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
-            progress=shows,
             job_time=_job_time(parsed, worker),
             requests=requests,
         )
+        found = search((policy, worker), workload, asked, shows)
     written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))
     print(mask.text(written), end="")
     if without:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,118 +30,96 @@ _MADE_UP = "diurnal"
 _MADE_UP_SPAN_S = 7 * DAY_S
 _RAILWAY_WITHIN_S = 5.0
 WORKLOAD = """\
-Jobs come from one of
+Jobs come from one of these:
 
-  --from-database   the last --since of the policy's table in DATABASE_URL
-                    (created_at, started_at, completed_at)
-  --trace FILE      CSV, may be .gz: t,service (seconds), or t alone, or
-                    minute,count
-  --workload NAME   made up, by --seed: poisson:rate=6/m,service=20s,cv=1
-                    diurnal:swing=0.8  bursts:every=1h,size=60
-                    cron:every=30m,jobs=60
+  --from-database\tthe last --since of the policy's table in DATABASE_URL (created_at, started_at, completed_at)
+  --trace FILE\ta CSV file, may be .gz, with the columns t,service (seconds), or t alone, or minute,count
+  --workload NAME\tgenerated, by --seed: poisson:rate=6/m,service=20s,cv=1 or diurnal:swing=0.8 or \
+bursts:every=1h,size=60 or cron:every=30m,jobs=60
 
---since and --span count the jobs' own time: --load stretches the time axis
-after that.
+--since and --span are in the jobs' own time; --load stretches the time axis after that.
 """
-TOUCHES = """\
-touches: nothing; with --from-database it reads PostgreSQL. Without --drain,
-where RAILWAY_API_TOKEN or RAILWAY_TOKEN, RAILWAY_PROJECT_ID and
-RAILWAY_ENVIRONMENT_ID are set, it reads the service once on Railway.
-"""
+TOUCHES = (
+    "nothing; with `--from-database` it reads PostgreSQL. Without `--drain`, if the variables of Railway are set "
+    "(token, project and environment), it reads the service once on Railway"
+)
 EXITS = "Exit 0: done. 2: wrong input."
 
 
 def add_workload(parser: Parser) -> None:
-    where = parser.add_argument_group("workload")
-    source = where.add_mutually_exclusive_group()
+    group = parser.add_argument_group("workload")
+    source = group.add_mutually_exclusive_group()
     source.add_argument("--from-database", action="store_true", help="the jobs of the policy's own table")
     arguments.takes(source.add_argument("--trace", type=Path, metavar="FILE", help="recorded jobs, as CSV"), "file")
-    source.add_argument("--workload", metavar="NAME", help="made-up jobs; default: diurnal")
-    where.add_argument(
-        "--since",
-        type=arguments.duration,
-        default=7 * DAY_S,
-        metavar="TIME",
-        help="with --from-database: how far back to read, default 7d",
+    made_up = source.add_argument("--workload", metavar="NAME", help=f"generated jobs; default: {_MADE_UP}")
+    arguments.takes(made_up, _shapes)
+    told = "with --from-database: how far back to read, default 7d"
+    _add(group, "--since", arguments.duration, "TIME", told, default=7 * DAY_S)
+    told = (
+        "only the first TIME of the jobs, by their own time, before --load stretches it; default: 7d of "
+        "generated ones, else all"
     )
-    where.add_argument(
-        "--span",
-        type=arguments.some_time,
-        default=None,
-        metavar="TIME",
-        help="only the first TIME of the jobs, by their own time, before --load stretches it; default 7d of made-up "
-        "ones, else all",
-    )
-    where.add_argument("--seed", type=arguments.whole, default=0, metavar="N", help="of all random numbers, default 0")
-    where.add_argument(
-        "--load", type=arguments.positive, metavar="X", help="stretch the time axis to this load, in workers"
-    )
-    where.add_argument("--thin", action="store_true", help="with --load: leave jobs out, instead of stretching")
-    where.add_argument(
-        "--service-mean", type=arguments.duration, metavar="TIME", help="rescale the service times to this mean"
-    )
-    where.add_argument(
-        "--winsorise",
-        type=arguments.share,
-        metavar="Q",
-        help="replace longer service times by this quantile, such as 0.99",
-    )
+    _add(group, "--span", arguments.some_time, "TIME", told)
+    _add(group, "--seed", arguments.whole, "N", "start of all random numbers, default %(default)s", default=0)
+    _add(group, "--load", arguments.positive, "X", "stretch the time axis to this load, in workers")
+    group.add_argument("--thin", action="store_true", help="with --load: leave jobs out, instead of stretching")
+    _add(group, "--service-mean", arguments.duration, "TIME", "rescale the service times to this mean")
+    told = "replace longer service times by this quantile, such as 0.99"
+    _add(group, "--winsorise", arguments.share, "Q", told)
 
 
 def add_platform(parser: Parser) -> None:
-    what = parser.add_argument_group("workers")
-    what.add_argument(
-        "--start-up",
-        type=arguments.duration,
-        default=20.0,
-        metavar="TIME",
-        help="from a scale-up until the worker takes jobs, default 20s",
+    group = parser.add_argument_group("workers")
+    told = "from a scale-up until the worker takes jobs, default 20s"
+    _add(group, "--start-up", arguments.duration, "TIME", told, default=20.0)
+    told = (
+        "time that a removed worker has to finish its jobs, or unlimited; default: the service's drainingSeconds "
+        "if Railway can be asked for it (see touches), else 0s, which is Railway's default"
     )
-    what.add_argument(
-        "--drain",
-        type=arguments.drain,
-        default=None,
-        metavar="TIME",
-        help="time that a removed worker has to finish its jobs, or unlimited; default: the service's drainingSeconds "
-        "where Railway can be asked for it (see touches), else 0s, which is Railway's default",
+    _add(group, "--drain", arguments.drain, "TIME", told)
+    told = "share of starts that fail and are tried again"
+    _add(group, "--start-failure", arguments.share, "P", told, default=0.0)
+    told = "jobs that one worker runs at once; default: the policy's jobs_per_worker, or 1"
+    _add(group, "--concurrency", arguments.some, "N", told)
+    group.add_argument("--idle-first", action="store_true", help="remove idle workers first; default: at random")
+    group.add_argument("--no-wake", action="store_true", help="new jobs start no cycle: our policies only poll")
+    _add(
+        group,
+        "--max-workers",
+        arguments.some,
+        "N",
+        "for built-in policies; default: the first file's, or 5",
     )
-    what.add_argument(
-        "--start-failure",
-        type=arguments.share,
-        default=0.0,
-        metavar="P",
-        help="share of starts that fail and are tried again",
-    )
-    what.add_argument(
-        "--concurrency",
-        type=arguments.some,
-        metavar="N",
-        help="jobs at once; default: the policy's jobs_per_worker, or 1",
-    )
-    what.add_argument("--idle-first", action="store_true", help="remove idle workers first; default: at random")
-    what.add_argument("--no-wake", action="store_true", help="new jobs start no cycle: our policies only poll")
-    what.add_argument(
-        "--max-workers", type=arguments.some, metavar="N", help="of built-in policies; default: the first file's, or 5"
-    )
-    what.add_argument("--worker", metavar="NAME", help="which worker of a policy that has several")
-    what.add_argument(
-        "--slo",
-        type=arguments.duration,
-        default=60.0,
-        metavar="TIME",
-        help="a job that waits longer is late; default 60s",
-    )
-    what.add_argument(
-        "--worker-memory", type=arguments.positive, default=0.5, metavar="GB", help="for the price, default %(default)s"
-    )
-    what.add_argument(
-        "--worker-cpu", type=arguments.positive, default=0.25, metavar="VCPU", help="for the price, default %(default)s"
-    )
+    group.add_argument("--worker", metavar="NAME", help="the worker to use, if a policy has several")
+    told = "a job that waits longer is late; default 60s"
+    _add(group, "--slo", arguments.duration, "TIME", told, default=60.0)
+    told = "of one worker, for the price, default %(default)s"
+    _add(group, "--worker-memory", arguments.positive, "GB", told, default=0.5)
+    _add(group, "--worker-cpu", arguments.positive, "VCPU", told, default=0.25)
+
+
+def _add(
+    group: argparse._ArgumentGroup,
+    name: str,
+    read: Callable[[str], float],
+    metavar: str,
+    told: str,
+    *,
+    default: float | None = None,
+) -> None:
+    """An option with one value; read: its type, for argparse."""
+    group.add_argument(name, type=read, metavar=metavar, help=told, default=default)
+
+
+def _shapes() -> Iterable[str]:
+    from controller.simulation.workload.generators import NAMES
+
+    return NAMES
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """How long a worker that is taken away has to finish its jobs, and whose word that is.
+    """The time that a removed worker has to finish its jobs, and the source of that number.
 
     requests_an_hour: what Railway allows, where it was asked.
     """
@@ -152,7 +130,7 @@ class Drain:
 
 
 def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
-    """As the command line says, else as the service is set on Railway if the environment has what asks it, else 0."""
+    """From the command line; else from the service on Railway, if the environment has what that needs; else 0."""
     from controller.adapters.railway.service_limits import service_limits  # it needs httpx
     from controller.adapters.railway.settings import railway_if_set
     from controller.core.ports import Unavailable
@@ -172,7 +150,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
 
 
 def concurrency(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
-    """Jobs that a worker runs at once, under every policy: as the command line says, or the first file."""
+    """Jobs that a worker runs at once, under every policy: from the command line, else from the first file."""
     return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
@@ -228,14 +206,14 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
 
 
 def _span_note(parsed: argparse.Namespace) -> str:
-    """Whose seconds --span counts: a time axis that is stretched to a load is so afterwards."""
+    """--span counts the jobs' own time; --load stretches the time axis afterwards."""
     stretched = "" if parsed.load is None or parsed.thin else ", before --load stretches it"
     return f"--span {as_policy(parsed.span)}: of the jobs' own time{stretched}"
 
 
 def _check_scaling(parsed: argparse.Namespace) -> None:
     if parsed.thin and parsed.load is None:
-        raise wrong("--thin", "says how to come to a load; write --load too")
+        raise wrong("--thin", "has no effect without --load; write --load too")
 
 
 def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker) -> Workload:

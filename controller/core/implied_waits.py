@@ -27,8 +27,8 @@ class Implied:
 def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
     """Each tier at its highest depth; for a target_wait, each count at the depth just before the next worker."""
     for up_to, replicas in _steps(worker, service_s):
-        hands = replicas * worker.concurrency
-        wait = None if up_to is None or not hands else up_to * service_s / hands
+        at_once = replicas * worker.concurrency
+        wait = None if up_to is None or not at_once else up_to * service_s / at_once
         yield Implied(up_to, replicas, wait)
 
 
@@ -60,14 +60,14 @@ class Expectation:
     ) -> Self:
         """The time per job from the command line, else the database (if asked), else the policy, else assumed."""
         if given_s is not None:
-            return cls(worker, given_s, "as --service-time says")
+            return cls(worker, given_s, "from --service-time")
         if measured is not None:
             words = (
                 f"measured, the mean of the newest {measured.jobs} jobs; the median is {in_words(measured.median_s)}"
             )
             return cls(worker, measured.mean_s, words)
         if worker.service_time is not None:
-            return cls(worker, worker.service_time, "as service_time says")
+            return cls(worker, worker.service_time, "from the policy's service_time")
         if was_asked:
             nothing = "assumed: no finished job has its times; does the table have started_at and completed_at?"
             return cls(worker, _ASSUMED_S, nothing)

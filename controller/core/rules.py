@@ -79,7 +79,7 @@ class Situation:
 
 _TOLERATED_PART, _MOST_TOLERATED_S = 0.25, 0.75
 
-_RECOMMENDS = "3 tier or target wait"
+_RECOMMENDS = "tier or target wait"
 """The name of the rule that recommends a count; all other rules limit it."""
 
 Rule = Callable[[Situation, Decision], Decision]
@@ -87,7 +87,10 @@ Rule = Callable[[Situation, Decision], Decision]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one rule did, for `explain`: its name, the count after it, and its reason (None: it changed nothing)."""
+    """What one rule did, for `explain`: its name, the count after it, and its reason (None: it changed nothing).
+
+    The name has no number: a rule of the list above may take two turns, or none.
+    """
 
     rule: str
     desired: int
@@ -185,7 +188,7 @@ def _situation(policy: WorkerPolicy, observed: Observation, history: History, no
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
     correction = _add_none_that_crash(situation, _correct(situation, queue))
     correction = _platform_limits(situation, correction)
-    yield correction, "1 within min..max"
+    yield correction, "correction to min and max"
     if correction.direction is Direction.UP:
         yield from _beyond_the_minimum(situation, queue, correction)
     if correction.changes_something:
@@ -193,10 +196,10 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     decision = _recommended(situation, queue)
     yield decision, _RECOMMENDS
     decision = _keep_busy_workers(situation, queue, decision)
-    yield decision, "4 busy workers"
+    yield decision, "busy workers"
     if is_crashing(situation.history, situation.replicas):
         decision = _add_none_that_crash(situation, decision)
-        yield decision, "4 workers that crash"
+        yield decision, "workers that crash"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
@@ -395,14 +398,14 @@ def _platform_limits(situation: Situation, decision: Decision) -> Decision:
 
 
 _LIMITS: tuple[tuple[str, Rule], ...] = (
-    ("7 rate limit", _limit_rate),
-    ("8 step limit", _limit_step),
-    ("9 min and max", _clamp),
-    ("9 limits of the platform", _platform_limits),
+    ("rate limit", _limit_rate),
+    ("step limit", _limit_step),
+    ("min and max", _clamp),
+    ("limits of the platform", _platform_limits),
 )
 _RULES: tuple[tuple[str, Rule], ...] = (
-    ("5 stabilization window", _stabilize),
-    ("6 cooldown", _cool_down),
+    ("stabilization window", _stabilize),
+    ("cooldown", _cool_down),
     *_LIMITS,
 )
 

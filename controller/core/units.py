@@ -1,4 +1,4 @@
-"""Durations in text: one form for people (`1 min 14 s`), one that a policy reads back (`74s`). Both from seconds."""
+"""Durations in text: for people (`1 min 14 s`, or `74.2 s` to compare), and as a policy reads them back (`74s`)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def in_words(seconds: float) -> str:
     if minutes < _DAY:
         return _two(minutes, _HOUR, "h", _MINUTE, "min")
     return _two(round(seconds / _HOUR) * _HOUR, _DAY, "d", _HOUR, "h")
+
+
+def in_seconds(seconds: float) -> str:
+    """For times that are compared, below each other or side by side: always in seconds, `0.4 s`, `74.2 s`, `1,240 s`.
+
+    To a tenth below 100 s, else to a second.
+    """
+    return f"{seconds:,.0f} s" if seconds >= 99.95 else f"{seconds:.1f} s"
 
 
 def _below_a_second(seconds: float) -> str:

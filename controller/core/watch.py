@@ -136,19 +136,19 @@ def _stamp(value: Any) -> float | None:
 
 def _time(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
-        raise ValueError("is no time")
+        raise ValueError(f"not a time in seconds: {value!r}")
     return float(value)
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not abs(value) < _LARGEST:
-        raise ValueError("is no number")
+        raise ValueError(f"not a whole number: {value!r}")
     return value
 
 
 def _word(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("is no text")
+        raise TypeError(f"not a text: {value!r}")
     return value
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg
 
+from controller.core.units import in_words
 from controller.demo import server_host
 from controller.demo.jobs import create_queue, enqueue, summary
 from controller.demo.recording import save
@@ -245,7 +246,7 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
     left = "" if finished else f" ({done.pending + done.processing} left when it ended)"
     words = (
         f"{done.completed} jobs done{left}, at most {seen.peak} workers, {seen.actions} scale actions, "
-        f"worst wait {done.worst_wait_s:.1f} s, in {seen.at_s:.0f} s"
+        f"worst wait {in_words(done.worst_wait_s)}, in {in_words(seen.at_s)}"
     )
     return f"\n{wrapped(words)}"
 

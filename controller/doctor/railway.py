@@ -20,7 +20,7 @@ from controller.core.conditions import Look, conditions, updated_watch
 from controller.core.model import History, Replicas
 from controller.core.ports import Clock, Requests, Unavailable
 from controller.core.reasons import Reason
-from controller.core.units import in_words
+from controller.core.units import as_policy, in_words
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
 from controller.policy import WorkerPolicy
@@ -203,7 +203,7 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     if wanted <= unstretched:
         return ok("requests", says)
     fits = math.ceil(requests.window_s * per_cycle / unstretched)
-    return warning("requests", f"{says}: cycles will run less often", f"set interval to {fits}s or more")
+    return warning("requests", f"{says}: cycles will run less often", f"set interval to {as_policy(fits)} or more")
 
 
 def state(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:

@@ -12,7 +12,11 @@ Level = Literal["info", "warning", "error"]
 
 _ROWS: tuple[tuple[str, Level, str], ...] = (
     ("started", "info", "the process has started"),
-    ("policy_loaded", "info", "the policy of a worker at the start; a worker that an earlier policy left behind"),
+    (
+        "policy_loaded",
+        "info",
+        "at the start: each worker of the policy, and each that only an earlier policy had",
+    ),
     ("stopped", "info", "the process ends"),
     ("lease_acquired", "info", "this replica leads"),
     ("lease_released", "info", "this replica gave the lease back"),

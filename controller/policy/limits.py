@@ -1,24 +1,24 @@
-"""What holds the count back, or up, besides the queue: a rate limit that all workers share, and a blind spell."""
+"""The rate limit that all workers share, and the workers to run while the queue cannot be read."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from controller.policy.document import Path
-from controller.policy.types import Duration, Part, Positive, Word
+from controller.policy.types import Duration, IfUnset, Part, Positive, Word
 
 _OURS = re.compile(r"\{[^{}]*:[^{}]*\}:(?:lease|epoch|leader|cycles|listening|records|(?:worker|past):.*)", re.DOTALL)
 """Every key of the controller's own, whatever its prefix and environment; a test holds it against their list."""
 
 
 class RateLimitKeys(Part):
-    """The Redis keys shared with the workers; `<window>` becomes the minute's start in epoch seconds."""
+    """The Redis keys shared with the workers: they write `usage`, and the controller writes the others."""
 
     usage: Word = "worker:rpm:<window>"
     """Redis key under which the workers count their requests; `<window>` is the minute's start in epoch seconds"""
@@ -38,7 +38,7 @@ class RateLimitKeys(Part):
 
 
 class RateLimit(Part):
-    """Requests a minute that all workers together may make; while they are used up, no worker is added."""
+    """The budget of requests that all workers share, and where it is counted in Redis."""
 
     rpm: Positive
     """requests per minute that all workers together may make, at least `max_replicas`; no worker is added while those
@@ -55,8 +55,8 @@ class OnUnavailable(Part):
         "workers": "write at_least",
         "for": "write after",
     }
-    after: Duration
-    """if the queue has been unreadable for this long, scale up to at least `at_least`. Default: hold."""
+    after: Annotated[Duration, IfUnset("hold")]
+    """if the queue has been unreadable for this long, scale up to at least `at_least`"""
     at_least: Positive
     """number of workers; it never scales down"""
 

@@ -50,7 +50,7 @@ def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
 
 
 def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
-    """Two workers on one service would pull it to and fro; two budgets under one key would overwrite each other."""
+    """Two workers on one service would overrule each other; two budgets under one key would overwrite each other."""
     entries = data.get("workers") if isinstance(data, dict) else None
     if not isinstance(entries, dict):
         return

@@ -1,7 +1,7 @@
 """What each key of the policy means, for the JSON Schema and the documentation: the text below the key in its model.
 
 Read from the source, where it stands beside the key, and only when somebody asks: no command that reads a policy does.
-A text may end in a default in words (`Default: measured.`), and may name a page (docs/queues.md).
+A text may name a page (docs/queues.md). A default that is no value stands in the key's annotation (IfUnset).
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from controller.core.units import as_policy
-from controller.policy.types import Part
+from controller.policy.types import IfUnset, Part
 
 
 def meanings(part: type[BaseModel]) -> dict[str, str]:
@@ -41,7 +42,9 @@ def describe(schema: dict[str, Any], root: type[BaseModel]) -> None:
             told = meanings(parts[name])
             for key, field in parts[name].model_fields.items():
                 if key in told:
-                    definition["properties"][field.alias or key]["description"] = told[key]
+                    unset = _if_unset(field)
+                    default = f". Default: {unset}." if unset else ""
+                    definition["properties"][field.alias or key]["description"] = f"{told[key]}{default}"
 
 
 def parts_of(part: type[BaseModel]) -> Iterator[type[Part]]:
@@ -64,19 +67,22 @@ def described_keys(
 ) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Every key that has a meaning, in the order of the models: its path, its meaning, its default.
 
-    The default is in words where the text says one, else as it would be written; "required" where there is none, and ""
-    where it does not matter. is_required: whether the part itself has to be there.
+    The default is in words where the key says so (IfUnset), else as it would be written; "required" where there is
+    none, and "" where it does not matter. is_required: whether the part itself has to be there.
     """
     told = meanings(part)
     for name, field in part.model_fields.items():
         path = (*before, field.alias or name)
         must = is_required and field.is_required()
         if name in told:
-            text, _, said = told[name].partition(" Default: ")
             default = "required" if must and name != "workers" else _written(field.default)
-            yield path, text.removesuffix("."), said.removesuffix(".") or default
+            yield path, told[name], _if_unset(field) or default
         for inner in _models(field.annotation):
             yield from described_keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
+
+
+def _if_unset(field: FieldInfo) -> str | None:
+    return next((one.words for one in field.metadata if isinstance(one, IfUnset)), None)
 
 
 def _written(default: object) -> str:

@@ -1,12 +1,12 @@
-"""What the user wishes: the models of a policy and of its workers.
+"""The models of a policy and of its workers: what the user wants, and nothing that follows from it.
 
-Durations are floats in seconds. The numbers of a policy are whole: depths in jobs, replicas in workers.
+Durations are floats in seconds. All other numbers are whole: depths in jobs, replicas in workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -23,7 +23,7 @@ from controller.policy.scaling import (
     wait_problem,
     without_cooldown,
 )
-from controller.policy.types import Count, Duration, Name, Part, Positive, Word
+from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 
@@ -33,13 +33,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class WorkerPolicy(Part):
-    """One worker service: its queue, how many workers each depth wants, and how fast the number may change.
-
-    tiers set the number of workers for a depth; or target_wait is the longest that a job should wait, and the number
-    follows from how long jobs take: service_time, or as measured. jobs_per_worker: jobs that one worker runs at once;
-    a scale-down keeps as many workers as the jobs in progress need. no_progress_after: if jobs are ready, a worker is
-    idle and no job was taken for this long, that is reported as a fault.
-    """
+    """One worker service: its queue, how many workers each depth wants, and how fast the number may change."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
     hints: ClassVar[Mapping[str, str]] = {
@@ -60,17 +54,13 @@ class WorkerPolicy(Part):
     """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; either `tiers` or `target_wait`"""
     target_wait: Duration | None = Field(default=None, validate_default=True)
     """the accepted wait, see docs/target-wait.md; either `tiers` or `target_wait`"""
-    service_time: Duration | None = Field(default=None, validate_default=True)
-    """how long a job takes, if `target_wait` cannot or should not measure it; required with a preset or a query.
-    Default: measured.
-    """
+    service_time: Annotated[Duration | None, IfUnset("measured")] = Field(default=None, validate_default=True)
+    """how long a job takes, if `target_wait` cannot or should not measure it; required with a preset or a query"""
     scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)
     scale_down: ScaleDown = Field(default=ScaleDown(), validate_default=True)
     on_unavailable: OnUnavailable | None = None
-    jobs_per_worker: Positive | None = None
-    """jobs that one worker runs at once; a scale-down keeps as many workers as the jobs in progress need. Default: 1
-    with `target_wait`.
-    """
+    jobs_per_worker: Annotated[Positive | None, IfUnset("1 with `target_wait`")] = None
+    """jobs that one worker runs at once; a scale-down keeps as many workers as the jobs in progress need"""
     no_progress_after: Duration = 600.0
     """jobs are ready, a worker is idle and no job was taken for this long: reported as the fault `NoProgress`, see
     docs/reasons.md#when-is-there-no-progress
@@ -156,7 +146,7 @@ class WorkerPolicy(Part):
     @classmethod
     def _after_a_while(cls, after: float) -> float:
         if not after:
-            raise PydanticCustomError("after", "must be above 0, for example 10m; write 24h to be told late")
+            raise PydanticCustomError("after", "must be above 0, for example 10m; to see this fault late, write 24h")
         return after
 
     @property
@@ -166,10 +156,7 @@ class WorkerPolicy(Part):
 
 
 class Policy(Part):
-    """interval: how often queue and platform are read. workers: by name; the name labels logs, metrics and keys.
-
-    wake_min_interval: a notification starts a cycle at once; two such cycles are at least this far apart.
-    """
+    """A whole policy.yaml."""
 
     interval: Duration = 10.0
     """how often the queue and the platform are read; at least 100ms"""

@@ -1,4 +1,4 @@
-"""Names that PostgreSQL can have, of tables, columns, schemas and queues; each of one line, whatever a file holds."""
+"""Names of tables, columns, schemas and queues that PostgreSQL accepts, each without a line break."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from controller.policy.document import Path
 from controller.policy.names import NAME_BYTES, Identifier, Prefix, QueueName, Table, printable
 from controller.policy.preset import Presets, is_own
 from controller.policy.sql import condition_problem, session_lock_problem
-from controller.policy.types import Duration, Part, Positive
+from controller.policy.types import Duration, IfUnset, Part, Positive
 
 _ZONE = re.compile(r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)*")
 _LONGEST_PATH = 4_096
@@ -61,7 +61,7 @@ def _timeout(seconds: float) -> float:
 
 
 class TimeColumn(Part):
-    """A column that holds times: its name, and for numbers since 1970 their unit (s or ms)."""
+    """A column that holds times. unit: only of a column that holds numbers, which count from 1970."""
 
     hints: ClassVar[Mapping[str, str]] = {"column": "write name", "units": "write unit"}
     name: Identifier
@@ -95,29 +95,20 @@ Time = Annotated[
 
 
 class Columns(Part):
-    """The column names. A time may be a name, or {name: scheduled, unit: s} where the column holds numbers.
-
-    scheduled_for: when a job is due; where it is unset, scheduled_for or run_at is used if there is one. locked_at:
-    when a job was claimed, for queue.stale_after; where it is unset, locked_at or started_at. started_at, completed_at:
-    from when to when a job was worked on, for the service time; where they are unset, started_at, and completed_at or
-    finished_at. updated_at: when a row was last changed; used if there is no completed_at. priority: the
-    column that workers order their claims by; it must exist, and is otherwise unused.
-    """
+    """The columns of a table; one that is unset is looked up under its usual names."""
 
     status: Identifier = "status"
     """of a table: the column with a job's status"""
-    scheduled_for: Time | None = None
-    """of a table: when a job is due; a time stored as a number: `{name: due, unit: s}` (or `ms`, since 1970). Default:
-    scheduled_for or run_at, if there is one.
-    """
-    created_at: Time | None = None
-    """of a table: when a job was inserted. Default: created_at, if there is one."""
-    locked_at: Time | None = None
-    """of a table: when a job was claimed, for `stale_after`. Default: locked_at or started_at."""
-    started_at: Time | None = None
-    """of a table: when the work on a job began, for the service time. Default: started_at."""
-    completed_at: Time | None = None
-    """of a table: when a job was done, for the service time. Default: completed_at or finished_at."""
+    scheduled_for: Annotated[Time | None, IfUnset("scheduled_for or run_at, if there is one")] = None
+    """of a table: when a job is due; a time stored as a number: `{name: due, unit: s}` (or `ms`, since 1970)"""
+    created_at: Annotated[Time | None, IfUnset("created_at, if there is one")] = None
+    """of a table: when a job was inserted"""
+    locked_at: Annotated[Time | None, IfUnset("locked_at or started_at")] = None
+    """of a table: when a job was claimed, for `stale_after`"""
+    started_at: Annotated[Time | None, IfUnset("started_at")] = None
+    """of a table: when the work on a job began, for the service time"""
+    completed_at: Annotated[Time | None, IfUnset("completed_at or finished_at")] = None
+    """of a table: when a job was done, for the service time"""
     updated_at: Time | None = None
     """of a table: when a row was last changed; used if there is no completed_at"""
     priority: Identifier | None = None
@@ -140,10 +131,7 @@ Status = Annotated[
 
 
 class Statuses(Part):
-    """Which values of the status column count as waiting, as in progress, and as failed for good.
-
-    finished: values of jobs that are done; they are not counted, and listing them stops warnings about them.
-    """
+    """The values of the status column, by what they count as. A value may stand in one list only."""
 
     pending: tuple[Status, ...] = Field(default=("pending",), min_length=1)
     """of a table: values of the status column (text, enum, number or boolean) that count as waiting"""
@@ -198,7 +186,7 @@ def _known_preset(name: str, info: ValidationInfo) -> str:
 
 
 def unknown_preset(name: str, names: Sequence[str]) -> str:
-    """What to say of a name that no preset has: the one that was meant, or all of them."""
+    """The message for an unknown preset, with the likely name or with all names."""
     alike = {known.replace("-", "").replace("_", ""): known for known in names}
     near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), alike, n=1)
     if near:
@@ -214,16 +202,7 @@ Condition = Annotated[
 
 
 class Queue(Part):
-    """Where the jobs are: in a `table` of your own, in the tables of a queue library (`preset`), or as `sql` says.
-
-    table: its name, with its schema where it needs one (`jobs.generation_job`). sql: a query that returns one row with
-    the columns pending and processing, and oldest_age_s where there is one. preset: the name of one that ships, or the
-    path of a file of your own. queues: which ones of the preset's; all if none is named. schema, prefix: where the
-    preset's tables are, if not at the library's default. count_limit: counting stops at this number of jobs.
-    stale_after: a job that was claimed longer ago than this counts as stale. where: a condition in SQL; other rows of
-    the table are not counted. timezone: the zone of timestamps without a zone. timeout: how long a reading may take; 2s
-    if unset.
-    """
+    """Where the jobs are: in a `table` of your own, in the tables of a queue library (`preset`), or as `sql` says."""
 
     hints: ClassVar[Mapping[str, str]] = {
         "name": "write table",
@@ -243,30 +222,32 @@ class Queue(Part):
     """a query that returns one row with `pending` and `processing`, see docs/queues.md#how-do-i-read-any-other-queue;
     one of `table`, `preset` and `sql`
     """
-    queues: tuple[QueueName, ...] = ()
-    """of a preset: the names of its queues. Default: all."""
-    schema_name: Identifier | None = Field(default=None, alias="schema")
-    """of a preset: the schema of its tables. Default: the library's."""
-    prefix: Prefix | None = None
-    """of a preset: what the names of its tables begin with. Default: the library's."""
+    queues: Annotated[tuple[QueueName, ...], IfUnset("all")] = ()
+    """of a preset: the names of its queues"""
+    schema_name: Annotated[Identifier | None, IfUnset("the library's")] = Field(default=None, alias="schema")
+    """of a preset: the schema of its tables"""
+    prefix: Annotated[Prefix | None, IfUnset("the library's")] = None
+    """of a preset: what the names of its tables begin with"""
     columns: Columns = Columns()
     statuses: Statuses = Statuses()
-    wake_on: Identifier | None = None
-    """a NOTIFY channel, 63 bytes at most; a job announced on it starts a cycle at once. Default: the library's."""
+    wake_on: Annotated[Identifier | None, IfUnset("the library's")] = None
+    """a NOTIFY channel, 63 bytes at most; a job announced on it starts a cycle at once"""
     count_limit: Positive = 10_000
     """counting stops at this depth, or at the depth that already wants all workers if that is higher; not for a query
     """
-    stale_after: Duration | None = None
-    """a job claimed longer ago than this counts as stale: no worker is working on it any more. Default: the library's.
-    """
-    where: Condition | None = None
-    """of a table: a condition in SQL, such as `kind = 'mail'`; other rows are not counted. Default: all rows."""
-    timezone: Annotated[str, AfterValidator(_zone)] | None = None
-    """of a table: the zone in which times without a zone are written, such as `Europe/Helsinki`. Default: by evidence,
-    see docs/queues.md#in-which-zone-are-times-without-a-zone-read.
-    """
-    timeout: Annotated[Duration, AfterValidator(_timeout)] | None = None
-    """longest time for one reading, 100ms to 60s. Default: 2s, or 0.8 intervals if that is less."""
+    stale_after: Annotated[Duration | None, IfUnset("the library's")] = None
+    """a job claimed longer ago than this counts as stale: no worker is working on it any more"""
+    where: Annotated[Condition | None, IfUnset("all rows")] = None
+    """of a table: a condition in SQL, such as `kind = 'mail'`; other rows are not counted"""
+    timezone: Annotated[
+        Annotated[str, AfterValidator(_zone)] | None,
+        IfUnset("by evidence, see docs/queues.md#in-which-zone-are-times-without-a-zone-read"),
+    ] = None
+    """of a table: the zone in which times without a zone are written, such as `Europe/Helsinki`"""
+    timeout: Annotated[
+        Annotated[Duration, AfterValidator(_timeout)] | None, IfUnset("2s, or 0.8 intervals if that is less")
+    ] = None
+    """longest time for one reading, 100ms to 60s"""
 
     @model_validator(mode="after")
     def _in_one_place(self, info: ValidationInfo) -> Self:

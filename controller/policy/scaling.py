@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from controller.core.units import as_policy
 from controller.policy.document import Path
 from controller.policy.queue import Queue
-from controller.policy.types import Count, Duration, Part, Positive
+from controller.policy.types import Count, Duration, IfUnset, Part, Positive
 
 UNMEASURED_START_UP_S = 20.0
 """Stands in for a worker's start-up time until one is measured."""
@@ -34,21 +34,16 @@ class Tier(Part):
 
 
 class ScaleUp(Part):
-    """cooldown counts from the last scale-up; max_step is the most workers added at once."""
+    """Limits to how fast workers are added."""
 
-    cooldown: Duration = 30.0
-    """shortest time from the last scale-up to the next. Default: 30s; 0s with `target_wait`."""
+    cooldown: Annotated[Duration, IfUnset("30s; 0s with `target_wait`")] = 30.0
+    """shortest time from the last scale-up to the next"""
     max_step: Positive | None = None
     """largest number of workers added at once"""
 
 
 class ScaleDown(Part):
-    """cooldown counts from the last scale in either direction; max_step is the most workers removed at once.
-
-    stabilization_window: scale down only to the highest recommendation of this window. idle_off replaces the cooldown
-    and the window with a target_wait: a worker is removed once it has not been needed for this long; unset: as long as
-    a start takes.
-    """
+    """Limits to how fast workers are removed. With a target_wait, idle_off replaces the cooldown and the window."""
 
     cooldown: Duration = 120.0
     """shortest time from the last scale in either direction to a scale-down; not with `target_wait`"""
@@ -58,9 +53,9 @@ class ScaleDown(Part):
     """scale down only to the highest recommendation of this window; not with `target_wait`, see
     docs/policy.md#what-do-the-windows-count
     """
-    idle_off: Duration | None = None
+    idle_off: Annotated[Duration | None, IfUnset("the measured start-up time, 5s to 5m")] = None
     """only with `target_wait`, instead of the cooldown and the window: a worker is removed once it has not been needed
-    for this long. Default: the measured start-up time, 5s to 5m.
+    for this long
     """
 
 
@@ -129,7 +124,7 @@ def _order_problems(tiers: tuple[Tier, ...]) -> Iterator[tuple[Path, str]]:
 
 
 def _falling_problems(tiers: tuple[Tier, ...], maximum: int | None) -> Iterator[tuple[Path, str]]:
-    """More jobs must not mean fewer workers. Above max_replicas all counts are the same to us, so that is no fall."""
+    """More jobs must not mean fewer workers. Counts above max_replicas are equal here, so a fall there is allowed."""
 
     def capped(tier: Tier) -> int:
         return tier.replicas if maximum is None else min(tier.replicas, maximum)

@@ -76,7 +76,7 @@ class _Met:
 
 
 def _parts(queue: Queue) -> Iterator[Hashable]:
-    """What of it others may count, too."""
+    """The parts of a queue that another worker may count too."""
     if queue.table is not None:
         place, column = _place(queue.table), queue.columns.status
         for condition in (_normal(queue.where or ""), _ANY):
@@ -90,7 +90,7 @@ def _parts(queue: Queue) -> Iterator[Hashable]:
 
 
 def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
-    """What both count, and how to tell them apart; None where no job is counted for both, as far as can be told."""
+    """What both count, and how to separate them; None if no job is known to be counted twice."""
     if one.kind != other.kind:
         return None
     if one.table is not None and other.table is not None:

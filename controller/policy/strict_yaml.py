@@ -42,7 +42,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?", re.DOTALL)
 
 
 class NotYamlError(Exception):
-    """The text is no YAML, or more of it than a policy holds. line, column: from 1, where they are known."""
+    """The text is not YAML, or exceeds the limits of a policy. line, column: from 1, where they are known."""
 
     def __init__(self, text: str, line: int | None = None, column: int | None = None) -> None:
         self.text, self.line, self.column = text, line, column
@@ -205,7 +205,7 @@ class _Builder:
         elif isinstance(node, Scalar) and node.tag in {"", "!", "!!str"}:
             self._keys[-1] = Scalar(self.line, node.text, node.is_plain, node.tag)
         else:
-            raise NotYamlError("has a key that is no plain word; write `key: value`", self.line)
+            raise NotYamlError("has a key that is not a plain word; write `key: value`", self.line)
 
     def _close(self) -> None:
         self._open.pop()
@@ -238,7 +238,7 @@ def value_of(scalar: Scalar) -> str | int | float | bool | None:
         if is_kind is None:
             raise NoValueError(f"has the tag {scalar.tag}, which means nothing in a policy; leave it out")
         if not is_kind(value := _plain(text)):
-            raise NoValueError(f"is {_quoted(text)}, which is no {scalar.tag}; leave the tag out, or write one")
+            raise NoValueError(f"is {_quoted(text)}, which is not {scalar.tag}; leave the tag out, or write one")
         return value
     return _plain(text)
 
@@ -261,7 +261,7 @@ def _plain(text: str) -> str | int | float | bool | None:
 
 
 def _refuse_traps(text: str) -> None:
-    """What one reader of YAML takes for a number or a date, and the next one for a text.
+    """Values that one YAML reader takes as a number or a date, and another as a text.
 
     Raises:
         NoValueError: with what to write for each that may be meant.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -61,6 +62,13 @@ Positive = Annotated[
 ]
 Word = Annotated[str, StringConstraints(max_length=_LONGEST_WORD), AfterValidator(_not_blank)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class IfUnset:
+    """In the annotation of a key: what holds if it is left out, in words; for a default that is not a value."""
+
+    words: str
 
 
 class Part(BaseModel):

@@ -132,7 +132,7 @@ def compare(
             if progress is not None:
                 progress(last)
     if not jobs:
-        raise ConfigurationError([Problem(workload.name, "holds no job in that time; take a longer one")])
+        raise ConfigurationError([Problem(workload.name, "has no job in this span of time; take a longer one")])
     until = max(last, workload.span_s or 0.0)
     for schedule in schedules.values():
         _finish(schedule, until)

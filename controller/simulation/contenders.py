@@ -41,9 +41,11 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A built-in contender. options: each with its default, whose type is the type of the value."""
+    """A built-in contender. options: each with its default, whose type is the type of the value.
 
-    about: str
+    What each one does stands in the help of `autoscaler simulate`.
+    """
+
     options: Mapping[str, float | str]
     make: Callable[[Mapping[str, Any], Common], Contender]
     bare: str | None = None
@@ -136,9 +138,9 @@ def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
 def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
     def make(options: Mapping[str, Any], common: Common) -> Contender:
         maximum = options["max"]
-        hands = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
+        limits = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
         made = fields({**options, "concurrency": common.concurrency})
-        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **hands, **made})
+        worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **limits, **made})
         policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
         is_woken = common.wakes and options["wake"] > 0
         return Contender("", maximum, lambda: OwnPolicy.of(policy, worker, wakes=is_woken))
@@ -243,46 +245,33 @@ _OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0, "wake": 1}
 _OF_TARGET_WAIT = {**_OF_A_POLICY, "service": -1.0}
 _COOLDOWNS = {"up": 30.0, "down": 120.0}
 KINDS: Mapping[str, Kind] = {
-    "tiers": Kind("the shipped tiers: 10, 30, 60, 100 jobs", {**_OF_A_POLICY, **_COOLDOWNS}, _own(_tiers)),
+    "tiers": Kind({**_OF_A_POLICY, **_COOLDOWNS}, _own(_tiers)),
     "recut": Kind(
-        "tiers cut for a wait: up to k x wait / service jobs for k workers",
         {**_OF_A_POLICY, **_COOLDOWNS, "wait": 60.0, "service": 20.0},
         _own(_recut),
     ),
     "target_wait": Kind(
-        "target_wait; service time and start-up are measured if they are not given",
         {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0},
         _own(_target_wait),
         bare="wait",
     ),
-    "economy": Kind(
-        "target_wait 60s, idle_off 0s", {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)
-    ),
-    "balanced": Kind(
-        "target_wait 20s, idle_off 10s", {**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)
-    ),
-    "fast": Kind(
-        "target_wait 5s, idle_off 40s", {**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)
-    ),
-    "static": Kind("always the same number of workers", {"max": 0, "replicas": 5}, _static, bare="replicas"),
+    "economy": Kind({**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)),
+    "balanced": Kind({**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)),
+    "fast": Kind({**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)),
+    "static": Kind({"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(
-        "KEDA 2.x: checks every 30 s, 0 → 1 if there is any job, back to 0 after `cooldown`; from 1 on its HPA",
         {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},
         _keda,
     ),
     "hpa": Kind(
-        "HPA v2, AverageValue: every 15 s ceil(metric / target), tolerance 10 %, up by max(4, x2) per 15 s, down to "
-        "the window's highest",
         {"max": 0, "min": 1, "target": 5.0, "window": 300.0, "count": "all"},
         _hpa,
     ),
     "latency": Kind(
-        "Judoscale: every 10 s by the oldest wait, `step` up above `high`, one down after `delay` below `low`",
         {"max": 0, "min": 1, "high": 30.0, "low": 5.0, "step": 1, "delay": 600.0, "frequency": 10.0},
         _latency,
     ),
     "oracle": Kind(
-        "clairvoyant: waits only where max forces it, pays its start-ups, keeps a worker through short gaps",
         {"max": 0},
         _oracle,
     ),
@@ -297,14 +286,14 @@ def _built_in(text: str, kind: Kind, common: Common) -> Contender:
         if not sign and kind.bare is not None:
             key, value = kind.bare, part
         if key not in options:
-            raise _wrong(text, f"{key!r} is no option of {name}; there are {', '.join(options)}")
+            raise _wrong(text, f"{key!r} is not an option of {name}; there are {', '.join(options)}")
         options[key] = _value(text, key, value, kind.options[key])
     options["max"] = options["max"] or common.maximum
     try:
         made = kind.make(options, common)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _wrong(text, f"is no valid policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+        raise _wrong(text, f"is not a valid policy: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
     return Contender(text, made.maximum, made.make)
 
 

@@ -20,7 +20,7 @@ from controller.simulation.scaler import NEVER, Scaler, View
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
 """If no job ends for this long after the last arrival, the rest of the queue will never be done."""
-_NOBODY: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
+_NO_WORKER: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Fleet:
     account: Account
     _dice: random.Random = field(init=False)
     _seen: View = field(default_factory=View)
-    _events: list[Done] = field(default_factory=lambda: [_NOBODY])  # so that there is always a next event
+    _events: list[Done] = field(default_factory=lambda: [_NO_WORKER])  # so that there is always a next event
     _idle: list[int] = field(default_factory=list)
     _waiting: deque[Task] = field(default_factory=deque)
     _crew: list[int] = field(default_factory=list)

@@ -40,8 +40,8 @@ _WORDS = (
     ("flaps", "workers that were stopped and requested again within one start-up time"),
     ("at zero, at cap", "share of the time in which 0 workers were requested, or the maximum"),
     (
-        "short of, more than needed",
-        "workers missing or idle, in per cent of the workers needed, over the whole time",
+        "too few, too many",
+        "missing or surplus workers in per cent of the workers needed, on average / share of the time",
     ),
     (
         "given back",

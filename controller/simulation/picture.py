@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controller.core.units import in_seconds
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import seconds
 from controller.simulation.series import Series
 
 WAITING, IN_WORK, WORKERS, WAITS = "#0072b2", "#9ad0f0", "#d55e00", "#808080"
@@ -78,7 +78,7 @@ def unit_of_time(span_s: float) -> tuple[str, float]:
 def caption(figures: Figures) -> str:
     return (
         f"${figures.dollars_a_month:,.2f}/month · cost/W {figures.cost_over_work:.2f} · "
-        f"wait p95 {seconds(figures.waits.p95)} · avoidable p95 {seconds(figures.avoidable.p95)}"
+        f"wait p95 {in_seconds(figures.waits.p95)} · avoidable p95 {in_seconds(figures.avoidable.p95)}"
     )
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from controller.core.model import workers
-from controller.core.text.layout import Rows
-from controller.core.units import as_policy, in_words
+from controller.core.text.layout import Rows, markdown
+from controller.core.units import as_policy, in_seconds, in_words
 from controller.core.wanted import tier_replicas
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
-from controller.simulation.report import heading, seconds
+from controller.simulation.report import heading
 
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is no reason to decide: another week may give the opposite."""
@@ -95,7 +95,7 @@ def verdict(plan: Plan) -> str:
     beyond = "beyond what max_replicas forces, " if before.cap == after.cap else ""
     wait = _relative(old.mean, new.mean, floor=_AT_LEAST_S)
     money = f"{after.dollars_a_month - before.dollars_a_month:+,.2f} $/month ({cost:+.0%})"
-    waits = f"jobs wait {seconds(new.mean)} instead of {seconds(old.mean)} {beyond}on average"
+    waits = f"jobs wait {in_seconds(new.mean)} instead of {in_seconds(old.mean)} {beyond}on average"
     if after.unfinished > before.unfinished:
         return f"worse: {after.unfinished:,} jobs would never be done"
     cheaper, dearer, sooner, later = cost < -_AS_GOOD_AS, cost > _AS_GOOD_AS, wait < -_AS_GOOD_AS, wait > _AS_GOOD_AS
@@ -118,10 +118,16 @@ def as_blocks(plan: Plan) -> Iterator[str | Rows]:
     yield from (f"  {change}" for change in changes(plan) or ["nothing: every value in force stays the same"])
     yield ""
     yield from heading(plan.comparison)
-    head = ["", "old", "new", "change"]
-    yield [head, *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan))]
+    yield _table(plan)
     yield ""
     yield f"verdict: {verdict(plan)}"
+
+
+def _table(plan: Plan) -> Rows:
+    return [
+        ["", "old", "new", "change"],
+        *([row.name, row.before, row.after, _percent(row.change)] for row in rows(plan)),
+    ]
 
 
 def as_markdown(plan: Plan) -> Iterator[str]:
@@ -130,10 +136,7 @@ def as_markdown(plan: Plan) -> Iterator[str]:
     yield ""
     yield from (f"- {change}" for change in changes(plan) or ["nothing changes: every value in force stays the same"])
     yield ""
-    yield "| | old | new | change |"
-    yield "|---|---:|---:|---:|"
-    for row in rows(plan):
-        yield f"| {row.name} | {row.before} | {row.after} | {_percent(row.change)} |"
+    yield from markdown(_table(plan), right=range(1, 4))
     yield ""
     yield "<sub>" + "; ".join(line.strip() for line in heading(plan.comparison)) + "</sub>"
 
@@ -153,20 +156,22 @@ def rows(plan: Plan) -> list[Row]:
     before, after = plan.before, plan.after
 
     def row(name: str, old: float, new: float, text: str, unit: str = "") -> Row:
-        change = (new - old) / old if old else None
-        return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", change)
+        return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", _change(old, new))
+
+    def times(name: str, old: float, new: float) -> Row:
+        return Row(name, in_seconds(old), in_seconds(new), _change(old, new))
 
     slo = in_words(plan.comparison.setting.slo_s)
     return [
         row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, ",.1f"),
         row("dollars a month", before.dollars_a_month, after.dollars_a_month, ",.2f", " $"),
         row("cost over work", before.cost_over_work, after.cost_over_work, ".2f"),
-        row("wait, median", before.waits.p50, after.waits.p50, ",.1f", " s"),
-        row("wait, p95", before.waits.p95, after.waits.p95, ",.1f", " s"),
-        row("wait, p99", before.waits.p99, after.waits.p99, ",.1f", " s"),
-        row("wait, longest", before.waits.longest, after.waits.longest, ",.1f", " s"),
-        row("avoidable wait, mean", before.avoidable.mean, after.avoidable.mean, ",.1f", " s"),
-        row("avoidable wait, p95", before.avoidable.p95, after.avoidable.p95, ",.1f", " s"),
+        times("wait, median", before.waits.p50, after.waits.p50),
+        times("wait, p95", before.waits.p95, after.waits.p95),
+        times("wait, p99", before.waits.p99, after.waits.p99),
+        times("wait, longest", before.waits.longest, after.waits.longest),
+        times("avoidable wait, mean", before.avoidable.mean, after.avoidable.mean),
+        times("avoidable wait, p95", before.avoidable.p95, after.avoidable.p95),
         row(f"jobs that wait over {slo}", 100 * before.late_share, 100 * after.late_share, ".1f", " %"),
         row(
             "scale actions a day",
@@ -179,6 +184,10 @@ def rows(plan: Plan) -> list[Row]:
         row("time without workers", 100 * before.at_zero, 100 * after.at_zero, ".0f", " %"),
         row("time at max_replicas", 100 * before.at_cap, 100 * after.at_cap, ".0f", " %"),
     ]
+
+
+def _change(old: float, new: float) -> float | None:
+    return (new - old) / old if old else None
 
 
 def _percent(change: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controller.core.text.layout import Rows
-from controller.core.units import in_words
+from controller.core.units import in_seconds, in_words
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
@@ -124,9 +124,9 @@ def _cost_row(figures: Figures) -> list[str]:
         f"{figures.paid_s / _HOUR_S:,.1f}",
         f"{figures.dollars_a_month:,.2f}",
         f"{figures.cost_over_work:.2f}",
-        *(seconds(value) for value in (waits.p50, waits.p95, waits.p99, waits.longest)),
-        seconds(avoidable.mean),
-        seconds(avoidable.p95),
+        *(in_seconds(value) for value in (waits.p50, waits.p95, waits.p99, waits.longest)),
+        in_seconds(avoidable.mean),
+        in_seconds(avoidable.p95),
         f"{figures.late_share:.1%}",
     ]
 
@@ -186,32 +186,37 @@ def _short_doings(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def seconds(value: float) -> str:
-    return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
-
-
 def legend(comparison: Comparison) -> Iterator[str]:
+    """What the columns of the tables mean, and what is odd about these figures."""
     limits = comparison.limits
     if limits.least_s:
         hours, ratio = limits.no_wait_s / _HOUR_S, limits.no_wait_s / limits.least_s
         yield (
-            f"W, the work itself: {limits.least_s / _HOUR_S:,.1f} worker-h, the least that any policy pays. Without "
-            f"any wait a clairvoyant pays {hours:,.1f} ({ratio:.2f} W), with up to {limits.no_wait_workers} workers."
+            f"W is the work of all jobs: {limits.least_s / _HOUR_S:,.1f} worker-hours; no policy pays less. If no job "
+            f"may wait, even a policy that knows all jobs in advance pays {hours:,.1f} worker-hours ({ratio:.2f} W), "
+            f"with up to {limits.no_wait_workers} workers."
         )
     yield (
-        "Avoidable (the mean, and the p95): the wait of a job beyond the wait that max_replicas alone would cause, "
-        "without any start-up."
-    )
-    yield "J(v) = (paid + v x the jobs' avoidable waits) / W: a job's second of waiting costs v worker-seconds; * best."
-    yield (
-        "Actions, starts, flaps (stopped, and requested again within one start-up): per day. Given back: jobs that "
-        "started again because their worker was removed; lost h: the hours of work lost by that."
+        "Avoidable (mean and p95): how much longer a job waits than it would if max_replicas workers ran all the time."
     )
     yield (
-        "Too few, too many workers: share of the time (tau); before a slash, the share of the need on average (theta)."
+        "J(v) = (paid + v x avoidable waits) / W: cost and waits as one number, if one second that a job waits is "
+        "worth v worker-seconds. * marks the best."
+    )
+    yield (
+        "Actions, starts and flaps are per day; a flap is a worker that is stopped and requested again within one "
+        "start-up. Given back: jobs that started again because their worker was removed. Lost h: hours of work lost by "
+        "that."
+    )
+    yield (
+        "Too few, too many workers: the share of the time (tau). If there are two figures, the first is the missing or "
+        "surplus workers as a share of the need, on average (theta)."
     )
     if len({figures.cap for figures in comparison.figures}) > 1:
-        yield "The maxima differ: avoidable waits, and J with them, are beyond what each policy's own forces."
+        yield (
+            "The policies have different maxima: the avoidable waits of each, and J, are measured against its own "
+            "maximum."
+        )
     unfinished = [figures for figures in comparison.figures if figures.unfinished]
     for figures in unfinished:
         yield f"{figures.name} never finished {figures.unfinished:,} jobs; their waits are counted to the end."

@@ -16,14 +16,14 @@ from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap
-from controller.core.units import as_policy, in_words
+from controller.core.units import as_policy, in_seconds, in_words
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
-from controller.simulation.report import assumptions, seconds
+from controller.simulation.report import assumptions
 from controller.simulation.requests import Requests
 from controller.simulation.workload.jobs import (
     WEEK_S,
@@ -108,6 +108,23 @@ class JobTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """What to look for, and where. form: tiers, target_wait, or any.
+
+    weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what the platform
+    allows; None: by the policy's interval alone.
+    """
+
+    goal: Goal
+    setting: Setting
+    form: str = "any"
+    weeks: int = 8
+    common: Common = Common()  # noqa: RUF009  # it is frozen
+    job_time: JobTime = JobTime("it was not asked")  # it is frozen
+    requests: Requests | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The best policy and its figures. held_out: on the jobs not searched on; first ours, then the old policy's.
 
@@ -144,20 +161,8 @@ class Found:
         return self.requests.warning(busiest)
 
 
-def search(
-    old: tuple[Policy, WorkerPolicy],
-    workload: Workload,
-    goal: Goal,
-    setting: Setting,
-    *,
-    form: str,
-    weeks: int,
-    common: Common,
-    progress: Searched,
-    job_time: JobTime | None = None,
-    requests: Requests | None = None,
-) -> Found:
-    """`form`: tiers, target_wait, or any. weeks: 0 ranks by the jobs of the search alone.
+def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, progress: Searched) -> Found:
+    """The best policy in the place of the old one.
 
     Raises:
         ConfigurationError: there are too few jobs to learn from.
@@ -170,24 +175,18 @@ def search(
         raise ConfigurationError([Problem(workload.name, words)])
     if measured.jobs > _MOST_JOBS:
         seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
-    known = (job_time or JobTime("nothing was asked")).of(measured, workload)
-    trial = _Trial(old, goal, setting, common, known)
-    coarse = list(_coarse(old[1], known, form))
-    trial.run(seen, coarse, progress, len(coarse) * 5 // 4)
-    finer = list(_finer(trial.ranked()[:2], old[1], known))
-    trial.run(seen, finer, progress, len(trial.results) + len(finer))
-    a_second = min(measured.jobs, _MOST_JOBS) / (seen.span_s or WEEK_S)
-    week_s = min(WEEK_S, _MOST_A_WEEK / a_second)
-    drawn = [first(resampled(seen, 1000 * setting.platform.seed + number), week_s) for number in range(1, weeks + 1)]
-    drawn = [week for week in drawn if next(week.jobs(), None) is not None]
-    best, on_seen, over_weeks, ranked = trial.ranked_over(drawn, week_s)
-    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, common)], setting).figures
+    trial = _Trial(old, replace(asked, job_time=asked.job_time.of(measured, workload)))
+    trial.run_all(seen, progress)
+    week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, _MOST_JOBS))
+    weeks = _weeks(seen, week_s, asked)
+    best, on_seen, over_weeks, ranked = trial.ranked_over(weeks, week_s)
+    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked.common)], asked.setting).figures
     return Found(
-        goal=goal,
+        goal=asked.goal,
         candidate=best,
         old=old[1],
         tried=len(trial.results),
-        is_met=goal.is_met_by(on_seen),
+        is_met=asked.goal.is_met_by(on_seen),
         searched_on=on_seen,
         held_out=(held_out[0], held_out[1]),
         weeks=over_weeks,
@@ -196,34 +195,46 @@ def search(
         workload=workload,
         searched_s=on_seen.end_s,
         held_out_s=held_out[0].end_s,
-        setting=setting,
-        job_time=known,
-        requests=requests or Requests(old[0].interval),
+        setting=asked.setting,
+        job_time=trial.asked.job_time,
+        requests=asked.requests or Requests(old[0].interval),
     )
+
+
+def _weeks(seen: Workload, week_s: float, asked: Search) -> list[Workload]:
+    """The resampled weeks that have a job."""
+    seeds = range(1000 * asked.setting.platform.seed + 1, 1000 * asked.setting.platform.seed + asked.weeks + 1)
+    drawn = (first(resampled(seen, seed), week_s) for seed in seeds)
+    return [week for week in drawn if next(week.jobs(), None) is not None]
 
 
 class _Trial:
     """The candidates tried, with their figures."""
 
-    def __init__(
-        self, old: tuple[Policy, WorkerPolicy], goal: Goal, setting: Setting, common: Common, job_time: JobTime
-    ) -> None:
-        self.job_time = job_time
+    def __init__(self, old: tuple[Policy, WorkerPolicy], asked: Search) -> None:
+        """asked.job_time has the mean of the jobs of the search."""
+        self.asked = asked
         self.results: list[tuple[Candidate, Figures]] = []
         self._policy, self._worker = old
-        self._goal, self._setting, self._common = goal, setting, common
+
+    def run_all(self, jobs: Workload, progress: Searched) -> None:
+        """First candidates that are far apart, then those around the two best."""
+        coarse = list(_coarse(self._worker, self.asked.job_time, self.asked.form))
+        self.run(jobs, coarse, progress, len(coarse) * 5 // 4)
+        finer = list(_finer(self.ranked()[:2], self._worker, self.asked.job_time))
+        self.run(jobs, finer, progress, len(self.results) + len(finer))
 
     def run(self, jobs: Workload, candidates: Sequence[Candidate], progress: Searched, of: int) -> None:
         """Several candidates share one pass over the jobs."""
         for start in range(0, len(candidates), 8):
             few = candidates[start : start + 8]
-            compared = compare(jobs, [self.contender("", candidate) for candidate in few], self._setting)
+            compared = compare(jobs, [self.contender("", candidate) for candidate in few], self.asked.setting)
             self.results += zip(few, compared.figures, strict=True)
             progress(len(self.results), max(of, len(self.results)))
 
     def ranked(self) -> list[tuple[Candidate, Figures]]:
         """By the jobs of the search, the best first."""
-        return sorted(self.results, key=lambda result: self._goal.rank(result[1]))
+        return sorted(self.results, key=lambda result: self.asked.goal.rank(result[1]))
 
     def ranked_over(
         self, weeks: Sequence[Workload], week_s: float
@@ -237,15 +248,15 @@ class _Trial:
         if not weeks:
             return *ranked[0], (), 0
         a_week = ranked[0][1].jobs * week_s / ranked[0][1].span_s
-        able = [result for result in ranked if self._goal.is_met_by(result[1])] or ranked[:_AT_ONCE]
+        able = [result for result in ranked if self.asked.goal.is_met_by(result[1])] or ranked[:_AT_ONCE]
         able = _spread_out(able, max(_LEAST_RANKED, int(_MOST_OVER_WEEKS / (a_week * len(weeks)))))
         tried: list[tuple[int, int, list[Figures]]] = []
         for start in range(0, len(able), _AT_ONCE):
             few = [self.contender("", candidate) for candidate, _ in able[start : start + _AT_ONCE]]
-            by_week = [compare(week, few, self._setting).figures for week in weeks]
+            by_week = [compare(week, few, self.asked.setting).figures for week in weeks]
             for number in range(len(few)):
                 figures = [one[number] for one in by_week]
-                met = sum(self._goal.is_met_by(one) for one in figures)
+                met = sum(self.asked.goal.is_met_by(one) for one in figures)
                 tried.append((-met, start + number, figures))
             if any(-met == len(weeks) for met, _, _ in tried):
                 break
@@ -259,7 +270,7 @@ class _Trial:
             "jobs_per_worker": self._worker.jobs_per_worker,
         }
         worker = own_worker({**base, **_as_written(candidate, self._worker)})
-        is_woken = wakes(self._worker, self._common)
+        is_woken = wakes(self._worker, self.asked.common)
         return Contender(name, worker.max_replicas, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
 
 
@@ -385,7 +396,7 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
 def _words(figures: Figures) -> str:
     return (
         f"{figures.dollars_a_month:,.2f} $/month ({figures.cost_over_work:.2f} W), avoidable wait "
-        f"{seconds(figures.avoidable.mean)} on average, p95 {seconds(figures.avoidable.p95)}, "
+        f"{in_seconds(figures.avoidable.mean)} on average, p95 {in_seconds(figures.avoidable.p95)}, "
         f"{figures.per_day(figures.ups + figures.downs):.0f} scale actions a day"
     )
 

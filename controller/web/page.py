@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Iterator
 
 from controller.core.text.escaping import visible
@@ -30,6 +31,7 @@ p { margin: .5rem 0 0 } .dim { color: var(--dim) }
 STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
 """For the Content-Security-Policy, which allows this style and no other."""
 _MOST_DOTS = 50
+_MILLISECONDS = re.compile(r"(:\d\d)\.\d+Z$")
 
 
 def escape(text: str) -> str:
@@ -59,7 +61,7 @@ def page(status: StatusReport) -> str:
 
 def _failing(one: Failing) -> str:
     what = f"{one.name} fails" if one.worker is None else f"{one.name} of {one.worker}"
-    return f'<p class="unhealthy">{escape(what)} since <time>{escape(iso(one.since))}</time></p>'
+    return f'<p class="unhealthy">{escape(what)} since <time>{escape(_to_a_second(iso(one.since)))}</time></p>'
 
 
 def _worker(name: str, worker: WorkerReport | None) -> str:
@@ -107,11 +109,16 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     yield "desired", _count(last.desired)
     yield "may scale up", _cooldown(last.scale_up_cooldown_left_s)
     yield "may scale down", _cooldown(last.scale_down_cooldown_left_s)
-    yield "last scale-up", last.last_scale_up or ""
-    yield "last scale-down", last.last_scale_down or ""
+    yield "last scale-up", _to_a_second(last.last_scale_up or "")
+    yield "last scale-down", _to_a_second(last.last_scale_down or "")
     if last.rpm_limit is not None:
         used = "?" if last.rpm_used is None else last.rpm_used
         yield "requests this minute", f"{used} of {last.rpm_limit}"
+
+
+def _to_a_second(time: str) -> str:
+    """`2026-11-23T22:31:07Z` of such a time with milliseconds, as /status has it; any other text stays as it is."""
+    return _MILLISECONDS.sub(r"\1Z", time)
 
 
 def _count(value: int | None) -> str:
@@ -132,7 +139,7 @@ def _footer(status: StatusReport) -> str:
     leader, requests = status.leader, status.requests
     parts = []
     if leader is not None:
-        parts.append(f"epoch {leader.epoch}, led by {leader.holder} since {iso(leader.since)}")
+        parts.append(f"epoch {leader.epoch}, led by {leader.holder} since {_to_a_second(iso(leader.since))}")
     if requests is not None:
         parts.append(f"{requests.requests.used} of {requests.requests.quota} requests to {requests.platform} used")
         parts += [requests.stretched] if requests.stretched else []

@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 
 def build(database_url: str, connection: Connection, rows: int, say: Say) -> None:
-    """So many finished jobs, and a few that are being worked on; nothing is vacuumed but by hand."""
+    """`count` finished jobs, and a few in progress; autovacuum is off."""
     asyncio.run(_create(database_url))
     # These must not wake a controller, and autovacuum might run in the middle of a measurement.
     connection.execute("ALTER TABLE generation_job DISABLE TRIGGER USER")

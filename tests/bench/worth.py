@@ -18,6 +18,7 @@ from math import exp, log
 from pathlib import Path
 
 from controller.core.problems import ConfigurationError
+from controller.core.text.layout import markdown
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, read_contender
 from controller.simulation.figures import WORTHS, Figures
@@ -118,10 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(rows: Sequence[Sequence[str]]) -> None:
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|---|" + "---:|" * (len(rows[0]) - 1))
-    for row in rows[1:]:
-        print("| " + " | ".join(row) + " |")
+    print("\n".join(markdown(rows, right=range(1, len(rows[0])))))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

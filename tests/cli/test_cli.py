@@ -54,6 +54,7 @@ async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> 
     [
         (["simulat"], "'simulat' is not a command; did you mean simulate?"),
         (["fly"], "'fly' is not a command. See `autoscaler --help`"),
+        (["demo", "x"], "demo: unrecognized arguments: x."),
         (["simulate", "--jsn"], "unrecognized arguments: --jsn; did you mean --json?"),
         (["tune", "--wiat=60s"], "unrecognized arguments: --wiat=60s; did you mean --wait?"),
         (["--verison"], "unrecognized arguments: --verison; did you mean --version?"),
@@ -332,7 +333,7 @@ async def test_the_fake_s_port_in_use_is_one_message(scene: Scene) -> None:
     port = scene.fake.base_url.rsplit(":", 1)[1]
     ran = await autoscaler("fake-railway", "--port", port)
     assert ran.code == 2
-    assert f"port {port} cannot be listened on" in ran.err
+    assert f"cannot listen on port {port}" in ran.err
 
 
 @pytest.mark.parametrize(("command", "package"), [(("demo",), "rich"), (("fake-railway", "--port", "0"), "graphql")])

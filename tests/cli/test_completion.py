@@ -52,6 +52,7 @@ async def test_bash_offers_choices_presets_and_topics(tmp_path: Path) -> None:
     assert await offered(tmp_path, "autoscaler completion z") == {"zsh"}
     assert await offered(tmp_path, "autoscaler docs ") == set(TABLES)
     assert await offered(tmp_path, "autoscaler help env") == {"environment"}
+    assert await offered(tmp_path, "autoscaler tune --workload d") == {"diurnal"}
 
 
 @needs_bash
@@ -62,6 +63,14 @@ async def test_bash_offers_files_where_a_file_is_taken_and_folders_where_a_folde
     assert await offered(tmp_path, "autoscaler run --policy m") == {"mine.yaml", "more"}
     assert await offered(tmp_path, "autoscaler demo --record m") == {"more"}
     assert await offered(tmp_path, "autoscaler tune --wait m") == set()
+
+
+@needs_bash
+async def test_bash_offers_built_in_policies_beside_files_where_both_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "target.yaml").touch()
+    assert await offered(tmp_path, "autoscaler simulate ta") == {"target_wait", "target.yaml"}
+    assert await offered(tmp_path, "autoscaler simulate tiers ke") == {"keda"}
+    assert await offered(tmp_path, "autoscaler plan ta") == {"target.yaml"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

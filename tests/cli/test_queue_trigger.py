@@ -166,7 +166,7 @@ async def test_an_insert_that_is_rolled_back_uses_up_the_pause_as_the_caveat_say
     assert heard == []
     await admin.execute("INSERT INTO job VALUES (3)")
     assert len(await notified(admin)) == 1
-    assert "an insert that is rolled back: that uses up the pause too" in text
+    assert "just after an insert that is rolled back, because its notification counts too" in text
 
 
 async def test_a_view_s_jobs_are_announced_by_the_table_behind_it_as_the_comment_says(admin: Connection) -> None:

@@ -125,7 +125,7 @@ async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene:
 
 
 async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
-    """PostgreSQL, Redis and Railway at addresses where nobody answers: it starts, says so, and holds."""
+    """PostgreSQL, Redis and Railway at addresses that do not answer: it starts, says so, and holds."""
     await led_before(scene)
     nowhere = {
         "DATABASE_URL": ("postgresql://127.0.0.1:9/d", "QueueUnavailable"),
@@ -166,7 +166,7 @@ async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_witho
             controller.lines.clear()
             stop()
             await controller.until(event="reconcile", outcome="failed", reason=reason)
-            await asyncio.sleep(1)  # five cycles more, of which nobody needs to hear
+            await asyncio.sleep(1)  # five more cycles, which need no line in the log
             assert await troubles() == [source]
             assert [line["reason"] for line in controller.lines if line.get("outcome") == "failed"] == [reason]
             controller.lines.clear()
@@ -266,7 +266,7 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
     assert not [line for line in second.lines if line["event"] in {"reconcile", "library", "crashed"}]
 
 
-async def test_whoever_leads_no_longer_lets_go_of_postgresql(scene: Scene) -> None:
+async def test_a_replica_that_loses_the_lease_closes_its_connection_to_postgresql(scene: Scene) -> None:
     """One connection reads and one listens; of a replica that lost the lease, none is left."""
     await led_before(scene)
     async with running(scene, **QUICK) as controller:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.cli.docs import TABLES
 from controller.cli.main import commands
 from controller.config.presets import names
+from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
 from tests.support.processes import Ran, autoscaler
 from tests.support.scene import POLICY, Scene
@@ -29,12 +31,28 @@ def letters(text: str) -> list[str]:
 
 
 HELPS = [(), *((name, "--help") for name in commands()[1].parsers), ("help", "environment")]
+TABLES_FOR_PEOPLE = [("help", name) for name in TABLES if name not in {"commands", "environment"}]
 
 
-@pytest.mark.parametrize("arguments", HELPS, ids=lambda arguments: " ".join(arguments) or "nothing")
+@pytest.mark.parametrize(
+    "arguments", [*HELPS, *TABLES_FOR_PEOPLE], ids=lambda arguments: " ".join(arguments) or "nothing"
+)
 async def test_every_help_fits(arguments: tuple[str, ...]) -> None:
     ran = await autoscaler(*arguments, environment=NO_TERMINAL)
     assert (ran.code, too_wide(ran.out)) == (0, [])
+
+
+@pytest.mark.parametrize("arguments", HELPS, ids=lambda arguments: " ".join(arguments) or "nothing")
+async def test_every_help_is_wrapped_to_a_narrow_terminal_but_for_commands_to_copy(arguments: tuple[str, ...]) -> None:
+    ran = await autoscaler(*arguments, environment={**NO_TERMINAL, "COLUMNS": "60"})
+    to_copy = re.compile(r"  +(?:autoscaler |eval |'\{|source )")
+    assert [line for line in too_wide(ran.out, 60) if not to_copy.match(line)] == []
+
+
+async def test_a_table_of_the_documentation_has_each_name_whole_in_the_help_and_says_how_to_get_markdown() -> None:
+    ran = await autoscaler("help", "reasons", environment=NO_TERMINAL)
+    assert [reason for reason in Reason if f"`{reason}`" not in ran.out] == []
+    assert "`autoscaler docs reasons`" in " ".join(ran.out.split())
 
 
 async def test_the_list_of_all_commands_fits_a_terminal_of_24_lines() -> None:

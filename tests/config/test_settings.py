@@ -283,7 +283,7 @@ def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:
     assert railway.token.value.get_secret_value() == "t0ken-of-the-account"
 
 
-def test_a_group_named_by_nobody_has_the_keys_that_it_had_before_there_were_groups() -> None:
+def test_without_a_group_the_keys_are_those_of_versions_before_groups() -> None:
     assert load_settings(RIGHT).group == RIGHT["RAILWAY_ENVIRONMENT_ID"]
     assert load_settings({**RIGHT, "AUTOSCALER_GROUP": "render"}).group == "render"
     elsewhere = {name: value for name, value in RIGHT.items() if not name.startswith("RAILWAY")}

@@ -288,8 +288,8 @@ def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_wait
     service = Service()
     still = fleet(running, running, under_way=coming("d2", status, START if told else None))
     (said,) = service.look(still, jobs(waiting))
-    nobody = "no worker runs, and " if waiting and not running else ""
-    assert (said.words, said.degrades) == (f"{nobody}the newest deployment is {status}", False)
+    none_runs = "no worker runs, and " if waiting and not running else ""
+    assert (said.words, said.degrades) == (f"{none_runs}the newest deployment is {status}", False)
     assert service.faults(still, jobs(waiting), after=bound - 1) == []
     assert service.faults(still, jobs(waiting), after=2) == [Reason.DEPLOYMENT_HANGS]
 
@@ -309,7 +309,7 @@ def test_a_deployment_that_moves_on_does_not_hang() -> None:
     assert service.look(fleet(2, 2, deployment="d2"), after=HANGS_S) == ()
 
 
-def test_a_time_of_railway_that_lies_ahead_is_no_time() -> None:
+def test_a_time_of_railway_in_the_future_is_ignored() -> None:
     service = Service()
     (said,) = service.look(fleet(2, 2, under_way=coming("d2", "BUILDING", START + 3600)))
     assert said.lasted_s == 0.0

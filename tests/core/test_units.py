@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.units import as_policy, in_words, seconds_of
+from controller.core.units import as_policy, in_seconds, in_words, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,22 @@ from controller.core.units import as_policy, in_words, seconds_of
 )
 def test_people_read_two_units_at_most(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (0.04, "0.0 s"),
+        (5, "5.0 s"),
+        (74.24, "74.2 s"),
+        (99.94, "99.9 s"),
+        (99.96, "100 s"),
+        (3600, "3,600 s"),
+    ],
+)
+def test_times_that_are_compared_are_all_in_seconds(seconds: float, text: str) -> None:
+    assert in_seconds(seconds) == text
 
 
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400}

@@ -128,13 +128,15 @@ async def test_a_worker_stays_within_its_share(queue: AsyncConnection, redis_url
 
 
 async def test_a_new_job_wakes_an_idle_worker(queue: AsyncConnection, start: Start) -> None:
-    """It would look by itself once an hour here."""
+    """Here it polls once an hour: a job that does not wake it stays pending until the patience of the test ends."""
     start(UNHURRIED_BUT="controller.demo.worker.POLL_S=3600")
     listens: LiteralString = "SELECT FROM pg_stat_activity WHERE application_name = 'one' AND query LIKE 'LISTEN%'"
     await patience.until(lambda: rows(queue, listens), "the worker to listen")
     for number in range(1, 4):
         await enqueue(queue, 1, duration_s=0.01)
         await until(queue, lambda now, number=number: now.completed == number)  # type: ignore[misc]
+    taken: LiteralString = "SELECT status, attempts, locked_by FROM generation_job"
+    assert await rows(queue, taken) == [("completed", 1, "one")] * 3, "each is taken once, however often it is woken"
 
 
 async def test_sigterm_gives_unfinished_jobs_back(queue: AsyncConnection, start: Start) -> None:

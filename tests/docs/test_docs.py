@@ -24,7 +24,7 @@ from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, 
 from tests.support.processes import autoscaler
 
 README = PAGES["README.md"]
-TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons")
+TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons", "touches")
 """What the code knows, and the pages list between markers."""
 
 
@@ -265,10 +265,33 @@ def test_the_index_leads_to_every_page() -> None:
     assert sorted(set(PAGES) - {"README.md", "docs/README.md"} - told) == []
 
 
+_WORDS = (
+    *("mend", "mends", "mended", "mending", "whoever", "nobody can tell", "so many", "by other hands"),
+    *("goes as far as", "is no time"),
+)
+RIDDLES = re.compile(
+    f"(?<![a-z])(?:{'|'.join(_WORDS)})(?![a-z])".replace(" ", r"[\s_]+"),
+    re.IGNORECASE,
+)
+"""Words that a reader would have to translate first."""
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_it_in_plain_words(page: str) -> None:
-    riddles = r"\b(?:mend(?:s|ed|ing)?|whoever|nobody\s+can\s+tell|so\s+many|by\s+other\s+hands)\b"
-    assert re.findall(riddles, PAGES[page], re.IGNORECASE) == []
+    assert RIDDLES.findall(PAGES[page]) == []
+
+
+def test_the_program_says_it_in_plain_words() -> None:
+    """Its texts, docstrings and comments."""
+    found = {path: RIDDLES.findall((ROOT / path).read_text()) for path in TREE}
+    assert {path: words for path, words in found.items() if words} == {}
+
+
+def test_each_test_has_a_name_in_plain_words() -> None:
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    names = [name for file in files for name in re.findall(r"def (test_\w+)", file.read_text())]
+    assert len(names) > 1000
+    assert [name for name in names if RIDDLES.search(name) or "_nobody_" in name] == []
 
 
 def test_the_map_of_the_house_names_what_there_is() -> None:

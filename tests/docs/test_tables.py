@@ -43,6 +43,7 @@ async def test_a_table_is_printed_as_markdown_with_as_many_cells_in_each_row(nam
         ("events", EVENTS),
         ("presets", names()),
         ("reasons", list(Reason)),
+        ("touches", list(commands()[1].parsers)),
     ],
 )
 def test_a_table_has_a_row_for_each(name: str, known: list[str]) -> None:

@@ -32,7 +32,7 @@ async def test_a_queue_that_is_as_it_should_be_is_not_complained_of(
 
 
 @pytest.mark.parametrize("preset", [None, "river"])
-async def test_whoever_may_not_read_is_told_what_lets_him(
+async def test_a_user_without_the_right_to_read_is_told_which_grant_is_missing(
     patient: Patient, reader_url: str, owner: Connection, preset: str | None
 ) -> None:
     if preset is not None:
@@ -80,7 +80,7 @@ async def test_the_role_that_only_reads_is_made_once_and_every_queue_is_granted_
     )
 
 
-async def test_whoever_may_read_the_columns_that_are_needed_has_rights_enough(
+async def test_the_right_to_read_the_needed_columns_is_enough(
     patient: Patient, reader_url: str, owner: Connection
 ) -> None:
     await patient.do(

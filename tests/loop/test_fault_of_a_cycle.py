@@ -44,17 +44,14 @@ JUST_REFUSED = History(since=0.0, refused_at=999.0, setbacks=1)
 @dataclass
 class FailingJobs(Jobs):
     fault: Exception | None = None
+    hangs: bool = False
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         if self.fault is not None:
             raise self.fault
+        if self.hangs:
+            await asyncio.Event().wait()
         return QueueDepth(1, 0)
-
-
-class HangingJobs(Jobs):
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        await asyncio.Event().wait()
-        raise AssertionError("the event is never set")
 
 
 @dataclass
@@ -83,17 +80,17 @@ class Case:
     """What fails in the one cycle of a service that has no worker and wants one."""
 
     queue: Exception | None = None
+    queue_hangs: bool = False
     platform: Exception | None = None
     change: Exception | None = None
     journal: Exception | None = None
     history: History = field(default_factory=lambda: History(since=0.0))
 
     async def cycle(self) -> Cycle:
-        services, memory = (
-            FailingServices(self.platform, refusal=self.change),
-            FailingMemory(self.history, self.journal),
-        )
-        (cycle,) = await Stage(FailingJobs(fault=self.queue), services, memory, policy=POLICY).runner.tick(LEASE)
+        jobs = FailingJobs(fault=self.queue, hangs=self.queue_hangs)
+        services = FailingServices(self.platform, refusal=self.change)
+        memory = FailingMemory(self.history, self.journal)
+        (cycle,) = await Stage(jobs, services, memory, policy=POLICY).runner.tick(LEASE)
         return cycle
 
 
@@ -194,7 +191,7 @@ async def test_a_cycle_in_which_every_dependency_answered_has_no_fault(case: Cas
 
 
 async def test_a_cycle_that_took_too_long_is_the_controller_s_own_fault() -> None:
-    (cycle,) = await Stage(HangingJobs(), policy=POLICY).runner.tick(LEASE)
+    cycle = await Case(queue_hangs=True).cycle()
     assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.TIMED_OUT)
     assert cycle.fault == Fault(CONTROLLER, "hold: the cycle took longer than 1 min 30 s")
 

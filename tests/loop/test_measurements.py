@@ -120,7 +120,7 @@ def seen(running: int, configured: int = 3) -> CycleNote:
 
 
 def timed(start: Start, *readings: tuple[float, CycleNote]) -> float | None:
-    """What readings so many seconds after the change was accepted find out."""
+    """The start-up time that readings measure; each is (seconds after the change was accepted, what was read)."""
     history = History(start=start)
     for after, note in readings:
         history = remembered(history, note, Retention(0.0, GAP), 1000 + after)
@@ -293,4 +293,4 @@ async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     assert ("aim", "a wait of 1 min; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
         Explanation(cycle, steps, None, "Railway")
     )
-    assert any(rule == "3 tier or target wait" for rule, _, _ in explain_text.turns(steps))
+    assert any(rule == "tier or target wait" for rule, _, _ in explain_text.turns(steps))

@@ -361,7 +361,7 @@ async def test_every_change_follows_a_reading_of_its_own_cycle(scene: Scene) -> 
 # --- deployments that come by themselves
 
 
-async def test_a_deploy_that_resets_the_count_is_noticed_and_mended_after_the_cooldown(scene: Scene) -> None:
+async def test_a_deploy_that_resets_the_count_is_noticed_and_corrected_after_the_cooldown(scene: Scene) -> None:
     """Config as code says one replica, and each push deploys it."""
     scene.fake.by_hand(config_file={"numReplicas": 1})
     async with scene.controller() as driven:

@@ -319,8 +319,8 @@ async def test_a_minute_whose_requests_are_used_up_adds_no_worker_and_stops_noth
         explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
         assert (explained.message, explained.rate) == (cycle.message, cycle.rate)
         assert [(step.rule, step.desired) for step in steps if step.because] == [
-            ("3 tier or target wait", 2),
-            ("7 rate limit", 1),
+            ("tier or target wait", 2),
+            ("rate limit", 1),
         ]
         await scene.count_requests(59)
         assert (await driven.tick()).outcome is Outcome.APPLIED
@@ -346,7 +346,7 @@ async def test_workers_that_the_work_needs_stay_until_it_is_done(scene: Scene, t
         explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
         assert (explained.message, [step.rule for step in steps if step.because][-1]) == (
             cycle.message,
-            "4 busy workers",
+            "busy workers",
         )
         await scene.jobs(0, processing=4)
         assert (await driven.tick()).reason is Reason.BUSY

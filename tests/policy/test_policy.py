@@ -192,7 +192,7 @@ def test_two_dollars_are_one() -> None:
         (worker(maximum=".inf"), "workers.a.max_replicas: is .inf, which is not a number that a policy can hold"),
         (worker(maximum="1" + "0" * 20), "workers.a.max_replicas: must be at most 1000000000"),
         (worker(maximum="1" + "0" * 30), "workers.a.max_replicas: is a number of 31 digits, and 30 are the most"),
-        (worker(maximum="!!bool abc"), 'workers.a.max_replicas: is "abc", which is no !!bool; leave the tag out'),
+        (worker(maximum="!!bool abc"), 'workers.a.max_replicas: is "abc", which is not !!bool; leave the tag out'),
         (worker("rate_limit: {rpm: !!timestamp abc}"), "rate_limit.rpm: has the tag !!timestamp, which means nothing"),
         (worker(maximum="many"), "workers.a.max_replicas: must be a whole number, not 'many'"),
         ("interval: 1ms\n" + dedent(worker()), "policy.yaml:1: interval: '1ms' is shorter than 100ms"),

@@ -11,7 +11,7 @@ from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
 from controller.demo.servers import Servers
 from controller.policy import Queue
-from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, LIMIT, NOBODY_HOLDS_THEM, Count, Stage, stage
+from tests.queues.scenario import ABANDONED, DEFAULT_QUEUE, EVERYTHING, LIMIT, Count, Stage, stage
 from tests.support.unhurried import PATIENT_S
 
 ZONES = ("Asia/Tokyo", "America/New_York", "UTC")
@@ -50,7 +50,7 @@ class PublishedSentences:
     begun_s: ClassVar[float] = 60
     expected: ClassVar[Count] = EVERYTHING
     expected_default_queue: ClassVar[Count] = DEFAULT_QUEUE
-    expected_much_later: ClassVar[Count] = NOBODY_HOLDS_THEM
+    expected_much_later: ClassVar[Count] = ABANDONED
 
     @classmethod
     def begin(cls, place: Stage) -> None:

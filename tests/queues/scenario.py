@@ -52,7 +52,7 @@ class Count:
 # The day: 2 jobs failed, 1 was done, 3 are held; then 5 + 2 wait in two queues, and 4 are due in an hour.
 EVERYTHING = Count(pending=7, processing=3, scheduled=4, failed=2)
 DEFAULT_QUEUE = Count(pending=5, processing=3, scheduled=4, failed=2)
-NOBODY_HOLDS_THEM = Count(pending=7, processing=0, scheduled=4, failed=2, stale=3)
+ABANDONED = Count(pending=7, processing=0, scheduled=4, failed=2, stale=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,11 @@ async def play(
     after_kill: str = "",
     stale_after: str | None = None,
     expected: Count = EVERYTHING,
-    then: Count = NOBODY_HOLDS_THEM,
+    then: Count = ABANDONED,
     schemas: Sequence[str] = ("public",),
     **policy: Any,
 ) -> Counted:
-    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one; nobody waits.
+    """The whole day. after_kill: SQL that makes the dead worker's last sign of life an old one, so that no test waits.
 
     policy: further keys of it, in every reading.
     """
@@ -276,7 +276,7 @@ class PresetSentences:
 
     expected = EVERYTHING
     expected_default_queue = DEFAULT_QUEUE
-    expected_after_kill = NOBODY_HOLDS_THEM
+    expected_after_kill = ABANDONED
 
     def test_what_waits_what_is_held_what_is_for_later_and_what_failed_are_told_apart(self, seen: Counted) -> None:
         assert seen.everything == self.expected
@@ -291,5 +291,5 @@ class PresetSentences:
     def test_a_worker_killed_in_the_midst_holds_nothing_once_its_last_sign_of_life_is_old(self, seen: Counted) -> None:
         assert seen.after_kill == self.expected_after_kill
 
-    def test_its_client_wakes_whoever_listens_on_the_presets_channels(self, seen: Counted) -> None:
+    def test_its_client_wakes_every_listener_on_the_preset_s_channels(self, seen: Counted) -> None:
         assert bool(seen.heard) == bool(seen.channels)

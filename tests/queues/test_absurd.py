@@ -9,8 +9,8 @@ import pytest
 
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
+    ABANDONED,
     EVERYTHING,
-    NOBODY_HOLDS_THEM,
     Count,
     Counted,
     PresetSentences,
@@ -45,12 +45,12 @@ def seen(place: Stage) -> Counted:
 class TestAbsurd(PresetSentences):
     expected_after_kill = READY_AGAIN
 
-    async def test_a_claim_that_expired_on_the_last_attempt_is_stale_for_nobody_retries_it(
+    async def test_a_claim_that_expired_on_the_last_attempt_is_stale_because_it_is_not_retried(
         self, place: Stage, seen: Counted
     ) -> None:
         place.execute(EXPIRED)
         place.execute("UPDATE absurd.t_default SET max_attempts = attempts WHERE state = 'running'")
-        assert await place.read("absurd", queues=QUEUES) == NOBODY_HOLDS_THEM
+        assert await place.read("absurd", queues=QUEUES) == ABANDONED
 
     async def test_a_claim_without_a_limit_is_held_until_the_policy_says_that_it_is_stale(
         self, place: Stage, seen: Counted
@@ -60,7 +60,7 @@ class TestAbsurd(PresetSentences):
             "WHERE state = 'running'"
         )
         assert await place.read("absurd", queues=QUEUES) == EVERYTHING
-        assert await place.read("absurd", queues=QUEUES, stale_after="10s") == NOBODY_HOLDS_THEM
+        assert await place.read("absurd", queues=QUEUES, stale_after="10s") == ABANDONED
 
     async def test_a_task_that_waits_for_an_event_is_for_no_time(self, place: Stage, seen: Counted) -> None:
         place.execute("UPDATE absurd.r_default SET available_at = 'infinity' WHERE state = 'sleeping'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.queues.published import READY_AGAIN, PublishedSentences
-from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Stage
+from tests.queues.scenario import ABANDONED, EVERYTHING, Stage
 
 DAY = """
 INSERT INTO delayed_jobs ({name}handler, queue, run_at, locked_at, locked_by, failed_at, attempts)
@@ -47,4 +47,4 @@ class TestDelayed(PublishedSentences):
         self.begin(bare_place)
         bare_place.execute("UPDATE delayed_jobs SET locked_at = locked_at - interval '15 min'")
         assert await bare_place.read("delayed") == EVERYTHING
-        assert await bare_place.read("delayed", stale_after="10m") == NOBODY_HOLDS_THEM
+        assert await bare_place.read("delayed", stale_after="10m") == ABANDONED

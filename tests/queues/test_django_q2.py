@@ -72,7 +72,7 @@ class TestDjangoQ2(PresetSentences):
         assert (await place.read("django-q2", queues=["other"])).scheduled == 0
         assert (await place.read("django-q2", queues=["other", "default"])).scheduled == 4
 
-    async def test_nobody_can_tell_when_a_task_was_claimed_so_that_a_limit_of_ones_own_is_refused(
+    async def test_a_limit_of_ones_own_is_refused_because_no_column_says_when_a_task_was_claimed(
         self, seen: Counted, place: Stage
     ) -> None:
         with pytest.raises(Unavailable, match=r"remove queue\.stale_after"):

@@ -11,8 +11,8 @@ from dataclasses import asdict
 import pytest
 
 from tests.queues.scenario import (
+    ABANDONED,
     EVERYTHING,
-    NOBODY_HOLDS_THEM,
     ROOT,
     Counted,
     Job,
@@ -52,12 +52,12 @@ def seen(place: Stage) -> Counted:
 
 
 class TestDjangoTasks(PresetSentences):
-    # It keeps no sign of life: nobody can tell that the worker is gone.
+    # It keeps no sign of life, so that the loss of a worker cannot be seen.
     expected_after_kill = EVERYTHING
 
-    async def test_only_a_time_limit_of_ones_own_tells_that_nobody_works_on_them(
+    async def test_only_a_time_limit_of_ones_own_shows_that_no_worker_has_them(
         self, seen: Counted, place: Stage
     ) -> None:
         place.execute("UPDATE django_tasks_database_dbtaskresult SET started_at = started_at - interval '1 h'")
-        assert await place.read("django-tasks", stale_after="10m") == NOBODY_HOLDS_THEM
+        assert await place.read("django-tasks", stale_after="10m") == ABANDONED
         assert await place.read("django-tasks", stale_after="100m") == EVERYTHING

@@ -30,7 +30,7 @@ from tests.support.patience import until
 _APP = "tests.queues.dramatiq_app"
 QUEUES = ["default", "other"]
 
-# The next worker that starts takes a message that nobody's lock holds: at zero workers one must be brought.
+# The next worker that starts takes a message that no lock holds: with zero workers, one must be started.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
 
 
@@ -133,8 +133,8 @@ async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(ba
         with working(bare_place, library.worker()):
             await until_held(bare_place, 3 * workers)
             assert await bare_place.read_until("dramatiq-pg", held) == held
-        nobody_s = Count(pending=3, processing=0, scheduled=0, failed=0)
-        assert await bare_place.read_until("dramatiq-pg", nobody_s) == nobody_s
+        unlocked = Count(pending=3, processing=0, scheduled=0, failed=0)
+        assert await bare_place.read_until("dramatiq-pg", unlocked) == unlocked
 
 
 async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worker_moves_it(bare_place: Stage) -> None:

@@ -10,8 +10,8 @@ import pytest
 from controller.core.ports import Unavailable
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
+    ABANDONED,
     EVERYTHING,
-    NOBODY_HOLDS_THEM,
     Count,
     Counted,
     PresetSentences,
@@ -41,7 +41,7 @@ class TestGraphileWorker(PresetSentences):
         claimed = "UPDATE graphile_worker._private_jobs SET locked_at = now() - interval '20 s'"
         place.execute(f"{claimed} WHERE locked_at IS NOT NULL")
         assert await place.read("graphile-worker", stale_after="1m") == EVERYTHING
-        assert await place.read("graphile-worker", stale_after="10s") == NOBODY_HOLDS_THEM
+        assert await place.read("graphile-worker", stale_after="10s") == ABANDONED
 
     async def test_its_tables_look_empty_to_a_role_that_may_read_them_which_is_why_its_view_is_read(
         self, place: Stage, seen: Counted

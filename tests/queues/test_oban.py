@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.queues.published import READY_AGAIN, PublishedSentences
-from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Count, Stage
+from tests.queues.scenario import ABANDONED, EVERYTHING, Count, Stage
 
 DAY = """
 INSERT INTO oban_jobs (worker, queue, state, scheduled_at, attempted_at, attempt, attempted_by, discarded_at)
@@ -45,7 +45,7 @@ class TestOban(PublishedSentences):
     async def test_an_orphan_on_its_last_attempt_is_stale_for_it_is_not_run_again(self, bare_place: Stage) -> None:
         self.begin(bare_place)
         bare_place.execute(f"{MUCH_LATER}; UPDATE oban_jobs SET attempt = max_attempts WHERE state = 'executing'")
-        assert await bare_place.read("oban") == NOBODY_HOLDS_THEM
+        assert await bare_place.read("oban") == ABANDONED
 
     async def test_another_rescue_after_is_written_as_stale_after(self, bare_place: Stage) -> None:
         self.begin(bare_place)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.queues.node_library import NodeLibrary, needs_node
 from tests.queues.scenario import (
+    ABANDONED,
     DEFAULT_QUEUE,
     EVERYTHING,
-    NOBODY_HOLDS_THEM,
     Count,
     Counted,
     PresetSentences,
@@ -37,7 +37,7 @@ class TestPgBoss(PresetSentences):
         claimed = "UPDATE pgboss.job SET started_on = now() - interval '20 s', heartbeat_on = NULL"
         place.execute(f"{claimed} WHERE state = 'active'")
         assert await place.read("pg-boss", stale_after="1m") == EVERYTHING
-        assert await place.read("pg-boss", stale_after="10s") == NOBODY_HOLDS_THEM
+        assert await place.read("pg-boss", stale_after="10s") == ABANDONED
 
 
 COLUMNS = "name, state, start_after, started_on, created_on, retry_count, retry_limit"
@@ -57,7 +57,7 @@ FROM (VALUES
     (1, '__pgboss__send-it', 'created', '-10 min', NULL, 0) -- its own housekeeping
 ) AS v(n, name, state, due, started, tried), generate_series(1, n);
 """
-# Before 10: nobody reads the job that says another is completed, and what ran out of time is not called failed.
+# Before version 10: no query reads the job that says another is completed, and an expired job is not called failed.
 ROWS_OF_9 = """
 INSERT INTO pgboss.job (name, state) VALUES ('__state__completed__default', 'created');
 UPDATE pgboss.job SET state = 'expired' WHERE id = (SELECT id FROM pgboss.job WHERE state = 'failed' LIMIT 1);
@@ -94,7 +94,7 @@ class TestItsTablesOfSeveralVersions:
         assert again == READY_AGAIN
         assert again.oldest_age_s == bare_place.aged(60)
         bare_place.execute(f"UPDATE pgboss.job SET {tried} = {limit} WHERE state = 'active'")
-        assert await bare_place.read("pg-boss") == NOBODY_HOLDS_THEM
+        assert await bare_place.read("pg-boss") == ABANDONED
 
 
 @pytest.mark.parametrize("version", ["12.18", "12.38"])

@@ -63,7 +63,7 @@ async def test_its_own_count_of_what_is_visible_is_the_same(place: Stage) -> Non
     assert (await place.read("pgmq", queues=["default"])).pending == visible
 
 
-async def test_a_message_that_nobody_deletes_in_time_is_ready_again(place: Stage) -> None:
+async def test_a_message_that_is_not_deleted_in_time_is_ready_again(place: Stage) -> None:
     with queue_on(place) as client:
         client.create_queue("killed")
         client.send("killed", {})
@@ -74,7 +74,7 @@ async def test_a_message_that_nobody_deletes_in_time_is_ready_again(place: Stage
     assert await place.read("pgmq", queues=["killed"]) == Count(pending=1, processing=0, scheduled=0, failed=None)
 
 
-async def test_a_queue_that_notifies_wakes_whoever_listens(place: Stage) -> None:
+async def test_a_queue_that_notifies_wakes_every_listener(place: Stage) -> None:
     reader = PostgresQueue(place.reader, timeout_s=PATIENT_S)
     channels = frozenset(await reader.channels(Queue(preset="pgmq", queues=("default",))))
     await reader.close()

@@ -82,7 +82,7 @@ async def test_a_dead_workers_jobs_are_ready_at_once(bare_place: Stage, worker: 
     assert await bare_place.read("que") == READY_AGAIN
 
 
-async def test_each_insert_wakes_whoever_listens(bare_place: Stage, worker: psycopg.Connection) -> None:
+async def test_each_insert_wakes_every_listener(bare_place: Stage, worker: psycopg.Connection) -> None:
     channels = frozenset(load("que").wakes)
     async with listening(bare_place, channels) as heard:
         bare_place.execute("INSERT INTO que_jobs (job_class, job_schema_version) VALUES ('Sort', 2)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.queues.published import READY_AGAIN, PublishedSentences
-from tests.queues.scenario import EVERYTHING, NOBODY_HOLDS_THEM, Count, Stage
+from tests.queues.scenario import ABANDONED, EVERYTHING, Count, Stage
 
 DAY = """
 INSERT INTO river_job (kind, args, max_attempts, queue, state, scheduled_at, attempt, finalized_at)
@@ -74,7 +74,7 @@ class TestRiver(PublishedSentences):
     async def test_a_stuck_job_that_its_rescuer_would_not_run_again_is_stale(self, bare_place: Stage, but: str) -> None:
         self.begin(bare_place)
         bare_place.execute(f"{MUCH_LATER}; UPDATE river_job SET {but} WHERE state = 'running'")
-        assert await bare_place.read("river") == NOBODY_HOLDS_THEM
+        assert await bare_place.read("river") == ABANDONED
 
     async def test_a_stuck_job_of_a_paused_queue_is_stale_until_the_queue_goes_on(self, bare_place: Stage) -> None:
         self.begin(bare_place)

@@ -81,7 +81,7 @@ def run(
 
 @dataclass(slots=True)
 class Scripted:
-    """So many workers from each of these moments on; it notes what it sees, and never says that it is settled."""
+    """A fixed number of workers from each moment on; it records what it sees, and never reports that it is settled."""
 
     script: Sequence[tuple[float, int]]
     interval: float = 1.0

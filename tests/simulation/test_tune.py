@@ -17,7 +17,7 @@ from controller.simulation.comparison import Comparison, Contender, Setting, com
 from controller.simulation.contenders import Common, own_worker, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.requests import Requests
-from controller.simulation.tune import Found, Goal, JobTime, as_yaml, search
+from controller.simulation.tune import Found, Goal, JobTime, Search, as_yaml, search
 from controller.simulation.workload.jobs import Job, Workload, first, halves, resampled
 
 POLICY = """
@@ -44,6 +44,7 @@ def workload(jobs: list[Job], span_s: float) -> Workload:
 
 
 EASY = workload(random_jobs(240, 6000.0, 1), 6000.0)
+SETTING = Setting(Platform(start_up_s=10.0))
 A_WEEK = 2000
 """Jobs of a week that is resampled, at most: about 14 hours of EASY instead of seven days."""
 
@@ -89,17 +90,8 @@ def search_anew(
     job_time: JobTime | None = None,
 ) -> Found:
     told: list[tuple[int, int]] = []
-    result = search(
-        read_worker(file, None, {}),
-        jobs,
-        goal,
-        Setting(Platform(start_up_s=10.0)),
-        form=form,
-        weeks=weeks,
-        common=Common(),
-        progress=lambda tried, of: told.append((tried, of)),
-        job_time=job_time,
-    )
+    asked = Search(goal, SETTING, form=form, weeks=weeks, job_time=job_time or JobTime("it was not asked"))
+    result = search(read_worker(file, None, {}), jobs, asked, lambda tried, of: told.append((tried, of)))
     assert told == sorted(told)
     assert all(tried <= of for tried, of in told)
     assert told[-1] == (result.tried, result.tried)
@@ -262,16 +254,8 @@ def test_what_was_not_searched_for_is_written_as_it_was_read(tmp_path: Path) -> 
         "    <<: &both {max_replicas: 4, tiers: [{up_to: 0, replicas: 0}, {replicas: 4}]}\n"
         "  no:\n    <<: *both\n    service: 'yes'\n    queue: {table: \"1e3\"}\n"
     )
-    best = search(
-        read_worker(path, "7", {}),
-        EASY,
-        Goal(wait_s=25.0),
-        Setting(Platform(start_up_s=10.0)),
-        form="target_wait",
-        weeks=0,
-        common=Common(worker="7"),
-        progress=lambda _, __: None,
-    )
+    asked = Search(Goal(wait_s=25.0), SETTING, form="target_wait", weeks=0, common=Common(worker="7"))
+    best = search(read_worker(path, "7", {}), EASY, asked, lambda _, __: None)
     text = as_yaml(best, path, "7")
     before, after = load_policy(path.read_text(), {})[0], load_policy(text, {})[0]
     assert after.workers["no"] == before.workers["no"]
@@ -288,11 +272,11 @@ def test_candidates_are_ranked_by_the_share_of_weeks_in_which_they_meet_the_goal
     goal = Goal(wait_s=cheapest.searched_on.avoidable.p95)
     best = found(file, goal, form="tiers", weeks=4)
     assert (best.is_met, len(best.weeks)) == (True, 4)
-    (seen, _), setting = halves(EASY), Setting(Platform(start_up_s=10.0))
-    trial = tune._Trial(read_worker(file, None, {}), goal, setting, Common(), best.job_time)
+    seen, _ = halves(EASY)
+    trial = tune._Trial(read_worker(file, None, {}), Search(goal, SETTING, job_time=best.job_time))
     both = [trial.contender("", one.candidate) for one in (cheapest, best)]
     weeks = [first(resampled(seen, seed), best.week_s) for seed in (1, 2, 3, 4)]
-    by_week = [compare(week, both, setting).figures for week in weeks]
+    by_week = [compare(week, both, SETTING).figures for week in weeks]
     hair, share = (sum(goal.is_met_by(figures[number]) for figures in by_week) for number in (0, 1))
     assert share == sum(map(goal.is_met_by, best.weeks)) > hair
 

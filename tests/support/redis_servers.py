@@ -84,7 +84,7 @@ def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
 
 @contextmanager
 def redis_cluster(folder: Path, nodes: int = 1) -> Iterator[list[RedisServer]]:
-    """So many primaries that share all slots."""
+    """This many primaries that share all slots."""
     with ExitStack() as stack:
         started = [
             stack.enter_context(redis_server(folder, "--cluster-enabled", "yes", *IN_MEMORY)) for _ in range(nodes)

@@ -1,4 +1,4 @@
-"""One episode: a seed, a world, misfortunes for some minutes, then calm, then the verdict."""
+"""One episode: a seed, a world, faults for some minutes, then none, then the verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEAN_BETWEEN_SWINGS_S = 20.0
 
 @dataclass
 class Result:
-    """What is left of an episode once its world is gone."""
+    """The result of an episode; it outlives the simulated world."""
 
     seed: int
     violations: list[str]
@@ -40,7 +40,7 @@ class Result:
 
 @cache
 def policies() -> tuple[Policy, ...]:
-    """Production's proportions, and some others; the shorter ones make more happen in an hour."""
+    """The shipped timings and some others; with shorter ones, more happens in a simulated hour."""
     return (
         policy_of(),
         policy_of(scale_up={"cooldown": "20s"}, scale_down={"cooldown": "45s"}),
@@ -52,7 +52,7 @@ def policies() -> tuple[Policy, ...]:
 
 @contextmanager
 def episode(seed: int) -> Iterator[SimulatedWorld]:
-    """The world of this seed, after its misfortunes, before its calm."""
+    """The world of this seed after its faults; the recovery has not begun."""
     dice = Random(f"{seed}/episode")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
     with simulated_world(seed, policies()[choice], replicas=dice.choice([2, 2, 3])) as world:

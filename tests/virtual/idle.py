@@ -1,8 +1,8 @@
-"""Virtual time for tests whose every party lives in one event loop, real sockets included: no second is waited for.
+"""Virtual time for tests in which all parties run in one event loop, with real sockets: no real second is waited for.
 
-Time goes on only where nothing else can: no callback is ready, and nothing that was sent within this process is still
-under way. So a client in a test sees each state of a server beside it, and a deadline is met only by what really does
-not come, on any machine. Not for tests that talk to other processes, for which time would run away from them.
+Time moves only when nothing else can: no callback is ready, and nothing sent within this process is still on its way.
+So a client in a test sees each state of a server in the same process, and a deadline passes only if the answer really
+does not come, on any machine. Not for tests that talk to other processes: those run in real time, far too slow for it.
 
 `pytestmark = pytest.mark.virtual_time` gives it to the tests of a module (see tests/conftest.py).
 """
@@ -44,7 +44,7 @@ class IdleLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """What the running loop shows, for code that is given a clock."""
+    """The time of the running loop, for code that takes a clock."""
 
     def wall(self) -> float:
         return 1_790_000_000 + self.monotonic()
@@ -54,7 +54,7 @@ class LoopClock:
 
 
 class _Idle(selectors.BaseSelector):
-    """Passes the time itself, instead of sleeping through it."""
+    """Moves the clock to the next timer instead of sleeping."""
 
     def __init__(self, loop: IdleLoop) -> None:
         self._loop = loop

@@ -1,8 +1,8 @@
 """Virtual time: one event loop per simulated process, and one kernel that always turns the one whose turn is next.
 
-Nothing waits for a real second. An asyncio program cannot tell the difference, except that it can be stopped in mid
-flight: paused (as by SIGSTOP: time goes on, its timers become due late, answers wait for it) or killed (as by kill -9:
-it never takes another step, and whatever it had not sent yet is never sent).
+Nothing waits for a real second. An asyncio program runs as in real time, but can be stopped at any step: paused (as by
+SIGSTOP: time goes on, its timers are late, answers wait for it) or killed (as by kill -9: it takes no further step, and
+what it had not sent yet is never sent).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _MOST_STEPS_AT_ONCE = 100_000
 
 
 class Livelock(Exception):  # noqa: N818  # a state of the simulated program
-    """A process goes on and on without any time passing."""
+    """A process takes step after step without any time passing."""
 
 
 class Happening(asyncio.TimerHandle):
-    """Something that is due at a moment: for a process, or (without one) for the world around them."""
+    """An event with its time: of one process, or (without one) of the simulated world."""
 
     __slots__ = ("_due", "process")
 
@@ -66,7 +66,7 @@ class Happening(asyncio.TimerHandle):
 
 
 class Kernel:
-    """The one time line. Whatever is due at the same moment takes place in the order in which it was arranged."""
+    """The clock and the queue of events. Events of the same moment run in the order in which they were added."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -137,7 +137,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._missed.clear()
 
     def meet(self, happening: Happening) -> None:
-        """Something became due: now, later if we are paused, never if we are dead."""
+        """Runs an event that is due: now, later while paused, never after the process was killed."""
         if self.is_dead:
             return
         if self.is_paused:
@@ -147,7 +147,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._turn()
 
     def forget(self) -> None:
-        """The end of the simulation: closes what still waits, in order, where nothing it does has any effect."""
+        """At the end of the simulation: closes what still waits, in order; by then nothing has an effect."""
         self.kill()
         asyncio._set_running_loop(self)
         try:

@@ -1,4 +1,4 @@
-"""What can go wrong, each kind by name: a function that does it to the world, and arranges when it ends by itself."""
+"""The faults by name. Each is a function that starts the fault in the world, and sets when it ends by itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _after(world: SimulatedWorld, seconds: float, end: Callable[[], object]) -> 
 
 
 def _victim(world: SimulatedWorld, dice: Random) -> Process | None:
-    """The leader more often than the others."""
+    """A process to be hit, more often the leader than another."""
     alive = world.alive
     if not alive:
         return None
@@ -77,7 +77,7 @@ def _terminate(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _deploy_the_controller(world: SimulatedWorld, dice: Random) -> str:
-    """New replicas start, the old ones are told to end a moment later."""
+    """New replicas start; a moment later the old ones get SIGTERM."""
     old = world.alive
     for _ in range(world.replicas):
         world.start()
@@ -110,7 +110,7 @@ def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
-    """Arms what happens right after the next intent, or right after Railway applied the next change."""
+    """Sets a fault for the moment just after the next intent, or just after Railway applied the next change."""
     blow, delay = dice.choice(sorted(_BLOWS)), dice.choice([0.0, 0.0, 0.01, 0.2, 1.0])
 
     def struck(*_: object) -> None:

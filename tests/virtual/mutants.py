@@ -1,6 +1,6 @@
-"""The controller with one guard taken out, by name: what the simulation (or a directed scenario) must notice.
+"""The controller with one guard removed, by name: the simulation (or a directed scenario) must notice each.
 
-The guards in Python are taken out of the production classes, those in Lua out of the scripts' models.
+Guards in Python are removed from the production classes, those in Lua from the scripts' models.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MUTANTS: dict[str, Mutant] = {}
 
 @contextmanager
 def mutated(name: str | None) -> Iterator[None]:
-    """With this guard taken out; None: as it is."""
+    """Without this guard; None: with all guards."""
     with MUTANTS[name]() if name else nullcontext():
         yield
 
@@ -318,7 +318,7 @@ def _a_missing_reading_is_0() -> AbstractContextManager[Any]:
 
 @_mutant
 def _acts_on_an_old_reading() -> AbstractContextManager[Any]:
-    """Where Railway cannot be read, the count that it showed before is taken."""
+    """If Railway cannot be read, the count of the last reading is used."""
     observe = RailwayPlatform.observe
 
     async def remembered(self: Any, services: Any) -> Mapping[str, Replicas | Unavailable]:

@@ -1,7 +1,7 @@
-"""The ways from one process to the servers, and what can be wrong with them.
+"""The links from one process to the servers, and their faults.
 
-A request takes its time to arrive, and its answer to come back. On the way it can be lost without a word, arrive while
-its answer is lost, be refused, be held up (and then arrive long after its sender has given up), or be cut off.
+A request takes its time to arrive, and its answer to come back. It can be lost silently, arrive while its
+answer is lost, be refused, be delayed (and arrive long after its sender has given up), or be cut off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LinkMode(StrEnum):
 
 
 class Errors(NamedTuple):
-    """How a client of this protocol says what went wrong."""
+    """The errors that a client of this protocol raises."""
 
     timed_out: Callable[[], Exception]
     refused: Callable[[], Exception]
@@ -48,7 +48,7 @@ Work = Callable[[Reply], None]
 
 @dataclass
 class Link:
-    """One process's way to one server."""
+    """The link from one process to one server."""
 
     kernel: Kernel
     process: ProcessLoop
@@ -60,7 +60,7 @@ class Link:
     cut_next: bool = False
 
     def ask(self, work: Work, timeout: float) -> asyncio.Future[Any]:
-        """Has the work done at the server, unless something comes between; some outcome within the timeout."""
+        """Runs the request at the server unless a fault prevents it; it ends within the timeout."""
         future = self.process.create_future()
         kernel, process = self.kernel, self.process
         if process.is_dead:

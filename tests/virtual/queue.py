@@ -1,4 +1,4 @@
-"""The queue on a simulated PostgreSQL: a demand that swings, and readings that can be missing, slow or old."""
+"""The queue on a simulated PostgreSQL: a demand that rises and falls, and readings that can be missing, slow or old."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ERRORS = Errors(
 
 @dataclass
 class PostgresServer:
-    """What the queue holds, and since when; `behind_s` is how old the readings of a lagging replica are."""
+    """The queue's content, and since when it is so; `behind_s` is how old the readings of a lagging replica are."""
 
     kernel: Kernel
     depth: int = 0
@@ -51,7 +51,7 @@ class PostgresServer:
 
 @dataclass
 class SimulatedQueue:
-    """The port, for one process. `last_read` is None where the last attempt came to nothing."""
+    """The port, for one process. `last_read` is None if the last attempt failed."""
 
     source = POSTGRESQL
 

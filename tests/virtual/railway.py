@@ -1,7 +1,7 @@
-"""Railway, simulated: one service whose answers have the shape and the delays of the real ones, and its bad days.
+"""Railway, simulated: one service whose answers have the shape and the delays of the real ones, and its faults.
 
-What it was asked for (`asked`) is the truth that the verdict looks at. What it shows lags behind: a stop is seen after
-seconds, instances start, a deployment takes its time. Every change, from any sender, is in `changes`.
+The verdict looks at what it was asked for (`asked`). Its answers lag behind: a stop is visible after seconds, instances
+start, a deployment takes its time. Every change, from any sender, is in `changes`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _QUOTA = {"ratelimit-policy": '"default";q=1000;w=3600'}
 
 
 class Fate(StrEnum):
-    """What becomes of a request that arrived."""
+    """What happens to a request that arrived."""
 
     DONE = "done"
     TOO_MANY = "429"
@@ -56,14 +56,14 @@ FATES_OF_MUTATIONS = (
 
 
 class Origin(NamedTuple):
-    """Who wants a change, and for which intent of which epoch."""
+    """The sender of a change, and the intent and epoch that it is for."""
 
     who: str
     epoch: int = 0
     intent: str = ""
 
 
-_NOBODY = Origin("")
+_UNKNOWN = Origin("")
 _BY_HAND = Origin("by hand")
 
 
@@ -152,7 +152,7 @@ class Railway:
     # Bad days
 
     def have_bad_reads(self, fate: Fate, seconds: float, of: str | None = None) -> None:
-        """Of one operation, or of every."""
+        """Of one operation, or of all of them."""
         self._bad_reads, self._bad_operation = (fate, self.kernel.now + seconds), of
 
     def have_bad_mutations(self, fate: Fate, seconds: float) -> None:
@@ -170,7 +170,7 @@ class Railway:
             self._stop(_BY_HAND)
 
     def let_drain(self, seconds: int) -> None:
-        """From now on, what is taken away has that long to finish its jobs."""
+        """From now on, a removed instance has this long to finish its jobs."""
         self.draining_s = seconds
         self._show()
 
@@ -338,7 +338,7 @@ class Railway:
         self._converge("RUNNING")
 
     def _converge(self, status: str) -> None:
-        """As many instances as there should be; those that are new are in this status."""
+        """Starts or removes instances until the number is right; new ones get this status."""
         deployment = self._deployment
         instances = deployment.instances
         if deployment.stopped:
@@ -356,7 +356,7 @@ class Railway:
         self._show()
 
     def _drain(self, names: list[str]) -> None:
-        """They end their jobs, and are shown until they have."""
+        """Removed instances finish their jobs, and are shown until then."""
         if self.draining_s and self._deployment.status == "SUCCESS":
             self._leaving += [f"{name}-leaving" for name in names]
             self.kernel.after(self.draining_s, self._end, len(names))
@@ -391,7 +391,7 @@ _MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "Dep
 
 @dataclass
 class RailwayWire(httpx.AsyncBaseTransport):
-    """What stands below one process's httpx client.
+    """The transport of one process's httpx client.
 
     `sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
     """
@@ -420,7 +420,7 @@ class RailwayWire(httpx.AsyncBaseTransport):
         self._connected_until = 0.0
         if tell is not None:
             await tell("http11.send_request_headers.started", {})
-        origin = self.sending(operation, request.headers) if operation in _MUTATIONS else _NOBODY
+        origin = self.sending(operation, request.headers) if operation in _MUTATIONS else _UNKNOWN
         status, found, text = await self.link.ask(
             lambda reply: self.railway.receive(operation, variables, origin, reply), timeouts["read"]
         )

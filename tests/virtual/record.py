@@ -1,4 +1,4 @@
-"""What a simulated episode leaves behind for the verdict: values only."""
+"""What an episode records for the verdict: values only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Granted(NamedTuple):
 
 
 class Acquired(NamedTuple):
-    """knew_others: had heard of an earlier leader, or been one."""
+    """knew_others: the process had seen an earlier leader, or was one."""
 
     at: float
     who: str
@@ -32,7 +32,7 @@ class Acquired(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A mutation at the moment when its first byte left, with what its sender had last been told."""
+    """A mutation at the moment when its first byte left, with what its sender had read last."""
 
     at: float
     who: str
@@ -47,7 +47,7 @@ class Sent(NamedTuple):
 
 
 class Life(NamedTuple):
-    """A process from start to end. `learned`: when it heard what Redis remembers; `deaf`: when it did not."""
+    """A process from start to end. `learned`: times when it read Redis' memory; `deaf`: times when it could not."""
 
     who: str
     since: float

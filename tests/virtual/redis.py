@@ -1,7 +1,7 @@
 """Redis, simulated: a server with its own wall clock and a run_id, and the client that our adapters are given.
 
 The Lua scripts run as the Python models of `scripts.py`, which are kept true by comparison with a real server. A script
-that reaches the server runs, whatever has become of its sender; one that reaches it while it stands still runs later.
+that reaches the server runs even if its sender has died; one that reaches it while it is paused runs later.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class RedisServer:
         self._refuses_writes = None
 
     def lose(self, ending: str) -> bool:
-        """Forgets the key with this ending, as an eviction or a person would."""
+        """Deletes the key with this ending, as an eviction or a person would."""
         for key in list(self.store.data):
             if key.endswith(ending):
                 self.store.delete(key)
@@ -188,7 +188,7 @@ class Reads:
 
 
 class SimulatedRedis:
-    """As much of redis.asyncio.Redis as the adapters use, for one process."""
+    """The part of redis.asyncio.Redis that the adapters use, for one process."""
 
     def __init__(self, server: RedisServer, link: Link, who: str) -> None:
         self.server = server

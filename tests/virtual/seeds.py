@@ -21,7 +21,7 @@ _CHUNK = 20
 
 @dataclass
 class Sum:
-    """What came of several episodes."""
+    """The results of several episodes, added up."""
 
     seeds: int = 0
     hits: Counter[str] = field(default_factory=Counter)
@@ -55,7 +55,7 @@ class Sum:
         self.violating += other.violating
 
     def why_vacuous(self) -> list[str]:
-        """What happened too seldom for the absence of violations to mean anything."""
+        """Events that happened too rarely for the absence of violations to mean anything."""
         missing = sorted(set(kinds()) - set(self.hits)) if self.seeds >= 100 else []
         return [
             *(f"no {name} at all" for name in missing),
@@ -71,7 +71,7 @@ def run_with(mutant: str | None, seed: int, *, with_trace: bool = False) -> Resu
 
 
 def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
-    """One after the other, here; without the garbage collector's pauses while a world is alive."""
+    """Runs them one after the other in this process, without garbage collection while a world exists."""
     total = Sum()
     was_on = gc.isenabled()
     gc.collect()

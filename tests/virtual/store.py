@@ -1,4 +1,4 @@
-"""What a Redis server holds, and the commands that our scripts use of it, within one atomic step at the time `now`."""
+"""The data of a Redis server, and the commands that our scripts use, within one atomic step at the time `now`."""
 
 from __future__ import annotations
 

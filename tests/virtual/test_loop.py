@@ -1,4 +1,4 @@
-"""The kernel itself: virtual seconds, pauses, deaths, and the libraries that the controller stands on."""
+"""The kernel itself: virtual seconds, pauses, kills, and the libraries that the controller uses."""
 
 from __future__ import annotations
 

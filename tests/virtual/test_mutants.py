@@ -1,4 +1,4 @@
-"""Each guard has a killer: without it some seeds, or a directed scenario, fail. Else nothing would be proven."""
+"""Without any one guard, some seeds or a directed scenario fail; otherwise the tests would prove nothing about it."""
 
 from __future__ import annotations
 

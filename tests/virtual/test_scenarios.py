@@ -1,4 +1,4 @@
-"""Directed scenarios: the worst moments, each by itself, in the simulated world.
+"""Directed scenarios: each fault at its worst moment, in the simulated world.
 
 Cooldowns 30 s up and 120 s down, a lease of 15 s, a landing bound of 60 s, a cycle every 10 s.
 """
@@ -47,7 +47,7 @@ class Stage:
         return [change.after for change in self.ours]
 
     def until(self, happened: Callable[[], object], *, within: float = 200.0) -> float:
-        """When it happened; in steps short enough to act before anything else does."""
+        """The time when it happened; the steps are short enough to act before anything else does."""
         end = self.world.kernel.now + within
         while not happened():
             assert self.world.kernel.now < end, "it never happened"
@@ -59,7 +59,7 @@ class Stage:
         return self.until(lambda: len(self.world.record.acquired) > terms)
 
     def burst(self, depth: int = 80) -> None:
-        """Wants four workers from now on; returns when a leader is about to ask for them."""
+        """From now on the queue wants four workers; returns when a leader is about to ask for them."""
         granted = len(self.world.record.granted)
         self.world.postgres.swing(depth)
         self.until(lambda: len(self.world.record.granted) > granted)
@@ -408,7 +408,7 @@ def test_replicas_that_all_start_at_once_have_one_leader() -> None:
 
 
 def test_a_stop_of_workers_that_drain_is_waited_for() -> None:
-    """Railway shows it only when they have ended their jobs: for longer than the landing bound."""
+    """Railway shows the stop only after they have finished their jobs, which takes longer than the landing bound."""
     with stage() as s:
         s.world.railway.let_drain(90)
         s.world.postgres.swing(0)

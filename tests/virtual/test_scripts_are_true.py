@@ -1,7 +1,7 @@
 """The Python models of the Lua scripts behave as the scripts do on a real Redis: same answers, same keys afterwards.
 
-Only what a script asks of the world around it is put into its text: the time and the server's run_id, so that both
-sides live at the same millisecond and time can be made to pass. The lives of keys are the real server's.
+Only the time and the server's run_id are put into the script's text, so that both sides run at the same millisecond and
+the test can move the time. Expiry of keys is the real server's.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.both(lua.SETTLE, [LEASE, HASH, PAST], args)
 
     def likely(self, ident: str) -> str:
-        """Mostly the open one."""
+        """An intent, mostly the open one."""
         return ident if ident == "i3" else self.store.hget(HASH, "intent") or ident
 
     @rule(which=st.integers(0, 5), count=COUNTS)
@@ -314,7 +314,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         return _NEARLY_MS + 1000 * (time.monotonic() - self.followed_at)
 
     def let_the_server_follow(self) -> None:
-        """The lives of its keys have just been found to be the same; they go on in our time, not in the real one."""
+        """The expiries have just been compared; from here they follow the test's time, not the real one."""
         self.followed_at = time.monotonic()
         if not self.store.ends:
             return
@@ -335,7 +335,7 @@ def _plain(kind: str, value: Any) -> Any:
 
 
 def _normal(answer: Any) -> Any:
-    """Numbers as text, hashes as such: their order is the server's affair."""
+    """Numbers as text, hashes as such: their order is up to the server."""
     if not isinstance(answer, list):
         return str(answer)
     if len(answer) == 4 and answer[0] == "ok":

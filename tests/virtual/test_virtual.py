@@ -1,4 +1,4 @@
-"""Production's own controllers in a simulated world full of misfortunes: every promise is kept, whatever strikes.
+"""Production controllers in a simulated world with many faults: each promise is kept under each of them.
 
 The first 60 seeds (in `make test-long` 3000), and those that once found a bug. `make simulate-faults SEEDS=20000` runs
 more; a failing seed is replayed with `python -m tests.virtual --trace`.

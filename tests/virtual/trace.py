@@ -1,4 +1,4 @@
-"""What happened, in order, for people: a time, who, and what. Kept as values, written out on demand."""
+"""What happened, in order, for people: time, process, event. Kept as values; formatted only when it is printed."""
 
 from __future__ import annotations
 

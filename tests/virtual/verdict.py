@@ -31,7 +31,7 @@ def violations(record: Record) -> list[str]:
 
 
 def _acting(record: Record) -> Iterator[str]:
-    """No replica sends without a lease that is certainly its own, nor without an intent recorded before."""
+    """A replica sends only while it certainly holds the lease, and only after it recorded an intent."""
     for sent in record.sent:
         if not sent.is_leader:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} and was not sure to lead"
@@ -43,9 +43,9 @@ def _acting(record: Record) -> Iterator[str]:
 
 
 def _may_not_know(record: Record, sent: Sent, rival: str) -> bool:
-    """Redis lost its data before others had looked at it, or its clock leapt while they did not look; or newcomers.
+    """Whether the leader cannot know of it: Redis lost its data, or its clock jumped, before it read; or all are new.
 
-    A newcomer that finds Redis empty waits only a moment for who remembers: on a first start there is no other replica.
+    A new process that finds Redis empty waits only briefly for one that remembers: on a first start there is no other.
     """
     led = max(one.at for one in record.acquired if one.who == rival and one.at <= sent.at)
     ours = next(one for one in reversed(record.acquired) if one.who == sent.who and one.at <= sent.at)
@@ -61,7 +61,7 @@ def _looked_before(learned: list[float], moment: float) -> bool:
 
 
 def _order(record: Record) -> Iterator[str]:
-    """No older leader sends after a newer one, and epochs only rise."""
+    """An older leader does not send after a newer one, and epochs only rise."""
     for earlier, later in zip(record.sent, record.sent[1:], strict=False):
         older = later.acquired_at < earlier.acquired_at
         fell = later.epoch < earlier.epoch and not _epoch_was_forgotten(record, earlier, later)
@@ -72,7 +72,7 @@ def _order(record: Record) -> Iterator[str]:
 
 
 def _epoch_was_forgotten(record: Record, earlier: Sent, later: Sent) -> bool:
-    """Redis lost its data, its clock was set back, and the new leader had not heard of the epoch before that."""
+    """Redis lost its data, its clock was set back, and the new leader had not read the epoch before that."""
     lost = [at for at in record.lost_data_at if earlier.acquired_at <= at <= later.acquired_at]
     life = next(life for life in record.lives if life.who == later.who)
     return bool(lost) and not any(earlier.acquired_at <= at <= min(lost) for at in life.learned)
@@ -111,7 +111,7 @@ def _cooldowns(record: Record) -> Iterator[str]:
 
 
 def _was_overtaken(record: Record, change: Change) -> bool:
-    """Something else changed the count while ours was on its way, so that it went another way than was decided."""
+    """Another change came while ours was on its way, so that the count moved in another direction than was decided."""
     intent = next((one for one in record.granted if one.intent == change.intent), None)
     if intent is None or (intent.after > intent.before) == (change.after > change.before):
         return False
@@ -120,9 +120,9 @@ def _was_overtaken(record: Record, change: Change) -> bool:
 
 
 def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, change: Change) -> bool:
-    """Redis forgot in between, and no process that had heard of the last change lived on to tell.
+    """Redis lost its data in between, and no process that knew of the last change was still running.
 
-    For the way up, where its data were lost; for both ways, where its clock leapt: then the stamps look old.
+    For scale-up if its data were lost; for both directions if its clock jumped, because the times then look old.
     """
     # What landed late was known of from its intent on, and lost with it.
     intent = next((one for one in record.granted if one.intent == last.intent), None)
@@ -158,7 +158,7 @@ def _bounds(record: Record) -> Iterator[str]:
 
 
 def _readings(record: Record) -> Iterator[str]:
-    """Every change follows from readings that were there, and changes something of what was read."""
+    """Every change follows from readings that succeeded, and differs from the count that was read."""
     policy = record.policy
     for sent in record.sent:
         if sent.intent is None:

@@ -1,4 +1,4 @@
-"""The simulated world: production controllers, wired as app.py wires them, between servers that exist only here."""
+"""The simulated world: production controllers, wired as app.py wires them, between simulated servers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _LONGEST_STAY_S = 30.0
 
 @dataclass
 class Clock:
-    """A process's own: what it shows of the wall can be set, the other goes on whatever happens to the process."""
+    """One process's clocks: the wall clock can be set, the monotonic one runs on whatever happens to the process."""
 
     kernel: Kernel
     boot_s: float
@@ -87,14 +87,14 @@ class Process:
 
     @property
     def is_sure_to_lead(self) -> bool:
-        """By the figures themselves, and not by what the program makes of them: it may be a mutant."""
+        """Computed from the figures, not by the program, which may be a mutant."""
         if not self.has_begun:
             return False
         leading = self.leadership
         return leading._held is not None and self.clock.monotonic() < leading._valid_until
 
     async def live(self, ended: Callable[[], None]) -> None:
-        """As app.run() does: leads and turns until it is told to end, then ends in good order."""
+        """As app.run() does: leads and runs cycles until it is told to end, then ends cleanly."""
         waiting = asyncio.create_task(self.told.wait())
         leading = asyncio.create_task(self.leadership.keep())
         running = asyncio.create_task(self.runner.run())
@@ -145,7 +145,7 @@ class SimulatedWorld:
 
     @property
     def leader(self) -> Process | None:
-        """The process that thinks it leads; of several, the one that Redis agrees with, or else the first."""
+        """The process that believes it leads; of several, the one that holds the lease in Redis, or else the first."""
         return next((process for process in self.alive if process.is_sure_to_lead), None)
 
     def start(self, name: str | None = None) -> Process:
@@ -166,7 +166,7 @@ class SimulatedWorld:
         return process
 
     def _begin(self, process: Process) -> None:
-        """Wires it as app.opened() does. Inside its own loop, as everything that it ever does."""
+        """Wires it as app.opened() does, inside its own loop."""
         clock, log = (
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
@@ -242,7 +242,7 @@ class SimulatedWorld:
             process.loop.resume()
 
     def keep_running(self) -> None:
-        """As a platform does: replaces what has died."""
+        """As a platform does: replaces processes that have died."""
         while len(self.alive) < self.replicas:
             self.start()
 
@@ -329,10 +329,10 @@ class SimulatedWorld:
 
     @property
     def bound_s(self) -> float:
-        """Within how long after the last fault the count must be what the demand wants.
+        """Seconds after the last fault within which the count must be what the demand wants.
 
-        Two lives of a lease, a change that is still to land, both cooldowns, eight cycles; and where Railway said no,
-        or did not do what it had accepted, the pause that the journal says until it is asked again.
+        Two lease durations, a change that is still to land, both cooldowns, eight cycles; and if Railway refused a
+        change, or accepted one and did not make it, the pause that the journal prescribes.
         """
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
@@ -360,7 +360,7 @@ class SimulatedWorld:
         self.keep_running()
 
     def conclude(self, *, stay_s: float = _LONGEST_STAY_S) -> Record:
-        """Waits until all is as wanted, looks whether it stays so, and closes the record."""
+        """Waits until the count is as wanted, checks that it stays so, and closes the record."""
         record = self.record
         record.healed_at, record.bound_s, record.wanted = self.kernel.now, self.bound_s, self.wanted
         while record.converged_at is None and self.kernel.now < record.healed_at + record.bound_s:
@@ -396,7 +396,7 @@ class SimulatedWorld:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """All dice of the program itself, too: tenacity's waits and the uuids."""
+    """Seeds the program's own random numbers too: tenacity's waits and the uuids."""
     dice, state, real = Random(f"{seed}/uuids"), random.getstate(), uuid.uuid4
     random.seed(f"{seed}/program")
     uuid.uuid4 = lambda: uuid.UUID(int=dice.getrandbits(128), version=4)
@@ -418,7 +418,7 @@ def simulated_world(seed: int, policy: Policy, **more: Any) -> Iterator[Simulate
 
 
 def policy_of(**worker: Any) -> Policy:
-    """The shipped policy's tiers, with other numbers."""
+    """The tiers of the shipped policy, with other timings."""
     tiers = [(0, 0), (10, 1), (30, 2), (60, 3), (100, 4)]
     table = [{"up_to": depth, "replicas": replicas} for depth, replicas in tiers]
     data = {

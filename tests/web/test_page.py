@@ -13,10 +13,11 @@ import pytest
 from aiohttp import web
 
 from controller.config.timing import Timing
-from controller.core.model import QueueDepth, Remark, Replicas, ServiceState
+from controller.core.model import Leader, QueueDepth, Remark, Replicas, ServiceState
+from controller.core.ports import Requests
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
-from controller.loop.cycle import Cycle, Outcome
+from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -95,6 +96,29 @@ def test_a_message_is_never_markup() -> None:
     html = page(status_report(shown(None, replace(cycle(), because=(wicked,), message=wicked.words))))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_the_footer_names_the_leader_and_how_many_requests_to_the_platform_are_used() -> None:
+    followed = shown(None, cycle())
+    followed.leadership.leader = Leader("b:1", 7, 1_700_000_000.123)
+    requests = Requests(used=30, quota=1000, window_s=3600.0, pace_s=60.0)
+    words = texts(page(status_report(replace(followed, requests=lambda: requests, platform="Flying <b>Cloud</b>"))))
+    footer = words[words.index("epoch 7") :]
+    assert footer.startswith("epoch 7, led by b:1 since 2023-11-14T22:13:20Z · ")
+    assert "30 of 1000 requests to Flying <b>Cloud</b> used · the next cycle comes 1 min after the last" in footer
+    assert footer.endswith("as JSON: /status")
+
+
+def test_the_footer_says_nothing_of_a_leader_and_requests_that_are_not_known() -> None:
+    words = texts(page(status_report(shown(None, cycle()))))
+    assert words.endswith("outcome held as JSON: /status")
+
+
+def test_times_are_shown_to_a_second() -> None:
+    scaled = replace(cycle(), cooldowns=Cooldowns(0, 74, 1_699_999_000.456, None))
+    words = texts(page(status_report(shown(None, scaled))))
+    assert "last scale-up 2023-11-14T21:56:40Z" in words
+    assert re.search(r"\.\d+Z", words) is None
 
 
 async def test_the_page_is_served_at_the_root() -> None:

@@ -183,6 +183,18 @@ def table(rows: Rows, width: int, *, right: Collection[int] = ()) -> Iterator[li
     yield from _stacked(rows, width)
 
 
+def markdown(rows: Rows, *, right: Collection[int] = ()) -> list[str]:
+    """The lines of a table in Markdown. right: indexes of the columns that are right-aligned; a `|` is escaped."""
+    marks = "".join(f"{'---:' if index in right else '---'}|" for index in range(len(rows[0])))
+    head, *others = ["|" + "|".join(_markdown_cell(cell) for cell in row) + "|" for row in rows]
+    return [head, f"|{marks}", *others]
+
+
+def _markdown_cell(text: str) -> str:
+    escaped = text.replace("|", r"\|")
+    return f" {escaped} " if escaped else " "
+
+
 def _whole_pieces(cells: Sequence[str]) -> int:
     """The width at which no part of a path or a name is broken."""
     pieces = (piece for cell in cells for word in cell.split() for piece in _PIECE.findall(word))

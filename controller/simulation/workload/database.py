@@ -251,12 +251,12 @@ def _workload(queue: QueuePolicy, read: _Read, since_s: float, limit: int) -> Wo
     notes = (
         (
             silence_s > _MUCH_OF_IT * since_s,
-            f"no job came in the first {units.in_words(silence_s)}; does the table reach back? --since {known_for}",
+            f"no job came in the first {units.in_words(silence_s)}; if the table is younger, write --since {known_for}",
         ),
         (read.is_cut, f"only the newest {_jobs(limit)} were read, and the window begins with them"),
         (
             read.unfinished,
-            f"{_jobs(read.unfinished)} had not finished, and took the median of the others, {units.in_words(median)}",
+            f"{_jobs(read.unfinished)} are unfinished; each has the others' median time, {units.in_words(median)}",
         ),
         (read.odd, f"{_jobs(read.odd)} with impossible times (NULL, infinite, ended before begun) were left out"),
         (read.undated, f"{_jobs(read.undated)} of the table do not say when they came (NULL or infinite): left out"),

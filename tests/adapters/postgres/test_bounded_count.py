@@ -76,7 +76,7 @@ def test_a_count_that_grew_past_what_is_known_is_carried_on_at_once() -> None:
     assert counts.are_due(WANTED, bounded(200, 200), STOPS, now=1)
 
 
-def test_where_it_could_not_be_counted_so_far_what_is_near_is_told_and_nobody_tries_again_for_a_while() -> None:
+def test_after_an_exact_count_that_took_too_long_the_bounded_count_is_shown_for_60_s() -> None:
     counts = ExactCounts()
     counts.give_up(WANTED, now=0)
     assert not counts.are_due(WANTED, bounded(200), STOPS, now=59)

@@ -254,7 +254,7 @@ async def test_a_reading_without_any_link_is_unavailable_in_time(
     assert await queue.depth(JOBS, 100) == EMPTY
 
 
-async def test_an_address_that_nobody_answers_at_is_said_once_and_tried_again(
+async def test_an_address_that_does_not_answer_is_reported_once_and_tried_again(
     queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch
 ) -> None:
     async with link_to(database_url) as (link, address):

@@ -187,7 +187,7 @@ async def test_a_lock_on_a_table_is_said_since_workers_wait_for_it(admin: Connec
     assert "queue.sql takes a lock on job (AccessExclusiveLock); workers that write there wait" in remark.text
 
 
-async def test_what_ends_with_the_query_is_nobody_s_business(admin: Connection, queue: PostgresQueue) -> None:
+async def test_what_ends_with_the_query_is_not_reported(admin: Connection, queue: PostgresQueue) -> None:
     for _ in range(2):
         kept = queue._main.kept
         depth = await queue.depth(own("only_within()"), 100)

@@ -225,7 +225,9 @@ async def test_times_may_be_numbers(admin: Connection, queue: PostgresQueue, kin
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "9223372036854775807"])
-async def test_a_number_that_is_no_time_ends_no_reading(admin: Connection, queue: PostgresQueue, number: str) -> None:
+async def test_a_number_that_cannot_be_a_time_does_not_end_the_reading(
+    admin: Connection, queue: PostgresQueue, number: str
+) -> None:
     await admin.execute("CREATE TABLE jobs (status text, due bigint)")
     await admin.execute(f"INSERT INTO jobs VALUES ('pending', {number}), ('processing', {number})".encode())
     policy = jobs(columns={"scheduled_for": {"name": "due", "unit": "s"}, "locked_at": {"name": "due", "unit": "ms"}})

@@ -188,7 +188,7 @@ async def test_a_count_that_no_decision_needs_may_take_too_long(admin: Connectio
     assert depth.sentence == "100+ jobs (100+ pending, 0 processing)"
 
 
-async def test_a_backlog_past_the_limit_is_shown_as_so_many_and_more(admin: Connection, queue: PostgresQueue) -> None:
+async def test_a_backlog_past_the_limit_is_shown_with_a_plus(admin: Connection, queue: PostgresQueue) -> None:
     await create_queue(admin)
     await enqueue(admin, 1100)
     for _ in range(2):
@@ -257,7 +257,9 @@ async def test_rows_that_row_security_hides_are_not_counted_as_none(admin: Conne
     await blind.close()
 
 
-async def test_a_due_time_that_is_no_time_is_named_and_not_passed_over(admin: Connection, queue: PostgresQueue) -> None:
+async def test_a_due_time_that_cannot_be_read_is_named_and_not_left_out(
+    admin: Connection, queue: PostgresQueue
+) -> None:
     await admin.execute("CREATE TABLE job (status text, run_at bigint)")
     assert "column run_at of job is a number, not a timestamp" in await unavailable(queue, Queue(table="job"))
 

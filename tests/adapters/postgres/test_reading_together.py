@@ -73,7 +73,7 @@ async def test_one_queue_that_fails_spoils_no_other_s_reading_now_or_later(
     assert queue._failed_last == {queue_key(broken)}
 
 
-async def test_a_query_that_ends_the_connection_ends_nobody_else_s_reading(
+async def test_a_query_that_ends_the_connection_does_not_end_the_reading_of_another_queue(
     admin: Connection, queue: PostgresQueue
 ) -> None:
     await enqueue(admin, 3)
@@ -85,7 +85,9 @@ async def test_a_query_that_ends_the_connection_ends_nobody_else_s_reading(
         assert good.pending == 3
 
 
-async def test_whoever_failed_the_last_time_keeps_nobody_else_waiting(admin: Connection, queue: PostgresQueue) -> None:
+async def test_a_queue_that_failed_the_last_time_does_not_delay_the_others(
+    admin: Connection, queue: PostgresQueue
+) -> None:
     await enqueue(admin, 3)
     slow = Queue(sql="SELECT 1 AS pending, 0 AS processing FROM pg_sleep(30)")
     with pytest.raises(Unavailable, match="took longer than"), impatient(queue, 0.5):

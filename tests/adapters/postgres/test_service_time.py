@@ -42,11 +42,11 @@ async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
 
 
 async def done(admin: Connection, count: int, seconds: str, *, hours_ago: float = 0) -> None:
-    """So many jobs; `seconds` is SQL, and `n` in it counts them."""
+    """`count` jobs; `seconds` is SQL, in which `n` is the number of the job."""
     await admin.execute(DONE.format(count=count, seconds=f"({seconds})", hours_ago=hours_ago).encode())
 
 
-async def test_where_no_job_has_finished_nobody_knows(admin: Connection, queue: PostgresQueue) -> None:
+async def test_the_service_time_is_unknown_while_no_job_has_finished(admin: Connection, queue: PostgresQueue) -> None:
     assert await queue.service_time(JOBS) is None
     await admin.execute(
         "INSERT INTO generation_job (id, started_at, completed_at) VALUES "

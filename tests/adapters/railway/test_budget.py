@@ -111,7 +111,7 @@ def test_whatever_headers_say_cycles_are_not_stretched_beyond_the_ceiling(header
 
 
 @pytest.mark.parametrize("header", ["q=10;w=1200", "q=29;w=3600", "q=1000;w=3600", "q=720;w=86400"])
-def test_whoever_keeps_the_pace_is_never_refused_a_reading_however_small_the_quota(header: str) -> None:
+def test_a_reading_at_the_given_pace_is_never_refused_however_small_the_quota(header: str) -> None:
     one, clock = budget(1000, 3600)
     for _ in range(500):
         one.spend_on_query()

@@ -121,7 +121,7 @@ def _scope() -> dict[str, str]:
     return {"environmentId": ENVIRONMENT_ID, "projectId": PROJECT_ID}
 
 
-async def test_a_query_is_nobody_s_to_fence() -> None:
+async def test_a_query_is_sent_without_the_lease() -> None:
     never = client("http://127.0.0.1:9/", may_mutate=lambda _: False)
     async with FakeRailway.create(1, timings=TIMINGS) as fake, client(fake.url, may_mutate=lambda _: False) as railway:
         assert await railway.query("EnvironmentState", {**_scope(), "first": 1, "after": None})
@@ -143,7 +143,7 @@ async def test_a_mutation_that_is_not_answered_in_time_is_unknown_and_its_connec
         assert received
 
 
-async def test_a_mutation_that_found_nobody_in_time_was_certainly_not_sent() -> None:
+async def test_a_mutation_without_a_connection_in_time_was_certainly_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         with socket.create_connection(address), socket.socket() as waiting:

@@ -379,7 +379,7 @@ def test_a_deployment_that_waits_for_a_person_does_not_hide_the_stopped_one() ->
     assert reading.state_of(reading.current_deployment(what)) is ServiceState.STOPPED
 
 
-def test_a_status_nobody_has_heard_of_is_not_guessed_at() -> None:
+def test_an_unknown_status_is_not_guessed_at() -> None:
     with pytest.raises(ValueError, match="'DREAMING' is unknown"):
         reading.state_of(instance(deployment("DREAMING")).latestDeployment)
 

@@ -222,7 +222,7 @@ async def test_tls_with_a_ca_of_one_s_own_serves_a_controller(tls_port: int, cer
         await live(client)
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
+async def test_a_certificate_without_a_known_authority_is_refused(tls_port: int) -> None:
     said = await refusal(f"rediss://:hunter2@localhost:{tls_port}")
     assert "certificate that is not trusted (self" in said
     assert "ssl_ca_certs=PATH" in said
@@ -233,7 +233,7 @@ async def test_a_certificate_for_another_name_is_refused(tls_port: int, certific
     assert "certificate that is not trusted (IP address mismatch" in said
 
 
-async def test_only_whoever_asks_for_it_is_connected_without_a_look_at_the_certificate(tls_port: int) -> None:
+async def test_the_certificate_is_not_checked_only_if_the_address_says_so(tls_port: int) -> None:
     async with connect(f"rediss://127.0.0.1:{tls_port}?ssl_cert_reqs=none") as client:
         assert await client.get("nothing") is None
 

@@ -232,14 +232,12 @@ async def test_settling_an_old_intent_leaves_a_newer_one_alone(journal: RedisJou
     assert history.intent == new
 
 
-async def test_a_change_by_other_hands_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
+async def test_an_external_change_starts_both_cooldowns(journal: RedisJournal, lease: Lease) -> None:
     history, now, _ = await journal.record_external_change("w", 2, lease)
     assert (history.last_up, history.last_down, history.count) == (now, now, 2)
 
 
-async def test_whoever_does_not_hold_the_lease_writes_nothing(
-    redis: Redis, journal: RedisJournal, lease: Lease
-) -> None:
+async def test_a_holder_without_the_lease_writes_nothing(redis: Redis, journal: RedisJournal, lease: Lease) -> None:
     intent = await record(journal, lease)
     before = await redis.hgetall(KEYS.worker("w"))
     writes = [

@@ -159,7 +159,7 @@ async def test_a_clock_that_jumped_ahead_makes_no_stamp_older(
         assert int(await redis.hget(HASH, "last_up") or 0) / 1000 == pytest.approx(at, abs=MOMENT_S)
 
 
-async def test_nobody_takes_its_own_word_for_news(
+async def test_a_replica_ignores_its_own_messages(
     redis: Redis, journal: RedisJournal, standby: RedisJournal, lease: Lease
 ) -> None:
     """Else a cooldown would begin again with every look, and nothing would ever scale."""
@@ -217,7 +217,7 @@ async def test_a_lease_that_vanished_before_its_time_is_waited_for(redis: Redis,
     assert 59 < held.wait <= 60
 
 
-async def test_whoever_held_it_last_need_not_wait_for_itself(redis: Redis, lease: Lease) -> None:
+async def test_the_last_holder_does_not_wait_for_its_own_lease(redis: Redis, lease: Lease) -> None:
     await redis.delete(KEYS.lease)
     answer = await RedisLeases(redis, KEYS).acquire(Bid("me again", last_holder="me"), 60)
     assert answer == Lease("me again", lease.epoch + 1)

@@ -31,7 +31,7 @@ WICKED = {
     "text that runs backwards": ("\u202egnp.exe\u2066", r"\u202egnp.exe\u2066"),
     "a paragraph of Unicode's": ("a\u2028b", r"a\u2028b"),
     "half a character": ("\udc80", r"\udc80"),
-    "a tag that nobody sees": ("\U000e0041", r"\U000e0041"),
+    "an invisible tag": ("\U000e0041", r"\U000e0041"),
     "nothing wicked": ("15 jobs: 0 → 2 •••", "15 jobs: 0 → 2 •••"),
 }
 

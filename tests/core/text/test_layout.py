@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.text.layout import columns_of, table, wrap, wrap_sql
+from controller.core.text.layout import columns_of, markdown, table, wrap, wrap_sql
 
 TEXTS = st.text(st.sampled_from("ab/._ 日é"), max_size=90)
 CELLS = st.lists(st.tuples(TEXTS, TEXTS, st.integers(0, 10**9).map(str)), min_size=1, max_size=5)
@@ -90,6 +90,16 @@ END
 $tag$;  -- done
 --   DROP TABLE "a  name" CASCADE; DROP FUNCTION "another  name" CASCADE;
 """
+
+
+def test_a_table_in_markdown_aligns_numbers_and_escapes_a_bar() -> None:
+    rows = [("", "old", "new"), ("a|b", "1", ""), ("`c`", "2", "3")]
+    assert markdown(rows, right={1}) == [
+        "| | old | new |",
+        "|---|---:|---|",
+        r"| a\|b | 1 | |",
+        "| `c` | 2 | 3 |",
+    ]
 
 
 def test_sql_means_the_same_when_it_is_broken_into_lines() -> None:

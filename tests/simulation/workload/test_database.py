@@ -125,7 +125,7 @@ async def test_jobs_that_are_not_finished_take_the_median_of_those_that_are(
     await insert(owner, ago(26), ago(25), ago(24), status="pending")  # a retry that waits
     workload = await read(database_url)
     assert minutes(workload)[3:] == [(30, 2), (31, 2), (33, 2), (34, 2)]
-    assert workload.notes == ("4 jobs had not finished, and took the median of the others, 2 min",)
+    assert workload.notes == ("4 jobs are unfinished; each has the others' median time, 2 min",)
 
 
 async def test_times_that_cannot_be_are_left_out_and_counted(
