@@ -28,6 +28,17 @@ async def test_a_queue_that_is_as_it_should_be_is_not_complained_of(
     )
 
 
+async def test_all_columns_that_the_table_does_not_have_are_in_one_finding(patient: Patient) -> None:
+    columns = {"status": "state", "created_at": "create_at", "locked_at": "lock_at"}
+    patient.worker = policy(table="generation_job", columns=columns)
+    found = (await patient.findings())["queue"]
+    assert found.level is Level.ERROR
+    assert (
+        "no columns state, create_at and lock_at; set queue.columns.status (did you mean status?), "
+        "queue.columns.created_at (did you mean created_at?) and queue.columns.locked_at (did you mean locked_at?) each"
+    ) in found.says
+
+
 # --- rights ---
 
 

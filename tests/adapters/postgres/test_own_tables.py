@@ -414,3 +414,32 @@ async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queu
     (remark,) = depth.remarks
     assert remark.about == "claims"
     assert remark.text.startswith("2 claimed jobs of table jobs have no time of the claim")
+
+
+# --- names that the table does not have ---
+
+
+async def test_every_column_that_is_not_there_is_said_at_once(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (state text, inserted timestamptz, taken timestamptz, size int)")
+    columns = {"status": "stat", "created_at": "insert_at", "locked_at": "Taken", "priority": "nowhere"}
+    with pytest.raises(Unavailable) as refused:
+        await queue.depth(jobs(columns={**columns, "scheduled_for": "size"}), LIMIT)
+    assert str(refused.value).removeprefix("PostgreSQL: ") == (
+        "table jobs has no columns stat, nowhere, insert_at and Taken; set queue.columns.status (did you mean state?), "
+        "queue.columns.priority, queue.columns.created_at (did you mean inserted?) and queue.columns.locked_at (did "
+        "you mean taken?) each to one of: inserted, size, state, taken; also, column size of jobs is a number, not a "
+        "timestamp; if it holds seconds since 1970, write columns: {scheduled_for: {name: size, unit: s}}; if "
+        "milliseconds, unit: ms"
+    )
+
+
+async def test_of_a_table_with_many_columns_some_are_listed(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute(f"CREATE TABLE jobs ({', '.join(f'c{n:03} int' for n in range(300))})".encode())
+    with pytest.raises(Unavailable, match=r"no column status; .* one of: c000, .*, c039, 260 more$"):
+        await queue.depth(jobs(), LIMIT)
+
+
+async def test_statuses_that_the_column_cannot_hold_are_said_at_once(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, columns="status int")
+    with pytest.raises(Unavailable, match=r"cannot be 'a' and 'b'; .*; also, jobs\.status, .* cannot be 'c'"):
+        await queue.depth(jobs(statuses={"pending": ["a", "1", "b"], "processing": ["c"]}), LIMIT)
