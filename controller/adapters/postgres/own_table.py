@@ -43,7 +43,7 @@ _USUAL = {
     "updated_at": ("updated_at",),
 }
 _NONE = ("{jobs} j WHERE false",)
-"""Counts 0: the table has no such jobs. Without a part, the count would be shown as unknown."""
+"""Counts 0: by the policy or by the column's type, no job has failed. Without a part, the count would be unknown."""
 _ALIKE = {
     "created_at": re.compile(r"creat|insert|enqueue|added|born|submit", re.IGNORECASE),
     "started_at": re.compile(r"start|beg[aiu]n|pick|claim|taken|lock", re.IGNORECASE),
@@ -227,7 +227,7 @@ class OwnTable:
         form = Form(
             ready=_each(ready),
             processing=_each(parts["processing"]),
-            scheduled=_each(scheduled) or _NONE,
+            scheduled=_each(scheduled),  # none without a due time: it is then unknown which jobs are for later
             failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
             # A job without a time of its claim counts as running: taking it for stale would remove its worker.
