@@ -251,6 +251,21 @@ def test_a_policy_is_tried_on_the_jobs_of_its_own_table(
     )
 
 
+def test_check_names_a_due_time_that_the_policy_does_not(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE mails (status text, send_after timestamptz)")
+        connection.execute("INSERT INTO mails VALUES ('pending', now() + interval '1 day')")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    path = tmp_path / "policy.yaml"
+    path.write_text("workers: {w: {service: s, queue: {table: mails}, max_replicas: 1, tiers: [{replicas: 1}]}}")
+    warnings = json.loads(run("check", path, "--from-database", "--json").out)["warnings"]
+    (due,) = [warning for warning in warnings if "in the future" in warning]
+    assert due.startswith("workers.w.queue: 1 job of table mails counts as pending although its send_after")
+    assert due.endswith("write columns: {scheduled_for: send_after}")
+
+
 def test_a_window_without_a_finished_job_is_refused(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
