@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from psycopg import errors, sql
@@ -29,7 +29,7 @@ _NUMBERS = re.compile(
 )
 """Names of columns of numbers that may be times; another number may lie in the same range by chance."""
 _MOST_COLUMNS = 20
-_MOST_ROWS = 10_000
+_MOST_ROWS = 50_000
 _MOST_PENDING = 1000
 """Rows read by the index on the status; a cycle reads about as many."""
 _CLOCK_SKEW_S = 300
@@ -102,16 +102,47 @@ async def due_columns(own: OwnTable, ask: Ask) -> tuple[DueColumn, ...]:
     """
     if DUE in own.times:
         return ()
-    found: dict[str, DueColumn] = {}
+    found: dict[tuple[str, TimeSql], _Later] = {}
+    is_sampled = False
     with contextlib.suppress(errors.QueryCanceled, errors.InsufficientPrivilege):
-        times = await _unused(own, ask)
+        times = [(name, time) for name, every in (await _unused(own, ask)).items() for time in every]
         if not times:
             return ()
-        for rows, limit, is_sampled in await _rows(own, ask):
-            for one in await _judged(own, times, rows, limit, ask, is_sampled=is_sampled):
-                if one.name not in found or found[one.name].jobs < one.jobs:
-                    found[one.name] = one
-    return tuple(sorted(found.values(), key=lambda one: -one.jobs))
+        for rows in await _rows(own, ask):
+            is_sampled = is_sampled or rows.is_sampled
+            for key, later in zip(times, await _counted(own, times, rows, ask), strict=True):
+                found[key] = found.get(key, _Later()).with_more(later)
+    columns = [
+        DueColumn(name, _unit(time), later.pending, is_sampled)
+        for (name, time), later in found.items()
+        if later.may_be_due
+    ]
+    return tuple(sorted(columns, key=lambda one: -one.jobs))
+
+
+class _Later(NamedTuple):
+    """Jobs whose time is in the future: pending, and taken by a worker; and all that were taken."""
+
+    pending: int = 0
+    taken_later: int = 0
+    taken: int = 0
+
+    def with_more(self, other: _Later) -> _Later:
+        """With those of another sample, which may hold the same pending jobs."""
+        taken = self.taken_later + other.taken_later, self.taken + other.taken
+        return _Later(max(self.pending, other.pending), *taken)
+
+    @property
+    def may_be_due(self) -> bool:
+        return self.pending > 0 and self.taken_later <= _CONTRADICTED * self.taken
+
+
+class _Rows(NamedTuple):
+    """source: the SQL after FROM. limit: rows at most. is_sampled: whether they are only a part of the table."""
+
+    source: sql.Composed
+    limit: int
+    is_sampled: bool
 
 
 async def _unused(own: OwnTable, ask: Ask) -> dict[str, list[TimeSql]]:
@@ -142,36 +173,35 @@ def _readings(shape: Shape, name: str, zones: tuple[str, ...]) -> list[TimeSql]:
     return [TimeSql(name, kind, zones)]
 
 
-async def _rows(own: OwnTable, ask: Ask) -> list[tuple[sql.Composed, int, bool]]:
-    """What to read: the SQL after FROM, the rows at most, and whether it is only a part of the table."""
+async def _rows(own: OwnTable, ask: Ask) -> list[_Rows]:
+    """What to read. Of pending jobs, a cycle reads about as many, and as quickly."""
+    table, status = own.shape.identifier, sql.Identifier(own.status)
+    named = sql.SQL(", ").join(map(sql.Literal, own.queue.statuses.pending))
+    pending = sql.SQL("{} j WHERE j.{} IN ({}){}").format(table, status, named, own.where)
+    some = _Rows(pending, _MOST_PENDING, is_sampled=True)
     if not own.shape.is_stored:
-        return [(sql.SQL("{} j WHERE true{}").format(own.shape.identifier, own.where), _MOST_PENDING, True)]
+        every = sql.SQL("{} j WHERE true{}").format(table, own.where)
+        return [_Rows(every, _MOST_PENDING, is_sampled=True), some]
     size = await size_of(own.shape, own.status, ask)
-    rows = [(sql.SQL("{}{}").format(one, own.where), _MOST_ROWS, not size.is_small) for one in sources(own.shape, size)]
-    if size.has_index and not size.is_small:
-        pending = sql.SQL(", ").join(map(sql.Literal, own.queue.statuses.pending))
-        named = sql.SQL("{} j WHERE j.{} IN ({}){}").format(
-            own.shape.identifier, sql.Identifier(own.status), pending, own.where
-        )
-        rows.append((named, _MOST_PENDING, True))
-    return rows
+    rows = [
+        _Rows(sql.SQL("{}{}").format(one, own.where), _MOST_ROWS, not size.is_small) for one in sources(own.shape, size)
+    ]
+    return [*rows, some] if size.has_index and not size.is_small else rows
 
 
-async def _judged(
-    own: OwnTable, times: Mapping[str, list[TimeSql]], rows: sql.Composed, limit: int, ask: Ask, *, is_sampled: bool
-) -> list[DueColumn]:
+async def _counted(own: OwnTable, times: Sequence[tuple[str, TimeSql]], rows: _Rows, ask: Ask) -> list[_Later]:
+    """The counts of each time."""
     statuses = own.queue.statuses
-    readings = [(name, one) for name, every in times.items() for one in every]
     later = sql.SQL(", ").join(
         sql.SQL("coalesce({}, false) AS later_{}").format(_is_later(time), sql.SQL(str(index)))
-        for index, (_, time) in enumerate(readings)
+        for index, (_, time) in enumerate(times)
     )
     counts = sql.SQL(", ").join(
         sql.SQL(
             "count(*) FILTER (WHERE is_pending AND later_{n}), count(*) FILTER (WHERE was_taken AND later_{n}), "
             "count(*) FILTER (WHERE was_taken)"
         ).format(n=sql.SQL(str(index)))
-        for index, _ in enumerate(readings)
+        for index, _ in enumerate(times)
     )
     statement = sql.SQL(_COUNTS).format(
         counts=counts,
@@ -180,18 +210,18 @@ async def _judged(
         open=one_of((*statuses.pending, *statuses.failed), own.shape, own.status),
         columns=later,
         status=sql.Identifier(own.status),
-        raw=sql.SQL(", ").join(sql.SQL("j.{}").format(sql.Identifier(name)) for name in times),
-        rows=rows,
-        limit=sql.Literal(limit),
+        raw=sql.SQL(", ").join(sql.SQL("j.{}").format(sql.Identifier(name)) for name in dict(times)),
+        rows=rows.source,
+        limit=sql.Literal(rows.limit),
     )
     (answer,) = await ask(statement)
-    found = []
-    for index, (name, time) in enumerate(readings):
-        pending, taken_later, taken = answer[3 * index : 3 * index + 3]
-        if pending and taken_later <= _CONTRADICTED * taken:
-            unit = None if time.kind in {Kind.ZONED, Kind.LOCAL} else "s" if time.per_second == 1 else "ms"
-            found.append(DueColumn(name, unit, pending, is_sampled))
-    return found
+    return [_Later(*answer[3 * index : 3 * index + 3]) for index, _ in enumerate(times)]
+
+
+def _unit(time: TimeSql) -> str | None:
+    if time.kind in {Kind.ZONED, Kind.LOCAL}:
+        return None
+    return "s" if time.per_second == 1 else "ms"
 
 
 def _is_later(time: TimeSql) -> sql.Composed:

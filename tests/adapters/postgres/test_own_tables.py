@@ -535,6 +535,22 @@ async def test_a_large_table_is_not_read_to_find_a_due_time(
         assert read < 500 < pages
     said = due_remarks(await queue.depth(jobs(), LIMIT))
     assert [text.startswith("at least 1 job of table jobs counts") for text in said] == [True]
+    await admin.execute("UPDATE jobs SET eta = now() + interval '1 day'")
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+
+        async def asked(statement: psycopg.sql.Composed) -> list[tuple[Any, ...]]:
+            return await (await connection.execute(statement)).fetchall()
+
+        assert await due_columns(await own_table(jobs(), asked), asked) == (), "jobs that are done have it too"
+
+
+async def test_a_view_tells_a_due_time_too(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE work (status text, eta timestamptz)")
+    await admin.execute("INSERT INTO work SELECT 'completed', now() FROM generate_series(1, 2000)")
+    await admin.execute("INSERT INTO work VALUES ('pending', now() + interval '1 day')")
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM work")
+    (said,) = due_remarks(await queue.depth(jobs(), LIMIT))
+    assert said.endswith("write columns: {scheduled_for: eta}")
 
 
 async def test_columns_that_this_user_may_not_read_are_left_out(admin: Connection, database_url: str) -> None:
