@@ -26,8 +26,9 @@ def add(commands: Commands) -> None:
         "check",
         run,
         "validate a policy offline; print its values and waits",
-        "Each value is printed with the line or the variable that it comes from. A depth of d jobs that take S each "
-        "makes a job wait d x S / k with k workers: that is what each tier implies while the depth stays there. "
+        "Each value is printed with the line or the variable that it comes from. A wait ends when a worker begins the "
+        "job, as in target_wait: while the depth stays at d jobs that take S each, with k in work at once, a job waits "
+        "d x S / k - S. That is what each tier implies. "
         "Exit 0: valid. 2: not.",
         touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
         last=ENVIRONMENT,

@@ -64,8 +64,8 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "queue_warning",
         "warning",
         (
-            "what may be misread in a queue, once each: `about` is `statuses`, `timezone`, `claims`, `standby` or "
-            "`oldest_age_s`"
+            "what may be misread in a queue, once each: `about` is `statuses`, `timezone`, `claims`, `due`, "
+            "`standby` or `oldest_age_s`"
         ),
     ),
     (

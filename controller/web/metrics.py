@@ -200,7 +200,7 @@ _ROWS = (
         "autoscaler_queue_stale_jobs",
         "gauge",
         "jobs",
-        "Claimed jobs that no worker is working on any more.",
+        "Claimed jobs that no worker is working on any more; no sample where the queue cannot tell.",
         _each_worker(lambda last: last.stale),
     ),
     Metric(

@@ -120,6 +120,8 @@ async def test_the_sum_of_all_arms_is_the_number_of_rows(written: Written) -> No
     async with reading(written.place) as connection:
         pending, _, processing, stale = await one_row(connection, found.depth(ENOUGH))
         scheduled, failed = await one_row(connection, found.rest(ENOUGH))
+    assert (stale is None) == (not found.detects_dead_workers)
+    stale = stale or 0
     assert (pending, processing + stale) == (arms["ready"], arms["processing"])
     assert (scheduled or 0, failed or 0) == (arms["scheduled"], arms["failed"])
     rows = len(list(written.case.rows()))
