@@ -52,11 +52,12 @@ class _Checked:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import masker, read_policy
-    from controller.config.presets import schema_text
+    from controller.config.load import masker, schema_text
+    from controller.config.presets import names
+    from controller.configuration import read_policy
 
     if parsed.schema:
-        print(schema_text())
+        print(schema_text(names()))
         return 0
     path = policy_of(parsed)
     try:
@@ -139,7 +140,7 @@ def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, 
 def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
     """What the database says of each worker's queue."""
     from controller.adapters.postgres.queue import known_of
-    from controller.config.settings import load_database
+    from controller.configuration import load_database
 
     address = load_database(os.environ, why="--from-database measures the jobs there")
     queues = {name: worker.queue for name, worker in policy.workers.items()}

@@ -9,9 +9,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from controller.config.adapters import Adapters
 from controller.config.addresses import Address
-from controller.config.addresses_postgres import database_address
-from controller.config.addresses_redis import redis_address
 from controller.config.timing import Timing
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved, unusable
@@ -58,20 +57,20 @@ class Settings:
         return tuple(one.get_secret_value() for one in self.hidden)
 
 
-def load_settings(environment: Mapping[str, str]) -> Settings:
+def load_settings(environment: Mapping[str, str], adapters: Adapters) -> Settings:
     """The settings, or everything that is wrong with them at once.
 
     Raises:
         ConfigurationError: naming every missing or malformed variable, and none of their secret values.
     """
     reader = EnvironmentReader(environment)
-    database = reader.address("DATABASE_URL", database_address)
-    direct = reader.direct_address()
+    database = reader.address("DATABASE_URL", adapters.database)
+    direct = reader.direct_address(adapters.database)
     settings = Settings(
         database_url=SecretStr(database.url),
         database_direct_url=SecretStr(direct.url) if direct else None,
         search_path=database.search_path,
-        redis_url=SecretStr(reader.address("REDIS_URL", redis_address).url),
+        redis_url=SecretStr(reader.address("REDIS_URL", adapters.redis).url),
         port=reader.port(),
         http_token=reader.http_token(),
         log_format=reader.log_format(),
@@ -106,14 +105,14 @@ def blanks_around(environment: Mapping[str, str], names: Iterable[str]) -> Itera
             yield Problem(name, "has blanks or line breaks around it, which are ignored; remove them")
 
 
-def load_database(environment: Mapping[str, str], *, why: str) -> Address:
+def load_database(environment: Mapping[str, str], adapters: Adapters, *, why: str) -> Address:
     """DATABASE_URL alone, for a command that needs nothing else. why: what it is needed for.
 
     Raises:
         ConfigurationError: it is not set or malformed; no secret value is in the message.
     """
     reader = EnvironmentReader(environment)
-    address = reader.address("DATABASE_URL", database_address, unset=f"is not set; {why}")
+    address = reader.address("DATABASE_URL", adapters.database, unset=f"is not set; {why}")
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return address
@@ -153,11 +152,11 @@ class EnvironmentReader:
         self._secrets += address.secrets
         return address
 
-    def direct_address(self) -> Address | None:
+    def direct_address(self, read: Callable[[str], Address]) -> Address | None:
         """PostgreSQL without a pooler in between, for LISTEN."""
         if not self.get("DATABASE_DIRECT_URL"):
             return None
-        return self.address("DATABASE_DIRECT_URL", database_address)
+        return self.address("DATABASE_DIRECT_URL", read)
 
     def hidden(self) -> tuple[SecretStr, ...]:
         """Of the addresses, and what libpq takes from the environment by itself."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.config.load import read_policy
-from controller.config.presets import PresetFiles, load, names, schema_text
+from controller.config.load import schema_text
+from controller.config.presets import PresetFiles, load, names
+from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError
 from controller.policy import overlaps
 from tests.policy.test_preset import PLAIN
@@ -141,4 +142,4 @@ def test_a_name_that_no_preset_has_is_refused_with_the_one_that_was_meant() -> N
 def test_the_folder_is_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(__file__).parents[2] / "controller" / "adapters" / "postgres" / "presets"
     assert names() == PresetFiles().names == tuple(sorted(path.stem for path in folder.glob("*.toml")))
-    assert all(f'"{name}"' in schema_text() for name in names())
+    assert all(f'"{name}"' in schema_text(names()) for name in names())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.adapters.railway.settings import load_railway, railway_warnings
-from controller.config.settings import load_database, load_settings
+from controller.configuration import load_database, load_settings
 from controller.core.problems import ConfigurationError, Problem
 
 RIGHT = {
