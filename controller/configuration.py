@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from controller.adapters.postgres.address import database_address
+from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
+from controller.adapters.redis.address import redis_address
 from controller.config import load, settings
 from controller.config.adapters import Adapters
-from controller.config.addresses_postgres import database_address
-from controller.config.addresses_redis import redis_address
-from controller.config.presets import PresetFiles
 from controller.config.settings import Settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker

@@ -52,8 +52,8 @@ class _Checked:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from controller.adapters.postgres.presets.reader import names
     from controller.config.load import masker, schema_text
-    from controller.config.presets import names
     from controller.configuration import read_policy
 
     if parsed.schema:
@@ -164,7 +164,7 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 def claims_without_end(policy: Policy) -> Iterator[str]:
     """Warnings of queues in which a dead worker's job would count for ever."""
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     for name, worker in policy.workers.items():
         queue = worker.queue

@@ -140,8 +140,8 @@ def _policy_keys() -> Table:
 
 
 def _presets() -> Table:
+    from controller.adapters.postgres.presets.reader import load, names
     from controller.cli.queues import TESTED
-    from controller.config.presets import load, names
 
     yield "preset", "library", "tested with"
     for name in names():

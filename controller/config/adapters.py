@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.config.addresses import Address
+from controller.config.address import Address
 from controller.policy import Presets
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from controller.config.adapters import Adapters
-from controller.config.addresses import Address
+from controller.config.address import Address
 from controller.config.timing import Timing
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved, unusable

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from controller.config.addresses_postgres import database_address
-from controller.config.addresses_redis import redis_address
-from controller.config.client_parameters import NAMES
+from controller.adapters.postgres.address import database_address
+from controller.adapters.postgres.client_parameters import NAMES
+from controller.adapters.redis.address import redis_address
 from controller.core.text.references import unresolved
 
 SECRET = "hunter2"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.docs import TABLES, markdown, rewritten
 from controller.cli.main import commands
-from controller.config.presets import names
 from controller.config.variables import VARIABLES
 from controller.core.reasons import Reason
 from controller.loop.levels import EVENTS

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.config.presets import PresetFiles
+from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.core.problems import ConfigurationError
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import PresetFiles, load, names
 from controller.config.load import schema_text
-from controller.config.presets import PresetFiles, load, names
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError
 from controller.policy import overlaps
