@@ -6,60 +6,90 @@ The offline half of the composition root: commands that only read a policy impor
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
-from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
+from controller.adapters.railway.settings import RAILWAY, RailwaySettings
 from controller.adapters.redis.address import redis_address
-from controller.config import load, settings
+from controller.config import load as of_files
+from controller.config import settings as of_environment
 from controller.config.adapters import Adapters
+from controller.config.platform import Access, PlatformSettings
 from controller.config.settings import Settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker
 from controller.policy import Policy, as_shown
 
 T = TypeVar("T")
-ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles)
+ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY,))
 
 # What config reads, with what our adapters declare.
-read_policy = functools.partial(load.read_policy, adapters=ADAPTERS)
-load_settings = functools.partial(settings.load_settings, adapters=ADAPTERS)
-load_database = functools.partial(settings.load_database, adapters=ADAPTERS)
+read_policy = functools.partial(of_files.read_policy, adapters=ADAPTERS)
+masker = functools.partial(of_files.masker, adapters=ADAPTERS)
+load_settings = functools.partial(of_environment.load_settings, adapters=ADAPTERS)
+load_database = functools.partial(of_environment.load_database, adapters=ADAPTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """mask: knows every secret of settings and policy. shown: the policy as /status may show it."""
+    """mask: knows every secret of settings and policy. shown: the policy as /status may show it.
+
+    access: to each platform that a worker of the policy is on, by the key of the policy that names a target there.
+    """
 
     settings: Settings
-    railway: RailwaySettings
+    access: Mapping[str, Access]
     policy: Policy
     mask: Masker = field(default_factory=Masker, repr=False)
     shown: Mapping[str, Any] | None = field(default=None, repr=False)
     warnings: tuple[Problem, ...] = ()
     """Settings of the environment that work but should be changed."""
 
+    @property
+    def railway(self) -> RailwaySettings:
+        """Raises KeyError: no worker of the policy is on Railway."""
+        return cast("RailwaySettings", self.access[RAILWAY.target])
 
-def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
-    """Reads the policy, the settings, and the settings of the platform.
+
+def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = ADAPTERS) -> Configuration:
+    """Reads the policy, the settings, and the settings of the platforms that the policy uses.
 
     Raises:
         ConfigurationError: with all the problems of all of them.
     """
-    problems: list[Problem] = []
-    railway = _or_problems(lambda: load_railway(environment), problems)
-    settings = _or_problems(lambda: load_settings(environment), problems)
-    read = _or_problems(lambda: read_policy(path, environment), problems)
-    if railway is None or settings is None or read is None:
-        raise ConfigurationError(problems)
+    of_policy: list[Problem] = []
+    of_settings: list[Problem] = []
+    of_platforms: list[Problem] = []
+    read = _or_problems(lambda: of_files.read_policy(path, environment, adapters), of_policy)
+    settings = _or_problems(lambda: of_environment.load_settings(environment, adapters), of_settings)
+    used = platforms_of(read[0] if read else None, environment, adapters.platforms)
+    access = {one.target: _or_problems(functools.partial(one.load, environment), of_platforms) for one in used}
+    if settings is None or read is None or of_platforms:
+        raise ConfigurationError([*of_platforms, *of_settings, *of_policy])
     policy, document = read
-    mask = load.masker(environment, document, [*settings.secrets, railway.token.value.get_secret_value()])
-    warnings = (*railway_warnings(environment), *settings.warnings)
-    return Configuration(settings, railway, policy, mask, as_shown(policy, document), warnings)
+    found = {target: one for target, one in access.items() if one is not None}
+    secrets = [*settings.secrets, *(secret for one in found.values() for secret in one.secrets)]
+    mask = of_files.masker(environment, document, secrets, adapters=adapters)
+    warnings = (*(warning for one in used for warning in one.warnings(environment)), *settings.warnings)
+    return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings)
+
+
+def platforms_of(
+    policy: Policy | None, environment: Mapping[str, str], platforms: Sequence[PlatformSettings]
+) -> Sequence[PlatformSettings]:
+    """Those whose settings are needed: the ones that the policy's workers are on.
+
+    Where the policy could not be read, those of which any variable is set, else all: what is wrong with their settings
+    is said together with what is wrong with the policy.
+    """
+    if policy is not None:
+        return [one for one in platforms if one.target in policy.target_keys]
+    hinted = [one for one in platforms if any(environment.get(row.name) for row in one.variables)]
+    return hinted or platforms
 
 
 def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:

@@ -53,8 +53,8 @@ class _Checked:
 
 def run(parsed: argparse.Namespace) -> int:
     from controller.adapters.postgres.presets.reader import names
-    from controller.config.load import masker, schema_text
-    from controller.configuration import read_policy
+    from controller.config.load import schema_text
+    from controller.configuration import masker, read_policy
 
     if parsed.schema:
         print(schema_text(names()))
@@ -78,8 +78,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
-    from controller.adapters.railway.settings import railway_warnings
     from controller.config.settings import setting_warnings
+    from controller.configuration import ADAPTERS, platforms_of
     from controller.policy import effective, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
@@ -89,7 +89,9 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
+    used = platforms_of(policy, os.environ, ADAPTERS.platforms)
+    of_platforms = [warning for one in used for warning in one.warnings(os.environ)]
+    of_settings = map(str, (*of_platforms, *setting_warnings(os.environ)))
     return _Checked(
         path,
         list(policy.workers),

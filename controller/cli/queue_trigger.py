@@ -51,8 +51,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import masker
-    from controller.configuration import read_policy
+    from controller.configuration import masker, read_policy
 
     file, worker = _file_and_worker(parsed)
     path = policy_of(parsed, file)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.config.address import Address
+from controller.config.platform import PlatformSettings
+from controller.config.variables import EnvironmentVariable, common
+from controller.core.text.references import References
 from controller.policy import Presets
 
 
@@ -20,3 +23,14 @@ class Adapters:
     database: Callable[[str], Address]
     redis: Callable[[str], Address]
     presets: Callable[[Path], Presets]
+    platforms: tuple[PlatformSettings, ...]
+
+    @property
+    def references(self) -> tuple[References, ...]:
+        return tuple(one.references for one in self.platforms)
+
+    @property
+    def variables(self) -> tuple[EnvironmentVariable, ...]:
+        """Every environment variable that the controller reads, those of the platforms first."""
+        group = " or ".join(one.group_in_words for one in self.platforms)
+        return (*(row for one in self.platforms for row in one.variables), *common(group))

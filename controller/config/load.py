@@ -18,9 +18,13 @@ _MOST_BYTES = 16_000_000
 """Of four each, the most characters that the parser takes (policy/strict_yaml.py)."""
 
 
-def masker(environment: Mapping[str, str], document: Document | None = None, secrets: Iterable[str] = ()) -> Masker:
+def masker(
+    environment: Mapping[str, str], document: Document | None = None, secrets: Iterable[str] = (), *, adapters: Adapters
+) -> Masker:
     """Knows the secrets of the environment, of a policy that was read with it, and `secrets` besides."""
-    every = [*secrets_of(environment), *secrets]
+    tokens = [name for platform in adapters.platforms for name in platform.names("token")]
+    addresses = [name for platform in adapters.platforms for name in platform.names("address")]
+    every = [*secrets_of(environment, tokens=tokens, addresses=addresses), *secrets]
     return Masker(every, document.named_secrets if document else None)
 
 
@@ -36,7 +40,9 @@ def read_policy(path: Path, environment: Mapping[str, str], adapters: Adapters) 
     except CannotReadError as error:
         line = "" if error.line is None else f":{error.line}"
         raise ConfigurationError([Problem(f"{name}{line}", str(error))]) from None
-    policy, document = load_policy(text, environment, name=name, presets=adapters.presets(path.parent))
+    policy, document = load_policy(
+        text, environment, name=name, presets=adapters.presets(path.parent), references=adapters.references
+    )
     limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
     for place, problem in own_keys(limits, key_prefix(environment)):
         document.refuse(place, problem)
