@@ -1,4 +1,4 @@
-"""The presets: those that ship, one file each in adapters/postgres/presets, and a user's own, named by their path.
+"""The presets: those that ship, one file each beside this module, and a user's own, named by their path.
 
 The folder is the list. A file of the user's own is read when the policy is, and stays as it was then, as the policy
 does, until it is read again.
@@ -23,7 +23,7 @@ _own: dict[str, Preset] = {}
 
 
 def _folder() -> Traversable:
-    return files("controller").joinpath("adapters", "postgres", "presets")
+    return files("controller.adapters.postgres.presets")
 
 
 def names() -> tuple[str, ...]:
