@@ -1,4 +1,4 @@
-"""The rooms that serve any platform name none: its words are declared in its adapter's folder."""
+"""The rooms that serve any platform name none: its words are declared by its adapter, in controller/adapters/NAME."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "controller"
-ROOMS = ("core", "policy", "config", "loop", "web")
+ROOMS = ("core", "policy", "config", "loop", "web", "adapters/postgres", "adapters/redis")
 VENDORS = re.compile("railway", re.IGNORECASE)
 KEPT = {
     "web/metrics.py": ("autoscaler_railway_requests_used", "autoscaler_railway_requests_quota"),

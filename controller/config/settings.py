@@ -216,7 +216,7 @@ class EnvironmentReader:
         renew, redis_timeout = self._milliseconds("LEASE_RENEW_MS"), self._milliseconds("REDIS_TIMEOUT_MS")
         # One lease serves all platforms: the longest of their deadlines has to fit into it.
         timeouts = [(self._milliseconds(one.change_timeout), one.change_timeout) for one in self._platforms]
-        change_timeout, variable = max(timeouts, key=lambda timeout: timeout[0] or 0.0, default=(None, ""))
+        change_timeout, variable = max(timeouts, key=lambda one: one[0] or 0.0, default=(None, "change_timeout"))
         timing = Timing.around(
             ttl,
             renew=renew,
