@@ -47,7 +47,7 @@ _UNAVAILABLE: Mapping[Role, Reason] = {
 class Fault:
     """What failed in a cycle, noted where it was caught, so that /health need not guess it from the cycle's reason.
 
-    source: the dependency under the name that people know it by (PostgreSQL, Railway, Redis), or CONTROLLER.
+    source: the dependency under the name that its adapter gives it, such as PostgreSQL, or CONTROLLER.
     text: what failed, in one sentence.
     """
 

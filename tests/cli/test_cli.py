@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from controller.cli.main import commands
-from controller.config.variables import VARIABLES
+from controller.configuration import ADAPTERS
 from tests.support.examples import some
 from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
@@ -44,7 +44,7 @@ async def test_the_help_of_a_topic_is_that_of_the_command() -> None:
 async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> None:
     topic, run = await asyncio.gather(autoscaler("help", "environment"), autoscaler("run", "--help"))
     assert topic.code == 0
-    assert all(re.search(rf"^{one.name} ", topic.out, re.MULTILINE) for one in VARIABLES)
+    assert all(re.search(rf"^{one.name} ", topic.out, re.MULTILINE) for one in ADAPTERS.variables)
     assert "`autoscaler help environment`" in run.out
     assert "RAILWAY_PROJECT_ID" not in run.out
 

@@ -15,7 +15,7 @@ import pytest
 
 from controller.adapters.postgres import listener as postgres_listener
 from controller.adapters.redis import connection as redis_connection
-from controller.app import configure
+from controller.configuration import configure
 from controller.demo.jobs import create_queue
 from controller.demo.servers import Servers
 from controller.doctor import postgres_server as postgres_reach

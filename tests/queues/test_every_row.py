@@ -14,8 +14,8 @@ import pytest
 from psycopg import sql
 
 from controller.adapters.postgres.places import located
+from controller.adapters.postgres.presets.reader import load, names
 from controller.adapters.postgres.statements import Place
-from controller.config.presets import load, names
 from controller.demo.servers import Servers
 from controller.policy import ARMS, Queue
 from tests.queues.row_cases import CASES

@@ -388,7 +388,7 @@ return recall()
 )
 
 # KEYS: lease, hash, recommendations. ARGV: lease, id, direction. The cooldown, and the start time of the new replicas,
-# count from Railway's answer.
+# count from the platform's answer.
 ACCEPT = (
     _NOW
     + _GUARD
