@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import coming
 from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, updated_watch
-from controller.core.model import History, Change, Observation, QueueDepth, Replicas, ServiceState
+from controller.core.model import Change, History, Observation, QueueDepth, Replicas, ServiceState
 from controller.core.reasons import Reason
 from controller.core.rules import decide, fall_back
 from controller.core.wanted import given_service

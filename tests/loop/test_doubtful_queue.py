@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.app import configure
+from controller.configuration import configure
 from controller.core.reasons import Reason
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level

@@ -19,7 +19,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.railway.reading import WITH_A_VOLUME, one_in_each
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
 from controller.core.history import remembered, settled, with_external_change
-from controller.core.model import History, Change, Lease, QueueDepth, Replicas, ServiceState, ServiceTime
+from controller.core.model import Change, History, Lease, QueueDepth, Replicas, ServiceState, ServiceTime
 from controller.core.ports import Bid, CycleNote, Recalled, Receipt, Requests, Retention, Settled, Unavailable
 from controller.loop.cycle import Cycle
 from controller.loop.reconciler import Ports, Reconciler

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import History, Change, Lease, QueueDepth, Replicas
+from controller.core.model import Change, History, Lease, QueueDepth, Replicas
 from controller.core.ports import (
     CycleNote,
     LeaseLost,

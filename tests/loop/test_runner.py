@@ -15,9 +15,9 @@ import pytest
 from controller.adapters.clock import SystemClock
 from controller.config.timing import Timing
 from controller.core.model import (
+    Change,
     Decision,
     History,
-    Change,
     Lease,
     QueueDepth,
     RateUsage,

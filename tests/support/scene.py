@@ -15,7 +15,8 @@ import psycopg
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.app import Controller, RunOptions, configure, opened
+from controller.app import Controller, RunOptions, opened
+from controller.configuration import configure
 from controller.core.model import Change, Lease, Replicas
 from controller.core.ports import Clock, Unavailable
 from controller.core.reasons import Reason
