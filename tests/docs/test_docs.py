@@ -293,7 +293,7 @@ def test_a_page_says_it_in_plain_words(page: str) -> None:
 
 def test_the_program_says_it_in_plain_words() -> None:
     """Its texts, docstrings and comments."""
-    found = {path: RIDDLES.findall((ROOT / path).read_text()) for path in TREE}
+    found = {path: RIDDLES.findall((ROOT / path).read_text()) for path in tree()}
     assert {path: words for path, words in found.items() if words} == {}
 
 
