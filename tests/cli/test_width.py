@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.docs import TABLES
 from controller.cli.main import commands
-from controller.config.presets import names
 from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
 from tests.support.processes import Ran, autoscaler

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from controller.adapters.postgres.presets.reader import load, names
 from controller.adapters.railway import operations
-from controller.config.presets import load, names
 from controller.core.reasons import Reason
 from controller.core.wanted import tier_replicas
 from controller.doctor.postgres_rights import READER

@@ -14,7 +14,7 @@ import pytest
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import connection as redis_connection
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
 from controller.demo.servers import Servers
 from controller.doctor import redis as redis_checks
 from controller.doctor.redis import reporting_risks, risks

@@ -204,21 +204,19 @@ async def test_a_quick_check_goes_by_what_is_known_and_reads_the_queue_alone(
     await done(aiming, 3, 20)
     async with aiming.controller() as driven:
         assert (await driven.tick()).outcome is Outcome.HELD
-        reconciler = driven.controller.runner.reconciler(WORKER)
         monkeypatch.setattr("controller.loop.measurements._READ_AGAIN_S", 0)
         monkeypatch.setattr(driven.controller.queue, "service_time", None)
-        seen = await reconciler.quick_check(driven.lease)
+        seen = await driven.quick_check()
         assert getattr(seen, "service", None) == ServiceTime(pytest.approx(20), pytest.approx(20), 3)  # type: ignore[arg-type]
         await aiming.jobs(5)
-        assert await reconciler.quick_check(driven.lease) is None, "two workers are wanted: a pass of its own"
+        assert await driven.quick_check() is None, "two workers are wanted: a pass of its own"
 
 
 async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     await aiming.jobs(13)
     await done(aiming, 3, 20)
     async with aiming.controller() as driven:
-        reconciler = driven.controller.runner.reconciler(WORKER)
-        cycle, steps = await reconciler.explain(await driven.reading())
+        cycle, steps = await driven.explain()
     assert ("aim", "a wait of 1 min; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
         Explanation(cycle, steps, None, "Railway")
     )

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller
 from controller.core.reasons import Reason

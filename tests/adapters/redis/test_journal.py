@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.model import Decision, History, Change, Lease, RateUsage
+from controller.core.model import Change, Decision, History, Lease, RateUsage
 from controller.core.ports import Bid, CycleNote, LeaseLost, NotAcquired, Retention, Settled, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
