@@ -188,10 +188,10 @@ async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_
     assert 100 < took < 1000 * (time.monotonic() - began)
     await aiming.redis.hset(key, "start_up", "30000")
     async with aiming.controller() as driven:
-        history, now, _ = await driven.controller.ports.journal.recall(WORKER)
-        assert history.start_up_s == 30
+        recalled = await driven.controller.ports.journal.recall(WORKER)
+        assert recalled.history.start_up_s == 30
         await aiming.let_time_pass(1)
-        await aiming.redis.hset(key, "unbroken_since", str(round((now - 31) * 1000)))
+        await aiming.redis.hset(key, "unbroken_since", str(round((recalled.now - 31) * 1000)))
         await aiming.jobs(0)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.IDLE_OFF)
