@@ -15,8 +15,9 @@ from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.record import NOW, Stored, Write, history_of, write_of
+from controller.core.history import noted
 from controller.core.model import Change, Direction, History, Lease, Recommendation, Start
-from controller.core.ports import Bid, Settled
+from controller.core.ports import Bid, CycleNote, Retention, Settled
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
 from tests.adapters.redis.version_0_1 import Version01
 from tests.support.examples import examples
@@ -176,6 +177,15 @@ def test_only_times_are_replaced_by_the_time_of_the_script(history: History) -> 
     texts = replace(history, queue_seen=NOW, unconfirmed_stop=NOW, watch=Watch(deployment=NOW))
     read = history_of(written({}, texts))
     assert (read.queue_seen, read.unconfirmed_stop, read.watch.deployment) == (NOW, NOW, NOW)
+
+
+@given(ms=st.integers(1, 10**9), unit=st.sampled_from([0.001, 0.06, 3.6]))
+def test_a_window_of_any_policy_is_no_longer_than_the_one_that_was_written_for_it(ms: int, unit: float) -> None:
+    """Otherwise each reading would break the recommendations, and no worker would ever be removed."""
+    keep = Retention(ms * unit, 31.0)
+    history = noted(History(), CycleNote(3, 1), keep, READ_MS / 1000)
+    read = history_of(written({}, history))
+    assert noted(read, CycleNote(3, 1), keep, WRITTEN_MS / 1000 + 1).unbroken_since == read.unbroken_since
 
 
 # --- the record of version 0.1 ---
