@@ -23,8 +23,8 @@ async def take(journal: Journal, lease: Lease, *steps: Step, worker: str = "w") 
     return recalled
 
 
-def note(recommended: int | None = 3, count: int | None = 1, *, keep: Retention = KEEP, **more: bool) -> Step:
-    return lambda history, now: noted(history, CycleNote(recommended, count, **more), keep, now)
+def note(recommended: int | None = 3, count: int | None = 1, *, read: bool = True, working: bool = False) -> Step:
+    return lambda history, now: noted(history, CycleNote(recommended, count, working=working, read=read), KEEP, now)
 
 
 def record(change: Change = UP) -> Step:

@@ -257,6 +257,7 @@ async def test_nothing_is_written_on_another_server_process_than_was_read(stoppa
 
         await until(is_back, "Redis to answer again")
         for key, value in kept:
+            assert value is not None, "nothing expires within this test"
             await client.restore(key, 60_000 if key == KEYS.lease else 0, value, replace=True)
         before = await client.hgetall(HASH)
         with pytest.raises(Outrun):

@@ -121,10 +121,16 @@ def moved(history: History, seconds: float) -> History:
         return round(stamp + seconds, 3) if stamp == now else stamp
 
     change, start = history.change, history.start
-    names = ("last_up", "last_down", "since", "unbroken_since", "remembered_at", "refused_at", "read_at", "unread_at")
     return replace(
         history,
-        **{name: at(getattr(history, name)) for name in names},
+        last_up=at(history.last_up),
+        last_down=at(history.last_down),
+        since=at(history.since),
+        unbroken_since=at(history.unbroken_since),
+        remembered_at=at(history.remembered_at),
+        refused_at=at(history.refused_at),
+        read_at=at(history.read_at),
+        unread_at=at(history.unread_at),
         recommendations=tuple(Recommendation(at(one.at) or 0.0, one.replicas) for one in history.recommendations),
         change=change
         and replace(change, at=at(change.at) or 0.0, accepted_at=at(change.accepted_at), previous=at(change.previous)),

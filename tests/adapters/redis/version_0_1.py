@@ -231,7 +231,7 @@ class Version01:
     async def record(self, change: Change) -> dict[str, str]:
         """On the record as it is now."""
         held = await self._redis.hgetall(self._keys[1])
-        version = [held.get(name, "") for name in ("memory", "revision", "run", "raised")]
+        version = [str(held.get(name, "")) for name in ("memory", "revision", "run", "raised")]
         what = [change.id, str(self._lease.epoch), str(change.before), str(change.after), change.direction.value]
         return await self._run(_RECORD_INTENT, self._keys, [*what, *version, change.stops or ""])
 
@@ -243,7 +243,7 @@ class Version01:
 
     async def wanted(self) -> list[int]:
         """The recommendations that it would decide on."""
-        return [int(member.split(":")[1]) for member in await self._redis.zrange(self._keys[2], 0, -1)]
+        return [int(str(member).split(":")[1]) for member in await self._redis.zrange(self._keys[2], 0, -1)]
 
     async def _run(self, script: str, keys: list[str], args: list[str]) -> dict[str, str]:
         answer: Any = await self._redis.eval(script, len(keys), *keys, value_of(self._lease), *args)
