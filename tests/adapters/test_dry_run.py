@@ -270,6 +270,16 @@ async def test_alone_it_counts_failed_readings_of_the_queue_until_one_succeeds(s
     assert [planned.history.unread for planned in await scene.passes(2, scene.dry)] == [0, 0]
 
 
+async def test_failures_that_the_real_controller_counted_end_with_a_reading_of_the_dry_run(scene: Scene) -> None:
+    scene.jobs = None
+    await scene.passes(2, scene.real)
+    scene.jobs = FEW
+    await scene.passes(1, scene.dry)
+    scene.jobs = None
+    (planned,) = await scene.passes(1, scene.dry)
+    assert planned.history.unread == 1
+
+
 async def test_the_silence_of_a_controller_that_ended_is_no_part_of_the_window(scene: Scene) -> None:
     scene.jobs = FEW
     scene.count = 1

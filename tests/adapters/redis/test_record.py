@@ -213,6 +213,14 @@ def test_a_sorted_set_that_version_0_1_has_left_behind_is_not_read_again() -> No
     assert [one.replicas for one in history.recommendations] == [2]
 
 
+def test_a_reading_of_version_0_1_is_newer_than_what_this_version_left_before() -> None:
+    """This version deletes `recommended_at`, so where it stands, 0.1 has read the queue since."""
+    later = str(int(MS) + 9000)
+    history = history_of({"wanted_at": MS, "wants": f"{MS}:2", "recommended_at": later}, [f"{later}:4:name"])
+    assert history.remembered_at == int(later) / 1000
+    assert [one.replicas for one in history.recommendations] == [2, 4]
+
+
 def test_a_change_that_version_0_1_gave_back_keeps_its_cooldown() -> None:
     """It marks by `=` that the scale before it is not known."""
     fields = {"intent": "i", "intent_epoch": "1", "intent_before": "1", "intent_after": "3", "intent_at": MS}
