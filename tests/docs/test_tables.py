@@ -47,8 +47,9 @@ async def test_a_table_is_printed_as_markdown_with_as_many_cells_in_each_row(nam
     ],
 )
 def test_a_table_has_a_row_for_each(name: str, known: list[str]) -> None:
-    assert [one for one in known if f"\n| `{one}" not in markdown(name)] == []
-    assert len(markdown(name).splitlines()) == len(known) + 2
+    table = markdown(name)
+    assert [one for one in known if f"\n| `{one}" not in table] == []
+    assert len(table.splitlines()) == len(known) + 2
 
 
 def test_only_what_stands_between_the_marks_of_a_table_is_written_anew() -> None:

@@ -90,7 +90,7 @@ ZONES = ("Europe/Helsinki", "America/New_York")
 
 
 @pytest.fixture(
-    scope="module", params=some(CASES, every=2), ids=lambda case: " ".join(filter(None, (case.preset, case.form)))
+    scope="module", params=some(CASES, every=3), ids=lambda case: " ".join(filter(None, (case.preset, case.form)))
 )
 def written(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Written]:
     """The connection that wrote the rows stays open, for some are held by its locks."""
