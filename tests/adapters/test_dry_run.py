@@ -209,6 +209,16 @@ async def test_the_open_change_of_the_real_controller_is_left_alone(scene: Scene
     assert change == real.last.change
 
 
+async def test_a_change_that_the_real_controller_has_settled_is_not_external(scene: Scene) -> None:
+    await scene.passes(9, scene.real, scene.dry)
+    scene.jobs = FEW
+    await scene.passes(9, scene.real)
+    assert scene.count == 1
+    plans = await scene.passes(2, scene.dry)
+    assert events(plans) == []
+    assert [planned.history.count for planned in plans] == [1, 1]
+
+
 async def test_a_change_that_it_would_send_starts_no_cooldown_and_is_not_open(scene: Scene) -> None:
     scene.count = 1
     plans = await scene.passes(4, scene.dry)
@@ -248,6 +258,19 @@ async def test_alone_on_an_empty_journal_it_scales_down_after_its_cooldown_and_i
     scene.jobs = FEW
     plans = await scene.passes(9, scene.dry)
     assert [isinstance(planned.last, Hold) for planned in plans] == [True] * 6 + [False] * 3
+
+
+async def test_alone_it_knows_since_when_workers_have_run(scene: Scene) -> None:
+    first = scene.wall()
+    plans = await scene.passes(3, scene.dry)
+    assert [planned.history.watch.running_since for planned in plans] == [first] * 3
+
+
+async def test_alone_it_knows_that_jobs_were_seen_in_the_queue(scene: Scene) -> None:
+    await scene.passes(1, scene.dry)
+    scene.jobs = 0
+    plans = await scene.passes(2, scene.dry)
+    assert {planned.history.queue_seen for planned in plans} == {policy().queue.identity}
 
 
 async def test_alone_after_a_restart_of_the_server_it_waits_once(scene: Scene) -> None:

@@ -16,6 +16,8 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.shadow import Shadow
+from controller.core.history import Known
 from controller.core.model import Lease
 from controller.core.ports import Bid, NotAcquired, Outrun, Settled, Unavailable
 from tests.support.journal_steps import UP, accept, note, record, scale_up, settle, take
@@ -151,6 +153,45 @@ async def test_a_redis_that_came_back_with_older_data_gets_back_what_it_lost(
     history, now, *_ = await take(journal, lease, note())
     assert history.last_up == pytest.approx(at, abs=MOMENT_S)
     assert (history.count, history.since) == (3, now)
+    await redis.hset(HASH, "since", str(round((now - 500) * 1000)))
+    again = (await journal.recall("w")).history
+    assert again.since == pytest.approx(now - 500, abs=0.001), "what was given back is not rolled back any more"
+
+
+@pytest.mark.parametrize("loss", ["emptied", "rolled back"])
+async def test_a_standby_gives_back_once(
+    redis: Redis, journal: RedisJournal, standby: RedisJournal, lease: Lease, loss: str
+) -> None:
+    await take(journal, lease, note())
+    older = await Copy.of(redis)
+    await scale_up(journal, lease)
+    await standby.watch(["w"])
+    await (redis.delete(HASH) if loss == "emptied" else older.comes_back())
+    await standby.watch(["w"])
+    given = await redis.hgetall(HASH)
+    assert given["raised"] == "1"
+    await standby.watch(["w"])
+    assert await redis.hgetall(HASH) == given
+
+
+async def test_a_standby_that_was_outrun_gives_back_with_its_next_look(
+    redis: Redis, journal: RedisJournal, standby: RedisJournal, lease: Lease
+) -> None:
+    at = await scale_up(journal, lease)
+    await standby.watch(["w"])
+    await redis.hincrby(HASH, "last_up", -300_000)
+    write: Any = standby._write
+
+    async def after_another(**what: Any) -> Any:
+        await redis.hincrby(HASH, "raised", 1)
+        return await write(**what)
+
+    standby._write = after_another  # type: ignore[assignment]
+    await standby.watch(["w"])
+    assert int(await redis.hget(HASH, "last_up") or 0) / 1000 == pytest.approx(at - 300, abs=0.001)
+    standby._write = write
+    await standby.watch(["w"])
+    assert int(await redis.hget(HASH, "last_up") or 0) / 1000 == pytest.approx(at, abs=MOMENT_S)
 
 
 async def test_what_a_standby_gave_back_hides_no_rollback_from_a_leader_that_knows_more(
@@ -230,6 +271,50 @@ async def test_a_cooldown_that_was_given_back_stays_given_back(
     await standby.watch(["w"])
     history = (await take(journal, lease, note())).history
     assert (history.last_up, history.change) == (None, None)
+
+
+# --- the copy of one record; ages by the process's own clock ---
+
+REDIS_MS = 1_790_000_000_000
+ASKED_AT = 5000.0
+
+
+def copied(*readings: tuple[int, int]) -> Known:
+    """After readings at the same moment; each is (the revision, ms since last_up by the server's clock)."""
+    shadow = Shadow()
+    for revision, ago in readings:
+        fields = {"memory": "m", "revision": str(revision), "last_up": str(REDIS_MS - ago)}
+        shadow.note(fields, REDIS_MS, ASKED_AT)
+    known = shadow.known(ASKED_AT + 10)
+    assert known is not None
+    return known
+
+
+@pytest.mark.parametrize(
+    ("readings", "age"),
+    [
+        pytest.param([(1, 30_000)], 40, id="the age goes on with the process's own clock"),
+        pytest.param([(1, 30_000), (1, 300_000)], 40, id="the server's clock jumped ahead"),
+        pytest.param([(1, 30_000), (2, 300_000)], 310, id="an earlier time was written on purpose"),
+        pytest.param([(5, 30_000), (4, 300_000)], 40, id="the record was rolled back"),
+        pytest.param([(1, 30_000), (1, 28_500)], 40, id="the same event, given back by another process"),
+        pytest.param([(1, 30_000), (1, 27_500)], 37.5, id="a later event"),
+        pytest.param([(1, 30_000), (2, 28_500)], 38.5, id="a later event that was written soon after"),
+        pytest.param([(1, -3_600_000)], 10, id="a time from the future counts as now, and grows old"),
+        pytest.param([(1, -3_600_000), (1, -3_600_000)], 10, id="a time from the future that is read again"),
+    ],
+)
+def test_the_age_of_a_time_is_what_this_process_knows_of_it(readings: list[tuple[int, int]], age: float) -> None:
+    assert copied(*readings).up_age == pytest.approx(age)
+
+
+def test_a_time_that_was_deleted_by_a_write_is_forgotten_and_one_that_was_lost_is_not() -> None:
+    shadow = Shadow()
+    shadow.note({"memory": "m", "revision": "1", "last_up": str(REDIS_MS)}, REDIS_MS, ASKED_AT)
+    shadow.note({"memory": "m", "revision": "1"}, REDIS_MS, ASKED_AT)
+    assert shadow.known(ASKED_AT) == Known(up_age=0.0)
+    shadow.note({"memory": "m", "revision": "2"}, REDIS_MS, ASKED_AT)
+    assert shadow.known(ASKED_AT) == Known()
 
 
 # --- the lease, where Redis forgets it ---
