@@ -274,6 +274,12 @@ def test_a_reading_of_the_queue_alone_ends_the_failures() -> None:
     assert noted(history, CycleNote(None, 1, read=False), KEEP, NOW + 2).unread == 1
 
 
+def test_failures_before_the_last_reading_do_not_count_on() -> None:
+    """A dry run puts together what two processes have noted."""
+    history = History(unread=2, unread_at=NOW - 5, read_at=NOW - 1)
+    assert noted(history, CycleNote(None, 1, read=False), KEEP, NOW).unread == 1
+
+
 # --- the recommendations that are kept ---
 
 LOOKS = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5)), min_size=1, max_size=30)
