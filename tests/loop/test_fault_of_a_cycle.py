@@ -35,7 +35,7 @@ WORKER: Mapping[str, Any] = {
     "on_unavailable": {"after": "5m", "at_least": 2},
 }
 POLICY = Policy.model_validate({"workers": {"w": WORKER}})
-LONG_UNREAD = History(since=0.0, read_at=0.0, unread=3)
+LONG_UNREAD = History(since=0.0, read_at=0.0, unread=3, unread_at=990.0)
 JUST_REFUSED = History(since=0.0, refused_at=999.0, setbacks=1)
 
 
