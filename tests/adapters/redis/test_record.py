@@ -221,6 +221,13 @@ def test_a_reading_of_version_0_1_is_newer_than_what_this_version_left_before() 
     assert [one.replicas for one in history.recommendations] == [2, 4]
 
 
+def test_failures_that_version_0_1_counted_before_its_last_reading_do_not_count() -> None:
+    """It leaves the number, and notes a reading as a recommendation alone."""
+    fields = {"unread": "2", "unread_at": MS, "recommended_at": str(int(MS) + 9000)}
+    assert history_of(fields).unread == 0
+    assert history_of({**fields, "recommended_at": str(int(MS) - 9000)}).unread == 2
+
+
 def test_a_change_that_version_0_1_gave_back_keeps_its_cooldown() -> None:
     """It marks by `=` that the scale before it is not known."""
     fields = {"intent": "i", "intent_epoch": "1", "intent_before": "1", "intent_after": "3", "intent_at": MS}
