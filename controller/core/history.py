@@ -195,7 +195,7 @@ def _later(at: float | None, age: float | None, now: float) -> float | None:
 def _with_recommendation(history: History, recommended: int, keep: Retention, now: float) -> History:
     """After a gap, or with a longer window than was kept, the history is unbroken only from now on."""
     silent = history.remembered_at is None or now - history.remembered_at > keep.gap
-    window = round(keep.window, 3)  # a journal keeps milliseconds
+    window = round(keep.window, 3)  # the journal keeps milliseconds, and 29990 of them are 29.990000000000002 s
     unbroken_since = now if silent or window > history.window else history.unbroken_since
     recent = [one for one in history.recommendations if now - keep.window - keep.gap <= one.at <= now]
     kept = needed([*recent, Recommendation(now, recommended)]) if keep.window else ()
