@@ -195,7 +195,8 @@ class Driven:
         """As the command does, for the one worker."""
         readings, queues = await self.controller.runner.read()
         (name,), (worker,) = self.controller.policy.workers.keys(), self.controller.policy.workers.values()
-        return await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        explained = await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        return explained.cycle, explained.rules
 
     async def quick_check(self) -> Cycle | CannotTell | None:
         """As a notification causes it, for the one worker."""
