@@ -175,7 +175,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.both("recall", [record, PAST], [])
 
     @rule(score=st.integers(1, 3), member=st.sampled_from(["1:2:a", "2:3:b", "3:1:c"]))
-    def version_0_1_recommends(self, *, score: int, member: str) -> None:
+    def version_before_recommends(self, *, score: int, member: str) -> None:
         self.real.zadd(PAST, {member: score})
         self.store.zadd(PAST, score, member)
 

@@ -147,7 +147,7 @@ class RedisJournal:
         if loss is Loss.ROLLED_BACK:
             identity["revision"] = str(shadow.revision + 1)
         write = write_of(stored, given, at)
-        # Version 0.1's sorted set was not read here: its record goes on to say that the recommendations are there.
+        # Its sorted set was not read here: the record of the version before goes on to say that it counts.
         write = replace(write, deleted=[name for name in write.deleted if name != "recommended_at"])
         try:
             await self._compare_and_set(worker, stored, identity, write, None)

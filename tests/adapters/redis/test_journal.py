@@ -320,7 +320,7 @@ async def test_what_is_not_ours_in_our_hash_is_unavailable_and_no_crash(
     assert await redis.hgetall(HASH) == before
 
 
-@pytest.mark.parametrize("key", [HASH, KEYS.past("w")], ids=["the record", "the recommendations of version 0.1"])
+@pytest.mark.parametrize("key", [HASH, KEYS.past("w")], ids=["the record", "the recommendations of the version before"])
 async def test_a_key_of_ours_that_holds_another_kind_is_unavailable(
     redis: Redis, journal: RedisJournal, key: str
 ) -> None:

@@ -19,7 +19,7 @@ from controller.core.history import noted
 from controller.core.model import Change, Direction, History, Lease, Recommendation, Start
 from controller.core.ports import Bid, CycleNote, Retention, Settled
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
-from tests.adapters.redis.version_0_1 import Version01
+from tests.adapters.redis.version_before import Version01
 from tests.support.examples import examples
 from tests.support.journal_steps import UP, note, record, scale_up, settle, take
 from tests.virtual import scripts
@@ -194,12 +194,12 @@ def test_a_window_of_any_policy_is_no_longer_than_the_one_that_was_written_for_i
     assert noted(read, CycleNote(3, 1), keep, WRITTEN_MS / 1000 + 1).unbroken_since == read.unbroken_since
 
 
-# --- the record of version 0.1 ---
+# --- the record of the version before ---
 
 MS = "1790000000000"
 
 
-def test_recommendations_of_version_0_1_are_read_from_its_sorted_set() -> None:
+def test_recommendations_of_version_before_are_read_from_its_sorted_set() -> None:
     fields = {"memory": "m", "recommended_at": MS, "window": "60000"}
     history = history_of(fields, [f"{int(MS) - 9000}:4:name", f"{MS}:2:other"])
     at = int(MS) / 1000
@@ -207,13 +207,13 @@ def test_recommendations_of_version_0_1_are_read_from_its_sorted_set() -> None:
     assert (history.remembered_at, history.window) == (at, 60)
 
 
-def test_a_sorted_set_that_version_0_1_has_left_behind_is_not_read_again() -> None:
+def test_a_sorted_set_that_version_before_has_left_behind_is_not_read_again() -> None:
     """This version has taken its members over, and prunes them."""
     history = history_of({"memory": "m", "wanted_at": MS, "wants": f"{MS}:2"}, [f"{int(MS) - 9000}:4:name"])
     assert [one.replicas for one in history.recommendations] == [2]
 
 
-def test_a_reading_of_version_0_1_is_newer_than_what_this_version_left_before() -> None:
+def test_a_reading_of_version_before_is_newer_than_what_this_version_left_before() -> None:
     """This version deletes `recommended_at`, so where it stands, 0.1 has read the queue since."""
     later = str(int(MS) + 9000)
     history = history_of({"wanted_at": MS, "wants": f"{MS}:2", "recommended_at": later}, [f"{later}:4:name"])
@@ -221,14 +221,14 @@ def test_a_reading_of_version_0_1_is_newer_than_what_this_version_left_before() 
     assert [one.replicas for one in history.recommendations] == [2, 4]
 
 
-def test_failures_that_version_0_1_counted_before_its_last_reading_do_not_count() -> None:
+def test_failures_that_version_before_counted_before_its_last_reading_do_not_count() -> None:
     """It leaves the number, and notes a reading as a recommendation alone."""
     fields = {"unread": "2", "unread_at": MS, "recommended_at": str(int(MS) + 9000)}
     assert history_of(fields).unread == 0
     assert history_of({**fields, "recommended_at": str(int(MS) - 9000)}).unread == 2
 
 
-def test_a_change_that_version_0_1_gave_back_keeps_its_cooldown() -> None:
+def test_a_change_that_version_before_gave_back_keeps_its_cooldown() -> None:
     """It marks by `=` that the scale before it is not known."""
     fields = {"intent": "i", "intent_epoch": "1", "intent_before": "1", "intent_after": "3", "intent_at": MS}
     change = history_of({**fields, "intent_previous": "=", "last_up": MS}).change

@@ -1,4 +1,4 @@
-"""Version 0.1's own code for the journal, as it was released, but for what no test needs: to deploy it, and back.
+"""The version before's own code for the journal, as it was released, but for what no test needs: to deploy it, and back.
 
 It keeps the recommendations in a sorted set, and every rule of the history in its scripts.
 """
@@ -211,7 +211,7 @@ WINDOW_MS, GAP_MS = 60_000, 30_000
 
 
 class Version01:
-    """A process of version 0.1 that has just started, with the lease; each step returns the record after it."""
+    """A process of the version before that has just started, with the lease; each step returns the record after it."""
 
     def __init__(self, redis: Redis, keys: Keys, lease: Lease, worker: str = "w") -> None:
         self._redis = redis
