@@ -20,8 +20,8 @@
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
 
 The version before keeps the recommendations in a sorted set of its own, and `recommended_at` in the place of
-`wanted_at`. Both are read. A write deletes `recommended_at`, so that the version before, should it come back, sees a gap
-and waits for a whole window before it removes a worker. Cooldowns and the open change are the same fields in both.
+`wanted_at`. Both are read. A write deletes `recommended_at`, so that the version before, should it come back, sees a
+gap and waits for a whole window before it removes a worker. Cooldowns and the open change are the same fields in both.
 """
 
 from __future__ import annotations

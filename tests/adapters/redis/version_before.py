@@ -1,4 +1,4 @@
-"""The version before's own code for the journal, as it was released, but for what no test needs: to deploy it, and back.
+"""The version before's own code for the journal, without what no test needs: to deploy it, and back.
 
 It keeps the recommendations in a sorted set, and every rule of the history in its scripts.
 """
