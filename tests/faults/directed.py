@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from tests.faults.fleet import Controller, Seat
 from tests.faults.misfortunes import ALL
-from tests.faults.proxy import Mode
 from tests.faults.stage import Stage
 from tests.faults.storm import clean_hand_over
+from tests.support.proxy import Mode
 
 Sequence = Callable[[Stage], Awaitable[None]]
 

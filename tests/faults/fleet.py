@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.faults.history import Life, Line, Sent
-from tests.faults.proxy import Link
 from tests.support.processes import CLEAN
+from tests.support.proxy import Link
 
 ROOT = Path(__file__).parents[2]
 NEIGHBOURS = ("redis", "postgres", "railway")

@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 
 from tests.faults.fleet import NEIGHBOURS, Controller, Seat
 from tests.faults.history import Fault
-from tests.faults.proxy import Link, Mode
 from tests.faults.stage import READER, BusyError, Stage
+from tests.support.proxy import Link, Mode
 
 Injection = Callable[[Stage, random.Random], AbstractAsyncContextManager[None]]
 

@@ -16,7 +16,7 @@ from tests.faults import history
 from tests.faults.demand import Queue
 from tests.faults.fleet import PLAIN, Controller, Fleet, Records, Seat
 from tests.faults.pace import Pace
-from tests.faults.proxy import Link
+from tests.support.proxy import Link
 
 READER = "autoscaler"
 DURABLE = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from tests.support.record import Change
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply
 from tests.virtual.trace import Trace
@@ -65,17 +66,6 @@ class Origin(NamedTuple):
 
 _UNKNOWN = Origin("")
 _BY_HAND = Origin("by hand")
-
-
-class Change(NamedTuple):
-    """The count that was asked for went from one number to another."""
-
-    at: float
-    before: int
-    after: int
-    by: str
-    epoch: int
-    intent: str
 
 
 @dataclass

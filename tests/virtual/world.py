@@ -30,13 +30,13 @@ from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
+from tests.support.record import Acquired, Granted, Life, Record, Sent
 from tests.support.sources import SOURCES
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link, LinkMode
 from tests.virtual.queue import PostgresServer, SimulatedQueue
 from tests.virtual.railway import Origin, Railway, RailwayWire
-from tests.virtual.record import Acquired, Granted, Life, Record, Sent
 from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
 from tests.virtual.scripts import Model
 from tests.virtual.trace import LogStream, Trace

@@ -24,11 +24,11 @@ from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level
 from controller.doctor.report import examine
 from controller.policy import Queue
-from tests.faults.proxy import Link, Mode
 from tests.queues.scenario import SCHEMAS
 from tests.support.listening import CHANNEL, OURS, Ear, end_sessions, listening, sessions_become
 from tests.support.patience import in_time, until
 from tests.support.processes import QUICK, running
+from tests.support.proxy import Link, Mode
 from tests.support.scene import Scene
 from tests.support.unhurried import PATIENT_S, PROMISED
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.policy import WorkerPolicy
-from tests.virtual.railway import Change
 
 
 class Granted(NamedTuple):
@@ -44,6 +43,17 @@ class Sent(NamedTuple):
     read_depth: int | None
     rivals: tuple[str, ...]
     is_leader: bool
+
+
+class Change(NamedTuple):
+    """The count that was asked for went from one number to another."""
+
+    at: float
+    before: int
+    after: int
+    by: str
+    epoch: int
+    intent: str
 
 
 class Life(NamedTuple):

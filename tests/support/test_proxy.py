@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from controller.demo.server_host import free_ports
-from tests.faults.proxy import Link, Mode
 from tests.support.patience import in_time, until
+from tests.support.proxy import Link, Mode
 
 
 @pytest.fixture

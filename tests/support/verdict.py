@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.core.wanted import tier_replicas
-from tests.virtual.railway import Change
-from tests.virtual.record import Life, Record, Sent
+from tests.support.record import Change, Life, Record, Sent
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
