@@ -33,6 +33,7 @@ from controller.policy import Policy
 from tests.support.misfortunes import LinkMode
 from tests.support.record import Acquired, Calm, Granted, Life, Record, Sent
 from tests.support.sources import SOURCES
+from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
 from tests.virtual.network import Link
@@ -411,7 +412,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def simulated_world(seed: int, policy: Policy, **more: Any) -> Iterator[SimulatedWorld]:
-    with seeded(seed):
+    with as_promised(), seeded(seed):
         world = SimulatedWorld(seed, policy, **more)
         try:
             yield world
