@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TypeVar
 
 MISFORTUNES = {
     # Processes
@@ -84,12 +83,8 @@ class Fate(StrEnum):
     STALE = "stale"
 
 
-T = TypeVar("T", bound=Callable[..., object])
-
-
-def register(kinds: dict[str, T], arranged: T) -> T:
-    """Enters a function under the misfortune that it is named after."""
+def name_of(arranged: Callable[..., object]) -> str:
+    """The misfortune that a function is named after."""
     name = arranged.__name__.strip("_").replace("_", " ")
     assert name in MISFORTUNES, f"{name} is not in the vocabulary"
-    kinds[name] = arranged
-    return arranged
+    return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.support.misfortunes import Fate, LinkMode, register
+from tests.support.misfortunes import Fate, LinkMode, name_of
 from tests.virtual.network import Link
 from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS
 from tests.virtual.world import Process, SimulatedWorld
@@ -25,7 +25,8 @@ def strike(world: SimulatedWorld, name: str, dice: Random) -> None:
 
 
 def _kind(misfortune: Misfortune) -> Misfortune:
-    return register(_KINDS, misfortune)
+    _KINDS[name_of(misfortune)] = misfortune
+    return misfortune
 
 
 def _after(world: SimulatedWorld, seconds: float, end: Callable[[], object]) -> str:
