@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TextIO
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
@@ -16,27 +15,23 @@ from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.adapters.railway.settings import RailwaySettings, load_railway, railway_warnings
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Left, RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
-from controller.config.load import masker, read_policy
-from controller.config.settings import Settings, load_settings
+from controller.configuration import Configuration
 from controller.core.ports import Clock, LeaderState, Sources
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.text.masking import Masker
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy, as_shown
+from controller.policy import Policy
 from controller.web.health import Shown
 
-T = TypeVar("T")
 _SOURCES = Sources(PostgresQueue.source, RailwayPlatform.source, RedisJournal.source)
 _GARBAGE = (700, 10, 10)
 """Thresholds of the garbage collector: the defaults of Python, which the command line raises while it imports."""
@@ -44,45 +39,6 @@ _SLOWEST_QUERY_S = 2.0
 _SHORTEST_QUERY_S = 0.25
 _OLDEST_INTERVALS = 3
 """A reading of a PostgreSQL standby may be this many intervals old; an older one counts as unavailable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """mask: knows every secret of settings and policy. shown: the policy as /status may show it."""
-
-    settings: Settings
-    railway: RailwaySettings
-    policy: Policy
-    mask: Masker = field(default_factory=Masker, repr=False)
-    shown: Mapping[str, Any] | None = field(default=None, repr=False)
-    warnings: tuple[Problem, ...] = ()
-    """Settings of the environment that work but should be changed."""
-
-
-def configure(path: Path, environment: Mapping[str, str]) -> Configuration:
-    """Reads the policy, the settings, and the settings of the platform.
-
-    Raises:
-        ConfigurationError: with all the problems of all of them.
-    """
-    problems: list[Problem] = []
-    railway = _or_problems(lambda: load_railway(environment), problems)
-    settings = _or_problems(lambda: load_settings(environment), problems)
-    read = _or_problems(lambda: read_policy(path, environment), problems)
-    if railway is None or settings is None or read is None:
-        raise ConfigurationError(problems)
-    policy, document = read
-    mask = masker(environment, document, [*settings.secrets, railway.token.value.get_secret_value()])
-    warnings = (*railway_warnings(environment), *settings.warnings)
-    return Configuration(settings, railway, policy, mask, as_shown(policy, document), warnings)
-
-
-def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:
-    try:
-        return read()
-    except ConfigurationError as error:
-        problems += error.problems
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ def add(commands: Commands) -> None:
         "check",
         run,
         "validate a policy offline; print its values and waits",
-        "Each value is printed with the line or the variable that it comes from. A depth of d jobs that take S each "
-        "makes a job wait d x S / k with k workers: that is what each tier implies while the depth stays there. "
+        "Each value is printed with the line or the variable that it comes from. A wait ends when a worker begins the "
+        "job, as in target_wait: while the depth stays at d jobs that take S each, with k in work at once, a job waits "
+        "d x S / k - S. That is what each tier implies. "
         "Exit 0: valid. 2: not.",
         touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
         last=ENVIRONMENT,
@@ -52,11 +53,12 @@ class _Checked:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import masker, read_policy
-    from controller.config.presets import schema_text
+    from controller.adapters.postgres.presets.reader import names
+    from controller.config.load import schema_text
+    from controller.configuration import masker, read_policy
 
     if parsed.schema:
-        print(schema_text())
+        print(schema_text(names()))
         return 0
     path = policy_of(parsed)
     try:
@@ -77,8 +79,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
-    from controller.adapters.railway.settings import railway_warnings
     from controller.config.settings import setting_warnings
+    from controller.configuration import ADAPTERS, platforms_of
     from controller.policy import effective, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
@@ -88,7 +90,9 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         for name, one in known.items()
         if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
     ]
-    of_settings = map(str, (*railway_warnings(os.environ), *setting_warnings(os.environ)))
+    used = platforms_of(policy, os.environ, ADAPTERS.platforms)
+    of_platforms = [warning for one in used for warning in one.warnings(os.environ)]
+    of_settings = map(str, (*of_platforms, *setting_warnings(os.environ)))
     return _Checked(
         path,
         list(policy.workers),
@@ -139,7 +143,7 @@ def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, 
 def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
     """What the database knows of each worker's queue."""
     from controller.adapters.postgres.queue import known_of
-    from controller.config.settings import load_database
+    from controller.configuration import load_database
 
     address = load_database(os.environ, why="--from-database measures the jobs there")
     queues = {name: worker.queue for name, worker in policy.workers.items()}
@@ -163,7 +167,7 @@ def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str
 
 def claims_without_end(policy: Policy) -> Iterator[str]:
     """Warnings of queues in which a dead worker's job would count for ever."""
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     for name, worker in policy.workers.items():
         queue = worker.queue

@@ -1,7 +1,8 @@
 """`autoscaler docs`: the tables of the documentation, as Markdown, from what the code knows; `make docs` writes them.
 
 Each row's text stands in the code, beside what it tells of: a reason in core/reasons.py, an event in loop/levels.py, a
-metric in web/, a variable in config/variables.py, a preset in its TOML file, a key of the policy in its model.
+metric in web/, a variable in config/variables.py
+or a platform's adapter, a preset in its TOML file, a key of the policy in its model.
 """
 
 from __future__ import annotations
@@ -118,10 +119,10 @@ def _touches() -> Table:
 
 
 def _environment() -> Table:
-    from controller.config.variables import VARIABLES
+    from controller.configuration import ADAPTERS
 
     yield "variable", "required", "default", "meaning"
-    for one in VARIABLES:
+    for one in ADAPTERS.variables:
         yield f"`{one.name}`", one.required, one.default, _see(one.meaning, one.see)
 
 
@@ -152,8 +153,8 @@ def _policy_keys() -> Table:
 
 
 def _presets() -> Table:
+    from controller.adapters.postgres.presets.reader import load, names
     from controller.cli.queues import TESTED
-    from controller.config.presets import load, names
 
     yield "preset", "library", "tested with"
     for name in names():

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.app import configure
+    from controller.configuration import configure
     from controller.doctor.report import as_object, examine
 
     configuration = configure(policy_of(parsed), os.environ)

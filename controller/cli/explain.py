@@ -14,8 +14,9 @@ from controller.cli.once import JSON
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from controller.app import Configuration, Controller
+    from controller.app import Controller
     from controller.cli.parser import Commands
+    from controller.configuration import Configuration
     from controller.core.model import Rest
     from controller.core.rules import Step
     from controller.loop.cycle import Cycle
@@ -37,9 +38,9 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.app import configure
     from controller.cli.explain_text import as_object, show
     from controller.cli.output import print_json
+    from controller.configuration import configure
     from controller.loop.cycle import Outcome
 
     configuration = configure(policy_of(parsed), os.environ)

@@ -40,12 +40,7 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     cycle, rest = explanation.cycle, explanation.rest
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
-        age = (
-            f"; the oldest ready one has waited {in_words(queue.oldest_age_s)}"
-            if queue.oldest_age_s is not None
-            else ""
-        )
-        yield "queue", f"{queue.sentence}{age}"
+        yield "queue", "; ".join(filter(None, (queue.sentence, queue.waited)))
         yield from (("note", remark.text) for remark in queue.remarks)
     if replicas is not None:
         yield (

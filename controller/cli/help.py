@@ -56,11 +56,13 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _show_environment() -> None:
-    from controller.config.variables import VARIABLES
+    from controller.configuration import ADAPTERS
 
     output.show("The environment variables that `run`, `once`, `explain` and `doctor` read; other commands read a few.")
     print()
     rows = [("VARIABLE", "DEFAULT", "MEANING")]
     words = {"yes": "required", "no": ""}
-    rows += [(one.name, one.default or words.get(one.required, one.required), one.meaning) for one in VARIABLES]
+    rows += [
+        (one.name, one.default or words.get(one.required, one.required), one.meaning) for one in ADAPTERS.variables
+    ]
     output.show_table(rows)

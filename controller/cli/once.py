@@ -14,8 +14,9 @@ from controller.cli.run import DRY_RUN, GOODBYE_S, LONGEST_GOODBYE_S
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from controller.app import Configuration, Controller
+    from controller.app import Controller
     from controller.cli.parser import Commands
+    from controller.configuration import Configuration
     from controller.core.model import Lease
     from controller.loop.cycle import Cycle
 
@@ -42,7 +43,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.app import configure
+    from controller.configuration import configure
 
     configuration = configure(policy_of(parsed), os.environ)
     return signals.interruptible(one_cycle(configuration, dry_run=parsed.dry_run, as_json=parsed.json))

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.load import masker, read_policy
+    from controller.configuration import masker, read_policy
 
     file, worker = _file_and_worker(parsed)
     path = policy_of(parsed, file)
@@ -110,7 +110,7 @@ def _key(table: TableName) -> _Key:
 def _silent(queue: QueuePolicy) -> tuple[TableName, ...]:
     """The tables that jobs are inserted into, where a trigger would have to announce them."""
     from controller.adapters.postgres.places import table_names
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     if queue.preset is not None and load(queue.preset).wakes and queue.wake_on is None:
         return ()
@@ -134,7 +134,7 @@ def _channels(policy: Policy) -> dict[_Key, str]:
 
 
 def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     if queue.sql is not None:
         yield f"-- {name}: its queue is a query, which does not say into which table the jobs are inserted.\n"

@@ -35,13 +35,13 @@ def add(commands: Commands) -> None:
 
 
 def _names() -> tuple[str, ...]:
-    from controller.config.presets import names
+    from controller.adapters.postgres.presets.reader import names
 
     return names()
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.config.presets import PresetFiles
+    from controller.adapters.postgres.presets.reader import PresetFiles
 
     presets = PresetFiles()
     names = presets.names if parsed.preset is None else (presets.load(parsed.preset).name,)
@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def table() -> Iterator[tuple[str, ...]]:
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     yield "PRESET", "LIBRARY", "LANGUAGE", "TESTED ON", "ANNOUNCES"
     for name in _names():
@@ -71,7 +71,7 @@ def table() -> Iterator[tuple[str, ...]]:
 
 def describe(name: str, width: int) -> Iterator[str]:
     """Lines: all that is known of one library, with the SQL that reads it."""
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
     from controller.policy import ARMS
 
     def told(label: str, text: str) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _rescues(preset: Preset) -> bool:
 
 
 def as_object(name: str) -> dict[str, Any]:
-    from controller.config.presets import load
+    from controller.adapters.postgres.presets.reader import load
 
     preset = load(name)
     return {

@@ -16,9 +16,10 @@ from controller.core.units import in_words
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from controller.app import Configuration, Controller
+    from controller.app import Controller
     from controller.cli.parser import Commands
     from controller.config.settings import Settings
+    from controller.configuration import Configuration
 
 GOODBYE_S = 1.0
 """For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
@@ -48,7 +49,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.app import configure
+    from controller.configuration import configure
 
     return asyncio.run(serve(configure(policy_of(parsed), os.environ), dry_run=parsed.dry_run))
 

@@ -217,7 +217,7 @@ def _check_scaling(parsed: argparse.Namespace) -> None:
 
 
 def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker) -> Workload:
-    from controller.config.settings import load_database
+    from controller.configuration import load_database
     from controller.simulation.workload.database import read_jobs
 
     if worker is None:
@@ -235,7 +235,7 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Mas
 
 def mask_of(files: Iterable[Path]) -> Masker:
     """Knows the secrets of the environment, and those of the policies that the command was given."""
-    from controller.config.load import read_policy
+    from controller.configuration import read_policy
     from controller.simulation.contenders import WITHOUT_RAILWAY, is_there
 
     secrets: dict[str, str] = {}

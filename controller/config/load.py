@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
+from controller.config.adapters import Adapters
 from controller.config.plain_files import CannotReadError, read, shown, text_of
-from controller.config.presets import PresetFiles
 from controller.config.settings import key_prefix
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker, secrets_of
-from controller.policy import Document, Policy, load_policy, own_keys
+from controller.policy import Document, Policy, load_policy, own_keys, with_presets
 
 _MOST_BYTES = 16_000_000
 """Of four each, the most characters that the parser takes (policy/strict_yaml.py)."""
 
 
-def masker(environment: Mapping[str, str], document: Document | None = None, secrets: Iterable[str] = ()) -> Masker:
+def masker(
+    environment: Mapping[str, str], document: Document | None = None, secrets: Iterable[str] = (), *, adapters: Adapters
+) -> Masker:
     """Knows the secrets of the environment, of a policy that was read with it, and `secrets` besides."""
-    every = [*secrets_of(environment), *secrets]
+    tokens = [name for platform in adapters.platforms for name in platform.names("token")]
+    addresses = [name for platform in adapters.platforms for name in platform.names("address")]
+    every = [*secrets_of(environment, tokens=tokens, addresses=addresses), *secrets]
     return Masker(every, document.named_secrets if document else None)
 
 
-def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Document]:
+def read_policy(path: Path, environment: Mapping[str, str], adapters: Adapters) -> tuple[Policy, Document]:
     """The policy of a file.
 
     Raises:
@@ -34,10 +40,19 @@ def read_policy(path: Path, environment: Mapping[str, str]) -> tuple[Policy, Doc
     except CannotReadError as error:
         line = "" if error.line is None else f":{error.line}"
         raise ConfigurationError([Problem(f"{name}{line}", str(error))]) from None
-    policy, document = load_policy(text, environment, name=name, presets=PresetFiles(path.parent))
+    policy, document = load_policy(
+        text, environment, name=name, presets=adapters.presets(path.parent), references=adapters.references
+    )
     limits = {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
     for place, problem in own_keys(limits, key_prefix(environment)):
         document.refuse(place, problem)
     if document.problems:
         raise ConfigurationError(document.problems)
     return policy, document
+
+
+def schema_text(presets: Sequence[str]) -> str:
+    """The policy's JSON Schema as it ships, with the names of the presets that ship."""
+    # What it says of each key are docstrings, which `python -OO` does not have: so it is a file.
+    schema = json.loads(files("controller").joinpath("policy", "schema.json").read_text(encoding="utf-8"))
+    return json.dumps(with_presets(schema, presets), indent=2)

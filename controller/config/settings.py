@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import SecretStr
 
-from controller.config.addresses import Address
-from controller.config.addresses_postgres import database_address
-from controller.config.addresses_redis import redis_address
+from controller.config.adapters import Adapters
+from controller.config.address import Address
+from controller.config.platform import PlatformSettings
 from controller.config.timing import Timing
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved, unusable
@@ -25,7 +25,6 @@ _SHORT_TOKEN = 16
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 """Typographic ones too, which a word processor puts there."""
 _QUOTED = re.compile(f"""(["'`])(.*)\\1|[{_QUOTATION_MARKS[3:]}](.*)[{_QUOTATION_MARKS[3:]}]""", re.DOTALL)
-_IDS_AND_TOKENS = ("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +57,27 @@ class Settings:
         return tuple(one.get_secret_value() for one in self.hidden)
 
 
-def load_settings(environment: Mapping[str, str]) -> Settings:
+def load_settings(environment: Mapping[str, str], adapters: Adapters) -> Settings:
     """The settings, or everything that is wrong with them at once.
 
     Raises:
         ConfigurationError: naming every missing or malformed variable, and none of their secret values.
     """
-    reader = EnvironmentReader(environment)
-    database = reader.address("DATABASE_URL", database_address)
-    direct = reader.direct_address()
+    reader = EnvironmentReader(environment, adapters.platforms)
+    database = reader.address("DATABASE_URL", adapters.database)
+    direct = reader.direct_address(adapters.database)
     settings = Settings(
         database_url=SecretStr(database.url),
         database_direct_url=SecretStr(direct.url) if direct else None,
         search_path=database.search_path,
-        redis_url=SecretStr(reader.address("REDIS_URL", redis_address).url),
+        redis_url=SecretStr(reader.address("REDIS_URL", adapters.redis).url),
         port=reader.port(),
         http_token=reader.http_token(),
         log_format=reader.log_format(),
         timing=reader.timing(),
         key_prefix=reader.key_prefix(),
         group=reader.group(),
-        replica=_replica(environment),
+        replica=_replica(environment, adapters.platforms),
         hidden=reader.hidden(),
         notes=tuple(reader.notes),
         warnings=tuple(setting_warnings(environment)),
@@ -106,14 +105,14 @@ def blanks_around(environment: Mapping[str, str], names: Iterable[str]) -> Itera
             yield Problem(name, "has blanks or line breaks around it, which are ignored; remove them")
 
 
-def load_database(environment: Mapping[str, str], *, why: str) -> Address:
+def load_database(environment: Mapping[str, str], adapters: Adapters, *, why: str) -> Address:
     """DATABASE_URL alone, for a command that needs nothing else. why: what it is needed for.
 
     Raises:
         ConfigurationError: it is not set or malformed; no secret value is in the message.
     """
-    reader = EnvironmentReader(environment)
-    address = reader.address("DATABASE_URL", database_address, unset=f"is not set; {why}")
+    reader = EnvironmentReader(environment, adapters.platforms)
+    address = reader.address("DATABASE_URL", adapters.database, unset=f"is not set; {why}")
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return address
@@ -122,8 +121,12 @@ def load_database(environment: Mapping[str, str], *, why: str) -> Address:
 class EnvironmentReader:
     """Reads variables one by one and collects what is wrong with them, so that all of it can be said at once."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], platforms: Sequence[PlatformSettings]) -> None:
         self._environment = environment
+        self._platforms = platforms
+        self._references = [platform.references for platform in platforms]
+        self._words = {"HTTP_TOKEN", *(name for platform in platforms for name in platform.names("token", "id"))}
+        """Tokens and ids, in which a quotation mark is never meant."""
         self._unresolved: set[str] = set()
         self._secrets: list[str] = []
         self.problems: list[Problem] = []
@@ -131,10 +134,24 @@ class EnvironmentReader:
 
     def get(self, name: str) -> str:
         value = self._environment.get(name, "").strip()
-        if name not in self._unresolved and (problem := _unusable(name, value)) is not None:
+        if name not in self._unresolved and (problem := self._unusable(name, value)) is not None:
             self.refuse(name, problem)
             self._unresolved.add(name)
         return value
+
+    def _unusable(self, name: str, value: str) -> str | None:
+        """What is wrong with a value that is not yet, or not only, what was meant."""
+        if (problem := unusable(value)) is not None:
+            return problem
+        if "\0" in value:
+            return "holds a NUL character; remove it"
+        if value.startswith(f"{name}="):
+            return f"begins with its own name; take {name}= out of the value"
+        if _QUOTED.fullmatch(value):
+            return "has quotation marks around it, which count as part of the value; remove them"
+        if name in self._words and (value[:1] in _QUOTATION_MARKS or value[-1:] in _QUOTATION_MARKS) and value:
+            return "begins or ends with a quotation mark, which counts as part of the value; remove it"
+        return unresolved(value, self._references)
 
     def refuse(self, name: str, text: str) -> None:
         """But once where the value is not the one that was meant: all else that is wrong with it follows from that."""
@@ -153,11 +170,11 @@ class EnvironmentReader:
         self._secrets += address.secrets
         return address
 
-    def direct_address(self) -> Address | None:
+    def direct_address(self, read: Callable[[str], Address]) -> Address | None:
         """PostgreSQL without a pooler in between, for LISTEN."""
         if not self.get("DATABASE_DIRECT_URL"):
             return None
-        return self.address("DATABASE_DIRECT_URL", database_address)
+        return self.address("DATABASE_DIRECT_URL", read)
 
     def hidden(self) -> tuple[SecretStr, ...]:
         """Of the addresses, and what libpq takes from the environment by itself."""
@@ -196,15 +213,19 @@ class EnvironmentReader:
         before = len(self.problems)
         lowest = int(SHORTEST_LEASE_S * 1000)
         ttl = self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
+        renew, redis_timeout = self._milliseconds("LEASE_RENEW_MS"), self._milliseconds("REDIS_TIMEOUT_MS")
+        # One lease serves all platforms: the longest of their deadlines has to fit into it.
+        timeouts = [(self._milliseconds(one.change_timeout), one.change_timeout) for one in self._platforms]
+        change_timeout, variable = max(timeouts, key=lambda one: one[0] or 0.0, default=(None, "change_timeout"))
         timing = Timing.around(
             ttl,
-            renew=self._milliseconds("LEASE_RENEW_MS"),
-            redis_timeout=self._milliseconds("REDIS_TIMEOUT_MS"),
-            change_timeout=self._milliseconds("RAILWAY_TIMEOUT_MS"),
+            renew=renew,
+            redis_timeout=redis_timeout,
+            change_timeout=change_timeout,
             landing_bound=self._milliseconds("LANDING_BOUND_MS"),
         )
         if len(self.problems) == before:  # a number that is none fits nothing
-            for name, problem in timing.problems():
+            for name, problem in timing.problems(variable):
                 self.refuse(name, problem)
         return timing
 
@@ -231,32 +252,18 @@ class EnvironmentReader:
         return value
 
     def group(self) -> str:
-        """AUTOSCALER_GROUP; without it the Railway environment's id, which keys had before there were groups."""
-        named, environment = self.get("AUTOSCALER_GROUP"), self._environment.get("RAILWAY_ENVIRONMENT_ID", "").strip()
+        """AUTOSCALER_GROUP; without it the platform's id of the environment, as before there were groups."""
+        named = self.get("AUTOSCALER_GROUP")
+        by_platform = (self._environment.get(platform.group, "").strip() for platform in self._platforms)
         if named and not _GROUP.fullmatch(named):
             self.refuse("AUTOSCALER_GROUP", "may have letters, digits, '.', '_' and '-' only, at most 64")
-        return named or environment or "default"
+        return named or next(filter(None, by_platform), "default")
 
 
-def _replica(environment: Mapping[str, str]) -> str:
+def _replica(environment: Mapping[str, str], platforms: Iterable[PlatformSettings]) -> str:
     """A label, and nothing that a person chose: what is odd in it is left out, and stops nothing."""
-    for name in ("RAILWAY_REPLICA_ID", "HOSTNAME"):
+    for name in (*(platform.replica for platform in platforms), "HOSTNAME"):
         label = "".join(letter for letter in environment.get(name, "") if letter.isprintable())
         if label.strip():
             return label.strip()[:_LONGEST_REPLICA]
     return "here"
-
-
-def _unusable(name: str, value: str) -> str | None:
-    """What is wrong with a value that is not yet, or not only, what was meant."""
-    if (problem := unusable(value)) is not None:
-        return problem
-    if "\0" in value:
-        return "holds a NUL character; remove it"
-    if value.startswith(f"{name}="):
-        return f"begins with its own name; take {name}= out of the value"
-    if _QUOTED.fullmatch(value):
-        return "has quotation marks around it, which count as part of the value; remove them"
-    if name in _IDS_AND_TOKENS and (value[:1] in _QUOTATION_MARKS or value[-1:] in _QUOTATION_MARKS) and value:
-        return "begins or ends with a quotation mark, which counts as part of the value; remove it"
-    return unresolved(value)

@@ -26,7 +26,7 @@ class Timing:
     redis_timeout: float = 2.0
     change_timeout: float = 5.0
     landing_bound: float = 60.0
-    """The slowest known way to zero (Railway's) is seen within 7 s and a new deployment within 20 s; a gateway may hold
+    """The slowest known way to zero is seen within 7 s and a new deployment within 20 s; a gateway may hold
     a request for most of a minute."""
 
     @classmethod
@@ -85,8 +85,11 @@ class Timing:
         """
         return 1.25 * max(self.poll, self.renew) + 0.25
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """The inequalities that do not hold: the variable to change first, and the fix."""
+    def problems(self, variable: str = "change_timeout") -> Iterator[tuple[str, str]]:
+        """The inequalities that do not hold: the variable to change first, and the fix.
+
+        variable: the one that sets change_timeout; the platform names it.
+        """
         left = self.window - self.renew
         if self.renew + self.redis_timeout > self.window + 1e-9:
             both, window = self.renew + self.redis_timeout, self.window
@@ -96,9 +99,9 @@ class Timing:
             most = max(0.0, left - self._slack)
             fix = f"not {as_policy(self.change_timeout)}; lower it, or raise LEASE_TTL_MS"
             lease = f"a lease of {as_policy(self.ttl)} that is renewed every {as_policy(self.renew)}"
-            yield "RAILWAY_TIMEOUT_MS", f"may be at most {as_policy(most)} with {lease}, {fix}"
+            yield variable, f"may be at most {as_policy(most)} with {lease}, {fix}"
         if self.landing_bound < self.change_timeout:
-            yield "LANDING_BOUND_MS", f"may not be below RAILWAY_TIMEOUT_MS, which is {as_policy(self.change_timeout)}"
+            yield "LANDING_BOUND_MS", f"may not be below {variable}, which is {as_policy(self.change_timeout)}"
 
 
 def _window(ttl: float) -> float:

@@ -1,4 +1,8 @@
-"""The waits that a policy implies, without a workload: at a steady depth d, a job waits d x S / k with k workers."""
+"""The waits that a policy implies, without a workload.
+
+A wait ends when a worker begins the job, as in target_wait. At a steady depth of d jobs that take S each, with k in
+work at once, a job is done after d x S / k, so it waits for d x S / k - S; it does not wait if d is k or less.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,15 @@ from controller.policy import WorkerPolicy
 
 _ASSUMED_S = 20.0
 _MOST_STEPS = 500
+_UNTIL = "(a wait ends when a worker begins the job)"
 
 
 @dataclass(frozen=True, slots=True)
 class Implied:
-    """replicas: workers for depths up to `up_to` jobs (None: any). wait_s: at that depth (None: without an end)."""
+    """replicas: workers for depths up to `up_to` jobs (None: any).
+
+    wait_s: seconds until a worker begins the job, at that depth (None: without an end).
+    """
 
     up_to: int | None
     replicas: int
@@ -28,7 +36,7 @@ def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
     """Each tier at its highest depth; for a target_wait, each count at the depth just before the next worker."""
     for up_to, replicas in _steps(worker, service_s):
         at_once = replicas * worker.concurrency
-        wait = None if up_to is None or not at_once else up_to * service_s / at_once
+        wait = None if up_to is None or not at_once else max(0.0, up_to * service_s / at_once - service_s)
         yield Implied(up_to, replicas, wait)
 
 
@@ -78,8 +86,8 @@ class Expectation:
         """The line above the table."""
         each = f"if a job takes {in_words(self.service_s)} ({self.source})"
         if self.worker.target_wait is not None:
-            return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is"
-        return f"{each}, the tiers imply"
+            return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is {_UNTIL}"
+        return f"{each}, the tiers imply {_UNTIL}"
 
     def table(self) -> Iterator[tuple[str, str, str]]:
         """Rows of depth, workers and wait; the first row is the heading."""

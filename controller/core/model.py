@@ -44,7 +44,7 @@ class ServiceState(StrEnum):
 class Remark:
     """A warning about a queue that changes no reading.
 
-    about: one word that identifies the warning while its text changes: statuses, timezone, claims, standby,
+    about: one word that identifies the warning while its text changes: statuses, timezone, claims, due, standby,
     service_time, oldest_age_s.
     """
 
@@ -57,17 +57,17 @@ class QueueDepth:
     """One reading of a queue.
 
     pending: jobs that may be claimed now. processing: jobs in progress. oldest_age_s: seconds that the oldest ready job
-    has waited. stale: claimed jobs that no worker works on any more; not part of the depth. limit: counting stopped
-    there, so a count that reached it is a lower bound, and the age is that of the oldest counted job (None: the counts
-    come from a query of the policy and are exact). lag_s: seconds that a hot standby is behind its primary; None: not a
-    standby. unnamed: why a depth of 0 is doubtful: no job ever had a status that the policy names, but rows with other
-    statuses suggest that work is left; "" otherwise.
+    has waited; None: unknown. stale: claimed jobs that no worker works on any more, not part of the depth; None: the
+    queue cannot tell. limit: counting stopped there, so a count that reached it is a lower bound, and the age is that
+    of the oldest counted job (None: the counts come from a query of the policy and are exact). lag_s: seconds that a
+    hot standby is behind its primary; None: not a standby. unnamed: why a depth of 0 is doubtful: no job ever had a
+    status that the policy names, but rows with other statuses suggest that work is left; "" otherwise.
     """
 
     pending: int
     processing: int
     oldest_age_s: float | None = None
-    stale: int = 0
+    stale: int | None = None
     limit: int | None = field(default=None, compare=False)
     lag_s: float | None = field(default=None, compare=False)
     unnamed: str = field(default="", compare=False)
@@ -79,7 +79,7 @@ class QueueDepth:
 
     @property
     def is_at_limit(self) -> bool:
-        return self.limit is not None and max(self.depth, self.stale) >= self.limit
+        return self.limit is not None and max(self.depth, self.stale or 0) >= self.limit
 
     def shown(self, count: int) -> str:
         """`17`, or `10000+` for a count that reached the limit."""
@@ -98,23 +98,38 @@ class QueueDepth:
         every = [*parts, *stale, *behind]
         return f"{named} ({', '.join(every)})" if every else named
 
+    @property
+    def waited(self) -> str:
+        """`the oldest ready job has waited 3.2 s`, or that this is unknown; "" if no job waits."""
+        if self.oldest_age_s is not None:
+            return f"the oldest ready job has waited {in_words(self.oldest_age_s)}"
+        return "how long the oldest ready job has waited is unknown" if self.pending else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Jobs of a queue that are not part of the depth: scheduled for later, and failed. None: unknown."""
+    """Jobs of a queue that are not part of the depth: scheduled for later, and failed. None: unknown.
+
+    no_scheduled, no_failed: why the count is unknown; may be "".
+    """
 
     scheduled: int | None
     failed: int | None
     limit: int
+    no_scheduled: str = field(default="", compare=False)
+    no_failed: str = field(default="", compare=False)
 
     @property
     def sentence(self) -> str:
         """`4 scheduled for later, 2 failed`."""
 
-        def shown(count: int | None) -> str:
-            return "unknown how many" if count is None else f"{count}{'+' if count >= self.limit else ''}"
+        def shown(count: int | None, name: str, why: str) -> str:
+            if count is None:
+                return f"{name}: unknown ({why})" if why else f"{name}: unknown"
+            return f"{count}{'+' if count >= self.limit else ''} {name}"
 
-        return f"{shown(self.scheduled)} scheduled for later, {shown(self.failed)} failed"
+        scheduled = shown(self.scheduled, "scheduled for later", self.no_scheduled)
+        return f"{scheduled}, {shown(self.failed, 'failed', self.no_failed)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +220,7 @@ class Shares(NamedTuple):
 
     @classmethod
     def among(cls, replicas: int, limit: int, max_workers: int) -> Shares:
-        """The shares of so many workers never add up to more than the limit."""
+        """The shares of `replicas` workers never add up to more than the limit."""
         return cls(limit, limit // replicas if replicas else limit, max_workers)
 
 

@@ -29,7 +29,7 @@ from controller.policy import WorkerPolicy
 
 T = TypeVar("T")
 _SLOW_MS = 250.0
-_ABOUT = {"service_time": "service time", "oldest_age_s": "age"}
+_ABOUT = {"service_time": "service time", "oldest_age_s": "age", "due": "due time"}
 _MANY_DEAD = 10_000
 _LONG_TRANSACTION_S = 600.0
 _EXPLAIN: tuple[LiteralString, ...] = (
@@ -137,11 +137,7 @@ class QueueChecks:
         if depth.unnamed and not await was_seen():
             others = [finding for finding in besides if finding.about != "statuses"]
             return [error("queue", f"reads as empty, which may be wrong: {depth.unnamed}"), *others]
-        age = (
-            f"; the oldest ready job has waited {units.in_words(depth.oldest_age_s)}"
-            if depth.oldest_age_s is not None
-            else ""
-        )
+        age = f"; {depth.waited}" if depth.waited else ""
         if depth.stale:
             says = f"{depth.sentence}{age}; stale jobs were claimed by workers that no longer run"
             fix = "let the library rescue them, or requeue them by hand; the controller runs no worker for stale jobs"

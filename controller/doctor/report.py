@@ -19,7 +19,8 @@ from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.listening_report import load_report
-from controller.app import Configuration, Controller, RunOptions, opened
+from controller.app import Controller, RunOptions, opened
+from controller.configuration import Configuration
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
 from controller.doctor.finding import Finding, Level, error, ok, warning

@@ -47,7 +47,7 @@ _UNAVAILABLE: Mapping[Role, Reason] = {
 class Fault:
     """What failed in a cycle, noted where it was caught, so that /health need not guess it from the cycle's reason.
 
-    source: the dependency under the name that people know it by (PostgreSQL, Railway, Redis), or CONTROLLER.
+    source: the dependency under the name that its adapter gives it, such as PostgreSQL, or CONTROLLER.
     text: what failed, in one sentence.
     """
 
@@ -164,7 +164,7 @@ class Cycle:
             "stale": self.queue.stale if self.queue else None,
             "depth_shown": self.queue.shown(self.queue.depth) if self.queue else None,
             "pending_shown": self.queue.shown(self.queue.pending) if self.queue else None,
-            "stale_shown": self.queue.shown(self.queue.stale) if self.queue else None,
+            "stale_shown": self.queue.shown(self.queue.stale) if self.queue and self.queue.stale is not None else None,
             "processing_shown": self.queue.shown(self.queue.processing) if self.queue else None,
             "max_workers": self.max_workers,
             "remarks": _remarks(self.queue),

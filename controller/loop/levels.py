@@ -1,4 +1,4 @@
-"""The level of each line of the log. Railway's log view colours and filters by it (`@level:error`).
+"""The level of each line of the log, by which a platform's log view colours and filters.
 
 An event has the level of its name, a cycle that of its outcome, raised to warning while a condition degrades /health.
 """
@@ -32,8 +32,8 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "pace_stretched",
         "warning",
         (
-            "Railway's requests run out, so that cycles come less often than `interval`: at once, each time they "
-            "become twice as rare, and once an hour"
+            "the requests that the platform allows run out, so that cycles come less often than `interval`: at once, "
+            "each time they become twice as rare, and once an hour"
         ),
     ),
     ("pace_normal", "info", "no cycle was stretched for 10 min"),
@@ -51,7 +51,10 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "setting_warning",
         "warning",
-        "a variable that works and should be changed: blanks around a token, `http://` to Railway, once at the start",
+        (
+            "a variable that works and should be changed: blanks around a token, `http://` to the platform, once at "
+            "the start"
+        ),
     ),
     ("rate_unreadable", "warning", "the requests of this minute could not be read, and are not needed for a decision"),
     ("service_time_unreadable", "warning", "how long a job takes could not be read, and is not needed for a decision"),
@@ -64,8 +67,8 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "queue_warning",
         "warning",
         (
-            "what may be misread in a queue, once each: `about` is `statuses`, `timezone`, `claims`, `standby` or "
-            "`oldest_age_s`"
+            "what may be misread in a queue, once each: `about` is `statuses`, `timezone`, `claims`, `due`, "
+            "`standby` or `oldest_age_s`"
         ),
     ),
     (

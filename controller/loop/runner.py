@@ -11,7 +11,7 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from controller.core.model import Lease, QueueDepth, Replicas
 from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
@@ -31,7 +31,13 @@ T = TypeVar("T")
 _PATIENCE_S = 1.0
 """Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
-Counting = asyncio.Future[QueueDepth | Unavailable]
+
+
+class Depths(NamedTuple):
+    """A reading of queues that has begun, and by worker the answer, as soon as it is there."""
+
+    reading: asyncio.Task[None]
+    of: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
 
 
 class Runner:
@@ -81,8 +87,8 @@ class Runner:
 
     async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
         """One reading of the platform, by service, and of the queues, by worker."""
-        looking, counting = asyncio.create_task(self._observe()), self._count(self._reconcilers)
-        queues = {name: await self._queues[name].completed(await depth) for name, depth in counting.items()}
+        looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
+        queues = {name: await self._queues[name].completed(await depth) for name, depth in depths.of.items()}
         return await looking, queues
 
     async def run(self) -> None:
@@ -154,8 +160,8 @@ class Runner:
         if now >= self._due:
             return False
         idle = self._idle()
-        counting = self._count(idle)
-        begun = {one.worker: asyncio.create_task(self._check(one, counting, lease)) for one in idle}
+        depths = self._count(idle)
+        begun = {one.worker: asyncio.create_task(self._check(one, depths, lease)) for one in idle}
         done = await self._wait_for(begun, waits=False)
         checks = [one.exception() or one.result() for one in done.values()]  # a bug leads to a cycle, which reports it
         if (
@@ -179,8 +185,8 @@ class Runner:
         idle = self._idle()
         if not idle:
             return []
-        looking, counting = asyncio.create_task(self._observe()), self._count(idle)
-        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, counting, lease)) for one in idle}
+        looking, depths = asyncio.create_task(self._observe()), self._count(idle)
+        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, depths, lease)) for one in idle}
         done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
         for cycle in cycles:
@@ -234,26 +240,30 @@ class Runner:
         except Unavailable as unavailable:
             return dict.fromkeys(services, unavailable)
 
-    def _count(self, idle: Iterable[Reconciler]) -> Mapping[str, Counting]:
-        """By worker: the depth of its queue, as soon as it is there. One reading for all of them, which has begun."""
+    def _count(self, idle: Iterable[Reconciler]) -> Depths:
+        """One reading of all these queues, which has begun."""
         loop = asyncio.get_running_loop()
-        counting: dict[str, Counting] = {one.worker: loop.create_future() for one in idle}
-        task = asyncio.create_task(self._read_depths(counting))
-        self._reading.add(task)
-        task.add_done_callback(lambda ended: self._depths_ended(ended, counting))
-        return counting
+        answers: dict[str, asyncio.Future[QueueDepth | Unavailable]] = {
+            one.worker: loop.create_future() for one in idle
+        }
+        reading = asyncio.create_task(self._read_depths(answers))
+        self._reading.add(reading)
+        reading.add_done_callback(lambda ended: self._depths_ended(ended, answers))
+        return Depths(reading, answers)
 
-    async def _read_depths(self, counting: Mapping[str, Counting]) -> None:
-        requests = {name: self._queues[name].request for name in counting}
+    async def _read_depths(self, answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]) -> None:
+        requests = {name: self._queues[name].request for name in answers}
         async for name, depth in self._ports.queue.depths(requests):
-            if not counting[name].done():
-                counting[name].set_result(depth)
+            if not answers[name].done():
+                answers[name].set_result(depth)
 
-    def _depths_ended(self, ended: asyncio.Task[None], counting: Mapping[str, Counting]) -> None:
+    def _depths_ended(
+        self, ended: asyncio.Task[None], answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
+    ) -> None:
         """A pass that still waits for its queue gets the bug that ended the reading, or ends with it."""
         self._reading.discard(ended)
         bug = None if ended.cancelled() else ended.exception()
-        for waiting in counting.values():
+        for waiting in answers.values():
             if waiting.done():
                 continue
             if bug is None:
@@ -261,30 +271,31 @@ class Runner:
             else:
                 waiting.set_exception(bug)
 
-    async def _check(
-        self, reconciler: Reconciler, counting: Mapping[str, Counting], lease: Lease
-    ) -> Cycle | CannotTell | None:
+    async def _check(self, reconciler: Reconciler, depths: Depths, lease: Lease) -> Cycle | CannotTell | None:
         name = reconciler.worker
-        depth = await asyncio.shield(counting[name])
+        depth = await asyncio.shield(depths.of[name])
         return await reconciler.quick_check(self._queues[name].with_known(depth), lease)
 
     async def _guarded(
         self,
         reconciler: Reconciler,
         looking: asyncio.Task[Readings],
-        counting: Mapping[str, Counting],
+        depths: Depths,
         lease: Lease | None,
     ) -> Cycle:
         name = reconciler.worker
         try:
             async with asyncio.timeout(LONGEST_CYCLE_S):
-                queue = await self._queues[name].completed(await asyncio.shield(counting[name]))
+                queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 readings = await asyncio.shield(looking)
                 cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)
                 return cycle
         except TimeoutError:
+            # Nothing may go on beside the next cycle: a reading that cannot be ended keeps the loop from turning.
+            depths.reading.cancel()
+            await asyncio.wait({depths.reading})
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {in_words(LONGEST_CYCLE_S)}")
             return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
         except Exception as bug:  # noqa: BLE001  # a bug must not stop the other workers or the next cycle

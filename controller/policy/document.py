@@ -7,14 +7,14 @@ that is wrong is collected, so that one run names it all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
 from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
-from controller.core.text.references import unresolved, unusable
+from controller.core.text.references import References, unresolved, unusable
 from controller.policy.strict_yaml import (
     DEEPEST,
     MOST_CHARACTERS,
@@ -168,9 +168,10 @@ def _printable(text: str) -> str:
 
 
 class _Reader:
-    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environment: Mapping[str, str], references: Sequence[References]) -> None:
         self._document = document
         self._environment = environment
+        self._references = references
         self._depth = 0
         self._read = 0
         self._filled_in = 0
@@ -263,13 +264,17 @@ class _Reader:
                 return "$"
             name, default = match.group(1), match.group(3)
             if name is None:
-                railway = "; a reference of Railway's belongs into a variable, NAME" if "${{" in expression else ""
+                platforms = (one.platform for one in self._references if one.opening in expression)
+                hint = "".join(f"; a reference of {one}'s belongs into a variable, NAME" for one in platforms)
                 shown = repr(expression[: bounds.VALUE])
-                words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{railway}"
+                words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{hint}"
                 self._document.refuse(path, words)
                 return ""
             value = self._environment.get(name) or None
-            if value is not None and (problem := unusable(value) or unresolved(value.strip())) is not None:
+            if (
+                value is not None
+                and (problem := unusable(value) or unresolved(value.strip(), self._references)) is not None
+            ):
                 self._document.refuse(path, f"{name[: bounds.VALUE]} {problem}")
                 value = "" if unusable(value) else value
             variables.append(Variable(name, value, default))
@@ -303,7 +308,7 @@ def _has_variables(node: Scalar) -> bool:
     return "$" in node.text
 
 
-def read(text: str, environment: Mapping[str, str], *, name: str) -> Document:
+def read(text: str, environment: Mapping[str, str], *, name: str, references: Sequence[References] = ()) -> Document:
     """Parses the text; what is wrong with it is in `problems`, never raised, except where no data remains.
 
     Raises:
@@ -317,5 +322,5 @@ def read(text: str, environment: Mapping[str, str], *, name: str) -> Document:
         raise ConfigurationError([Problem(_printable(place), _printable(error.text))]) from None
     if not isinstance(node, MappingNode):
         raise ConfigurationError([Problem(name, "is not a policy: it starts with `interval:` and `workers:`")])
-    document.data = _Reader(document, environment).value(node, ())
+    document.data = _Reader(document, environment, references).value(node, ())
     return document

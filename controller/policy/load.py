@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from controller.core.problems import ConfigurationError
+from controller.core.text.references import References
 from controller.policy.document import Document, Path, read
 from controller.policy.errors import keys_at, record
 from controller.policy.limits import shared_keys
@@ -18,16 +19,22 @@ from controller.policy.preset import Presets
 
 
 def load_policy(
-    text: str, environment: Mapping[str, str], *, name: str = "policy.yaml", presets: Presets | None = None
+    text: str,
+    environment: Mapping[str, str],
+    *,
+    name: str = "policy.yaml",
+    presets: Presets | None = None,
+    references: Sequence[References] = (),
 ) -> tuple[Policy, Document]:
     """The policy, and the document that tells where each of its values comes from.
 
     presets: where `preset:` is looked up, which takes reading files; without it, any name is taken as it is.
+    references: of platforms, which the value of a variable may still hold.
 
     Raises:
         ConfigurationError: with everything that is wrong, each with its place.
     """
-    document = read(text, environment, name=name)
+    document = read(text, environment, name=name, references=references)
     policy: Policy | None = None
     try:
         policy = Policy.model_validate(document.data, context={"presets": presets})

@@ -150,6 +150,11 @@ class WorkerPolicy(Part):
         return after
 
     @property
+    def target_key(self) -> str:
+        """The key that names what is scaled; which key it is tells which platform scales it."""
+        return "service"
+
+    @property
     def concurrency(self) -> int:
         """How many jobs one worker runs at once, as far as the policy says."""
         return self.jobs_per_worker or 1
@@ -180,3 +185,8 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
+
+    @property
+    def target_keys(self) -> frozenset[str]:
+        """Those that its workers use."""
+        return frozenset(worker.target_key for worker in self.workers.values())

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.config.load import read_policy
+from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import as_policy, seconds_of
 from controller.policy import Policy, WorkerPolicy

@@ -1,9 +1,9 @@
 """Limits how many clients are connected and for how long, so that no client keeps the loop from its work.
 
 aiohttp parses and answers. The number of open connections is limited, so that descriptors are left for PostgreSQL,
-Redis and Railway: above the limit, the connection that has been silent for longest is closed in favour of the newest,
-so that a health probe is always answered. A connection that takes too long to send its request or to read its answer is
-closed. Refused requests and connections are counted, and logged in one line every faults.REPEAT_S.
+Redis and the platform: above the limit, the connection that has been silent for longest is closed in favour of the
+newest, so that a health probe is always answered. A connection that takes too long to send its request or to read its
+answer is closed. Refused requests and connections are counted, and logged in one line every faults.REPEAT_S.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from controller.loop.faults import REPEAT_S
 MOST_OPEN = 128
 RESERVED = 100
 """Descriptors that are never used for clients. The controller needs at most 40: a connection for each slow queue, the
-listener, Redis, Railway, and those to look up a name or read a certificate."""
+listener, Redis, the platform, and those to look up a name or read a certificate."""
 FEWEST_OPEN = 8
 REQUEST_S = 10.0
 """Seconds for a whole request to arrive, from its first byte or, on a new connection, from its opening."""

@@ -200,7 +200,7 @@ _ROWS = (
         "autoscaler_queue_stale_jobs",
         "gauge",
         "jobs",
-        "Claimed jobs that no worker is working on any more.",
+        "Claimed jobs that no worker is working on any more; no sample where the queue cannot tell.",
         _each_worker(lambda last: last.stale),
     ),
     Metric(
@@ -231,7 +231,7 @@ _ROWS = (
         "autoscaler_failing",
         "gauge",
         "0 or 1",
-        "By source: 1 if PostgreSQL, Railway or Redis cannot be reached, 0 if it answers. By source and worker: 1 "
+        "By source: 1 if PostgreSQL, the platform or Redis cannot be reached, 0 if it answers. By source and worker: 1 "
         "while its service has this fault, and no sample otherwise.",
         _failing,
     ),
@@ -252,14 +252,14 @@ _ROWS = (
         "autoscaler_railway_requests_used",
         "gauge",
         "requests",
-        "Requests that this replica sent to Railway within the quota's window.",
+        "Requests that this replica sent to the platform within the quota's window.",
         _requests_used,
     ),
     Metric(
         "autoscaler_railway_requests_quota",
         "gauge",
         "requests",
-        "Requests that Railway allows within this window.",
+        "Requests that the platform allows within this window.",
         _requests_quota,
     ),
 )

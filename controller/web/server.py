@@ -155,7 +155,7 @@ def _shown_token(request: web.Request) -> bytes:
 
 
 def listening_socket(port: int) -> socket.socket:
-    """On every address, both IPv6 and IPv4: Railway's older private networks are IPv6 only.
+    """On every address, both IPv6 and IPv4: the private networks of some platforms are IPv6 only.
 
     Raises:
         ConfigurationError: the port is in use, or this process may not use it.

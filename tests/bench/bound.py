@@ -34,7 +34,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
 
 from controller.simulation.demand import Clairvoyant, Demand
 from controller.simulation.workload.jobs import Job, Workload
@@ -169,6 +168,8 @@ class _Fluid:
 
     def _solved(self, come: Vector, highest: float, known: tuple[float, float] | None) -> tuple[Vector, Vector]:
         """The best prices and values of a window. highest: its last price at most; known: where it has to begin."""
+        from scipy import optimize  # half a second, which no process pays that only collects the tests
+
         steps = len(come) - 1
         each = self.cap / 2
         gain = come / (self.concurrency * self.step_s)
@@ -205,6 +206,8 @@ def _rules(steps: int) -> Any:
 
     Of the prices l and the values q there are steps + 1, and of what is above 1 as many as steps, twice.
     """
+    from scipy import sparse
+
     begins, ends = sparse.eye_array(steps, steps + 1), sparse.eye_array(steps, steps + 1, k=1)
     above = -sparse.eye_array(steps)
     rows = [

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,6 +133,8 @@ def test_solving_it_window_by_window_loses_hardly_anything(jobs: list[Job], monk
 @pytest.mark.parametrize("which", ["falls", "bounds"])
 def test_prices_that_are_not_allowed_never_lift_the_bound(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the solver says is put right first: prices that fall too fast, values above a start, prices above 1."""
+    import scipy.optimize
+
     best = bound(APART)
     solve = scipy.optimize.linprog
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from controller.cli.main import commands
-from controller.config.variables import VARIABLES
+from controller.configuration import ADAPTERS
 from tests.support.examples import some
 from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
@@ -44,7 +44,7 @@ async def test_the_help_of_a_topic_is_that_of_the_command() -> None:
 async def test_the_variables_stand_in_one_topic_that_the_commands_point_at() -> None:
     topic, run = await asyncio.gather(autoscaler("help", "environment"), autoscaler("run", "--help"))
     assert topic.code == 0
-    assert all(re.search(rf"^{one.name} ", topic.out, re.MULTILINE) for one in VARIABLES)
+    assert all(re.search(rf"^{one.name} ", topic.out, re.MULTILINE) for one in ADAPTERS.variables)
     assert "`autoscaler help environment`" in run.out
     assert "RAILWAY_PROJECT_ID" not in run.out
 
@@ -274,6 +274,27 @@ async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene)
     assert line.keys() == scene.events("reconcile")[0].keys() | {"scheduled", "failed"}
     assert (line["desired"], line["direction"]) == (2, "up")
     assert scene.asked_for == [2]
+
+
+async def test_explain_shows_what_a_table_cannot_tell_as_unknown(scene: Scene) -> None:
+    await scene.queue.execute("DROP TABLE generation_job")
+    await scene.queue.execute("CREATE TABLE generation_job (status text, send_after timestamptz)")
+    await scene.queue.execute(
+        "INSERT INTO generation_job SELECT 'pending', now() + interval '1 day' FROM generate_series(1, 3)"
+    )
+    out = " ".join((await autoscaler("explain", environment=scene.environment)).out.split())
+    assert "3 jobs (3 pending, 0 processing); how long the oldest ready job has waited is unknown" in out
+    assert "note 3 jobs of table generation_job count as pending although their send_after lies in the future" in out
+    assert "also scheduled for later: unknown (no column says when a job is due), 0 failed" in out
+    (line,) = (await autoscaler("explain", "--json", environment=scene.environment)).objects
+    assert (line["pending"], line["scheduled"], line["failed"], line["oldest_age_s"]) == (3, None, 0, None)
+    assert "stale" not in line
+    async with scene.controller() as driven:
+        await driven.tick()
+        (status,) = driven.controller.status.workers.values()
+    assert (status.pending, status.stale, status.stale_shown, status.oldest_age_s) == (3, None, None, None)
+    (warned,) = [event for event in scene.events("queue_warning") if event["about"] == "due"]
+    assert "write columns: {scheduled_for: send_after}" in warned["message"]
 
 
 async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.docs import TABLES
 from controller.cli.main import commands
-from controller.config.presets import names
 from tests.support.processes import autoscaler
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")

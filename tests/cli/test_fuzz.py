@@ -21,11 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.railway.settings import railway_if_set
-from controller.app import configure
 from controller.cli import main as cli
 from controller.cli.check import claims_without_end
-from controller.config.load import read_policy
-from controller.config.settings import load_database, load_settings
+from controller.configuration import configure, load_database, load_settings, read_policy
 from controller.core.implied_waits import Expectation
 from controller.core.problems import ConfigurationError
 from controller.policy import dotted, effective, load_policy, overlaps

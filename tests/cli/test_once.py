@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +14,7 @@ import pytest
 from controller.cli.once import _SLOWEST_CRON_S
 from controller.loop.cycle import Cycle
 from tests.support.patience import in_time, until, until_equal
-from tests.support.processes import CLEAN
+from tests.support.processes import CLEAN, autoscaler
 from tests.support.scene import POLICY, Scene, set_scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -196,13 +195,8 @@ async def test_three_processes_of_once_fall_back_as_one_of_run_does(scene: Scene
     await hide(scene)
     ended = []
     for _ in range(3):
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "controller", "once", "--policy", str(scene.policy), "--json"),
-            env={**os.environ, **scene.environment},
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await process.communicate()
-        ended.append((process.returncode, b'"Fallback"' in out))
+        ran = await autoscaler("once", "--policy", str(scene.policy), "--json", environment=scene.environment)
+        ended.append((ran.code, '"Fallback"' in ran.out))
     assert ended == [(1, False), (1, False), (0, True)]
     assert scene.asked_for == [3]
 

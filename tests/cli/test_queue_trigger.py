@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.queue_trigger import triggers
-from controller.config.presets import names
 from controller.demo.jobs import create_queue, enqueue
 from controller.policy import load_policy
 from tests.support.listening import notified

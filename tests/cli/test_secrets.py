@@ -20,7 +20,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from controller.app import RunOptions, configure, opened
+from controller.app import RunOptions, opened
+from controller.configuration import configure
 from controller.core.ports import Unavailable
 from controller.fake_railway import FakeRailway
 from controller.simulation.policy_file import without_secret_defaults

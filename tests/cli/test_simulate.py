@@ -186,16 +186,16 @@ def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAILWAY_WORKER_SERVICE_ID", "s")
     out = run("check", POLICY, "--service-time", "20s").out
     waits = [
-        "10  1  3 min 20 s",
-        "30  2  5 min",
-        "60  3  6 min 40 s",
-        "100  4  8 min 20 s",
+        "10  1  3 min",
+        "30  2  4 min 40 s",
+        "60  3  6 min 20 s",
+        "100  4  8 min",
         "any  5  longer, as the depth grows",
     ]
     assert [" ".join(line.split()) for line in out.splitlines()[-5:]] == [" ".join(wait.split()) for wait in waits]
     assert "assumed" in run("check", POLICY).out
     steps = json.loads(run("check", POLICY, "--service-time", "2s", "--json").out)["implied_waits"]
-    assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 20.0}
+    assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 18.0}
 
 
 def test_check_says_where_a_target_wait_adds_workers(run: Run, tmp_path: Path) -> None:
@@ -206,6 +206,24 @@ def test_check_says_where_a_target_wait_adds_workers(run: Run, tmp_path: Path) -
     out = run("check", path).out
     assert "aims at a wait of 1 min" in out
     assert [line.split()[:4] for line in out.splitlines()[-3:-1]] == [["4", "1", "1", "min"], ["8", "2", "1", "min"]]
+    assert "wait ends when a worker begins the job" in " ".join(out.split())
+
+
+def test_the_wait_that_check_prints_is_the_one_that_target_wait_limits(run: Run, tmp_path: Path) -> None:
+    """Without the job's own time: a worker with a single job begins it at once, however long the job takes."""
+    path = tmp_path / "aim.yaml"
+    for wait_s, service_s, per_worker in ((60, 20, 1), (5, 20, 1), (1, 600, 4), (300, 7, 3)):
+        path.write_text(
+            "workers: {w: {service: s, queue: {table: jobs}, max_replicas: 6, "
+            f"target_wait: {wait_s}s, service_time: {service_s}s, jobs_per_worker: {per_worker}}}}}"
+        )
+        *limited, last = json.loads(run("check", path, "--json").out)["implied_waits"]["w"]["steps"]
+        assert last["wait_s"] is None
+        for step in limited:
+            at_once = step["replicas"] * per_worker
+            assert step["wait_s"] == pytest.approx(max(0.0, step["up_to"] * service_s / at_once - service_s))
+            assert step["wait_s"] <= wait_s
+            assert (step["up_to"] + 1) * service_s / at_once - service_s > wait_s, "one more job wants one more worker"
 
 
 def table_of_jobs(url: str, *, finished: int) -> None:
@@ -231,6 +249,21 @@ def test_a_policy_is_tried_on_the_jobs_of_its_own_table(
     assert (
         "if a job takes 10 s (measured, the mean of the newest 300 jobs" in run("check", POLICY, "--from-database").out
     )
+
+
+def test_check_names_a_due_time_that_the_policy_does_not(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE mails (status text, send_after timestamptz)")
+        connection.execute("INSERT INTO mails VALUES ('pending', now() + interval '1 day')")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    path = tmp_path / "policy.yaml"
+    path.write_text("workers: {w: {service: s, queue: {table: mails}, max_replicas: 1, tiers: [{replicas: 1}]}}")
+    warnings = json.loads(run("check", path, "--from-database", "--json").out)["warnings"]
+    (due,) = [warning for warning in warnings if "in the future" in warning]
+    assert due.startswith("workers.w.queue: 1 job of table mails counts as pending although its send_after")
+    assert due.endswith("write columns: {scheduled_for: send_after}")
 
 
 def test_a_window_without_a_finished_job_is_refused(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.docs import TABLES
 from controller.cli.main import commands
-from controller.config.presets import names
 from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
 from tests.support.processes import Ran, autoscaler
@@ -75,6 +75,8 @@ workers:
     max_replicas: 5
 """
 TRY = ("--workload", "poisson:rate=2/m", "--span", "6h")
+FEW_JOBS = ("--workload", "poisson:rate=20/h", "--span", "18h", "--form", "target_wait")
+"""Enough for a search; a week of them, which it draws anew, has 3000."""
 OFFLINE = [
     ("check",),
     ("check", "LONG"),
@@ -88,7 +90,7 @@ OFFLINE = [
     ("simulate", "policy.yaml", "keda:target=3,window=300,cooldown=120", "balanced", "static:5", "oracle", *TRY),
     ("simulate", "kedda:target=3", "nothing.yaml", "static:many"),
     ("plan", "policy.yaml", "LONG", *TRY),
-    ("tune", "policy.yaml", "--wait", "60s", "--weeks", "1", *TRY),
+    ("tune", "policy.yaml", "--wait", "60s", "--weeks", "1", *FEW_JOBS),
     ("run", "LONG"),
     ("simulate", "--servce-mean", "20s"),
     ("fly",),

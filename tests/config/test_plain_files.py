@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.config.load import read_policy
+from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError
 from controller.simulation.workload.traces import read_trace
 from tests.support.patience import PATIENCE_S

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from controller.adapters.railway.settings import load_railway, railway_warnings
-from controller.config.settings import load_database, load_settings
+from controller import configuration
+from controller.config import settings as of_environment
+from controller.config.address import Address
+from controller.config.settings import Settings
 from controller.core.problems import ConfigurationError, Problem
+from tests.support.platforms import CLOUD
 
 RIGHT = {
-    "RAILWAY_API_TOKEN": "t0ken-of-the-account",
-    "RAILWAY_PROJECT_ID": "project",
-    "RAILWAY_ENVIRONMENT_ID": "environment",
     "DATABASE_URL": "postgresql://user:hunter2@db.internal:5432/jobs",
     "REDIS_URL": "redis://:swordfish@redis.internal:6379/0",
 }
+ADAPTERS = replace(configuration.ADAPTERS, platforms=(CLOUD,))
+
+
+def load_settings(environment: dict[str, str]) -> Settings:
+    return of_environment.load_settings(environment, ADAPTERS)
+
+
+def load_database(environment: dict[str, str], *, why: str) -> Address:
+    return of_environment.load_database(environment, ADAPTERS, why=why)
 
 
 def problems_of(environment: dict[str, str]) -> list[Problem]:
-    """Of the settings, and of Railway's."""
-    problems: list[Problem] = []
-    for load in (load_railway, load_settings):
-        try:
-            load(environment)
-        except ConfigurationError as error:
-            problems += error.problems
-    return problems
+    try:
+        load_settings(environment)
+    except ConfigurationError as error:
+        return list(error.problems)
+    return []
 
 
 def refused(**changes: str) -> list[str]:
@@ -34,8 +42,7 @@ def refused(**changes: str) -> list[str]:
 
 def test_the_defaults() -> None:
     settings = load_settings(RIGHT)
-    assert load_railway(RIGHT).api_url.startswith("https://backboard.railway.com/graphql/v2?")
-    assert settings.group == "environment"
+    assert (settings.group, settings.replica) == ("default", "here")
     assert (settings.port, settings.timing.ttl, settings.key_prefix, settings.log_format) == (
         8080,
         15,
@@ -51,11 +58,6 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"RAILWAY_TOKEN": "another"}, "are both set; keep one"),
-        ({"RAILWAY_API_TOKEN": ""}, "RAILWAY_API_TOKEN: is not set; set it to"),
-        ({"RAILWAY_API_TOKEN": "two words"}, "RAILWAY_API_TOKEN: is not a token"),
-        ({"RAILWAY_API_TOKEN": "a\nb"}, "RAILWAY_API_TOKEN: is not a token"),
-        ({"RAILWAY_PROJECT_ID": "a b"}, "RAILWAY_PROJECT_ID: is not an id"),
         ({"DATABASE_URL": "mysql://u:hunter2@h/d"}, "DATABASE_URL: must be a PostgreSQL address"),
         ({"DATABASE_URL": "hunter2"}, "DATABASE_URL: is not a PostgreSQL address"),
         ({"DATABASE_URL": "postgresql://u:hunter2@h:99999/d"}, "DATABASE_URL: has an invalid port"),
@@ -95,30 +97,16 @@ def test_an_empty_environment_names_every_variable_that_is_missing() -> None:
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be json or text, not 'xml'"),
         ({"LEASE_TTL_MS": "10"}, "LEASE_TTL_MS: must be milliseconds, 1000 to 600000"),
         ({"REDIS_KEY_PREFIX": "{x}"}, "REDIS_KEY_PREFIX: may have letters"),
-        *(
-            ({"RAILWAY_API_URL": url}, "RAILWAY_API_URL: ")
-            for url in (
-                "http://h/a\nb",
-                "http://u:hunter2@h/",
-                "http://h:99999/",
-                "ftp://h/",
-                "http://[v1.x]/",
-                "http://xn--/",
-            )
-        ),
         ({"PORT": "9" * 5000}, "PORT: must be a port"),
-        ({"RAILWAY_API_URL": "backboard"}, "RAILWAY_API_URL: must be an http:// or https:// address"),
+        ({"CLOUD_TIMEOUT_MS": "1s"}, "CLOUD_TIMEOUT_MS: must be milliseconds, 50 to 3600000"),
+        ({"CLOUD_TIMEOUT_MS": "14000"}, "CLOUD_TIMEOUT_MS: may be at most"),
+        ({"LANDING_BOUND_MS": "4000", "CLOUD_TIMEOUT_MS": "5000"}, "may not be below CLOUD_TIMEOUT_MS, which is 5s"),
     ],
 )
 def test_what_is_malformed_is_named_without_its_value(changes: dict[str, str], words: str) -> None:
     problems = "\n".join(refused(**changes))
     assert words in problems
     assert "hunter2" not in problems
-
-
-def test_a_project_token_is_accepted_in_its_own_variable() -> None:
-    token = load_railway({**RIGHT, "RAILWAY_API_TOKEN": "", "RAILWAY_TOKEN": "p"}).token
-    assert (token.kind, token.variable) == ("project", "RAILWAY_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -148,22 +136,14 @@ def test_every_form_of_a_redis_address_is_accepted(url: str) -> None:
 @pytest.mark.parametrize(
     ("names", "shown"),
     [
-        ({"RAILWAY_REPLICA_ID": "a", "HOSTNAME": "b"}, "a"),
-        ({"RAILWAY_REPLICA_ID": "\udcff\x1b", "HOSTNAME": "b\n\udcfe"}, "b"),
+        ({"CLOUD_UNIT": "a", "HOSTNAME": "b"}, "a"),
+        ({"CLOUD_UNIT": "\udcff\x1b", "HOSTNAME": "b\n\udcfe"}, "b"),
         ({"HOSTNAME": "\udcff "}, "here"),
         ({"HOSTNAME": "h" * 300}, "h" * 128),
     ],
 )
 def test_a_replica_s_name_is_only_a_label_and_what_is_odd_in_it_is_left_out(names: dict[str, str], shown: str) -> None:
     assert load_settings({**RIGHT, **names}).replica == shown
-
-
-def test_a_query_string_is_kept_and_added_where_there_is_none() -> None:
-    def url(text: str) -> str:
-        return load_railway({**RIGHT, "RAILWAY_API_URL": text}).api_url
-
-    assert url("http://x/graphql?a=b") == "http://x/graphql?a=b"
-    assert url("http://x/graphql") == "http://x/graphql?source=worker-autoscaler"
 
 
 def test_an_address_for_another_client_is_used_without_what_libpq_does_not_know() -> None:
@@ -184,19 +164,19 @@ def test_an_address_for_another_client_is_used_without_what_libpq_does_not_know(
 @pytest.mark.parametrize(
     "name",
     [
-        *("RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID", "DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL"),
-        *("RAILWAY_API_TOKEN", "RAILWAY_API_URL", "PORT", "LOG_FORMAT", "REDIS_KEY_PREFIX", "LEASE_TTL_MS"),
+        *("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "HTTP_TOKEN", "CLOUD_TIMEOUT_MS", "PORT"),
+        *("LOG_FORMAT", "REDIS_KEY_PREFIX", "LEASE_TTL_MS"),
     ],
 )
-@pytest.mark.parametrize("value", ["${{Other.NAME}}", "${NAME}", "$NAME"])
+@pytest.mark.parametrize("value", ["${[Other.NAME]}", "${NAME}", "$NAME"])
 def test_a_reference_that_nothing_replaced_is_said_once_in_whichever_variable_it_stands(name: str, value: str) -> None:
     (problem,) = refused(**{name: value})
     assert problem.startswith(f"{name}: holds ")
-    assert ("Railway did not replace" if "{{" in value else "nothing has replaced") in problem
+    assert ("Cloud did not replace" if "[" in value else "nothing has replaced") in problem
 
 
 def test_all_that_was_not_replaced_is_said_at_once() -> None:
-    problems = refused(DATABASE_URL="${{Postgres.DATABASE_URL}}", REDIS_URL="${{Redis.REDIS_URL}}", PORT="http")
+    problems = refused(DATABASE_URL="${[Postgres.DATABASE_URL]}", REDIS_URL="${[Redis.REDIS_URL]}", PORT="http")
     assert [problem.partition(":")[0] for problem in problems] == ["DATABASE_URL", "REDIS_URL", "PORT"]
 
 
@@ -213,58 +193,6 @@ def test_what_was_pasted_with_too_much_around_it_is_said(value: str, words: str)
     assert "hunter2" not in problem
 
 
-@pytest.mark.parametrize("name", ["RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID"])
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ('"abc"', "has quotation marks around it, which count as part of the value; remove them"),
-        ("'abc'", "has quotation marks around it, which count as part of the value; remove them"),
-        ("`abc`", "has quotation marks around it, which count as part of the value; remove them"),
-        ("\u201cabc\u201d", "has quotation marks around it, which count as part of the value; remove them"),
-        (' "abc" \n', "has quotation marks around it, which count as part of the value; remove them"),
-        ('"abc', "begins or ends with a quotation mark, which counts as part of the value; remove it"),
-        ("abc'", "begins or ends with a quotation mark, which counts as part of the value; remove it"),
-    ],
-)
-def test_quotes_around_a_token_or_an_id_are_said_with_the_fix(name: str, value: str, words: str) -> None:
-    assert refused(**{name: value}) == [f"{name}: {words}"]
-
-
-@pytest.mark.parametrize("name", ["RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID", "HTTP_TOKEN"])
-def test_blanks_around_a_token_or_an_id_are_left_out_and_said(name: str) -> None:
-    environment = {**RIGHT, name: " abc\r\n"}
-    settings = load_settings(environment)
-    assert [str(warning) for warning in (*railway_warnings(environment), *settings.warnings)] == [
-        f"{name}: has blanks or line breaks around it, which are ignored; remove them"
-    ]
-    assert load_railway({**RIGHT, "RAILWAY_PROJECT_ID": " abc "}).project_id == "abc"
-
-
-@pytest.mark.parametrize(
-    ("url", "warned"),
-    [
-        *(("http://10.0.0.5:4000/graphql/v2", True), ("http://railway.internal/graphql/v2", True)),
-        *(
-            ("http://127.0.0.1.example.com/", True),
-            ("http://[fd00::1]:4000/", True),
-            ("http://localhost.example/", True),
-        ),
-        *(("http://0.0.0.0:4000/", True), ("HTTP://example.com/", True), ("http://[::ffff:10.0.0.1]/", True)),
-        *(
-            ("http://127.0.0.1:4000/graphql/v2", False),
-            ("http://localhost:4000/", False),
-            ("http://[::1]:4000/", False),
-        ),
-        *(("http://127.9.9.9/", False), ("http://fake.localhost/", False), ("http://[::ffff:127.0.0.1]/", False)),
-        *(("https://backboard.railway.com/graphql/v2", False), ("https://10.0.0.5/", False), ("", False)),
-    ],
-)
-def test_a_token_that_would_cross_a_network_unencrypted_is_a_warning(url: str, *, warned: bool) -> None:
-    said = [str(warning) for warning in railway_warnings({**RIGHT, "RAILWAY_API_URL": url})]
-    words = "RAILWAY_API_URL: begins with http://, so the token is sent unencrypted; write https://"
-    assert said == ([words] if warned else [])
-
-
 def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_way() -> None:
     address = load_database({"DATABASE_URL": f"{RIGHT['DATABASE_URL']}?schema=app&pool_timeout=3"}, why="…")
     assert (address.url, address.search_path) == (RIGHT["DATABASE_URL"], '"app"')
@@ -276,18 +204,32 @@ def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_wa
 
 def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:
     settings = load_settings(RIGHT)
-    railway = load_railway(RIGHT)
-    shown = f"{settings!r} {settings} {railway!r} {railway}"
-    assert not any(secret in shown for secret in ("t0ken", "hunter2", "swordfish"))
+    shown = f"{settings!r} {settings}"
+    assert not any(secret in shown for secret in ("hunter2", "swordfish"))
     assert {"hunter2", "swordfish"} <= set(settings.secrets)
-    assert railway.token.value.get_secret_value() == "t0ken-of-the-account"
 
 
-def test_without_a_group_the_keys_are_those_of_versions_before_groups() -> None:
-    assert load_settings(RIGHT).group == RIGHT["RAILWAY_ENVIRONMENT_ID"]
-    assert load_settings({**RIGHT, "AUTOSCALER_GROUP": "render"}).group == "render"
-    elsewhere = {name: value for name, value in RIGHT.items() if not name.startswith("RAILWAY")}
-    assert load_settings(elsewhere).group == "default"
+def test_a_group_without_a_name_has_the_platform_s_and_replicas_elsewhere_a_common_one() -> None:
+    on_a_platform = {**RIGHT, "CLOUD_ZONE": " zone "}
+    assert load_settings(on_a_platform).group == "zone"
+    assert load_settings({**on_a_platform, "AUTOSCALER_GROUP": "render"}).group == "render"
+    assert load_settings(RIGHT).group == "default"
+
+
+def test_the_deadline_of_a_change_is_the_platform_s() -> None:
+    assert load_settings({**RIGHT, "CLOUD_TIMEOUT_MS": "3000"}).timing.change_timeout == 3
+
+
+@pytest.mark.parametrize("quoted", ['"abc', "abc'", "\u201cabc"])
+def test_a_quotation_mark_at_an_end_of_a_token_is_said_with_the_fix(quoted: str) -> None:
+    assert refused(HTTP_TOKEN=quoted) == [
+        "HTTP_TOKEN: begins or ends with a quotation mark, which counts as part of the value; remove it"
+    ]
+
+
+def test_blanks_around_a_token_are_left_out_and_said() -> None:
+    (warning,) = load_settings({**RIGHT, "HTTP_TOKEN": " abc\r\n"}).warnings
+    assert str(warning) == "HTTP_TOKEN: has blanks or line breaks around it, which are ignored; remove them"
 
 
 @pytest.mark.parametrize("name", ["two words", "}:lease", "-begins-odd", "g" * 65])

@@ -2,13 +2,9 @@
 
 import asyncio
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, LiteralString
 
 import pytest
@@ -19,28 +15,16 @@ from controller.demo.jobs import Summary, create_queue, enqueue, enqueue_minimal
 from controller.demo.servers import Servers
 from controller.demo.worker import Settings
 from tests.support import patience
+from tests.support.processes import Fork, demo_worker
 
-REPOSITORY = Path(__file__).parents[2]
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., Fork]
 
 
-@contextmanager
-def worker(database_url: str, redis_url: str, name: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(database_url: str, redis_url: str, name: str, **environment: str) -> AbstractContextManager[Fork]:
     """One worker; it ends with the block, or with this process."""
-    known = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "RAILWAY_REPLICA_ID": name,
-        "WORKER_LIFELINE": "stdin",
-    }
-    command = [sys.executable, "-m", "tests.support.unhurried", "worker"]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env={**os.environ, **known, **environment}, stdin=subprocess.PIPE
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return demo_worker(
+        {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "RAILWAY_REPLICA_ID": name, **environment}
+    )
 
 
 @pytest.fixture
@@ -79,8 +63,8 @@ async def rows(conn: AsyncConnection, query: LiteralString) -> list[tuple[Any, .
     return await (await conn.execute(query)).fetchall()
 
 
-async def ended(process: subprocess.Popen[bytes]) -> int:
-    return await asyncio.to_thread(process.wait, patience.PATIENCE_S)
+async def ended(process: Fork) -> int:
+    return await patience.in_time(process.wait(), "the worker to end")
 
 
 def counted(redis_url: str) -> dict[int, int]:

@@ -13,7 +13,7 @@ import yaml
 from graphql import build_schema, parse, validate
 
 from controller.adapters.railway.settings import load_railway
-from controller.config.settings import load_settings
+from controller.configuration import load_settings
 from controller.fake_railway import ENVIRONMENT_ID, PROJECT_ID, WORKER_SERVICE_ID
 from tests.support.lowest import lowest
 from tests.support.processes import autoscaler

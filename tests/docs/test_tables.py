@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.postgres.presets.reader import names
 from controller.cli.docs import TABLES, markdown, rewritten
 from controller.cli.main import commands
-from controller.config.presets import names
-from controller.config.variables import VARIABLES
+from controller.configuration import ADAPTERS
 from controller.core.reasons import Reason
 from controller.loop.levels import EVENTS
 from tests.support.processes import autoscaler
@@ -39,7 +39,7 @@ async def test_a_table_is_printed_as_markdown_with_as_many_cells_in_each_row(nam
     ("name", "known"),
     [
         ("commands", [f"autoscaler {name}" for name in commands()[1].parsers]),
-        ("environment", [one.name for one in VARIABLES]),
+        ("environment", [one.name for one in ADAPTERS.variables]),
         ("events", EVENTS),
         ("presets", names()),
         ("reasons", list(Reason)),
@@ -47,8 +47,9 @@ async def test_a_table_is_printed_as_markdown_with_as_many_cells_in_each_row(nam
     ],
 )
 def test_a_table_has_a_row_for_each(name: str, known: list[str]) -> None:
-    assert [one for one in known if f"\n| `{one}" not in markdown(name)] == []
-    assert len(markdown(name).splitlines()) == len(known) + 2
+    table = markdown(name)
+    assert [one for one in known if f"\n| `{one}" not in table] == []
+    assert len(table.splitlines()) == len(known) + 2
 
 
 def test_only_what_stands_between_the_marks_of_a_table_is_written_anew() -> None:

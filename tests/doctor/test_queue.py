@@ -28,6 +28,34 @@ async def test_a_queue_that_is_as_it_should_be_is_not_complained_of(
     )
 
 
+async def test_a_due_time_that_the_policy_does_not_name_is_warned_of_with_the_line_to_write(patient: Patient) -> None:
+    await patient.do(
+        "CREATE TABLE mails (status text, send_after timestamptz)",
+        "INSERT INTO mails VALUES ('pending', now() + interval '1 day'), ('pending', now() + interval '2 days')",
+    )
+    patient.worker = policy(table="mails")
+    found = await patient.findings()
+    assert found["due time"].level is Level.WARNING
+    assert found["due time"].sentence == (
+        "2 jobs of table mails count as pending although their send_after lies in the future; if workers wait for that "
+        "time, write columns: {scheduled_for: send_after}"
+    )
+    assert found["queue"].says.endswith("; how long the oldest ready job has waited is unknown")
+    patient.worker = policy(table="mails", columns={"scheduled_for": "send_after"})
+    assert "due time" not in await patient.findings()
+
+
+async def test_all_columns_that_the_table_does_not_have_are_in_one_finding(patient: Patient) -> None:
+    columns = {"status": "state", "created_at": "create_at", "locked_at": "lock_at"}
+    patient.worker = policy(table="generation_job", columns=columns)
+    found = (await patient.findings())["queue"]
+    assert found.level is Level.ERROR
+    assert (
+        "no columns state, create_at and lock_at; set queue.columns.status (did you mean status?), "
+        "queue.columns.created_at (did you mean created_at?) and queue.columns.locked_at (did you mean locked_at?) each"
+    ) in found.says
+
+
 # --- rights ---
 
 

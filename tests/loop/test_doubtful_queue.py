@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.app import configure
+from controller.configuration import configure
 from controller.core.reasons import Reason
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level
@@ -42,7 +42,7 @@ async def test_unfinished_work_under_unknown_words_is_unavailable_and_takes_no_w
         assert "write statuses: {pending: [queued]}" in cycle.message
         (status,) = driven.controller.status.failing.values()
         assert "PostgreSQL" in status
-        explained, _ = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        explained, _ = await driven.explain()
         assert explained.reason is Reason.QUEUE_UNAVAILABLE
 
 

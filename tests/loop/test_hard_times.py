@@ -26,7 +26,7 @@ import pytest
 
 from tests.support.examples import some
 from tests.support.patience import in_time, until
-from tests.support.processes import CLEAN, QUICK, led_before
+from tests.support.processes import CLEAN, QUICK, Fork, led_before, run_forked
 from tests.support.scene import POLICY, WORKER, Scene
 
 FEW_LINES = "controller.loop.outlet.MOST_WAITING_BYTES=2000"
@@ -34,7 +34,7 @@ FEW_LINES = "controller.loop.outlet.MOST_WAITING_BYTES=2000"
 
 @dataclass
 class Running:
-    process: asyncio.subprocess.Process
+    process: Fork | asyncio.subprocess.Process
     port: int
 
     async def status(self) -> dict[str, Any]:
@@ -75,24 +75,48 @@ class Running:
 
 @asynccontextmanager
 async def run(
-    scene: Scene, *, preexec: Callable[[], None] | None = None, stdout: Any = subprocess.DEVNULL, **environment: str
+    scene: Scene,
+    *,
+    stdout: int | None = None,
+    closed: tuple[int, ...] = (),
+    first: Callable[[], None] | None = None,
+    **environment: str,
 ) -> AsyncIterator[Running]:
-    """The controller, whose log may lead anywhere; its port is chosen before, since its log may be unreadable."""
+    """The controller, whose log may lead anywhere; its port is chosen before, since its log may be unreadable.
+
+    closed: files that it starts without. first: what it does before all else.
+    """
     await led_before(scene)
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.unhurried", "run"),
-        env={**CLEAN, **scene.environment, **QUICK, "PORT": str(port), "LOG_FORMAT": "json", **environment},
-        cwd=POLICY.parent,
-        stdout=stdout,
-        preexec_fn=preexec,  # nothing else runs in this process
-    )
+    environment = {**CLEAN, **scene.environment, **QUICK, "PORT": str(port), "LOG_FORMAT": "json", **environment}
+    process: Fork | asyncio.subprocess.Process
+    if closed:
+        process = await _without(closed, environment)
+    else:
+        with Path(os.devnull).open("w") as nowhere:  # noqa: ASYNC230  # a device, handed to the process
+            process = run_forked((), environment, nowhere.fileno() if stdout is None else stdout, first)
     try:
         yield Running(process, port)
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _without(closed: tuple[int, ...], environment: dict[str, str]) -> asyncio.subprocess.Process:
+    """A new interpreter, because Python itself sees at its start which of these are not open."""
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.unhurried", "run"),
+        env=environment,
+        cwd=POLICY.parent,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=close,  # nothing else runs in this process
+    )
 
 
 def free_port() -> int:
@@ -161,7 +185,7 @@ async def test_a_log_whose_reader_went_away_stops_nothing(scene: Scene) -> None:
 
 async def test_a_full_disk_stops_nothing(scene: Scene) -> None:
     with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
-        async with run(scene, stdout=full) as controller:
+        async with run(scene, stdout=full.fileno()) as controller:
             await controller.goes_on()
             assert (await controller.status())["log_lines_lost"] > 0
             await controller.ends(scene)
@@ -169,11 +193,7 @@ async def test_a_full_disk_stops_nothing(scene: Scene) -> None:
 
 @pytest.mark.parametrize("closed", some([(0, 1, 2), (1,), (1, 2)], every=3))
 async def test_without_any_output_it_runs_too(scene: Scene, closed: tuple[int, ...]) -> None:
-    def close() -> None:
-        for number in closed:
-            os.close(number)
-
-    async with run(scene, preexec=close) as controller:
+    async with run(scene, closed=closed) as controller:
         await controller.goes_on()
         await controller.ends(scene)
 
@@ -190,7 +210,7 @@ def few_descriptors() -> None:
 
 
 async def test_four_hundred_silent_connections_and_few_descriptors_cost_no_cycle_and_no_lease(scene: Scene) -> None:
-    async with run(scene, preexec=few_descriptors) as controller:
+    async with run(scene, first=few_descriptors) as controller:
         await controller.leads()
         idle = [await asyncio.open_connection("127.0.0.1", controller.port) for _ in range(400)]
         for _, writer in idle[::2]:

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
 
-from controller.adapters.redis.journal import RedisRateLimit
-from controller.core.model import RateUsage
+from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.core.model import RateUsage, Shares
 from controller.core.ports import LeaseLost
 from controller.core.reasons import Reason
 from controller.demo.jobs import enqueue, summary
 from controller.policy import RateLimit
 from tests.support.patience import until
-from tests.support.scene import LEASE_S, POLICY, LaterClock, Scene
+from tests.support.processes import Fork, demo_worker
+from tests.support.scene import LEASE_S, LaterClock, Scene
 
 
-@asynccontextmanager
-async def worker(scene: Scene) -> AsyncIterator[None]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.unhurried", "worker"),
-        env={**os.environ, **scene.environment, "WORKER_LIFELINE": "stdin", "WORKER_CONCURRENCY": "5"},
-        stdin=asyncio.subprocess.PIPE,
-        cwd=POLICY.parent,
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        await process.wait()
+def worker(scene: Scene) -> AbstractContextManager[Fork]:
+    return demo_worker({**scene.environment, "WORKER_CONCURRENCY": "5"})
 
 
 async def completed(scene: Scene, count: int) -> None:
@@ -134,7 +121,7 @@ async def test_what_a_real_worker_counts_is_what_the_controller_reads(scene: Sce
         minute = time.time() // 60
         before = await counted(scene)
         await enqueue(scene.queue, 7, duration_s=0)
-        async with worker(scene):
+        with worker(scene):
             await completed(scene, (await summary(scene.queue)).completed + 7)
         after = await counted(scene)
         if time.time() // 60 == minute:
@@ -147,7 +134,7 @@ async def test_a_real_worker_stops_at_the_share_that_the_controller_publishes(sc
     async with scene.controller({"GLOBAL_RPM_LIMIT": "4", "MAX_WORKERS": "4"}) as driven:
         await driven.tick()
     assert await scene.redis.get("worker:config:per_worker_rpm") == "2"
-    async with worker(scene):
+    with worker(scene):
         await completed(scene, 2)
         await asyncio.sleep(0.5)
     windows = await scene.redis.keys("worker:rpm:*")
@@ -159,7 +146,7 @@ async def test_what_real_workers_have_used_up_adds_no_further_worker(scene: Scen
     for _ in range(10):  # once more, should the minute end in between
         await enqueue(scene.queue, 2, duration_s=0)
         await scene.redis.set("worker:config:per_worker_rpm", "2")
-        async with worker(scene):
+        with worker(scene):
             await completed(scene, (await summary(scene.queue)).completed + 2)
         await enqueue(scene.queue, 5, duration_s=0)
         async with scene.controller({"GLOBAL_RPM_LIMIT": "2", "MAX_WORKERS": "2"}, dry_run=True) as driven:
@@ -179,8 +166,8 @@ async def test_a_replica_that_leads_no_longer_publishes_no_share(scene: Scene) -
     async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
         limit = next(iter(driven.controller.policy.workers.values())).rate_limit
         assert limit is not None
-        await driven.controller.ports.rate_limit.share(limit, 5, 2)
+        await driven.controller.ports.rate_limit.share(limit, Shares(60, 30, 5))
         gone_by = LEASE_S
         with pytest.raises(LeaseLost):
-            await driven.controller.ports.rate_limit.share(limit, 5, 1)
+            await driven.controller.ports.rate_limit.share(limit, Shares(60, 60, 5))
     assert await scene.redis.get("worker:config:per_worker_rpm") == "30"

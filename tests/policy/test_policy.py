@@ -12,12 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.config.presets import PresetFiles
+from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.core.problems import ConfigurationError
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
 from controller.policy import dotted, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
+from tests.support.platforms import CLOUD
 
 ROOT = Path(__file__).parents[2]
 PYDANTIC = tuple(map(int, pydantic.VERSION.split(".")[:2]))
@@ -27,7 +28,7 @@ SERVICE = {"RAILWAY_WORKER_SERVICE_ID": "svc"}
 
 def refused(text: str, **environment: str) -> list[str]:
     with pytest.raises(ConfigurationError) as refusal:
-        load_policy(dedent(text), {**SERVICE, **environment})
+        load_policy(dedent(text), {**SERVICE, **environment}, references=[CLOUD.references])
     return [str(problem) for problem in refusal.value.problems]
 
 
@@ -318,8 +319,8 @@ def test_two_workers_that_would_overwrite_each_other_s_share_are_refused() -> No
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("RAILWAY_WORKER_SERVICE_ID", "${{worker.RAILWAY_SERVICE_ID}}", "which Railway did not replace"),
-        ("POLL_INTERVAL_MS", "${{shared.POLL}}", "which Railway did not replace"),
+        ("RAILWAY_WORKER_SERVICE_ID", "${[worker.SERVICE_ID]}", "which Cloud did not replace"),
+        ("POLL_INTERVAL_MS", "${[shared.POLL]}", "which Cloud did not replace"),
         ("MAX_WORKERS", "${WORKERS}", "holds ${WORKERS}, which nothing has replaced"),
         ("MAX_WORKERS", "$WORKERS", "holds $WORKERS, which nothing has replaced"),
     ],
@@ -334,9 +335,13 @@ def test_a_variable_that_still_holds_a_reference_is_said_at_each_place_that_read
         assert words in problem
 
 
-def test_a_reference_of_railway_s_in_the_file_itself_is_told_where_it_belongs() -> None:
-    (problem,) = refused(worker().replace("service: svc", 'service: "${{worker.RAILWAY_SERVICE_ID}}"'))
-    assert "a reference of Railway's belongs into a variable" in problem
+def test_a_reference_of_a_platform_s_in_the_file_itself_is_told_where_it_belongs() -> None:
+    (problem,) = refused(worker().replace("service: svc", 'service: "${[worker.SERVICE_ID]}"'))
+    assert "; a reference of Cloud's belongs into a variable, NAME" in problem
+
+
+def test_the_targets_of_a_policy_are_named_by_the_keys_that_its_workers_use() -> None:
+    assert load_policy(SHIPPED, SERVICE)[0].target_keys == {"service"}
 
 
 def test_a_bad_variable_is_named_with_its_value() -> None:

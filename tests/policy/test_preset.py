@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.config.presets import load, names
+from controller.adapters.postgres.presets.reader import load, names
 from controller.core.problems import ConfigurationError, Problem
 from controller.policy import ARMS, Preset, read_preset
 from tests.support.examples import examples

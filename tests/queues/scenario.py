@@ -39,13 +39,13 @@ LATER_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a preset read. None: the library keeps nothing of the kind."""
+    """What a preset read. None: the library keeps nothing of the kind, or nothing tells."""
 
     pending: int
     processing: int
     scheduled: int | None
     failed: int | None
-    stale: int = 0
+    stale: int | None = 0
     oldest_age_s: float | None = field(default=None, compare=False)
 
 

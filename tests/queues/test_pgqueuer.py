@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
-from pgqueuer import AsyncpgDriver, Queries
 
 from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, python
+
+if TYPE_CHECKING:
+    from pgqueuer import Queries  # its import takes a third of a second, in every process that collects the tests
 
 # Any worker takes a job whose heartbeat is old: at zero workers it must bring one.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
@@ -19,6 +21,9 @@ READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)
 
 @asynccontextmanager
 async def queries(url: str) -> AsyncIterator[Queries]:
+    import asyncpg
+    from pgqueuer import AsyncpgDriver, Queries
+
     connection = await asyncpg.connect(url)
     try:
         yield Queries(AsyncpgDriver(connection))

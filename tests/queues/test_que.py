@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from controller.config.presets import load
+from controller.adapters.postgres.presets.reader import load
 from controller.policy import Queue
 from tests.queues.published import OLDEST_S, READY_AGAIN, depth
 from tests.queues.scenario import DEFAULT_QUEUE, EVERYTHING, Count, Stage, listening

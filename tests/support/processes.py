@@ -9,17 +9,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeAlias
 
 from controller.cli.main import main as command
+from controller.demo.worker import main as work
+from controller.loop import signals
 from tests.support.patience import in_time
 from tests.support.scene import POLICY, Scene
-from tests.support.unhurried import unhurried_but
+from tests.support.unhurried import OF_A_WORKER, unhurried, unhurried_but
 
 CLEAN = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("RAILWAY_", "DATABASE_", "REDIS_"))},
@@ -66,12 +69,7 @@ async def autoscaler(*arguments: str, environment: Mapping[str, str] | None = No
 def _forked(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> tuple[int, IO[bytes], IO[bytes]]:
     """The process, and where what it prints can be read."""
     out, err = os.pipe(), os.pipe()
-    child = os.fork()
-    if not child:
-        os.dup2(out[1], 1)
-        os.dup2(err[1], 2)
-        os.closerange(3, 1024)  # the servers' connections, above all: they are this process' and no other's
-        _be_the_command(arguments, environment, cwd)
+    child = fork(lambda: _be_the_command(arguments), environment, cwd, stdout=out[1], stderr=err[1])
     os.close(out[1])
     os.close(err[1])
     return child, os.fdopen(out[0], "rb"), os.fdopen(err[0], "rb")
@@ -85,21 +83,49 @@ def _ended(child: int, out: IO[bytes], err: IO[bytes]) -> Ran:
         return Ran(os.waitstatus_to_exitcode(status), printed.decode(), complaints.result().decode())
 
 
-def _be_the_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> NoReturn:
+def fork(
+    task: Callable[[], object],
+    environment: Mapping[str, str],
+    cwd: Path = POLICY.parent,
+    *,
+    stdin: int = 0,
+    stdout: int = 1,
+    stderr: int = 2,
+) -> int:
+    """A child that does `task` and ends, with no other files than these. Gives its process id.
+
+    It has imported everything already: a new interpreter needs a second of a core to import what `run` needs. Where
+    the start itself is tested, or memory, a test starts a new interpreter.
+    """
+    child = os.fork()
+    if not child:
+        _be(task, environment, cwd, (stdin, stdout, stderr))
+    return child
+
+
+def _be(task: Callable[[], object], environment: Mapping[str, str], cwd: Path, files: Sequence[int]) -> NoReturn:
     """As a new interpreter would be; nothing of what this process had is ended, only left behind."""
     code: object = 1
     try:
         gc.freeze()
         signal.set_wakeup_fd(-1)
+        for number in signals.ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for wanted, file in enumerate(files):
+            if file != wanted:
+                os.dup2(file, wanted)
+        os.closerange(3, 1024)  # the servers' connections, above all: they are this process' and no other's
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(cwd)
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
         sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8") for number in (1, 2))  # noqa: PTH123, SIM115
         logging.getLogger().handlers.clear()
         unhurried_but(environment.get("UNHURRIED_BUT", ""))
-        sys.argv = ["autoscaler", *arguments]
-        command(arguments)
+        task()
+        code = 0
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:  # noqa: BLE001  # as Python's own last resort
@@ -110,11 +136,103 @@ def _be_the_command(arguments: Sequence[str], environment: Mapping[str, str], cw
         os._exit(code if isinstance(code, int) else 1)
 
 
+def _be_the_command(arguments: Sequence[str]) -> None:
+    sys.argv = ["autoscaler", *arguments]
+    command(arguments)
+
+
+def _be_run(arguments: Sequence[str]) -> None:
+    """As controller/__main__.py begins."""
+    signals.take_over(exit_code=0)
+    _be_the_command(["run", *arguments])
+
+
+def _be_a_worker() -> None:
+    unhurried(OF_A_WORKER)
+    work()
+
+
+class Fork:
+    """A child of this process, with what asyncio.subprocess.Process has.
+
+    stdin: the other end of the child's, where that is a pipe.
+    """
+
+    def __init__(self, pid: int, stdin: IO[bytes] | None = None) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self._code: Future[int] = Future()
+        self._code.set_running_or_notify_cancel()  # a test that gives up waiting does not cancel the wait of the next
+        threading.Thread(target=self._reap, name=f"reaping {pid}", daemon=True).start()
+
+    def _reap(self) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        self._code.set_result(os.waitstatus_to_exitcode(status))
+
+    @property
+    def returncode(self) -> int | None:
+        return self._code.result() if self._code.done() else None
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    async def wait(self) -> int:
+        return await asyncio.wrap_future(self._code)
+
+    def end(self) -> None:
+        """Kills it, if it still runs, and waits for that."""
+        self.kill()
+        self._code.result()
+        if self.stdin is not None:
+            self.stdin.close()
+
+
+def run_forked(
+    arguments: Sequence[str], environment: Mapping[str, str], stdout: int, before: Callable[[], None] | None = None
+) -> Fork:
+    """`autoscaler run` with these arguments. before: what the child does first."""
+
+    def be_run() -> None:
+        if before is not None:
+            before()
+        _be_run(arguments)
+
+    return Fork(fork(be_run, environment, stdout=stdout))
+
+
+@contextmanager
+def demo_worker(environment: Mapping[str, str]) -> Iterator[Fork]:
+    """A worker of the demo that ends with the block, or with this process, which holds its lifeline."""
+    reading, writing = os.pipe()
+    process = Fork(
+        fork(_be_a_worker, {**os.environ, "WORKER_LIFELINE": "stdin", **environment}, stdin=reading),
+        os.fdopen(writing, "wb"),
+    )
+    os.close(reading)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+Process: TypeAlias = Fork | asyncio.subprocess.Process
+Start: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], Awaitable[tuple[Process, asyncio.StreamReader]]]
+"""Of a process, by its arguments and environment. Gives what it prints, too."""
+
+
 @dataclass
 class Running:
     """`autoscaler run`, and every line that it has printed so far."""
 
-    process: asyncio.subprocess.Process
+    process: Process
+    output: asyncio.StreamReader
     lines: list[dict[str, Any]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     at_end: bool = False
@@ -123,8 +241,7 @@ class Running:
         self.reading = asyncio.create_task(self.read())
 
     async def read(self) -> None:
-        assert self.process.stdout is not None
-        async for text in self.process.stdout:
+        async for text in self.output:
             self.lines.append(json.loads(text))
             self.news.set()
         self.at_end = True
@@ -157,15 +274,27 @@ class Running:
         return code
 
 
+def running(scene: Scene, *arguments: str, **environment: str) -> AbstractAsyncContextManager[Running]:
+    """`autoscaler run` as a process of its own, a fork of this one."""
+    return _running(_run_forked, scene, arguments, environment)
+
+
+def running_anew(scene: Scene, *arguments: str, **environment: str) -> AbstractAsyncContextManager[Running]:
+    """The same in a new interpreter, with no memory but its own."""
+    return _running(_run_anew, scene, arguments, environment)
+
+
 @asynccontextmanager
-async def running(scene: Scene, *arguments: str, **environment: str) -> AsyncIterator[Running]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.unhurried", "run", "--policy", str(scene.policy), *arguments),
-        env={**CLEAN, **scene.environment, "PORT": "0", "LOG_FORMAT": "json", **environment},
-        cwd=POLICY.parent,
-        stdout=asyncio.subprocess.PIPE,
+async def _running(
+    start: Start, scene: Scene, arguments: Sequence[str], environment: Mapping[str, str]
+) -> AsyncIterator[Running]:
+    controller = Running(
+        *await start(
+            ("--policy", str(scene.policy), *arguments),
+            {**CLEAN, **scene.environment, "PORT": "0", "LOG_FORMAT": "json", **environment},
+        )
     )
-    controller = Running(process)
+    process = controller.process
     try:
         yield controller
     finally:
@@ -173,6 +302,28 @@ async def running(scene: Scene, *arguments: str, **environment: str) -> AsyncIte
             process.kill()
         await process.wait()
         await controller.reading
+
+
+async def _run_anew(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Process, asyncio.StreamReader]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.unhurried", "run", *arguments),
+        env=environment,
+        cwd=POLICY.parent,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    return process, process.stdout
+
+
+async def _run_forked(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Process, asyncio.StreamReader]:
+    reading, writing = os.pipe()
+    output = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb")
+    )
+    process = run_forked(arguments, environment, writing)
+    os.close(writing)
+    return process, output
 
 
 async def led_before(scene: Scene) -> None:

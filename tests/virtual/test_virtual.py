@@ -16,8 +16,8 @@ import pytest
 from tests.support.examples import examples
 from tests.virtual.seeds import run_chunk, run_with
 
-_SEEDS = examples(60, 3000)
-_CHUNK = 60
+_SEEDS = examples(30, 3000)
+_CHUNK = examples(30, 60)
 """Short, so that they spread over the test run's processes; long enough for every kind of misfortune to come up."""
 _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 1000076, 1001071)
 _ROOT = Path(__file__).parents[2]

@@ -113,6 +113,16 @@ async def test_a_row_is_rendered_in_the_json_under_its_key_and_only_if_it_has_on
     assert (None if row is None else (row.key, body[row.key])) == expected
 
 
+async def test_what_a_queue_cannot_tell_has_no_sample_and_is_not_0() -> None:
+    shown = await leading()
+    (last,) = shown.status.workers.values()
+    assert last.stale == 1
+    shown.status.put(replace(cycle(Outcome.APPLIED), queue=QueueDepth(10, 5)))
+    samples = [line for line in prometheus_text(shown).splitlines() if not line.startswith("#")]
+    assert [line for line in samples if re.match(r"autoscaler_queue_(stale|oldest)", line)] == []
+    assert 'autoscaler_queue_pending_jobs{worker="w"} 10' in samples
+
+
 def test_the_json_has_the_promised_keys_and_no_others(shown: Shown) -> None:
     assert metrics_body(shown).keys() == PROMISED
 

@@ -42,7 +42,8 @@ class Limits(NamedTuple):
 
     def reached(self, depth: QueueDepth) -> tuple[bool, bool, bool]:
         """Whether pending, processing and stale each reached their limit."""
-        return depth.pending >= self.waiting, depth.processing >= self.claimed, depth.stale >= self.claimed
+        pending, processing, stale = _counts(depth)
+        return pending >= self.waiting, processing >= self.claimed, stale >= self.claimed
 
 
 class _Known(NamedTuple):
@@ -92,11 +93,14 @@ class ExactCounts:
             further if is_short else count
             for is_short, count, further in zip(short, _counts(bounded), exact, strict=True)
         )
-        return QueueDepth(pending, processing, bounded.oldest_age_s, stale, wanted.limit)
+        return QueueDepth(
+            pending, processing, bounded.oldest_age_s, None if bounded.stale is None else stale, wanted.limit
+        )
 
 
 def _counts(depth: QueueDepth) -> tuple[int, int, int]:
-    return depth.pending, depth.processing, depth.stale
+    """Pending, processing and stale; an unknown number of stale jobs reaches no limit."""
+    return depth.pending, depth.processing, depth.stale or 0
 
 
 def _short(bounded: QueueDepth, limits: Limits, limit: int) -> tuple[bool, ...]:

@@ -7,9 +7,10 @@ Only queue.where is SQL, in parentheses.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from psycopg import errors, sql
@@ -42,13 +43,15 @@ _USUAL = {
     "updated_at": ("updated_at",),
 }
 _NONE = ("{jobs} j WHERE false",)
-"""Counts 0: the table has no such jobs. Without a part, the count would be shown as unknown."""
+"""Counts 0: by the policy or by the column's type, no job has failed. Without a part, the count would be unknown."""
 _ALIKE = {
     "created_at": re.compile(r"creat|insert|enqueue|added|born|submit", re.IGNORECASE),
     "started_at": re.compile(r"start|beg[aiu]n|pick|claim|taken|lock", re.IGNORECASE),
     "completed_at": re.compile(r"complet|finish|end|done|stop|clos", re.IGNORECASE),
 }
 """Patterns that propose a column for a missing time, by its name."""
+_MOST_COLUMNS = 40
+"""Columns, or statuses, that a message lists."""
 _LAST_PAGES = 8
 _MOST_NUMBERS = 100
 _YEAR_S = 365.25 * 24 * 3600
@@ -224,7 +227,7 @@ class OwnTable:
         form = Form(
             ready=_each(ready),
             processing=_each(parts["processing"]),
-            scheduled=_each(scheduled) or _NONE,
+            scheduled=_each(scheduled),  # none without a due time: it is then unknown which jobs are for later
             failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
             # A job without a time of its claim counts as running: taking it for stale would remove its worker.
@@ -263,8 +266,7 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
         if elsewhere := await schemas_with(split_name(queue.table)[1], ask):
             fix = f"schema {' and '.join(elsewhere)} has one: {fix}"
         raise Unavailable(SOURCE, f"this user can see no table {name.as_string()}; {fix}")
-    _check_statuses(queue, shape)
-    table = OwnTable(queue, shape, chosen_times(queue, shape.columns))
+    table = OwnTable(queue, shape, chosen_times(queue, shape))
     table = replace(table, proven=await _proven(table, before.proven if before is not None else frozenset(), ask))
     local = {key: time for key, time in table.times.items() if time.kind is Kind.LOCAL}
     if not local:
@@ -293,78 +295,108 @@ def _with_zones(table: OwnTable, verdicts: Mapping[str, Verdict], known: Candida
     return replace(table, times=times, verdicts=verdicts, candidates=known)
 
 
-def chosen_times(queue: QueuePolicy, columns: Mapping[str, Column]) -> dict[str, TimeSql]:
+def chosen_times(queue: QueuePolicy, shape: Shape) -> dict[str, TimeSql]:
     """The table's times that a reading or a measurement uses, by their key in queue.columns.
 
     Raises:
-        Unavailable: a column that the policy names does not exist or holds no times, or no column tells due jobs.
+        Unavailable: with everything that is wrong: columns that the policy names and that do not exist or hold no
+            times, a due time of an unknown type, or statuses that the column cannot hold.
     """
-    if queue.columns.status not in columns:
-        raise _no_column(queue, "status", queue.columns.status, columns)
-    if queue.columns.priority is not None and queue.columns.priority not in columns:
-        raise _no_column(queue, "priority", queue.columns.priority, columns)
+    times, missing, wrong = _times(queue, shape.columns)
+    problems = [
+        *([_no_columns(queue, missing, shape.columns)] if missing else []),
+        *wrong,
+        *_impossible_statuses(queue, shape),
+    ]
+    if problems:
+        raise Unavailable(SOURCE, "; also, ".join(problems))
+    return times
+
+
+def _times(
+    queue: QueuePolicy, columns: Mapping[str, Column]
+) -> tuple[dict[str, TimeSql], list[tuple[str, str]], list[str]]:
+    """The times; the key and the name of each column that does not exist; what is wrong with columns that do."""
+    plain = {"status": queue.columns.status, "priority": queue.columns.priority}
+    missing = [(key, name) for key, name in plain.items() if name is not None and name not in columns]
+    wrong: list[str] = []
     times: dict[str, TimeSql] = {}
     for key, usual in _USUAL.items():
         named: TimeColumn | None = getattr(queue.columns, key)
+        if named is not None and named.name not in columns:
+            missing.append((key, named.name))
+            continue
         if named is not None:
-            times[key] = _time(queue, key, named, columns)
+            time = _time(queue, key, named, columns[named.name])
+            if isinstance(time, str):
+                wrong.append(time)
+            else:
+                times[key] = time
             continue
         there = [name for name in usual if name in columns]
         found = next((name for name in there if columns[name].is_time), None)
         if found is not None and (key != DUE or found == there[0]):
             times[key] = TimeSql(found, columns[found].kind)
         elif there and key == DUE:
-            raise _no_time(queue, key, there[0], columns[there[0]])
-    return times
+            wrong.append(_no_time(queue, key, there[0], columns[there[0]]))
+    return times, missing, wrong
 
 
-def _time(queue: QueuePolicy, key: str, named: TimeColumn, columns: Mapping[str, Column]) -> TimeSql:
-    if named.name not in columns:
-        raise _no_column(queue, key, named.name, columns)
-    column = columns[named.name]
+def _time(queue: QueuePolicy, key: str, named: TimeColumn, column: Column) -> TimeSql | str:
+    """The time, or what is wrong with it."""
     if column.is_number and named.unit is not None:
         return TimeSql(named.name, column.kind, per_second=_PER_SECOND[named.unit])
     if not column.is_time:
-        raise _no_time(queue, key, named.name, column)
+        return _no_time(queue, key, named.name, column)
     if named.unit is not None:
-        words = f"column {named.name} of {queue.table} holds timestamps, not numbers; remove columns.{key}.unit"
-        raise Unavailable(SOURCE, words)
+        return f"column {named.name} of {queue.table} holds timestamps, not numbers; remove columns.{key}.unit"
     return TimeSql(named.name, column.kind)
 
 
-def _no_column(queue: QueuePolicy, key: str, name: str, columns: Mapping[str, Column]) -> Unavailable:
-    known = ", ".join(sorted(columns))
-    words = f"table {queue.table} has no column {name}; set queue.columns.{key} to one of: {known}"
-    return Unavailable(SOURCE, words)
+def _no_columns(queue: QueuePolicy, missing: Sequence[tuple[str, str]], columns: Mapping[str, Column]) -> str:
+    """`table jobs has no columns stat and born; set queue.columns.status (did you mean state?) and …`."""
+    keys = [f"queue.columns.{key}{_did_you_mean(name, columns)}" for key, name in missing]
+    names = list(dict.fromkeys(name for _, name in missing))
+    more = [f"{len(columns) - _MOST_COLUMNS} more"] if len(columns) > _MOST_COLUMNS else []
+    known = ", ".join([*sorted(columns)[:_MOST_COLUMNS], *more])
+    each = " each" if len(keys) > 1 else ""
+    s = "s" if len(names) > 1 else ""
+    return f"table {queue.table} has no column{s} {_and(names)}; set {_and(keys)}{each} to one of: {known}"
 
 
-def _no_time(queue: QueuePolicy, key: str, name: str, column: Column) -> Unavailable:
+def _did_you_mean(name: str, columns: Mapping[str, Column]) -> str:
+    alike = {column.lower(): column for column in columns}
+    near = difflib.get_close_matches(name.lower(), alike, n=1)
+    return f" (did you mean {alike[near[0]]}?)" if near else ""
+
+
+def _and(names: Sequence[str]) -> str:
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def _no_time(queue: QueuePolicy, key: str, name: str, column: Column) -> str:
     if column.is_number:
         written = f"columns: {{{key}: {{name: {name}, unit: s}}}}"
         words = f"column {name} of {queue.table} is a number, not a timestamp; if it holds seconds since 1970, write "
-        return Unavailable(SOURCE, f"{words}{written}; if milliseconds, unit: ms")
+        return f"{words}{written}; if milliseconds, unit: ms"
     matter = ", so it is unknown which jobs are due" if key == DUE else ""
-    words = f"column {name} of {queue.table} is not a timestamp{matter}; set queue.columns.{key} to a timestamp column"
-    return Unavailable(SOURCE, words)
+    return f"column {name} of {queue.table} is not a timestamp{matter}; set queue.columns.{key} to a timestamp column"
 
 
-def _check_statuses(queue: QueuePolicy, shape: Shape) -> None:
-    """Checks that the column's type can hold the policy's statuses; otherwise each query fails with a vague error.
-
-    Raises:
-        Unavailable: it cannot hold one of them.
-    """
+def _impossible_statuses(queue: QueuePolicy, shape: Shape) -> Iterator[str]:
+    """The policy's statuses that the column's type cannot hold; each query would fail with a vague error."""
     status = queue.columns.status
     if status not in shape.columns:
-        return  # chosen_times() reports the missing column
+        return  # it is one of the missing columns
     for kind in ("pending", "processing"):
         named: tuple[str, ...] = getattr(queue.statuses, kind)
         missing = [value for value in named if value not in castable(named, shape, status)]
         if missing:
             column = shape.columns[status]
             has = f"which has {', '.join(column.labels[:20])}" if column.labels else f"which is a {column.kind.value}"
-            words = f"{queue.table}.{status}, {has}, cannot be {missing[0]!r}; set queue.statuses to possible values"
-            raise Unavailable(SOURCE, words)
+            cannot = _and([repr(value) for value in missing[:_MOST_COLUMNS]])
+            yield f"{queue.table}.{status}, {has}, cannot be {cannot}; set queue.statuses to possible values"
 
 
 async def _proven(table: OwnTable, before: frozenset[str], ask: Ask) -> frozenset[str]:

@@ -11,8 +11,8 @@ from psycopg import sql
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.columns import schemas_with
 from controller.adapters.postgres.own_table import OwnTable, own_table
+from controller.adapters.postgres.presets.reader import load, names
 from controller.adapters.postgres.statements import Place
-from controller.config.presets import load, names
 from controller.core.ports import Unavailable
 from controller.policy import Form, Preset, is_own, split_name
 from controller.policy import Queue as QueuePolicy

@@ -415,7 +415,16 @@ class PostgresQueue:
             return Rest(None, None, limit)
         located = await self._located_for(queue)
         ((scheduled, failed),) = await self._answered(queue, located.place.rest(limit))
-        return Rest(scheduled, failed, limit)
+        no_due = "no column says when a job is due" if located.own is not None and scheduled is None else ""
+        no_failed = await self._no_failed(queue) if located.own is not None else ""
+        return Rest(scheduled, None if no_failed else failed, limit, no_due, no_failed)
+
+    async def _no_failed(self, queue: QueuePolicy) -> str:
+        """Why the number of failed jobs is unknown; "" if the policy names their statuses, or no other was seen."""
+        if "failed" in queue.statuses.model_fields_set:
+            return ""
+        looked = self._surveys.get(_key(queue)) or await self._make_survey(queue, None)
+        return "" if looked.survey.words is None else looked.survey.words.no_failed
 
     async def channels(self, queue: QueuePolicy) -> tuple[str, ...]:
         """The NOTIFY channels that announce its jobs: the policy's wake_on, or the library's."""

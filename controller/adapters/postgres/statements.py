@@ -32,7 +32,7 @@ class Place:
     fixed: Mapping[str, sql.Composable] = field(default_factory=dict)
 
     def depth(self, limit: int, claimed: int | None = None) -> sql.Composed:
-        """One row: pending, age of the oldest ready job in seconds (or NULL), processing, stale.
+        """One row: pending, age of the oldest ready job in seconds, processing, stale; NULL: unknown.
 
         Counts stop at `limit`, those of claimed jobs at `claimed` if given. If pending reaches it, the age is that of
         the oldest job counted.
@@ -41,7 +41,9 @@ class Place:
         form = self.form
         alive = self._alive()
         live = [] if alive is None else [sql.SQL("coalesce({}, false)").format(alive)]
-        stale = [] if alive is None else [sql.SQL("NOT coalesce({}, false)").format(alive)]
+        dead = [] if alive is None else [sql.SQL("NOT coalesce({}, false)").format(alive)]
+        # If the claim of a dead worker never ends, stale jobs cannot be told from running ones: their number is NULL.
+        none = sql.SQL("SELECT 0 AS counted" if self.detects_dead_workers else "SELECT NULL::bigint AS counted")
         since = sql.SQL("NULL::timestamptz") if form.since is None else self._sql(form.since, self.tables[0])
         age: sql.Composable = sql.SQL("CASE WHEN isfinite(min(since)) THEN extract(epoch FROM now() - min(since)) END")
         if form.oldest is not None:
@@ -57,7 +59,7 @@ class Place:
             age=age,
             ready=self._rows(form.ready, sql.SQL("{} AS since").format(since), ()),
             processing=self._rows(form.processing, sql.SQL("1"), live),
-            stale=self._count(form.processing, stale, claimed) if stale else sql.SQL("SELECT 0 AS counted"),
+            stale=self._count(form.processing, dead, claimed) if dead else none,
             limit=limit,
             claimed=claimed,
         )

@@ -38,13 +38,13 @@ _RUNNING = frozenset(
         *("leased", "locked", "picked", "processing", "reserved", "run", "running", "started", "working"),
     )
 )
-_FINISHED = frozenset(
+_FAILED = frozenset(("aborted", "dead", "error", "errored", "exhausted", "failed", "failure", "killed"))
+_FINISHED = _FAILED | frozenset(
     (
-        *("aborted", "archived", "canceled", "cancelled", "closed", "complete", "completed", "dead"),
-        *("deleted", "delivered", "discarded", "done", "dropped", "error", "errored", "exhausted", "expired"),
-        *("failed", "failure", "finished", "ignored", "killed", "obsolete", "ok", "processed", "rejected"),
-        *("removed", "resolved", "skipped", "succeeded", "success", "successful", "superseded", "terminated"),
-        *("timedout", "timeout"),
+        *("archived", "canceled", "cancelled", "closed", "complete", "completed", "deleted", "delivered"),
+        *("discarded", "done", "dropped", "expired", "finished", "ignored", "obsolete", "ok", "processed"),
+        *("rejected", "removed", "resolved", "skipped", "succeeded", "success", "successful", "superseded"),
+        *("terminated", "timedout", "timeout"),
     )
 )
 
@@ -82,11 +82,36 @@ GROUP BY j.value ORDER BY count(*) DESC LIMIT {most}
 """
 
 
+class Size(NamedTuple):
+    """The size of a stored table, in pages. server: its version, 140000 for 14. has_index: one on the status column."""
+
+    pages: float
+    server: int
+    has_index: bool
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the table has at most 200 pages, so that reading it whole costs little."""
+        return self.pages <= _SMALL_PAGES
+
+
+async def size_of(shape: Shape, status: str, ask: Ask) -> Size:
+    """Call it only for a table that is stored.
+
+    Raises:
+        psycopg.Error: the query failed.
+    """
+    parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status)}
+    (row,) = await ask(sql.SQL(_PAGES).format(**parts))
+    return Size(*row)
+
+
 class Words(NamedTuple):
     """The values that were seen in the status column, by meaning.
 
     named: whether one of them is pending or processing by the policy. waiting, running: unnamed values whose word means
     unfinished work, as written. others: unnamed values of unknown meaning; None stands for NULL. pages: the table's.
+    failed: unnamed values whose word means a failure.
     """
 
     named: bool = False
@@ -94,6 +119,7 @@ class Words(NamedTuple):
     running: tuple[str, ...] = ()
     others: tuple[str | None, ...] = ()
     pages: float = 0.0
+    failed: tuple[str, ...] = ()
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -129,9 +155,16 @@ class Words(NamedTuple):
             f"are not counted; {', and '.join(hints)}"
         )
 
+    @property
+    def no_failed(self) -> str:
+        """Why the number of failed jobs is unknown, if the policy leaves statuses.failed out; "" if it is known."""
+        if not self.failed:
+            return ""
+        return f"status {_listed(self.failed)} is not named; write statuses: {{failed: [{_names(self.failed)}]}}"
+
     def _proposed(self) -> str:
         parts = [("pending", self.waiting), ("processing", self.running)]
-        return "{" + ", ".join(f"{name}: [{', '.join(map(_written, words))}]" for name, words in parts if words) + "}"
+        return "{" + ", ".join(f"{name}: [{_names(words)}]" for name, words in parts if words) + "}"
 
 
 class Value(NamedTuple):
@@ -153,6 +186,7 @@ def judged(values: Iterable[Value], *, pages: float = 0.0) -> Words:
         running=tuple(text for text, word in words.items() if word in _RUNNING),
         others=tuple(text for text in unknown if text is None or words[text] not in _WAITING | _RUNNING | _FINISHED),
         pages=pages,
+        failed=tuple(text for text, word in words.items() if word in _FAILED),
     )
 
 
@@ -169,27 +203,26 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
         "table": shape.identifier,
         "status": sql.Identifier(status),
         # PostgreSQL compares, not Python: in a citext column, Pending equals pending.
-        "named": _one_of((*statuses.pending, *statuses.processing), shape, status),
-        "known": _one_of((*statuses.failed, *statuses.finished), shape, status),
+        "named": one_of((*statuses.pending, *statuses.processing), shape, status),
+        "known": one_of((*statuses.failed, *statuses.finished), shape, status),
         "most": sql.Literal(_MOST_VALUES),
     }
     if not shape.is_stored:
         rows = sql.SQL("{} j WHERE true{}").format(shape.identifier, where)
         few = sql.Literal(_FEW_ROWS)
         return judged([Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))])
-    parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status)}
-    ((pages, server, has_index),) = await ask(sql.SQL(_PAGES).format(**parts))
+    size = await size_of(shape, status, ask)
     values: list[Value] = []
-    if has_index and condition is None and pages > _SMALL_PAGES:
+    if size.has_index and condition is None and not size.is_small:
         values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
-    if pages > _SMALL_PAGES:
+    if not size.is_small:
         values += [Value(text) for text in await _by_statistics(shape, status, names, where, ask)]
-    for source in _sources(shape, pages, server):
+    for source in sources(shape, size):
         statement = sql.SQL(_SEEN).format(
             **names, rows=sql.SQL("{}{}").format(source, where), limit=sql.Literal(_MOST_ROWS)
         )
         values += [Value(*row) for row in await ask(statement)]
-    return judged(values, pages=pages)
+    return judged(values, pages=size.pages)
 
 
 async def _by_statistics(
@@ -216,22 +249,25 @@ async def _by_statistics(
     return found
 
 
-def _one_of(values: Collection[str], shape: Shape, status: str) -> sql.Composable:
+def one_of(values: Collection[str], shape: Shape, status: str) -> sql.Composable:
     possible = castable(values, shape, status)
     if not possible:
         return sql.SQL("false")
     return sql.SQL("coalesce(j.value IN ({}), false)").format(sql.SQL(", ").join(map(sql.Literal, possible)))
 
 
-def _sources(shape: Shape, pages: float, server: int) -> Sequence[sql.Composed]:
-    """What to read: a small table whole; of a large one, the last 100 pages, where it grows, and a sample."""
-    if pages <= _SMALL_PAGES:
+def sources(shape: Shape, size: Size) -> Sequence[sql.Composed]:
+    """What to read: a small table whole; of a large one, the last 100 pages, where it grows, and a sample.
+
+    Each is SQL that can stand after FROM, ends with a WHERE, and has its rows aliased j.
+    """
+    if size.is_small:
         return [sql.SQL("{} j WHERE true").format(shape.identifier)]
-    percent = sql.Literal(min(100.0, 100.0 * _SAMPLE_PAGES / pages))
+    percent = sql.Literal(min(100.0, 100.0 * _SAMPLE_PAGES / size.pages))
     sample = sql.SQL("{} j TABLESAMPLE SYSTEM ({}) WHERE true").format(shape.identifier, percent)
-    if shape.kind != "r" or server < BY_PAGES_SINCE:
+    if shape.kind != "r" or size.server < BY_PAGES_SINCE:
         return [sample]
-    last = sql.Literal(f"({int(pages) - _SAMPLE_PAGES},0)")
+    last = sql.Literal(f"({int(size.pages) - _SAMPLE_PAGES},0)")
     return [sample, sql.SQL("ONLY {} j WHERE j.ctid >= {}::tid").format(shape.identifier, last)]
 
 
@@ -256,12 +292,16 @@ def _plain(value: str) -> str:
 
 
 def _listed(values: Sequence[str | None]) -> str:
-    shown = ["NULL" if value is None else _written(value[:_LONGEST_SHOWN]) for value in values[:8]]
+    shown = ["NULL" if value is None else written(value[:_LONGEST_SHOWN]) for value in values[:8]]
     shown += [f"{len(values) - 8} more"] if len(values) > 8 else []
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
 
 
-def _written(value: str) -> str:
+def _names(values: Sequence[str]) -> str:
+    return ", ".join(written(value[:_LONGEST_SHOWN]) for value in values[:8])
+
+
+def written(value: str) -> str:
     """The value as YAML: in quotes if it is empty, or if YAML would read it as another value or a list."""
     is_plain = re.fullmatch(r"[A-Za-z_](?:[\w .-]*[\w.-])?|\d+", value, re.ASCII) and value.lower() not in _YAML_WORDS
     return value if is_plain else "'" + value.replace("'", "''") + "'"

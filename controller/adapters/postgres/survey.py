@@ -1,4 +1,4 @@
-"""A survey of a queue beside its depth: statuses that the policy does not name, and claims of dead workers.
+"""A survey of a queue beside its depth: statuses that the policy does not name, due times, claims of dead workers.
 
 It is made now and then and reads few pages. It changes no count; if it fails, the reading is still valid.
 """
@@ -9,6 +9,8 @@ import math
 from typing import NamedTuple
 
 from controller.adapters.postgres.columns import Ask
+from controller.adapters.postgres.due_columns import due_columns
+from controller.adapters.postgres.due_columns import warning as due_warning
 from controller.adapters.postgres.durations import finished_within
 from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
@@ -57,19 +59,25 @@ class OldClaims(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """words: the status values of the user's table; None for a preset or a query. job_s: as in OldClaims."""
+    """words: the status values of the user's table; None for a preset or a query. job_s: as in OldClaims.
+
+    due: the warning about a due time that the policy does not name; "" if there is none.
+    """
 
     words: Words | None = None
     old: OldClaims | None = None
     job_s: float | None = None
     undated: int = 0
     """Claims without a time, which queue.stale_after needs; counted up to 1000."""
+    due: str = ""
 
     def remarks(self, queue: QueuePolicy) -> tuple[Remark, ...]:
         found = []
         words = self.words.warning(queue.table) if self.words is not None else ""
         if words:
             found.append(Remark("statuses", words))
+        if self.due:
+            found.append(Remark("due", self.due))
         if self.old is not None:
             name = f"table {queue.table}" if queue.table is not None else f"preset {queue.preset}"
             found.append(Remark("claims", self.old.warning(name)))
@@ -90,7 +98,8 @@ async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
     own = place.own
     words = await words_of(own.shape, own.status, queue.statuses, own.condition, ask) if own is not None else None
     job_s = await finished_within(own, ask) if own is not None else None
-    return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask))
+    due = due_warning(await due_columns(own, ask), own) if own is not None else ""
+    return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask), due)
 
 
 async def _undated_claims(queue: QueuePolicy, located: Located, ask: Ask) -> int:

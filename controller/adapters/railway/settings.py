@@ -1,8 +1,12 @@
-"""Railway's settings from environment variables: the token, the project, the environment, the API's address."""
+"""Railway's settings from environment variables: the token, the project, the environment, the API's address.
+
+RAILWAY declares all that other rooms need to know of them: a variable of Railway's is a row here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +14,44 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from controller.adapters.railway import SOURCE
+from controller.config.platform import PlatformSettings
 from controller.config.settings import WORD, EnvironmentReader, blanks_around
+from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.references import References
 
 RAILWAY_API = "https://backboard.railway.com/graphql/v2"
-_VARIABLES = ("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID")
+_VARIABLES = (
+    EnvironmentVariable("RAILWAY_API_TOKEN", "account or workspace token", required="one of the two", holds="token"),
+    EnvironmentVariable(
+        "RAILWAY_TOKEN", "project token: narrower, safer, and enough", required="one of the two", holds="token"
+    ),
+    EnvironmentVariable("RAILWAY_PROJECT_ID", "project", required="yes", holds="id"),
+    EnvironmentVariable("RAILWAY_ENVIRONMENT_ID", "environment", required="yes", holds="id"),
+    EnvironmentVariable("RAILWAY_WORKER_SERVICE_ID", "the worker service to scale", required="by the shipped policy"),
+    EnvironmentVariable(
+        "RAILWAY_TIMEOUT_MS",
+        "deadline of one change sent to Railway; it is only sent if it ends within the lease",
+        "5000, less with a short lease",
+    ),
+    EnvironmentVariable(
+        "RAILWAY_API_URL",
+        "another endpoint, such as the fake's; `http://` to another machine is a warning, because the token would "
+        "cross the network unencrypted",
+        "Railway's",
+        holds="address",
+    ),
+)
+_REFERENCES = References(
+    platform=SOURCE.name,
+    opening="${{",
+    closing="}}",
+    name="SERVICE.VARIABLE",
+    unreplaced=re.compile(r"(?:\$|^)\{\{([^{}]*)(?:\}|$)"),
+    fix="under Variables in the dashboard, with the service's exact name, and look whether that service is in the same "
+    "project and environment and has that variable",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +75,10 @@ class RailwaySettings:
     project_id: str
     environment_id: str
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.token.value.get_secret_value(),)
+
 
 def load_railway(environment: Mapping[str, str]) -> RailwaySettings:
     """The settings of Railway.
@@ -45,7 +86,7 @@ def load_railway(environment: Mapping[str, str]) -> RailwaySettings:
     Raises:
         ConfigurationError: names every missing or malformed variable, without secret values.
     """
-    reader = EnvironmentReader(environment)
+    reader = EnvironmentReader(environment, [RAILWAY])
     settings = RailwaySettings(
         _api_url(reader),
         _token(reader),
@@ -67,7 +108,7 @@ def railway_if_set(environment: Mapping[str, str]) -> RailwaySettings | None:
 
 def railway_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
     """Warnings about set variables that work but should be changed, even if others are missing."""
-    yield from blanks_around(environment, _VARIABLES)
+    yield from blanks_around(environment, RAILWAY.names("token", "id"))
     url = environment.get("RAILWAY_API_URL", "").strip()
     parts = _split(url)
     if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
@@ -75,6 +116,19 @@ def railway_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
             "RAILWAY_API_URL",
             "begins with http://, so the token is sent unencrypted; write https://",
         )
+
+
+RAILWAY = PlatformSettings(
+    target="service",
+    variables=_VARIABLES,
+    references=_REFERENCES,
+    load=load_railway,
+    warnings=railway_warnings,
+    group="RAILWAY_ENVIRONMENT_ID",
+    group_in_words="the Railway environment's id",
+    replica="RAILWAY_REPLICA_ID",
+    change_timeout="RAILWAY_TIMEOUT_MS",
+)
 
 
 def _identifier(reader: EnvironmentReader, name: str) -> str:

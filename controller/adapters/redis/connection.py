@@ -70,7 +70,7 @@ def connect(url: str, *, timeout_s: float | None = None) -> Client:
         "client_name": "worker-autoscaler",
     }
     pairs = [pair for pair in urlsplit(url).query.split("&") if pair]
-    # Railway's address often carries `family=0`, which tells a Node client to use IPv6 too; Python does so anyway.
+    # An address often carries `family=0`, which tells a Node client to use IPv6 too; Python does so anyway.
     query = "&".join(pair for pair in pairs if not _OURS.match(pair))
     address = urlsplit(url)._replace(query=query).geturl()
     return (RedisCluster if "cluster=true" in pairs else Redis).from_url(address, **options)

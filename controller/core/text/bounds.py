@@ -1,6 +1,6 @@
 """Length limits of texts that come from outside, and how a longer text is cut. Pure.
 
-A text is cut where it enters (a response of Railway, an error of PostgreSQL, an entry of Redis, a header), so that
+A text is cut where it enters (a response of the platform, an error of PostgreSQL, an entry of Redis, a header), so that
 everything made from it stays small: a log line, /status, the page, the cycle that a standby reads.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 NAME = 100
-"""Characters of a name or an id of a service, region, deployment or replica. Railway's ids have 36."""
+"""Characters of a name or an id of a service, region, deployment or replica; a UUID has 36."""
 VALUE = 80
 """Characters of a value that a person wrote, in the message that refuses it."""
 WORDS = 200

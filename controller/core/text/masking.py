@@ -29,11 +29,8 @@ CUT = "…"
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|PWD|AUTH|URL|DSN|KEY|CREDENTIAL", re.IGNORECASE)
 """Names of variables that hold a secret."""
 
-_OURS = (
-    *("RAILWAY_API_TOKEN", "RAILWAY_TOKEN", "HTTP_TOKEN"),
-    *("DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "PGPASSWORD"),
-)
-_WITH_A_PASSWORD = ("RAILWAY_API_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_OURS = ("HTTP_TOKEN", "DATABASE_URL", "DATABASE_DIRECT_URL", "REDIS_URL", "PGPASSWORD")
+_WITH_A_PASSWORD = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """Addresses in which only the password is secret."""
 _OF_A_CRASH = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|DSN|_(?:KEY|PASS|URL)$", re.IGNORECASE)
 
@@ -65,13 +62,17 @@ _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?=\S*\d)[\w.~+/=-]{8,}")
 _NAMES = ("passw", "pwd", "secret", "token", "key=", "bearer", "basic", "identified")
 
 
-def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
-    """The secrets in the variables that the controller reads, and in the proxy variables that its HTTP client reads."""
-    for name in _OURS:
-        if value := environment.get(name, ""):
-            yield value
-            yield value.strip().strip("\"'`").strip()
-    for name in _WITH_A_PASSWORD:
+def secrets_of(
+    environment: Mapping[str, str], *, tokens: Iterable[str] = (), addresses: Iterable[str] = ()
+) -> Iterator[str]:
+    """The secrets in the variables that the controller reads, and in the proxy variables that its HTTP client reads.
+
+    tokens: names of further variables that hold a secret, as those of a platform. addresses: of those in which only the
+    password is one.
+    """
+    for name in (*_OURS, *tokens):
+        yield from _with_and_without_quotes(environment.get(name, ""))
+    for name in (*_WITH_A_PASSWORD, *addresses):
         for written in (environment.get(name, ""), environment.get(name.lower(), "")):
             yield from passwords_in(written)
 
@@ -81,7 +82,13 @@ def secrets_of_a_crash(environment: Mapping[str, str]) -> Iterator[str]:
     yield from secrets_of(environment)
     for name, value in environment.items():
         if _OF_A_CRASH.search(name):
-            yield value
+            yield from _with_and_without_quotes(value)
+
+
+def _with_and_without_quotes(value: str) -> Iterator[str]:
+    if value:
+        yield value
+        yield value.strip().strip("\"'`").strip()
 
 
 def passwords_in(written: str) -> Iterator[str]:

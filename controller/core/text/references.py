@@ -1,10 +1,11 @@
-"""Finds references in the environment that Railway, a shell or a compose file should have replaced but did not."""
+"""Finds references in the environment that a platform, a shell or a compose file should have replaced but did not."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-_RAILWAY = re.compile(r"(?:\$|^)\{\{([^{}]*)(?:\}|$)")
 _BRACES = re.compile(r"\$\{([^{}]*)\}")
 _WHOLE = re.compile(r"\$\(?([A-Z_][A-Z0-9_]*)\)?")
 _SEPARATORS = re.compile(r"[:/@?&=,\s]+")
@@ -13,6 +14,30 @@ _SAFE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,60}")
 
 LONGEST = 65_536
 """Longest value of a variable, in characters: twice the length of the longest query."""
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """How a platform writes a reference to a variable, which it replaces before it starts a process.
+
+    opening, closing: what stands around the variable's name. name: an example of a name. unreplaced: finds one that
+    was not replaced; its group 1 is the name. fix: where to write it instead, and what to look at, as the end of a
+    sentence.
+    """
+
+    platform: str
+    opening: str
+    closing: str
+    name: str
+    unreplaced: re.Pattern[str]
+    fix: str
+
+    def written(self, name: str) -> str:
+        return f"{self.opening}{name}{self.closing}"
+
+    @property
+    def example(self) -> str:
+        return self.written(self.name)
 
 
 def unusable(value: str) -> str | None:
@@ -27,30 +52,32 @@ def unusable(value: str) -> str | None:
     return None
 
 
-def unresolved(value: str) -> str | None:
+def unresolved(value: str, references: Sequence[References] = ()) -> str | None:
     """The problem of a value that still contains a reference, with the fix; None: it contains none.
 
-    The text inside a reference is only shown if it looks like a name, because a password may contain braces, too. A
-    bare $NAME counts if it is the whole value, or a whole part of an address.
+    references: of the platforms that a process may run on. The text inside a reference is only shown if it looks like
+    a name, because a password may contain braces, too. A bare $NAME counts if it is the whole value, or a whole part of
+    an address.
     """
-    if railway := _RAILWAY.search(value):
-        reference = railway[1].strip()
-        name = f" ${{{{{reference}}}}}" if _SAFE_REFERENCE.fullmatch(reference) else ""
-        return (
-            f"holds the reference{name}, which Railway did not replace; write it as ${{{{SERVICE.VARIABLE}}}} under "
-            "Variables in the dashboard, with the service's exact name, and look whether that service is in the same "
-            "project and environment and has that variable"
-        )
+    for one in references:
+        if found := one.unreplaced.search(value):
+            name = found[1].strip()
+            shown = f" {one.written(name)}" if _SAFE_REFERENCE.fullmatch(name) else ""
+            return (
+                f"holds the reference{shown}, which {one.platform} did not replace; write it as {one.example} {one.fix}"
+            )
     if braces := _BRACES.search(value):
-        return _unreplaced(f"${{{braces[1]}}}" if _SAFE_NAME.fullmatch(braces[1]) else "a reference ${…}")
+        shown = f"${{{braces[1]}}}" if _SAFE_NAME.fullmatch(braces[1]) else "a reference ${…}"
+        return _unreplaced(shown, references)
     for part in _SEPARATORS.split(value):
         if whole := _WHOLE.fullmatch(part):
-            return _unreplaced(f"${whole[1]}")
+            return _unreplaced(f"${whole[1]}", references)
     return None
 
 
-def _unreplaced(reference: str) -> str:
+def _unreplaced(shown: str, references: Sequence[References]) -> str:
+    instead = "".join(f", or on {one.platform} {one.example}" for one in references)
     return (
-        f"holds {reference}, which nothing has replaced; write the value itself, or on Railway "
-        "${{SERVICE.VARIABLE}} (a $ that belongs to a password in an address is written %24)"
+        f"holds {shown}, which nothing has replaced; write the value itself{instead} "
+        "(a $ that belongs to a password in an address is written %24)"
     )

@@ -36,7 +36,7 @@ def test_every_reading_counts_as_far_as_decisions_need_it(
 def test_a_count_that_did_not_stop_is_the_whole_truth() -> None:
     counts = ExactCounts()
     assert not counts.are_due(WANTED, bounded(199, 100), STOPS, now=0)
-    assert counts.complete(WANTED, bounded(199, 100), STOPS) == QueueDepth(199, 100, 7.0)
+    assert counts.complete(WANTED, bounded(199, 100), STOPS) == QueueDepth(199, 100, 7.0, 0)
 
 
 def test_a_count_that_may_not_go_further_is_not_carried_on() -> None:
@@ -47,7 +47,7 @@ def test_what_a_far_count_found_stands_only_for_the_counts_that_stopped() -> Non
     counts = ExactCounts()
     assert counts.are_due(WANTED, bounded(200, 12), STOPS, now=0)
     counts.keep(WANTED, exact(4000, 11, 2), now=0)
-    assert counts.complete(WANTED, bounded(200, 12), STOPS) == QueueDepth(4000, 12, 7.0)
+    assert counts.complete(WANTED, bounded(200, 12), STOPS) == QueueDepth(4000, 12, 7.0, 0)
 
 
 def test_jobs_in_work_stop_where_they_are_told_to_and_not_where_those_that_wait_do() -> None:
@@ -56,7 +56,7 @@ def test_jobs_in_work_stop_where_they_are_told_to_and_not_where_those_that_wait_
     assert not counts.are_due(WANTED, bounded(50, 599), stops, now=0)
     assert counts.are_due(WANTED, bounded(50, 600), stops, now=0)
     counts.keep(WANTED, exact(50, 700), now=0)
-    assert counts.complete(WANTED, bounded(51, 600), stops) == QueueDepth(51, 700, 7.0)
+    assert counts.complete(WANTED, bounded(51, 600), stops) == QueueDepth(51, 700, 7.0, 0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from controller.adapters.postgres import connection as postgres_connection
 from controller.adapters.postgres import listener as postgres_listener
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.app import configure
+from controller.configuration import configure
 from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.demo.jobs import create_queue, enqueue

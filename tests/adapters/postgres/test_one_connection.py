@@ -12,7 +12,7 @@ import pytest
 
 from controller.adapters.postgres import listener as postgres_listener
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.app import configure
+from controller.configuration import configure
 from controller.demo.servers import Servers
 from controller.doctor.finding import Finding, Level
 from controller.doctor.report import examine

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.config.presets import PresetFiles
 from controller.core.model import QueueDepth, Rest
 from controller.core.ports import Unavailable
 from controller.policy import Queue

@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
+import psycopg.conninfo
 import pytest
+import yaml
 
+from controller.adapters.postgres.due_columns import due_columns
+from controller.adapters.postgres.own_table import own_table
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.core.model import Rest
+from controller.core.model import QueueDepth, Rest
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.policy import Queue
 
@@ -416,3 +420,230 @@ async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queu
     (remark,) = depth.remarks
     assert remark.about == "claims"
     assert remark.text.startswith("2 claimed jobs of table jobs have no time of the claim")
+
+
+# --- jobs for later in a column that the policy does not name ---
+
+
+def due_remarks(depth: QueueDepth) -> list[str]:
+    return [remark.text for remark in depth.remarks if remark.about == "due"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "written"),
+    [
+        ("run_after timestamptz", "now() + interval '1 day'", "{scheduled_for: run_after}"),
+        ("begin timestamp", "now() + interval '1 day'", "{scheduled_for: begin}"),
+        ("noon timestamptz", "'infinity'", "{scheduled_for: noon}"),
+        ('"Not before" timestamptz', "now() + interval '1 day'", "{scheduled_for: Not before}"),
+        ("due bigint", "extract(epoch FROM now()) + 86400", "{scheduled_for: {name: due, unit: s}}"),
+        ("due numeric", "(extract(epoch FROM now()) + 86400) * 1000", "{scheduled_for: {name: due, unit: ms}}"),
+    ],
+)
+async def test_jobs_for_later_in_another_column_are_said_with_the_line_to_write(
+    admin: Connection, queue: PostgresQueue, column: str, value: str, written: str
+) -> None:
+    await admin.execute(f"CREATE TABLE jobs (status text, {column})".encode())
+    await admin.execute(f"INSERT INTO jobs SELECT 'pending', {value} FROM generate_series(1, 3)".encode())
+    await admin.execute("INSERT INTO jobs VALUES ('pending', NULL), ('completed', NULL)")
+    (said,) = due_remarks(depth := await queue.depth(jobs(), LIMIT))
+    assert depth.pending == 4
+    assert said.startswith("3 jobs of table jobs count as pending although their")
+    assert said.endswith(f"if workers wait for that time, write columns: {written}")
+    corrected = jobs(columns=yaml.safe_load(written))
+    assert (depth := await queue.depth(corrected, LIMIT)).pending == 1
+    assert due_remarks(depth) == []
+    assert await queue.rest(corrected, LIMIT) == Rest(3, 0, LIMIT)
+
+
+async def test_the_line_to_write_keeps_the_columns_that_the_policy_has(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (state text, born bigint, eta timestamptz, later timestamptz)")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', NULL, now() + interval '1 h', now() + interval '1 h')")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', NULL, now() + interval '1 h', NULL)")
+    policy = jobs(columns={"created_at": {"name": "born", "unit": "ms"}, "status": "state"})
+    (said,) = due_remarks(await queue.depth(policy, LIMIT))
+    columns = "{status: state, created_at: {name: born, unit: ms}, scheduled_for: eta}"
+    assert said.endswith(f"write columns: {columns} (or later, which is also in the future)")
+
+
+@pytest.mark.parametrize(
+    ("column", "rows"),
+    [
+        ("noon timestamptz", "('pending', now()), ('pending', now() - interval '1 day'), ('pending', NULL)"),
+        ("noon timestamptz", "('completed', now() + interval '1 day'), ('failed', now() + interval '1 day')"),
+        ("noon timestamptz", "('pending', now() + interval '1 day'), ('processing', now() + interval '1 day')"),
+        ("expires_at timestamptz", "('pending', now() + interval '1 day')"),
+        ("amount bigint", "('pending', extract(epoch FROM now()) + 86400)"),
+        ("due bigint", "('pending', 7), ('pending', -1), ('pending', 9223372036854775807)"),
+        ("noon date", "('pending', now() + interval '1 day')"),
+        ("run_at timestamptz, noon timestamptz", "('pending', now(), now() + interval '1 day')"),
+    ],
+    ids=[
+        "times that have passed",
+        "times in the future of jobs that are done",
+        "times in the future of jobs in progress too",
+        "times at which a row expires",
+        "numbers that only look like times",
+        "numbers that are no times",
+        "days",
+        "a table with a due time of its own",
+    ],
+)
+async def test_another_column_is_no_due_time(admin: Connection, queue: PostgresQueue, column: str, rows: str) -> None:
+    await admin.execute(f"CREATE TABLE jobs (status text, {column})".encode())
+    await admin.execute(f"INSERT INTO jobs VALUES {rows}".encode())
+    assert due_remarks(await queue.depth(jobs(), LIMIT)) == []
+
+
+async def test_a_job_that_failed_may_keep_the_time_of_its_next_attempt(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, next_attempt timestamptz)")
+    await admin.execute(
+        "INSERT INTO jobs SELECT status, now() + interval '1 h' FROM (VALUES ('pending'), ('failed')) AS s(status)"
+    )
+    assert len(due_remarks(await queue.depth(jobs(), LIMIT))) == 1
+
+
+@pytest.mark.parametrize("index", [True, False], ids=["a table with an index", "a table without an index"])
+async def test_a_large_table_is_not_read_to_find_a_due_time(
+    admin: Connection, queue: PostgresQueue, database_url: str, *, index: bool
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, eta timestamptz, filler text) WITH (autovacuum_enabled = off)")
+    fill = "INSERT INTO jobs SELECT 'completed', now(), repeat('x', 900) FROM generate_series(1, 16000)"
+    await admin.execute(fill.encode())
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now() + interval '1 day')")
+    if index:
+        await admin.execute(fill.encode())
+        await admin.execute("CREATE INDEX ON jobs (status)")
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        statements: list[str] = []
+
+        async def ask(statement: psycopg.sql.Composed) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(statement)
+            statements.append(statement.as_string(connection))
+            return await cursor.fetchall()
+
+        own = await own_table(jobs(), ask)
+        statements.clear()
+        (found,) = await due_columns(own, ask)
+        assert (found.name, found.jobs, found.is_sampled) == ("eta", 1, True)
+        read = 0
+        for statement in statements:
+            cursor = await connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}".encode())
+            ((plan,),) = await cursor.fetchall()
+            top = plan[0]["Plan"]
+            read += top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+        cursor = await connection.execute("SELECT pg_relation_size('jobs') / 8192")
+        ((pages,),) = await cursor.fetchall()
+        assert read < 500 < pages
+    said = due_remarks(await queue.depth(jobs(), LIMIT))
+    assert [text.startswith("at least 1 job of table jobs counts") for text in said] == [True]
+    await admin.execute("UPDATE jobs SET eta = now() + interval '1 day'")
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+
+        async def asked(statement: psycopg.sql.Composed) -> list[tuple[Any, ...]]:
+            return await (await connection.execute(statement)).fetchall()
+
+        assert await due_columns(await own_table(jobs(), asked), asked) == (), "jobs that are done have it too"
+
+
+async def test_a_view_tells_a_due_time_too(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE work (status text, eta timestamptz)")
+    await admin.execute("INSERT INTO work SELECT 'completed', now() FROM generate_series(1, 2000)")
+    await admin.execute("INSERT INTO work VALUES ('pending', now() + interval '1 day')")
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM work")
+    (said,) = due_remarks(await queue.depth(jobs(), LIMIT))
+    assert said.endswith("write columns: {scheduled_for: eta}")
+
+
+async def test_columns_that_this_user_may_not_read_are_left_out(admin: Connection, database_url: str) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, hidden timestamptz, eta timestamptz)")
+    await admin.execute("INSERT INTO jobs VALUES ('pending', now() + interval '1 h', now() + interval '1 h')")
+    await admin.execute("CREATE ROLE half LOGIN PASSWORD 'half'")
+    try:
+        await admin.execute("GRANT SELECT (status, eta) ON jobs TO half")
+        half = PostgresQueue(psycopg.conninfo.make_conninfo(database_url, user="half", password="half"), timeout_s=30.0)
+        try:
+            (said,) = due_remarks(await half.depth(jobs(), LIMIT))
+        finally:
+            await half.close()
+        assert said.endswith("write columns: {scheduled_for: eta}")
+    finally:
+        await admin.execute("DROP OWNED BY half")
+        await admin.execute("DROP ROLE half")
+
+
+# --- what a table cannot tell is unknown, not 0 ---
+
+
+async def test_a_table_with_only_a_status_tells_no_more_than_the_depth(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, "pending", "processing")
+    depth = await queue.depth(jobs(), LIMIT)
+    assert (depth.pending, depth.processing, depth.oldest_age_s, depth.stale) == (1, 1, None, None)
+    assert depth.waited == "how long the oldest ready job has waited is unknown"
+    rest = await queue.rest(jobs(), LIMIT)
+    assert rest == Rest(None, 0, LIMIT)
+    assert rest.sentence == "scheduled for later: unknown (no column says when a job is due), 0 failed"
+
+
+async def test_stale_jobs_are_unknown_until_the_policy_says_when_a_claim_is_stale(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await holds(admin, columns="status text, locked_at timestamptz")
+    await claimed(admin, 4, hours_ago=1)
+    assert [(await queue.depth(jobs(stale_after=after), LIMIT)).stale for after in (None, "2h", "30m")] == [None, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failed"),
+    [
+        ({}, None),
+        ({"failed": ["error"]}, 2),
+        ({"failed": []}, 0),
+        ({"failed": ["failed"]}, 1),
+        ({"finished": ["error"]}, 1),
+    ],
+    ids=[
+        "a failure that the policy does not name",
+        "a failure that is named",
+        "a policy that knows no failures",
+        "another failure that is named",
+        "a failure that is named as finished",
+    ],
+)
+async def test_failed_jobs_are_unknown_if_another_status_means_a_failure(
+    admin: Connection, queue: PostgresQueue, statuses: dict[str, list[str]], failed: int | None
+) -> None:
+    await holds(admin, "pending", "error", "error", "failed", "done")
+    rest = await queue.rest(jobs(statuses=statuses), LIMIT)
+    assert rest.failed == failed
+    fix = "failed: unknown (status error is not named; write statuses: {failed: [error]})"
+    assert rest.sentence.endswith(fix if failed is None else f"{failed} failed")
+
+
+# --- names that the table does not have ---
+
+
+async def test_every_column_that_is_not_there_is_said_at_once(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (state text, inserted timestamptz, taken timestamptz, size int)")
+    columns = {"status": "stat", "created_at": "insert_at", "locked_at": "Taken", "priority": "nowhere"}
+    with pytest.raises(Unavailable) as refused:
+        await queue.depth(jobs(columns={**columns, "scheduled_for": "size"}), LIMIT)
+    assert str(refused.value).removeprefix("PostgreSQL: ") == (
+        "table jobs has no columns stat, nowhere, insert_at and Taken; set queue.columns.status (did you mean state?), "
+        "queue.columns.priority, queue.columns.created_at (did you mean inserted?) and queue.columns.locked_at (did "
+        "you mean taken?) each to one of: inserted, size, state, taken; also, column size of jobs is a number, not a "
+        "timestamp; if it holds seconds since 1970, write columns: {scheduled_for: {name: size, unit: s}}; if "
+        "milliseconds, unit: ms"
+    )
+
+
+async def test_of_a_table_with_many_columns_some_are_listed(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute(f"CREATE TABLE jobs ({', '.join(f'c{n:03} int' for n in range(300))})".encode())
+    with pytest.raises(Unavailable, match=r"no column status; .* one of: c000, .*, c039, 260 more$"):
+        await queue.depth(jobs(), LIMIT)
+
+
+async def test_statuses_that_the_column_cannot_hold_are_said_at_once(admin: Connection, queue: PostgresQueue) -> None:
+    await holds(admin, columns="status int")
+    with pytest.raises(Unavailable, match=r"cannot be 'a' and 'b'; .*; also, jobs\.status, .* cannot be 'c'"):
+        await queue.depth(jobs(statuses={"pending": ["a", "1", "b"], "processing": ["c"]}), LIMIT)

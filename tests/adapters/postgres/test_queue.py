@@ -203,7 +203,9 @@ async def test_a_missing_table_says_what_to_set(queue: PostgresQueue) -> None:
 async def test_a_missing_column_says_which_there_are(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE job (state text, id int)")
     words = await unavailable(queue, Queue(table="job"))
-    assert "table job has no column status; set queue.columns.status to one of: id, state" in words
+    assert (
+        "table job has no column status; set queue.columns.status (did you mean state?) to one of: id, state" in words
+    )
 
 
 async def test_a_status_that_the_enum_does_not_have_says_what_to_set(admin: Connection, queue: PostgresQueue) -> None:

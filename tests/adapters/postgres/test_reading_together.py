@@ -167,7 +167,7 @@ async def test_claims_that_are_stale_are_shown_apart_where_the_policy_says_when(
         "UPDATE generation_job SET status = 'processing', locked_at = now() - n * interval '10 min' FROM "
         "(SELECT id AS which, row_number() OVER () - 1 AS n FROM generation_job) AS numbered WHERE id = which"
     )
-    for stale_after, working, stale in (("15m", 2, 3), ("1h", 5, 0), (None, 5, 0)):
+    for stale_after, working, stale in (("15m", 2, 3), ("1h", 5, 0), (None, 5, None)):
         policy = Queue.model_validate({"table": "generation_job", "stale_after": stale_after})
         depth = await queue.depth(policy, 100)
         assert (depth.processing, depth.stale, depth.depth) == (working, stale, working)
@@ -181,7 +181,7 @@ async def test_a_claim_that_does_not_say_when_it_was_made_is_trusted(admin: Conn
     await enqueue(admin, 1)
     await admin.execute("UPDATE generation_job SET status = 'processing', locked_at = NULL")
     policy = Queue.model_validate({"table": "generation_job", "stale_after": "1s"})
-    assert await queue.depth(policy, 100) == QueueDepth(0, 1)
+    assert await queue.depth(policy, 100) == QueueDepth(0, 1, None, 0)
 
 
 async def test_a_table_that_cannot_tell_when_a_job_was_claimed_says_so(admin: Connection, queue: PostgresQueue) -> None:
@@ -200,7 +200,7 @@ async def test_what_a_queue_holds_besides_is_counted_apart(admin: Connection, qu
     )
     assert await queue.rest(JOBS, 100) == Rest(4, 3, 100)
     assert await queue.rest(JOBS, 2) == Rest(2, 2, 2)
-    assert Rest(2, None, 2).sentence == "2+ scheduled for later, unknown how many failed"
+    assert Rest(2, None, 2).sentence == "2+ scheduled for later, failed: unknown"
 
 
 async def test_names_and_values_that_look_like_our_own_placeholders_are_only_names(

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.queue import PostgresQueue, known_of
-from controller.app import configure
-from controller.config.addresses_postgres import database_address
+from controller.configuration import configure
 from controller.core.model import Rest
 from controller.core.ports import Unavailable
 from controller.demo.servers import Servers

@@ -20,7 +20,7 @@ from tests.support.hostile import (
     whole,
 )
 from tests.support.patience import until
-from tests.support.processes import QUICK, led_before, running
+from tests.support.processes import QUICK, led_before, running_anew
 from tests.support.scene import Scene
 
 PLENTY = "RateLimit-Policy: q=1000000;w=60"
@@ -52,7 +52,7 @@ async def test_no_answer_takes_more_than_half_as_much_memory_again_and_none_cost
     answers |= AT_THE_BOUNDS
     async with hostile_railway(ordinary) as server:
         there = {**QUICK, "MIN_WORKERS": "2", "RAILWAY_API_URL": server.url}
-        async with running(scene, **there) as controller:
+        async with running_anew(scene, **there) as controller:
             await controller.until(event="reconcile", outcome="held", configured=2)
             await ask_again(server, ordinary, 20)
             at_rest = memory(controller.process.pid, "VmRSS")

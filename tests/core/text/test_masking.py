@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from controller.core.text.masking import CUT, MASK, Masker, passwords_in, secrets_of
+from controller.core.text.masking import CUT, MASK, Masker, passwords_in, secrets_of, secrets_of_a_crash
 
 TOKEN = "9f3b1c7e-1a2b-4d5e-8a6b-c0ffee123456"
 PASSWORD = "p@ss/w0rd 'x'"
@@ -140,11 +140,15 @@ def test_an_address_without_a_password_has_none(written: str) -> None:
 
 
 def test_the_variables_that_the_controller_reads_are_known_with_and_without_quotes() -> None:
-    known = set(
-        secrets_of({"RAILWAY_TOKEN": ' "abc" ', "HTTPS_PROXY": "http://u:s3cr3t@p", "HTTP_TOKEN": "t", "PWD": "/x"})
-    )
-    assert {"abc", "s3cr3t", "t"} <= known
-    assert "/x" not in known
+    environment = {"HTTP_TOKEN": ' "abc" ', "HTTPS_PROXY": "http://u:s3cr3t@p", "PWD": "/x", "A": "'t0ken'", "B": "x"}
+    environment |= {"C": "https://u:pw@h"}
+    known = set(secrets_of(environment, tokens=["A"], addresses=["C"]))
+    assert {"abc", "s3cr3t", "t0ken", "pw"} <= known
+    assert not {"/x", "x", "https://u:pw@h"} & known
+
+
+def test_a_variable_with_the_name_of_a_secret_is_known_in_a_crash_with_and_without_quotes() -> None:
+    assert {'"abc"', "abc"} <= set(secrets_of_a_crash({"SOME_TOKEN": '"abc"'}))
 
 
 @pytest.mark.parametrize("value", [1, None, 1.5, True, [TOKEN, {TOKEN: [TOKEN]}], (TOKEN,), {"a": {"b": TOKEN}}])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from controller.core.problems import ConfigurationError
 from controller.simulation.workload.generators import NAMES, generate
 from controller.simulation.workload.jobs import DAY_S, Job, measure
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 
 WEEK_S = 7 * DAY_S
 
@@ -76,7 +76,7 @@ def test_poisson_arrivals_have_no_memory() -> None:
     assert statistics.variance(counts) == pytest.approx(6, rel=0.06)
 
 
-@pytest.mark.parametrize("cv", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("cv", some([1.0, 0.0, 2.0, 0.5], every=2))
 def test_service_times_vary_as_much_as_they_are_asked_to(cv: float) -> None:
     services = [service for _, service in made(f"poisson:service=30s,cv={cv:g}", span_s=4 * WEEK_S)]
     assert statistics.fmean(services) == pytest.approx(30, rel=0.03)

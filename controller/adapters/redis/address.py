@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from controller.config.addresses import SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
+from controller.config.address import SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
 
 _EXAMPLE = "redis://:password@host:6379/0 (rediss:// with TLS)"
 _OPTIONS = frozenset({"family", "cluster", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})

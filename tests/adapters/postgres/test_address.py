@@ -1,4 +1,4 @@
-"""DATABASE_URL and REDIS_URL in every form that people paste: used, noted or refused by name, and never shown."""
+"""DATABASE_URL in every form that people paste: used, noted or refused by name, and never shown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from controller.config.addresses_postgres import database_address
-from controller.config.addresses_redis import redis_address
-from controller.config.client_parameters import NAMES
-from controller.core.text.references import unresolved
+from controller.adapters.postgres.address import database_address
+from controller.adapters.postgres.client_parameters import NAMES
 
 SECRET = "hunter2"
 BASE = f"postgresql://user:{SECRET}@db.internal:5432/jobs"
@@ -179,43 +177,6 @@ def test_a_raw_character_that_libpq_reads_as_it_stands_is_used_and_noted(charact
     assert f"hun{character}ter2" in address.secrets
 
 
-@pytest.mark.parametrize("character", ["/", "?", "#", "[", " "])
-def test_a_raw_character_that_tears_a_redis_address_apart_is_named_with_what_to_write(character: str) -> None:
-    for password in (f"hun{character}ter2", f"{character}hunter2", f"12{character}hunter2", f"hunter2{character}"):
-        (problem,) = redis_address(f"redis://:{password}@host:6379/0").problems
-        assert "special character in its user or password that must be percent-encoded" in problem
-        assert "hunter2" not in problem
-
-
-@pytest.mark.parametrize("character", ["@", "%"])
-def test_a_raw_character_that_redis_py_reads_as_it_stands_is_used_and_noted(character: str) -> None:
-    address = redis_address(f"redis://:hun{character}ter2@host:6379/0")
-    assert address.problems == ()
-    assert f"the password holds a raw {character}" in address.notes[0]
-    assert f"hun{character}ter2" in address.secrets
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        (f"redis+sentinel://:{SECRET}@a:26379/main", "names a Sentinel"),
-        (f"rediss+ssl://:{SECRET}@h", "take out +ssl, so that it begins with rediss://"),
-        (f"redis+tls://:{SECRET}@h", "take out +tls, so that it begins with rediss://"),
-        (f"redis+srv://:{SECRET}@h", "take out +srv, so that it begins with redis://"),
-        (f"redis+cluster://:{SECRET}@h", "end in ?cluster=true"),
-        (f"valkeys://:{SECRET}@h", "must begin with rediss://"),
-        (f"https://:{SECRET}@h.upstash.io", "is an HTTP address; write a Redis address"),
-        (f"redis://:{SECRET}@h/99999999999", "database number that is out of range"),
-        (f"redis://:{SECRET}@h/²", "must end in a database number"),
-        (f"redis://:{SECRET}@h?db=3", "put the number at the address' end"),
-    ],
-)
-def test_a_redis_address_of_another_kind_says_what_to_write(url: str, words: str) -> None:
-    problems = "\n".join(redis_address(url).problems)
-    assert words in problems
-    assert SECRET not in problems
-
-
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
@@ -227,15 +188,11 @@ def test_no_password_is_ever_in_a_message_and_nothing_raises(head: str, tail: st
             database_address(f"postgresql://user:{text}@host:5432/db?schema=a&pool=1"),
             database_address(f"postgresql://user:{text}@host"),
             database_address(f"host=h password={text} sslmode=require"),
-            redis_address(f"redis://:{text}@host:6379/0"),
-            redis_address(f"rediss://user:{text}@host?ssl_cert_reqs=none"),
         ]
         for address in said:
             assert "Zq7xKw" not in "\n".join([*address.problems, *address.notes])
-        assert "Zq7xKw" not in (unresolved(text) or "")
-        for anything in (text, f"postgresql://{text}", f"redis://{text}", f"{text}://{text}"):
+        for anything in (text, f"postgresql://{text}", f"{text}://{text}"):
             database_address(anything)
-            redis_address(anything)
 
 
 @given(ANYTHING)
@@ -246,35 +203,3 @@ def test_a_password_that_is_percent_encoded_arrives_and_is_masked(password: str)
     assert address.problems == ()
     assert conninfo_to_dict(address.url)["password"] == password
     assert password in address.secrets
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("${{Postgres.DATABASE_URL}}", "holds the reference ${{Postgres.DATABASE_URL}}, which Railway did not replace"),
-        ("${{ Postgres.DATABASE_URL }}", "holds the reference ${{Postgres.DATABASE_URL}}, which Railway"),
-        ("${{My Postgres-2.DATABASE_URL}}", "the same project and environment"),
-        ("${{shared.POLL}}", "holds the reference ${{shared.POLL}}"),
-        ("${{Postgres.DATABASE_URL}", "holds the reference ${{Postgres.DATABASE_URL}}"),
-        ("{{Postgres.DATABASE_URL}}", "holds the reference ${{Postgres.DATABASE_URL}}"),
-        ("redis://:${{Redis.REDISPASSWORD}}@h", "holds the reference ${{Redis.REDISPASSWORD}}"),
-        ("${DATABASE_URL}", "holds ${DATABASE_URL}, which nothing has replaced"),
-        ("postgresql://${USER}:x@h/d", "holds ${USER}, which nothing has replaced"),
-        ("$DATABASE_URL", "holds $DATABASE_URL, which nothing has replaced"),
-        ("$(DATABASE_URL)", "holds $DATABASE_URL, which nothing has replaced"),
-        ("redis://:$REDIS_PASSWORD@h", "holds $REDIS_PASSWORD, which nothing has replaced"),
-        ("postgresql://u:p${hunter2}@h/d", "holds a reference ${…}, which nothing has replaced"),
-        ("postgresql://u:p${{hunter2}}@h/d", "holds the reference, which Railway did not replace"),
-    ],
-)
-def test_a_reference_that_was_not_replaced_is_recognised(value: str, words: str) -> None:
-    said = unresolved(value) or ""
-    assert words in said
-    assert "hunter2" not in said
-
-
-@pytest.mark.parametrize(
-    "value", ["", "8080", "p$ss", "postgresql://u:pa$$word$1@h/d", "postgresql://u:p{x}@h/d", "a{{b}}c"]
-)
-def test_a_dollar_or_a_brace_alone_is_no_reference(value: str) -> None:
-    assert unresolved(value) is None

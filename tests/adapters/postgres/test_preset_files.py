@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.config.load import read_policy
-from controller.config.presets import PresetFiles, load, names, schema_text
+from controller.adapters.postgres.presets.reader import PresetFiles, load, names
+from controller.config.load import schema_text
+from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError
 from controller.policy import overlaps
 from tests.policy.test_preset import PLAIN
@@ -139,6 +140,6 @@ def test_a_name_that_no_preset_has_is_refused_with_the_one_that_was_meant() -> N
 
 
 def test_the_folder_is_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(__file__).parents[2] / "controller" / "adapters" / "postgres" / "presets"
+    folder = Path(__file__).parents[3] / "controller" / "adapters" / "postgres" / "presets"
     assert names() == PresetFiles().names == tuple(sorted(path.stem for path in folder.glob("*.toml")))
-    assert all(f'"{name}"' in schema_text() for name in names())
+    assert all(f'"{name}"' in schema_text(names()) for name in names())

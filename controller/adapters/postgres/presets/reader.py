@@ -1,4 +1,4 @@
-"""The presets: those that ship, one file each in adapters/postgres/presets, and a user's own, named by their path.
+"""The presets: those that ship, one file each beside this module, and a user's own, named by their path.
 
 The folder is the list. A file of the user's own is read when the policy is, and stays as it was then, as the policy
 does, until it is read again.
@@ -6,7 +6,6 @@ does, until it is read again.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from controller.config.plain_files import CannotReadError, read, shown, text_of
 from controller.core.problems import ConfigurationError, Problem
-from controller.policy import Preset, is_own, read_preset, unknown_preset, with_presets
+from controller.policy import Preset, is_own, read_preset, unknown_preset
 
 _ENDING = ".toml"
 _MOST_BYTES = 400_000
@@ -24,7 +23,7 @@ _own: dict[str, Preset] = {}
 
 
 def _folder() -> Traversable:
-    return files("controller").joinpath("adapters", "postgres", "presets")
+    return files("controller.adapters.postgres.presets")
 
 
 def names() -> tuple[str, ...]:
@@ -85,10 +84,3 @@ def _read_own(path: Path, folder: Path, place: str) -> Preset:
         line = "" if error.line is None else f":{error.line}"
         raise ConfigurationError([Problem(f"{place}{line}", str(error))]) from None
     return read_preset(text, name=str(path), place=place)
-
-
-def schema_text() -> str:
-    """The policy's JSON Schema as it ships, with the names of the presets that ship."""
-    # What it says of each key are docstrings, which `python -OO` does not have: so it is a file.
-    schema = json.loads(files("controller").joinpath("policy", "schema.json").read_text(encoding="utf-8"))
-    return json.dumps(with_presets(schema, names()), indent=2)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from controller.config.addresses import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
-from controller.config.client_parameters import NAMES, is_of_another_client, plain
+from controller.adapters.postgres.client_parameters import NAMES, is_of_another_client, plain
+from controller.config.address import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
 
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 _LONGEST = 4000

@@ -1,0 +1,100 @@
+"""What a process is configured with, read with what each adapter declares of itself. Opens no connection.
+
+The offline half of the composition root: commands that only read a policy import it, and not the clients in app.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from controller.adapters.postgres.address import database_address
+from controller.adapters.postgres.presets.reader import PresetFiles
+from controller.adapters.railway.settings import RAILWAY, RailwaySettings
+from controller.adapters.redis.address import redis_address
+from controller.config import load as of_files
+from controller.config import settings as of_environment
+from controller.config.adapters import Adapters
+from controller.config.platform import Access, PlatformSettings
+from controller.config.settings import Settings
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.masking import Masker
+from controller.policy import Policy, as_shown
+
+T = TypeVar("T")
+ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY,))
+
+# What config reads, with what our adapters declare.
+read_policy = functools.partial(of_files.read_policy, adapters=ADAPTERS)
+masker = functools.partial(of_files.masker, adapters=ADAPTERS)
+load_settings = functools.partial(of_environment.load_settings, adapters=ADAPTERS)
+load_database = functools.partial(of_environment.load_database, adapters=ADAPTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """mask: knows every secret of settings and policy. shown: the policy as /status may show it.
+
+    access: to each platform that a worker of the policy is on, by the key of the policy that names a target there.
+    """
+
+    settings: Settings
+    access: Mapping[str, Access]
+    policy: Policy
+    mask: Masker = field(default_factory=Masker, repr=False)
+    shown: Mapping[str, Any] | None = field(default=None, repr=False)
+    warnings: tuple[Problem, ...] = ()
+    """Settings of the environment that work but should be changed."""
+
+    @property
+    def railway(self) -> RailwaySettings:
+        """Raises KeyError: no worker of the policy is on Railway."""
+        return cast("RailwaySettings", self.access[RAILWAY.target])
+
+
+def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = ADAPTERS) -> Configuration:
+    """Reads the policy, the settings, and the settings of the platforms that the policy uses.
+
+    Raises:
+        ConfigurationError: with all the problems of all of them.
+    """
+    of_policy: list[Problem] = []
+    of_settings: list[Problem] = []
+    of_platforms: list[Problem] = []
+    read = _or_problems(lambda: of_files.read_policy(path, environment, adapters), of_policy)
+    settings = _or_problems(lambda: of_environment.load_settings(environment, adapters), of_settings)
+    used = platforms_of(read[0] if read else None, environment, adapters.platforms)
+    access = {one.target: _or_problems(functools.partial(one.load, environment), of_platforms) for one in used}
+    if settings is None or read is None or of_platforms:
+        raise ConfigurationError([*of_platforms, *of_settings, *of_policy])
+    policy, document = read
+    found = {target: one for target, one in access.items() if one is not None}
+    secrets = [*settings.secrets, *(secret for one in found.values() for secret in one.secrets)]
+    mask = of_files.masker(environment, document, secrets, adapters=adapters)
+    warnings = (*(warning for one in used for warning in one.warnings(environment)), *settings.warnings)
+    return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings)
+
+
+def platforms_of(
+    policy: Policy | None, environment: Mapping[str, str], platforms: Sequence[PlatformSettings]
+) -> Sequence[PlatformSettings]:
+    """Those whose settings are needed: the ones that the policy's workers are on.
+
+    Where the policy could not be read, those of which any variable is set, else all: what is wrong with their settings
+    is said together with what is wrong with the policy.
+    """
+    if policy is not None:
+        return [one for one in platforms if one.target in policy.target_keys]
+    hinted = [one for one in platforms if any(environment.get(row.name) for row in one.variables)]
+    return hinted or platforms
+
+
+def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:
+    try:
+        return read()
+    except ConfigurationError as error:
+        problems += error.problems
+        return None

@@ -1,0 +1,66 @@
+"""Which settings a process needs: those of the platforms that its policy uses, and of no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller.adapters.railway.settings import RAILWAY
+from controller.config.platform import PlatformSettings
+from controller.configuration import ADAPTERS, Configuration, configure, platforms_of
+from controller.core.problems import ConfigurationError
+from tests.support.platforms import CLOUD
+
+WORKER = "{service: one, queue: {table: jobs}, max_replicas: 1, tiers: [{replicas: 1}]}"
+ADDRESSES = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
+ON_RAILWAY = {"RAILWAY_TOKEN": "t0ken", "RAILWAY_PROJECT_ID": "p", "RAILWAY_ENVIRONMENT_ID": "e"}
+BOTH = (RAILWAY, CLOUD)
+SERVICES_IN_THE_CLOUD = (replace(RAILWAY, target="elsewhere"), replace(CLOUD, target="service"))
+"""So that a policy of today uses the one and not the other."""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"workers: {{mail: {WORKER}}}")
+    return path
+
+
+def configured(path: Path, *platforms: PlatformSettings, **environment: str) -> Configuration:
+    return configure(path, {**ADDRESSES, **environment}, replace(ADAPTERS, platforms=platforms))
+
+
+def places(path: Path, *platforms: PlatformSettings, **environment: str) -> set[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        configured(path, *platforms, **environment)
+    return {problem.place.rpartition(": ")[2] for problem in refusal.value.problems}
+
+
+def test_a_platform_that_no_worker_uses_is_not_asked_for_its_settings(policy: Path) -> None:
+    assert configured(policy, *BOTH, **ON_RAILWAY).access.keys() == {"service"}
+    found = configured(policy, *SERVICES_IN_THE_CLOUD, CLOUD_TOKEN="t0ken-1234")
+    assert found.access["service"].secrets == ("t0ken-1234",)
+    assert "t0ken" not in found.mask.text("t0ken-1234")
+
+
+def test_only_what_a_platform_in_use_lacks_is_said(policy: Path) -> None:
+    assert places(policy, *BOTH) == {"RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "RAILWAY_ENVIRONMENT_ID"}
+    assert places(policy, *SERVICES_IN_THE_CLOUD) == {"CLOUD_TOKEN"}
+
+
+def test_the_warnings_of_a_platform_that_no_worker_uses_are_not_given(policy: Path) -> None:
+    odd = {**ON_RAILWAY, "RAILWAY_TOKEN": " t0ken "}
+    assert [one.place for one in configured(policy, *BOTH, **odd).warnings] == ["RAILWAY_TOKEN"]
+    assert configured(policy, *SERVICES_IN_THE_CLOUD, CLOUD_TOKEN="t", **odd).warnings == ()
+
+
+def test_what_is_wrong_with_the_policy_is_said_together_with_what_its_platform_lacks(policy: Path) -> None:
+    policy.write_text(f"workers: {{mail: {WORKER}}}\ninterval: soon")
+    assert places(policy, RAILWAY) == {*ON_RAILWAY, "RAILWAY_API_TOKEN", "interval"} - {"RAILWAY_TOKEN"}
+    assert places(policy, *BOTH, CLOUD_ZONE="z") == {"CLOUD_TOKEN", "interval"}
+
+
+def test_where_nothing_tells_which_platform_is_meant_all_are_asked() -> None:
+    assert platforms_of(None, {}, BOTH) == BOTH
