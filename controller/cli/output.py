@@ -142,5 +142,5 @@ def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
     """The exit code; a module that the command needs is not installed."""
     if error.name is not None and error.name.startswith("controller"):
         raise error
-    complain(f"this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'")
+    complain(f"this command needs {error.name}; in a checkout, install it with: pip install '.[{extra}]'")
     return 2
