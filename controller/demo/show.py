@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -252,9 +253,10 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
 
 
 def _how_to_connect(stage: _Stage) -> str:
-    names = ("DATABASE_URL", "REDIS_URL", "RAILWAY_API_URL", "RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID")
-    more = ("RAILWAY_ENVIRONMENT_ID", "RAILWAY_WORKER_SERVICE_ID")
-    exports = "\n".join(f"  export {name}={stage.environment[name]}" for name in (*names, *more))
+    """The demo's own policy and its shortened settings too: with others, `explain` would decide otherwise."""
+    names = ("DATABASE_URL", "REDIS_URL", *stage.fake.environment_variables(), *_SHORTENED)
+    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(_policy())}
+    exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in values.items())
     return (
         f"The demo runs until Ctrl-C. To look at it from another terminal:\n{exports}\n"
         f"  autoscaler explain\n  curl {stage.fake.base_url}/mutations\n  psql $DATABASE_URL\n"
