@@ -96,7 +96,10 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
     if one.table is not None and other.table is not None:
         if _place(one.table) != _place(other.table) or not _same_filter(one, other) or not _same_statuses(one, other):
             return None
-        return f"table {other.table}", "give each a part of the table of its own (where:), or one worker the whole"
+        return (
+            f"table {other.table}",
+            "limit each worker to its own rows with where:, or count this table for one worker only",
+        )
     if one.preset is not None:
         if (one.preset, one.schema_name, one.prefix) != (other.preset, other.schema_name, other.prefix):
             return None
@@ -106,9 +109,9 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
         what = (
             f"queues {', '.join(both)} of {one.preset}" if both else f"{one.preset}, and one of the two names no queues"
         )
-        return what, "give each worker queues: of its own"
+        return what, "list different queues under queues: of each worker"
     same = one.sql is not None and other.sql is not None and _normal(one.sql) == _normal(other.sql)
-    return ("the same sql", "let each query count the jobs of its own service") if same else None
+    return ("the same sql", "change each query, so that it counts only the jobs of its own service") if same else None
 
 
 def _place(table: str) -> tuple[str, str]:
