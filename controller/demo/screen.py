@@ -11,6 +11,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from controller.core.units import in_seconds
+
 PLAIN_WIDTH = 80
 """Columns if the output is not a terminal; on a terminal, its own width is used."""
 _INDENT = 9
@@ -157,7 +159,7 @@ def _newest(rows: Iterable[_Row], width: int, room: int) -> list[Text]:
     """The lines of the newest rows that fit completely, in the order of time."""
     shown: list[Text] = []
     for row in reversed(list(rows)):
-        head = _columns(f"{row.at_s:.0f} s", *row.figures)
+        head = _columns(in_seconds(row.at_s), *row.figures)
         lines = [
             Text(line, style=row.style) for line in wrapped(head + row.words, width, indent=len(head)).splitlines()
         ]
@@ -172,7 +174,7 @@ def _columns(time: str, depth: str, workers: str) -> str:
 
 
 def _time(at_s: float) -> str:
-    return f"{at_s:5.1f} s  "
+    return f"{in_seconds(at_s):>7}  "
 
 
 def _figure(line: Mapping[str, Any], key: str) -> str:

@@ -360,7 +360,7 @@ async def test_the_fake_s_announcement_is_one_write() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "fake-railway", "--port", "0"),
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=its,
+        stdout=its.fileno(),
     )
     its.close()
     with ours:

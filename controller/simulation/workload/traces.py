@@ -49,7 +49,9 @@ def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Work
     """
     trace = _Trace(path, service_mean, seed)
     if not 0 < service_mean < math.inf:
-        raise trace.refusal(f"cannot be given service times with a mean of {service_mean:g} s; give one above 0")
+        raise trace.refusal(
+            f"cannot be given service times with a mean of {units.in_words(service_mean)}; give one above 0"
+        )
     with trace.rows() as rows:
         if not rows.are_counts:
             next(_arrivals(rows, trace.services()))
