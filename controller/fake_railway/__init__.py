@@ -19,8 +19,8 @@ from controller.fake_railway.ids import (
     WORKSPACE_ID,
 )
 from controller.fake_railway.processes import CommandLauncher, Launcher, NoProcesses, Place, Process
+from controller.fake_railway.state import Deployment, Mode, Service, Switches
 from controller.fake_railway.timings import Timings
-from controller.fake_railway.world import Deployment, Mode, Service, Switches
 
 __all__ = [
     "ACCOUNT_TOKEN",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.by_hand import Dashboard
     from controller.fake_railway.faults import Faults
     from controller.fake_railway.record import Record
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 
 class Admin:

@@ -6,14 +6,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config
-from controller.fake_railway.world import STARTING, Mode, Switches
+from controller.fake_railway.state import STARTING, Mode, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.fake_railway.lifecycle import Lifecycle
     from controller.fake_railway.scaling import Scaling
-    from controller.fake_railway.world import Service
+    from controller.fake_railway.state import Service
 
 STORED = frozenset(
     {"cronSchedule", "drainingSeconds", "overlapSeconds", "sleepApplication", "restartPolicyType", "multiRegionConfig"}

@@ -20,8 +20,8 @@ from controller.fake_railway.processes import NoProcesses
 from controller.fake_railway.queries import Queries
 from controller.fake_railway.record import Record
 from controller.fake_railway.scaling import Scaling
+from controller.fake_railway.state import Deployment, RailwayState, Service, Switches
 from controller.fake_railway.timings import Timings
-from controller.fake_railway.world import Deployment, RailwayState, Service, Switches
 
 if TYPE_CHECKING:
     from types import TracebackType

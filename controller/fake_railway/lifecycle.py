@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from controller.fake_railway import config
 from controller.fake_railway.processes import Place
 from controller.fake_railway.replica import Replica
-from controller.fake_railway.world import GONE, STARTING, Deployment, Service
+from controller.fake_railway.state import GONE, STARTING, Deployment, Service
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

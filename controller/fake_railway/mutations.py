@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config, errors, ids, views
 from controller.fake_railway.queries import Context, Info, find_deployment, find_service
-from controller.fake_railway.world import GONE, STARTING
+from controller.fake_railway.state import GONE, STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.lifecycle import Lifecycle
     from controller.fake_railway.record import Mutation
     from controller.fake_railway.scaling import Scaling
-    from controller.fake_railway.world import RailwayState, Service
+    from controller.fake_railway.state import RailwayState, Service
 
 
 @dataclass

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.access import Caller
     from controller.fake_railway.faults import Fault
     from controller.fake_railway.record import Mutation
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 REGIONS = {
     "us-west2": ("US West", "California"),

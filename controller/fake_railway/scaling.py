@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config
 from controller.fake_railway.errors import invalid_input
-from controller.fake_railway.world import Mode
+from controller.fake_railway.state import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.fake_railway.lifecycle import Lifecycle
-    from controller.fake_railway.world import Service
+    from controller.fake_railway.state import Service
 
 
 class Scaling:

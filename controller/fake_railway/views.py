@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config, ids
 from controller.fake_railway.record import iso
-from controller.fake_railway.world import STARTING
+from controller.fake_railway.state import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 View = dict[str, Any]
 PROJECT_NAME = "fake-railway"
