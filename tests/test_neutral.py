@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,12 @@ def test_core_advises_no_variable_that_only_the_shipped_policy_reads() -> None:
     assert "MAX_WORKERS" in variables
     texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "core").rglob("*.py")}
     assert [(path.name, name) for path, text in texts.items() for name in variables if name in text] == []
+
+
+def test_the_contract_that_keeps_adapters_apart_names_every_one_of_them() -> None:
+    """A folder that it does not name could import another adapter, and no check would say so."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = {one["name"]: one for one in project["tool"]["importlinter"]["contracts"]}
+    folders = [place.parent for place in (ROOT / "adapters").glob("*/__init__.py")]
+    named = contracts["adapters do not import each other"]["modules"]
+    assert sorted(named) == sorted(f"controller.adapters.{folder.name}" for folder in folders)

@@ -14,7 +14,7 @@ from controller.cli.workload import (
     DAY_S,
     EXITS,
     MOST_WORKERS,
-    TOUCHES,
+    READS,
     WORKLOAD,
     add_platform,
     add_workload,
@@ -73,7 +73,7 @@ def add(commands: Commands) -> None:
         run,
         "replay jobs under policies: what they cost, how jobs wait",
         f"{_CONTENDERS}\n{WORKLOAD}\n{_EXAMPLES}{EXITS}",
-        touches=TOUCHES,
+        touches=f"nothing but the files that `--plot` and `--html` name; {READS}",
     )
     told = f"see below; default: {for_help(default_policy())} and oracle"
     takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file", _kinds)

@@ -39,10 +39,11 @@ bursts:every=1h,size=60 or cron:every=30m,jobs=60
 
 --since and --span are in the jobs' own time; --load stretches the time axis after that.
 """
-TOUCHES = (
-    "nothing; with `--from-database` it reads PostgreSQL. Without `--drain`, if the variables of Railway are set "
+READS = (
+    "with `--from-database` it reads PostgreSQL. Without `--drain`, if the variables of Railway are set "
     "(token, project and environment), it reads the service once on Railway"
 )
+TOUCHES = f"nothing; {READS}"
 EXITS = "Exit 0: done. 2: wrong input."
 
 

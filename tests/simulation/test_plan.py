@@ -149,7 +149,7 @@ def test_markdown_is_a_table_with_the_verdict_on_top() -> None:
     start = lines.index("| | old | new | change |")
     assert lines[start + 1] == "|---|---:|---:|---:|"
     rows = [line for line in lines[start + 2 :] if line.startswith("|")]
-    assert [row.split(" | ")[0] for row in rows][:3] == ["| worker-hours", "| dollars a month", "| cost over work"]
+    assert [row.split(" | ")[0] for row in rows][:3] == ["| worker-hours", "| cost a month", "| cost over work"]
     assert {row.count("|") for row in rows} == {5}
     assert lines[-1].startswith("<sub>made up: 100 jobs")
 
