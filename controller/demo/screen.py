@@ -16,7 +16,7 @@ from controller.core.units import in_seconds
 PLAIN_WIDTH = 80
 """Columns if the output is not a terminal; on a terminal, its own width is used."""
 _INDENT = 9
-"""Columns of the time, `123.4 s  `."""
+"""Columns of the time, such as ` 12.3 s  `."""
 _BAR, _SQUARES = 40, 20
 """Columns of the bar of jobs; most workers that are drawn, with two columns each."""
 _KEPT = 200

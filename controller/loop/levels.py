@@ -25,9 +25,17 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "redis_warning",
         "warning",
-        "what endangers the lease, once after each start; which data under the controller's own keys cannot be read",
+        (
+            "once after each start: what in Redis' settings may lose the lease or the journal (maxmemory-policy, save "
+            "and appendonly, min-replicas-to-write, its clock), and the fix; once a minute: which of the controller's "
+            "own keys, such as `…:cycles`, holds what cannot be read"
+        ),
     ),
-    ("recovered", "info", "what had failed answers again"),
+    (
+        "recovered",
+        "info",
+        "a dependency answers again, cycles succeed again, or a fault of a service is over; and how long it lasted",
+    ),
     (
         "pace_stretched",
         "warning",
