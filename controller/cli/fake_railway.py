@@ -1,4 +1,8 @@
-"""`autoscaler fake-railway`: the fake Railway alone, for integration tests."""
+"""`autoscaler fake-railway`: the fake Railway alone, for integration tests.
+
+A process of its own, so that a controller of any version can be run against it, and by a test in any language. What it
+prints first is for a shell; what it did is at /mutations.
+"""
 
 from __future__ import annotations
 

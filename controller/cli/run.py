@@ -1,4 +1,9 @@
-"""`autoscaler run`: the controller until a signal."""
+"""`autoscaler run`: the controller until a signal.
+
+A platform sends SIGTERM and, some seconds later, SIGKILL (Railway: 0 s after SIGTERM unless drainingSeconds is set). So
+the end is planned backwards, with a bound for each step: a cycle that only reads is abandoned, one that has asked for a
+change waits for its answer, then the lease is given back, then the last lines are written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`autoscaler simulate`: replays jobs under policies, and prints what they cost and how long jobs wait."""
+"""`autoscaler simulate`: replays jobs under policies, and prints what they cost and how long jobs wait.
+
+All policies get the same jobs and the same platform. Everything that can be wrong is checked before the simulation
+begins, which may take minutes: names, options, and whether the files of --plot and --html can be written.
+"""
 
 from __future__ import annotations
 

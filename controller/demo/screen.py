@@ -1,4 +1,8 @@
-"""The output of the demo: a redrawn screen on a terminal, else plain lines of at most 80 columns."""
+"""The output of the demo: a redrawn screen on a terminal, else plain lines of at most 80 columns.
+
+A cycle that changes nothing takes no new line on either: ten equal lines would push the decision of a minute ago out of
+sight. Both get the controller's log lines as they are, so the demo shows what an operator would see, and no more.
+"""
 
 from __future__ import annotations
 

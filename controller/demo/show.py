@@ -3,6 +3,10 @@
 A real PostgreSQL and a real Redis in a temporary folder, the fake Railway whose replicas are real worker processes, a
 burst of jobs, and the controller that `autoscaler run` runs, as a process of its own with the shipped policy. Only its
 interval and its cooldowns are shortened, through its environment.
+
+So nothing here knows how to scale: what a person sees is the product. The exit code says whether it worked, so that the
+demo is also a test of the installation. Everything that it starts is owned by this process or dies with it, even if it
+is killed with -9 (server_host, and the controller's death signal).
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ JOB_S = 1.5
 LONGEST_S = 180.0
 """A demo that takes longer has failed."""
 
+# A burst of the demo lasts 15 s; with the shipped interval of 10 s and cooldowns of 30 s and 120 s it would last
+# for minutes, most of them waiting.
 _SHORTENED = {
     "POLL_INTERVAL_MS": "1000",
     "SCALE_UP_COOLDOWN_MS": "2000",
@@ -180,6 +186,7 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
 @asynccontextmanager
 async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """`autoscaler run` as a separate process, which the kernel ends if this one is killed."""
+    # A session of its own: Ctrl-C in the terminal reaches the demo alone, which ends the controller in order.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
         env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},

@@ -1,4 +1,9 @@
-"""Endpoints beside the API: the record, the state, faults to order, and changes as in the dashboard."""
+"""Endpoints beside the API: the record, the state, faults to order, and changes as in the dashboard.
+
+For tests and people, on paths that Railway does not have, so that no request of a controller can meet them. /state
+shows more than the API does (configured count, process ids, restarts): a test compares what the controller believes
+with it.
+"""
 
 from __future__ import annotations
 
@@ -77,6 +82,7 @@ class Admin:
 
 
 async def _body(request: web.Request) -> Any:
+    """None if it is no JSON; who asked for it then says what it takes."""
     try:
         return await request.json()
     except ValueError:

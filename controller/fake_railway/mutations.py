@@ -1,4 +1,11 @@
-"""The root fields of Mutation, each recorded with its effect."""
+"""The root fields of Mutation, each recorded with its effect.
+
+Each is planned first and carried out afterwards. A plan finds the service and makes Railway's checks, so a refusal has
+changed nothing. With the fault `not_honoured`, the same checks are made and the same answer is given, and only the act
+is left out: the controller cannot tell the two apart by the answer, as it cannot at Railway.
+
+The effect in the record is not what was asked for: it is the difference between the services before and after.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The state as the API shows it: dictionaries whose lazy members are only computed if a query asks for them."""
+"""The state as the API shows it: dictionaries whose lazy members are only computed if a query asks for them.
+
+They must be lazy, because the schema is a graph with circles: a project has services, and each of these has its
+project.
+"""
 
 from __future__ import annotations
 

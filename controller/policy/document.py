@@ -108,6 +108,7 @@ class Document:
     """What was wrong so far, each with its line, in the order in which it was found: the YAML first, then the types,
     then what only fits together or not. `problems` has them in the order of the file."""
     broken: set[Path] = field(default_factory=set)
+    """Where something is wrong; what is wrong below follows from it, and is not told again."""
     secrets: dict[str, str] = field(default_factory=dict)
     """By its value, the variable that holds each secret."""
     _masker: Masker | None = None
@@ -176,6 +177,12 @@ def _printable(text: str) -> str:
 
 
 class _Reader:
+    """Turns nodes into plain data, and notes the line and the variables of each.
+
+    Aliases are written out, each at its own path. Ten lines of aliases of aliases can stand for a billion values
+    ("billion laughs"), so values, depth and the text of variables are counted, and too much ends the reading.
+    """
+
     def __init__(self, document: Document, environment: Mapping[str, str], references: Sequence[References]) -> None:
         self._document = document
         self._environment = environment

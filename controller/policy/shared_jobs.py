@@ -1,4 +1,11 @@
-"""Workers whose queues count the same jobs, so that both services are scaled for each of them. Pure."""
+"""Workers whose queues count the same jobs, so that both services are scaled for each of them. Pure.
+
+Each of the two policies looks right by itself: both see the whole depth, and a burst gets twice the workers that it
+needs. It is a warning and no error, because two services may work on one queue on purpose.
+
+Only what is certain is said: the same table with the same condition or with none, the same queue of a library, the same
+SQL. Two different conditions count as different jobs, since whether one row meets both cannot be read from their text.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +63,8 @@ class _Met:
                 self._columns[_place(queue.table), condition].add(queue.columns.status)
 
     def before(self, queue: Queue) -> list[str]:
+        # Those that share nothing are never looked at; _shared() decides about the rest, since a part may be equal and
+        # the jobs still different.
         names = {name for part in self._asked(queue) for name in self._by_part.get(part, ())}
         return sorted(names, key=self._order.__getitem__)
 

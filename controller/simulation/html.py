@@ -1,4 +1,8 @@
-"""A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure."""
+"""A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure.
+
+It is sent around by mail and attached to pull requests: so it loads nothing, runs nothing, and explains its own
+columns.
+"""
 
 from __future__ import annotations
 

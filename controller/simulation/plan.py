@@ -1,4 +1,9 @@
-"""The effect of an edit of the policy: the changed keys, and the figures on the same jobs before and after."""
+"""The effect of an edit of the policy: the changed keys, and the figures on the same jobs before and after.
+
+The verdict is one line, for the top of a pull request. Cheaper and sooner is better, dearer and later is worse. The
+rest is a trade, and only the reader knows what a second of waiting is worth: so the verdict says from which worth on it
+pays.
+"""
 
 from __future__ import annotations
 

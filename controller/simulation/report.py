@@ -1,4 +1,9 @@
-"""A comparison as text for people and as JSON for programs."""
+"""A comparison as text for people and as JSON for programs.
+
+The terminal gets tables of at most 80 columns: how long jobs wait, what it costs, what the policies did, and what share
+of the time. The page (html.py) has the same rows in full. Units stand in the heading of a column, or behind each value
+where they differ. The keys of the JSON are a contract and carry their unit; the words of the columns are not.
+"""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ _MOST_EMPTY = 100_000
 _A_DATE_S = 100_000_000
 """Three years: a first time later than this is a date in seconds since 1970."""
 _MOST_MINUTES = 3_000_000
+"""Of a file of counts: 5.7 years."""
 _KINDS = (("t",), ("minute", "count"))
 _FORMS = "`t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
 _SIGMA = 1.0
