@@ -63,7 +63,7 @@ def test_what_could_not_be_read_is_shown_as_unknown() -> None:
         "s",
         "?",
         "?",
-        "QueueUnavailable: PostgreSQL: no answer",
+        "QueueUnavailable: no answer",
     ]
 
 
