@@ -76,7 +76,9 @@ async def examine(configuration: Configuration) -> Report:
         ahead: dict[str, float] = {}
         database = await _postgres(configuration, controller, report, ahead)
         place = len(report.everywhere)
-        # This check waits 6 s for its connection to be cut, so it runs while the others are made.
+        # Findings are in the order of the work: without PostgreSQL nothing can be decided, without Redis no replica
+        # leads, and only then does it matter what Railway would do. So the late answer is put where it belongs. This
+        # check waits 6 s for its connection to be cut, so it runs while the others are made.
         listening = asyncio.create_task(_listening(configuration, controller, database))
         try:
             await _redis(configuration, controller, report, ahead)
