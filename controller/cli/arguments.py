@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from controller.core.units import seconds_of
 
 ENVIRONMENT = "`autoscaler help environment` lists the variables that it reads."
 """What the help of a command says of them."""
+_NEGATIVE = re.compile(r"-\.?[0-9]")
 _DIGITS_OF_DAYS = 4
 _MOST_DIGITS = 18
 _SHOWN = 40
@@ -94,6 +96,8 @@ def taken_by(action: argparse.Action) -> tuple[Value, ...]:
 def duration(text: str) -> float:
     """Seconds: as in a policy, or in days: `7d`."""
     days = text.removesuffix("d")
+    if _NEGATIVE.match(text):
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is negative; write 500ms, 30s, 2m, 1h or 7d")
     try:
         if not (text.endswith("d") and days.isascii() and days.isdigit()):
             return seconds_of(text)
@@ -149,6 +153,8 @@ def budget(text: str) -> float:
 
 
 def whole(text: str) -> int:
+    if _NEGATIVE.match(text):
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is negative; write a whole number above 0")
     if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} is not a whole number of at most {_MOST_DIGITS} digits")
     return int(text)

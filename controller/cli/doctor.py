@@ -1,4 +1,8 @@
-"""`autoscaler doctor`: connects to everything as `run` would, only reads, and prints what it found."""
+"""`autoscaler doctor`: connects to everything as `run` would, only reads, and prints what it found.
+
+The checks are doctor/'s; here is only their form: level, subject, sentence, then the fix, and SQL to copy. Exit code 1
+with any error, so that a deployment can be stopped by it; a warning works, and does not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""`autoscaler explain`: observes and decides right now, and changes nothing."""
+"""`autoscaler explain`: observes and decides right now, and changes nothing.
+
+It makes the pass that the loop would make, by the same code, with the journal's history. It takes no lease, so it may
+run beside the leader at any time; the leader's next cycle reads anew, and may decide otherwise. Figures of one service
+that cannot be read do not hide those of the others.
+"""
 
 from __future__ import annotations
 

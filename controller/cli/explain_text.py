@@ -1,4 +1,8 @@
-"""What `autoscaler explain` prints: the readings, each rule's result, and the outcome, for people."""
+"""What `autoscaler explain` prints: the readings, each rule's result, and the outcome, for people.
+
+The rules come in their order, each with the count that it leaves: a later rule only limits what an earlier one wants,
+so the last row that is not `no change` is the key to edit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`autoscaler fake-railway`: the fake Railway alone, for integration tests."""
+"""`autoscaler fake-railway`: the fake Railway alone, for integration tests.
+
+A process of its own, so that a controller of any version can be run against it, and by a test in any language. What it
+prints first is for a shell; what it did is at /mutations.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ def add(commands: Commands) -> None:
         "serve the fake Railway alone, for integration tests",
         _MORE,
         touches="the port that it listens on",
-        last="It needs: pip install 'worker-autoscaler[fake]'",
+        last="It needs: pip install '.[fake]', in a checkout",
     )
     parser.add_argument("--port", type=port, required=True, metavar="N", help="the port to listen on (0: any free one)")
     parser.add_argument(
@@ -64,12 +68,12 @@ def run(parsed: argparse.Namespace) -> int:
     import asyncio
 
     try:
-        from controller.fake_railway.cli import serve  # it needs the extra
+        from controller.fake_railway.cli import CannotListenError, serve  # it needs the extra
     except ModuleNotFoundError as error:
         return needs_extra("fake", error)
     try:
         asyncio.run(serve(parsed.port, parsed.replicas, host=parsed.host, exec_command=parsed.exec))
-    except OSError as error:
-        complain(f"cannot listen on port {parsed.port} ({error.strerror}); choose another")
+    except CannotListenError as error:
+        complain(f"cannot listen on port {parsed.port} ({error}); choose another")
         return 2
     return 0

@@ -1,6 +1,7 @@
 """`autoscaler help`: the help of all commands or of one, the environment, or a table of the documentation.
 
-`autoscaler` alone prints the help of all commands.
+`autoscaler` alone prints the help of all commands. The variables stand here once, and not below each command's options:
+there are more of them than options, and they are the same for four commands.
 """
 
 from __future__ import annotations

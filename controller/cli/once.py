@@ -1,4 +1,9 @@
-"""`autoscaler once`: one cycle, for cron."""
+"""`autoscaler once`: one cycle, for cron.
+
+It decides as `run` does, because what a decision depends on (history, cooldowns, conditions) is in the journal and not
+in the process. So it takes the lease for its cycle, and where another replica leads, that is no failure: exit code 0,
+so that two crons on two machines raise no alert.
+"""
 
 from __future__ import annotations
 

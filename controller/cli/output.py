@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 from controller.core.text.escaping import as_json, visible
 from controller.core.text.layout import Rows, table, wrap
 from controller.core.text.masking import Masker, secrets_of_a_crash
+from controller.core.units import percent
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -119,7 +120,7 @@ def progress(doing: str, unit: str = "") -> Iterator[Callable[[float, float | No
 
 def bar(share: float) -> str:
     filled = round(30 * min(1.0, share))
-    return f"[{'#' * filled}{'.' * (30 - filled)}] {min(1.0, share):4.0%}"
+    return f"[{'#' * filled}{'.' * (30 - filled)}] {percent(min(1.0, share)):>5}"
 
 
 # --- what several commands come to say ---
@@ -142,5 +143,5 @@ def needs_extra(extra: str, error: ModuleNotFoundError) -> int:
     """The exit code; a module that the command needs is not installed."""
     if error.name is not None and error.name.startswith("controller"):
         raise error
-    complain(f"this command needs {error.name}; install it with: pip install 'worker-autoscaler[{extra}]'")
+    complain(f"this command needs {error.name}; in a checkout, install it with: pip install '.[{extra}]'")
     return 2

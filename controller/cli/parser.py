@@ -80,6 +80,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
+        # By itself argparse takes -1 for a value and -1s for an option, and then says that the value is missing. No
+        # option of ours begins with a digit.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
         self.color = False  # Python 3.14 colours by itself, and not where we do
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -1,4 +1,9 @@
-"""`autoscaler plan`: what an edit of the policy changes, in words and on the same jobs."""
+"""`autoscaler plan`: what an edit of the policy changes, in words and on the same jobs.
+
+For a review: the diff of a policy says that 30 became 40, and not what that costs or how long jobs will wait. Both
+policies get the same jobs and the same seed, so that the edit alone makes the difference. The old file comes from git,
+see below.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""`autoscaler queues`: the known queue libraries, or all about one."""
+"""`autoscaler queues`: the known queue libraries, or all about one.
+
+It opens nothing but the presets' files. The table helps to choose one; `queues PRESET` shows the SQL before it is run
+on a production database, and is how a person checks a preset of their own. What it prints, the docs' table of presets
+has too.
+"""
 
 from __future__ import annotations
 

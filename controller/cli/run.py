@@ -1,4 +1,9 @@
-"""`autoscaler run`: the controller until a signal."""
+"""`autoscaler run`: the controller until a signal.
+
+A platform sends SIGTERM and, some seconds later, SIGKILL (Railway: 0 s after SIGTERM unless drainingSeconds is set). So
+the end is planned backwards, with a bound for each step: a cycle that only reads is abandoned, one that has asked for a
+change waits for its answer, then the lease is given back, then the last lines are written.
+"""
 
 from __future__ import annotations
 
@@ -159,11 +164,14 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
     listening = asyncio.create_task(_listen(controller, settings))
     tasks: list[asyncio.Future[Any]] = [leading, running, listening]
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    # From here on each step has its own bound, and a thread ends the process if one is exceeded: a platform that sends
+    # SIGKILL instead would leave the lease to run out by itself, and the service without a leader for that long.
     code = 0 if told.done() else 1
     signals.leave_within(GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
     controller.runner.stop()
     listening.cancel()
     await asyncio.wait({running}, timeout=GOODBYE_S)
+    # A change that was sent is waited for: its answer is recorded, so that the successor need not find out.
     if controller.runner.acts:
         signals.leave_within(LONGEST_GOODBYE_S + _RELEASE_S + _LEAVE_S, code)
         await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)

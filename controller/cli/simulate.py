@@ -1,4 +1,8 @@
-"""`autoscaler simulate`: replays jobs under policies, and prints what they cost and how long jobs wait."""
+"""`autoscaler simulate`: replays jobs under policies, and prints what they cost and how long jobs wait.
+
+All policies get the same jobs and the same platform. Everything that can be wrong is checked before the simulation
+begins, which may take minutes: names, options, and whether the files of --plot and --html can be written.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from controller.cli.workload import (
     DAY_S,
     EXITS,
     MOST_WORKERS,
-    TOUCHES,
+    READS,
     WORKLOAD,
     add_platform,
     add_workload,
@@ -73,7 +77,7 @@ def add(commands: Commands) -> None:
         run,
         "replay jobs under policies: what they cost, how jobs wait",
         f"{_CONTENDERS}\n{WORKLOAD}\n{_EXAMPLES}{EXITS}",
-        touches=TOUCHES,
+        touches=f"nothing but the files that `--plot` and `--html` name; {READS}",
     )
     told = f"see below; default: {for_help(default_policy())} and oracle"
     takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file", _kinds)

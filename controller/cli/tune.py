@@ -1,4 +1,9 @@
-"""`autoscaler tune`: searches a policy for a wait or a budget, and prints it."""
+"""`autoscaler tune`: searches a policy for a wait or a budget, and prints it.
+
+The policy alone goes to stdout, with its figures as comments, and progress and warnings go to stderr: `tune … >
+tuned.yaml` leaves a file that `check` accepts. It keeps the user's file but for the keys that were searched. How the
+search works, and why it holds a third of the jobs back, is in simulation/tune.py.
+"""
 
 from __future__ import annotations
 

@@ -39,10 +39,11 @@ bursts:every=1h,size=60 or cron:every=30m,jobs=60
 
 --since and --span are in the jobs' own time; --load stretches the time axis after that.
 """
-TOUCHES = (
-    "nothing; with `--from-database` it reads PostgreSQL. Without `--drain`, if the variables of Railway are set "
+READS = (
+    "with `--from-database` it reads PostgreSQL. Without `--drain`, if the variables of Railway are set "
     "(token, project and environment), it reads the service once on Railway"
 )
+TOUCHES = f"nothing; {READS}"
 EXITS = "Exit 0: done. 2: wrong input."
 
 
@@ -139,6 +140,9 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
     default = "Railway's default; --drain says otherwise"
     if parsed.drain is not None:
         return Drain(parsed.drain, "--drain")
+    # A simulation must not fail because a service cannot be read, but the draining time changes its result the most:
+    # where jobs are killed midway, work is lost. So it is asked for where that is possible, and the output says what
+    # was used.
     access = railway_if_set(os.environ)
     if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
         return Drain(0.0, default)
@@ -181,6 +185,7 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
     from controller.simulation.workload.jobs import first, scaled
     from controller.simulation.workload.traces import read_trace
 
+    # First cut, then scaled: --span is about the jobs' own time, whatever --load makes of it.
     _check_scaling(parsed)
     if parsed.from_database:
         workload = _recorded(parsed, worker, mask)

@@ -16,6 +16,11 @@ from controller.config.timing import Timing
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved, unusable
 
+_UNSET = {
+    "DATABASE_URL": "write the address of the queue's PostgreSQL, such as postgresql://user:password@host:5432/database",
+    "REDIS_URL": "write the address of a Redis, such as redis://:password@host:6379/0",
+}
+"""What to do about an address that is not set; it has no default, since a guess may lead to another system's data."""
 WORD = re.compile(r"[\x21-\x7e]+")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -112,7 +117,7 @@ def load_database(environment: Mapping[str, str], adapters: Adapters, *, why: st
         ConfigurationError: it is not set or malformed; no secret value is in the message.
     """
     reader = EnvironmentReader(environment, adapters.platforms)
-    address = reader.address("DATABASE_URL", adapters.database, unset=f"is not set; {why}")
+    address = reader.address("DATABASE_URL", adapters.database, why=why)
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return address
@@ -158,10 +163,10 @@ class EnvironmentReader:
         if name not in self._unresolved:
             self.problems.append(Problem(name, text))
 
-    def address(self, name: str, read: Callable[[str], Address], *, unset: str = "is not set") -> Address:
+    def address(self, name: str, read: Callable[[str], Address], *, why: str = "") -> Address:
         value = self.get(name)
         if not value:
-            self.refuse(name, unset)
+            self.refuse(name, "; ".join(part for part in ("is not set", why, _UNSET.get(name)) if part))
             return Address("")
         address = read(value)
         for problem in address.problems:

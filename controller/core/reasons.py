@@ -101,10 +101,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.RATE_LIMIT: (
         (
-            "the requests of the last 60 s are used up, so more workers could not go faster; the minute before counts "
-            "for the part of it that lies within the 60 s"
+            "the request budget of the last 60 s is used up, so more workers could not go faster; requests are counted "
+            "per clock minute: of the minute before, the share of its count that still falls within the 60 s is added"
         ),
-        "wait a minute; or raise GLOBAL_RPM_LIMIT",
+        "wait a minute; or raise `rate_limit.rpm`",
     ),
     Reason.RATE_UNKNOWN: (
         "the requests used in this minute could not be read, and unknown is not 0: no worker is added",
@@ -123,11 +123,11 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.MINIMUM: (
         "min_replicas is the limit",
-        "lower MIN_WORKERS",
+        "lower `min_replicas`",
     ),
     Reason.MAXIMUM: (
         "max_replicas is the limit",
-        "raise MAX_WORKERS",
+        "raise `max_replicas`",
     ),
     Reason.REGIONS: (
         (
@@ -142,7 +142,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.DEPLOYING: (
         "a deployment is in progress, which cannot be stopped",
-        "wait: going to zero follows it",
+        "wait: the stop is sent once the deployment runs",
     ),
     Reason.WORKERS_CRASH: (
         (
@@ -167,9 +167,9 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.DEPLOYMENT_HANGS: (
         (
-            "the newest deployment has been in one status (QUEUED, BUILDING, DEPLOYING, WAITING, NEEDS_APPROVAL …) for "
-            "the landing bound, or twice the usual start if that is longer, by the platform's own time; QUEUED, "
-            "WAITING and BUILDING may take 15 minutes while an older one serves or no worker is wanted"
+            "the newest deployment has been in one status for too long: for the landing bound, or twice the usual "
+            "start if that is longer, by the platform's own time; a wait or a build may take 15 minutes while an older "
+            "one serves or no worker is wanted"
         ),
         "read its build log, approve it, or cancel it",
     ),
@@ -205,7 +205,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "nothing",
     ),
     Reason.QUEUE_UNAVAILABLE: (
-        "PostgreSQL could not be read",
+        "the queue's database could not be read",
         "the message says what to do",
     ),
     Reason.PLATFORM_UNAVAILABLE: (
@@ -214,10 +214,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.FALLBACK: (
         "the queue could not be read for `on_unavailable.after`",
-        "fix PostgreSQL; no worker is removed meanwhile",
+        "fix the queue's database; no worker is removed meanwhile",
     ),
     Reason.JOURNAL_UNAVAILABLE: (
-        "Redis could not be read or written",
+        "the journal could not be read or written",
         "the message says what to do",
     ),
     Reason.SCALE_FAILED: (

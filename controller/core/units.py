@@ -1,4 +1,15 @@
-"""Durations in text: for people (`1 min 14 s`, or `74.2 s` to compare), and as a policy reads them back (`74s`)."""
+"""Quantities in text: durations, shares and money for people, and durations as a policy reads them back.
+
+| what | for | example |
+|---|---|---|
+| in_words | people, in sentences | `1 min 14 s` |
+| in_seconds | people, in columns that are compared | `74.2 s` |
+| as_policy | the policy, which reads the same value back | `74.2s` |
+| percent, money | people | `91.3 %`, `$21.38` |
+
+Whatever is printed goes through these, so that one value looks alike in the log, doctor, check and simulate. JSON has
+plain numbers, whose unit is in the key.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +49,8 @@ def in_words(seconds: float) -> str:
 def in_seconds(seconds: float) -> str:
     """For times that are compared, below each other or side by side: always in seconds, `0.4 s`, `74.2 s`, `1,240 s`.
 
-    To a tenth below 100 s, else to a second.
+    To a tenth below 100 s, else to a second. It is the table form beside in_words: with mixed units, the longest time
+    of a column would not be the longest text, and `58 s` would look longer than `1 min 2 s`.
     """
     return f"{seconds:,.0f} s" if seconds >= 99.95 else f"{seconds:.1f} s"
 
@@ -53,6 +65,24 @@ def _below_a_second(seconds: float) -> str:
 def _two(seconds: int, large: int, large_name: str, small: int, small_name: str) -> str:
     rest = seconds % large // small
     return f"{seconds // large:,} {large_name}" + (f" {rest} {small_name}" if rest else "")
+
+
+def percent(share: float, digits: int = 0, *, signed: bool = False) -> str:
+    """Of a share, 1 being all: `91 %`, with digits `91.3 %`; signed, for a change: `+10 %`, `0 %`."""
+    return f"{_number(100 * share, digits, signed=signed)} %"
+
+
+def money(dollars: float, *, signed: bool = False) -> str:
+    """`$1,021.38`; signed, for a change: `+$1.20`, `-$1.20`."""
+    number = _number(dollars, 2, signed=signed)
+    sign = number[0] if number[0] in "+-" else ""
+    return f"{sign}${number.removeprefix(sign)}"
+
+
+def _number(value: float, digits: int, *, signed: bool) -> str:
+    """What rounds to zero has no sign: `-0 %` would say that something fell."""
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:{'+' if signed and rounded else ''},.{digits}f}"
 
 
 def as_policy(seconds: float) -> str:

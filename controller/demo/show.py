@@ -3,6 +3,10 @@
 A real PostgreSQL and a real Redis in a temporary folder, the fake Railway whose replicas are real worker processes, a
 burst of jobs, and the controller that `autoscaler run` runs, as a process of its own with the shipped policy. Only its
 interval and its cooldowns are shortened, through its environment.
+
+So nothing here knows how to scale: what a person sees is the product. The exit code says whether it worked, so that the
+demo is also a test of the installation. Everything that it starts is owned by this process or dies with it, even if it
+is killed with -9 (server_host, and the controller's death signal).
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -37,6 +42,8 @@ JOB_S = 1.5
 LONGEST_S = 180.0
 """A demo that takes longer has failed."""
 
+# A burst of the demo lasts 15 s; with the shipped interval of 10 s and cooldowns of 30 s and 120 s it would last
+# for minutes, most of them waiting.
 _SHORTENED = {
     "POLL_INTERVAL_MS": "1000",
     "SCALE_UP_COOLDOWN_MS": "2000",
@@ -179,6 +186,7 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
 @asynccontextmanager
 async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """`autoscaler run` as a separate process, which the kernel ends if this one is killed."""
+    # A session of its own: Ctrl-C in the terminal reaches the demo alone, which ends the controller in order.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
         env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},
@@ -252,9 +260,10 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
 
 
 def _how_to_connect(stage: _Stage) -> str:
-    names = ("DATABASE_URL", "REDIS_URL", "RAILWAY_API_URL", "RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID")
-    more = ("RAILWAY_ENVIRONMENT_ID", "RAILWAY_WORKER_SERVICE_ID")
-    exports = "\n".join(f"  export {name}={stage.environment[name]}" for name in (*names, *more))
+    """The demo's own policy and its shortened settings too: with others, `explain` would decide otherwise."""
+    names = ("DATABASE_URL", "REDIS_URL", *stage.fake.environment_variables(), *_SHORTENED)
+    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(_policy())}
+    exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in values.items())
     return (
         f"The demo runs until Ctrl-C. To look at it from another terminal:\n{exports}\n"
         f"  autoscaler explain\n  curl {stage.fake.base_url}/mutations\n  psql $DATABASE_URL\n"

@@ -37,11 +37,14 @@ from controller.demo.jobs import CHANNEL
 SHARE_KEY = "worker:config:per_worker_rpm"
 RPM_EXPIRY_S = 65
 POLL_S = 1.0
+"""For jobs that become due, which nothing announces, and for a NOTIFY that was lost."""
 CLAIM_S = 1.0  # for a response to a claim that is under way at SIGTERM, so that its jobs are not given back
 GIVE_BACK_S = 2.0
 
 log = logging.getLogger("worker")
 
+# SKIP LOCKED: workers claim at the same time without waiting for each other. MATERIALIZED: the rows are chosen once,
+# and not again for each row of the join.
 CLAIM: LiteralString = """
 WITH next AS MATERIALIZED (
     SELECT id FROM generation_job WHERE status = 'pending' AND scheduled_for <= now()
@@ -54,6 +57,7 @@ FROM next WHERE job.id = next.id
 RETURNING job.id, job.payload, job.attempts, job.max_attempts
 """
 
+# locked_by in each of the next ones: a job that was requeued and claimed by another worker meanwhile is theirs.
 COMPLETE: LiteralString = """
 UPDATE generation_job SET status = 'completed', progress = 100, completed_at = now(), error = NULL, result = %(result)s
 WHERE id = %(id)s AND locked_by = %(worker)s AND status = 'processing'

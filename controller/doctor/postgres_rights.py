@@ -1,4 +1,9 @@
-"""Doctor's check of rights: the user should be able to read all rows of the queue's tables, and write nothing."""
+"""Doctor's check of rights: the user should be able to read all rows of the queue's tables, and write nothing.
+
+Two things are dangerous here, and neither shows as an error. Row security hides rows, so the depth is too low and
+workers are missing. And a user that may write can do harm with a mistyped queue.sql, although each reading is a READ
+ONLY transaction. What is missing is printed as SQL for the tables' owner; doctor itself grants nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
 """Doctor's checks of Railway: the token and its scope, the plan, the request quota, and each service.
 
 It sends only queries. A query that the token is not allowed, or that fails, is skipped unless a finding depends on it.
+
+What it looks for is what Railway does silently: a count above the plan's is clamped, a file in the repository resets
+the count with each deploy, a region that was removed keeps a change from being made, and with drainingSeconds 0 (the
+default) a worker is killed in the middle of its job.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ MOST_REPLICAS = {"trial": 2, "free": 1, "hobby": 6, "pro": 42, "enterprise": 50}
 _BY_QUOTA = {100: ("free",), 1000: ("hobby", "trial"), 10_000: ("pro",)}
 """Plans by their quota (requests per hour), for a token that is not allowed to query the plan."""
 _HARD_CAP = 50
+"""The most of any plan; more is an error whichever the plan is."""
 
 
 @dataclass
@@ -194,6 +199,7 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
     per_cycle: queries per cycle, one per page of 50 services, up to the page with the last service that is scaled.
     """
     wanted = math.ceil(requests.window_s / interval) * per_cycle
+    # Half of what is not reserved, because the pace begins to stretch there.
     unstretched = (requests.quota - requests.quota // 5) // 2
     each = f", with {per_cycle} requests each" if per_cycle > 1 else ""
     says = (
@@ -267,6 +273,8 @@ def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolic
             f"is {wanted}, but {plan} allows {most} replicas per service: Railway silently clamps a larger count",
             f"set max_replicas to {most}, or change the plan",
         )
+    # A quota alone may fit two plans: the larger one decided above whether it is an error, the smaller one what is
+    # sure.
     surely = min((MOST_REPLICAS[plan] for plan in plans), default=0)
     if wanted > surely and len(plans) > 1:
         allowed = ", ".join(f"{MOST_REPLICAS[plan]} on {plan}" for plan in plans)

@@ -21,6 +21,7 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller, RunOptions, opened
 from controller.configuration import Configuration
+from controller.core import units
 from controller.core.ports import Unavailable
 from controller.core.text.masking import Masker
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -75,7 +76,9 @@ async def examine(configuration: Configuration) -> Report:
         ahead: dict[str, float] = {}
         database = await _postgres(configuration, controller, report, ahead)
         place = len(report.everywhere)
-        # This check waits 6 s for its connection to be cut, so it runs while the others are made.
+        # Findings are in the order of the work: without PostgreSQL nothing can be decided, without Redis no replica
+        # leads, and only then does it matter what Railway would do. So the late answer is put where it belongs. This
+        # check waits 6 s for its connection to be cut, so it runs while the others are made.
         listening = asyncio.create_task(_listening(configuration, controller, database))
         try:
             await _redis(configuration, controller, report, ahead)
@@ -201,15 +204,21 @@ async def _railway(configuration: Configuration, controller: Controller, report:
 
 def clocks(ahead: Mapping[str, float]) -> Finding:
     """Compares the clocks that were read with each other and with the local clock. ahead: seconds, by name."""
-    shown = ", ".join(f"{name} {round(offset, 2) + 0.0:+.2f} s" for name, offset in ahead.items())
+    shown = ", ".join(f"{name} {_ahead(offset)}" for name, offset in ahead.items())
     offsets = [0.0, *ahead.values()]
     if max(offsets) - min(offsets) > _MOST_SKEW_S:
         says = (
-            f"{shown} against the local clock: cooldowns use Redis' clock, due jobs PostgreSQL's, the rate limit's "
+            f"against the local clock: {shown}; cooldowns use Redis' clock, due jobs PostgreSQL's, the rate limit's "
             "minutes the local one"
         )
         return warning("clocks", says, "synchronise all of them by NTP")
-    return ok("clocks", f"{shown} against the local clock")
+    return ok("clocks", f"against the local clock: {shown}")
+
+
+def _ahead(seconds: float) -> str:
+    """To 10 ms: below that, the request that reads a clock takes longer than what it shows."""
+    rounded = round(seconds, 2)
+    return f"{units.in_words(abs(rounded))} {'ahead' if rounded > 0 else 'behind'}" if rounded else "equal"
 
 
 def as_object(report: Report) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A faithful fake of the part of Railway's API that scales a service, with real processes if wanted.
 
-Each behaviour was observed on the real API, or is marked as invented in the code. Start with `FakeRailway`.
+Each behaviour was observed on the real API, or is marked as invented in the code. Start with `FakeRailway`. A query or
+mutation that the controller newly uses belongs here (queries, mutations, and views for its answer), a way to fail in
+faults, what a deployment goes through in lifecycle. It imports nothing of the adapter that it is the other end of.
 """
 
 from controller.fake_railway.access import (
@@ -19,8 +21,8 @@ from controller.fake_railway.ids import (
     WORKSPACE_ID,
 )
 from controller.fake_railway.processes import CommandLauncher, Launcher, NoProcesses, Place, Process
+from controller.fake_railway.state import Deployment, Mode, Service, Switches
 from controller.fake_railway.timings import Timings
-from controller.fake_railway.world import Deployment, Mode, Service, Switches
 
 __all__ = [
     "ACCOUNT_TOKEN",

@@ -1,4 +1,9 @@
-"""Endpoints beside the API: the record, the state, faults to order, and changes as in the dashboard."""
+"""Endpoints beside the API: the record, the state, faults to order, and changes as in the dashboard.
+
+For tests and people, on paths that Railway does not have, so that no request of a controller can meet them. /state
+shows more than the API does (configured count, process ids, restarts): a test compares what the controller believes
+with it.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +20,12 @@ if TYPE_CHECKING:
     from controller.fake_railway.by_hand import Dashboard
     from controller.fake_railway.faults import Faults
     from controller.fake_railway.record import Record
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 
 class Admin:
-    def __init__(self, world: RailwayState, record: Record, faults: Faults, dashboard: Dashboard) -> None:
-        self._world = world
+    def __init__(self, state: RailwayState, record: Record, faults: Faults, dashboard: Dashboard) -> None:
+        self._state = state
         self._record = record
         self._faults = faults
         self._dashboard = dashboard
@@ -29,7 +34,7 @@ class Admin:
         return [
             web.get("/mutations", self._mutations),
             web.get("/requests", self._requests),
-            web.get("/state", self._state),
+            web.get("/state", self._shown_state),
             web.get("/faults", self._pending),
             web.post("/faults", self._order),
             web.delete("/faults", self._clear),
@@ -42,9 +47,9 @@ class Admin:
     async def _requests(self, _: web.Request) -> web.Response:
         return web.json_response(self._record.requests_as_json())
 
-    async def _state(self, _: web.Request) -> web.Response:
-        services = [service_as_json(each) for each in self._world.services.values()]
-        return web.json_response({"services": services, "staged": self._world.staged, "by_hand": self._record.by_hand})
+    async def _shown_state(self, _: web.Request) -> web.Response:
+        services = [service_as_json(each) for each in self._state.services.values()]
+        return web.json_response({"services": services, "staged": self._state.staged, "by_hand": self._record.by_hand})
 
     async def _pending(self, _: web.Request) -> web.Response:
         return web.json_response([each.as_json() for each in self._faults.pending])
@@ -64,7 +69,7 @@ class Admin:
     async def _change(self, request: web.Request) -> web.Response:
         """The id may also be the service's name, which is easier to type."""
         wanted = request.match_info["id"]
-        service = next((each for each in self._world.services.values() if wanted in {each.id, each.name}), None)
+        service = next((each for each in self._state.services.values() if wanted in {each.id, each.name}), None)
         if service is None:
             return _bad(f"there is no service {wanted!r}", status=404)
         change = await _body(request)
@@ -77,6 +82,7 @@ class Admin:
 
 
 async def _body(request: web.Request) -> Any:
+    """None if it is no JSON; who asked for it then says what it takes."""
     try:
         return await request.json()
     except ValueError:

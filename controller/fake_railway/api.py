@@ -1,4 +1,9 @@
-"""From the text of a request to the body of its answer, without any transport."""
+"""From the text of a request to the body of its answer, without any transport.
+
+GraphQL's own rules are graphql-core's, on the part of Railway's schema that is in schema.graphql; so a misspelt field
+of the controller fails in the tests as it would at Railway. Which faults of a document are HTTP 400 and which are 200
+with `errors` is as it was seen live.
+"""
 
 from __future__ import annotations
 

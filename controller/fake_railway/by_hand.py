@@ -1,4 +1,9 @@
-"""What a person does in the dashboard: without the API, so that the autoscaler does not know of it."""
+"""What a person does in the dashboard: without the API, so that the autoscaler does not know of it.
+
+Also what happens by itself: workers crash or exit. An autoscaler must notice all of it by reading. A key of a change is
+an action (`replicas`, `stopped`, `crash` …), a stored setting, or a switch: behaviour of Railway's that is disputed or
+may change, such as what a change of the count does to the deployment.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,19 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config
-from controller.fake_railway.world import STARTING, Mode, Switches
+from controller.fake_railway.state import STARTING, Mode, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.fake_railway.lifecycle import Lifecycle
     from controller.fake_railway.scaling import Scaling
-    from controller.fake_railway.world import Service
+    from controller.fake_railway.state import Service
 
 STORED = frozenset(
     {"cronSchedule", "drainingSeconds", "overlapSeconds", "sleepApplication", "restartPolicyType", "multiRegionConfig"}
 )
+"""Settings that the API stores, too."""
 SWITCHES = {each.name: type(getattr(Switches(), each.name)) for each in fields(Switches)}
 
 
@@ -26,6 +32,8 @@ class BadChangeError(ValueError):
 
 
 class Dashboard:
+    """Carries out changes of one service; the keys of one change are made in their order."""
+
     def __init__(self, lifecycle: Lifecycle, scaling: Scaling) -> None:
         self._lifecycle = lifecycle
         self._scaling = scaling

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from controller.fake_railway.fake import FakeRailway
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from controller.fake_railway.timings import Timings
 
 
+class CannotListenError(Exception):
+    """The address cannot be bound. Nothing else that fails later may be taken for it, such as a closed stdout."""
+
+
 async def serve(
     port: int,
     replicas: int = 0,
@@ -24,16 +31,20 @@ async def serve(
     token_kind: TokenKind = "account",  # noqa: S107 -- the name of a kind
     timings: Timings | None = None,
 ) -> None:
-    """Runs until a signal. OSError if the port is taken.
+    """Runs until a signal.
 
-    The first lines are for a shell: `eval "$(autoscaler fake-railway … | grep ^export)"` would do.
+    Raises:
+        CannotListenError: the port is taken, or the host is no address of this machine.
     """
     launcher = CommandLauncher(shlex.split(exec_command)) if exec_command else None
     fake = FakeRailway.create(replicas, launcher=launcher, timings=timings)
     stop = asyncio.Event()
     signals.on_end_in(asyncio.get_running_loop(), lambda _: stop.set())
     try:
-        await fake.listen(host, port)
+        try:
+            await fake.listen(host, port)
+        except OSError as error:
+            raise CannotListenError(error.strerror or str(error)) from None
         # Printed before the first worker can print anything.
         _announce(fake, token_kind)
         await fake.begin()
@@ -48,5 +59,16 @@ def _announce(fake: FakeRailway, token_kind: TokenKind) -> None:
         f"fake Railway at {fake.base_url}: POST /graphql/v2 · GET /mutations /requests /state · "
         "POST /faults /services/worker"
     )
-    # In one write and flushed: a script may be reading from the pipe.
-    print("\n".join(lines), flush=True)
+    _write_at_once("".join(f"{line}\n" for line in lines))
+
+
+def _write_at_once(text: str) -> None:
+    """On stdout, in one write.
+
+    The reader may be `head -n 5`, which goes away as soon as it has its lines. A second write, even of the last line
+    break alone, would then fail or not, depending on which of the two processes is faster. The fake
+    continues without a reader: what it serves is the port.
+    """
+    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), text.encode())

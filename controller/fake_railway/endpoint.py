@@ -1,4 +1,9 @@
-"""POST /graphql/v2: one request, its fault if one is due, its answer, and a record of it."""
+"""POST /graphql/v2: one request, its fault if one is due, its answer, and a record of it.
+
+In this order: the quota, then the fault, then GraphQL. A request is recorded before it is answered, so that one
+whose answer is lost is in the record, too: such a mutation may have been applied, and the controller has to find out by
+reading.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,9 @@ HOUR = 3600
 _CLOUDFLARE = "<!DOCTYPE html><html><head><title>Access denied | backboard.railway.com used Cloudflare to restrict access</title></head><body><h1>Error 1015</h1><p>You are being rate limited</p></body></html>"  # noqa: E501 -- one page
 _BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _SILENT = frozenset({"hang", "lost"})
+"""Faults that close the connection without an answer."""
 _WORK_NORMALLY = frozenset({"not_honoured", "plan_clamp"})
+"""Faults that the answer does not show; the mutation itself does less (mutations.py)."""
 
 
 class Endpoint:
@@ -79,7 +86,7 @@ class Endpoint:
                 each.answered = False
             if request.transport is not None:
                 request.transport.close()
-            return web.Response(status=499)
+            return web.Response(status=499)  # reaches no client; nginx counts a client that went away by this number
         return _answer_of(fault, asked)
 
     def _write_down(self, asked: Asked, caller: Caller, headers: Mapping[str, str]) -> dict[str, Mutation]:

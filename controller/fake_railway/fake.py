@@ -20,8 +20,8 @@ from controller.fake_railway.processes import NoProcesses
 from controller.fake_railway.queries import Queries
 from controller.fake_railway.record import Record
 from controller.fake_railway.scaling import Scaling
+from controller.fake_railway.state import Deployment, RailwayState, Service, Switches
 from controller.fake_railway.timings import Timings
-from controller.fake_railway.world import Deployment, RailwayState, Service, Switches
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +47,7 @@ class FakeRailway:
         enforce_quota: bool = False,
         grace: float = 2.0,
     ) -> None:
-        self.world = RailwayState()
+        self.state = RailwayState()
         self.record = Record()
         self.faults = Faults()
         self.lifecycle = Lifecycle(launcher or NoProcesses(), timings or Timings())
@@ -56,8 +56,8 @@ class FakeRailway:
         scaling = Scaling(self.lifecycle)
         self._dashboard = Dashboard(self.lifecycle, scaling)
         resolvers = {
-            **Queries(self.world).resolvers(),
-            **Mutations(self.world, self.lifecycle, scaling).resolvers(),
+            **Queries(self.state).resolvers(),
+            **Mutations(self.state, self.lifecycle, scaling).resolvers(),
         }
         self._endpoint = Endpoint(Api(resolvers), self.faults, self.record, quota=quota, enforce_quota=enforce_quota)
         self._grace = grace
@@ -98,7 +98,7 @@ class FakeRailway:
             "multiRegionConfig": config.as_map({config.DEFAULT_REGION: max(replicas, 1)}),
             **(deploy or {}),
         }
-        self.world.services[service.id] = service
+        self.state.services[service.id] = service
         if deployed:
             target = config.counts(service.deploy)
             first = Deployment(service, manifest(service.deploy, target), target, id=ids.named(f"first of {name}"))
@@ -116,7 +116,7 @@ class FakeRailway:
     async def listen(self, host: str, port: int) -> None:
         app = web.Application()
         app.router.add_post("/graphql/v2", self._endpoint.handle)
-        app.add_routes(Admin(self.world, self.record, self.faults, self._dashboard).routes())
+        app.add_routes(Admin(self.state, self.record, self.faults, self._dashboard).routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         try:
@@ -129,7 +129,7 @@ class FakeRailway:
         self.base_url = f"http://{f'[{address}]' if ':' in address else address}:{runner.addresses[0][1]}"
 
     async def begin(self) -> None:
-        deployments = [each for service in self.world.services.values() for each in service.deployments]
+        deployments = [each for service in self.state.services.values() for each in service.deployments]
         for each in deployments:
             self.lifecycle.adopt(each)
         began = [replica for each in deployments if not each.halted for replica in each.replicas]
@@ -161,10 +161,10 @@ class FakeRailway:
 
     @property
     def worker(self) -> Service:
-        return self.world.services[ids.WORKER_SERVICE_ID]
+        return self.state.services[ids.WORKER_SERVICE_ID]
 
     def service(self, service_id: str) -> Service:
-        return self.world.services[service_id]
+        return self.state.services[service_id]
 
     def inject(self, fault: str, **options: Any) -> Fault:
         """One fault, with the options of POST /faults: times, on, retry_after, seconds, limit, applied."""
@@ -172,7 +172,7 @@ class FakeRailway:
 
     def by_hand(self, service_id: str = ids.WORKER_SERVICE_ID, **change: Any) -> None:
         """What POST /services/{id} does, such as replicas=2."""
-        service = self.world.services[service_id]
+        service = self.state.services[service_id]
         self._dashboard.change(service, change)
         self.record.hand(service.name, change)
 

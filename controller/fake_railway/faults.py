@@ -1,4 +1,8 @@
-"""Faults on order: each is used up by the next requests that match it."""
+"""Faults on order: each is used up by the next requests that match it.
+
+Each kind is something that Railway did, or that a network does to any request. They differ in the two facts that matter
+to a controller: whether the change was applied, and whether it got an answer that says so.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,9 @@ KINDS = {
     "plan_clamp": "a change of replicas is clamped silently (limit, default 1)",
 }
 MUTATION_ONLY = frozenset({"not_honoured", "plan_clamp"})
+"""A query changes nothing that could be left out."""
 APPLIED = frozenset({"lost", "slow", "late"})
+"""Carried out, whatever happens to the answer; of the others, `applied` in the order says so."""
 _DEFAULTS: dict[str, Any] = {"times": 1, "on": "any", "retry_after": 2, "seconds": 15.0, "limit": 1, "applied": False}
 # bool is checked apart: to Python it is an int as well.
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -1,4 +1,9 @@
-"""What happens after an answer of true: deployments roll over, instances come and go."""
+"""What happens after an answer of true: deployments roll over, instances come and go.
+
+Railway answers `true` before anything has happened, and that is what makes scaling it hard: for seconds to minutes, the
+readings show what was, in statuses that come in a certain order. This file is that time in between. How long each step
+takes is in timings.py, near what was measured on the real API; tests scale all of it by one factor.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from controller.fake_railway import config
 from controller.fake_railway.processes import Place
 from controller.fake_railway.replica import Replica
-from controller.fake_railway.world import GONE, STARTING, Deployment, Service
+from controller.fake_railway.state import GONE, STARTING, Deployment, Service
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,6 +60,9 @@ class Lifecycle:
             self._abandon(deployment)
             deployment.mark("REMOVING")
             self._soon(self._remove(deployment))
+
+    # Of the four ways for a deployment to end, only remove() drains it in the status REMOVING: a cancelled or failed
+    # one has nothing that serves, and a stopped one stays the service's current deployment, without a running instance.
 
     def cancel(self, deployment: Deployment) -> None:
         self._abandon(deployment)
@@ -146,6 +154,7 @@ class Lifecycle:
         async with deployment.lock:
             ends = (each.end(self.draining(deployment)) for each in deployment.members)
             await asyncio.gather(asyncio.sleep(self.timings.stopping), *ends)
+            # While a worker drains, its instance still reads RUNNING; then all of them read EXITED at once.
             if deployment.status in GONE or deployment.service.switches.never_report_stop:
                 return
             for each in deployment.members:

@@ -1,4 +1,11 @@
-"""The root fields of Mutation, each recorded with its effect."""
+"""The root fields of Mutation, each recorded with its effect.
+
+Each is planned first and carried out afterwards. A plan finds the service and makes Railway's checks, so a refusal has
+changed nothing. With the fault `not_honoured`, the same checks are made and the same answer is given, and only the act
+is left out: the controller cannot tell the two apart by the answer, as it cannot at Railway.
+
+The effect in the record is not what was asked for: it is the difference between the services before and after.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config, errors, ids, views
 from controller.fake_railway.queries import Context, Info, find_deployment, find_service
-from controller.fake_railway.world import GONE, STARTING
+from controller.fake_railway.state import GONE, STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.lifecycle import Lifecycle
     from controller.fake_railway.record import Mutation
     from controller.fake_railway.scaling import Scaling
-    from controller.fake_railway.world import RailwayState, Service
+    from controller.fake_railway.state import RailwayState, Service
 
 
 @dataclass
@@ -30,8 +37,8 @@ class Plan:
 
 
 class Mutations:
-    def __init__(self, world: RailwayState, lifecycle: Lifecycle, scaling: Scaling) -> None:
-        self._world = world
+    def __init__(self, state: RailwayState, lifecycle: Lifecycle, scaling: Scaling) -> None:
+        self._state = state
         self._lifecycle = lifecycle
         self._scaling = scaling
 
@@ -56,13 +63,13 @@ class Mutations:
 
     def _update(self, context: Context, **arguments: Any) -> Plan:
         context.caller.environment(arguments.get("environmentId"))
-        service = find_service(self._world, context.caller, arguments["serviceId"])
+        service = find_service(self._state, context.caller, arguments["serviceId"])
         limit = _limit_of(context)
         return _yes(service, lambda: self._scaling.update_instance(service, arguments["input"], limit=limit))
 
     def _deploy_v2(self, context: Context, **arguments: Any) -> Plan:
         context.caller.environment(arguments["environmentId"])
-        service = find_service(self._world, context.caller, arguments["serviceId"])
+        service = find_service(self._state, context.caller, arguments["serviceId"])
         return Plan([service], lambda: self._lifecycle.deploy(service).id, instead=ids.fresh())
 
     def _deploy(self, context: Context, **arguments: Any) -> Plan:
@@ -78,35 +85,35 @@ class Mutations:
     # --- deployments
 
     def _stop(self, context: Context, **arguments: Any) -> Plan:
-        deployment = find_deployment(self._world, context.caller, arguments["id"])
+        deployment = find_deployment(self._state, context.caller, arguments["id"])
         if deployment.status not in {"SUCCESS", "CRASHED"}:
             raise errors.not_stoppable()
         # Twice is once: a second stop says true as well.
         return _yes(deployment.service, lambda: None if deployment.halted else self._lifecycle.stop(deployment))
 
     def _restart(self, context: Context, **arguments: Any) -> Plan:
-        deployment = find_deployment(self._world, context.caller, arguments["id"])
+        deployment = find_deployment(self._state, context.caller, arguments["id"])
         if deployment.status not in {"SUCCESS", "CRASHED"} or deployment.service.switches.not_restartable:
             raise errors.not_restartable()
         return _yes(deployment.service, lambda: self._lifecycle.restart(deployment))
 
     def _remove(self, context: Context, **arguments: Any) -> Plan:
-        deployment = find_deployment(self._world, context.caller, arguments["id"])
+        deployment = find_deployment(self._state, context.caller, arguments["id"])
         return _yes(deployment.service, lambda: self._lifecycle.remove(deployment))
 
     def _cancel(self, context: Context, **arguments: Any) -> Plan:
-        deployment = find_deployment(self._world, context.caller, arguments["id"])
+        deployment = find_deployment(self._state, context.caller, arguments["id"])
         if deployment.status not in STARTING:
             raise errors.not_cancellable()
         return _yes(deployment.service, lambda: self._lifecycle.cancel(deployment))
 
     def _redeploy_one(self, context: Context, **arguments: Any) -> Plan:
-        deployment = find_deployment(self._world, context.caller, arguments["id"])
+        deployment = find_deployment(self._state, context.caller, arguments["id"])
         service = deployment.service
         return Plan(
             [service],
-            lambda: views.deployment(self._world, self._lifecycle.deploy(service)),
-            instead=views.deployment(self._world, deployment),
+            lambda: views.deployment(self._state, self._lifecycle.deploy(service)),
+            instead=views.deployment(self._state, deployment),
         )
 
     # --- environment patches
@@ -119,25 +126,25 @@ class Mutations:
     def _commit_staged(self, context: Context, **arguments: Any) -> Plan:
         context.caller.environment(arguments["environmentId"])
         plan = self._committing(
-            context, self._changes(context, self._world.staged), deploys=not arguments.get("skipDeploys")
+            context, self._changes(context, self._state.staged), deploys=not arguments.get("skipDeploys")
         )
 
         def act() -> str:
             answer = str(plan.act())
-            self._world.staged, self._world.patch_id = {}, ids.fresh()
+            self._state.staged, self._state.patch_id = {}, ids.fresh()
             return answer
 
         return Plan(plan.services, act, instead=ids.fresh())
 
     def _stage(self, context: Context, **arguments: Any) -> Plan:
         context.caller.environment(arguments["environmentId"])
-        base = self._world.staged if arguments.get("merge") else {}
+        base = self._state.staged if arguments.get("merge") else {}
 
         def act() -> views.View:
-            self._world.staged = config.merged(base, arguments["input"])
-            return views.staged_patch(self._world)
+            self._state.staged = config.merged(base, arguments["input"])
+            return views.staged_patch(self._state)
 
-        return Plan([], act, instead=views.staged_patch(self._world))
+        return Plan([], act, instead=views.staged_patch(self._state))
 
     def _committing(self, context: Context, changes: list[tuple[Service, Any]], *, deploys: bool) -> Plan:
         def act() -> str:
@@ -149,7 +156,7 @@ class Mutations:
     def _changes(self, context: Context, patch: dict[str, Any]) -> list[tuple[Service, Any]]:
         services = patch.get("services") or {}
         return [
-            (find_service(self._world, context.caller, service_id), (change or {}).get("deploy") or {})
+            (find_service(self._state, context.caller, service_id), (change or {}).get("deploy") or {})
             for service_id, change in services.items()
         ]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from controller.fake_railway.access import Caller
     from controller.fake_railway.faults import Fault
     from controller.fake_railway.record import Mutation
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 REGIONS = {
     "us-west2": ("US West", "California"),
@@ -43,8 +43,8 @@ class Info(Protocol):
 
 
 class Queries:
-    def __init__(self, world: RailwayState) -> None:
-        self._world = world
+    def __init__(self, state: RailwayState) -> None:
+        self._state = state
 
     def resolvers(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -77,10 +77,10 @@ class Queries:
             "id": ids.named(f"token of {environment_id}"),
             "name": "autoscaler",
             "displayToken": "fake…",
-            "createdAt": iso(self._world.started_at),
+            "createdAt": iso(self._state.started_at),
             "projectId": ids.PROJECT_ID,
             "environmentId": environment_id,
-            "project": lambda _info: views.project(self._world),
+            "project": lambda _info: views.project(self._state),
             "environment": lambda nested: self._environment(nested, id=str(environment_id)),
         }
 
@@ -92,7 +92,7 @@ class Queries:
 
     def _project(self, info: Info, **arguments: Any) -> views.View:
         info.context.caller.project(arguments["id"])
-        return views.project(self._world)
+        return views.project(self._state)
 
     def _regions(self, info: Info, **_: Any) -> list[views.View]:
         info.context.caller.known()
@@ -104,40 +104,40 @@ class Queries:
     def _environment(self, info: Info, **arguments: Any) -> views.View:
         info.context.caller.environment(arguments["id"])
         info.context.caller.project(arguments.get("projectId"))
-        return views.environment(self._world)
+        return views.environment(self._state)
 
     def _staged(self, info: Info, **arguments: Any) -> views.View:
         info.context.caller.environment(arguments["environmentId"])
-        return views.staged_patch(self._world)
+        return views.staged_patch(self._state)
 
     def _service(self, info: Info, **arguments: Any) -> views.View:
-        return views.service(self._world, find_service(self._world, info.context.caller, arguments["id"]))
+        return views.service(self._state, find_service(self._state, info.context.caller, arguments["id"]))
 
     def _service_instance(self, info: Info, **arguments: Any) -> views.View:
         info.context.caller.environment(arguments["environmentId"])
-        return views.instance(self._world, find_service(self._world, info.context.caller, arguments["serviceId"]))
+        return views.instance(self._state, find_service(self._state, info.context.caller, arguments["serviceId"]))
 
     def _deployment(self, info: Info, **arguments: Any) -> views.View:
-        return views.deployment(self._world, find_deployment(self._world, info.context.caller, arguments["id"]))
+        return views.deployment(self._state, find_deployment(self._state, info.context.caller, arguments["id"]))
 
     def _deployments(self, info: Info, **arguments: Any) -> views.View:
         wish = arguments.pop("input")
         info.context.caller.environment(wish.get("environmentId"))
         info.context.caller.project(wish.get("projectId"))
-        return views.connection(views.deployments(self._world, lambda each: _wanted(each, wish)), **arguments)
+        return views.connection(views.deployments(self._state, lambda each: _wanted(each, wish)), **arguments)
 
 
-def find_service(world: RailwayState, asking: Caller, service_id: str) -> Service:
+def find_service(state: RailwayState, asking: Caller, service_id: str) -> Service:
     """An unknown service gets the same answer as a forbidden one."""
     asking.environment(None)
-    if service_id not in world.services:
+    if service_id not in state.services:
         raise not_authorized()
-    return world.services[service_id]
+    return state.services[service_id]
 
 
-def find_deployment(world: RailwayState, asking: Caller, deployment_id: str) -> Deployment:
+def find_deployment(state: RailwayState, asking: Caller, deployment_id: str) -> Deployment:
     asking.known()
-    found = world.deployment(deployment_id)
+    found = state.deployment(deployment_id)
     if found is None:
         raise deployment_not_found()
     asking.environment(None)

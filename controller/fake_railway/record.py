@@ -1,4 +1,8 @@
-"""What the fake received: every mutation with its result, and the latest requests."""
+"""What the fake received: every mutation with its result, and the latest requests.
+
+Every mutation is kept, since tests ask for all of them; of the requests only the newest, since a controller reads all
+day.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEPT_REQUESTS = 200
+"""The newest requests at /requests."""
 
 
 @dataclass

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from controller.fake_railway.timings import Timings
 
 COULD_NOT_START = 127
+"""As a shell says it of a command that it does not find."""
 ENDS_WITH = {"crash": 1, "exit": 0}
+"""The exit code of a process that ends at once, by the switch on_start; 0 is not restarted under ON_FAILURE."""
 
 
 class Replica:

@@ -1,4 +1,10 @@
-"""Changes of a service's configuration, and what each mode makes of them."""
+"""Changes of a service's configuration, and what each mode makes of them.
+
+The count can be written in two ways: `numReplicas` with `region` (flat, about one region), and `multiRegionConfig` (a
+map of regions). Stored are both, and the map decides where it is there. What a change does to the running deployment
+has changed at Railway (in 2026-02), so it is a switch (Mode): the controller has to get along with each, without being
+told which it is.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config
 from controller.fake_railway.errors import invalid_input
-from controller.fake_railway.world import Mode
+from controller.fake_railway.state import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.fake_railway.lifecycle import Lifecycle
-    from controller.fake_railway.world import Service
+    from controller.fake_railway.state import Service
 
 
 class Scaling:

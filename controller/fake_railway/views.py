@@ -1,4 +1,8 @@
-"""The world as the API shows it: dictionaries whose lazy members are only computed if a query asks for them."""
+"""The state as the API shows it: dictionaries whose lazy members are only computed if a query asks for them.
+
+They must be lazy, because the schema is a graph with circles: a project has services, and each of these has its
+project.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from controller.fake_railway import config, ids
 from controller.fake_railway.record import iso
-from controller.fake_railway.world import STARTING
+from controller.fake_railway.state import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from controller.fake_railway.world import Deployment, RailwayState, Service
+    from controller.fake_railway.state import Deployment, RailwayState, Service
 
 View = dict[str, Any]
 PROJECT_NAME = "fake-railway"
@@ -20,40 +24,40 @@ ENVIRONMENT_NAME = "production"
 MOUNT_PATH = "/data"
 
 
-def project(world: RailwayState) -> View:
+def project(state: RailwayState) -> View:
     return {
         "id": ids.PROJECT_ID,
         "name": PROJECT_NAME,
         "description": None,
-        "createdAt": iso(world.started_at),
-        "updatedAt": iso(world.started_at),
+        "createdAt": iso(state.started_at),
+        "updatedAt": iso(state.started_at),
         "deletedAt": None,
         "workspaceId": ids.WORKSPACE_ID,
-        "subscriptionType": world.plan,
-        "environments": lambda _info, **page: connection([environment(world)], **page),
+        "subscriptionType": state.plan,
+        "environments": lambda _info, **page: connection([environment(state)], **page),
         "services": lambda _info, **page: connection(
-            [service(world, each) for each in world.services.values()], **page
+            [service(state, each) for each in state.services.values()], **page
         ),
     }
 
 
-def environment(world: RailwayState) -> View:
-    services = world.services.values()
+def environment(state: RailwayState) -> View:
+    services = state.services.values()
     return {
         "id": ids.ENVIRONMENT_ID,
         "name": ENVIRONMENT_NAME,
         "projectId": ids.PROJECT_ID,
         "isEphemeral": False,
-        "createdAt": iso(world.started_at),
-        "updatedAt": iso(world.started_at),
+        "createdAt": iso(state.started_at),
+        "updatedAt": iso(state.started_at),
         "deletedAt": None,
-        "config": lambda _info, **_: environment_config(world),
-        "serviceInstances": lambda _info, **page: connection([instance(world, each) for each in services], **page),
-        "deployments": lambda _info, **page: connection(deployments(world), **page),
+        "config": lambda _info, **_: environment_config(state),
+        "serviceInstances": lambda _info, **page: connection([instance(state, each) for each in services], **page),
+        "deployments": lambda _info, **page: connection(deployments(state), **page),
     }
 
 
-def environment_config(world: RailwayState) -> View:
+def environment_config(state: RailwayState) -> View:
     services = {
         each.id: {
             "source": {"image": image(each)},
@@ -61,25 +65,25 @@ def environment_config(world: RailwayState) -> View:
             "variables": {},
             **({"volumeMounts": {volume_id(each): {"mountPath": MOUNT_PATH}}} if each.has_volume else {}),
         }
-        for each in world.services.values()
+        for each in state.services.values()
     }
-    volumes = {volume_id(each): {"sizeMB": 5000} for each in world.services.values() if each.has_volume}
+    volumes = {volume_id(each): {"sizeMB": 5000} for each in state.services.values() if each.has_volume}
     return {"services": services, "sharedVariables": {}, "volumes": volumes}
 
 
-def service(world: RailwayState, known: Service) -> View:
+def service(state: RailwayState, known: Service) -> View:
     return {
         "id": known.id,
         "name": known.name,
         "projectId": ids.PROJECT_ID,
-        "project": lambda _info: project(world),
+        "project": lambda _info: project(state),
         "createdAt": iso(known.created_at),
         "updatedAt": iso(known.created_at),
         "deletedAt": None,
     }
 
 
-def instance(world: RailwayState, known: Service) -> View:
+def instance(state: RailwayState, known: Service) -> View:
     """A ServiceInstance: the service in its environment, not a replica."""
     plain = ("startCommand", "cronSchedule", "overlapSeconds", "drainingSeconds", "healthcheckPath", "buildCommand")
     regions = known.deploy.get("multiRegionConfig") or {}
@@ -88,7 +92,7 @@ def instance(world: RailwayState, known: Service) -> View:
         "id": known.instance_id,
         "serviceId": known.id,
         "serviceName": known.name,
-        "service": lambda _info: service(world, known),
+        "service": lambda _info: service(state, known),
         "environmentId": ids.ENVIRONMENT_ID,
         # The legacy field: never the truth about several regions, and null until it is set.
         "numReplicas": 1 if len(regions) > 1 else known.deploy.get("numReplicas"),
@@ -103,12 +107,12 @@ def instance(world: RailwayState, known: Service) -> View:
         "createdAt": iso(known.created_at),
         "updatedAt": iso(known.created_at),
         "deletedAt": None,
-        "latestDeployment": lambda _info: known.latest and deployment(world, known.latest),
-        "activeDeployments": lambda _info: [deployment(world, each) for each in known.active],
+        "latestDeployment": lambda _info: known.latest and deployment(state, known.latest),
+        "activeDeployments": lambda _info: [deployment(state, each) for each in known.active],
     }
 
 
-def deployment(world: RailwayState, known: Deployment) -> View:
+def deployment(state: RailwayState, known: Deployment) -> View:
     return {
         "id": known.id,
         "status": known.status,
@@ -122,9 +126,9 @@ def deployment(world: RailwayState, known: Deployment) -> View:
         "meta": lambda _info: meta(known),
         "projectId": ids.PROJECT_ID,
         "environmentId": ids.ENVIRONMENT_ID,
-        "environment": lambda _info: environment(world),
+        "environment": lambda _info: environment(state),
         "serviceId": known.service.id,
-        "service": lambda _info: service(world, known.service),
+        "service": lambda _info: service(state, known.service),
         "snapshotId": ids.named(known.id),
         "url": None,
         "staticUrl": None,
@@ -150,21 +154,21 @@ def meta(known: Deployment) -> View:
     }
 
 
-def deployments(world: RailwayState, keep: Callable[[Deployment], bool] = lambda _: True) -> list[View]:
+def deployments(state: RailwayState, keep: Callable[[Deployment], bool] = lambda _: True) -> list[View]:
     """Newest first, removed ones too: that is how `railway down` finds one to remove."""
-    every = [each for known in world.services.values() for each in known.deployments if keep(each)]
-    return [deployment(world, each) for each in sorted(every, key=lambda each: each.created_at, reverse=True)]
+    every = [each for known in state.services.values() for each in known.deployments if keep(each)]
+    return [deployment(state, each) for each in sorted(every, key=lambda each: each.created_at, reverse=True)]
 
 
-def staged_patch(world: RailwayState, status: str = "STAGED") -> View:
+def staged_patch(state: RailwayState, status: str = "STAGED") -> View:
     return {
-        "id": world.patch_id,
+        "id": state.patch_id,
         "status": status,
-        "patch": lambda _info, **_: world.staged,
-        "environment": lambda _info: environment(world),
+        "patch": lambda _info, **_: state.staged,
+        "environment": lambda _info: environment(state),
         "environmentId": ids.ENVIRONMENT_ID,
-        "createdAt": iso(world.started_at),
-        "updatedAt": iso(world.started_at),
+        "createdAt": iso(state.started_at),
+        "updatedAt": iso(state.started_at),
         "appliedAt": None,
         "lastAppliedError": None,
         "message": None,

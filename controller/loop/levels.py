@@ -1,6 +1,10 @@
 """The level of each line of the log, by which a platform's log view colours and filters.
 
 An event has the level of its name, a cycle that of its outcome, raised to warning while a condition degrades /health.
+
+error: something does not work now, and a person should look. warning: it works, and something should be changed or
+watched. info: the normal course. What repeats is logged once a minute at most (faults.py), so a filter by level shows
+few lines. A new event is one row here, and `make docs` writes its row in docs/log.md.
 """
 
 from __future__ import annotations
@@ -25,9 +29,17 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "redis_warning",
         "warning",
-        "what endangers the lease, once after each start; which data under the controller's own keys cannot be read",
+        (
+            "once after each start: what in Redis' settings may lose the lease or the journal (maxmemory-policy, save "
+            "and appendonly, min-replicas-to-write, its clock), and the fix; once a minute: which of the controller's "
+            "own keys, such as `…:cycles`, holds what cannot be read"
+        ),
     ),
-    ("recovered", "info", "what had failed answers again"),
+    (
+        "recovered",
+        "info",
+        "a dependency answers again, cycles succeed again, or a fault of a service is over; and how long it lasted",
+    ),
     (
         "pace_stretched",
         "warning",
@@ -85,7 +97,10 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "contended",
         "warning",
-        "the third such change within an hour that followed a change of the controller's, then at most once a minute",
+        (
+            "for the third time within an hour, the count was changed from outside right after the controller had "
+            "changed it: something else scales the service too; then at most once a minute"
+        ),
     ),
     ("workers_crash", "error", "workers crash and none runs, see docs/reasons.md#which-faults-can-a-service-have"),
     ("no_progress", "error", "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`"),

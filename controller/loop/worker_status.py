@@ -162,12 +162,12 @@ class Publication:
             entry = json.loads(text)
             published, age, failing = mask.value(entry["status"]), entry["age_s"], entry.get("failing")
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise ValueError("is no cycle of a controller's") from None
+            raise ValueError("is not the published status of a controller") from None
         try:
             status = WorkerStatus.from_json(published)
             age_s = _age(age)
         except ValueError:
-            raise ValueError("has no outcome or no age that is known here") from None
+            raise ValueError("has no outcome or no age that this version knows") from None
         return cls(status, None if status.malformed else age_s, _known_faults(failing, sources))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
@@ -103,11 +104,19 @@ class Document:
     name: str
     data: Any = None
     origins: dict[Path, Origin] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    found: list[tuple[int, Problem]] = field(default_factory=list)
+    """What was wrong so far, each with its line, in the order in which it was found: the YAML first, then the types,
+    then what only fits together or not. `problems` has them in the order of the file."""
     broken: set[Path] = field(default_factory=set)
+    """Where something is wrong; what is wrong below follows from it, and is not told again."""
     secrets: dict[str, str] = field(default_factory=dict)
     """By its value, the variable that holds each secret."""
     _masker: Masker | None = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        """By line, so that a person can fix the file from top to bottom; those of one line as they were found."""
+        return [problem for _, problem in sorted(self.found, key=itemgetter(0))]
 
     def origin(self, path: Path) -> Origin | None:
         return self.origins.get(path)
@@ -152,11 +161,11 @@ class Document:
         Raises:
             ConfigurationError: there are MOST_PROBLEMS of them; the rest is not looked at.
         """
-        if len(self.problems) == MOST_PROBLEMS:
+        if len(self.found) == MOST_PROBLEMS:
             raise self.refusal(f"has more than these {MOST_PROBLEMS} problems; fix them and check again")
         words = self.masked(text)
         words = words if len(words) <= _LONGEST_TEXT else f"{words[:_LONGEST_TEXT]}…"
-        self.problems.append(Problem(_printable(self.place(path)), _printable(words)))
+        self.found.append((self.line(path), Problem(_printable(self.place(path)), _printable(words))))
         self.broken.add(path)
 
     def is_broken(self, path: Path) -> bool:
@@ -168,6 +177,12 @@ def _printable(text: str) -> str:
 
 
 class _Reader:
+    """Turns nodes into plain data, and notes the line and the variables of each.
+
+    Aliases are written out, each at its own path. Ten lines of aliases of aliases can stand for a billion values
+    ("billion laughs"), so values, depth and the text of variables are counted, and too much ends the reading.
+    """
+
     def __init__(self, document: Document, environment: Mapping[str, str], references: Sequence[References]) -> None:
         self._document = document
         self._environment = environment
@@ -265,7 +280,10 @@ class _Reader:
             name, default = match.group(1), match.group(3)
             if name is None:
                 platforms = (one.platform for one in self._references if one.opening in expression)
-                hint = "".join(f"; a reference of {one}'s belongs into a variable, NAME" for one in platforms)
+                hint = "".join(
+                    f"; put a reference of {one}'s into a variable, and write the variable's name here"
+                    for one in platforms
+                )
                 shown = repr(expression[: bounds.VALUE])
                 words = f"{shown} is not understood; write ${{NAME}} or ${{NAME:-default}}{hint}"
                 self._document.refuse(path, words)

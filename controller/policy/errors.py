@@ -1,4 +1,10 @@
-"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its fix."""
+"""What is wrong with a policy, in words: from pydantic's complaints to a place, a problem and its fix.
+
+pydantic names a path through its models, and says "Input should be a valid integer, unable to parse string as an
+integer". A person who edits a file needs the line, the key as it stands there, the value (but not that of a secret),
+the variable it came from, and what to write. A kind of error that _WORDS does not have is told in pydantic's own words:
+right, without fix.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +52,7 @@ def record(document: Document, details: ErrorDetails, keys_at: KeysAt) -> None:
         document.refuse((*path, *below), f"{text}{_variables(document, (*path, *below))}")
 
 
+# By pydantic's type of error; the last ones are raised by validators of ours, whose text already says what to write.
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
     "too_short": "is empty; write at least one, or leave the key out",
@@ -108,5 +115,6 @@ def _unknown_key(key: str, keys: Keys | None) -> str:
         return "is not known"
     if key in keys.hints:
         return f"is not a key: {keys.hints[key]}"
+    # One guess, and only a close one: a wrong guess costs more time than the list of all keys.
     near = difflib.get_close_matches(key, keys.known, n=1)
     return f"is not a key; {f'did you mean {near[0]}?' if near else 'known here are ' + ', '.join(keys.known)}"

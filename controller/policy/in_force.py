@@ -1,4 +1,9 @@
-"""What of a policy is in force, and where each value comes from: for `autoscaler check` and /status."""
+"""What of a policy is in force, and where each value comes from: for `autoscaler check` and /status.
+
+In force is not the same as written. A default holds without a line, a table's columns mean nothing to a preset, and
+with target_wait two keys of scale_down are replaced by idle_off. What is shown is what holds, so that a person need not
+know these rules. The value of a variable that is a secret is shown as ${NAME}, wherever in the policy it ended up.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,10 @@ _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "
 
 
 def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, str]]:
-    """Every value in force: its path, the value as text, and where it comes from."""
+    """Every value in force: its path, the value as text, and where it comes from.
+
+    In the order of the models, and not of the file: two policies can be compared line by line.
+    """
     for path, value in _values(policy, ()):
         origin = document.origin(path)
         shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)

@@ -72,7 +72,7 @@ def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | No
     if target_wait is not None and tiers:
         return "is written together with tiers, and only one of them can set the number of workers; keep one"
     if target_wait is None and not tiers:
-        return "is missing, and so are tiers; write one of the two"
+        return "is not set, and neither is tiers; write one of the two"
     return None
 
 

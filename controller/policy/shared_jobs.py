@@ -1,4 +1,11 @@
-"""Workers whose queues count the same jobs, so that both services are scaled for each of them. Pure."""
+"""Workers whose queues count the same jobs, so that both services are scaled for each of them. Pure.
+
+Each of the two policies looks right by itself: both see the whole depth, and a burst gets twice the workers that it
+needs. It is a warning and no error, because two services may work on one queue on purpose.
+
+Only what is certain is said: the same table with the same condition or with none, the same queue of a library, the same
+SQL. Two different conditions count as different jobs, since whether one row meets both cannot be read from their text.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +63,8 @@ class _Met:
                 self._columns[_place(queue.table), condition].add(queue.columns.status)
 
     def before(self, queue: Queue) -> list[str]:
+        # Those that share nothing are never looked at; _shared() decides about the rest, since a part may be equal and
+        # the jobs still different.
         names = {name for part in self._asked(queue) for name in self._by_part.get(part, ())}
         return sorted(names, key=self._order.__getitem__)
 
@@ -96,7 +105,10 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
     if one.table is not None and other.table is not None:
         if _place(one.table) != _place(other.table) or not _same_filter(one, other) or not _same_statuses(one, other):
             return None
-        return f"table {other.table}", "give each a part of the table of its own (where:), or one worker the whole"
+        return (
+            f"table {other.table}",
+            "limit each worker to its own rows with where:, or count this table for one worker only",
+        )
     if one.preset is not None:
         if (one.preset, one.schema_name, one.prefix) != (other.preset, other.schema_name, other.prefix):
             return None
@@ -106,9 +118,9 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
         what = (
             f"queues {', '.join(both)} of {one.preset}" if both else f"{one.preset}, and one of the two names no queues"
         )
-        return what, "give each worker queues: of its own"
+        return what, "list different queues under queues: of each worker"
     same = one.sql is not None and other.sql is not None and _normal(one.sql) == _normal(other.sql)
-    return ("the same sql", "let each query count the jobs of its own service") if same else None
+    return ("the same sql", "change each query, so that it counts only the jobs of its own service") if same else None
 
 
 def _place(table: str) -> tuple[str, str]:

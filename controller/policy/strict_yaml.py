@@ -31,6 +31,7 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)")
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+# What is a number, a date or a truth in YAML 1.1, in 1.2, or in both with another value: refused, with what to write.
 _SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _BASED = re.compile(r"[-+]?0(?:o[0-7_]+|x[0-9a-fA-F_]+|b[01_]+)")

@@ -1,4 +1,10 @@
-"""What the policy's models are made of: durations, numbers, words, and a part that knows its keys."""
+"""What the policy's models are made of: durations, numbers, words, and a part that knows its keys.
+
+By itself, pydantic takes more than a policy should say: `yes` as 1, `1_000` as 1000, digits of any script, `010` as 10,
+which YAML 1.1 reads as 8. A count that is read differently than it was meant starts workers that cost money, so a
+number can be written in one way only, and all others are refused with their line. The same types also make the JSON
+Schema, in which every value may be a text with ${VARIABLES} instead.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +23,7 @@ from controller.core.units import seconds_of
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
 LARGEST = 1_000_000_000
+"""Of every count: no queue and no budget has more, so more is a typing error."""
 _A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -83,7 +90,10 @@ def keys_of(part: type[BaseModel]) -> dict[str, str]:
 
 
 def part_at(root: type[Part], path: Sequence[str | int]) -> type[Part] | None:
-    """The model at a path below another; None where none is: at a number, at a text, nowhere."""
+    """The model at a path below another; None where none is: at a number, at a text, nowhere.
+
+    Errors, docs and the schema ask it which keys a place knows: so the models are the only list of keys.
+    """
     kinds: list[Any] = [root]
     for step in path:
         kinds = [inner for kind in kinds for inner in _below(kind, step)]

@@ -20,6 +20,7 @@ from controller.simulation.waits import Waits
 from controller.simulation.workload.jobs import Workload
 
 _CHUNK = 4096
+"""Jobs that every fleet is given in its turn; so the jobs are read once, and never held as a whole."""
 _DAY_S = 86_400.0
 
 Progress = Callable[[float], None]

@@ -1,4 +1,9 @@
-"""One policy over time as SVG, without a library or a script; the page or file around it gives the colours. Pure."""
+"""One policy over time as SVG, without a library or a script; the page or file around it gives the colours. Pure.
+
+Four shapes need no plotting library, which would be one more package to install. From top to bottom: the jobs as an
+area (in progress below, waiting above) with the workers as a line over it, on an axis of their own; then the longest
+waits. Each is drawn from the steps of a Series, so a year has no more points than a day.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +59,7 @@ def picture(points: Points, scales: Scales, name: str) -> str:
 def panel(points: Points, scales: Scales) -> list[str]:
     """What is in the picture, as SVG elements: WIDTH wide and HEIGHT high."""
     depth, longest = points.depth, max(points.waits)
+    # A little more than the highest value, so that its line is not the picture's edge.
     jobs = _Band(_TOP, _MAIN, max(1, *depth) * 1.05)
     workers = _Band(_TOP, _MAIN, scales.most_workers + 0.5)
     waits = _Band(_TOP + _MAIN + _GAP, _STRIP, longest * 1.1 or 1.0)
@@ -146,6 +152,7 @@ def time_ticks(scales: Scales) -> list[tuple[float, str]]:
 
 _SHORT = {"days": " d", "hours": " h", "minutes": " min", "seconds": " s"}
 _CLOCK_DAY = 86_400
+# Seconds between two ticks, round on a clock: 1, 2 and 5 times a power of ten would give times such as 02:46:40.
 _CLOCK = [
     60,
     300,

@@ -1,4 +1,8 @@
-"""A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure."""
+"""A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure.
+
+It is sent around by mail and attached to pull requests: so it loads nothing, runs nothing, and explains its own
+columns.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +45,11 @@ _WORDS = (
     ("at zero, at cap", "share of the time in which 0 workers were requested, or the maximum"),
     (
         "too few, too many",
-        "missing or surplus workers in per cent of the workers needed, on average / share of the time",
+        "missing or surplus workers, on average, by those needed / share of the time with too few or too many",
     ),
     (
-        "given back",
-        "jobs that started again because their worker was removed; lost h: the hours of work lost by that",
+        "requeued",
+        "jobs that started again because their worker was removed; hours lost: the work that this cost",
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.core.units import in_seconds
+from controller.core.units import in_seconds, money
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.series import Series
@@ -77,7 +77,7 @@ def unit_of_time(span_s: float) -> tuple[str, float]:
 
 def caption(figures: Figures) -> str:
     return (
-        f"${figures.dollars_a_month:,.2f}/month · cost/W {figures.cost_over_work:.2f} · "
+        f"{money(figures.dollars_a_month)}/month · cost/W {figures.cost_over_work:.2f} · "
         f"wait p95 {in_seconds(figures.waits.p95)} · avoidable p95 {in_seconds(figures.avoidable.p95)}"
     )
 

@@ -1,8 +1,13 @@
-"""The effect of an edit of the policy: the changed keys, and the figures on the same jobs before and after."""
+"""The effect of an edit of the policy: the changed keys, and the figures on the same jobs before and after.
+
+The verdict is one line, for the top of a pull request. Cheaper and sooner is better, dearer and later is worse. The
+rest is a trade, and only the reader knows what a second of waiting is worth: so the verdict says from which worth on it
+pays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +15,7 @@ from pydantic import BaseModel
 
 from controller.core.model import workers
 from controller.core.text.layout import Rows, markdown
-from controller.core.units import as_policy, in_seconds, in_words
+from controller.core.units import as_policy, in_seconds, in_words, money, percent
 from controller.core.wanted import tier_replicas
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
@@ -94,22 +99,23 @@ def verdict(plan: Plan) -> str:
     old, new = (one.avoidable if before.cap == after.cap else one.waits for one in (before, after))
     beyond = "beyond what max_replicas forces, " if before.cap == after.cap else ""
     wait = _relative(old.mean, new.mean, floor=_AT_LEAST_S)
-    money = f"{after.dollars_a_month - before.dollars_a_month:+,.2f} $/month ({cost:+.0%})"
+    dollars = money(after.dollars_a_month - before.dollars_a_month, signed=True)
+    costs = f"{dollars}/month ({percent(cost, signed=True)})"
     waits = f"jobs wait {in_seconds(new.mean)} instead of {in_seconds(old.mean)} {beyond}on average"
     if after.unfinished > before.unfinished:
         return f"worse: {after.unfinished:,} jobs would never be done"
     cheaper, dearer, sooner, later = cost < -_AS_GOOD_AS, cost > _AS_GOOD_AS, wait < -_AS_GOOD_AS, wait > _AS_GOOD_AS
     if not (cheaper or dearer or sooner or later):
-        return f"no difference on these jobs: {money}, {waits}"
+        return f"no difference on these jobs: {costs}, {waits}"
     if (cheaper and not later) or (sooner and not dearer):
-        return f"better: {money}, {waits}"
+        return f"better: {costs}, {waits}"
     if (dearer and not sooner) or (later and not cheaper):
-        return f"worse: {money}, {waits}"
+        return f"worse: {costs}, {waits}"
     spent = (after.paid_s - before.paid_s) / (old.total - new.total)
     worth = (
         f"worth it if a job's second of waiting is worth {'more' if dearer else 'less'} than {spent:.3g} worker-seconds"
     )
-    return f"a trade: {money}, {waits}; {worth}"
+    return f"a trade: {costs}, {waits}; {worth}"
 
 
 def as_blocks(plan: Plan) -> Iterator[str | Rows]:
@@ -155,34 +161,34 @@ def rows(plan: Plan) -> list[Row]:
     """Cost, waits, actions, side by side."""
     before, after = plan.before, plan.after
 
-    def row(name: str, old: float, new: float, text: str, unit: str = "") -> Row:
-        return Row(name, f"{old:{text}}{unit}", f"{new:{text}}{unit}", _change(old, new))
+    def row(name: str, old: float, new: float, text: Callable[[float], str]) -> Row:
+        return Row(name, text(old), text(new), _change(old, new))
 
     def times(name: str, old: float, new: float) -> Row:
-        return Row(name, in_seconds(old), in_seconds(new), _change(old, new))
+        return row(name, old, new, in_seconds)
 
     slo = in_words(plan.comparison.setting.slo_s)
     return [
-        row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, ",.1f"),
-        row("dollars a month", before.dollars_a_month, after.dollars_a_month, ",.2f", " $"),
-        row("cost over work", before.cost_over_work, after.cost_over_work, ".2f"),
+        row("worker-hours", before.paid_s / 3600, after.paid_s / 3600, "{:,.1f}".format),
+        row("cost a month", before.dollars_a_month, after.dollars_a_month, money),
+        row("cost over work", before.cost_over_work, after.cost_over_work, "{:.2f}".format),
         times("wait, median", before.waits.p50, after.waits.p50),
         times("wait, p95", before.waits.p95, after.waits.p95),
         times("wait, p99", before.waits.p99, after.waits.p99),
         times("wait, longest", before.waits.longest, after.waits.longest),
         times("avoidable wait, mean", before.avoidable.mean, after.avoidable.mean),
         times("avoidable wait, p95", before.avoidable.p95, after.avoidable.p95),
-        row(f"jobs that wait over {slo}", 100 * before.late_share, 100 * after.late_share, ".1f", " %"),
+        row(f"jobs that wait over {slo}", before.late_share, after.late_share, lambda share: percent(share, 1)),
         row(
             "scale actions a day",
             before.per_day(before.ups + before.downs),
             after.per_day(after.ups + after.downs),
-            ".1f",
+            "{:.1f}".format,
         ),
-        row("starts a day", before.per_day(before.starts), after.per_day(after.starts), ".1f"),
-        row("flaps a day", before.per_day(before.flaps), after.per_day(after.flaps), ".1f"),
-        row("time without workers", 100 * before.at_zero, 100 * after.at_zero, ".0f", " %"),
-        row("time at max_replicas", 100 * before.at_cap, 100 * after.at_cap, ".0f", " %"),
+        row("starts a day", before.per_day(before.starts), after.per_day(after.starts), "{:.1f}".format),
+        row("flaps a day", before.per_day(before.flaps), after.per_day(after.flaps), "{:.1f}".format),
+        row("time without workers", before.at_zero, after.at_zero, percent),
+        row("time at max_replicas", before.at_cap, after.at_cap, percent),
     ]
 
 
@@ -191,7 +197,7 @@ def _change(old: float, new: float) -> float | None:
 
 
 def _percent(change: float | None) -> str:
-    return "" if change is None else f"{change:+.0%}"
+    return "" if change is None else percent(change, signed=True)
 
 
 def _relative(before: float, after: float, floor: float = 0.0) -> float:

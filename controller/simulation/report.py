@@ -1,4 +1,9 @@
-"""A comparison as text for people and as JSON for programs."""
+"""A comparison as text for people and as JSON for programs.
+
+The terminal gets tables of at most 80 columns: how long jobs wait, what it costs, what the policies did, and what share
+of the time. The page (html.py) has the same rows in full. Units stand in the heading of a column, or behind each value
+where they differ. The keys of the JSON are a contract and carry their unit; the words of the columns are not.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controller.core.text.layout import Rows
-from controller.core.units import in_seconds, in_words
+from controller.core.units import in_seconds, in_words, percent
 from controller.simulation.comparison import Comparison, Setting
 from controller.simulation.figures import PER_WORTH, WORTHS, Figures
 from controller.simulation.scaler import NEVER
@@ -83,7 +88,8 @@ def as_blocks(comparison: Comparison) -> Iterator[str | Rows]:
     yield from heading(comparison)
     yield waits
     yield [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]
-    yield _short_doings(comparison)
+    yield _changes_a_day(comparison)
+    yield _shares_of_time(comparison)
     yield ""
     yield from legend(comparison)
 
@@ -107,7 +113,7 @@ def assumptions(setting: Setting) -> str:
     has = "the time it needs" if platform.drain_s == NEVER else in_words(platform.drain_s)
     drain = f"has {has} to finish its jobs ({setting.drain_source})"
     taken = "an idle one if there is any" if platform.idle_first else "taken at random"
-    fails = f", {platform.start_failure:.0%} of the starts fail" if platform.start_failure else ""
+    fails = f", {percent(platform.start_failure)} of the starts fail" if platform.start_failure else ""
     each = f", {platform.concurrency} jobs at once" if platform.concurrency > 1 else ""
     return f"a worker starts in {in_words(platform.start_up_s)}{fails}{each}; a removed worker is {taken} and {drain}"
 
@@ -127,7 +133,7 @@ def _cost_row(figures: Figures) -> list[str]:
         *(in_seconds(value) for value in (waits.p50, waits.p95, waits.p99, waits.longest)),
         in_seconds(avoidable.mean),
         in_seconds(avoidable.p95),
-        f"{figures.late_share:.1%}",
+        percent(figures.late_share, 1),
     ]
 
 
@@ -155,7 +161,7 @@ def total_worth(figures: Figures, value: float) -> float:
 
 def doings(comparison: Comparison) -> list[list[str]]:
     head = ["policy", "up/day", "down/day", "starts/day", "flaps/day", "at zero", "at cap", "too few", "too many"]
-    return [[*head, "given back", "lost h"], *map(_doings_row, comparison.figures)]
+    return [[*head, "requeued", "hours lost"], *map(_doings_row, comparison.figures)]
 
 
 def _doings_row(figures: Figures) -> list[str]:
@@ -167,22 +173,35 @@ def _doings_row(figures: Figures) -> list[str]:
         f"{figures.per_day(figures.downs):.1f}",
         f"{figures.per_day(figures.starts):.1f}",
         f"{figures.per_day(figures.flaps):.1f}",
-        f"{figures.at_zero:.0%}" if known else "-",
-        f"{figures.at_cap:.0%}" if known else "-",
-        f"{elasticity.theta_under:.0f}% / {elasticity.tau_under:.0f}%" if known else "-",
-        f"{elasticity.theta_over:.0f}% / {elasticity.tau_over:.0f}%" if known else "-",
+        percent(figures.at_zero) if known else "-",
+        percent(figures.at_cap) if known else "-",
+        _shares(elasticity.theta_under, elasticity.tau_under) if known else "-",
+        _shares(elasticity.theta_over, elasticity.tau_over) if known else "-",
         str(figures.given_back),
         f"{figures.lost_s / _HOUR_S:.1f}",
     ]
 
 
-def _short_doings(comparison: Comparison) -> list[list[str]]:
-    """The same, a day, in as many columns as a terminal has; too few and too many in time alone."""
-    rows = [["policy", "actions", "starts", "flaps", "at 0", "at max", "few", "many", "back", "lost h"]]
+def _shares(of_need: float, of_time: float) -> str:
+    """Both in per cent: workers missing or idle, on average, by those needed; and the share of the time in which."""
+    return f"{percent(of_need / 100)} / {percent(of_time / 100)}"
+
+
+def _changes_a_day(comparison: Comparison) -> list[list[str]]:
+    """Of doings(), what the policy did, a day. With the shares of the time it would be wider than 80 columns."""
+    rows = [["policy", "actions", "starts", "flaps", "requeued", "hours lost"]]
     for figures, row in zip(comparison.figures, doings(comparison)[1:], strict=True):
-        actions, tau = f"{figures.per_day(figures.ups + figures.downs):.1f}", figures.elasticity
-        time = ["-", "-"] if figures.is_clairvoyant else [f"{tau.tau_under:.0f}%", f"{tau.tau_over:.0f}%"]
-        rows.append([row[0], actions, *row[3:7], *time, *row[9:]])
+        rows.append([row[0], f"{figures.per_day(figures.ups + figures.downs):.1f}", *row[3:5], *row[9:]])
+    return rows
+
+
+def _shares_of_time(comparison: Comparison) -> list[list[str]]:
+    """Of doings(), the shares of the time; too few and too many workers in time alone."""
+    rows = [["policy", "at 0", "at max", "too few", "too many"]]
+    for figures, row in zip(comparison.figures, doings(comparison)[1:], strict=True):
+        of_time = (figures.elasticity.tau_under, figures.elasticity.tau_over)
+        needed = ["-" if figures.is_clairvoyant else percent(share / 100) for share in of_time]
+        rows.append([row[0], *row[5:7], *needed])
     return rows
 
 
@@ -205,13 +224,10 @@ def legend(comparison: Comparison) -> Iterator[str]:
     )
     yield (
         "Actions, starts and flaps are per day; a flap is a worker that is stopped and requested again within one "
-        "start-up. Given back: jobs that started again because their worker was removed. Lost h: hours of work lost by "
-        "that."
+        "start-up. Requeued: jobs that started again because their worker was removed. Hours lost: the work that this "
+        "cost."
     )
-    yield (
-        "Too few, too many workers: the share of the time (tau). If there are two figures, the first is the missing or "
-        "surplus workers as a share of the need, on average (theta)."
-    )
+    yield ("Too few, too many: the share of the time with fewer or more workers than the jobs need.")
     if len({figures.cap for figures in comparison.figures}) > 1:
         yield (
             "The policies have different maxima: the avoidable waits of each, and J, are measured against its own "

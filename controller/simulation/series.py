@@ -1,4 +1,9 @@
-"""The values over time that a picture needs: depth, workers and waits, in a limited number of steps."""
+"""The values over time that a picture needs: depth, workers and waits, in a limited number of steps.
+
+A picture is 1,000 units wide, so more than 1,024 steps could not be seen. When they are used up, two neighbours become
+one: memory and file stay the same size however long the jobs last, and nothing has to be known of their span
+beforehand. A step keeps its extremes and not its mean, because the short peaks are what a policy is judged by.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MOST = 1024
+"""Steps of a series."""
 Task = tuple[float, float, float]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap
-from controller.core.units import as_policy, in_seconds, in_words
+from controller.core.units import as_policy, in_seconds, in_words, money
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
@@ -81,7 +81,7 @@ class Goal:
     def words(self) -> str:
         if self.wait_s is not None:
             return f"95 % of the jobs wait at most {in_words(self.wait_s)} beyond what max_replicas forces"
-        return f"at most {self.dollars_a_month:g} $/month"
+        return f"at most {money(self.dollars_a_month or 0.0)}/month"
 
 
 Candidate = Mapping[str, Any]
@@ -384,8 +384,11 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
     yield f"the old policy on the same jobs: {_words(old)}"
     if found.weeks:
         met = sum(found.goal.is_met_by(week) for week in found.weeks)
-        weeks = "weeks" if found.week_s == WEEK_S else f"stretches of {in_words(found.week_s)}"
-        yield f"expected, over {len(found.weeks)} {weeks} resampled from the jobs of the search: {_spread(found)}"
+        one, several = ("week", "weeks")
+        if found.week_s != WEEK_S:
+            one, several = (f"{name} of {in_words(found.week_s)}" for name in ("stretch", "stretches"))
+        weeks = f"{len(found.weeks)} {one if len(found.weeks) == 1 else several}"
+        yield f"expected, over {weeks} resampled from the jobs of the search: {_spread(found)}"
         yield f"the goal is met in {met} of {len(found.weeks)} of these, the best share of {found.ranked} policies"
     yield ""
     yield f"requests: {found.requests.words}"
@@ -395,17 +398,18 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
 
 def _words(figures: Figures) -> str:
     return (
-        f"{figures.dollars_a_month:,.2f} $/month ({figures.cost_over_work:.2f} W), avoidable wait "
+        f"{money(figures.dollars_a_month)}/month ({figures.cost_over_work:.2f} W), avoidable wait "
         f"{in_seconds(figures.avoidable.mean)} on average, p95 {in_seconds(figures.avoidable.p95)}, "
         f"{figures.per_day(figures.ups + figures.downs):.0f} scale actions a day"
     )
 
 
 def _spread(found: Found) -> str:
-    def between(values: Sequence[float], unit: str) -> str:
-        plus_minus = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-        return f"{mean(values):.2f}{plus_minus} {unit} ({min(values):.2f} to {max(values):.2f})"
+    def between(values: Sequence[float], text: Callable[[float], str]) -> str:
+        if len(values) == 1:
+            return text(values[0])
+        return f"{text(mean(values))} ± {text(stdev(values))} ({text(min(values))} to {text(max(values))})"
 
-    money = between([week.dollars_a_month for week in found.weeks], "$/month")
-    waits = between([week.avoidable.p95 for week in found.weeks], "s")
-    return f"{money}; avoidable p95 {waits}"
+    costs = between([week.dollars_a_month for week in found.weeks], money)
+    waits = between([week.avoidable.p95 for week in found.weeks], in_seconds)
+    return f"{costs} a month; avoidable p95 {waits}"

@@ -1,4 +1,10 @@
-"""Percentiles of many durations in little memory: exact for up to a million, within 0.5 % for more."""
+"""Percentiles of many durations in little memory: exact for up to a million, within 0.5 % for more.
+
+A comparison has millions of waits for each of several policies. As Python's floats in a list they would take 32 bytes
+each; an array takes 8, and classes take nothing for each further wait. The classes get wider with the value (each by 1
+%), so the error is relative: a p99 of 300 s is within 1.5 s, one of 2 s within 10 ms. HdrHistogram and DDSketch do the
+same.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ _EXACT = 1_000_000
 _RESOLUTION = math.log(1.01)
 """More of them are counted in classes that are 1 % wide, so that the middle of a class is within 0.5 %."""
 _LEAST_S = 0.001
+"""Shorter ones are one class, which counts as 0: most jobs do not wait, and 0 has no logarithm."""
 
 
 @dataclass(slots=True)
@@ -47,6 +54,7 @@ class Waits:
         """`share` is 0.95 for p95. 0 if there are no durations."""
         if not self.count:
             return 0.0
+        # In floats 0.07 x 100 is 7.000000000000001, whose ceiling would be the next rank.
         rank = max(1, math.ceil(share * self.count - 1e-9))
         if not self._classes:
             return self._sorted()[rank - 1]

@@ -2,6 +2,11 @@
 
 METRICS is the table: one row a metric, and both forms are rendered from the rows. To add a metric, add its row here and
 its line to tests/web/test_metrics.py, which renders every row in both forms.
+
+What Prometheus expects of a row: base units, named by the suffix (_seconds, _total); a counter only rises, and begins
+at 0 with each process, which rate() allows for. What is unknown has no sample: a 0 would be averaged, and would look
+like an empty queue. The JSON form has null instead, because its keys are promised to be there.
+https://prometheus.io/docs/practices/naming/
 """
 
 from __future__ import annotations

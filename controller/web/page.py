@@ -1,4 +1,10 @@
-"""The page at /: what /status says, for people. One file, without a script. Pure."""
+"""The page at /: what /status says, for people. One file, without a script. Pure.
+
+Without a script, the Content-Security-Policy can forbid all of them: names, messages of PostgreSQL and entries of Redis
+come from outside, and what escape() missed still could not run. The page works without JavaScript, in a terminal's
+browser and on a phone, and loads itself again by <meta http-equiv="refresh">. It shows the same StatusReport as
+/status, so the two cannot differ.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ from controller.loop.worker_status import WorkerStatus
 from controller.web.health import Failing, StatusReport, WorkerReport
 
 _RELOAD_S = 5
+"""Half of the default interval, so that what is shown is at most half a cycle older than it could be."""
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #888; --good: #2a9d5c; --bad: #d04437; --busy: #c98a00 }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }

@@ -29,7 +29,9 @@ JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 _PAGE_MAY = f"{HEADERS['Content-Security-Policy']}; style-src '{STYLE_HASH}'"
 _FRESH_S = 0.1
+"""An older answer is made again even if nothing in it has changed, because the ages in it have."""
 _CHEAP_S = 0.002
+"""What takes longer to make is reused, see _Fresh."""
 _HOW_TO_GET_IN = """\
 401: this page needs the controller's token, which is the value of HTTP_TOKEN.
 

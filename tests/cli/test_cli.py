@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 
 from controller.cli.main import commands
 from controller.configuration import ADAPTERS
+from controller.demo.server_host import free_ports
 from tests.support.examples import some
+from tests.support.patience import until
 from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
 
@@ -350,6 +354,44 @@ async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene
     assert await process.wait() == 0
 
 
+async def test_the_fake_s_announcement_is_one_write() -> None:
+    """So that `head -n 5`, which goes away with its lines, does so after the last write and not between two."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one recv is one write
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller", "fake-railway", "--port", "0"),
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=its.fileno(),
+    )
+    its.close()
+    with ours:
+        said = (await asyncio.to_thread(ours.recv, 65_536)).decode()
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert said.count("export RAILWAY_") == 5
+    assert said.endswith("/services/worker\n")
+
+
+async def test_the_fake_serves_on_when_the_reader_of_its_announcement_is_gone() -> None:
+    port = next(free_ports())
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "controller", "fake-railway", "--port", str(port)), stdout=writing
+    )
+    os.close(writing)
+
+    async def answers() -> bool:
+        assert process.returncode is None
+        with contextlib.suppress(httpx.TransportError):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                return (await client.get(f"http://127.0.0.1:{port}/state")).status_code == 200
+        return False
+
+    await until(answers, "the fake to serve")
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+
+
 async def test_the_fake_s_port_in_use_is_one_message(scene: Scene) -> None:
     port = scene.fake.base_url.rsplit(":", 1)[1]
     ran = await autoscaler("fake-railway", "--port", port)
@@ -365,4 +407,4 @@ async def test_a_command_that_lacks_its_extra_says_which_to_install(
     (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('gone', name={package!r})")
     ran = await autoscaler(*command, environment={"PYTHONPATH": str(tmp_path)})
     assert ran.code == 2
-    assert "pip install 'worker-autoscaler[" in ran.err
+    assert "in a checkout, install it with: pip install '.[" in " ".join(ran.err.split())

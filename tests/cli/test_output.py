@@ -73,7 +73,7 @@ def test_progress_is_shown_on_a_terminal_and_wiped_out(monkeypatch: pytest.Monke
         with progress("reading", " jobs") as shows:
             shows(1200, None)
             shows(50, 100)
-        shown = f"\rreading 1,200 jobs\x1b[K\rreading [{'#' * 15}{'.' * 15}]  50%\x1b[K\r\x1b[K"
+        shown = f"\rreading 1,200 jobs\x1b[K\rreading [{'#' * 15}{'.' * 15}]  50 %\x1b[K\r\x1b[K"
         assert stream.getvalue() == (shown if isinstance(stream, Terminal) else "")
 
 

@@ -155,9 +155,9 @@ async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_witho
         await controller.until(event="reconcile", outcome="held", running=2)
         address = f"http://127.0.0.1:{(await controller.until(event='started'))['port']}/health"
 
-        async def troubles() -> list[str]:
+        async def failing() -> list[str]:
             async with httpx.AsyncClient() as client:
-                return [trouble["name"] for trouble in (await client.get(address)).json()["failing"]]
+                return [one["name"] for one in (await client.get(address)).json()["failing"]]
 
         for source, stop, start, reason in (
             ("PostgreSQL", stoppable_servers.stop_postgres, stoppable_servers.start_postgres, "QueueUnavailable"),
@@ -167,7 +167,7 @@ async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_witho
             stop()
             await controller.until(event="reconcile", outcome="failed", reason=reason)
             await asyncio.sleep(1)  # five more cycles, which need no line in the log
-            assert await troubles() == [source]
+            assert await failing() == [source]
             assert [line["reason"] for line in controller.lines if line.get("outcome") == "failed"] == [reason]
             controller.lines.clear()
             start()

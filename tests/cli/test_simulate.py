@@ -75,7 +75,7 @@ def test_simulate_puts_policies_beside_each_other(run: Run, trace: Path, sooner:
     ran = run("simulate", POLICY, sooner, "balanced", "keda:target=3", "static:2", "oracle", "--trace", trace)
     assert (ran.code, ran.err) == (0, "")
     assert "jobs.csv: 140 jobs" in ran.out
-    assert all(ran.out.count(f"\n{name} ") == 3 for name in (POLICY, sooner, "balanced", "static:2", "oracle"))
+    assert all(ran.out.count(f"\n{name} ") == 4 for name in (POLICY, sooner, "balanced", "static:2", "oracle"))
     assert "no policy pays less" in ran.out
     assert "simulated days/s" in ran.out
 
@@ -125,7 +125,7 @@ def test_plan_says_what_changes_in_words_and_in_figures(run: Run, trace: Path, s
     ran = run("plan", POLICY, sooner, "--trace", trace)
     assert ran.code == 0
     assert "7 to 10 jobs: 3 workers instead of 1" in ran.out
-    assert "dollars a month" in ran.out
+    assert "cost a month" in ran.out
     assert ran.out.splitlines()[-1].startswith("verdict: ")
     markdown = run("plan", POLICY, sooner, "--trace", trace, "--markdown").out
     assert markdown.startswith("**Policy: ")
@@ -318,6 +318,9 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "static:2", "--workload", "lunar"), "poisson"),
         (("simulate", "static:2", "--trace", "nowhere.csv"), "nowhere.csv"),
         (("simulate", "static:2", "--from-database"), "no policy's file is among POLICY"),
+        (("simulate", "--slo", "-1s"), "argument --slo: '-1s' is negative; write 500ms, 30s, 2m"),
+        (("simulate", "--max-workers", "-1"), "argument --max-workers: '-1' is negative; write a whole number"),
+        (("simulate", "--start-up", "-.5s"), "argument --start-up: '-.5s' is negative"),
         (("simulate", str(POLICY), "--from-database"), "DATABASE_URL: is not set"),
         (("simulate", "static:2", "--thin"), "write --load too"),
         (("simulate", "static:2", "--bound"), "unrecognized arguments: --bound"),

@@ -202,6 +202,13 @@ def test_a_command_that_only_reads_the_database_reads_its_address_in_the_same_wa
         load_database({"DATABASE_URL": "postgresql+asyncpg://u:hunter2@h/d"}, why="…")
 
 
+@pytest.mark.parametrize(("name", "scheme"), [("DATABASE_URL", "postgresql://"), ("REDIS_URL", "redis://")])
+def test_an_address_that_is_not_set_is_asked_for_with_an_example(name: str, scheme: str) -> None:
+    (problem,) = refused(**{name: ""})
+    assert problem.startswith(f"{name}: is not set; write the address of ")
+    assert f"such as {scheme}" in problem
+
+
 def test_no_secret_shows_in_a_repr_and_all_are_known_to_be_masked() -> None:
     settings = load_settings(RIGHT)
     shown = f"{settings!r} {settings}"

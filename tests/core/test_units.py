@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.units import as_policy, in_seconds, in_words, seconds_of
+from controller.core.units import as_policy, in_seconds, in_words, money, percent, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,23 @@ def test_every_duration_is_read_back_as_it_was_written(milliseconds: int) -> Non
 def test_what_is_no_duration_is_refused_with_what_to_write(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(percent(0.913, 1), "91.3 %", id="a share with a digit"),
+        pytest.param(percent(0.916), "92 %", id="a share"),
+        pytest.param(percent(12.5), "1,250 %", id="a large share"),
+        pytest.param(percent(0.1, signed=True), "+10 %", id="a rise"),
+        pytest.param(percent(-0.1, signed=True), "-10 %", id="a fall"),
+        pytest.param(percent(-0.004, signed=True), "0 %", id="a fall that rounds to nothing"),
+        pytest.param(percent(0.004, signed=True), "0 %", id="a rise that rounds to nothing"),
+        pytest.param(money(1021.376), "$1,021.38", id="money"),
+        pytest.param(money(1.2, signed=True), "+$1.20", id="more money"),
+        pytest.param(money(-1.2, signed=True), "-$1.20", id="less money"),
+        pytest.param(money(-0.001, signed=True), "$0.00", id="less money that rounds to nothing"),
+    ],
+)
+def test_shares_and_money_have_one_form(text: str, expected: str) -> None:
+    assert text == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -20,6 +21,7 @@ import pytest
 from tests.simulation.recorded import cycles, decided_alike
 from tests.support.examples import some
 from tests.support.patience import PATIENCE_S, in_time, until_equal
+from tests.support.processes import autoscaler
 
 FOR_A_REAL_DEPLOYMENT = {"HTTP_TOKEN": "of-another-place", "DATABASE_DIRECT_URL": "postgresql://127.0.0.1:1/another"}
 """What a person may have set, and the demo has to do without."""
@@ -85,8 +87,12 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
         await line_with(process, SCALED_UP, said)
         assert (address := re.match(r"page: (http://127\.0\.0\.1:\d+/)  \(Ctrl-C ends", said[0])) is not None
         assert "<html" in (await asyncio.to_thread(httpx.get, address[1], trust_env=False)).text
-        assert [line for line in said if len(line.rstrip("\n")) > 80] == []
-        assert any(line.startswith("  export REDIS_URL=") for line in said)
+        exports = [line.strip() for line in said if line.startswith("  export ")]
+        assert [line for line in said if len(line.rstrip("\n")) > 80 and line.strip() not in exports] == []
+        exported = dict(shlex.split(line)[1].split("=", 1) for line in exports)
+        assert exported["REDIS_URL"]
+        checked = (await autoscaler("check", environment=exported)).out
+        assert re.search(r"scale_up\.cooldown +2s ", checked), "as the controller of the demo has it"
         children = family(process)
         assert len(children) > 4
         summary = await line_with(process, "jobs done")

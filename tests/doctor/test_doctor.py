@@ -192,7 +192,7 @@ async def test_a_direct_address_that_leads_through_a_pooler_too_is_called_that(s
 def test_clocks_are_held_against_each_other() -> None:
     assert clocks({"PostgreSQL": 0.1, "Redis": -0.2}).level is Level.OK
     assert clocks({"PostgreSQL": 1.5, "Redis": -1.5}).level is Level.WARNING
-    assert clocks({"PostgreSQL": -30.0}).says.startswith("PostgreSQL -30.00 s against the local clock")
+    assert clocks({"PostgreSQL": -30.0}).says.startswith("against the local clock: PostgreSQL 30 s behind")
 
 
 async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

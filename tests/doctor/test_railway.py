@@ -186,7 +186,7 @@ async def test_max_replicas_is_held_against_the_plan(
     plan: str, quota: int, most: int, level: Level, words: str
 ) -> None:
     async with fake_railway(quota=quota) as fake:
-        fake.world.plan = plan
+        fake.state.plan = plan
         found = (await look(fake, most=most))["max_replicas"]
     assert found.level is level
     assert words in found.says

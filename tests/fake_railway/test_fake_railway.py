@@ -217,8 +217,8 @@ async def test_counts_every_request() -> None:
 
 async def test_shows_its_world() -> None:
     async with railway(2) as (fake, client):
-        world = (await client.http.get(f"{fake.base_url}/state")).json()
-        worker = world["services"][0]
+        state = (await client.http.get(f"{fake.base_url}/state")).json()
+        worker = state["services"][0]
         assert (worker["name"], worker["configured"], worker["running"]) == ("worker", 2, 2)
         assert [each["status"] for each in worker["deployments"][0]["instances"]] == ["RUNNING", "RUNNING"]
 

@@ -263,9 +263,9 @@ def test_a_condition_that_cannot_be_read_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        pytest.param("", "is no cycle of a controller's", id="nothing"),
-        pytest.param("[" * 100_000, "is no cycle of a controller's", id="a list of lists"),
-        pytest.param('{"age_s": 1}', "is no cycle of a controller's", id="no status"),
+        pytest.param("", "is not the published status of a controller", id="nothing"),
+        pytest.param("[" * 100_000, "is not the published status of a controller", id="a list of lists"),
+        pytest.param('{"age_s": 1}', "is not the published status of a controller", id="no status"),
         pytest.param('{"age_s": 1, "status": 5}', "has no outcome or no age", id="a status that is a number"),
         pytest.param('{"age_s": 1, "status": {"depth": 1}}', "has no outcome or no age", id="no outcome"),
         pytest.param(with_status(outcome="postponed"), "has no outcome or no age", id="an outcome of a newer version"),

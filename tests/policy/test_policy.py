@@ -218,7 +218,10 @@ def test_what_is_refused_is_named_with_its_place_and_the_fix(text: str, problem:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (aiming(wait=""), "policy.yaml:2: workers.a.target_wait: is missing, and so are tiers; write one of the two"),
+        (
+            aiming(wait=""),
+            "workers.a.target_wait: is not set, and neither is tiers; write one of the two",
+        ),
         (
             aiming("tiers: [{replicas: 1}]"),
             "policy.yaml:6: workers.a.target_wait: is written together with tiers, and only one of",
@@ -337,7 +340,7 @@ def test_a_variable_that_still_holds_a_reference_is_said_at_each_place_that_read
 
 def test_a_reference_of_a_platform_s_in_the_file_itself_is_told_where_it_belongs() -> None:
     (problem,) = refused(worker().replace("service: svc", 'service: "${[worker.SERVICE_ID]}"'))
-    assert "; a reference of Cloud's belongs into a variable, NAME" in problem
+    assert "; put a reference of Cloud's into a variable, and write the variable's name" in problem
 
 
 def test_the_targets_of_a_policy_are_named_by_the_keys_that_its_workers_use() -> None:
@@ -569,3 +572,27 @@ def test_a_schema_is_called_so_in_the_file_and_in_all_that_is_shown_of_it() -> N
 def test_notifications_may_not_start_cycles_without_a_pause() -> None:
     with pytest.raises(ConfigurationError, match="a busy queue notifies all the time"):
         load_policy("wake_min_interval: 50ms\n" + QUEUE.format(queue="{table: a}"), {})
+
+
+def test_the_problems_of_a_file_are_told_from_top_to_bottom() -> None:
+    """Whatever finds them: the types, what only fits together, or what two workers share."""
+    problems = refused(
+        """\
+        workers:
+          a:
+            service: svc
+            queue: {table: job}
+            tiers: [{replicas: 1}, {replicas: 2}]
+            max_replicas: 5
+            colour: red
+          b:
+            service: svc
+            queue: {table: other}
+            tiers: [{replicas: 1}]
+            max_replicas: ${NOPE}
+        interval: 1
+        """
+    )
+    lines = [int(problem.split(":")[1]) for problem in problems]
+    assert len(lines) > 3
+    assert lines == sorted(lines)

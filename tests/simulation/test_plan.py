@@ -125,7 +125,7 @@ def test_the_verdict(after: dict[str, float], said: str) -> None:
 def test_a_trade_says_for_whom_it_is_worth_it() -> None:
     assert "second of waiting is worth more than 0.2 worker-seconds" in judged(paid=1100.0, wait=5.0)
     assert "second of waiting is worth less than 0.1 worker-seconds" in judged(paid=900.0, wait=20.0)
-    assert "(+10%), jobs wait 5.0 s instead of 10.0 s" in judged(paid=1100.0, wait=5.0)
+    assert "(+10 %), jobs wait 5.0 s instead of 10.0 s" in judged(paid=1100.0, wait=5.0)
 
 
 @pytest.mark.parametrize(("before", "after", "said"), [(0.1, 0.9, "no difference"), (0.1, 1.1, "worse"), (0, 1, "no")])
@@ -149,7 +149,7 @@ def test_markdown_is_a_table_with_the_verdict_on_top() -> None:
     start = lines.index("| | old | new | change |")
     assert lines[start + 1] == "|---|---:|---:|---:|"
     rows = [line for line in lines[start + 2 :] if line.startswith("|")]
-    assert [row.split(" | ")[0] for row in rows][:3] == ["| worker-hours", "| dollars a month", "| cost over work"]
+    assert [row.split(" | ")[0] for row in rows][:3] == ["| worker-hours", "| cost a month", "| cost over work"]
     assert {row.count("|") for row in rows} == {5}
     assert lines[-1].startswith("<sub>made up: 100 jobs")
 

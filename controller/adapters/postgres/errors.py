@@ -1,4 +1,10 @@
-"""Turns PostgreSQL's errors into one sentence that says what is wrong and how to fix it, without secrets."""
+"""Turns PostgreSQL's errors into one sentence that says what is wrong and how to fix it, without secrets.
+
+PostgreSQL names the symptom ("canceling statement due to user request"); what to do about it depends on what was read.
+So a table of one's own, a preset and a query have each their own sentences, tried first. What they do not know is a
+fault of the connection, which all have in common. Errors are told apart by their class, which psycopg derives from the
+SQLSTATE; the words, which depend on lc_messages, are only shown.
+"""
 
 from __future__ import annotations
 

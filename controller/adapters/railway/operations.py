@@ -1,4 +1,8 @@
-"""All GraphQL documents that are sent to Railway. A test validates them against Railway's schema."""
+"""All GraphQL documents that are sent to Railway. A test validates them against Railway's schema.
+
+They are constants: values go in as variables only, so that no id or name from outside can change what is asked. Each
+has a name of its own, by which faults of the fake and its record tell them apart.
+"""
 
 _INSTANCE = """{
           serviceId

@@ -45,6 +45,7 @@ _WITHIN_S = 60.0
 _UNDATED_WITHIN_S = 5.0
 _SLACK_S = 5.0
 _PAGE = 10_000
+"""Rows that the cursor fetches at once."""
 _EXPORT = (
     "\\copy (SELECT extract(epoch FROM created_at - min(created_at) OVER ()) AS t, "
     "extract(epoch FROM completed_at - started_at) AS service FROM … WHERE completed_at > now() - interval '7 days' "

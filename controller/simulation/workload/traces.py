@@ -33,6 +33,7 @@ _MOST_EMPTY = 100_000
 _A_DATE_S = 100_000_000
 """Three years: a first time later than this is a date in seconds since 1970."""
 _MOST_MINUTES = 3_000_000
+"""Of a file of counts: 5.7 years."""
 _KINDS = (("t",), ("minute", "count"))
 _FORMS = "`t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
 _SIGMA = 1.0
@@ -49,7 +50,9 @@ def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Work
     """
     trace = _Trace(path, service_mean, seed)
     if not 0 < service_mean < math.inf:
-        raise trace.refusal(f"cannot be given service times with a mean of {service_mean:g} s; give one above 0")
+        raise trace.refusal(
+            f"cannot be given service times with a mean of {units.in_words(service_mean)}; give one above 0"
+        )
     with trace.rows() as rows:
         if not rows.are_counts:
             next(_arrivals(rows, trace.services()))

@@ -450,7 +450,7 @@ def crowd(number: int, **options: Any) -> FakeRailway:
 )
 async def test_a_cycle_is_counted_as_the_pages_that_it_takes(services: int, scaled: list[int], pages: int) -> None:
     async with crowd(services) as fake, platform(fake) as railway:
-        every = list(fake.world.services)
+        every = list(fake.state.services)
         ids = [every[index] for index in scaled]
         readings = await railway.observe(ids)
         assert all(isinstance(readings[one], Replicas) for one in ids)
@@ -490,7 +490,7 @@ async def test_cycles_of_several_pages_are_stretched_as_far_as_these_need() -> N
     paces = {}
     for services in (50, 150):
         async with crowd(services, quota=100) as fake, platform(fake) as railway:
-            last = list(fake.world.services)[-1]
+            last = list(fake.state.services)[-1]
             for _ in range(45 // railway.queries_per_cycle):
                 if railway.client.budget.requests().used < 45:
                     await railway.observe([last])

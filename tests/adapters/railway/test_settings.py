@@ -190,7 +190,7 @@ def test_a_reference_in_the_policy_itself_is_told_where_it_belongs(tmp_path: Pat
     path = tmp_path / "policy.yaml"
     worker = "{service: '${{w.ID}}', queue: {table: t}, max_replicas: 1, tiers: [{replicas: 1}]}"
     path.write_text(f"workers: {{a: {worker}}}")
-    with pytest.raises(ConfigurationError, match="; a reference of Railway's belongs into a variable, NAME"):
+    with pytest.raises(ConfigurationError, match="; put a reference of Railway's into a variable, and write"):
         read_policy(path, {})
     path.write_text(f"workers: {{a: {worker.replace('${{w.ID}}', '${ID}')}}}")
     with pytest.raises(ConfigurationError, match=r"ID holds the reference .*, which Railway did not replace"):
