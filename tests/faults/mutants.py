@@ -7,7 +7,7 @@ FAULTS_PAUSE=1 makes it stop itself before its first request as well (see paused
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,15 +119,13 @@ def _unknown_is_failed() -> None:
 @_mutant("missing-is-zero", "queue-is-locked-for-long", "unjustified")
 def _missing_is_zero() -> None:
     """A queue that cannot be read counts as empty."""
-    depth = PostgresQueue.depth
+    depths = PostgresQueue.depths
 
-    async def guess(self: PostgresQueue, *arguments: Any) -> QueueDepth:
-        try:
-            return await depth(self, *arguments)
-        except Unavailable:
-            return QueueDepth(0, 0, None)
+    async def guess(self: PostgresQueue, *arguments: Any) -> AsyncGenerator[tuple[str, QueueDepth], None]:
+        async for name, answer in depths(self, *arguments):
+            yield name, QueueDepth(0, 0, None) if isinstance(answer, Unavailable) else answer
 
-    _put(PostgresQueue, "depth", guess)
+    _put(PostgresQueue, "depths", guess)
 
 
 @_mutant("same-epoch", "hand-over-within-a-cooldown", "shared epoch")
