@@ -97,8 +97,9 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         ),
         remembered_at=max((at for at in (real.remembered_at, mine.remembered_at) if at is not None), default=None),
         window=max(real.window, mine.window),
-        unbroken_since=min(at for at in (began, real.unbroken_since, mine.unbroken_since) if at is not None),
-        since=began if real.since is None else real.since,
+        unbroken_since=_unbroken_since(real, before, mine),
+        # A journal that no controller writes, empty or of another server process, says in each pass that it begins now.
+        since=began if real.since in {None, now} else real.since,
         read_at=max((at for at in (real.read_at, mine.read_at) if at is not None), default=None),
         unread=max(real.unread, mine.unread),
         unread_at=max((at for at in (real.unread_at, mine.unread_at) if at is not None), default=None),
@@ -111,6 +112,19 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         # This process has seen an external change that no running controller has recorded.
         return replace(history, count=mine.count, last_up=mine.last_up, last_down=mine.last_down)
     return history
+
+
+def _unbroken_since(real: History, before: History, mine: History) -> float | None:
+    """Since when one of the two processes, or one after the other, has noted recommendations without a gap.
+
+    The real history says nothing about it if it was not written since, or if it keeps a shorter window.
+    """
+    if real.remembered_at == before.remembered_at or real.window < mine.window:
+        return mine.unbroken_since
+    begins = real.unbroken_since
+    if begins is None or mine.unbroken_since is None or mine.remembered_at is None or begins > mine.remembered_at:
+        return begins
+    return min(begins, mine.unbroken_since)
 
 
 class DryRunLeases:

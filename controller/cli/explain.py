@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.configuration import Configuration
     from controller.core.model import Rest
-    from controller.core.rules import Step
-    from controller.loop.cycle import Cycle
+    from controller.loop.reconciler import Explained
     from controller.policy import WorkerPolicy
 
 
@@ -47,21 +46,20 @@ def run(parsed: argparse.Namespace) -> int:
     explanations = signals.interruptible(explain(configuration))
     for one in explanations:
         if parsed.json:
-            print_json(configuration.mask.value(as_object(one.cycle, one.rest)))
+            print_json(configuration.mask.value(as_object(one)))
         else:
             show(one, configuration.mask)
-    return 1 if any(one.cycle.outcome is Outcome.FAILED for one in explanations) else 0
+    return 1 if any(one.explained.cycle.outcome is Outcome.FAILED for one in explanations) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would be done right now, and each rule's turn; no steps where something could not be read.
+    """What would be done right now.
 
     rest: scheduled and failed jobs; None if they could not be read in time. platform: its name.
     """
 
-    cycle: Cycle
-    steps: tuple[Step, ...]
+    explained: Explained
     rest: Rest | None
     platform: str
 
@@ -77,8 +75,8 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         readings, queues = await controller.runner.read()
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
-            explanations.append(Explanation(cycle, steps, await _rest(controller, worker), platform))
+            explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+            explanations.append(Explanation(explained, await _rest(controller, worker), platform))
         return explanations
 
 

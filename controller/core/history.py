@@ -35,7 +35,7 @@ def noted(history: History, note: CycleNote, keep: Retention, now: float) -> His
         unconfirmed_stop=None if note.working else history.unconfirmed_stop,
     )
     if note.count is not None and note.running is not None:
-        history = _with_start(history, note.count, note.running, now, keep.gap)
+        history = with_start(history, note.count, note.running, now, keep.gap)
     if not note.read:
         last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
         goes_on = last > read_at and now - last <= keep.gap
@@ -89,7 +89,7 @@ def settled(
         history = replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
     elif outcome is Settled.APPLIED:
         history = replace(history, refused_at=None, refused_to=None, setbacks=0)
-    return history if running is None else _with_start(history, count, running, now, math.inf)
+    return history if running is None else with_start(history, count, running, now, math.inf)
 
 
 def with_external_change(history: History, count: int, now: float) -> History:
@@ -195,10 +195,11 @@ def _later(at: float | None, age: float | None, now: float) -> float | None:
 def _with_recommendation(history: History, recommended: int, keep: Retention, now: float) -> History:
     """After a gap, or with a longer window than was kept, the history is unbroken only from now on."""
     silent = history.remembered_at is None or now - history.remembered_at > keep.gap
-    unbroken_since = now if silent or keep.window > history.window else history.unbroken_since
+    window = round(keep.window, 3)  # the journal keeps milliseconds, and 29990 of them are 29.990000000000002 s
+    unbroken_since = now if silent or window > history.window else history.unbroken_since
     recent = [one for one in history.recommendations if now - keep.window - keep.gap <= one.at <= now]
     kept = needed([*recent, Recommendation(now, recommended)]) if keep.window else ()
-    return replace(history, unbroken_since=unbroken_since, remembered_at=now, window=keep.window, recommendations=kept)
+    return replace(history, unbroken_since=unbroken_since, remembered_at=now, window=window, recommendations=kept)
 
 
 def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
@@ -216,7 +217,7 @@ def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, .
     return tuple(reversed(kept))
 
 
-def _with_start(history: History, count: int, running: int, now: float, gap: float) -> History:
+def with_start(history: History, count: int, running: int, now: float, gap: float) -> History:
     """Measures how long a scale-up takes; dropped if the count changed or no reading came for `gap` seconds."""
     start = history.start
     if start is None:

@@ -220,7 +220,7 @@ class Shares(NamedTuple):
 
     @classmethod
     def among(cls, replicas: int, limit: int, max_workers: int) -> Shares:
-        """The shares of so many workers never add up to more than the limit."""
+        """The shares of `replicas` workers never add up to more than the limit."""
         return cls(limit, limit // replicas if replicas else limit, max_workers)
 
 

@@ -92,6 +92,12 @@ class Note:
     recommended: int | None
     events: tuple[Event, ...] = ()
 
+    @property
+    def words(self) -> str:
+        if self.recommended is None:
+            return "note what could be read"
+        return f"note that {workers(self.recommended)} {'is' if self.recommended == 1 else 'are'} recommended"
+
 
 @dataclass(frozen=True, slots=True)
 class Settle:
@@ -102,6 +108,10 @@ class Settle:
     outcome: Settled
     events: tuple[Event, ...] = ()
 
+    @property
+    def words(self) -> str:
+        return f"close the change {self.change.before} → {self.change.after}: {self.outcome.value}"
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -111,6 +121,11 @@ class Watch:
     conditions: tuple[Condition, ...]
     events: tuple[Event, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """Empty if no condition holds."""
+        return ", ".join(f"watch {condition.reason.value}" for condition in self.conditions)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordExternalChange:
@@ -119,12 +134,20 @@ class RecordExternalChange:
     after: int
     events: tuple[Event, ...] = ()
 
+    @property
+    def words(self) -> str:
+        return f"record that {self.before} → {self.after} was changed outside the controller"
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """These shares of the rate limit are published, because the workers read others now."""
 
     shares: Shares
+
+    @property
+    def words(self) -> str:
+        return f"publish a share of {self.shares.each} of {self.shares.limit} requests a minute for each worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +158,20 @@ class Hold:
     message: str
     backing_off: bool = False
 
+    @property
+    def words(self) -> str:
+        return "send no change"
+
 
 @dataclass(frozen=True, slots=True)
 class Fail:
     """A dependency could not be read, and the count stays."""
 
     unavailable: Unavailable
+
+    @property
+    def words(self) -> str:
+        return "send no change, because something could not be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +186,10 @@ class Send:
     replicas: Replicas
     decision: Decision
     despite: Unavailable | None = None
+
+    @property
+    def words(self) -> str:
+        return f"record {self.change.before} → {self.change.after}, then request it"
 
 
 Step = Note | Settle | Watch | RecordExternalChange | Share | Hold | Fail | Send

@@ -75,6 +75,17 @@ class LastPass(NamedTuple):
     recalled: Recalled
 
 
+class Explained(NamedTuple):
+    """What a pass would do now. rules: each one's turn; empty if queue or platform could not be read.
+
+    steps: what it would do one after the other, in words; empty if the journal could not be read.
+    """
+
+    cycle: Cycle
+    rules: tuple[Step, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
 class CannotTell:
     """A quick check had no reading of the last pass, or could not read the queue; the next cycle decides."""
 
@@ -140,24 +151,22 @@ class Reconciler:
         self._enter(account, planned, recalled)
         return None if isinstance(planned.last, Send) else self._close(account, planned)
 
-    async def explain(self, reading: Replicas | Unavailable, queue: QueueReading) -> tuple[Cycle, tuple[Step, ...]]:
-        """What reconcile() would do right now as the leader: the same plan, which is not carried out.
-
-        Also returns what each rule did; empty if the queue or the platform could not be read.
-        """
+    async def explain(self, reading: Replicas | Unavailable, queue: QueueReading) -> Explained:
+        """What reconcile() would do right now as the leader: the same plan, which is not carried out."""
         account = self._account(reading, queue, None)
         try:
             recalled = await self._ports.journal.recall(self.worker)
         except Unavailable as unavailable:
-            return account.close_unavailable(self._first_fault(reading, queue) or unavailable), ()
+            return Explained(account.close_unavailable(self._first_fault(reading, queue) or unavailable))
         rate = await self._read_usage(account, reading, _silent)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=0)
         self._enter(account, planned, recalled)
         observed, by = planned.observed, planned.decided_by
         rules = () if observed is None else trail(self.policy, observed, by, recalled.now)
+        steps = tuple(words for step in planned.steps if (words := step.words))
         if isinstance(planned.last, Send):
-            return account.close(Outcome.APPLIED, message=planned.last.decision.sentence), rules
-        return self._close(account, planned), rules
+            return Explained(account.close(Outcome.APPLIED, message=planned.last.decision.sentence), rules, steps)
+        return Explained(self._close(account, planned), rules, steps)
 
     def _account(self, reading: Replicas | Unavailable, queue: QueueReading, lease: Lease | None) -> Account:
         return Account(

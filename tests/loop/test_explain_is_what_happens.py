@@ -26,7 +26,7 @@ from controller.core.ports import Bid, Receipt, Requests, Unavailable
 from controller.core.rules import Step
 from controller.loop.cycle import Cycle
 from controller.loop.readings import QueueReading
-from controller.loop.reconciler import Ports, Reconciler
+from controller.loop.reconciler import Explained, Ports, Reconciler
 from controller.policy import Queue as QueuePolicy
 from controller.policy import WorkerPolicy
 from tests.support.examples import examples
@@ -228,7 +228,7 @@ async def explained_and_done(redis_url: str, state: State) -> tuple[Cycle, tuple
         lease = await put(redis, state)
         queue = QueueReading(state.depth, state.service)
         before = await everything(redis_url)
-        explained, rules = await reconciler(redis, state).explain(state.reading, queue)
+        explained, rules, _ = await reconciler(redis, state).explain(state.reading, queue)
         assert await everything(redis_url) == before, "explain wrote something"
         cycle = await reconciler(redis, state).reconcile(state.reading, queue, lease)
         assert (explained.epoch, cycle.epoch) == (None, lease.epoch)
@@ -260,7 +260,7 @@ def test_an_explain_that_plans_otherwise_than_the_loop_is_noticed(
 ) -> None:
     explain = Reconciler.explain
 
-    async def of_another_plan(self: Reconciler, *arguments: Any) -> tuple[Cycle, tuple[Step, ...]]:
+    async def of_another_plan(self: Reconciler, *arguments: Any) -> Explained:
         monkeypatch.setattr(self, "_landing_bound", 0.0)
         return await explain(self, *arguments)
 

@@ -195,13 +195,15 @@ class Driven:
         """As the command does, for the one worker."""
         readings, queues = await self.controller.runner.read()
         (name,), (worker,) = self.controller.policy.workers.keys(), self.controller.policy.workers.values()
-        return await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        explained = await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        return explained.cycle, explained.rules
 
     async def quick_check(self) -> Cycle | CannotTell | None:
         """As a notification causes it, for the one worker."""
         (name,) = self.controller.policy.workers
-        _, queues = await self.controller.runner.read()
-        return await self.controller.runner.reconciler(name).quick_check(queues[name], self.lease)
+        runner = self.controller.runner
+        reconciler = runner.reconciler(name)
+        return await runner._check(reconciler, runner._count([reconciler]), self.lease)
 
     async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
         """Ticks until a cycle ends so."""

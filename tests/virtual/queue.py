@@ -28,6 +28,7 @@ class PostgresServer:
     kernel: Kernel
     depth: int = 0
     is_down: bool = False
+    is_locked: bool = False
     behind_s: float = 0.0
     _times: list[float] = field(default_factory=lambda: [0.0])
     _depths: list[int] = field(default_factory=lambda: [0])
@@ -41,11 +42,13 @@ class PostgresServer:
         if self.is_down:
             reply(Answer(error=Unavailable(POSTGRESQL, "is shutting down (simulated)")))
             return
+        if self.is_locked:
+            return
         seen = self._depths[max(0, bisect.bisect_right(self._times, self.kernel.now - self.behind_s) - 1)]
         reply(Answer(seen))
 
     def be_well(self) -> None:
-        self.is_down = False
+        self.is_down = self.is_locked = False
         self.behind_s = 0.0
 
 

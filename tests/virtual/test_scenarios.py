@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.virtual.network import LinkMode
-from tests.virtual.railway import Change, Fate
+from tests.support.misfortunes import Fate, LinkMode
+from tests.support.record import Change
+from tests.support.verdict import violations
 from tests.virtual.redis import EPOCH_S
 from tests.virtual.scripts import Model
-from tests.virtual.verdict import violations
 from tests.virtual.world import KEYS, WORKER, Process, SimulatedWorld, policy_of, simulated_world
 
 DEPLOYED_AT_S = 45.0

@@ -30,13 +30,15 @@ from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
+from tests.support.misfortunes import LinkMode
+from tests.support.record import Acquired, Calm, Granted, Life, Record, Sent
 from tests.support.sources import SOURCES
+from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
-from tests.virtual.network import Link, LinkMode
+from tests.virtual.network import Link
 from tests.virtual.queue import PostgresServer, SimulatedQueue
 from tests.virtual.railway import Origin, Railway, RailwayWire
-from tests.virtual.record import Acquired, Granted, Life, Record, Sent
 from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
 from tests.virtual.scripts import Model
 from tests.virtual.trace import LogStream, Trace
@@ -361,22 +363,23 @@ class SimulatedWorld:
 
     def conclude(self, *, stay_s: float = _LONGEST_STAY_S) -> Record:
         """Waits until the count is as wanted, checks that it stays so, and closes the record."""
-        record = self.record
-        record.healed_at, record.bound_s, record.wanted = self.kernel.now, self.bound_s, self.wanted
-        while record.converged_at is None and self.kernel.now < record.healed_at + record.bound_s:
+        record, healed_at, bound_s, wanted = self.record, self.kernel.now, self.bound_s, self.wanted
+        converged_at = strayed_at = None
+        while converged_at is None and self.kernel.now < healed_at + bound_s:
             self.run_for(2.0)
             if self.railway.under_way:
-                record.healed_at = self.kernel.now  # what is held up on its way is a fault that has not ended yet
-            record.bound_s = max(record.bound_s, self.bound_s)
+                healed_at = self.kernel.now  # what is held up on its way is a fault that has not ended yet
+            bound_s = max(bound_s, self.bound_s)
             if self.is_as_wanted:
-                record.converged_at = self.kernel.now
-        if record.converged_at is not None:
+                converged_at = self.kernel.now
+        if converged_at is not None:
             changes = len(self.railway.changes)
             self.run_for(stay_s)
             if len(self.railway.changes) > changes:
-                record.strayed_at = self.railway.changes[changes].at
+                strayed_at = self.railway.changes[changes].at
+        asked, running = self.railway.asked, self.railway.running
+        record.calms.append(Calm(healed_at, bound_s, wanted, asked, running, converged_at, strayed_at))
         record.ended_at = self.kernel.now
-        record.asked, record.running = self.railway.asked, self.railway.running
         record.changes = self.railway.changes
         record.lost_data_at = self.redis.lost_data_at
         record.leapt_at = self.redis.leapt_at
@@ -409,7 +412,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def simulated_world(seed: int, policy: Policy, **more: Any) -> Iterator[SimulatedWorld]:
-    with seeded(seed):
+    with as_promised(), seeded(seed):
         world = SimulatedWorld(seed, policy, **more)
         try:
             yield world

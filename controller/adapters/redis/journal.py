@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from controller.adapters.redis import SOURCE, scripts
@@ -146,8 +146,11 @@ class RedisJournal:
         identity = {"raised": str((readable(stored.fields, "raised") or 0) + 1)}
         if loss is Loss.ROLLED_BACK:
             identity["revision"] = str(shadow.revision + 1)
+        write = write_of(stored, given, at)
+        # Its sorted set was not read here: the record of the version before goes on to say that it counts.
+        write = replace(write, deleted=[name for name in write.deleted if name != "recommended_at"])
         try:
-            await self._compare_and_set(worker, stored, identity, write_of(stored, given, at), None)
+            await self._compare_and_set(worker, stored, identity, write, None)
         except Outrun:
             return  # the next look finds what is lost then
 

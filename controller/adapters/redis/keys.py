@@ -6,7 +6,7 @@ All our keys have one prefix with one hash tag, so that a script touches one slo
     {<prefix>:<environment>}:epoch              a number that only rises
     {<prefix>:<environment>}:leader             a hash: who leads or led last, since when, and until when it trusts it
     {<prefix>:<environment>}:worker:<record>    a hash: a worker's history (see record.py)
-    {<prefix>:<environment>}:past:<record>      a sorted set: the recommendations of version 0.1, which this one reads
+    {<prefix>:<environment>}:past:<record>      a sorted set: recommendations of the version before, only read
     {<prefix>:<environment>}:records            a hash: by service id, the name of its record
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
     {<prefix>:<environment>}:listening          the last report about listening for NOTIFY, for doctor

@@ -19,9 +19,9 @@
 
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
 
-Version 0.1 keeps the recommendations in a sorted set of its own and `recommended_at` in the place of `wanted_at`. This
-version reads both. It deletes `recommended_at` when it writes, so that 0.1, should it come back, sees a gap and waits
-for a whole window before it removes a worker; the cooldowns and the open change are the same fields in both.
+The version before keeps the recommendations in a sorted set of its own, and `recommended_at` in the place of
+`wanted_at`. Both are read. A write deletes `recommended_at`, so that the version before, should it come back, sees a
+gap and waits for a whole window before it removes a worker. Cooldowns and the open change are the same fields in both.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Write:
 
 
 def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
-    """past: the members of the sorted set of version 0.1, oldest first.
+    """past: the members of the sorted set of the version before, oldest first.
 
     Raises:
         ValueError, KeyError: a field is not what a controller writes.
@@ -196,7 +196,7 @@ def _start(fields: Mapping[str, str]) -> Start | None:
 
 
 def _unread(fields: Mapping[str, str]) -> int:
-    """Failed readings in a row; 0 if a reading came after. Version 0.1 notes most readings only as recommendations."""
+    """Failed readings in a row; 0 if a reading came after. The version before notes most only as recommendations."""
     read_at = max(_stamp(fields, name) or 0.0 for name in ("recommended_at", "wanted_at", "read_at"))
     return number(fields["unread"]) if (_stamp(fields, "unread_at") or 0.0) > read_at else 0
 

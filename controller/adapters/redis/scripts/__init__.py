@@ -5,6 +5,7 @@ Each is safe to run twice. Times are milliseconds of Redis' own clock.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 LOST = "lost"
@@ -13,6 +14,7 @@ EMPTY = "empty"
 NAMES = ("acquire", "find", "publish", "recall", "release", "renew", "watch", "write")
 
 
+@cache
 def script(name: str) -> str:
     """The text of `<name>.lua`."""
     return files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")

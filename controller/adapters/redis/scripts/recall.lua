@@ -1,4 +1,4 @@
--- Reads a record, and the recommendations that version 0.1 keeps beside it. Changes nothing.
+-- Reads a record, and the recommendations that the version before keeps beside it. Changes nothing.
 -- Returns {now, run_id of the server, record, recommendations}.
 local record_key, past_key = unpack(KEYS)
 
