@@ -92,7 +92,7 @@ async def test_a_query_that_ends_the_connection_does_not_end_the_reading_of_anot
         assert good.pending == 3
 
 
-async def test_a_queue_that_failed_the_last_time_does_not_delay_the_others(
+async def test_a_queue_that_was_slow_the_last_time_does_not_delay_the_others(
     admin: Connection, queue: PostgresQueue
 ) -> None:
     await enqueue(admin, 3)
@@ -104,6 +104,18 @@ async def test_a_queue_that_failed_the_last_time_does_not_delay_the_others(
     assert name == "1"
     assert isinstance(good, QueueDepth)
     assert good.pending == 3
+    await reading.aclose()
+
+
+async def test_a_queue_that_failed_the_last_time_does_not_delay_the_others_on_the_same_connection(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    moody, create = Queue(sql="SELECT moody() AS pending, 0 AS processing"), "CREATE OR REPLACE FUNCTION moody()"
+    await admin.execute(f"{create} RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1 / 0'".encode())
+    await read_together(queue, moody, JOBS)
+    await admin.execute(f"{create} RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1 FROM pg_sleep(600)'".encode())
+    reading = queue.depths(requests(moody, JOBS))
+    assert await anext(reading) == ("1", QueueDepth(0, 0))
     await reading.aclose()
 
 
@@ -179,7 +191,7 @@ def endless(number: int, **more: object) -> Queue:
 
 SEVERAL = [
     pytest.param([endless(1), endless(2)], 1, id="in one round trip"),
-    pytest.param([endless(1, timeout="60s"), endless(2, timeout="60s")], 2, id="side by side"),
+    pytest.param([endless(number, timeout="60s") for number in range(10)], 10, id="ten side by side"),
 ]
 
 
@@ -188,15 +200,27 @@ SEVERAL = [
 async def test_a_reading_that_is_cancelled_ends_what_the_server_still_runs_for_it(
     admin: Connection, queue: PostgresQueue, queues: list[Queue], running: int, times: int
 ) -> None:
-    reading = asyncio.create_task(read_together(queue, *queues))
-    await until_equal(lambda: at_work(admin), running)
-    for _ in range(times):
-        reading.cancel()
-        await asyncio.sleep(0)
-    await asyncio.wait({reading})
-    assert reading.cancelled()
-    assert await at_work(admin) == 0
+    for _ in range(2):  # the second one has the connections that the first one gave back
+        reading = asyncio.create_task(read_together(queue, *queues))
+        await until_equal(lambda: at_work(admin), running)
+        for _ in range(times):
+            reading.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({reading})
+        assert reading.cancelled()
+        assert await at_work(admin) == 0
     assert await read_together(queue, JOBS, OWN) == [QueueDepth(0, 0), QueueDepth(5, 6)]
+
+
+async def test_a_slow_queue_that_finds_ten_others_running_says_so_within_its_own_timeout(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    eleventh = Queue.model_validate({"table": "generation_job", "timeout": "300ms"})
+    reading = queue.depths(requests(*(endless(number, timeout="60s") for number in range(10)), eleventh))
+    name, answer = await anext(reading)
+    assert name == "10"
+    assert "10 slow queries are running, and this one had to wait longer than 300 ms" in str(answer)
+    await reading.aclose()
 
 
 async def test_closing_the_iterator_ends_what_the_server_still_runs_for_it(
