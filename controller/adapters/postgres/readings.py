@@ -32,6 +32,7 @@ class Readings:
         self._counting = counting
         self._remarks = remarks
         self._known: set[str] = set()
+        """Every queue that was ever asked for."""
         self._slow: set[str] = set()
         self._failed_last: set[str] = set()
 
@@ -113,6 +114,7 @@ class Readings:
             return await self._alone(self._lanes.main, one)
 
     async def _alone(self, lane: Lane, one: Asked) -> Answer:
+        """Reads it by itself, and learns from that how to read it the next time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer: Answer

@@ -110,12 +110,17 @@ async def test_a_queue_that_was_slow_the_last_time_does_not_delay_the_others(
 async def test_a_queue_that_failed_the_last_time_does_not_delay_the_others_on_the_same_connection(
     admin: Connection, queue: PostgresQueue
 ) -> None:
+    await enqueue(admin, 3)
     moody, create = Queue(sql="SELECT moody() AS pending, 0 AS processing"), "CREATE OR REPLACE FUNCTION moody()"
     await admin.execute(f"{create} RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1 / 0'".encode())
     await read_together(queue, moody, JOBS)
     await admin.execute(f"{create} RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1 FROM pg_sleep(600)'".encode())
-    reading = queue.depths(requests(moody, JOBS))
-    assert await anext(reading) == ("1", QueueDepth(0, 0))
+    fails_now = Queue(sql="SELECT 1/0 AS pending, 1 AS processing")  # so that the other one has to be read alone, too
+    reading = queue.depths(requests(moody, fails_now, JOBS))
+    answers = dict([await anext(reading), await anext(reading)])
+    assert isinstance(answers["1"], Unavailable)
+    assert isinstance(answers["2"], QueueDepth)
+    assert answers["2"].pending == 3
     await reading.aclose()
 
 
