@@ -114,7 +114,7 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class UpdateWatch:
     """The conditions that hold by this reading; an event for each that becomes a fault now."""
 
     history: History
@@ -192,7 +192,7 @@ class Send:
         return f"record {self.change.before} → {self.change.after}, then request it"
 
 
-Step = Note | Settle | Watch | RecordExternalChange | Share | Hold | Fail | Send
+Step = Note | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Plan:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        steps = (step for step in self.steps if isinstance(step, Note | Settle | Watch | RecordExternalChange))
+        steps = (step for step in self.steps if isinstance(step, Note | Settle | UpdateWatch | RecordExternalChange))
         return tuple(event for step in steps for event in step.events)
 
 
@@ -267,7 +267,7 @@ class _Draft:
     def replicas(self) -> Replicas | None:
         return self.seen.replicas if isinstance(self.seen.replicas, Replicas) else None
 
-    def then(self, step: Note | Settle | Watch | RecordExternalChange) -> None:
+    def then(self, step: Note | Settle | UpdateWatch | RecordExternalChange) -> None:
         self.steps.append(step)
         self.history = step.history
 
@@ -363,7 +363,7 @@ def _watch(draft: _Draft) -> None:
         for fault in faults
         if fault.reason.value not in before.said
     )
-    draft.then(Watch(replace(draft.history, watch=watch), draft.conditions, events))
+    draft.then(UpdateWatch(replace(draft.history, watch=watch), draft.conditions, events))
 
 
 def _record_external_change(draft: _Draft) -> None:

@@ -20,7 +20,7 @@ from controller.core.plan import (
     Send,
     Settle,
     Share,
-    Watch,
+    UpdateWatch,
     plan,
 )
 from controller.core.ports import Retention, Settled, Unavailable
@@ -91,74 +91,77 @@ def seen(
 
 
 CASES: dict[str, Case] = {
-    "more jobs than workers: a change is recorded and sent": Case((Note, Watch, Send)),
+    "more jobs than workers: a change is recorded and sent": Case((Note, UpdateWatch, Send)),
     "the count fits: nothing is sent": Case(
-        (Note, Watch, Hold),
+        (Note, UpdateWatch, Hold),
         queue=ONE,
         replicas=replace(RUNNING, configured=1, running=1),
         history=replace(KNOWN, count=1),
         reason=Reason.TIER,
     ),
     "in a cooldown: nothing is sent": Case(
-        (Note, Watch, Hold), history=replace(KNOWN, last_up=NOW - 29), reason=Reason.SCALE_UP_COOLDOWN
+        (Note, UpdateWatch, Hold), history=replace(KNOWN, last_up=NOW - 29), reason=Reason.SCALE_UP_COOLDOWN
     ),
     "an open change that is visible is closed, and the pass goes on": Case(
-        (Note, Settle, Watch, Hold),
+        (Note, Settle, UpdateWatch, Hold),
         replicas=SHOWS_4,
         history=replace(KNOWN, change=going(4, ago=9)),
         reason=Reason.TIER,
     ),
     "one of an earlier leader is closed with a word": Case(
-        (Note, Settle, Watch, Hold),
+        (Note, Settle, UpdateWatch, Hold),
         replicas=SHOWS_4,
         history=replace(KNOWN, change=going(4, ago=9, epoch=6)),
         events=("intent_settled",),
     ),
     "an open change that is not visible yet is waited for": Case(
-        (Note, Watch, Hold), history=replace(KNOWN, change=going(4, ago=59)), reason=Reason.INTENT_OPEN
+        (Note, UpdateWatch, Hold), history=replace(KNOWN, change=going(4, ago=59)), reason=Reason.INTENT_OPEN
     ),
     "one that was not made within the landing bound is given up, and backed off from": Case(
-        (Note, Settle, Watch, Hold),
+        (Note, Settle, UpdateWatch, Hold),
         history=replace(KNOWN, change=going(4, ago=61), last_up=NOW - 61),
         events=("not_honoured",),
         reason=Reason.SCALE_UP_COOLDOWN,
     ),
     "a stop of workers that drain is waited for": Case(
-        (Note, Watch, Hold),
+        (Note, UpdateWatch, Hold),
         replicas=replace(RUNNING, draining_s=30.0),
         history=replace(KNOWN, change=going(0, ago=89, stops="d1")),
         reason=Reason.INTENT_OPEN,
     ),
     "a change that this process knows to be unsent is closed at once": Case(
-        (Note, Settle, Watch, Send),
+        (Note, Settle, UpdateWatch, Send),
         history=replace(KNOWN, change=going(4, ago=1, accepted=False), last_up=NOW - 1),
         events=("intent_settled",),
         more={"own": replace(going(4, ago=1), is_sent=False)},
     ),
     "a count that somebody changed starts the cooldowns": Case(
-        (Note, Watch, RecordExternalChange, Hold),
+        (Note, UpdateWatch, RecordExternalChange, Hold),
         replicas=SHOWS_3,
         events=("external_change",),
         reason=Reason.SCALE_UP_COOLDOWN,
     ),
     "not while a change is open": Case(
-        (Note, Watch, Hold), replicas=SHOWS_3, history=replace(KNOWN, change=going(4, ago=5)), reason=Reason.INTENT_OPEN
+        (Note, UpdateWatch, Hold),
+        replicas=SHOWS_3,
+        history=replace(KNOWN, change=going(4, ago=5)),
+        reason=Reason.INTENT_OPEN,
     ),
-    "the queue cannot be read: the count stays": Case((Note, Watch, Fail), queue=AWAY),
+    "the queue cannot be read: the count stays": Case((Note, UpdateWatch, Fail), queue=AWAY),
     "the platform cannot be read: the count stays": Case((Note, Fail), replicas=GONE),
     "neither can be read: nothing is noted": Case((Fail,), queue=AWAY, replicas=GONE),
     "below min_replicas while the queue cannot be read: corrected": Case(
-        (Note, Watch, Send), queue=AWAY, policy=AT_LEAST_3
+        (Note, UpdateWatch, Send), queue=AWAY, policy=AT_LEAST_3
     ),
     "the same while a change is open: the count stays": Case(
-        (Note, Watch, Fail), queue=AWAY, history=replace(KNOWN, change=going(4, ago=5)), policy=AT_LEAST_3
+        (Note, UpdateWatch, Fail), queue=AWAY, history=replace(KNOWN, change=going(4, ago=5)), policy=AT_LEAST_3
     ),
     "a doubtful depth of 0 counts as unreadable": Case(
-        (Note, Watch, Fail), queue=DOUBTFUL, history=replace(KNOWN, queue_seen="")
+        (Note, UpdateWatch, Fail), queue=DOUBTFUL, history=replace(KNOWN, queue_seen="")
     ),
-    "it is believed where jobs were seen before": Case((Note, Watch, Send), queue=DOUBTFUL),
+    "it is believed where jobs were seen before": Case((Note, UpdateWatch, Send), queue=DOUBTFUL),
     "a platform that refused is not asked again at once": Case(
-        (Note, Watch, Hold),
+        (Note, UpdateWatch, Hold),
         history=replace(KNOWN, refused_at=NOW - 29, refused_to=4, setbacks=1),
         reason=Reason.BACKING_OFF,
     ),
@@ -207,9 +210,9 @@ def test_a_stop_that_was_accepted_and_is_not_shown_is_unconfirmed_only_for_the_d
 @pytest.mark.parametrize(
     ("published", "steps"),
     [
-        pytest.param(Shares(60, 15, 4), (Note, Watch, Send), id="the workers read these shares already"),
-        pytest.param(Shares(60, 30, 4), (Note, Watch, Share, Send), id="more workers need smaller shares first"),
-        pytest.param(None, (Note, Watch, Share, Send), id="nothing is published"),
+        pytest.param(Shares(60, 15, 4), (Note, UpdateWatch, Send), id="the workers read these shares already"),
+        pytest.param(Shares(60, 30, 4), (Note, UpdateWatch, Share, Send), id="more workers need smaller shares first"),
+        pytest.param(None, (Note, UpdateWatch, Share, Send), id="nothing is published"),
     ],
 )
 def test_shares_are_published_before_a_change_and_only_if_they_differ(
@@ -222,8 +225,8 @@ def test_shares_are_published_before_a_change_and_only_if_they_differ(
 
 def test_every_step_has_words_for_explain() -> None:
     said = {type(step): step.words for case in CASES.values() for step in case.planned.steps}
-    assert said.keys() == {Note, Settle, Watch, RecordExternalChange, Hold, Fail, Send}
-    assert [kind for kind, words in said.items() if not words] == [Watch], (
+    assert said.keys() == {Note, Settle, UpdateWatch, RecordExternalChange, Hold, Fail, Send}
+    assert [kind for kind, words in said.items() if not words] == [UpdateWatch], (
         "without a condition there is nothing to watch"
     )
 

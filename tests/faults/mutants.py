@@ -66,7 +66,7 @@ def _rewrite(changed: str, guard: str, without: str) -> None:
     def script(name: str) -> str:
         return original(name).replace(guard, without) if name == changed else original(name)
 
-    scripts.script = script
+    scripts.script = script  # type: ignore[assignment]  # it need not be cached
 
 
 def _put(target: type, name: str, value: Any) -> None:

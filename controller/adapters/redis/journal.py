@@ -122,7 +122,9 @@ class RedisJournal:
     def _recalled(self, worker: str, stored: Stored, past: Sequence[str], now: int, asked_at: float) -> Recalled:
         """The history in the record, with what this process knows and Redis has lost."""
         shadow, at = self._shadow(worker), now / 1000
-        history = not_after(history_of(stored.fields, past), at)
+        is_of_before = "recommended_at" in stored.fields
+        history = history_of(stored.fields, past) if is_of_before else shadow.history_in(stored.fields)
+        history = not_after(history, at)
         loss = shadow.loss_of(stored)
         if stored.is_of_another_run and loss is not Loss.ROLLED_BACK:
             history = doubted(history, at)
@@ -138,7 +140,7 @@ class RedisJournal:
         knows more then still sees that it was rolled back.
         """
         shadow, at = self._shadow(worker), now / 1000
-        history, known, loss = history_of(stored.fields), shadow.known(asked_at), shadow.loss_of(stored)
+        history, known, loss = shadow.history_in(stored.fields), shadow.known(asked_at), shadow.loss_of(stored)
         given = given_back(history, known, loss, at, leads=False)
         shadow.note(stored.fields, now, asked_at)
         if known is None or given == history:
@@ -168,8 +170,9 @@ class RedisJournal:
         _, now, server, flat = _accepted(answer)
         try:
             written = Stored(hash_of(flat), server)
-            self._shadow(worker).note(written.fields, int(now), asked_at)
-            return Recalled(history_of(written.fields), seconds(now), self._clock.monotonic(), written)
+            shadow = self._shadow(worker)
+            shadow.note(written.fields, int(now), asked_at)
+            return Recalled(shadow.history_in(written.fields), seconds(now), self._clock.monotonic(), written)
         except (ValueError, KeyError, TypeError):
             raise foreign_data(keys[1]) from None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from controller.adapters.redis.record import Stored, history_of, number
 from controller.core.history import Known, Loss
-from controller.core.model import Change
+from controller.core.model import Change, History
 
 _ROUND_TRIP_S = 2.0
 """A stamp that moved by less than this (a round trip to Redis) is the same event, written back by another process."""
@@ -33,6 +33,7 @@ class Shadow:
 
     def __init__(self) -> None:
         self._memory = ""
+        self._read: tuple[Mapping[str, str], History] = {}, History()
         self._up: _Anchor | None = None
         self._down: _Anchor | None = None
         self._count: int | None = None
@@ -40,6 +41,16 @@ class Shadow:
         self._change_at: _Anchor | None = None
         self.revision = 0
         """The highest revision that was seen of this memory."""
+
+    def history_in(self, fields: Mapping[str, str]) -> History:
+        """What a record holds. It is parsed only if it has changed, because a standby looks every second.
+
+        Raises:
+            ValueError, KeyError: a field is not what a controller writes.
+        """
+        if fields != self._read[0]:
+            self._read = fields, history_of(fields)
+        return self._read[1]
 
     def note(self, fields: Mapping[str, str], redis_now: int, asked_at: float) -> None:
         """Stores what Redis holds. redis_now: its time in ms; asked_at: our monotonic time right before the request.
@@ -52,7 +63,7 @@ class Shadow:
         same, revision = fields["memory"] == self._memory, number(fields.get("revision", "0"))
         if same and revision < self.revision:
             return  # Redis was rolled back, or a newer answer was processed first
-        history = history_of(fields)
+        history = self.history_in(fields)
         written = same and revision > self.revision
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
