@@ -36,6 +36,15 @@ def waiting(number: int, **more: object) -> Queue:
     return Queue.model_validate({"sql": text, **more})
 
 
+async def side_by_side(admin: Connection, number: int) -> bool:
+    cursor = await admin.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+        "AND application_name = 'worker-autoscaler' AND query LIKE '%own%'"
+    )
+    ((count,),) = await cursor.fetchall()
+    return bool(count == number)
+
+
 async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_them_all(
     admin: Connection, database_url: str
 ) -> None:
@@ -44,15 +53,7 @@ async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_the
     # The first time, nothing tells the slow ones from the good one.
     await read_together(queue, GOOD, *slow)
 
-    async def side_by_side() -> bool:
-        cursor = await admin.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
-            "AND application_name = 'worker-autoscaler' AND query LIKE '%own%'"
-        )
-        ((count,),) = await cursor.fetchall()
-        return bool(count == 10)
-
-    watching = asyncio.create_task(until(side_by_side, "ten queries at the same time"))
+    watching = asyncio.create_task(until(lambda: side_by_side(admin, 10), "ten queries at the same time"))
     answers: list[tuple[str, QueueDepth | Unavailable]] = []
     while not watching.done():  # on a machine that is too slow to see it, the next readings may show it
         answers = [one async for one in queue.depths(requests(*slow, GOOD))]
@@ -62,6 +63,19 @@ async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_the
     assert len(others) == 10
     assert all(isinstance(other, Unavailable) and "took longer than 2 s" in str(other) for _, other in others)
     await queue.close()
+
+
+async def test_queries_that_are_slow_together_are_read_side_by_side_at_once(
+    admin: Connection, database_url: str
+) -> None:
+    watching = asyncio.create_task(until(lambda: side_by_side(admin, 3), "three queries at the same time"))
+    while not watching.done():
+        queue = PostgresQueue(database_url, timeout_s=1.0)  # which does not know yet that they are slow
+        good, *others = await read_together(queue, GOOD, *(waiting(number) for number in range(3)))
+        assert good == QueueDepth(1, 0)
+        assert all(isinstance(other, Unavailable) for other in others)
+        await queue.close()
+    assert await watching
 
 
 async def test_a_queue_may_have_more_time_than_the_others(admin: Connection, database_url: str) -> None:
