@@ -83,11 +83,11 @@ def as_promised() -> Iterator[None]:
 @contextmanager
 def impatient(queue: PostgresQueue, timeout_s: float) -> Iterator[None]:
     """For the reading that has to take too long; whatever comes before and after it has time enough."""
-    patient, queue._timeout_s = queue._timeout_s, timeout_s
+    patient, queue._lanes.timeout_s = queue._lanes.timeout_s, timeout_s
     try:
         yield
     finally:
-        queue._timeout_s = patient
+        queue._lanes.timeout_s = patient
 
 
 def main() -> None:

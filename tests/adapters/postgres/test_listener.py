@@ -223,12 +223,12 @@ async def warm(database_url: str, admin: Connection) -> AsyncIterator[tuple[Link
 @asynccontextmanager
 async def impatient_reading(queue: PostgresQueue, link: Link) -> AsyncIterator[asyncio.Task[QueueDepth]]:
     """A reading that gets no answer and is given up at once; the readings after it have enough time."""
-    patient = queue._timeout_s, postgres_connection._SLACK_S
-    queue._timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
+    patient = queue._lanes.timeout_s, postgres_connection._SLACK_S
+    queue._lanes.timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
     await link.disturb(LinkMode.DROP)
     reading = asyncio.create_task(queue.depth(JOBS, 100))
     await until(lambda: link.suffered > 0, "a question on the silent link")
-    queue._timeout_s, postgres_connection._SLACK_S = patient
+    queue._lanes.timeout_s, postgres_connection._SLACK_S = patient
     yield reading
 
 
