@@ -16,7 +16,10 @@ from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis.journal import Left, RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.configuration import Configuration
 from controller.core.ports import Clock, LeaderState, Sources
 from controller.core.problems import ConfigurationError, Problem

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from controller.core.history import remembered
-from controller.core.model import Decision, History, Intent, Lease, RateUsage, Replicas
+from controller.core.history import needed
+from controller.core.model import Change, History, Lease, RateUsage, Replicas, Shares
 from controller.core.ports import (
     Bid,
-    CycleNote,
     Journal,
     LeaderState,
     NotAcquired,
@@ -22,12 +21,9 @@ from controller.core.ports import (
     Recalled,
     Receipt,
     Requests,
-    Retention,
-    Settled,
     Source,
     Unavailable,
 )
-from controller.core.watch import Watch
 from controller.policy import RateLimit as RateLimitPolicy
 
 
@@ -42,8 +38,8 @@ class DryRunPlatform:
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         return await self._platform.observe(services)
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        del service, intent, observed
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
+        del service, change, observed
         return Receipt.DRY_RUN
 
     def requests(self) -> Requests:
@@ -55,59 +51,31 @@ class DryRunJournal:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._noted: dict[str, History] = {}
-        self._watches: dict[str, Watch] = {}
+        self._written: dict[str, tuple[History, History]] = {}
+        """By worker: the real history that the last pass read, and what the pass would have written."""
 
     @property
     def source(self) -> Source:
         return self._journal.source
 
     async def recall(self, worker: str) -> Recalled:
-        return await self._journal.recall(worker)
+        recalled = await self._journal.recall(worker)
+        before, mine = self._written.get(worker, (History(), History()))
+        # `version` is the real history here: write() needs it, and nothing is compared.
+        real = recalled.history
+        return recalled._replace(history=_with_mine(real, before, mine, recalled.now), version=real)
 
-    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
-        del lease
-        history, now, version = await self._journal.recall(worker)
-        mine = self._noted[worker] = remembered(self._noted.get(worker, History()), note, keep, now)
-        began = now if mine.since is None else mine.since
-        if note.recommended is not None:
-            history = history.carried_on(now, window=keep.window, gap=keep.gap)
-        if history.count is not None and history.count != note.count and history.intent is None:
-            # Changed outside the controller: the real journal would record it and start both cooldowns.
-            history = replace(history, last_up=began, last_down=began)
-        history = replace(history, watch=self._watches.get(worker, history.watch))
-        return Recalled(_with_notes(history, mine, began), now, version)
-
-    async def record_intent(
-        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
-    ) -> Intent:
-        del worker, version
-        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0, stops=stops)
-
-    async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
-        del worker, intent, lease
-
-    async def settle(
-        self,
-        worker: str,
-        intent: Intent,
-        outcome: Settled,
-        count: int,
-        lease: Lease,
-        *,
-        unconfirmed_stop: str = "",
-        running: int | None = None,
-    ) -> Recalled:
-        del intent, outcome, count, lease, unconfirmed_stop, running
-        return await self._journal.recall(worker)
-
-    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        del count, lease
-        return await self._journal.recall(worker)
-
-    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
-        del lease
-        self._watches[worker] = watch
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
+        del lease, now
+        real = recalled.version
+        assert isinstance(real, History), "this journal has recalled it"
+        # A change is not sent, so it starts no cooldown.
+        before = recalled.history
+        noted = history
+        if history.change is not None:
+            noted = replace(history, change=None, last_up=before.last_up, last_down=before.last_down)
+        self._written[worker] = real, noted
+        return recalled._replace(history=history)
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         del lines, lease
@@ -116,19 +84,47 @@ class DryRunJournal:
         return await self._journal.watch(workers)
 
 
-def _with_notes(history: History, mine: History, began: float) -> History:
-    return replace(
-        history,
-        recommendations=(*history.recommendations, *mine.recommendations),
-        unbroken_since=min(began, history.unbroken_since or began),
-        since=began if history.since is None else history.since,
-        read_at=max((at for at in (history.queue_read_at, mine.queue_read_at) if at is not None), default=None),
-        unread=max(history.unread, mine.unread),
-        queue_seen=mine.queue_seen or history.queue_seen,
-        # Only the real controller may settle its open intent and its agreed count.
-        intent=None,
-        count=None,
+def _with_mine(real: History, before: History, mine: History, now: float) -> History:
+    """The real history with what this process has read besides. A running controller goes on writing the real one.
+
+    Only the real controller settles its open change, so there is none here, and no count that could differ by it.
+    """
+    began = now if mine.since is None else mine.since
+    history = replace(
+        real,
+        recommendations=needed(
+            sorted((*real.recommendations, *mine.recommendations), key=lambda recommendation: recommendation.at)
+        ),
+        remembered_at=max((at for at in (real.remembered_at, mine.remembered_at) if at is not None), default=None),
+        window=max(real.window, mine.window),
+        unbroken_since=_unbroken_since(real, before, mine),
+        # A journal that no controller writes, empty or of another server process, says in each pass that it begins now.
+        since=began if real.since in {None, now} else real.since,
+        read_at=max((at for at in (real.read_at, mine.read_at) if at is not None), default=None),
+        unread=max(real.unread, mine.unread),
+        unread_at=max((at for at in (real.unread_at, mine.unread_at) if at is not None), default=None),
+        queue_seen=mine.queue_seen or real.queue_seen,
+        watch=mine.watch if mine.since is not None else real.watch,
     )
+    if real.change is not None:
+        return replace(history, change=None, count=None)
+    if real.count != mine.count and real.count == before.count and mine.since is not None:
+        # This process has seen an external change that no running controller has recorded.
+        return replace(history, count=mine.count, last_up=mine.last_up, last_down=mine.last_down)
+    return history
+
+
+def _unbroken_since(real: History, before: History, mine: History) -> float | None:
+    """Since when one of the two processes, or one after the other, has noted recommendations without a gap.
+
+    The real history says nothing about it if it was not written since, or if it keeps a shorter window.
+    """
+    if real.remembered_at == before.remembered_at or real.window < mine.window:
+        return mine.unbroken_since
+    begins = real.unbroken_since
+    if begins is None or mine.unbroken_since is None or mine.remembered_at is None or begins > mine.remembered_at:
+        return begins
+    return min(begins, mine.unbroken_since)
 
 
 class DryRunLeases:
@@ -151,5 +147,5 @@ class DryRunRateLimit:
     async def used(self, limit: RateLimitPolicy) -> RateUsage:
         return await self._rate_limit.used(limit)
 
-    async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
-        del limit, max_workers, replicas
+    async def share(self, limit: RateLimitPolicy, shares: Shares) -> None:
+        del limit, shares

@@ -19,15 +19,11 @@ from controller.cli.once import JSON
 from controller.loop import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from controller.app import Controller
     from controller.cli.parser import Commands
     from controller.configuration import Configuration
-    from controller.core.model import Replicas, Rest
-    from controller.core.ports import Unavailable
-    from controller.core.rules import Step
-    from controller.loop.cycle import Cycle
+    from controller.core.model import Rest
+    from controller.loop.reconciler import Explained
     from controller.policy import WorkerPolicy
 
 
@@ -55,21 +51,20 @@ def run(parsed: argparse.Namespace) -> int:
     explanations = signals.interruptible(explain(configuration))
     for one in explanations:
         if parsed.json:
-            print_json(configuration.mask.value(as_object(one.cycle, one.rest)))
+            print_json(configuration.mask.value(as_object(one)))
         else:
             show(one, configuration.mask)
-    return 1 if any(one.cycle.outcome is Outcome.FAILED for one in explanations) else 0
+    return 1 if any(one.explained.cycle.outcome is Outcome.FAILED for one in explanations) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would be done right now, and each rule's turn; no steps where something could not be read.
+    """What would be done right now.
 
     rest: scheduled and failed jobs; None if they could not be read in time. platform: its name.
     """
 
-    cycle: Cycle
-    steps: tuple[Step, ...]
+    explained: Explained
     rest: Rest | None
     platform: str
 
@@ -77,22 +72,16 @@ class Explanation:
 async def explain(configuration: Configuration) -> list[Explanation]:
     """Observes and decides, as a cycle would, and changes nothing anywhere."""
     from controller.app import RunOptions, opened
-    from controller.core.ports import Unavailable
 
     async with opened(
         configuration, RunOptions(width=output.width), stream=sys.stderr, events=sys.stderr, form="text"
     ) as controller:
         platform = controller.ports.platform.source.name
-        services = [worker.service for worker in controller.policy.workers.values()]
-        readings: Mapping[str, Replicas | Unavailable]
-        try:
-            readings = await controller.ports.platform.observe(services)
-        except Unavailable as unavailable:
-            readings = dict.fromkeys(services, unavailable)
+        readings, queues = await controller.runner.read()
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            cycle, steps = await controller.runner.reconciler(name).explain(readings[worker.service])
-            explanations.append(Explanation(cycle, steps, await _rest(controller, worker), platform))
+            explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+            explanations.append(Explanation(explained, await _rest(controller, worker), platform))
         return explanations
 
 

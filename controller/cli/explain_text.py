@@ -11,29 +11,32 @@ from typing import Any
 
 from controller.cli import output
 from controller.cli.explain import Explanation
-from controller.core.model import Rest, ServiceTime
+from controller.core.model import ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
 from controller.core.units import in_words
-from controller.loop.cycle import Cycle
 
 
-def as_object(cycle: Cycle, rest: Rest | None) -> dict[str, Any]:
-    """The log line's keys, and what else the queue holds; null where that is unknown."""
+def as_object(explanation: Explanation) -> dict[str, Any]:
+    """The log line's keys, what else the queue holds (null where that is unknown), and the steps of the pass."""
+    explained, rest = explanation.explained, explanation.rest
     besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
-    return {**cycle.line(), **besides, "event": "explain"}
+    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), "event": "explain"}
 
 
 def show(explanation: Explanation, mask: Masker) -> None:
     """On stdout, in lines that fit the terminal."""
-    cycle, steps = explanation.cycle, explanation.steps
+    cycle, rules = explanation.explained.cycle, explanation.explained.rules
     output.show(mask.text(cycle.worker), style="heading")
     for label, text in seen(explanation):
         output.show(mask.text(text), first=f"  {label:<9}  ")
-    if steps:
+    if rules:
         print()
-        rows = [("rule", "wants", "why"), *((name, str(wants), words) for name, wants, words in turns(steps))]
+        rows = [("rule", "wants", "why"), *((name, str(wants), words) for name, wants, words in turns(rules))]
         output.show_table(mask.value(rows), right={1}, indent="  ")
+    if explanation.explained.steps:
+        print()
+        output.show(mask.text("; ".join(explanation.explained.steps)), first="  steps      ")
     print()
     output.show(mask.text(cycle.message), first="  → ")
     print()
@@ -41,7 +44,7 @@ def show(explanation: Explanation, mask: Masker) -> None:
 
 def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     """What was read: a label, and the words."""
-    cycle, rest = explanation.cycle, explanation.rest
+    cycle, rest = explanation.explained.cycle, explanation.rest
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         yield "queue", "; ".join(filter(None, (queue.sentence, queue.waited)))
@@ -73,7 +76,7 @@ def _left(name: str, seconds: float) -> str:
     return f"{name} in {in_words(seconds)}" if seconds > 0 else f"{name} now"
 
 
-def turns(steps: Sequence[Step]) -> Iterator[tuple[str, int, str]]:
+def turns(rules: Sequence[Step]) -> Iterator[tuple[str, int, str]]:
     """Each rule, the count that it leaves, and why it changed it."""
-    for step in steps:
-        yield step.rule, step.desired, step.because.words if step.because else "no change"
+    for rule in rules:
+        yield rule.rule, rule.desired, rule.because.words if rule.because else "no change"

@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 async def serve(configuration: Configuration, *, dry_run: bool) -> int:
     """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
-    from controller.adapters.redis.journal import Keys
+    from controller.adapters.redis.keys import Keys
     from controller.app import RunOptions, opened
     from controller.doctor.redis import reporting_risks
     from controller.web.connections import serving
@@ -192,7 +192,7 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
 async def _listen(controller: Controller, settings: Settings) -> None:
     """Wakes the runner when a job is announced, on whichever channels the policy or a library has."""
     from controller.adapters.postgres.listener import Listener
-    from controller.adapters.redis.journal import Keys
+    from controller.adapters.redis.keys import Keys
     from controller.adapters.redis.listening_report import ListeningReport, save_report
 
     queues = [worker.queue for worker in controller.policy.workers.values()]

@@ -178,11 +178,11 @@ def _exits(look: Look, before: Watch, running_since: float | None) -> bool:
     replicas, history = look.replicas, look.history
     if not _is_wanted(look) or replicas.state is ServiceState.STARTING:
         return False
-    intent = history.intent
-    if intent is None:
+    change = history.change
+    if change is None:
         asked_for = (history.count or 0) > 0
     else:  # a start: until it is under way, the platform still shows the stop before it
-        asked_for = intent.accepted and intent.after > 0 and look.now - intent.at >= _LONGEST_RESTART_S
+        asked_for = change.is_accepted and change.after > 0 and look.now - change.at >= _LONGEST_RESTART_S
     if replicas.exited and (replicas.configured or asked_for):
         return True
     # Workers that start again and end again before the landing bound are the same fault.
@@ -199,7 +199,7 @@ def _contests(look: Look) -> tuple[Contest, ...]:
     history, shown = look.history, look.replicas.configured
     recent = tuple(one for one in history.watch.by(look.now).contests if one.at > look.now - CONTEST_WINDOW_S)
     known = history.count
-    if known is None or known == shown or history.intent is not None:
+    if known is None or known == shown or history.change is not None:
         return recent
     if not known and look.replicas.deployment != history.watch.deployment:
         return recent  # any new deployment starts a stopped service, so the count is not contested

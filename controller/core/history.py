@@ -1,69 +1,106 @@
-"""How a worker's history changes after a cycle's note, a settled change and an external change. Pure.
+"""How a worker's history changes: what a cycle read, a change recorded, accepted and settled, data given back. Pure.
 
-Redis takes the same steps in its Lua scripts, because there they are atomic with the check of the lease; a test holds
-the two equal. These functions serve the callers that must not write: `explain` and a dry run. `now` is by the journal's
-clock.
+These functions are the journal's rules, and there is no second copy of them: Redis only keeps what they return, if
+nothing else was written meanwhile (see Journal.write). `now` is by the journal's clock, and a new timestamp that equals
+it means "when this is written": the journal puts its own time there, so that a cooldown counts from the platform's
+answer and not from the reading before it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 
-from controller.core.model import History, Intent, Recommendation
+from controller.core.model import Change, Direction, History, Recommendation, Start
 from controller.core.ports import CycleNote, Retention, Settled
 
 _LONGEST_START_S = 600.0
 """A longer start is not measured: it waited for something else, such as a build, a plan's limit or an approval."""
+_SAME_INSTANT_S = 0.05
+"""A timestamp that a process remembers is later than the journal's only if it differs by more than this: the delay of a
+network varies."""
+_WEIGHT_OF_THE_OLD = 0.7
+"""Weight of the known start time when another start was measured."""
 
 
-def remembered(history: History, note: CycleNote, keep: Retention, now: float) -> History:
+def noted(history: History, note: CycleNote, keep: Retention, now: float) -> History:
     """After a cycle's note of what it read."""
-    history = _from_now_on(history, now)
-    since = now if history.since is None else history.since
-    count = note.count if history.count is None else history.count
-    history = replace(history, since=since, count=count)
-    history = replace(history, queue_seen=note.queue_seen or history.queue_seen)
-    if note.working:
-        history = replace(history, unconfirmed_stop=None)
+    history = replace(
+        history,
+        since=now if history.since is None else history.since,
+        count=note.count if history.count is None else history.count,
+        queue_seen=note.queue_seen or history.queue_seen,
+        unconfirmed_stop=None if note.working else history.unconfirmed_stop,
+    )
     if note.count is not None and note.running is not None:
-        history = _timed(history, note.count, note.running, now, keep.gap)
+        history = with_start(history, note.count, note.running, now, keep.gap)
     if not note.read:
         last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
         goes_on = last > read_at and now - last <= keep.gap
         return replace(history, unread=history.unread + 1 if goes_on else 1, unread_at=now)
-    if note.recommended is None:
-        return replace(history, read_at=now, unread=0)
-    history = history.carried_on(now, window=keep.window, gap=keep.gap)
-    kept = [one for one in history.recommendations if now - keep.window - keep.gap <= one.at <= now]
-    new = [Recommendation(now, note.recommended)] if keep.window else []
-    return replace(history, recommendations=(*kept, *new), remembered_at=now, window=keep.window, unread=0)
+    history = replace(history, read_at=now, unread=0)
+    return history if note.recommended is None else _with_recommendation(history, note.recommended, keep, now)
+
+
+def recorded(history: History, change: Change, now: float) -> History:
+    """After a change was recorded, before it is requested: its cooldown starts, and no start is measured any more."""
+    previous = history.last_up if change.direction is Direction.UP else history.last_down
+    change = replace(change, at=now, previous=previous)
+    return replace(_scaled_at(history, change.direction, now), change=change, start=None)
+
+
+def accepted(history: History, change: Change, now: float) -> History:
+    """After the platform accepted the open change: cooldown and start time count from its answer, which is now."""
+    open_one = history.change
+    if open_one is None or open_one.id != change.id:
+        return history
+    start = Start(now, change.before, change.after) if change.direction is Direction.UP else None
+    history = _scaled_at(history, change.direction, now)
+    return replace(history, change=replace(open_one, accepted_at=now), start=start)
 
 
 def settled(
-    history: History, intent: Intent, outcome: Settled, count: int, now: float, *, unconfirmed_stop: str
+    history: History,
+    change: Change,
+    outcome: Settled,
+    count: int,
+    now: float,
+    *,
+    unconfirmed_stop: str = "",
+    running: int | None = None,
 ) -> History:
-    """After the open intent was closed; unchanged if another intent is open by now."""
-    if history.intent is None or history.intent.id != intent.id:
+    """After the open change was closed; unchanged if another change is open by now.
+
+    A change that was never sent or was refused changed nothing, so the cooldown before it counts again. A change that
+    may have happened at any time since it was sent counts from now. `running`: instances that run, if the reading is
+    newer than the cycle's note.
+    """
+    was = history.change
+    if was is None or was.id != change.id:
         return history
-    was, field = history.intent, f"last_{intent.direction.value}"
-    history = replace(history, count=count, intent=None, unconfirmed_stop=unconfirmed_stop or history.unconfirmed_stop)
+    history = replace(history, count=count, change=None, unconfirmed_stop=unconfirmed_stop or history.unconfirmed_stop)
     if outcome in {Settled.NEVER_SENT, Settled.REFUSED}:
-        history = _stamped(history, field, was.previous)
-    elif outcome is Settled.NOT_HONOURED or not was.accepted:
-        history = _stamped(history, field, now)
-    if outcome is Settled.REFUSED or (outcome is Settled.NOT_HONOURED and was.accepted):
-        return replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
-    if outcome is Settled.APPLIED:
-        return replace(history, refused_at=None, refused_to=None, setbacks=0)
-    return history
+        history = _scaled_at(history, was.direction, was.previous)
+    elif outcome is Settled.NOT_HONOURED or not was.is_accepted:
+        history = _scaled_at(history, was.direction, now)
+    if outcome is Settled.REFUSED or (outcome is Settled.NOT_HONOURED and was.is_accepted):
+        history = replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
+    elif outcome is Settled.APPLIED:
+        history = replace(history, refused_at=None, refused_to=None, setbacks=0)
+    return history if running is None else with_start(history, count, running, now, math.inf)
 
 
 def with_external_change(history: History, count: int, now: float) -> History:
-    """After a change that was made outside the controller: both cooldowns start."""
+    """After a change that was made outside the controller.
+
+    Both cooldowns start: it was made for a reason, and must not be undone at once.
+    """
     return replace(history, last_up=now, last_down=now, count=count, start=None)
 
 
-def _from_now_on(history: History, now: float) -> History:
+def not_after(history: History, now: float) -> History:
     """Timestamps from the future become `now`.
 
     After a clock was set back, scaling then waits for one cooldown and not until the clock has caught up.
@@ -72,7 +109,7 @@ def _from_now_on(history: History, now: float) -> History:
     def at_most_now(at: float | None) -> float | None:
         return None if at is None else min(at, now)
 
-    intent = history.intent
+    change = history.change
     return replace(
         history,
         last_up=at_most_now(history.last_up),
@@ -80,14 +117,107 @@ def _from_now_on(history: History, now: float) -> History:
         since=at_most_now(history.since),
         unbroken_since=at_most_now(history.unbroken_since),
         remembered_at=at_most_now(history.remembered_at),
+        recommendations=tuple(one for one in history.recommendations if one.at <= now),
         refused_at=at_most_now(history.refused_at),
         read_at=at_most_now(history.read_at),
         unread_at=at_most_now(history.unread_at),
-        intent=None if intent is None else replace(intent, at=min(intent.at, now)),
+        change=None if change is None else replace(change, at=min(change.at, now)),
     )
 
 
-def _timed(history: History, count: int, running: int, now: float, gap: float) -> History:
+class Loss(Enum):
+    """What became of a record since this process last saw it, by its identity and its revision.
+
+    NEWER: written since, so it knows more than this process. SAME: not written since. EMPTIED: gone, or begun anew by
+    no one yet. ROLLED_BACK: an older state of it came back.
+    """
+
+    NEWER = "newer"
+    SAME = "same"
+    EMPTIED = "emptied"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What this process remembers of a record.
+
+    up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
+    own monotonic clock, so they are true even if the journal's clock jumped.
+    """
+
+    up_age: float | None = None
+    down_age: float | None = None
+    count: int | None = None
+    change: Change | None = None
+    change_age: float = 0.0
+
+
+def given_back(history: History, known: Known | None, loss: Loss, now: float, *, leads: bool = True) -> History:
+    """The history with what this process knows and the journal lost. Timestamps only move later by it.
+
+    known: None if this process has seen no state of the record yet. leads: a standby does not replace what another
+    process has already given back to an emptied record; the leader does, because it knows its own last change.
+    """
+    is_lost, replaces = loss in {Loss.EMPTIED, Loss.ROLLED_BACK}, leads or loss is Loss.ROLLED_BACK
+    history = replace(history, since=now) if is_lost and replaces else history
+    if known is None:
+        return history
+    if loss is not Loss.NEWER:
+        up, down = _later(history.last_up, known.up_age, now), _later(history.last_down, known.down_age, now)
+        history = replace(history, last_up=up, last_down=down)
+    if is_lost and known.count is not None and (replaces or history.count is None):
+        history = replace(history, count=known.count)
+    ours, theirs = known.change, history.change
+    if is_lost and ours is not None and (replaces or theirs is None):
+        # How it was before this change is not known any more, so its cooldown stays even if nothing was sent.
+        previous = history.last_up if ours.direction is Direction.UP else history.last_down
+        return replace(history, change=replace(ours, at=now - known.change_age, previous=previous))
+    if loss is Loss.ROLLED_BACK and leads and ours is None:
+        return replace(history, change=None)  # it was settled since
+    if ours is not None and theirs is not None and ours.id == theirs.id:
+        at = now - known.change_age
+        return replace(history, change=replace(theirs, at=at)) if at > theirs.at + _SAME_INSTANT_S else history
+    return history
+
+
+def doubted(history: History, now: float) -> History:
+    """After the journal's server restarted or failed over, perhaps with older data: what it lost is unknown."""
+    return replace(history, since=now)
+
+
+def _later(at: float | None, age: float | None, now: float) -> float | None:
+    if age is None:
+        return at
+    return now - age if now - age > (at or 0.0) + _SAME_INSTANT_S else at
+
+
+def _with_recommendation(history: History, recommended: int, keep: Retention, now: float) -> History:
+    """After a gap, or with a longer window than was kept, the history is unbroken only from now on."""
+    silent = history.remembered_at is None or now - history.remembered_at > keep.gap
+    window = round(keep.window, 3)  # the journal keeps milliseconds, and 29990 of them are 29.990000000000002 s
+    unbroken_since = now if silent or window > history.window else history.unbroken_since
+    recent = [one for one in history.recommendations if now - keep.window - keep.gap <= one.at <= now]
+    kept = needed([*recent, Recommendation(now, recommended)]) if keep.window else ()
+    return replace(history, unbroken_since=unbroken_since, remembered_at=now, window=window, recommendations=kept)
+
+
+def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
+    """Those that may still be the highest of a window that ends now or later, and the newest two.
+
+    One that is not higher than a later one never decides. So at most max_replicas are kept, however long the window and
+    however often the queue is read. The newest two tell the time between two looks (see rules.window_tolerance).
+    """
+    kept: list[Recommendation] = []
+    highest = -1
+    for place, one in enumerate(reversed(recommendations)):
+        if place < 2 or one.replicas > highest:
+            kept.append(one)
+        highest = max(highest, one.replicas)
+    return tuple(reversed(kept))
+
+
+def with_start(history: History, count: int, running: int, now: float, gap: float) -> History:
     """Measures how long a scale-up takes; dropped if the count changed or no reading came for `gap` seconds."""
     start = history.start
     if start is None:
@@ -100,9 +230,9 @@ def _timed(history: History, count: int, running: int, now: float, gap: float) -
     if start.seen is None:
         return replace(history, start=None)
     known = history.start_up_s
-    smoothed = took if known is None else 0.7 * known + 0.3 * took
+    smoothed = took if known is None else _WEIGHT_OF_THE_OLD * known + (1 - _WEIGHT_OF_THE_OLD) * took
     return replace(history, start=None, start_up_s=round(smoothed, 3))
 
 
-def _stamped(history: History, field: str, at: float | None) -> History:
-    return replace(history, last_up=at) if field == "last_up" else replace(history, last_down=at)
+def _scaled_at(history: History, direction: Direction, at: float | None) -> History:
+    return replace(history, last_up=at) if direction is Direction.UP else replace(history, last_down=at)

@@ -6,8 +6,9 @@ Units: times are seconds since the epoch as floats, by the journal's clock (Redi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
@@ -210,16 +211,31 @@ class Replicas:
         return self.leaving if service is not None and self.draining_s >= service.mean_s else 0
 
 
+class Shares(NamedTuple):
+    """What is published to the workers: the rate limit, the share of each worker in it, and max_replicas."""
+
+    limit: int
+    each: int
+    max_workers: int
+
+    @classmethod
+    def among(cls, replicas: int, limit: int, max_workers: int) -> Shares:
+        """The shares of `replicas` workers never add up to more than the limit."""
+        return cls(limit, limit // replicas if replicas else limit, max_workers)
+
+
 @dataclass(frozen=True, slots=True)
 class RateUsage:
     """Requests that all workers together counted in the current minute, and their limit per minute.
 
-    recent: an estimate for the last 60 s, from the counts of two minutes.
+    recent: an estimate for the last 60 s, from the counts of two minutes. published: the shares that the workers read
+    now; None: nothing, or not what a controller writes.
     """
 
     used: int
     limit: int
     recent: int = field(default=0, compare=False)
+    published: Shares | None = field(default=None, compare=False)
 
     @property
     def is_used_up(self) -> bool:
@@ -280,11 +296,13 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
-    """A change that was recorded before it was requested, and whose outcome is not known yet.
+class Change:
+    """A change of the count: recorded before it is requested, and open until its outcome is known.
 
-    accepted: the platform accepted the request. stops: the deployment that it stops. previous: the last scale in its
-    direction before it; the cooldown counts from that one again if nothing was sent.
+    at: when it was recorded. accepted_at: when the platform accepted the request; None: unknown whether it did. stops:
+    the deployment that it stops. previous: the last scale in its direction before it; the cooldown counts from that one
+    again if nothing was sent. is_sent: False only in the process that knows for certain that nothing of it was sent;
+    the journal does not keep it.
     """
 
     id: str
@@ -292,13 +310,18 @@ class Intent:
     before: int
     after: int
     at: float
-    accepted: bool = False
+    accepted_at: float | None = None
     stops: str | None = None
     previous: float | None = field(default=None, compare=False)
+    is_sent: bool = field(default=True, compare=False)
 
     @property
     def direction(self) -> Direction:
         return Direction.between(self.before, self.after)
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.accepted_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +345,14 @@ class History:
     """What the journal remembers of one worker's service.
 
     since: when this history began (None: it begins now). unbroken_since: since when recommendations were recorded
-    without a gap (None: not at all); remembered_at: when the last one was; window: how long they are kept, in seconds.
-    count: the last count known to the platform and to us. refused_at, refused_to: when the platform last refused a
-    change or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
+    without a gap (None: not at all); remembered_at: when the last one was; window: how long they are kept, in seconds;
+    recommendations: those that may still be the highest of it (history.needed). change: the open change; there is at
+    most one. count: the last count known to the platform and to us. refused_at, refused_to: when the platform last
+    refused a change or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
     deployment whose stop was accepted but is not shown. start_up_s: seconds from the request for workers until they
     ran, smoothed; None: never measured. start: the scale-up that is being measured. queue_seen: the identity of the
-    queue in which jobs were last seen. read_at: when the queue was last read without a recommendation. unread: failed
-    readings of the queue in a row, the last at unread_at. watch: since when the service has had which fault.
+    queue in which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a
+    row, the last at unread_at. watch: since when the service has had which fault.
     """
 
     last_up: float | None = None
@@ -338,7 +362,7 @@ class History:
     remembered_at: float | None = None
     window: float = 0.0
     recommendations: tuple[Recommendation, ...] = ()
-    intent: Intent | None = None
+    change: Change | None = None
     count: int | None = None
     refused_at: float | None = None
     refused_to: int | None = None
@@ -356,11 +380,6 @@ class History:
     def queue_read_at(self) -> float | None:
         """When the queue was last read; None: unknown."""
         return max((at for at in (self.remembered_at, self.read_at) if at is not None), default=None)
-
-    def carried_on(self, now: float, *, window: float, gap: float) -> History:
-        """With one more recommendation at `now`: after a gap, or with a longer window, unbroken_since starts again."""
-        silent = self.remembered_at is None or now - self.remembered_at > gap
-        return replace(self, unbroken_since=now) if silent or window > self.window else self
 
 
 @dataclass(frozen=True, slots=True)

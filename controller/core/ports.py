@@ -5,15 +5,24 @@ Unavailable: a dependency failed. LeaseLost: another replica leads now. Any othe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from controller.core.model import Decision, History, Intent, Leader, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
+from controller.core.model import (
+    Change,
+    History,
+    Leader,
+    Lease,
+    QueueDepth,
+    RateUsage,
+    Replicas,
+    ServiceTime,
+    Shares,
+)
 from controller.core.text import bounds
 from controller.core.units import in_words
-from controller.core.watch import Watch
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
 
@@ -81,6 +90,10 @@ class Refused(NotSent):
     """The platform read the change and refused it; the same request right now would be refused again."""
 
 
+class Outrun(Unavailable):
+    """The history was written by another process since it was read; read it again and decide again."""
+
+
 class LeaseLost(Exception):  # noqa: N818  # as above
     """The lease is not ours any more: nothing was written, and nothing may be sent."""
 
@@ -101,21 +114,27 @@ class Report(Protocol):
     def __call__(self, event: str, /, **fields: object) -> None: ...
 
 
+class DepthRequest(NamedTuple):
+    """What a cycle asks of one queue: each count up to `limit`.
+
+    Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same for
+    every count, so a count may be some seconds old.
+    """
+
+    queue: QueuePolicy
+    limit: int
+    enough: int = 0
+    busy: int = 0
+
+
 class Queue(Protocol):
-    """Reads how many jobs wait and how many are in progress. Raises Unavailable rather than guess."""
+    """Reads how many jobs wait and how many are in progress. A failure is Unavailable; it never guesses."""
 
     @property
     def source(self) -> Source: ...
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        """Counts the jobs, each count up to `limit`.
-
-        Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same
-        for every count, so a count may be some seconds old.
-
-        Raises:
-            Unavailable: the queue could not be read.
-        """
+    def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
+        """One reading for all these queues; each comes under its name as soon as it is there, the slow ones last."""
 
     async def service_time(self, queue: QueuePolicy) -> ServiceTime | None:
         """How long the newest finished jobs took; None: no job has finished yet.
@@ -129,11 +148,10 @@ class Queue(Protocol):
 
 
 class Receipt(StrEnum):
-    """What happened to a request to scale: the platform accepted it, or a dry run or `explain` did not send it."""
+    """What happened to a request to scale: the platform accepted it, or a dry run did not send it."""
 
     ACCEPTED = "accepted"
     DRY_RUN = "dry run"
-    REHEARSED = "rehearsed"
 
 
 class Requests(NamedTuple):
@@ -167,8 +185,8 @@ class Platform(Protocol):
             Unavailable: nothing could be read at all.
         """
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        """Requests the intent's absolute number of replicas; `observed` is the reading that it was decided on.
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
+        """Requests the change's absolute number of replicas; `observed` is the reading that it was decided on.
 
         Raises:
             LeaseLost: the lease ended before the change was sent completely.
@@ -180,11 +198,20 @@ class Platform(Protocol):
 
 
 class Recalled(NamedTuple):
-    """A worker's history, the journal's time at which it was read, and its version for compare-and-set."""
+    """A worker's history, and when it was read.
+
+    now: by the journal's clock. read_at: by this process's monotonic clock, after the journal's answer.
+    version: what the journal compares before it writes.
+    """
 
     history: History
     now: float
-    version: str = ""
+    read_at: float
+    version: object = None
+
+    def now_at(self, monotonic: float) -> float:
+        """The journal's time at a later time of the monotonic clock."""
+        return self.now + max(0.0, monotonic - self.read_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +239,7 @@ class Retention(NamedTuple):
 
 
 class Settled(StrEnum):
-    """How an intent ended."""
+    """How a change ended."""
 
     APPLIED = "applied"
     NOT_HONOURED = "not honoured"
@@ -221,7 +248,7 @@ class Settled(StrEnum):
 
 
 class Journal(Protocol):
-    """What must survive a restart. Every write checks the lease in the same atomic step.
+    """What must survive a restart. A write checks the lease in the same atomic step.
 
     Raises:
         Unavailable: the journal cannot be reached.
@@ -232,47 +259,17 @@ class Journal(Protocol):
     def source(self) -> Source: ...
 
     async def recall(self, worker: str) -> Recalled:
-        """Reads the history and changes nothing."""
+        """Reads the history, with what this process knows and the journal has lost. Changes nothing."""
 
-    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
-        """Records what this cycle has read (the count only if none is known yet), and returns the history."""
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
+        """Replaces the recalled history by this one, if nothing was written since and the server is the same.
 
-    async def record_intent(
-        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
-    ) -> Intent:
-        """Records the change before it is requested and starts its cooldown, if the history still has that version.
-
-        `stops`: the deployment that is to be stopped.
+        New timestamps that equal `now` become the time at which it is written. Returns it as it was written.
 
         Raises:
-            Unavailable: it has another version, or it is unknown whether it was written. Nothing may be sent then.
+            Outrun: it was written meanwhile. Nothing was written, and nothing may be sent on that decision.
+            Unavailable: it is unknown whether it was written. Nothing may be sent then.
         """
-
-    async def accept(self, worker: str, intent: Intent, lease: Lease) -> None:
-        """The platform accepted the request: the cooldown counts from now."""
-
-    async def settle(
-        self,
-        worker: str,
-        intent: Intent,
-        outcome: Settled,
-        count: int,
-        lease: Lease,
-        *,
-        unconfirmed_stop: str = "",
-        running: int | None = None,
-    ) -> Recalled:
-        """Closes the intent; `count` is what the platform shows. NEVER_SENT and REFUSED take back its cooldown.
-
-        `unconfirmed_stop`: the deployment whose stop was accepted but is not shown. `running`: instances that run, if
-        the reading is newer than the cycle's note.
-        """
-
-    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        """A change that was made outside the controller: starts both cooldowns."""
-
-    async def keep_watch(self, worker: str, watch: Watch, lease: Lease) -> None:
-        """Stores the watch for the next cycle."""
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         """Stores the last cycle of each worker, as JSON, for the standby."""
@@ -334,7 +331,7 @@ class RateLimit(Protocol):
     """The rate limit that the workers share: they count their requests, the controller publishes their shares."""
 
     async def used(self, limit: RateLimitPolicy) -> RateUsage:
-        """Requests that the workers counted in the current minute and within the last 60 s."""
+        """Requests that the workers counted in the current minute and within the last 60 s, and what is published."""
 
-    async def share(self, limit: RateLimitPolicy, max_workers: int, replicas: int) -> None:
-        """Publishes the limit and the share of each of the `replicas` workers."""
+    async def share(self, limit: RateLimitPolicy, shares: Shares) -> None:
+        """Publishes the limit and the share of each worker."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.core.model import Decision, History, Intent, Observation, Replicas, ServiceState
-from controller.core.ports import Recalled
+from controller.core.model import Change, Decision, History, Observation, Replicas, ServiceState
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 
@@ -16,12 +15,13 @@ _STOP_AGAIN_S = 600.0
 """Seconds between two requests for the same stop: one that was accepted has most likely happened, though not shown."""
 
 
-def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landing_bound: float) -> Because | None:
+def blocked_by(
+    decision: Decision, replicas: Replicas, history: History, now: float, landing_bound: float
+) -> Because | None:
     """Why the platform would refuse this change now; None: nothing blocks it.
 
     Waiting uses no request and starts no cooldown. `landing_bound` in seconds.
     """
-    history, now = recalled.history, recalled.now
     if decision.desired == 0 and replicas.state is ServiceState.STARTING:
         words = f"a deployment is in progress; {decision.current} → 0 waits until it runs"
         return Because(Reason.DEPLOYING, words)
@@ -41,21 +41,21 @@ def blocked_by(decision: Decision, replicas: Replicas, recalled: Recalled, landi
     return None
 
 
-def still_open(intent: Intent, now: float) -> Because:
+def still_open(change: Change, now: float) -> Because:
     """The reason to wait for a change that was requested and that the platform does not show yet."""
-    age = in_words(max(0.0, now - intent.at))
-    words = f"{intent.before} → {intent.after} was requested {age} ago and is not visible yet"
+    age = in_words(max(0.0, now - change.at))
+    words = f"{change.before} → {change.after} was requested {age} ago and is not visible yet"
     return Because(Reason.INTENT_OPEN, words)
 
 
-def assume_stopped(observed: Observation, recalled: Recalled, landing_bound: float) -> Observation:
+def assume_stopped(observed: Observation, history: History, now: float, landing_bound: float) -> Observation:
     """The observation with 0 workers, if an accepted stop is not shown, jobs wait and none is in progress.
 
     The platform may go on showing workers as running after it stopped them. Without this correction the jobs would wait
     forever. Not applied within `landing_bound` seconds after a scale-up, because a restart may still be under way.
     """
-    queue, replicas, history = observed.queue, observed.replicas, recalled.history
-    on_its_way = history.last_up is not None and recalled.now - history.last_up < landing_bound
+    queue, replicas = observed.queue, observed.replicas
+    on_its_way = history.last_up is not None and now - history.last_up < landing_bound
     if not _stop_is_unseen(history, replicas) or on_its_way or queue.processing or not queue.pending:
         return observed
     return replace(observed, replicas=replace(replicas, configured=0, running=0, state=ServiceState.STOPPED))

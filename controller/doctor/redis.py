@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
-from controller.adapters.redis import scripts as redis_scripts
 from controller.adapters.redis.connection import FAULTS, Client, connect, in_words
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.scripts import NAMES, script
 from controller.core import units
 from controller.core.ports import Clock, Report
 from controller.doctor.finding import Finding, error, warning
@@ -27,7 +27,7 @@ _LONGEST_LOOK_S = 2.0
 _AGAIN_S = 5.0
 _MOST_SKEW_S = 5.0
 _OLDEST = (6, 2)
-_COMMANDS = sorted(set(re.findall(r"redis\.call\('([A-Z]+)'", "".join(map(str, vars(redis_scripts).values())))))
+_COMMANDS = sorted(set(re.findall(r"redis\.call\('([A-Z]+)'", "".join(map(script, NAMES)))))
 """The commands that our scripts run by redis.call, all of which the user needs; INFO (by pcall) may be denied."""
 
 # Returns those of our commands that the user is not allowed on our keys. Before Redis 7 a script cannot check this.

@@ -17,7 +17,7 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.redis.connection import FAULTS, speaks_tls
 from controller.adapters.redis.connection import connect as connect_redis
 from controller.adapters.redis.connection import in_words as redis_words
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller, RunOptions, opened
 from controller.configuration import Configuration

@@ -11,9 +11,9 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from controller.core.model import Lease, Replicas
+from controller.core.model import Lease, QueueDepth, Replicas
 from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
@@ -22,6 +22,7 @@ from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Out
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
+from controller.loop.readings import QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -30,6 +31,13 @@ T = TypeVar("T")
 _PATIENCE_S = 1.0
 """Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
+
+
+class Depths(NamedTuple):
+    """A reading of queues that has begun, and by worker the answer, as soon as it is there."""
+
+    reading: asyncio.Task[None]
+    of: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
 
 
 class Runner:
@@ -59,9 +67,15 @@ class Runner:
             Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
             for name, worker in policy.workers.items()
         ]
+        self._queues = {
+            name: QueueReader(name, worker, ports.queue, ports.clock, ports.report)
+            for name, worker in policy.workers.items()
+        }
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
         self._behind: dict[str, asyncio.Task[Any]] = {}
         """By worker: a cycle that still waits for a slow queue while the other workers go on."""
+        self._reading: set[asyncio.Task[None]] = set()
+        """Readings of the queues that have begun."""
         self._stretch = Stretch()
         self._stopping = False
         self._wake_up = asyncio.Event()
@@ -70,6 +84,12 @@ class Runner:
 
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
+
+    async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
+        """One reading of the platform, by service, and of the queues, by worker."""
+        looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
+        queues = {name: await self._queues[name].completed(await depth) for name, depth in depths.of.items()}
+        return await looking, queues
 
     async def run(self) -> None:
         """Runs cycles until stop(); a cycle that has begun is finished."""
@@ -87,7 +107,7 @@ class Runner:
             if self._behind:
                 await asyncio.wait(self._behind.values())
         finally:
-            for one in self._behind.values():
+            for one in (*self._behind.values(), *self._reading):
                 one.cancel()
 
     async def _turn(self, lease: Lease | None) -> None:
@@ -139,7 +159,9 @@ class Runner:
         self._woken_at = now
         if now >= self._due:
             return False
-        begun = {one.worker: asyncio.create_task(one.quick_check(lease)) for one in self._idle()}
+        idle = self._idle()
+        depths = self._count(idle)
+        begun = {one.worker: asyncio.create_task(self._check(one, depths, lease)) for one in idle}
         done = await self._wait_for(begun, waits=False)
         checks = [one.exception() or one.result() for one in done.values()]  # a bug leads to a cycle, which reports it
         if (
@@ -163,8 +185,8 @@ class Runner:
         idle = self._idle()
         if not idle:
             return []
-        looking = asyncio.create_task(self._observe())
-        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, lease)) for one in idle}
+        looking, depths = asyncio.create_task(self._observe()), self._count(idle)
+        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, depths, lease)) for one in idle}
         done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
         for cycle in cycles:
@@ -196,7 +218,7 @@ class Runner:
                 moment = min(_PATIENCE_S, self._policy.interval / 4)
                 await asyncio.wait([begun[name] for name in patient], timeout=moment)
         except asyncio.CancelledError:
-            for one in begun.values():
+            for one in (*begun.values(), *self._reading):
                 one.cancel()
             raise
 
@@ -218,12 +240,62 @@ class Runner:
         except Unavailable as unavailable:
             return dict.fromkeys(services, unavailable)
 
-    async def _guarded(self, reconciler: Reconciler, looking: asyncio.Task[Readings], lease: Lease | None) -> Cycle:
+    def _count(self, idle: Iterable[Reconciler]) -> Depths:
+        """One reading of all these queues, which has begun."""
+        loop = asyncio.get_running_loop()
+        answers: dict[str, asyncio.Future[QueueDepth | Unavailable]] = {
+            one.worker: loop.create_future() for one in idle
+        }
+        reading = asyncio.create_task(self._read_depths(answers))
+        self._reading.add(reading)
+        reading.add_done_callback(lambda ended: self._depths_ended(ended, answers))
+        return Depths(reading, answers)
+
+    async def _read_depths(self, answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]) -> None:
+        requests = {name: self._queues[name].request for name in answers}
+        async for name, depth in self._ports.queue.depths(requests):
+            if not answers[name].done():
+                answers[name].set_result(depth)
+
+    def _depths_ended(
+        self, ended: asyncio.Task[None], answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
+    ) -> None:
+        """A pass that still waits for its queue gets the bug that ended the reading, or ends with it."""
+        self._reading.discard(ended)
+        bug = None if ended.cancelled() else ended.exception()
+        for waiting in answers.values():
+            if waiting.done():
+                continue
+            if bug is None:
+                waiting.cancel()
+            else:
+                waiting.set_exception(bug)
+
+    async def _check(self, reconciler: Reconciler, depths: Depths, lease: Lease) -> Cycle | CannotTell | None:
+        name = reconciler.worker
+        depth = await asyncio.shield(depths.of[name])
+        return await reconciler.quick_check(self._queues[name].with_known(depth), lease)
+
+    async def _guarded(
+        self,
+        reconciler: Reconciler,
+        looking: asyncio.Task[Readings],
+        depths: Depths,
+        lease: Lease | None,
+    ) -> Cycle:
+        name = reconciler.worker
         try:
             async with asyncio.timeout(LONGEST_CYCLE_S):
+                queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 readings = await asyncio.shield(looking)
-                return await reconciler.reconcile(readings[reconciler.policy.service], lease)
+                cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
+                if cycle.queue is not None:
+                    self._queues[name].report_remarks(cycle.queue)
+                return cycle
         except TimeoutError:
+            # Nothing may go on beside the next cycle: a reading that cannot be ended keeps the loop from turning.
+            depths.reading.cancel()
+            await asyncio.wait({depths.reading})
             because = Because(Reason.TIMED_OUT, f"hold: the cycle took longer than {in_words(LONGEST_CYCLE_S)}")
             return self._ended(reconciler, Outcome.FAILED, because, Fault(CONTROLLER, because.words), lease)
         except Exception as bug:  # noqa: BLE001  # a bug must not stop the other workers or the next cycle

@@ -1,8 +1,8 @@
-"""Our own policies in the simulator: the same decide() as in production, called in the same order.
+"""Our own policies in the simulator: the same plan() and the same steps of the history as in production.
 
-decide() is pure and depends on a few small numbers: the recommendation, the jobs in progress, the configured count,
-whether each cooldown is over, and the highest recommendation of the window. So its answers are cached by these numbers,
-and it is called only for new ones; a test compares every cached answer with a fresh one.
+A plan is pure and depends on a few small numbers: the recommendation, the jobs in progress, the configured count,
+whether any worker runs, whether each cooldown is over, and the highest recommendation of the window. So its answers are
+cached by these numbers, and it is made only for new ones; a test compares every cached answer with a fresh one.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controller.core.history import accepted, recorded, with_start
 from controller.core.model import (
-    Decision,
+    Change,
     History,
-    Observation,
     QueueDepth,
     Recommendation,
     Replicas,
     ServiceState,
     ServiceTime,
 )
-from controller.core.rules import decide, recommend, window_tolerance
+from controller.core.plan import Seen, Send, plan
+from controller.core.ports import Retention, Role, Source, Sources
+from controller.core.rules import recommend, window_tolerance
 from controller.core.wanted import down_window, kept_window
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
@@ -34,8 +36,7 @@ MEASURED_JOBS = MOST_TOLD
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _NO_WINDOW, _NOT_YET_KNOWN = -1, -2
-_KEPT = 0.7
-"""Weight of the old value when a start-up time is measured again; the same as in the journal."""
+_SOURCES = Sources(*(Source(role, role.value) for role in Role))
 
 
 @dataclass(slots=True)
@@ -81,22 +82,20 @@ class OwnPolicy:
     answer_s: float = 0.2
     """Seconds until the platform accepts a change: the cooldowns count from that, not from the look."""
     decisions: int = 0
-    """How often decide() was called."""
+    """How often plan() was called."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
     _wants: Calm = field(default_factory=dict)
     _by_service: dict[float, tuple[Calm, Calm]] = field(default_factory=dict)
-    _known: dict[tuple[int, int, int, int, bool, bool, int], int] = field(default_factory=dict)
+    _known: dict[tuple[int, int, int, int, bool, bool, bool, int], int] = field(default_factory=dict)
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _looked_at: float | None = None
     """When a look last noted a recommendation."""
     _before: float | None = None
     """The same, before the present look."""
-    _last_up: float | None = None
-    _last_down: float | None = None
     _down_open: float = 0.0
-    _start_up_s: float | None = None
-    _asked_at: float | None = None
+    _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
+    """Without the recommendations, which are kept in _past."""
     _window: float = 0.0
     _kept_window: float = 0.0
 
@@ -119,8 +118,8 @@ class OwnPolicy:
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
-        if self._asked_at is not None and seen.running == configured and not seen.notified and self.times_starts:
-            self._started(now - self._asked_at)
+        if self._history.start is not None and not seen.notified and self.times_starts:
+            self._time_start(configured, seen.running, now)
         recommended = self._wants.get((seen.waiting, seen.busy, seen.leaving))
         if recommended is None:
             recommended = self._recommend(seen)
@@ -129,15 +128,16 @@ class OwnPolicy:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self.up_at, now >= self._down_open
         leaving = self._replicas(seen).finishing(self._service) if seen.leaving else 0
-        state = (recommended, seen.busy, leaving, configured, up, down, highest)
+        none_runs = seen.running == 0
+        state = (recommended, seen.busy, leaving, configured, none_runs, up, down, highest)
         desired = self._known.get(state)
         if desired is None:
-            desired = self._known[state] = self._decide(seen).desired
+            desired = self._known[state] = self._planned(seen)
         if self._window:
             self._plan_down(seen, recommended)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            self.settled = is_wanted or (up and down and highest == _NO_WINDOW)
+            self.settled = is_wanted or (up and down and highest == _NO_WINDOW and not none_runs)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -177,37 +177,48 @@ class OwnPolicy:
     def _changes(self, seen: View, desired: int, recommended: int) -> int:
         now = seen.now
         self.settled = False
-        if desired == 0 and seen.running == 0:
-            return seen.configured  # scaling to 0 waits while a deployment is in progress (preconditions.py)
         if seen.notified and self._window:
             self._note(now, recommended)  # a change is a whole cycle, which notes its recommendation
-        accepted = now + self.answer_s
+        answered = now + self.answer_s
+        change = Change("", 0, seen.configured, desired, now)
+        history = accepted(recorded(self._history, change, now), change, answered)
+        self._history = replace(history, change=None)  # the platform makes it at once
         if desired > seen.configured:
-            self._last_up, self._asked_at = accepted, accepted
-            self.up_at = accepted + self.policy.scale_up.cooldown
-        else:
-            self._last_down, self._asked_at = accepted, None
-        self._down_open = max(self._down_open, accepted + self.policy.scale_down.cooldown)
+            self._time_start(desired, seen.running, answered)
+            self.up_at = answered + self.policy.scale_up.cooldown
+        self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._window else self._down_open
         return desired
 
-    def _decide(self, seen: View) -> Decision:
+    def _planned(self, seen: View) -> int:
+        """The count that a pass would request now; the configured one if it would hold."""
         self.decisions += 1
-        past = tuple(Recommendation(at, replicas) for at, replicas in self._past)
+        # The plan notes the recommendation of this look itself.
+        past = [Recommendation(at, replicas) for at, replicas in self._past if at < seen.now]
         if self._before is not None:  # the time between two looks gives the tolerance of the window
-            past = (Recommendation(self._before, 0), *past)
-        history = History(
-            last_up=self._last_up,
-            last_down=self._last_down,
-            since=0.0,
-            unbroken_since=0.0,
+            past.append(Recommendation(self._before, 0))
+        history = replace(
+            self._history,
             remembered_at=seen.now,
-            window=self._kept_window,
-            recommendations=past,
-            start_up_s=self._start_up_s,
+            window=round(self._kept_window, 3),
+            recommendations=tuple(past),
+            count=seen.configured,
+            start=None,
         )
-        observed = Observation(QueueDepth(seen.waiting, seen.busy), self._replicas(seen), None, self._service)
-        return decide(self.policy, observed, history, seen.now)
+        planned = plan(
+            Seen(
+                policy=self.policy,
+                queue=QueueDepth(seen.waiting, seen.busy),
+                replicas=self._replicas(seen),
+                history=history,
+                now=seen.now,
+                sources=_SOURCES,
+                retention=Retention(self._kept_window, math.inf),
+                landing_bound=math.inf,
+                service=self._service,
+            )
+        )
+        return planned.last.change.after if isinstance(planned.last, Send) else seen.configured
 
     @staticmethod
     def _replicas(seen: View) -> Replicas:
@@ -215,7 +226,7 @@ class OwnPolicy:
             configured=seen.configured,
             running=seen.running,
             alive=seen.configured + seen.leaving,
-            state=ServiceState.RUNNING,
+            state=ServiceState.RUNNING if seen.running or not seen.configured else ServiceState.STARTING,
             draining_s=seen.draining_s,
             leaving=seen.leaving,
         )
@@ -256,11 +267,12 @@ class OwnPolicy:
             kept = seen.now
         self.down_at = max(self._down_open, kept + self._window)
 
-    def _started(self, seconds: float) -> None:
-        known = self._start_up_s
-        self._start_up_s = seconds if known is None else _KEPT * known + (1 - _KEPT) * seconds
-        self._asked_at = None
-        window = down_window(self.policy, self._start_up_s)
+    def _time_start(self, count: int, running: int, now: float) -> None:
+        known = self._history.start_up_s
+        self._history = with_start(self._history, count, running, now, math.inf)
+        if self._history.start_up_s == known:
+            return
+        window = down_window(self.policy, self._history.start_up_s)
         if window != self._window:
             self._window = window
             self._known.clear()

@@ -275,8 +275,10 @@ async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene)
     (line,) = as_json.objects
     async with scene.controller() as driven:
         await driven.tick()
-    assert line.keys() == scene.events("reconcile")[0].keys() | {"scheduled", "failed"}
+    assert line.keys() == scene.events("reconcile")[0].keys() | {"scheduled", "failed", "steps"}
     assert (line["desired"], line["direction"]) == (2, "up")
+    assert line["steps"][-1] == "record 0 → 2, then request it"
+    assert line["steps"][-1] in " ".join(ran.out.split())
     assert scene.asked_for == [2]
 
 

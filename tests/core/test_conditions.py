@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import coming
 from controller.core.conditions import CONTEST_WINDOW_S, EVENTS, HANGS_S, Condition, Look, conditions, updated_watch
-from controller.core.model import History, Intent, Observation, QueueDepth, Replicas, ServiceState
+from controller.core.model import Change, History, Observation, QueueDepth, Replicas, ServiceState
 from controller.core.reasons import Reason
 from controller.core.rules import decide, fall_back
 from controller.core.wanted import given_service
@@ -236,18 +236,18 @@ def test_workers_that_all_ended_by_themselves_are_told_from_a_stop_by_what_was_a
 
 
 @pytest.mark.parametrize(
-    ("intent", "exited"),
+    ("change", "exited"),
     [
-        pytest.param(Intent("i", 1, 0, 2, START - 9, accepted=True), False, id="a start of just now"),
-        pytest.param(Intent("i", 1, 0, 2, START - 11, accepted=True), True, id="a start that should be under way"),
-        pytest.param(Intent("i", 1, 0, 2, START - 11), False, id="a start that was perhaps never asked for"),
-        pytest.param(Intent("i", 1, 2, 0, START - 11, accepted=True), False, id="a stop"),
+        pytest.param(Change("i", 1, 0, 2, START - 9, accepted_at=START - 9), False, id="a start of just now"),
+        pytest.param(Change("i", 1, 0, 2, START - 11, accepted_at=START - 11), True, id="a start that should show"),
+        pytest.param(Change("i", 1, 0, 2, START - 11), False, id="a start that was perhaps never asked for"),
+        pytest.param(Change("i", 1, 2, 0, START - 11, accepted_at=START - 11), False, id="a stop"),
     ],
 )
 def test_workers_that_end_before_they_are_seen_to_run_are_known_by_the_start_that_was_asked_for(
-    intent: Intent, *, exited: bool
+    change: Change, *, exited: bool
 ) -> None:
-    service = Service(history=History(count=intent.before, intent=intent))
+    service = Service(history=History(count=change.before, change=change))
     service.look(ENDED, jobs(5))
     assert (service.history.watch.exited_since is not None) is exited
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from controller.core.model import Decision, History, Observation, QueueDepth, Replicas, ServiceState
-from controller.core.ports import Recalled
 from controller.core.preconditions import assume_stopped, blocked_by
 from controller.core.reasons import Because, Reason
 
@@ -44,7 +43,7 @@ def refused(ago: float, to: int, setbacks: int) -> History:
 def test_a_change_waits_where_it_would_only_be_refused(
     history: History, replicas: Replicas, desired: int, waits_for: Reason | None
 ) -> None:
-    because = blocked_by(decided(desired), replicas, Recalled(history, NOW), BOUND)
+    because = blocked_by(decided(desired), replicas, history, NOW, BOUND)
     assert (because.reason if because else None) == waits_for
 
 
@@ -64,7 +63,7 @@ def test_a_stop_that_is_never_shown_is_believed_where_jobs_would_wait_for_ever(
     pending: int, processing: int, history: History, *, believed: bool
 ) -> None:
     observed = Observation(QueueDepth(pending, processing), RUNNING)
-    seen = assume_stopped(observed, Recalled(history, NOW), BOUND)
+    seen = assume_stopped(observed, history, NOW, BOUND)
     assert (seen.replicas.state, seen.replicas.configured) == (
         (ServiceState.STOPPED, 0) if believed else (ServiceState.RUNNING, 2)
     )

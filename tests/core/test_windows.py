@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.adapters.dry_run import DryRunJournal
+from controller.core.history import noted
 from controller.core.model import History, Lease, Observation, QueueDepth, Recommendation, Replicas, ServiceState
 from controller.core.ports import CycleNote, Journal, Recalled, Retention
 from controller.core.rules import decide
@@ -107,7 +108,7 @@ class Beginner:
 
     async def recall(self, worker: str) -> Recalled:
         del worker
-        return Recalled(History(), self.now, "")
+        return Recalled(History(), self.now, self.now)
 
 
 async def test_a_dry_run_remembers_a_look_at_the_edge_of_the_window() -> None:
@@ -115,10 +116,11 @@ async def test_a_dry_run_remembers_a_look_at_the_edge_of_the_window() -> None:
     journal = DryRunJournal(cast("Journal", inner))
     for number, wanted in enumerate([4, 1, 1, 1, 1, 1]):
         inner.now = 10.003 * number
-        note, keep = CycleNote(wanted, 4), Retention(window=10.0, gap=31.0)
-        history = (await journal.remember("one", note, keep, Lease("me", 1))).history
+        recalled = await journal.recall("one")
+        history = noted(recalled.history, CycleNote(wanted, 4), Retention(window=10.0, gap=31.0), inner.now)
+        await journal.write("one", recalled, history, Lease("me", 1), now=inner.now)
         replicas = Replicas(4, 4, 4, ServiceState.RUNNING)
         decision = decide(with_window(10.0), Observation(QueueDepth(FEW, 0), replicas), history, inner.now)
         seen.append([decision.desired, len(history.recommendations)])
     assert [desired for desired, _ in seen] == [4, 4, 1, 1, 1, 1]
-    assert seen[-1][1] == 5, "what no window can reach any more is forgotten"
+    assert seen[-1][1] == 2, "what no window can reach any more is forgotten"

@@ -14,7 +14,7 @@ import pytest
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis import connection as redis_connection
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
 from controller.demo.servers import Servers
 from controller.doctor import redis as redis_checks
 from controller.doctor.redis import reporting_risks, risks
@@ -140,14 +140,14 @@ async def test_what_is_denied_is_said_where_it_matters(server: RedisServer, righ
 
 async def test_rights_that_only_a_later_write_would_miss_are_named_at_the_start(server: RedisServer) -> None:
     """A script can ask since Redis 7; before, the first write says it."""
-    server.ask("ACL", "SETUSER", "u", "on", ">hunter2", "~*", "+@all", "-zadd", "-hset", "-set")
+    server.ask("ACL", "SETUSER", "u", "on", ">hunter2", "~*", "+@all", "-hdel", "-hset", "-set")
     warnings = await said(server.url.replace("redis://", "redis://u:hunter2@"))
     if "redis_version:6." in server.process_says("server"):
         assert warnings == []
     else:
         (warning,) = warnings
         assert warning.startswith("no controller can lead: the user of REDIS_URL lacks rights")
-        assert warning.endswith(": +hset +set +zadd")
+        assert warning.endswith(": +hdel +hset +set")
 
 
 async def test_looks_that_a_managed_redis_denies_are_passed_over(tmp_path: Path) -> None:

@@ -1,150 +1,72 @@
 """`python -m tests.faults.mutants run`: a controller from which FAULTS_MUTANT took one guard, for the verdict to catch.
 
-Guards overlap on purpose, so that a mutant may have to take out two: what it lacks is then said as one thing.
-FAULTS_PAUSE=1 makes it stop itself before its first request as well (see paused.py), mutant or not.
+The many mutants are in tests/virtual/mutants.py. These few show that this harness can find a broken promise.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.railway.client import RailwayClient
-from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis import scripts
-from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.shadow import Shadow
 from controller.cli.main import main
-from controller.core.model import Intent, QueueDepth
-from controller.core.ports import NotSent, Unavailable
+from controller.core.history import Loss
 from controller.loop.leadership import Leadership
-from tests.faults.paused import pause_before_the_first_change
-from tests.support.sources import RAILWAY
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """killer: the directed sequence that shows what it lacks; promises: of which it breaks one there."""
+class Mutant(NamedTuple):
+    """killer: the sequence that shows what it lacks; words: of a violation that it must be found by there."""
 
     apply: Callable[[], None]
     killer: str
-    promises: tuple[str, ...]
+    words: str
 
 
-ALL: dict[str, Mutant] = {}
+def _no_guard_of_the_lease() -> None:
+    """A replica that has once led goes on, whatever its clock says, and the scripts no longer look at the lease."""
+    _put(Leadership, "lease", property(lambda self: self._held))
+    _put(Leadership, "may_act", lambda self, epoch: True)
+    _put(Leadership, "_step_down", lambda self, why: None)
+    for name in ("write", "publish"):
+        _rewrite(name, "redis.call('GET', lease_key) ~= lease", "false")
+
+
+def _the_epoch_does_not_rise() -> None:
+    _rewrite("acquire", "math.max(epoch + 1, tonumber(seen_epoch) + 1, least)", "math.max(epoch, 1)")
+
+
+def _no_memory_but_redis() -> None:
+    """No replica gives back what Redis has lost."""
+    _put(Shadow, "known", lambda self, now: None)
+    _put(Shadow, "loss_of", lambda self, stored: Loss.SAME if stored.exists else Loss.EMPTIED)
+
+
+MUTANTS = {
+    "no guard of the lease": Mutant(
+        _no_guard_of_the_lease, "leader stopped beyond its lease goes on", "was not sure to lead"
+    ),
+    "the epoch does not rise": Mutant(
+        _the_epoch_does_not_rise, "leader terminated within a cooldown", "leads in epoch 1, as"
+    ),
+    "no memory but redis": Mutant(_no_memory_but_redis, "redis restarts empty", "1 → 5 by"),
+}
 
 
 def as_module(name: str) -> tuple[str, dict[str, str]]:
     """What to start it as, and what to tell it."""
-    return __name__ if __name__ != "__main__" else "tests.faults.mutants", {"FAULTS_MUTANT": name}
+    return "tests.faults.mutants", {"FAULTS_MUTANT": name}
 
 
-def _mutant(name: str, killer: str, *promises: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    def register(apply: Callable[[], None]) -> Callable[[], None]:
-        ALL[name] = Mutant(apply, killer, promises)
-        return apply
+def _rewrite(changed: str, guard: str, without: str) -> None:
+    original = scripts.script
+    assert guard in original(changed), f"{changed}.lua has changed; so must its mutant"
 
-    return register
+    def script(name: str) -> str:
+        return original(name).replace(guard, without) if name == changed else original(name)
 
-
-@_mutant("no-lease-check", "leader-pauses-before-its-request", "stale leader")
-def _no_lease_check() -> None:
-    """The last look at the lease, right before the request, is missing."""
-    _send_unasked()
-
-
-@_mutant("expired-lease", "stopped-leader-continues", "stale leader")
-def _expired_lease() -> None:
-    """A replica that has once led goes on, whatever its clock and Redis say."""
-    _put(Leadership, "lease", property(lambda self: self._held))
-    _send_unasked()
-    _put(Leadership, "_step_down", lambda self, why: None)
-    for name, text in vars(scripts).copy().items():
-        if name.isupper() and not name.startswith("_"):
-            setattr(scripts, name, text.replace(scripts._GUARD, ""))
-
-
-@_mutant("late-intent", "answer-never-comes", "over an unknown outcome")
-def _late_intent() -> None:
-    """The intent is written down after the mutation, and not at all where the answer is lost."""
-    record, accept = RedisJournal.record_intent, RedisJournal.accept
-    kept: list[tuple[Any, ...]] = []
-
-    async def record_later(self: RedisJournal, *arguments: Any) -> Intent:
-        worker, ident, decision, _, lease = arguments
-        kept.append(arguments)
-        now = (await self.recall(worker)).now
-        return Intent(ident, lease.epoch, decision.current, decision.desired, now)
-
-    async def accept_then(self: RedisJournal, *arguments: Any) -> None:
-        await record(self, *kept.pop())
-        await accept(self, *arguments)
-
-    _put(RedisJournal, "record_intent", record_later)
-    _put(RedisJournal, "accept", accept_then)
-
-
-@_mutant("own-memory", "hand-over-within-a-cooldown", "scale-up too soon")
-def _own_memory() -> None:
-    """Cooldowns count from what this process did itself; Redis' stamps are not read."""
-    run = RedisJournal._run
-    mine: dict[str, float] = {}
-
-    async def run_and_forget(self: RedisJournal, name: str, worker: str, args: Any) -> Any:
-        recalled = await run(self, name, worker, args)
-        if name == "RECORD_INTENT":
-            mine[f"last_{args[5]}"] = recalled.now
-        history = replace(recalled.history, last_up=mine.get("last_up"), last_down=mine.get("last_down"))
-        return recalled._replace(history=history)
-
-    _put(RedisJournal, "_run", run_and_forget)
-
-
-@_mutant("unknown-is-failed", "answer-never-comes", "over an unknown outcome")
-def _unknown_is_failed() -> None:
-    """A change whose answer never came counts as not made, and is asked for again."""
-    scale = RailwayPlatform.scale
-
-    async def certain(self: RailwayPlatform, *arguments: Any) -> Any:
-        try:
-            return await scale(self, *arguments)
-        except Unavailable as unknown:
-            raise NotSent(RAILWAY, f"surely nothing happened ({unknown})") from unknown
-
-    _put(RailwayPlatform, "scale", certain)
-
-
-@_mutant("missing-is-zero", "queue-is-locked-for-long", "unjustified")
-def _missing_is_zero() -> None:
-    """A queue that cannot be read counts as empty."""
-    depth = PostgresQueue.depth
-
-    async def guess(self: PostgresQueue, *arguments: Any) -> QueueDepth:
-        try:
-            return await depth(self, *arguments)
-        except Unavailable:
-            return QueueDepth(0, 0, None)
-
-    _put(PostgresQueue, "depth", guess)
-
-
-@_mutant("same-epoch", "hand-over-within-a-cooldown", "shared epoch")
-def _same_epoch() -> None:
-    """A take-over does not raise the epoch."""
-    raised = "math.max(epoch + 1, tonumber(ARGV[3]) + 1, least)"
-    assert raised in scripts.ACQUIRE, "the script has changed; so must its mutant"
-    scripts.ACQUIRE = scripts.ACQUIRE.replace(raised, "math.max(epoch, 1)")
-
-
-def _send_unasked() -> None:
-    begin = RailwayClient.__init__
-
-    def begin_unasked(self: RailwayClient, *arguments: Any, **more: Any) -> None:
-        begin(self, *arguments, **{**more, "may_mutate": lambda *_: True})
-
-    _put(RailwayClient, "__init__", begin_unasked)
+    scripts.script = script  # type: ignore[assignment]  # it need not be cached
 
 
 def _put(target: type, name: str, value: Any) -> None:
@@ -153,8 +75,5 @@ def _put(target: type, name: str, value: Any) -> None:
 
 
 if __name__ == "__main__":
-    if mutant := os.environ.get("FAULTS_MUTANT"):
-        ALL[mutant].apply()
-    if os.environ.get("FAULTS_PAUSE"):
-        pause_before_the_first_change()
+    MUTANTS[os.environ["FAULTS_MUTANT"]].apply()
     main()

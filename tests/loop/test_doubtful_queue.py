@@ -42,7 +42,7 @@ async def test_unfinished_work_under_unknown_words_is_unavailable_and_takes_no_w
         assert "write statuses: {pending: [queued]}" in cycle.message
         (status,) = driven.controller.status.failing.values()
         assert "PostgreSQL" in status
-        explained, _ = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        explained, _ = await driven.explain()
         assert explained.reason is Reason.QUEUE_UNAVAILABLE
 
 

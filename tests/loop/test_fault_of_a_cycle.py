@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import History, Intent, Lease, QueueDepth, Replicas
+from controller.core.model import Change, History, Lease, QueueDepth, Replicas
 from controller.core.ports import (
-    CycleNote,
     LeaseLost,
     NotSent,
     Recalled,
     Receipt,
     Refused,
-    Retention,
     Unavailable,
 )
 from controller.core.reasons import Reason
@@ -37,7 +35,7 @@ WORKER: Mapping[str, Any] = {
     "on_unavailable": {"after": "5m", "at_least": 2},
 }
 POLICY = Policy.model_validate({"workers": {"w": WORKER}})
-LONG_UNREAD = History(since=0.0, read_at=0.0, unread=3)
+LONG_UNREAD = History(since=0.0, read_at=0.0, unread=3, unread_at=990.0)
 JUST_REFUSED = History(since=0.0, refused_at=999.0, setbacks=1)
 
 
@@ -58,7 +56,7 @@ class FailingJobs(Jobs):
 class FailingServices(Services):
     refusal: Exception | None = None
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         if self.refusal is not None:
             raise self.refusal
         return Receipt.DRY_RUN
@@ -69,10 +67,13 @@ class FailingMemory(Memory):
         super().__init__()
         self.history, self.fault = history, fault
 
-    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
+    async def recall(self, worker: str) -> Recalled:
+        return Recalled(self.history, 1000.0, 0.0)
+
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
         if self.fault is not None:
             raise self.fault
-        return Recalled(self.history, 1000.0)
+        return await super().write(worker, recalled, history, lease, now=now)
 
 
 @dataclass(frozen=True)

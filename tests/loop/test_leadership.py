@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases
+from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
 from controller.config.timing import Timing
 from controller.core.model import Lease
 from controller.core.ports import LeaderState

@@ -30,11 +30,11 @@ KNOWN = {"info", "warning", "error"}
 
 
 def reports(path: Path) -> Iterator[ast.expr]:
-    """What each call names that reports an event: log.event(…), report(…), self._report(…), self._world.report(…)."""
+    """What each call names that reports an event: log.event(…), report(…), or Event(…) of a plan."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in {"event", "report", "_report"}:
+            if name in {"event", "report", "_report", "Event"}:
                 yield node.args[0]
 
 
@@ -53,7 +53,8 @@ def test_every_event_that_is_reported_anywhere_has_a_level() -> None:
     assert elsewhere == [
         "listener.py: event",  # listening and wake_unavailable
         "run.py: event",  # what the listener reports, passed on
-        "reconciler.py: conditions.EVENTS[fault.reason]",
+        "plan.py: conditions.EVENTS[fault.reason]",
+        *("reconciler.py: event.name", "reconciler.py: event"),  # of a plan
     ]
 
 

@@ -1,9 +1,9 @@
-"""How long a job takes, which a controller finds out, and how long workers take to start, which the journal does."""
+"""How long a job takes, which a controller finds out; and what is measured, in a whole controller."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +11,12 @@ import pytest
 
 from controller.cli import explain_text
 from controller.cli.explain import Explanation
-from controller.core.history import remembered, with_external_change
-from controller.core.model import History, QueueDepth, ServiceTime, Start
-from controller.core.ports import CycleNote, Retention, Unavailable
+from controller.core.model import QueueDepth, ServiceTime
+from controller.core.ports import DepthRequest, Unavailable
 from controller.core.reasons import Reason
 from controller.loop.cycle import Outcome
 from controller.loop.measurements import JobTime
+from controller.loop.reconciler import Explained
 from controller.policy import Queue, WorkerPolicy
 from tests.support.patience import until
 from tests.support.scene import WORKER, Driven, Scene, set_scene
@@ -59,7 +59,7 @@ class Jobs:
             raise Unavailable(POSTGRESQL, answer)
         return answer
 
-    async def depth(self, queue: Queue, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+    def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
         raise AssertionError("not used here")
 
     async def close(self) -> None: ...
@@ -107,76 +107,6 @@ async def test_what_the_policy_says_overrides_and_nothing_is_read() -> None:
 
 async def test_by_tiers_the_time_per_job_is_not_read() -> None:
     assert await job_time(Jobs([]), Watch(), target_wait=None, tiers=[{"replicas": 1}]).read() is None
-
-
-# --- how long a start takes ---
-
-
-GAP = 31.0
-
-
-def seen(running: int, configured: int = 3) -> CycleNote:
-    return CycleNote(1, configured, running=running)
-
-
-def timed(start: Start, *readings: tuple[float, CycleNote]) -> float | None:
-    """The start-up time that readings measure; each is (seconds after the change was accepted, what was read)."""
-    history = History(start=start)
-    for after, note in readings:
-        history = remembered(history, note, Retention(0.0, GAP), 1000 + after)
-    return history.start_up_s
-
-
-@pytest.mark.parametrize(
-    ("readings", "told"),
-    [
-        ([(1, seen(1)), (10, seen(2)), (20, seen(3)), (30, seen(3))], 20),
-        ([(1, seen(1, 1)), (10, seen(1)), (20, seen(3))], 20),
-        ([(1, seen(1, 1)), (10, seen(3))], 10),
-        ([(1, seen(3))], None),
-        ([(1, seen(1)), (10, seen(1, 4)), (20, seen(3))], None),
-        ([*((after, seen(1)) for after in range(1, 599, 20)), (599, seen(3))], 599),
-        ([*((after, seen(1)) for after in range(1, 599, 20)), (600, seen(3))], None),
-        ([(1, seen(1)), (10, seen(2)), (20, seen(2))], None),
-        ([(1, seen(0)), (10, seen(4))], 10),
-        ([(1, seen(1)), (32, seen(3))], 32),
-        ([(1, seen(1)), (33, seen(3))], None),
-        ([(1, seen(1)), (-1, seen(3))], None),
-        ([(1, seen(1)), (10, CycleNote(None, 3, running=1, read=False)), (20, seen(3))], 20),
-        ([(1, seen(1)), (10, CycleNote(None, None)), (20, seen(3))], 20),
-    ],
-    ids=[
-        "a start is measured once, by the first reading that shows all",
-        "a change that is not visible yet ends no start",
-        "a change becomes visible with all its workers",
-        "no reading showed a worker missing",
-        "the count was changed from outside meanwhile",
-        "a start of 599 s is measured",
-        "a start of 600 s is too long to be one",
-        "one worker is still missing",
-        "more workers run than were asked for",
-        "a reading that is a little late",
-        "no reading for longer than the gap",
-        "the clock was set back",
-        "a cycle that could not read the queue saw the workers",
-        "a cycle that could not read the platform saw nothing",
-    ],
-)
-def test_a_start_takes_from_its_acceptance_until_all_run(
-    readings: list[tuple[float, CycleNote]], told: float | None
-) -> None:
-    assert timed(Start(1000, 1, 3), *readings) == told
-
-
-def test_how_long_a_start_takes_is_smoothed() -> None:
-    history = History(start=Start(1000, 1, 3), start_up_s=10.0)
-    for after in (1.0, 20.0):
-        history = remembered(history, seen(3 if after == 20 else 1), Retention(0.0, GAP), 1000 + after)
-    assert (history.start_up_s, history.start) == (13, None)
-
-
-def test_an_external_change_ends_the_timing_of_a_start() -> None:
-    assert with_external_change(History(start=Start(1000, 1, 3)), 3, 1010).start is None
 
 
 # --- in a whole controller ---
@@ -259,10 +189,10 @@ async def test_how_long_a_start_takes_outlasts_a_restart_and_says_when_a_worker_
     assert 100 < took < 1000 * (time.monotonic() - began)
     await aiming.redis.hset(key, "start_up", "30000")
     async with aiming.controller() as driven:
-        history, now, _ = await driven.controller.ports.journal.recall(WORKER)
-        assert history.start_up_s == 30
+        recalled = await driven.controller.ports.journal.recall(WORKER)
+        assert recalled.history.start_up_s == 30
         await aiming.let_time_pass(1)
-        await aiming.redis.hset(key, "unbroken_since", str(round((now - 31) * 1000)))
+        await aiming.redis.hset(key, "unbroken_since", str(round((recalled.now - 31) * 1000)))
         await aiming.jobs(0)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.IDLE_OFF)
@@ -275,22 +205,20 @@ async def test_a_quick_check_goes_by_what_is_known_and_reads_the_queue_alone(
     await done(aiming, 3, 20)
     async with aiming.controller() as driven:
         assert (await driven.tick()).outcome is Outcome.HELD
-        reconciler = driven.controller.runner.reconciler(WORKER)
         monkeypatch.setattr("controller.loop.measurements._READ_AGAIN_S", 0)
         monkeypatch.setattr(driven.controller.queue, "service_time", None)
-        seen = await reconciler.quick_check(driven.lease)
+        seen = await driven.quick_check()
         assert getattr(seen, "service", None) == ServiceTime(pytest.approx(20), pytest.approx(20), 3)  # type: ignore[arg-type]
         await aiming.jobs(5)
-        assert await reconciler.quick_check(driven.lease) is None, "two workers are wanted: a pass of its own"
+        assert await driven.quick_check() is None, "two workers are wanted: a pass of its own"
 
 
 async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     await aiming.jobs(13)
     await done(aiming, 3, 20)
     async with aiming.controller() as driven:
-        reconciler = driven.controller.runner.reconciler(WORKER)
-        cycle, steps = await reconciler.explain(await driven.reading())
+        cycle, steps = await driven.explain()
     assert ("aim", "a wait of 1 min; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
-        Explanation(cycle, steps, None, "Railway")
+        Explanation(Explained(cycle, steps), None, "Railway")
     )
     assert any(rule == "tier or target wait" for rule, _, _ in explain_text.turns(steps))

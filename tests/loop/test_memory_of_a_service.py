@@ -10,18 +10,19 @@ import pytest
 from redis.asyncio import Redis
 
 from controller.adapters.clock import SystemClock
-from controller.adapters.redis.journal import Keys, Left, RedisJournal, RedisLeases
-from controller.core.model import Decision, Lease
-from controller.core.ports import Bid, CycleNote, Retention, Settled
-from controller.core.reasons import Because, Reason
+from controller.adapters.redis.journal import Left, RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.core.model import History, Lease
+from controller.core.ports import Bid
+from controller.core.reasons import Reason
 from controller.loop.cycle import Outcome
+from tests.support.journal_steps import note, scale_up, take
 from tests.support.patience import until
 from tests.support.processes import QUICK, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 KEYS = Keys("autoscaler", "env")
-KEEP = Retention(window=60, gap=30)
-UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 
 
 @pytest.fixture
@@ -40,19 +41,14 @@ def journal(redis: Redis, **services: str) -> RedisJournal:
     return RedisJournal(redis, KEYS, SystemClock(), services)
 
 
-async def scaled(one: RedisJournal, worker: str, lease: Lease, count: int = 3) -> float:
-    """It went up, and is remembered: when."""
-    version = (await one.remember(worker, CycleNote(3, 1), KEEP, lease)).version
-    intent = await one.record_intent(worker, f"up of {worker}", UP, version, lease)
-    await one.accept(worker, intent, lease)
-    last_up = (await one.settle(worker, intent, Settled.APPLIED, count, lease)).history.last_up
-    assert last_up is not None
-    return last_up
+async def noted(one: RedisJournal, worker: str, lease: Lease, recommended: int, count: int) -> History:
+    """After a cycle of this worker."""
+    return (await take(one, lease, note(recommended, count), worker=worker)).history
 
 
 async def test_a_rename_keeps_the_cooldowns_and_the_history_of_the_service(redis: Redis, lease: Lease) -> None:
-    at = await scaled(journal(redis, a="s1"), "a", lease)
-    history = (await journal(redis, b="s1").remember("b", CycleNote(2, 3), KEEP, lease)).history
+    at = await scale_up(journal(redis, a="s1"), lease, worker="a")
+    history = await noted(journal(redis, b="s1"), "b", lease, 2, 3)
     assert (history.last_up, history.count) == (at, 3)
     assert [one.replicas for one in history.recommendations] == [3, 2]
     again = (await journal(redis, a="s1").recall("a")).history
@@ -60,9 +56,9 @@ async def test_a_rename_keeps_the_cooldowns_and_the_history_of_the_service(redis
 
 
 async def test_another_service_under_the_same_name_begins_anew(redis: Redis, lease: Lease) -> None:
-    at = await scaled(journal(redis, a="s1"), "a", lease)
+    at = await scale_up(journal(redis, a="s1"), lease, worker="a")
     moved = journal(redis, a="s2")
-    history = (await moved.remember("a", CycleNote(2, 0), KEEP, lease)).history
+    history = await noted(moved, "a", lease, 2, 0)
     assert (history.last_up, history.count, len(history.recommendations)) == (None, 0, 1)
     history = (await journal(redis, a="s1").recall("a")).history
     assert (history.last_up, history.count) == (at, 3), "the first service's memory is kept for it"
@@ -70,47 +66,48 @@ async def test_another_service_under_the_same_name_begins_anew(redis: Redis, lea
 
 async def test_two_workers_that_swap_their_services_keep_what_is_the_services(redis: Redis, lease: Lease) -> None:
     before = journal(redis, a="s1", b="s2")
-    await scaled(before, "a", lease, 3)
-    await scaled(before, "b", lease, 4)
+    await scale_up(before, lease, 3, worker="a")
+    await scale_up(before, lease, 4, worker="b")
     after = journal(redis, a="s2", b="s1")
-    counts = [(await after.remember(name, CycleNote(2, 0), KEEP, lease)).history.count for name in ("a", "b")]
+    counts = [(await noted(after, name, lease, 2, 0)).count for name in ("a", "b")]
     assert counts == [4, 3]
 
 
 async def test_what_a_version_before_left_under_the_name_alone_is_taken_over(redis: Redis, lease: Lease) -> None:
-    at = await scaled(journal(redis), "a", lease)
-    history = (await journal(redis, a="s1").remember("a", CycleNote(2, 3), KEEP, lease)).history
+    at = await scale_up(journal(redis), lease, worker="a")
+    history = await noted(journal(redis, a="s1"), "a", lease, 2, 3)
     assert (history.last_up, history.count) == (at, 3)
 
 
 async def test_from_a_version_before_and_back_again_no_cooldown_is_lost(redis: Redis, lease: Lease) -> None:
     old, new = journal(redis), journal(redis, a="s1")
-    first = await scaled(old, "a", lease)
-    assert (await new.remember("a", CycleNote(2, 3), KEEP, lease)).history.last_up == first
+    first = await scale_up(old, lease, worker="a")
+    assert (await noted(new, "a", lease, 2, 3)).last_up == first
     await redis.hincrby(KEYS.worker("a"), "last_up", -60_000)
-    second = await scaled(journal(redis, a="s1"), "a", lease)
+    second = await scale_up(journal(redis, a="s1"), lease, worker="a")
     assert second > first - 60
-    assert (await journal(redis).remember("a", CycleNote(2, 3), KEEP, lease)).history.last_up == second
+    assert (await noted(journal(redis), "a", lease, 2, 3)).last_up == second
     assert (await journal(redis, a="s1").recall("a")).history.last_up == second
 
 
 async def test_a_standby_tells_an_emptied_redis_which_record_is_whose(redis: Redis, lease: Lease) -> None:
-    at = await scaled(journal(redis, a="s1"), "a", lease)
+    at = await scale_up(journal(redis, a="s1"), lease, worker="a")
     standby = journal(redis, b="s1")
     await standby.watch(["b"])
     await redis.flushdb()
     await standby.watch(["b"])
     lease = cast("Lease", await RedisLeases(redis, KEYS).acquire(Bid("newcomer"), 60))
-    history = (await journal(redis, b="s1").remember("b", CycleNote(2, 3), KEEP, lease)).history
+    history = await noted(journal(redis, b="s1"), "b", lease, 2, 3)
     assert history.last_up == pytest.approx(at, abs=0.3)
 
 
 async def test_what_no_policy_names_any_more_is_told_with_its_count(redis: Redis, lease: Lease) -> None:
     before = journal(redis, a="s1", b="s2", c="s3")
     for name, count in (("a", 3), ("b", 2), ("c", 1)):
-        await scaled(before, name, lease, count)
+        await scale_up(before, lease, count, worker=name)
     assert await journal(redis, a="s1", new="s3").left_behind() == [Left("b", "s2", 2)]
-    await redis.hincrby(KEYS.worker("b"), "recommended_at", -31 * 24 * 3600 * 1000)
+    for name in ("wanted_at", "read_at"):
+        await redis.hincrby(KEYS.worker("b"), name, -31 * 24 * 3600 * 1000)
     assert await journal(redis, a="s1", new="s3").left_behind() == []
 
 
@@ -163,7 +160,7 @@ async def test_run_lists_what_the_policy_names_no_more_once_at_its_start(scene: 
     keys = Keys("autoscaler", scene.environment["RAILWAY_ENVIRONMENT_ID"])
     leases = RedisLeases(scene.redis, keys)
     lease = cast("Lease", await leases.acquire(Bid("before"), 60))
-    await scaled(RedisJournal(scene.redis, keys, SystemClock(), {"dropped": "s9"}), "dropped", lease)
+    await scale_up(RedisJournal(scene.redis, keys, SystemClock(), {"dropped": "s9"}), lease, worker="dropped")
     await leases.release(lease)
     async with running(scene, **QUICK) as controller:
         told = await controller.until(event="policy_loaded", worker="dropped")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from controller.adapters.redis.journal import RedisRateLimit
-from controller.core.model import RateUsage
+from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.core.model import RateUsage, Shares
 from controller.core.ports import LeaseLost
 from controller.core.reasons import Reason
 from controller.demo.jobs import enqueue, summary
@@ -166,8 +166,8 @@ async def test_a_replica_that_leads_no_longer_publishes_no_share(scene: Scene) -
     async with scene.controller(clock=LaterClock(lambda: gone_by)) as driven:
         limit = next(iter(driven.controller.policy.workers.values())).rate_limit
         assert limit is not None
-        await driven.controller.ports.rate_limit.share(limit, 5, 2)
+        await driven.controller.ports.rate_limit.share(limit, Shares(60, 30, 5))
         gone_by = LEASE_S
         with pytest.raises(LeaseLost):
-            await driven.controller.ports.rate_limit.share(limit, 5, 1)
+            await driven.controller.ports.rate_limit.share(limit, Shares(60, 60, 5))
     assert await scene.redis.get("worker:config:per_worker_rpm") == "30"

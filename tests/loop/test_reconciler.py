@@ -10,8 +10,9 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters.redis.journal import RedisJournal
-from controller.core.model import Decision, RateUsage, ServiceState
-from controller.core.reasons import Because, Reason
+from controller.core.history import recorded
+from controller.core.model import Change, RateUsage, ServiceState
+from controller.core.reasons import Reason
 from controller.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.fake_railway.processes import SimulatedProcess
 from controller.loop.cycle import Outcome
@@ -263,7 +264,7 @@ async def test_a_person_s_scale_down_is_not_undone_in_the_same_breath(scene: Sce
     await scene.let_time_pass(500)
     scene.fake.by_hand(replicas=2)
     await settled(scene, 2)
-    explained, _ = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+    explained, _ = await driven.explain()
     assert explained.reason is Reason.SCALE_UP_COOLDOWN
     assert (await driven.tick()).reason is Reason.SCALE_UP_COOLDOWN
 
@@ -316,7 +317,7 @@ async def test_a_minute_whose_requests_are_used_up_adds_no_worker_and_stops_noth
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason, cycle.rate) == (Outcome.HELD, Reason.RATE_LIMIT, RateUsage(60, 60))
         assert cycle.message.endswith("60 of 60 requests are used in this minute, so more workers could not go faster")
-        explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        explained, steps = await driven.explain()
         assert (explained.message, explained.rate) == (cycle.message, cycle.rate)
         assert [(step.rule, step.desired) for step in steps if step.because] == [
             ("tier or target wait", 2),
@@ -343,7 +344,7 @@ async def test_workers_that_the_work_needs_stay_until_it_is_done(scene: Scene, t
         await scene.jobs(0, processing=10)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.HELD, Reason.BUSY)
-        explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        explained, steps = await driven.explain()
         assert (explained.message, [step.rule for step in steps if step.because][-1]) == (
             cycle.message,
             "busy workers",
@@ -363,10 +364,11 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
 ) -> None:
     """As a kill -9 between the two would leave it; the restart comes an hour later."""
     await driven.tick()
-    decision = Decision(0, 3, 3, (Because(Reason.TIER, "50 jobs want 3 workers"),))
     journal = driven.controller.ports.journal
-    version = (await journal.recall(WORKER)).version
-    await journal.record_intent(WORKER, "of a leader that died", decision, version, driven.lease)
+    recalled = await journal.recall(WORKER)
+    change = Change("of a leader that died", driven.lease.epoch, 0, 3, recalled.now)
+    after = recorded(recalled.history, change, recalled.now)
+    await journal.write(WORKER, recalled, after, driven.lease, now=recalled.now)
     await scene.jobs(50)
     assert (await driven.tick()).reason is Reason.INTENT_OPEN
     await scene.let_time_pass(3600)
@@ -624,17 +626,17 @@ async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unse
     await scene.jobs(20)
     journal = driven.controller.ports.journal
     assert isinstance(journal, RedisJournal)
-    write, times = journal._scripts["RECORD_INTENT"], []
+    write, times = journal._write, []
 
     async def write_and_lose_the_answer(**arguments: Any) -> Any:
         times.append(await write(**arguments))
         raise RedisTimeoutError("the answer was lost")
 
-    journal._scripts["RECORD_INTENT"] = write_and_lose_the_answer  # type: ignore[assignment]  # a script, but for this
+    journal._write = write_and_lose_the_answer  # type: ignore[assignment]  # a script, but for this
     cycle = await driven.tick()
     assert (cycle.outcome, cycle.reason, scene.sent) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE, [])
     assert len(times) == 1
-    journal._scripts["RECORD_INTENT"] = write
+    journal._write = write
     assert (await driven.tick()).outcome is Outcome.APPLIED
     (event,) = scene.events("intent_settled")
     assert event["message"].endswith("nothing of it was sent")
@@ -729,15 +731,14 @@ async def test_explain_says_of_a_change_that_waits_what_it_waits_for(scene: Scen
         await driven.tick()
         await settled(scene, 2)
         await driven.tick_until(Outcome.HELD, Reason.TIER)
-        reconciler = driven.controller.runner.reconciler(WORKER)
         scene.fake.by_hand(deploy=True)
         await scene.jobs(0)
-        cycle, _ = await reconciler.explain(await driven.reading())
+        cycle, _ = await driven.explain()
         assert cycle.reason is Reason.DEPLOYING
         await driven.tick_until(Outcome.APPLIED, Reason.TIER)
         scene.fake.inject("not_authorized", on="mutation")
         await settled(scene, 0)
         await scene.jobs(20)
         await driven.tick_until(Outcome.FAILED, Reason.SCALE_FAILED)
-        cycle, _ = await reconciler.explain(await driven.reading())
+        cycle, _ = await driven.explain()
         assert cycle.reason is Reason.BACKING_OFF

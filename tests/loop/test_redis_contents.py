@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters.redis.connection import connect
-from controller.adapters.redis.journal import Keys
+from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller
 from controller.core.reasons import Reason
@@ -234,8 +234,20 @@ async def test_whatever_stands_in_a_field_of_the_journal_no_cycle_crashes_and_th
             assert (await leader.tick()).outcome is Outcome.HELD, field
 
 
-@pytest.mark.parametrize("member", ["", "x", "1:2", "1:x:a", "NaN:1:a", f"{'9' * 30}:1:a", b"\xff", "1:2:3:4"])
+@pytest.mark.parametrize("want", ["x", "1", "1:x", "NaN:1", f"{'9' * 30}:1", b"\xff", "1:2 3", ":", "1:1e3"])
 async def test_a_remembered_recommendation_that_is_none_holds_and_names_its_key(
+    scene: Scene, keys: Keys, want: str | bytes
+) -> None:
+    async with scene.controller() as leader:
+        await leader.tick()
+        await scene.redis.hset(keys.worker(WORKER), "wants", want)
+        cycle = await leader.tick()
+        assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE)
+        assert keys.worker(WORKER) in cycle.message
+
+
+@pytest.mark.parametrize("member", ["", "x", "1:x:a", "NaN:1:a", f"{'9' * 30}:1:a", b"\xff"])
+async def test_a_recommendation_of_the_version_before_that_is_none_holds_and_names_its_key(
     scene: Scene, keys: Keys, member: str | bytes
 ) -> None:
     async with scene.controller() as leader:
@@ -243,6 +255,7 @@ async def test_a_remembered_recommendation_that_is_none_holds_and_names_its_key(
         seconds, _ = await scene.redis.time()
         remembered: dict[Any, float] = {member: seconds * 1000}
         await scene.redis.zadd(keys.past(WORKER), remembered)
+        await scene.redis.hset(keys.worker(WORKER), "recommended_at", seconds * 1000)
         cycle = await leader.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE)
         assert keys.past(WORKER) in cycle.message

@@ -15,9 +15,8 @@ import pytest
 from controller.adapters.clock import SystemClock
 from controller.config.timing import Timing
 from controller.core.model import (
-    Decision,
+    Change,
     History,
-    Intent,
     Lease,
     QueueDepth,
     RateUsage,
@@ -27,13 +26,11 @@ from controller.core.model import (
 )
 from controller.core.ports import (
     Bid,
-    CycleNote,
     LeaderState,
     NotAcquired,
     Recalled,
     Receipt,
     Requests,
-    Retention,
     Unavailable,
 )
 from controller.core.reasons import Reason
@@ -50,6 +47,7 @@ from controller.policy import Policy, Tier
 from controller.policy import Queue as QueuePolicy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
+from tests.support.one_by_one import OneByOne
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
 from tests.virtual.idle import LoopClock
 
@@ -74,7 +72,7 @@ LEASE = Lease("me", 3)
 
 
 @dataclass
-class Jobs:
+class Jobs(OneByOne):
     """A queue that breaks for one table in an unforeseen way."""
 
     source = POSTGRESQL
@@ -128,9 +126,9 @@ class Services:
             raise self.fault
         return {service: Replicas(self.replicas, 0, 0, ServiceState.STOPPED) for service in services}
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         assert self.willing, "nothing should be scaled here"
-        self.asked_for.append((service, intent.after))
+        self.asked_for.append((service, change.after))
         return Receipt.ACCEPTED
 
     def requests(self) -> Requests:
@@ -146,25 +144,10 @@ class Memory:
         self.lines: Mapping[str, str] = {}
 
     async def recall(self, worker: str) -> Recalled:
-        return Recalled(History(), 0.0)
+        return Recalled(History(), 0.0, 0.0)
 
-    async def remember(self, worker: str, note: CycleNote, keep: Retention, lease: Lease) -> Recalled:
-        return Recalled(History(since=0.0), 0.0)
-
-    async def record_intent(
-        self, worker: str, ident: str, decision: Decision, version: str, lease: Lease, *, stops: str | None = None
-    ) -> Intent:
-        return Intent(ident, lease.epoch, decision.current, decision.desired, 0.0)
-
-    async def accept(self, *_: Any) -> None: ...
-
-    async def settle(self, *_: Any, unconfirmed_stop: str = "", running: int | None = None) -> Recalled:
-        return await self.recall("")
-
-    async def record_external_change(self, worker: str, count: int, lease: Lease) -> Recalled:
-        return await self.recall(worker)
-
-    async def keep_watch(self, *_: Any) -> None: ...
+    async def write(self, worker: str, recalled: Recalled, history: History, lease: Lease, *, now: float) -> Recalled:
+        return recalled._replace(history=history)
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         self.lines = lines

@@ -138,7 +138,7 @@ async def test_what_is_explained_is_what_is_done(scene: Scene) -> None:
         await all_crash(there, driven)
         await there.jobs(200)
         cycle = await driven.tick()
-        explained, steps = await driven.controller.runner.reconciler(WORKER).explain(await driven.reading())
+        explained, steps = await driven.explain()
         assert (explained.message, explained.reasons) == (cycle.message, cycle.reasons)
         assert ("workers that crash", 1) in [(step.rule, step.desired) for step in steps if step.because]
 
@@ -147,7 +147,7 @@ async def test_a_quick_check_of_a_woken_controller_scales_no_crashed_fleet_eithe
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await all_crash(there, driven)
         await there.jobs(200)
-        glanced = await driven.controller.runner.reconciler(WORKER).quick_check(driven.lease)
+        glanced = await driven.quick_check()
         assert isinstance(glanced, Cycle)
         assert glanced.reason is Reason.WORKERS_CRASH
         assert [one.reason for one in glanced.degrading] == [Reason.WORKERS_CRASH], "so that /health stays degraded"

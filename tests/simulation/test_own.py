@@ -221,7 +221,7 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
     policy = own_worker({"max_replicas": 2, "target_wait": "20s", "service_time": "20s"})
     own = OwnPolicy(policy, 10.0, None)
     run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2, until=9000.0)
-    assert own._start_up_s == pytest.approx(40.0 - own.answer_s)
+    assert own._history.start_up_s == pytest.approx(40.0 - own.answer_s)
 
 
 def test_a_window_that_becomes_longer_finds_what_the_shorter_one_did_not_need() -> None:

@@ -17,13 +17,15 @@ from redis.asyncio import Redis
 from controller.adapters.clock import SystemClock
 from controller.app import Controller, RunOptions, opened
 from controller.configuration import configure
-from controller.core.model import Intent, Lease, Replicas
+from controller.core.model import Change, Lease, Replicas
 from controller.core.ports import Clock, Unavailable
 from controller.core.reasons import Reason
+from controller.core.rules import Step
 from controller.core.watch import Watch
 from controller.demo.jobs import create_queue
 from controller.fake_railway import FakeRailway, Timings
 from controller.loop.cycle import Cycle, Outcome
+from controller.loop.reconciler import CannotTell
 from tests.support.patience import until
 
 POLICY = Path(__file__).parents[2] / "policy.yaml"
@@ -50,8 +52,8 @@ def earlier(watch: Watch, seconds: float) -> Watch:
     )
 
 
-def intent_to(after: int, epoch: int = 1) -> Intent:
-    return Intent("a1b2c3", epoch, before=-1, after=after, at=0.0)
+def intent_to(after: int, epoch: int = 1) -> Change:
+    return Change("a1b2c3", epoch, before=-1, after=after, at=0.0)
 
 
 @dataclass
@@ -120,13 +122,13 @@ class Scene:
             "last_down",
             "since",
             "unbroken_since",
-            "recommended_at",
+            "wanted_at",
             "intent_at",
             "refused_at",
             "read_at",
         )
         for name in names:
-            if await self.redis.hexists(key, name) and not (looking and name == "recommended_at"):
+            if await self.redis.hexists(key, name) and not (looking and name == "wanted_at"):
                 await self.redis.hincrby(key, name, -round(seconds * 1000))
         watch = Watch.from_text(str(await self.redis.hget(key, "watch") or ""))
         await self.redis.hset(key, "watch", earlier(watch, seconds).as_text())
@@ -188,6 +190,20 @@ class Driven:
         """What the platform shows of the one worker."""
         (worker,) = self.controller.policy.workers.values()
         return (await self.controller.ports.platform.observe([worker.service]))[worker.service]
+
+    async def explain(self) -> tuple[Cycle, tuple[Step, ...]]:
+        """As the command does, for the one worker."""
+        readings, queues = await self.controller.runner.read()
+        (name,), (worker,) = self.controller.policy.workers.keys(), self.controller.policy.workers.values()
+        explained = await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        return explained.cycle, explained.rules
+
+    async def quick_check(self) -> Cycle | CannotTell | None:
+        """As a notification causes it, for the one worker."""
+        (name,) = self.controller.policy.workers
+        runner = self.controller.runner
+        reconciler = runner.reconciler(name)
+        return await runner._check(reconciler, runner._count([reconciler]), self.lease)
 
     async def tick_until(self, outcome: Outcome, reason: Reason) -> Cycle:
         """Ticks until a cycle ends so."""

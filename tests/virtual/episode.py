@@ -10,9 +10,9 @@ from functools import cache
 from random import Random
 
 from controller.policy import Policy
+from tests.support.record import Record
+from tests.support.verdict import violations
 from tests.virtual.misfortunes import kinds, strike
-from tests.virtual.record import Record
-from tests.virtual.verdict import violations
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)

@@ -1,12 +1,13 @@
-"""The faults by name. Each is a function that starts the fault in the world, and sets when it ends by itself."""
+"""The misfortunes (tests/support/misfortunes.py) in the simulated world: each function starts one, and sets its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
 
-from tests.virtual.network import Link, LinkMode
-from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, Fate
+from tests.support.misfortunes import Fate, LinkMode, name_of
+from tests.virtual.network import Link
+from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS
 from tests.virtual.world import Process, SimulatedWorld
 
 Misfortune = Callable[[SimulatedWorld, Random], str]
@@ -24,7 +25,7 @@ def strike(world: SimulatedWorld, name: str, dice: Random) -> None:
 
 
 def _kind(misfortune: Misfortune) -> Misfortune:
-    _KINDS[misfortune.__name__.strip("_").replace("_", " ")] = misfortune
+    _KINDS[name_of(misfortune)] = misfortune
     return misfortune
 
 
@@ -77,7 +78,6 @@ def _terminate(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _deploy_the_controller(world: SimulatedWorld, dice: Random) -> str:
-    """New replicas start; a moment later the old ones get SIGTERM."""
     old = world.alive
     for _ in range(world.replicas):
         world.start()
@@ -110,8 +110,7 @@ def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
 
 @_kind
 def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
-    """Sets a fault for the moment just after the next intent, or just after Railway applied the next change."""
-    blow, delay = dice.choice(sorted(_BLOWS)), dice.choice([0.0, 0.0, 0.01, 0.2, 1.0])
+    blow, delay = dice.choice(_BLOWS), dice.choice([0.0, 0.0, 0.01, 0.2, 1.0])
 
     def struck(*_: object) -> None:
         triggers.remove(struck)  # type: ignore[attr-defined]
@@ -124,7 +123,7 @@ def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
 
 
 def _blow(world: SimulatedWorld, name: str, dice: Random) -> None:
-    world.trace.note("world", "blow", f"{name} {_BLOWS[name](world, dice)}")
+    world.trace.note("world", "blow", f"{name} {_KINDS[name](world, dice)}")
 
 
 # Redis
@@ -291,18 +290,18 @@ def _stop_postgres(world: SimulatedWorld, dice: Random) -> str:
 
 
 @_kind
+def _lock_the_queue(world: SimulatedWorld, dice: Random) -> str:
+    world.postgres.is_locked = True
+    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.be_well)
+
+
+@_kind
 def _lag_postgres(world: SimulatedWorld, dice: Random) -> str:
     world.postgres.behind_s = dice.choice([5.0, 30.0])
     return _after(world, dice.choice([12.0, 40.0]), world.postgres.be_well)
 
 
-_BLOWS: dict[str, Misfortune] = {
-    "kill": _kill,
-    "kill all": _kill_all,
-    "pause": _pause,
-    "flush": _flush_redis,
-    "stale": _restart_redis_with_old_data,
-    "isolate": _isolate,
-    "lose lease": _lose_the_lease,
-    "step clock": _set_the_clock_of_redis,
-}
+_BLOWS = (
+    *("flush redis", "isolate", "kill", "kill all", "lose the lease", "pause"),
+    *("restart redis with old data", "set the clock of redis"),
+)

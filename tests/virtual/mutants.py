@@ -5,7 +5,6 @@ Guards in Python are removed from the production classes, those in Lua from the 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -13,14 +12,20 @@ from typing import Any
 from unittest.mock import patch
 
 from controller.adapters.railway.platform import RailwayPlatform
-from controller.adapters.redis import scripts as lua
+from controller.adapters.redis import journal
 from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
+from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
-from controller.core.model import Decision, Intent, Lease, QueueDepth, Replicas
-from controller.core.ports import NotSent, Recalled, Receipt, Unavailable
+from controller.core import history, plan
+from controller.core.history import Loss
+from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
+from controller.core.ports import NotSent, Recalled, Receipt, Settled, Unavailable
+from controller.loop import reconciler
+from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
-from tests.support.sources import POSTGRESQL, RAILWAY
+from tests.support.sources import RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
 from tests.virtual.store import Store
@@ -76,7 +81,7 @@ def _renew_brings_it_back() -> AbstractContextManager[Any]:
             store.set(keys[0], args[0])
         return scripts.renew(store, keys, args)
 
-    return _script(lua.RENEW, renew)
+    return _script(script("renew"), renew)
 
 
 @_mutant
@@ -89,7 +94,7 @@ def _no_wait_for_the_old_lease() -> AbstractContextManager[Any]:
             return scripts.acquire(store, keys, [*args[:4], "0", *args[5:]])
         return scripts.acquire(store, keys, [*args[:3], known, "0", *args[5:]])
 
-    return _script(lua.ACQUIRE, acquire)
+    return _script(script("acquire"), acquire)
 
 
 @_mutant
@@ -105,7 +110,7 @@ def _epochs_begin_anew() -> AbstractContextManager[Any]:
             return [1, epoch, args[1]]
         return answer
 
-    return _script(lua.ACQUIRE, acquire)
+    return _script(script("acquire"), acquire)
 
 
 @_mutant
@@ -116,58 +121,74 @@ def _an_endless_lease_stays() -> AbstractContextManager[Any]:
             return [0, store.get(keys[1]) or "0", str(max(0, store.pttl(keys[0])))]
         return scripts.acquire(store, keys, args)
 
-    return _script(lua.ACQUIRE, acquire)
+    return _script(script("acquire"), acquire)
 
 
 # The intent
 
 
-def _unguarded(run: Callable[[Store, Keys, Args], Any]) -> Callable[[Store, Keys, Args], Any]:
-    def without_guard(store: Store, keys: Keys, args: Args) -> Any:
-        return run(store, keys, [store.get(keys[0]) or args[0], *args[1:]])
+def _writing(changed: Callable[[Store, Keys, list[str]], Sequence[str]]) -> AbstractContextManager[Any]:
+    """The compare-and-set with other arguments than it was given."""
 
-    return without_guard
+    def write(store: Store, keys: Keys, args: Args) -> Any:
+        return scripts.write(store, keys, changed(store, keys, list(args)))
+
+    return _script(script("write"), write)
+
+
+def _held_version(store: Store, keys: Keys) -> list[str]:
+    held = store.hash(keys[1])
+    return [held.get(field, "") for field in ("memory", "revision", "run", "raised")]
 
 
 @_mutant
 def _no_fence_on_the_intent() -> AbstractContextManager[Any]:
     """Neither the lease nor the memory that it was decided on is checked, and an open intent is overwritten."""
 
-    def record_intent(store: Store, keys: Keys, args: Args) -> Any:
-        lease, hold = store.get(keys[0]), store.hash(keys[1])
-        if lease is None:
-            store.set(keys[0], args[0], px=1)
-        store.hdel(keys[1], "intent")
-        here = [hold.get("memory", ""), hold.get("revision", ""), store.run_id, hold.get("raised", "")]
-        store.hset(keys[1], memory=here[0], revision=here[1], run=here[2])
-        return scripts.record_intent(store, keys, [store.get(keys[0]) or "", *args[1:6], *here, *args[10:]])
+    def unguarded(store: Store, keys: Keys, args: list[str]) -> Sequence[str]:
+        return args if "intent" not in args else ["", *_held_version(store, keys), store.run_id, *args[6:]]
 
-    return _script(lua.RECORD_INTENT, record_intent)
+    return _writing(unguarded)
+
+
+@_mutant
+def _no_version_is_compared() -> AbstractContextManager[Any]:
+    return _writing(lambda store, keys, args: [args[0], *_held_version(store, keys), *args[5:]])
+
+
+@_mutant
+def _no_run_of_the_server_is_compared() -> AbstractContextManager[Any]:
+    return _writing(lambda store, keys, args: [*args[:5], store.run_id, *args[6:]])
+
+
+@_mutant
+def _cooldowns_count_from_the_reading() -> AbstractContextManager[Any]:
+    """And not from the platform's answer."""
+
+    def of_the_reading(stored: Stored, after: History, now: float) -> Write:
+        written = write_of(stored, after, now)
+        values = {
+            name: text.replace(NOW, str(ms(now))) if name in written.stamped else text
+            for name, text in written.values.items()
+        }
+        return replace(written, values=values, stamped=frozenset())
+
+    return _both(
+        lambda: patch.object(journal, "write_of", of_the_reading),
+        lambda: patch.object(Recalled, "now_at", lambda self, monotonic: self.now),
+    )
 
 
 @_mutant
 def _intent_after_the_change() -> AbstractContextManager[Any]:
-    async def record_intent(self: Any, decision: Decision, version: str, lease: Lease, _: str | None) -> Intent:
-        intent = Intent(f"late-{version}", lease.epoch, decision.current, decision.desired, self._world.clock.wall())
-        self._decision, self._version = decision, version
-        return intent
+    async def send(self: Any, account: Account, planned: plan.Plan, *args: Any) -> Cycle:
+        send, recalled, lease = args
+        await self._ports.platform.scale(self.policy.service, send.change, send.replicas)
+        written = await self._write(planned, recalled, lease)
+        await self._confirm(send.change, written, lease, read=True)
+        return account.close(Outcome.APPLIED, message="written down late")
 
-    confirm = Reconciler._confirm
-
-    async def confirm_late(self: Any, intent: Intent, lease: Lease, *, read: bool) -> str:
-        journal = self._world.journal
-        written = await journal.record_intent(self.worker, intent.id, self._decision, self._version, lease)
-        return await confirm(self, written, lease, read=read)
-
-    async def settle(self: Any, intent: Intent, *args: Any, **more: Any) -> Recalled:
-        return await real_settle(self, intent, *args, **more)
-
-    real_settle = Reconciler._settle
-    return _both(
-        lambda: patch.object(Reconciler, "_record_intent", record_intent),
-        lambda: patch.object(Reconciler, "_confirm", confirm_late),
-        lambda: patch.object(Reconciler, "_settle", settle),
-    )
+    return patch.object(Reconciler, "_send", send)
 
 
 @_mutant
@@ -198,86 +219,86 @@ def _no_landing_bound() -> AbstractContextManager[Any]:
 
 @_mutant
 def _what_is_settled_late_counts_from_before() -> AbstractContextManager[Any]:
-    def settle(store: Store, keys: Keys, args: Args) -> Any:
-        stamps = {name: store.hget(keys[1], name) for name in ("last_up", "last_down")}
-        answer = scripts.settle(store, keys, args)
-        if args[3] == "applied" and answer[0] == "ok":
-            store.hset(keys[1], **{name: stamp for name, stamp in stamps.items() if stamp})
-        return scripts._recall(store, keys) if answer[0] == "ok" else answer
+    settled = history.settled
 
-    return _script(lua.SETTLE, settle)
+    def from_before(before: History, change: Change, outcome: Settled, *args: Any, **more: Any) -> History:
+        after = settled(before, change, outcome, *args, **more)
+        if outcome is not Settled.APPLIED:
+            return after
+        return replace(after, last_up=before.last_up, last_down=before.last_down)
+
+    return patch.object(history, "settled", from_before)
 
 
 @_mutant
 def _draining_is_no_part_of_the_landing_bound() -> AbstractContextManager[Any]:
-    close = Reconciler._close_intent
-
-    async def at_once(self: Any, intent: Intent, recalled: Recalled, replicas: Replicas, lease: Lease) -> Any:
-        return await close(self, intent, recalled, replace(replicas, draining_s=0.0), lease)
-
-    return patch.object(Reconciler, "_close_intent", at_once)
+    return patch.object(plan, "_draining_s", lambda change, replicas: 0.0)
 
 
 # The memory
 
 
+def _recalling(changed: Callable[[RedisJournal, Recalled], Recalled]) -> AbstractContextManager[Any]:
+    """Every history that the journal returns is another one."""
+    recall, write = RedisJournal.recall, RedisJournal.write
+
+    async def recall_otherwise(self: RedisJournal, worker: str) -> Recalled:
+        return changed(self, await recall(self, worker))
+
+    async def write_otherwise(
+        self: RedisJournal, worker: str, recalled: Recalled, after: History, lease: Lease, *, now: float
+    ) -> Recalled:
+        written = await write(self, worker, recalled, after, lease, now=now)
+        opened = after.change is not None and after.change != recalled.history.change
+        if opened and after.change is not None:
+            self.__dict__.setdefault("_mine", {})[f"last_{after.change.direction.value}"] = written.now
+        return changed(self, written)
+
+    return _both(
+        lambda: patch.object(RedisJournal, "recall", recall_otherwise),
+        lambda: patch.object(RedisJournal, "write", write_otherwise),
+    )
+
+
 @_mutant
 def _cooldowns_from_memory() -> AbstractContextManager[Any]:
     """Of this process: what others did, or an earlier life, is not known."""
-    run = RedisJournal._run
 
-    async def forgetful(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
-        recalled = await run(self, name, worker, args)
-        mine = self.__dict__.setdefault("_mine", {})
-        if name == "RECORD_INTENT":
-            mine["last_up" if args[5] == "up" else "last_down"] = recalled.now
-        history = replace(
-            recalled.history, last_up=mine.get("last_up"), last_down=mine.get("last_down"), since=recalled.now - 1e6
+    def mine(self: RedisJournal, recalled: Recalled) -> Recalled:
+        known = self.__dict__.setdefault("_mine", {})
+        up, down = known.get("last_up"), known.get("last_down")
+        return recalled._replace(
+            history=replace(recalled.history, last_up=up, last_down=down, since=recalled.now - 1e6)
         )
-        return recalled._replace(history=history)
 
-    return patch.object(RedisJournal, "_run", forgetful)
+    return _recalling(mine)
 
 
 @_mutant
 def _no_shadows() -> AbstractContextManager[Any]:
-    return patch.object(Shadow, "evidence", lambda self, now: ["", "0", *[""] * 10])
+    return _both(
+        lambda: patch.object(Shadow, "known", lambda self, now: None),
+        lambda: patch.object(Shadow, "loss_of", lambda self, stored: Loss.SAME if stored.exists else Loss.EMPTIED),
+    )
 
 
 @_mutant
 def _a_young_memory_is_trusted() -> AbstractContextManager[Any]:
     """Data lost, rolled back, restarted: the way down does not wait."""
-    run = RedisJournal._run
-
-    async def trusting(self: Any, name: str, worker: str, args: Sequence[str | int]) -> Recalled:
-        recalled = await run(self, name, worker, args)
-        return recalled._replace(history=replace(recalled.history, since=recalled.now - 1e6))
-
-    return patch.object(RedisJournal, "_run", trusting)
+    return _recalling(
+        lambda _, recalled: recalled._replace(history=replace(recalled.history, since=recalled.now - 1e6))
+    )
 
 
 @_mutant
 def _stamps_from_the_future_stay() -> AbstractContextManager[Any]:
-    def remember(store: Store, keys: Keys, args: Args) -> Any:
-        ahead = {
-            name: value for name, value in store.hash(keys[1]).items() if name in {"last_up", "last_down", "since"}
-        }
-        ahead = {name: value for name, value in ahead.items() if int(value) > store.now}
-        answer = scripts.remember(store, keys, args)
-        if answer[0] == "ok" and ahead:
-            store.hset(keys[1], **ahead)
-            return scripts._recall(store, keys)
-        return answer
-
-    return _script(lua.REMEMBER, remember)
+    return patch.object(journal, "not_after", lambda history, now: history)
 
 
 @_mutant
 def _external_changes_go_unnoticed() -> AbstractContextManager[Any]:
-    async def unseen(self: Any, recalled: Recalled, replicas: Replicas, lease: Lease) -> Recalled:
-        return recalled
-
-    return patch.object(Reconciler, "_notice_external_change", unseen)
+    left = tuple(act for act in plan._ORDER if act is not plan._record_external_change)
+    return patch.object(plan, "_ORDER", left)
 
 
 # The readings
@@ -285,27 +306,14 @@ def _external_changes_go_unnoticed() -> AbstractContextManager[Any]:
 
 @_mutant
 def _a_missing_reading_is_0() -> AbstractContextManager[Any]:
-    async def look(self: Any, account: Any, reading: Replicas | Unavailable) -> Any:
-        queue = self._world.queue
-        try:
-            return await real(self, account, reading)
-        except Unavailable as unavailable:
-            if unavailable.source is not POSTGRESQL or isinstance(reading, Unavailable):
-                raise
-        empty = type("Empty", (), {"depth": staticmethod(_nothing)})()
-        self._world = replace(self._world, queue=empty)
-        try:
-            return await real(self, account, reading)
-        finally:
-            self._world = replace(self._world, queue=queue)
+    planned = plan.plan
 
-    real = Reconciler._look
-    return patch.object(Reconciler, "_look", look)
+    def as_empty(seen: plan.Seen) -> plan.Plan:
+        if isinstance(seen.queue, Unavailable) and isinstance(seen.replicas, Replicas):
+            seen = replace(seen, queue=QueueDepth(0, 0))
+        return planned(seen)
 
-
-async def _nothing(*_: Any) -> QueueDepth:
-    await asyncio.sleep(0)
-    return QueueDepth(0, 0)
+    return patch.object(reconciler, "plan", as_empty)
 
 
 @_mutant

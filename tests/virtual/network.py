@@ -9,22 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.support.misfortunes import LinkMode
 from tests.virtual.loop import Happening, Kernel, ProcessLoop
-
-
-class LinkMode(StrEnum):
-    """What happens to what is sent over a link."""
-
-    OPEN = "open"
-    DROP = "drop"
-    HALF_DROP = "half-drop"
-    REFUSE = "refuse"
-    SLOW = "slow"
-    HOLD = "hold"
 
 
 class Errors(NamedTuple):

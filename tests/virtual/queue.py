@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.core.model import QueueDepth, ServiceTime
-from controller.core.ports import Unavailable
+from controller.core.ports import DepthRequest, Unavailable
 from controller.policy import Queue as QueuePolicy
 from tests.support.sources import POSTGRESQL
 from tests.virtual.loop import Kernel
@@ -27,6 +28,7 @@ class PostgresServer:
     kernel: Kernel
     depth: int = 0
     is_down: bool = False
+    is_locked: bool = False
     behind_s: float = 0.0
     _times: list[float] = field(default_factory=lambda: [0.0])
     _depths: list[int] = field(default_factory=lambda: [0])
@@ -40,11 +42,13 @@ class PostgresServer:
         if self.is_down:
             reply(Answer(error=Unavailable(POSTGRESQL, "is shutting down (simulated)")))
             return
+        if self.is_locked:
+            return
         seen = self._depths[max(0, bisect.bisect_right(self._times, self.kernel.now - self.behind_s) - 1)]
         reply(Answer(seen))
 
     def be_well(self) -> None:
-        self.is_down = False
+        self.is_down = self.is_locked = False
         self.behind_s = 0.0
 
 
@@ -58,7 +62,14 @@ class SimulatedQueue:
     link: Link
     last_read: int | None = None
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+    async def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
+        for name, request in requests.items():
+            try:
+                yield name, await self._depth(request.limit)
+            except Unavailable as unavailable:
+                yield name, unavailable
+
+    async def _depth(self, limit: int) -> QueueDepth:
         self.last_read = None
         depth: int = await self.link.ask(self.server.count, _TIMEOUT_S)
         self.last_read = depth

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from random import Random
 from typing import Any, NamedTuple
 
 import httpx
 
+from tests.support.misfortunes import Fate
+from tests.support.record import Change
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply
 from tests.virtual.trace import Trace
@@ -32,26 +33,13 @@ ERRORS = Errors(
 _QUOTA = {"ratelimit-policy": '"default";q=1000;w=3600'}
 
 
-class Fate(StrEnum):
-    """What happens to a request that arrived."""
-
-    DONE = "done"
-    TOO_MANY = "429"
-    BAD_GATEWAY = "502"
-    HANG = "hang"
-    PROBLEM = "problem"
-    NO_DATA = "no data"
-    LOST_ANSWER = "lost answer"
-    LATE = "late"
-    NOT_HONOURED = "not honoured"
-    REFUSED = "refused"
-    STALE = "stale"
-
-
-FATES_OF_READS = (Fate.TOO_MANY, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM, Fate.NO_DATA, Fate.STALE)
+FATES_OF_READS = (
+    *(Fate.TOO_MANY, Fate.CLOUDFLARE, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM),
+    *(Fate.NO_DATA, Fate.DELAYED, Fate.STALE),
+)
 FATES_OF_MUTATIONS = (
-    *(Fate.TOO_MANY, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM, Fate.LOST_ANSWER, Fate.LATE),
-    *(Fate.NOT_HONOURED, Fate.REFUSED),
+    *(Fate.TOO_MANY, Fate.CLOUDFLARE, Fate.BAD_GATEWAY, Fate.HANG, Fate.PROBLEM, Fate.NO_DATA, Fate.DELAYED),
+    *(Fate.LOST_ANSWER, Fate.LATE, Fate.NOT_HONOURED, Fate.REFUSED),
 )
 
 
@@ -65,17 +53,6 @@ class Origin(NamedTuple):
 
 _UNKNOWN = Origin("")
 _BY_HAND = Origin("by hand")
-
-
-class Change(NamedTuple):
-    """The count that was asked for went from one number to another."""
-
-    at: float
-    before: int
-    after: int
-    by: str
-    epoch: int
-    intent: str
 
 
 @dataclass
@@ -190,16 +167,20 @@ class Railway:
             self.trace.note("railway", "bad day", f"{operation} of {origin.who or 'unknown'}: {fate.value}")
         if fate is Fate.TOO_MANY:
             return self._answer(reply, 429, b"", {"retry-after": str(self.random.choice([1, 3, 8, 20]))})
+        if fate is Fate.CLOUDFLARE:
+            return self._answer(reply, 429, b"error code: 1015")
         if fate is Fate.PROBLEM:
             return self._answer(reply, 200, _error("Problem processing request"))
         if fate is Fate.HANG:
             return None
+        if fate is Fate.NO_DATA:
+            return self._answer(reply, 200, b'{"data": null}')
+        if fate is Fate.DELAYED:
+            reply = self._later(reply)
         if mutation:
             return self._mutate(operation, variables, origin, reply, fate)
         if fate is Fate.BAD_GATEWAY:
             return self._answer(reply, 502, b"<html>Bad Gateway</html>")
-        if fate is Fate.NO_DATA:
-            return self._answer(reply, 200, b'{"data": null}')
         return self._answer(reply, 200, self._read(operation, stale=fate is Fate.STALE))
 
     def _fate(self, operation: str, *, mutation: bool) -> Fate:
@@ -211,6 +192,12 @@ class Railway:
     def _answer(self, reply: Reply, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         response = (status, {**_QUOTA, **(headers or {})}, body)
         self.kernel.after(0.05 + 0.25 * self.random.random(), reply, Answer(response))
+
+    def _later(self, reply: Reply) -> Reply:
+        def answer_later(answer: Answer) -> None:
+            self.kernel.after(self.random.uniform(0.5, 4.0), reply, answer)
+
+        return answer_later
 
     def _read(self, operation: str, *, stale: bool) -> bytes:
         if operation == "PastDeployments":
@@ -228,7 +215,7 @@ class Railway:
         def apply(reply: Reply) -> None:
             self.under_way -= 1
             answer = self._apply(operation, variables, origin)
-            if fate is Fate.DONE:
+            if fate in {Fate.DONE, Fate.DELAYED}:
                 self._answer(reply, 200, answer)
             elif fate is Fate.BAD_GATEWAY:
                 self._answer(reply, 502, b"<html>Bad Gateway</html>")

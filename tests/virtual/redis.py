@@ -182,7 +182,8 @@ class Reads:
     def get(self, key: str) -> None:
         self.keys.append(key)
 
-    def execute(self) -> Awaitable[list[str | None]]:
+    def execute(self, *, raise_on_error: bool) -> Awaitable[list[str | None]]:
+        assert not raise_on_error
         return self.client.ask(lambda store: [store.get(key) for key in self.keys])
 
 

@@ -33,11 +33,6 @@ class Store:
         if px is not None:
             self.ends[key] = self.now + px
 
-    def incr(self, key: str) -> int:
-        number = int(self.value(key) or 0) + 1
-        self.data[key] = str(number)
-        return number
-
     def delete(self, key: str) -> int:
         self.ends.pop(key, None)
         return 0 if self.data.pop(key, None) is None else 1
@@ -89,14 +84,3 @@ class Store:
         if self.value(key) is None:
             self.data[key] = {}
         self.data[key][member] = score
-
-    def zremrangebyscore(self, key: str, *, above: float | None = None, below: float | None = None) -> None:
-        """Removes what lies strictly above, or strictly below."""
-        held = self.value(key)
-        if held is None:
-            return
-        for member, score in list(held.items()):
-            if (above is not None and score > above) or (below is not None and score < below):
-                del held[member]
-        if not held:
-            self.delete(key)

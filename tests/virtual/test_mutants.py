@@ -19,12 +19,21 @@ KILLERS: dict[str, Callable[..., None]] = {
     "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_no_replica_out,
+    "cooldowns count from the reading": (
+        scenarios.test_a_cooldown_counts_from_the_answer_and_not_from_the_reading_before_it
+    ),
     "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
     "draining is no part of the landing bound": scenarios.test_a_stop_of_workers_that_drain_is_waited_for,
     "no fence on the intent": scenarios.test_an_intent_is_for_the_holder_of_the_lease_in_redis,
     "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
+    "no run of the server is compared": (
+        scenarios.test_a_failover_of_redis_between_the_reading_and_the_writing_makes_the_way_down_wait
+    ),
     "no shadows": partial(scenarios.test_redis_comes_back_without_the_last_scale_and_the_processes_remember_it, "none"),
     "no wait for the old lease": scenarios.test_a_lost_lease_is_waited_for_by_its_successor,
+    "no version is compared": (
+        scenarios.test_what_another_process_gives_back_between_the_reading_and_the_writing_counts
+    ),
     "external changes go unnoticed": scenarios.test_an_external_change_starts_the_cooldowns,
     "renew brings it back": scenarios.test_a_renewal_that_arrives_late_brings_no_lease_back,
     "stamps from the future stay": (

@@ -5,17 +5,18 @@ Cooldowns 30 s up and 120 s down, a lease of 15 s, a landing bound of 60 s, a cy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from tests.virtual.network import LinkMode
-from tests.virtual.railway import Change, Fate
+from tests.support.misfortunes import Fate, LinkMode
+from tests.support.record import Change
+from tests.support.verdict import violations
+from tests.virtual.redis import EPOCH_S
 from tests.virtual.scripts import Model
-from tests.virtual.verdict import violations
-from tests.virtual.world import KEYS, Process, SimulatedWorld, policy_of, simulated_world
+from tests.virtual.world import KEYS, WORKER, Process, SimulatedWorld, policy_of, simulated_world
 
 DEPLOYED_AT_S = 45.0
 
@@ -257,7 +258,7 @@ def test_an_intent_is_for_the_holder_of_the_lease_in_redis() -> None:
         world = scene.world
 
         def lose(who: str, model: Model, keys: object, args: object, answer: object) -> None:
-            if model.name == "remember":
+            if model.name == "recall":
                 world.redis.lose(":lease")
 
         world.redis.watchers.append(lose)
@@ -416,3 +417,51 @@ def test_a_stop_of_workers_that_drain_is_waited_for() -> None:
         assert not [entry for entry in s.world.trace.entries if "not_honoured" in entry.detail]
         s.judge()
         assert s.counts == [0]
+
+
+def test_what_another_process_gives_back_between_the_reading_and_the_writing_counts() -> None:
+    """Redis has lost the last scale, a standby gives it back: the cooldown holds, although it was read without it."""
+    with stage() as scene:
+        world = scene.world
+
+        def give_back(who: str, model: Model, keys: Sequence[str], args: object, answer: object) -> None:
+            if model.name == "recall" and scene.world.postgres.depth == 80:
+                world.redis.watchers.remove(give_back)
+                world.redis.store.hset(keys[0], last_up=str(world.redis.milliseconds), raised="1")
+
+        world.redis.watchers.append(give_back)
+        world.postgres.swing(80)
+        world.run_for(11)
+        assert scene.counts == []
+        scene.judge()
+
+
+def test_a_failover_of_redis_between_the_reading_and_the_writing_makes_the_way_down_wait() -> None:
+    """The new server may have lost data; it shows the same ones, and only its run_id tells."""
+    with stage() as scene:
+        world = scene.world
+        world.run_for(130)
+
+        def fail_over(who: str, model: Model, keys: object, args: object, answer: object) -> None:
+            if model.name == "recall" and scene.world.postgres.depth == 0:
+                world.redis.watchers.remove(fail_over)
+                world.redis.store.run_id = "another"
+
+        world.redis.watchers.append(fail_over)
+        world.postgres.swing(0)
+        world.run_for(60)
+        assert scene.counts == []
+        scene.judge()
+
+
+def test_a_cooldown_counts_from_the_answer_and_not_from_the_reading_before_it() -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst(45)
+        scene.leader.links["railway"].usual_s = 1.0
+        decided = world.kernel.now
+        scene.until(lambda: world.redis.store.hash(KEYS.worker(WORKER)).get("intent_accepted") == "1")
+        answered = world.kernel.now
+        assert answered - decided > 0.5
+        assert int(world.redis.store.hash(KEYS.worker(WORKER))["last_up"]) / 1000 - EPOCH_S > answered - 0.1
+        scene.judge()

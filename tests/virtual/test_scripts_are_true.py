@@ -6,7 +6,6 @@ the test can move the time. Expiry of keys is the real server's.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,15 +16,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from controller.adapters.redis import scripts as lua
+from controller.adapters.redis.record import NOW
+from controller.adapters.redis.scripts import NAMES, script
 from tests.support.examples import examples
 from tests.virtual.mutants import mutated
 from tests.virtual.scripts import MODELS
 from tests.virtual.store import Store
 
 _PREFIX = "{t}:"
-LEASE, EPOCH, LEADER, CYCLES, HASH, PAST, RECORDS = (
-    _PREFIX + name for name in ("lease", "epoch", "leader", "cycles", "worker", "past", "records")
+LEASE, EPOCH, LEADER, CYCLES, HASH, OTHER, PAST, RECORDS = (
+    _PREFIX + name for name in ("lease", "epoch", "leader", "cycles", "worker", "other", "past", "records")
 )
 _EVERYTHING = """
 local found = {}
@@ -42,15 +42,16 @@ for number, key in ipairs(redis.call('KEYS', '*')) do
 end
 return found
 """
-"""In one question: this is asked thousands of times."""
+"""All keys in one round trip: this is asked thousands of times."""
 _NEARLY_MS = 400
 """How far apart two lives of a key may be, besides the real time that has passed since they were made the same. Below
 any life that a key is given here."""
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
-IDS = st.sampled_from(["i1", "i2", "i3"])
-AGES = st.sampled_from(["", "0", "3000", "31000", "100000"])
-COUNTS = st.sampled_from(["0", "1", "2", "5"])
+FIELDS = st.sampled_from(["memory", "revision", "run", "raised", "intent", "last_up", "count", "wants", "service"])
+VALUES = st.sampled_from(["", "1", "7", "m1", "r1", "r2", NOW, f"{NOW}:3 {NOW}:4 17:5", "%d%1 of 100 %"])
+SETS = st.lists(st.tuples(FIELDS, VALUES, st.booleans()), max_size=5)
+VERSION = ("memory", "revision", "run", "raised")
 TTLS = st.sampled_from(["15000", "5000"])
 STEPS = st.sampled_from([500, 5_000, 15_000, 60_000, 300_000])
 
@@ -71,15 +72,15 @@ class SameAsTheServer(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.real.close()
 
-    def both(self, text: str, keys: Sequence[str], args: Sequence[str]) -> Any:
+    def both(self, name: str, keys: Sequence[str], args: Sequence[str]) -> Any:
+        text = script(name)
         seconds, milliseconds = divmod(self.store.now, 1000)
         here = text.replace("redis.call('TIME')", f"{{'{seconds}', '{milliseconds * 1000}'}}")
         here = here.replace("redis.pcall('INFO', 'server')", f"'run_id:{self.store.run_id}'")
-        assert "TIME" not in here
-        assert "INFO" not in here
-        real = _normal(self.real.eval(here, len(keys), *keys, *args))
-        model = _normal(MODELS[text](self.store, keys, args))
-        name = MODELS[text].name
+        assert "'TIME'" not in here
+        assert "'INFO'" not in here
+        real = _normal(name, self.real.eval(here, len(keys), *keys, *args))
+        model = _normal(name, MODELS[text](self.store, keys, args))
         if self.is_held_up():
             return model
         if name == "acquire" and real[0] == model[0] == "0":
@@ -100,22 +101,22 @@ class SameAsTheServer(RuleBasedStateMachine):
     )
     def acquire(self, *, holder: str, last: str, ttl: str, seen: str, of_nothing: bool, patience: str) -> None:
         args = [holder, ttl, seen, last, patience, str(int(of_nothing))]
-        answer = self.both(lua.ACQUIRE, [LEASE, EPOCH, LEADER], args)
+        answer = self.both("acquire", [LEASE, EPOCH, LEADER], args)
         if answer[0] == "1":
             self.leases = [*self.leases[-2:], f"{answer[1]}:{holder}"]
 
     @rule(which=st.integers(0, 2), ttl=TTLS)
     def renew(self, *, which: int, ttl: str) -> None:
-        self.both(lua.RENEW, [LEASE, EPOCH, LEADER], [self.lease(which), ttl])
+        self.both("renew", [LEASE, EPOCH, LEADER], [self.lease(which), ttl])
 
     @rule(which=st.integers(0, 2))
     def release(self, *, which: int) -> None:
-        self.both(lua.RELEASE, [LEASE, LEADER], [self.lease(which)])
+        self.both("release", [LEASE, LEADER], [self.lease(which)])
 
     def lease(self, which: int) -> str:
         return self.leases[-1 - which % len(self.leases)]
 
-    # The memory
+    # The records
 
     @initialize(lead=st.booleans())
     def begin(self, *, lead: bool) -> None:
@@ -124,126 +125,59 @@ class SameAsTheServer(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 5),
-        wanted=st.just("") | COUNTS,
-        count=st.just("") | COUNTS,
-        window=st.sampled_from(["0", "60000"]),
-        working=st.booleans(),
-        fresh=st.booleans(),
-        behind=st.integers(-1, 2),
-        up=AGES,
-        down=AGES,
-        intent=st.none() | IDS,
-        age=st.sampled_from(["0", "20000"]),
-        stops=st.sampled_from(["", "i1:d1"]),
-        running=st.just("") | COUNTS,
-        read=st.booleans(),
+        is_standby=st.booleans(),
+        stale=st.integers(0, 19),
+        deleted=st.lists(FIELDS, max_size=3),
+        sets=SETS,
         service=st.sampled_from(["", "s1", "s2"]),
-        queue=st.sampled_from(["", "q1"]),
     )
-    def remember(
+    def write(
         self,
         *,
         which: int,
-        wanted: str,
-        count: str,
-        window: str,
-        working: bool,
-        fresh: bool,
-        behind: int,
-        up: str,
-        down: str,
-        intent: str | None,
-        age: str,
-        stops: str,
-        running: str,
-        read: bool,
+        is_standby: bool,
+        stale: int,
+        deleted: list[str],
+        sets: list[tuple[str, str, bool]],
         service: str,
-        queue: str,
     ) -> None:
-        memory, revision = self.store.hget(HASH, "memory"), int(self.store.hget(HASH, "revision") or 0)
-        known = ["", "0", "", "", ""] if fresh else [memory or "m0", str(max(0, revision + behind)), up, down, count]
-        open_intent = [intent, "5", "1", "2", age, "0", stops] if intent and not fresh else [""] * 7
-        args = [self.lease(which // 4), wanted, count, window, "31000", f"m{len(self.leases)}", str(int(working))]
-        seen = [running, str(int(read)), service, "record", f"name of {service}", queue]
-        self.both(lua.REMEMBER, [LEASE, HASH, PAST, RECORDS], [*args, *known, *open_intent, *seen])
+        """Mostly on the version that is there; otherwise one of its parts, or the server's run, is another."""
+        known = [*(self.store.hget(HASH, name) or "" for name in VERSION), self.store.run_id]
+        if stale < len(known):
+            known[stale] += "x"
+        lease = "" if is_standby else self.lease(which // 4)
+        flat = [text for name, value, is_stamped in sets for text in (name, value, str(int(is_stamped)))]
+        args = [lease, *known, service, f"record of {service}", str(len(deleted)), *deleted, *flat]
+        self.both("write", [LEASE, HASH, RECORDS], args)
 
     @rule(
         which=st.integers(0, 5),
-        ident=IDS,
-        after=COUNTS,
-        direction=st.sampled_from(["up", "down"]),
-        stale=st.integers(0, 7),
-        stops=st.sampled_from(["", "d1"]),
+        cycles=st.dictionaries(st.sampled_from(["w", "v", "u"]), st.sampled_from(["{}", '{"a": 1}', "€" * 20])),
     )
-    def record_intent(self, *, which: int, ident: str, after: str, direction: str, stale: int, stops: str) -> None:
-        hold = self.store.hash(HASH)
-        version = [hold.get("memory", ""), hold.get("revision", ""), hold.get("run", ""), hold.get("raised", "")]
-        if stale < 4:
-            version[stale] = "1"
-        args = [self.lease(which // 4), ident, "5", "1", after, direction, *version, stops]
-        self.both(lua.RECORD_INTENT, [LEASE, HASH, PAST], args)
-
-    @rule(which=st.integers(0, 5), ident=IDS, direction=st.sampled_from(["up", "down"]))
-    def accept(self, *, which: int, ident: str, direction: str) -> None:
-        self.both(lua.ACCEPT, [LEASE, HASH, PAST], [self.lease(which // 4), self.likely(ident), direction])
+    def publish(self, *, which: int, cycles: dict[str, str]) -> None:
+        pairs = [text for pair in cycles.items() for text in pair]
+        self.both("publish", [LEASE, LEADER, CYCLES], [self.lease(which), "86400000", *pairs])
 
     @rule(
-        which=st.integers(0, 5),
-        ident=IDS,
-        direction=st.sampled_from(["up", "down"]),
-        outcome=st.sampled_from(["applied", "not honoured", "never sent", "refused"]),
-        count=COUNTS,
-        unseen=st.sampled_from(["", "d1"]),
-        running=st.just("") | COUNTS,
+        records=st.lists(st.sampled_from([HASH, OTHER]), max_size=3),
+        most=st.sampled_from(["60", "61", "1000"]),
+        in_all=st.sampled_from(["4", "12", "70", "1000"]),
     )
-    def settle(
-        self, *, which: int, ident: str, direction: str, outcome: str, count: str, unseen: str, running: str
-    ) -> None:
-        args = [self.lease(which // 4), self.likely(ident), direction, outcome, count, unseen, running]
-        self.both(lua.SETTLE, [LEASE, HASH, PAST], args)
-
-    def likely(self, ident: str) -> str:
-        """An intent, mostly the open one."""
-        return ident if ident == "i3" else self.store.hget(HASH, "intent") or ident
-
-    @rule(which=st.integers(0, 5), count=COUNTS)
-    def record_external_change(self, *, which: int, count: str) -> None:
-        self.both(lua.RECORD_EXTERNAL_CHANGE, [LEASE, HASH, PAST], [self.lease(which // 4), count])
-
-    @rule(which=st.integers(0, 5), text=st.sampled_from(["{}", '{"short":1}']))
-    def keep_watch(self, *, which: int, text: str) -> None:
-        self.both(lua.KEEP_WATCH, [LEASE, HASH], [self.lease(which // 4), text])
-
-    @rule(which=st.integers(0, 5), cycle=st.sampled_from(["{}", '{"a": 1}', "€" * 20_000]))
-    def publish(self, *, which: int, cycle: str) -> None:
-        self.both(lua.PUBLISH, [LEASE, LEADER, CYCLES], [self.lease(which // 4), "86400000", "w", cycle])
-
-    @rule(
-        behind=st.integers(-1, 2), up=AGES, down=AGES, same=st.booleans(), intent=st.booleans(), count=COUNTS, age=AGES
-    )
-    def watch(self, *, behind: int, up: str, down: str, same: bool, intent: bool, count: str, age: str) -> None:
-        hold = self.store.hash(HASH)
-        revision = str(max(0, int(hold.get("revision", "0")) + behind))
-        known = ["known", "5", "1", "3", age or "7", "1", "known:d1"] if intent else [""] * 7
-        args = [
-            "s1" if same else "",
-            "record",
-            hold.get("memory", "m") if same else "m9",
-            revision,
-            up,
-            down,
-            count,
-            *known,
-        ]
-        self.both(lua.WATCH, [LEADER, CYCLES, RECORDS, HASH], args)
+    def watch(self, *, records: list[str], most: str, in_all: str) -> None:
+        self.both("watch", [LEADER, CYCLES, *records], [most, in_all])
 
     @rule(service=st.sampled_from(["", "s1", "s2"]))
     def find(self, *, service: str) -> None:
-        self.both(lua.FIND, [RECORDS, HASH], [service])
+        self.both("find", [RECORDS, HASH], [service])
 
-    @rule()
-    def recall(self) -> None:
-        self.both(lua.RECALL, [LEASE, HASH, PAST], [])
+    @rule(record=st.sampled_from([HASH, HASH, OTHER]))
+    def recall(self, *, record: str) -> None:
+        self.both("recall", [record, PAST], [])
+
+    @rule(score=st.integers(1, 3), member=st.sampled_from(["1:2:a", "2:3:b", "3:1:c"]))
+    def version_before_recommends(self, *, score: int, member: str) -> None:
+        self.real.zadd(PAST, {member: score})
+        self.store.zadd(PAST, score, member)
 
     # The world
 
@@ -266,11 +200,7 @@ class SameAsTheServer(RuleBasedStateMachine):
         self.real.delete(key)
         self.store.delete(key)
 
-    @rule(
-        name=st.sampled_from(
-            ["memory", "count", "since", "intent_previous", "last_up", "revision", "start_up", "start_seen"]
-        )
-    )
+    @rule(name=FIELDS)
     def a_field_is_lost(self, *, name: str) -> None:
         self.real.hdel(HASH, name)
         self.store.hdel(HASH, name)
@@ -334,14 +264,18 @@ def _plain(kind: str, value: Any) -> Any:
     return _pairs(value) if kind == "hash" else value
 
 
-def _normal(answer: Any) -> Any:
+def _normal(name: str, answer: Any) -> Any:
     """Numbers as text, hashes as such: their order is up to the server."""
     if not isinstance(answer, list):
         return str(answer)
-    if len(answer) == 4 and answer[0] == "ok":
-        return [answer[0], answer[1], _pairs(answer[2]), answer[3]]
-    if len(answer) == 4 and isinstance(answer[3], list):
-        return [answer[0], _pairs(answer[1]), _pairs(answer[2]), [_pairs(one) for one in answer[3]]]
+    if name == "recall":
+        now, server, record, past = answer
+        return [now, server, _pairs(record), past]
+    if name == "write" and answer[0] == "ok":
+        return [*answer[:3], _pairs(answer[3])]
+    if name == "watch":
+        now, server, leader, cycles, records = answer
+        return [now, server, _pairs(leader), _pairs(cycles), [_pairs(one) for one in records]]
     return [str(part) for part in answer]
 
 
@@ -366,14 +300,21 @@ def test_every_model_does_what_its_script_does(redis_url: str, derandomize: bool
     _compare(redis_url, max_examples=examples(15, 400), derandomize=derandomize)
 
 
-@pytest.mark.parametrize("name", ["renew brings it back", "no wait for the old lease", "no fence on the intent"])
-def test_a_model_that_is_not_true_is_noticed(redis_url: str, name: str) -> None:
-    with mutated(name), pytest.raises(AssertionError):
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("renew brings it back", "renew"),
+        ("no wait for the old lease", "acquire"),
+        ("no fence on the intent", "write"),
+        ("no version is compared", "write"),
+        ("no run of the server is compared", "write"),
+    ],
+)
+def test_a_model_that_is_not_true_is_noticed(redis_url: str, name: str, of: str) -> None:
+    with mutated(name), pytest.raises(AssertionError, match=f"^{of}\n"):
         _compare(redis_url, max_examples=120, derandomize=True, phases=[Phase.generate])
 
 
 def test_every_script_has_a_model() -> None:
-    texts = {
-        value for name, value in vars(lua).items() if re.fullmatch("[A-Z][A-Z_]+", name) and "redis.call" in str(value)
-    }
-    assert texts == set(MODELS)
+    assert {script(name) for name in NAMES} == set(MODELS)
+    assert {model.name for model in MODELS.values()} == set(NAMES)

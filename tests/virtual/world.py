@@ -17,7 +17,10 @@ from redis.asyncio import Redis
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwayToken
-from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
+from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.timing import Timing
 from controller.core.ports import LeaderState
 from controller.core.wanted import kept_window, tier_replicas
@@ -27,13 +30,15 @@ from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
+from tests.support.misfortunes import LinkMode
+from tests.support.record import Acquired, Calm, Granted, Life, Record, Sent
 from tests.support.sources import SOURCES
+from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
-from tests.virtual.network import Link, LinkMode
+from tests.virtual.network import Link
 from tests.virtual.queue import PostgresServer, SimulatedQueue
 from tests.virtual.railway import Origin, Railway, RailwayWire
-from tests.virtual.record import Acquired, Granted, Life, Record, Sent
 from tests.virtual.redis import EPOCH_S, RedisServer, SimulatedRedis
 from tests.virtual.scripts import Model
 from tests.virtual.trace import LogStream, Trace
@@ -260,9 +265,13 @@ class SimulatedWorld:
                 self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
-        if model.name == "record_intent" and answer[0] == "ok":
+        written = model.name == "write" and answer[0] == "ok" and args[0]
+        recorded = dict(zip(answer[3][::2], answer[3][1::2], strict=True)) if written else {}
+        known = {granted.intent for granted in self.record.granted}
+        if recorded.get("intent", "") not in known | {""}:  # not one that is given back
             holder = args[0].partition(":")[2]
-            granted = Granted(self.kernel.now, who, holder, args[1], int(args[2]), int(args[3]), int(args[4]))
+            epoch, before, after = (int(recorded[f"intent_{name}"]) for name in ("epoch", "before", "after"))
+            granted = Granted(self.kernel.now, who, holder, recorded["intent"], epoch, before, after)
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
                 self.record.bugs.append(f"{who}: an intent was written down without the lease")
@@ -354,22 +363,23 @@ class SimulatedWorld:
 
     def conclude(self, *, stay_s: float = _LONGEST_STAY_S) -> Record:
         """Waits until the count is as wanted, checks that it stays so, and closes the record."""
-        record = self.record
-        record.healed_at, record.bound_s, record.wanted = self.kernel.now, self.bound_s, self.wanted
-        while record.converged_at is None and self.kernel.now < record.healed_at + record.bound_s:
+        record, healed_at, bound_s, wanted = self.record, self.kernel.now, self.bound_s, self.wanted
+        converged_at = strayed_at = None
+        while converged_at is None and self.kernel.now < healed_at + bound_s:
             self.run_for(2.0)
             if self.railway.under_way:
-                record.healed_at = self.kernel.now  # what is held up on its way is a fault that has not ended yet
-            record.bound_s = max(record.bound_s, self.bound_s)
+                healed_at = self.kernel.now  # what is held up on its way is a fault that has not ended yet
+            bound_s = max(bound_s, self.bound_s)
             if self.is_as_wanted:
-                record.converged_at = self.kernel.now
-        if record.converged_at is not None:
+                converged_at = self.kernel.now
+        if converged_at is not None:
             changes = len(self.railway.changes)
             self.run_for(stay_s)
             if len(self.railway.changes) > changes:
-                record.strayed_at = self.railway.changes[changes].at
+                strayed_at = self.railway.changes[changes].at
+        asked, running = self.railway.asked, self.railway.running
+        record.calms.append(Calm(healed_at, bound_s, wanted, asked, running, converged_at, strayed_at))
         record.ended_at = self.kernel.now
-        record.asked, record.running = self.railway.asked, self.railway.running
         record.changes = self.railway.changes
         record.lost_data_at = self.redis.lost_data_at
         record.leapt_at = self.redis.leapt_at
@@ -402,7 +412,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def simulated_world(seed: int, policy: Policy, **more: Any) -> Iterator[SimulatedWorld]:
-    with seeded(seed):
+    with as_promised(), seeded(seed):
         world = SimulatedWorld(seed, policy, **more)
         try:
             yield world

@@ -22,7 +22,7 @@ from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.adapters.railway.http import httpx
 from controller.adapters.railway.settings import RailwayToken
-from controller.core.model import Intent
+from controller.core.model import Change
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
@@ -120,8 +120,8 @@ class RailwayClient:
         spend()
         return await self._send(operation, variables, longest_s=LONGEST_S, timeout=TIMEOUT)
 
-    async def mutate(self, operation: str, variables: dict[str, Any], intent: Intent) -> None:
-        """Sends the mutation once, with the intent's epoch and id as headers, so that it can be traced later.
+    async def mutate(self, operation: str, variables: dict[str, Any], change: Change) -> None:
+        """Sends the mutation once, with the change's epoch and id as headers, so that it can be traced later.
 
         Raises:
             LeaseLost: we no longer lead; it was not sent.
@@ -129,7 +129,7 @@ class RailwayClient:
             Unavailable: it is unknown whether it happened.
         """
         await self._wait_for_retry_after()
-        check = _LastCheck(operation, lambda: self._may_mutate(intent.epoch))
+        check = _LastCheck(operation, lambda: self._may_mutate(change.epoch))
         check.now()
         self.budget.spend_on_mutation()
         try:
@@ -138,7 +138,7 @@ class RailwayClient:
                 variables,
                 longest_s=self._timeout_s,
                 timeout=httpx.Timeout(self._timeout_s, connect=min(_LONGEST_CONNECT_S, self._timeout_s)),
-                headers={"X-Autoscaler-Epoch": str(intent.epoch), "X-Autoscaler-Intent": intent.id},
+                headers={"X-Autoscaler-Epoch": str(change.epoch), "X-Autoscaler-Intent": change.id},
                 extensions={"trace": check},
             )
         except _Problem as problem:

@@ -22,7 +22,7 @@ from controller.adapters.railway import SOURCE, reading
 from controller.adapters.railway import client as queries
 from controller.adapters.railway.client import NotAuthorized, RailwayClient, Unclear
 from controller.adapters.railway.reading import Regions, ServiceInstance, Stored
-from controller.core.model import Intent, Replicas, ServiceState
+from controller.core.model import Change, Replicas, ServiceState
 from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
@@ -91,28 +91,28 @@ class RailwayPlatform:
     def requests(self) -> Requests:
         return self.client.budget.requests(per_cycle=self.queries_per_cycle)
 
-    async def scale(self, service: str, intent: Intent, observed: Replicas) -> Receipt:
-        steps = _Steps(self.client, intent)
-        if intent.after == 0:
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
+        steps = _Steps(self.client, change)
+        if change.after == 0:
             if observed.deployment is None:
                 raise NotSent(SOURCE, "there is no deployment to stop")
             await steps.take("DeploymentStop", {"id": observed.deployment})
             return Receipt.ACCEPTED
         now, stored = await self._still_as_it_was(service)
-        change = self._change(
-            service, intent.after, now, stored, known=observed.smallest.count if observed.smallest else 1
+        update = self._update_for(
+            service, change.after, now, stored, known=observed.smallest.count if observed.smallest else 1
         )
-        self._asked[service] = change.counts
+        self._asked[service] = update.counts
         if observed.state is ServiceState.STOPPED:
-            await self._start(steps, service, change, observed)
+            await self._start(steps, service, update, observed)
         elif observed.state in {ServiceState.SLEEPING, ServiceState.REMOVED}:
-            await self._update(steps, service, change.input)
+            await self._update(steps, service, update.input)
             await self._deploy(steps, service)
         else:
-            await self._update(steps, service, change.input)
+            await self._update(steps, service, update.input)
         return Receipt.ACCEPTED
 
-    def _change(self, service: str, replicas: int, now: Replicas, stored: Stored, *, known: int) -> _Change:
+    def _update_for(self, service: str, replicas: int, now: Replicas, stored: Stored, *, known: int) -> _Update:
         """The update to send. Refuses a count that Railway would silently clamp or cannot set.
 
         known: the smallest possible count that the decision was based on.
@@ -126,7 +126,7 @@ class RailwayPlatform:
         place = reading.placement(now)
         named = {region: count for region, count in place.regions.items() if region}
         if not named:
-            return _Change({"": replicas}, {"numReplicas": replicas}, nothing_new=place.deployed == {"": replicas})
+            return _Update({"": replicas}, {"numReplicas": replicas}, nothing_new=place.deployed == {"": replicas})
         weights = reading.proportions(named, self._proportions.get(service, named))
         self._proportions[service] = weights
         counts = reading.spread(replicas, weights)
@@ -134,7 +134,7 @@ class RailwayPlatform:
             raise self._too_few(service, replicas, counts, known)
         others = reading.dropped(counts, dict(place.deployed), stored)
         wanted = {region: {"numReplicas": count} for region, count in counts.items()}
-        return _Change(
+        return _Update(
             counts,
             {"multiRegionConfig": {**wanted, **dict.fromkeys(others)}},
             nothing_new=not others and counts == place.deployed and stored.regions in (None, counts),
@@ -154,23 +154,23 @@ class RailwayPlatform:
             f"{replicas} was not sent, and the next cycle decides again",
         )
 
-    async def _start(self, steps: _Steps, service: str, change: _Change, observed: Replicas) -> None:
+    async def _start(self, steps: _Steps, service: str, update: _Update, observed: Replicas) -> None:
         """From 0: sets the count first, while nothing runs, then restarts; a new deployment if that is refused."""
-        if not change.nothing_new:
-            await self._update(steps, service, change.input)
+        if not update.nothing_new:
+            await self._update(steps, service, update.input)
         try:
             await steps.take("DeploymentRestart", {"id": observed.deployment})
         except NotAuthorized:
             raise
         except (Refused, Unclear):
             # If the restart did happen, the deployment replaces it. Jobs would wait longer for the next cycle.
-            if change.nothing_new:
+            if update.nothing_new:
                 # A deployment may fall back to 1 replica if the count is not set right before it.
-                await self._update(steps, service, change.input)
+                await self._update(steps, service, update.input)
             await self._deploy(steps, service)
 
-    async def _update(self, steps: _Steps, service: str, change: dict[str, Any]) -> None:
-        variables = {"serviceId": service, "environmentId": self._environment, "input": change}
+    async def _update(self, steps: _Steps, service: str, update: dict[str, Any]) -> None:
+        variables = {"serviceId": service, "environmentId": self._environment, "input": update}
         await steps.take("ServiceInstanceUpdate", variables)
 
     async def _deploy(self, steps: _Steps, service: str) -> None:
@@ -351,7 +351,7 @@ class _Page(NamedTuple):
     next: str | None
 
 
-class _Change(NamedTuple):
+class _Update(NamedTuple):
     """An update of a service. counts: replicas by region. input: the same as sent to Railway.
 
     nothing_new: the service is already configured and deployed like that.
@@ -365,14 +365,14 @@ class _Change(NamedTuple):
 class _Steps:
     """The mutations of one change, in order."""
 
-    def __init__(self, client: RailwayClient, intent: Intent) -> None:
+    def __init__(self, client: RailwayClient, change: Change) -> None:
         self._client = client
-        self._intent = intent
+        self._of = change
         self._taken = 0
 
     async def take(self, operation: str, variables: dict[str, Any]) -> None:
         try:
-            await self._client.mutate(operation, variables, self._intent)
+            await self._client.mutate(operation, variables, self._of)
         except LeaseLost as lost:
             if not self._taken:
                 raise

@@ -1,7 +1,7 @@
-"""A copy of the journal in this process, which is written back to a Redis that has lost data.
+"""A copy of a record in this process, which is given back to a Redis that has lost data.
 
-A stamp is tied to this machine's monotonic clock when it is first seen. If Redis comes back empty or with older data,
-or if its clock jumped, the scripts get the ages again. A stamp can only move later by that.
+A timestamp is tied to this machine's monotonic clock when it is first seen. If Redis comes back empty or with older
+data, or if its clock jumped, the ages are still known here. See core/history.py for what is given back.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controller.adapters.redis.record import Stored, history_of, number
+from controller.core.history import Known, Loss
+from controller.core.model import Change, History
+
 _ROUND_TRIP_S = 2.0
 """A stamp that moved by less than this (a round trip to Redis) is the same event, written back by another process."""
-
-INTENT = ("intent", "intent_epoch", "intent_before", "intent_after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,50 +24,72 @@ class _Anchor:
     stamp: int
     at: float
 
-    def age_ms(self, now: float) -> str:
-        return f"{max(0.0, now - self.at) * 1000:.0f}"
+    def age(self, now: float) -> float:
+        return max(0.0, now - self.at)
 
 
 class Shadow:
-    """The last seen state of one worker."""
+    """The last seen state of one record."""
 
     def __init__(self) -> None:
         self._memory = ""
-        self._revision = 0
-        self._count = ""
+        self._read: tuple[Mapping[str, str], History] = {}, History()
         self._up: _Anchor | None = None
         self._down: _Anchor | None = None
-        self._intent: tuple[str, ...] = ()
-        self._intent_at: _Anchor | None = None
-        self._accepted = "0"
-        self._stops = ""
+        self._count: int | None = None
+        self._change: Change | None = None
+        self._change_at: _Anchor | None = None
+        self.revision = 0
+        """The highest revision that was seen of this memory."""
+
+    def history_in(self, fields: Mapping[str, str]) -> History:
+        """What a record holds. It is parsed only if it has changed, because a standby looks every second.
+
+        Raises:
+            ValueError, KeyError: a field is not what a controller writes.
+        """
+        if fields != self._read[0]:
+            self._read = fields, history_of(fields)
+        return self._read[1]
 
     def note(self, fields: Mapping[str, str], redis_now: int, asked_at: float) -> None:
-        """Stores what Redis holds. redis_now: its time in ms; asked_at: our monotonic time right before the request."""
+        """Stores what Redis holds. redis_now: its time in ms; asked_at: our monotonic time right before the request.
+
+        Raises:
+            ValueError, KeyError: a field is not what a controller writes.
+        """
         if "memory" not in fields:
             return  # Redis was emptied: keep our copy
-        same, revision = fields["memory"] == self._memory, int(fields.get("revision", "0"))
-        if same and revision < self._revision:
+        same, revision = fields["memory"] == self._memory, number(fields.get("revision", "0"))
+        if same and revision < self.revision:
             return  # Redis was rolled back, or a newer answer was processed first
-        written = same and revision > self._revision
+        history = self.history_in(fields)
+        written = same and revision > self.revision
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
-        self._memory, self._revision, self._count = fields["memory"], revision, fields.get("count", "")
-        intent = tuple(fields[name] for name in INTENT) if fields.get("intent") else ()
-        known = self._intent_at if intent == self._intent else None
-        self._intent, self._accepted = intent, fields.get("intent_accepted", "0")
-        self._stops = fields.get("intent_stops", "")
-        self._intent_at = (
-            _updated(known, fields.get("intent_at"), redis_now, asked_at, written=False) if intent else None
+        self._memory, self.revision, self._count = fields["memory"], revision, history.count
+        change, before = history.change, self._change
+        known = self._change_at if change is not None and before is not None and change.id == before.id else None
+        self._change = change
+        self._change_at = (
+            _updated(known, fields["intent_at"], redis_now, asked_at, written=False) if change is not None else None
         )
 
-    def evidence(self, now: float) -> list[str]:
-        """The copy as script arguments, in their order; ages in milliseconds, '' if unknown."""
-        ages = [anchor.age_ms(now) if anchor else "" for anchor in (self._up, self._down)]
-        intent = (
-            [*self._intent, self._intent_at.age_ms(now), self._accepted, self._stops] if self._intent_at else [""] * 7
-        )
-        return [self._memory, str(self._revision), *ages, self._count, *intent]
+    def known(self, now: float) -> Known | None:
+        """The copy, with ages by our monotonic clock; None: no state of the record was seen yet."""
+        if not self._memory:
+            return None
+        up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
+        age = self._change_at.age(now) if self._change_at else 0.0
+        return Known(up, down, self._count, self._change, age)
+
+    def loss_of(self, stored: Stored) -> Loss:
+        """What became of the record, compared with the copy."""
+        if not stored.exists:
+            return Loss.EMPTIED
+        if stored.fields["memory"] != self._memory or stored.revision == self.revision:
+            return Loss.SAME
+        return Loss.ROLLED_BACK if stored.revision < self.revision else Loss.NEWER
 
 
 def _updated(
@@ -74,7 +98,7 @@ def _updated(
     """The new anchor of a stamp. written: the record was written since, so an earlier stamp was restored on purpose."""
     if not text:
         return None if written else known
-    stamp = int(text)
+    stamp = number(text)
     # A stamp from the future (Redis' clock was set back) counts as now; taken as new each time, it would never get old.
     new = _Anchor(stamp, asked_at - max(0, redis_now - stamp) / 1000)
     if known is None or (stamp < known.stamp and written):

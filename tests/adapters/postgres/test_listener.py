@@ -24,11 +24,12 @@ from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Level
 from controller.doctor.report import examine
 from controller.policy import Queue
-from tests.faults.proxy import Link, Mode
 from tests.queues.scenario import SCHEMAS
 from tests.support.listening import CHANNEL, OURS, Ear, end_sessions, listening, sessions_become
+from tests.support.misfortunes import LinkMode
 from tests.support.patience import in_time, until
 from tests.support.processes import QUICK, running
+from tests.support.proxy import Link
 from tests.support.scene import Scene
 from tests.support.unhurried import PATIENT_S, PROMISED
 
@@ -172,9 +173,9 @@ async def test_an_ended_session_is_replaced_and_polled_for_once(
         assert (ear.begun, ear.events) == (2, ["listening"])
 
 
-@pytest.mark.parametrize("mode", [Mode.SILENT, Mode.HALF])
+@pytest.mark.parametrize("mode", [LinkMode.DROP, LinkMode.HALF_DROP])
 async def test_the_readings_never_wait_for_a_link_that_went_silent(
-    admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch, mode: Mode
+    admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch, mode: LinkMode
 ) -> None:
     """The proxy's kernel acknowledges everything, as a load balancer does, so no TCP timeout ends such a link."""
     async with link_to(database_url) as (link, address), listening(address, queue) as ear:
@@ -187,13 +188,13 @@ async def test_the_readings_never_wait_for_a_link_that_went_silent(
         assert set(link._pairs) == silent, "by now its answer was waited for long enough"
 
 
-@pytest.mark.parametrize("mode", [Mode.SILENT, Mode.HALF])
+@pytest.mark.parametrize("mode", [LinkMode.DROP, LinkMode.HALF_DROP])
 async def test_a_link_that_went_silent_is_noticed_and_replaced(
     admin: Connection,
     queue: PostgresQueue,
     database_url: str,
     hurry: pytest.MonkeyPatch,
-    mode: Mode,
+    mode: LinkMode,
 ) -> None:
     assert postgres_listener._ALIVE_S + PROMISED["controller.adapters.postgres.listener._ANSWER_S"] < NOTICED_WITHIN_S
     async with link_to(database_url) as (link, address), listening(address, queue) as ear:
@@ -222,12 +223,12 @@ async def warm(database_url: str, admin: Connection) -> AsyncIterator[tuple[Link
 @asynccontextmanager
 async def impatient_reading(queue: PostgresQueue, link: Link) -> AsyncIterator[asyncio.Task[QueueDepth]]:
     """A reading that gets no answer and is given up at once; the readings after it have enough time."""
-    patient = queue._timeout_s, postgres_connection._SLACK_S
-    queue._timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
-    await link.disturb(Mode.SILENT)
+    patient = queue._lanes.timeout_s, postgres_connection._SLACK_S
+    queue._lanes.timeout_s, postgres_connection._SLACK_S = 0.3, 0.1
+    await link.disturb(LinkMode.DROP)
     reading = asyncio.create_task(queue.depth(JOBS, 100))
     await until(lambda: link.suffered > 0, "a question on the silent link")
-    queue._timeout_s, postgres_connection._SLACK_S = patient
+    queue._lanes.timeout_s, postgres_connection._SLACK_S = patient
     yield reading
 
 
@@ -236,7 +237,7 @@ async def test_a_reading_whose_link_went_silent_is_made_on_a_new_one(
 ) -> None:
     link, queue = warm
     async with impatient_reading(queue, link) as reading:
-        link.mode = Mode.PASS  # for new connections; what the old one has lost never comes
+        link.mode = LinkMode.OPEN  # for new connections; what the old one has lost never comes
         assert await in_time(reading, "a reading on a new connection") == EMPTY
         await sessions_become(1, admin)
 
@@ -258,7 +259,7 @@ async def test_an_address_that_does_not_answer_is_reported_once_and_tried_again(
     queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch
 ) -> None:
     async with link_to(database_url) as (link, address):
-        await link.disturb(Mode.REFUSE)
+        await link.disturb(LinkMode.REFUSE)
         async with listening(address, queue, variable="DATABASE_DIRECT_URL") as ear:
             await ear.until(lambda: bool(ear.said))
             await asyncio.sleep(0.3)  # a few tries more
@@ -318,7 +319,7 @@ async def test_a_link_that_is_cut_and_refused_by_turns_is_said_once(
         await ear.until(lambda: ear.begun == 1)
         for _ in range(8):
             times = ear.begun
-            await link.disturb(Mode.REFUSE)
+            await link.disturb(LinkMode.REFUSE)
             await asyncio.sleep(0.1)
             await link.heal()
             await ear.until(lambda times=times: ear.begun > times)  # type: ignore[misc]

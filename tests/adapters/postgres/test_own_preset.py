@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth, Rest
 from controller.core.ports import Unavailable
 from controller.policy import Queue
+from tests.support.together import read_together
 from tests.support.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]
@@ -133,6 +133,6 @@ async def test_one_that_cannot_be_read_keeps_no_other_queue_of_the_same_reading_
     (tmp_path / "bad").mkdir()
     bad = own(tmp_path / "bad", old="j.state = 'ready'", new="1/0 = 1")
     good = own(tmp_path, queues=["other"])
-    refused, depth = await asyncio.gather(queue.depth(bad, 100), queue.depth(good, 100), return_exceptions=True)
+    refused, depth = await read_together(queue, bad, good)
     assert isinstance(refused, Unavailable)
     assert isinstance(depth, QueueDepth)

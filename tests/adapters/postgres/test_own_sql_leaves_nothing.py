@@ -13,7 +13,7 @@ import pytest
 
 from controller.adapters.postgres import connection as postgres_connection
 from controller.adapters.postgres import own_query as postgres_own
-from controller.adapters.postgres import queue as postgres
+from controller.adapters.postgres.lookup import key_of
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
@@ -21,6 +21,7 @@ from controller.demo.servers import Servers
 from controller.policy import Queue
 from tests.support.patience import until, until_equal
 from tests.support.pooler import pooler, through
+from tests.support.together import read_together
 from tests.support.unhurried import PATIENT_S
 
 Connection = psycopg.AsyncConnection[Any]
@@ -123,7 +124,7 @@ async def test_a_lock_that_outlives_its_query_is_given_back_and_said_however_it_
         (remark,) = depth.remarks
         assert remark.text.startswith("queue.sql leaves advisory lock ")
         assert "pg_try_advisory_xact_lock (released at the end of the query)" in remark.text
-        assert queue._main.is_lost
+        assert queue._lanes.main.is_lost
         await until_equal(lambda: rows(admin, LEFT), (0, 0))
 
 
@@ -169,16 +170,16 @@ async def test_whose_lock_it_is_is_said_where_several_are_read_together(
     admin: Connection, queue: PostgresQueue
 ) -> None:
     good, bad, table = own("job"), own("hidden(6)"), Queue(table="job")
-    first, second, third = await asyncio.gather(*(queue.depth(one, 100) for one in (good, bad, table)))
-    assert [len(depth.remarks) for depth in (first, second)] == [0, 1]
-    assert not [remark for remark in third.remarks if "lock" in remark.text]
+    remarks = [depth.remarks for depth in await read_together(queue, good, bad, table) if isinstance(depth, QueueDepth)]
+    assert [len(every) for every in remarks[:2]] == [0, 1]
+    assert not [remark for remark in remarks[2] if "lock" in remark.text]
     await until_equal(lambda: rows(admin, LEFT), (0, 0))
 
 
 async def test_a_prepared_statement_is_got_rid_of_with_its_session(admin: Connection, queue: PostgresQueue) -> None:
     depth = await queue.depth(own("prepares()"), 100)
     assert "queue.sql leaves prepared statement kept in its session" in depth.remarks[0].text
-    assert queue._main.is_lost
+    assert queue._lanes.main.is_lost
 
 
 async def test_a_lock_on_a_table_is_said_since_workers_wait_for_it(admin: Connection, queue: PostgresQueue) -> None:
@@ -189,10 +190,10 @@ async def test_a_lock_on_a_table_is_said_since_workers_wait_for_it(admin: Connec
 
 async def test_what_ends_with_the_query_is_not_reported(admin: Connection, queue: PostgresQueue) -> None:
     for _ in range(2):
-        kept = queue._main.kept
+        kept = queue._lanes.main.kept
         depth = await queue.depth(own("only_within()"), 100)
         assert depth.remarks == ()
-        assert kept is None or queue._main.kept is kept
+        assert kept is None or queue._lanes.main.kept is kept
 
 
 @pytest.fixture
@@ -228,9 +229,7 @@ async def test_it_keeps_no_other_queue_from_being_read(admin: Connection, databa
     untimed = Queue(sql="SELECT stubborn(2) AS pending, 0 AS processing")
 
     async def answers() -> bool:
-        one, other = await asyncio.gather(
-            *(queue.depth(each, 100) for each in (own("job"), untimed)), return_exceptions=True
-        )
+        one, other = await read_together(queue, own("job"), untimed)
         assert isinstance(other, Unavailable)
         assert await number_at_work(admin) <= 1
         return isinstance(one, QueueDepth) and "did not stop when it was cancelled" in str(other)
@@ -243,7 +242,7 @@ async def test_what_a_controller_that_is_gone_left_at_work_is_ended_by_the_next(
     admin: Connection, database_url: str, hurry: None
 ) -> None:
     gone = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
-    mark = postgres_own._mark(postgres._key(stubborn()))
+    mark = postgres_own._mark(key_of(stubborn()))
     asking = asyncio.create_task(gone.execute(f"/* {mark} */ SELECT stubborn(1)".encode()))
 
     async def is_at_work() -> bool:
@@ -301,12 +300,12 @@ async def test_behind_a_pooler_a_query_that_goes_on_is_ended_as_well(
 async def test_a_reading_of_a_table_alone_looks_at_nothing_else(admin: Connection, queue: PostgresQueue) -> None:
     """The looks cost a table or a library nothing, and a query no round trip."""
     await queue.depth(Queue(table="job"), 100)
-    assert queue._main.kept is not None
+    assert queue._lanes.main.kept is not None
     for policy, looks in ((Queue(table="job"), 0), (own("job"), 3)):
         await queue.depth(policy, 100)  # what is asked once, about what was there before us, has been asked
         sent: list[str] = []
         with pytest.MonkeyPatch.context() as noted:
-            execute = queue._main.kept.connection.execute
+            execute = queue._lanes.main.kept.connection.execute
 
             async def note(
                 query: Any, *rest: Any, _execute: Any = execute, _sent: list[str] = sent, **more: Any
@@ -314,7 +313,7 @@ async def test_a_reading_of_a_table_alone_looks_at_nothing_else(admin: Connectio
                 _sent.append(query if isinstance(query, str) else query.as_string())
                 return await _execute(query, *rest, **more)
 
-            noted.setattr(queue._main.kept.connection, "execute", note)
+            noted.setattr(queue._lanes.main.kept.connection, "execute", note)
             await queue.depth(policy, 100)
         assert sum("pg_locks" in one for one in sent) == looks
         assert sum(one.startswith("BEGIN") for one in sent) == 1, sent

@@ -388,7 +388,7 @@ async def test_words_in_the_middle_of_a_large_table_are_known_by_its_statistics(
     depth = await queue.depth(jobs(), LIMIT)
     assert "with status queued" in depth.unnamed
     await admin.execute("DELETE FROM jobs WHERE status = 'queued'")
-    other = PostgresQueue(queue._dsn, timeout_s=30.0)
+    other = PostgresQueue(queue._lanes.main.dsn, timeout_s=30.0)
     assert (await other.depth(jobs(), LIMIT)).unnamed == "", "statistics of yesterday make no queue doubtful"
     await other.close()
 

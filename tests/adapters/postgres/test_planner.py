@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.adapters.postgres import queue as postgres
+from controller.adapters.postgres import counting
 from controller.adapters.postgres.connection import AS_PLANNED
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core.model import QueueDepth
@@ -57,5 +57,5 @@ async def test_a_burst_that_is_over_is_not_searched_for_in_the_whole_table(
         sequential, by_index = await scans_of_a_reading(admin, database_url)
         assert sequential == 0
         assert by_index > 0
-        monkeypatch.setattr(postgres, "BY_INDEX", AS_PLANNED)
+        monkeypatch.setattr(counting, "BY_INDEX", AS_PLANNED)
         assert (await scans_of_a_reading(admin, database_url))[0] > 0, "there is no trap here to be avoided"

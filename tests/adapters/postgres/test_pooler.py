@@ -27,6 +27,7 @@ from tests.support.patience import until
 from tests.support.pooler import pooler, through
 from tests.support.processes import QUICK, running
 from tests.support.scene import Scene
+from tests.support.together import read_together
 from tests.support.unhurried import PATIENT_S, impatient
 
 Connection = psycopg.AsyncConnection[Any]
@@ -106,8 +107,9 @@ async def test_three_controllers_read_queues_of_every_kind_through_few_sessions(
 
     async def readings(queue: PostgresQueue) -> None:
         for _ in range(20):
-            every = await asyncio.gather(*(queue.depth(one, LIMIT) for one in (TABLE, QUERY, LIBRARY)))
-            assert [(depth.pending, depth.processing) for depth in every] == [(5, 0), (5, 0), (2, 1)]
+            every = await read_together(queue, TABLE, QUERY, LIBRARY, limit=LIMIT)
+            counts = [(one.pending, one.processing) for one in every if isinstance(one, QueueDepth)]
+            assert counts == [(5, 0), (5, 0), (2, 1)]
 
     try:
         await asyncio.gather(*map(readings, queues))
@@ -167,12 +169,12 @@ async def test_what_cannot_be_read_leaves_session_and_connection_as_they_were(
     queue = PostgresQueue(pooled_url, timeout_s=PATIENT_S)
     hurry = impatient(queue, 0.25) if "took longer" in words else nullcontext()
     await queue.depth(TABLE, LIMIT)
-    connection = queue._main.kept
+    connection = queue._lanes.main.kept
     with pytest.raises(Unavailable) as unavailable, hurry:
         await queue.depth(policy, LIMIT)
     assert words in str(unavailable.value)
     assert await queue.depth(TABLE, LIMIT) == QueueDepth(0, 0, None)
-    assert queue._main.kept is connection
+    assert queue._lanes.main.kept is connection
     assert await left_behind(pooled_url, crowded[1], admin) == set()
     await queue.close()
     assert caplog.records == []

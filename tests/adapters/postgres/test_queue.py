@@ -348,5 +348,5 @@ async def test_it_reads_only_and_holds_one_connection_that_is_idle_between_readi
     )
     assert await cursor.fetchall() == [("idle",)]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        await queue._main.ask(psycopg.sql.SQL("DELETE FROM generation_job").format(), 2.0)
+        await queue._lanes.main.ask(psycopg.sql.SQL("DELETE FROM generation_job").format(), 2.0)
     assert await queue.depth(JOBS, LIMIT) == QueueDepth(0, 0, None)

@@ -20,16 +20,18 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.redis.connection import Client, connect, in_words
-from controller.adapters.redis.journal import Keys, RedisJournal, RedisLeases, RedisRateLimit
-from controller.core.model import Decision, Lease, RateUsage
-from controller.core.ports import Bid, CycleNote, NotAcquired, Retention, Settled, Unavailable
-from controller.core.reasons import Because, Reason
+from controller.adapters.redis.journal import RedisJournal
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.core.model import Lease, RateUsage, Shares
+from controller.core.ports import Bid, NotAcquired, Settled, Unavailable
 from controller.policy import RateLimit
+from tests.support.journal_steps import accept, change_from_outside, note, record, settle, take
 from tests.support.patience import until, until_equal
 from tests.support.redis_servers import IN_MEMORY, RedisServer, redis_cluster, redis_server
 
 KEYS = Keys("autoscaler", "env")
-UP = Decision(1, 3, 3, (Because(Reason.TIER, "jobs"),))
 LIMIT = RateLimit(rpm=60)
 PAGE = (Path(__file__).parents[3] / "docs" / "redis.md").read_text()
 ON_THE_PAGE = re.search(r"^ACL SETUSER autoscaler (on >PASSWORD .*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
@@ -41,22 +43,17 @@ assert ON_A_CLUSTER is not None
 
 async def live(client: Client, keys: Keys = KEYS) -> None:
     """Everything that a controller does with Redis between its start and its end."""
-    leases, journal = RedisLeases(client, keys), RedisJournal(client, keys, SystemClock())
+    leases, journal = RedisLeases(client, keys), RedisJournal(client, keys, SystemClock(), {"w": "service"})
     rate_limit = RedisRateLimit(client, SystemClock())
     lease = await acquired(leases, "me")
     assert isinstance(await leases.acquire(Bid("you"), 60), NotAcquired)
     assert await leases.renew(lease, 60)
-    memory = await journal.remember("w", CycleNote(3, 1), Retention(60, 30), lease)
-    refused = await journal.record_intent("w", "one", UP, memory.version, lease)
-    memory = await journal.settle("w", refused, Settled.REFUSED, 1, lease)
+    await take(journal, lease, note(), record(), settle(Settled.REFUSED, 1))
     assert await rate_limit.used(LIMIT) == RateUsage(0, 60)
-    await rate_limit.share(LIMIT, 5, 3)
-    intent = await journal.record_intent("w", "two", UP, memory.version, lease)
-    await journal.accept("w", intent, lease)
-    await journal.settle("w", intent, Settled.APPLIED, 3, lease)
-    await journal.record_external_change("w", 2, lease)
+    await rate_limit.share(LIMIT, Shares(60, 20, 5))
+    await take(journal, lease, record(), accept(), settle(), change_from_outside(2))
     await client.hdel(keys.worker("w"), "last_up")
-    await journal.remember("w", CycleNote(3, 1, working=True), Retention(60, 30), lease)
+    await take(journal, lease, note(working=True))
     history = (await journal.recall("w")).history
     assert (history.count, history.last_up is not None) == (2, True)
     await journal.publish({"w": "{}"}, lease)
@@ -119,7 +116,7 @@ async def test_on_a_cluster_the_shares_reach_the_nodes_of_their_keys_and_the_sha
             return await plain(key, value)
 
         client.set = noted  # type: ignore[method-assign,assignment]
-        await RedisRateLimit(client, SystemClock()).share(LIMIT, 5, 3)
+        await RedisRateLimit(client, SystemClock()).share(LIMIT, Shares(60, 20, 5))
         assert await client.get("worker:config:per_worker_rpm") == "20"
     assert written[0] == "worker:config:per_worker_rpm"
     homes = {node.port for node in cluster if node.ask("CLUSTER", "COUNTKEYSINSLOT", slot(node, written[0]))}
@@ -330,7 +327,7 @@ async def test_groups_with_another_prefix_or_environment_do_not_see_each_other(r
         ours, theirs = RedisLeases(client, KEYS), RedisLeases(client, others)
         lease = await acquired(ours, "me")
         await acquired(theirs, "you")
-        await RedisJournal(client, KEYS, SystemClock()).record_external_change("w", 3, lease)
+        await take(RedisJournal(client, KEYS, SystemClock()), lease, change_from_outside(3))
         history = (await RedisJournal(client, others, SystemClock()).recall("w")).history
         assert (history.count, history.last_up) == (None, None)
 

@@ -1,12 +1,20 @@
-"""Whether an episode kept every promise: pure checks of its record. No violation, or one sentence for each."""
+"""Whether a run kept every promise: pure checks of its record. No violation, or one sentence for each.
+
+1. Only the replica that certainly holds the lease sends, and only after it wrote down an intent; nothing twice.
+2. An older leader never sends after a newer one; epochs only rise, and no two leaders share one.
+3. No change within its cooldown, unless no process was left that could know of the last one.
+4. Never outside min..max.
+5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify.
+6. When all is well again the count is what the policy wants, within the bound, and stays so.
+7. A take-over that no other fault disturbs ends within its bound.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from controller.core.wanted import tier_replicas
-from tests.virtual.railway import Change
-from tests.virtual.record import Life, Record, Sent
+from tests.support.record import Acquired, Change, Life, Record, Sent
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
@@ -21,11 +29,14 @@ def violations(record: Record) -> list[str]:
     found = [
         *(f"bug: {bug}" for bug in record.bugs),
         *_acting(record),
+        *_twice(record),
         *_order(record),
+        *_shared_epochs(record),
         *_cooldowns(record),
         *_bounds(record),
         *_readings(record),
         *_liveness(record),
+        *_take_overs(record),
     ]
     return sorted(set(found), key=found.index)
 
@@ -64,18 +75,38 @@ def _order(record: Record) -> Iterator[str]:
     """An older leader does not send after a newer one, and epochs only rise."""
     for earlier, later in zip(record.sent, record.sent[1:], strict=False):
         older = later.acquired_at < earlier.acquired_at
-        fell = later.epoch < earlier.epoch and not _epoch_was_forgotten(record, earlier, later)
+        fell = later.epoch < earlier.epoch and not _epoch_was_forgotten(
+            record, later.who, earlier.acquired_at, later.acquired_at
+        )
         if older or fell:
             yield (
                 f"{later.at:.3f}: {later.who} sent in epoch {later.epoch}, after {earlier.who} in epoch {earlier.epoch}"
             )
 
 
-def _epoch_was_forgotten(record: Record, earlier: Sent, later: Sent) -> bool:
+def _twice(record: Record) -> Iterator[str]:
+    seen: set[tuple[str, str]] = set()
+    for sent in record.sent:
+        if sent.intent is None:
+            continue
+        if (sent.intent.intent, sent.operation) in seen:
+            yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for one intent a second time"
+        seen.add((sent.intent.intent, sent.operation))
+
+
+def _shared_epochs(record: Record) -> Iterator[str]:
+    holders: dict[int, Acquired] = {}
+    for one in record.acquired:
+        first = holders.setdefault(one.epoch, one)
+        if first.holder != one.holder and not _epoch_was_forgotten(record, one.who, first.at, one.at):
+            yield f"{one.at:.3f}: {one.who} leads in epoch {one.epoch}, as {first.who} did"
+
+
+def _epoch_was_forgotten(record: Record, who: str, since: float, until: float) -> bool:
     """Redis lost its data, its clock was set back, and the new leader had not read the epoch before that."""
-    lost = [at for at in record.lost_data_at if earlier.acquired_at <= at <= later.acquired_at]
-    life = next(life for life in record.lives if life.who == later.who)
-    return bool(lost) and not any(earlier.acquired_at <= at <= min(lost) for at in life.learned)
+    lost = [at for at in record.lost_data_at if since <= at <= until]
+    life = next(life for life in record.lives if life.who == who)
+    return bool(lost) and not any(since <= at <= min(lost) for at in life.learned)
 
 
 def _ours(record: Record) -> list[Change]:
@@ -95,7 +126,11 @@ def _cooldowns(record: Record) -> Iterator[str]:
         if not before:
             continue
         last = before[-1]
-        if change.at - last.at >= cooldown or change.intent == last.intent or _was_overtaken(record, change):
+        if (
+            change.at - last.at >= cooldown - record.tolerance_s
+            or change.intent == last.intent
+            or _was_overtaken(record, change)
+        ):
             continue
         forgotten = record.lost_data_at if up else []
         if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
@@ -161,7 +196,7 @@ def _readings(record: Record) -> Iterator[str]:
     """Every change follows from readings that succeeded, and differs from the count that was read."""
     policy = record.policy
     for sent in record.sent:
-        if sent.intent is None:
+        if sent.intent is None or not sent.knows_readings:
             continue
         after, before = sent.intent.after, sent.read_count
         corrects = before is not None and before < after == policy.min_replicas
@@ -181,10 +216,18 @@ def _readings(record: Record) -> Iterator[str]:
 
 
 def _liveness(record: Record) -> Iterator[str]:
-    if record.converged_at is None:
-        yield (
-            f"not as wanted {record.bound_s:.0f} s after all was well again ({record.healed_at:.0f}): "
-            f"{record.asked} asked for, {record.running} run, {record.wanted} wanted"
-        )
-    elif record.strayed_at is not None:
-        yield f"{record.strayed_at:.3f}: was as wanted at {record.converged_at:.0f}, and was changed again"
+    for calm in record.calms:
+        if calm.converged_at is None:
+            yield (
+                f"not as wanted {calm.bound_s:.0f} s after all was well again ({calm.healed_at:.0f}): "
+                f"{calm.asked} asked for, {calm.running} run, {calm.wanted} wanted"
+            )
+        elif calm.strayed_at is not None:
+            yield f"{calm.strayed_at:.3f}: was as wanted at {calm.converged_at:.0f}, and was changed again"
+
+
+def _take_overs(record: Record) -> Iterator[str]:
+    for one in record.take_overs:
+        if one.took_s is None or one.took_s > one.bound_s:
+            took = "never" if one.took_s is None else f"after {one.took_s:.2f} s"
+            yield f"{one.at:.3f}: a leader that met with {one.cause} was followed {took}, not within {one.bound_s:g} s"

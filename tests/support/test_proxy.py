@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from controller.demo.server_host import free_ports
-from tests.faults.proxy import Link, Mode
+from tests.support.misfortunes import LinkMode
 from tests.support.patience import in_time, until
+from tests.support.proxy import Link
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_undisturbed_it_passes_everything_and_overhears_what_is_asked(link
 async def test_refusing_ends_what_there_is_and_takes_nothing_new_until_it_is_healed(link: Link) -> None:
     client = await Client.of(link)
     await client.say(b"hello")
-    await link.disturb(Mode.REFUSE)
+    await link.disturb(LinkMode.REFUSE)
     with pytest.raises(ConnectionResetError):
         await client.say(b"still there?")
     with pytest.raises(ConnectionRefusedError):
@@ -71,7 +72,7 @@ async def test_refusing_ends_what_there_is_and_takes_nothing_new_until_it_is_hea
 
 async def test_silence_swallows_both_ways_and_what_was_lost_does_not_come_later(link: Link, heard: list[bytes]) -> None:
     client = await Client.of(link)
-    await link.disturb(Mode.SILENT)
+    await link.disturb(LinkMode.DROP)
     client.writer.write(b"hello")
     await until(lambda: link.suffered, "silence to swallow it")
     await link.heal()
@@ -82,7 +83,7 @@ async def test_silence_swallows_both_ways_and_what_was_lost_does_not_come_later(
 
 async def test_half_silence_lets_requests_through_and_loses_the_replies(link: Link, heard: list[bytes]) -> None:
     client = await Client.of(link)
-    await link.disturb(Mode.HALF)
+    await link.disturb(LinkMode.HALF_DROP)
     client.writer.write(b"hello")
     await until(lambda: link.suffered, "the reply to be lost")
     assert heard == [b"hello"]
@@ -93,7 +94,7 @@ async def test_half_silence_lets_requests_through_and_loses_the_replies(link: Li
 
 async def test_delay_holds_everything_back_for_so_long_each_way(link: Link) -> None:
     client = await Client.of(link)
-    await link.disturb(Mode.DELAY, delay=0.1)
+    await link.disturb(LinkMode.SLOW, delay=0.1)
     began = time.monotonic()
     assert await client.say(b"hello") == b"hello"
     assert time.monotonic() - began >= 0.2

@@ -1,4 +1,4 @@
-"""One TCP link from one controller to one of its neighbours, which can be disturbed."""
+"""A real TCP link from a client to a server, which can be disturbed in each LinkMode but HOLD."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from tests.support.misfortunes import LinkMode
 
 _CHUNK = 65_536
 _RESET = struct.pack("ii", 1, 0)
 """What SO_LINGER takes to end a connection with a reset."""
-
-
-class Mode(StrEnum):
-    PASS = "pass"
-    REFUSE = "refuse"
-    """No server listens."""
-    SILENT = "silent"
-    """Connections are taken, and what is said in them goes nowhere, in either direction."""
-    HALF = "half"
-    """Requests pass, replies do not."""
-    DELAY = "delay"
-    """Everything arrives, late."""
 
 
 @dataclass
@@ -35,7 +24,7 @@ class Link:
     port: int
     target: tuple[str, int]
     overhear: Callable[[bytes], None] | None = None
-    mode: Mode = Mode.PASS
+    mode: LinkMode = LinkMode.OPEN
     delay: float = 0.0
     suffered: int = 0
     """Connections and chunks that met a disturbance so far."""
@@ -55,15 +44,15 @@ class Link:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def disturb(self, mode: Mode, *, delay: float = 0.0) -> None:
+    async def disturb(self, mode: LinkMode, *, delay: float = 0.0) -> None:
         self.mode, self.delay = mode, delay
-        if mode is Mode.REFUSE:
+        if mode is LinkMode.REFUSE:
             await self._stop_listening()
             self.cut()
 
     async def heal(self) -> None:
         """Connections that have lost something end now: their bytes would never come again."""
-        self.mode = Mode.PASS
+        self.mode = LinkMode.OPEN
         for task in list(self._lossy):
             self._abort(task)
         await self.open()
@@ -122,13 +111,13 @@ class Link:
             while data := await reader.read(_CHUNK):
                 if asks and self.overhear is not None:
                     self.overhear(data)
-                if self.mode is Mode.DELAY:
+                if self.mode is LinkMode.SLOW:
                     self.suffered += 1
                     await asyncio.sleep(self.delay)
-                if self.mode is Mode.SILENT or (self.mode is Mode.HALF and not asks):
+                if self.mode is LinkMode.DROP or (self.mode is LinkMode.HALF_DROP and not asks):
                     self.suffered += 1
                     self._lossy.add(task)
-                if task in self._lossy and (self.mode is not Mode.HALF or not asks):
+                if task in self._lossy and (self.mode is not LinkMode.HALF_DROP or not asks):
                     continue
                 writer.write(data)
                 await writer.drain()

@@ -1,4 +1,4 @@
-"""What an episode records for the verdict: values only."""
+"""What a run records for the verdict, simulated or with real processes: values only. Times are seconds of one clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.policy import WorkerPolicy
-from tests.virtual.railway import Change
 
 
 class Granted(NamedTuple):
@@ -32,7 +31,10 @@ class Acquired(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A mutation at the moment when its first byte left, with what its sender had read last."""
+    """A mutation at the moment when its first byte left, with what its sender had read last.
+
+    knows_readings: False if the sender died before it said what it had read.
+    """
 
     at: float
     who: str
@@ -44,6 +46,18 @@ class Sent(NamedTuple):
     read_depth: int | None
     rivals: tuple[str, ...]
     is_leader: bool
+    knows_readings: bool = True
+
+
+class Change(NamedTuple):
+    """The count that was asked for went from one number to another."""
+
+    at: float
+    before: int
+    after: int
+    by: str
+    epoch: int
+    intent: str
 
 
 class Life(NamedTuple):
@@ -56,10 +70,34 @@ class Life(NamedTuple):
     deaf: list[tuple[float, float]]
 
 
+class Calm(NamedTuple):
+    """A time without faults and with a fixed demand. converged_at: None if never within the bound."""
+
+    healed_at: float
+    bound_s: float
+    wanted: int
+    asked: int
+    running: int
+    converged_at: float | None
+    strayed_at: float | None = None
+
+
+class TakeOver(NamedTuple):
+    """From the end of one leader to the lease of the next, with no other fault meanwhile; took_s: None for never."""
+
+    at: float
+    cause: str
+    took_s: float | None
+    bound_s: float
+
+
 @dataclass
 class Record:
+    """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds."""
+
     policy: WorkerPolicy
     landing_bound: float
+    tolerance_s: float = 0.0
     granted: list[Granted] = field(default_factory=list)
     acquired: list[Acquired] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
@@ -67,12 +105,7 @@ class Record:
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
     leapt_at: list[float] = field(default_factory=list)
-    healed_at: float = 0.0
+    calms: list[Calm] = field(default_factory=list)
+    take_overs: list[TakeOver] = field(default_factory=list)
     ended_at: float = 0.0
-    bound_s: float = 0.0
-    converged_at: float | None = None
-    strayed_at: float | None = None
-    wanted: int = 0
-    asked: int = 0
-    running: int = 0
     bugs: list[str] = field(default_factory=list)

@@ -1,0 +1,267 @@
+"""A worker's record in Redis: a hash of text fields ↔ a History. Pure.
+
+    memory, revision, run     its identity: set once; raised with each write of a leader; the server process it was
+                              written on
+    raised                    how often a standby gave back what the record had lost
+    last_up, last_down        the last scale in each direction
+    since                     when this history began, or was last in doubt (data lost, rolled back, a server restarted)
+    intent, intent_…          the open change
+    count                     the replicas last agreed with the platform
+    refused_at, refused_to, setbacks    the last change that failed, and how many failed in a row
+    start_up                  how long workers take to start, smoothed, in milliseconds
+    start_at, start_before, start_after, start_seen    the scale-up that is being measured
+    unseen_stop               the deployment whose stop was accepted but is not shown
+    wants, wanted_at, unbroken_since, window    the recommendations that may still be the highest of the window
+    watch                     the service's conditions, as one JSON text (see core/watch.py)
+    read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
+    queue_seen                the queue in which jobs were last seen
+    service, name             the owner: the service, and the worker's name when it was last written
+
+Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
+
+The version before keeps the recommendations in a sorted set of its own, and `recommended_at` in the place of
+`wanted_at`. Both are read. A write deletes `recommended_at`, so that the version before, should it come back, sees a
+gap and waits for a whole window before it removes a worker. Cooldowns and the open change are the same fields in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.core.model import Change, Direction, History, Recommendation, Start
+from controller.core.text import bounds
+from controller.core.watch import Watch
+
+NOW = "@"
+_MOST_DIGITS = 15
+"""Digits of any number that we store; milliseconds since the epoch have 13."""
+_NO_TEXT = "\ufffd"
+"""The character that replaces bytes that are not UTF-8."""
+_UNKNOWN = "="
+"""In `intent_previous`: not known any more, since the change was given back by a process that remembered it."""
+_VERSION = ("memory", "revision", "run", "raised")
+_OURS = (
+    *("last_up", "last_down", "since", "count", "refused_at", "refused_to", "setbacks", "start_up", "unseen_stop"),
+    *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
+    *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at"),
+    *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
+    "intent_stops",
+)
+"""What write_of() decides; a field that is not here belongs to another version and stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as it was read, and the run_id of the server that answered ("" where it may not be asked)."""
+
+    fields: Mapping[str, str]
+    server: str
+
+    @property
+    def version(self) -> tuple[str, ...]:
+        """memory, revision, run, raised, as Redis must still hold them for a write."""
+        return tuple(self.fields.get(name, "") for name in _VERSION)
+
+    @property
+    def exists(self) -> bool:
+        return "memory" in self.fields
+
+    @property
+    def revision(self) -> int:
+        return number(self.fields.get("revision", "0"))
+
+    @property
+    def is_of_another_run(self) -> bool:
+        return self.exists and self.fields.get("run", "") != self.server
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Fields to set and to delete. In the value of a field in `stamped`, NOW is replaced by the script's time."""
+
+    values: Mapping[str, str]
+    deleted: Sequence[str] = ()
+    stamped: frozenset[str] = field(default_factory=frozenset)
+
+
+def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
+    """past: the members of the sorted set of the version before, oldest first.
+
+    Raises:
+        ValueError, KeyError: a field is not what a controller writes.
+    """
+    if _NO_TEXT in "".join(fields.get(name, "") for name in (*_VERSION, "intent")):
+        raise ValueError("is binary, so it cannot be sent back unchanged")
+    return History(
+        last_up=_stamp(fields, "last_up"),
+        last_down=_stamp(fields, "last_down"),
+        since=_stamp(fields, "since"),
+        unbroken_since=_stamp(fields, "unbroken_since"),
+        remembered_at=_stamp(fields, "recommended_at") or _stamp(fields, "wanted_at"),
+        window=seconds(fields.get("window", "0")),
+        recommendations=_recommendations(fields.get("wants", ""), past if "recommended_at" in fields else ()),
+        change=_change(fields),
+        count=number(fields["count"]) if "count" in fields else None,
+        refused_at=_stamp(fields, "refused_at"),
+        refused_to=number(fields["refused_to"]) if fields.get("refused_to") else None,
+        setbacks=number(fields.get("setbacks", "0")),
+        unconfirmed_stop=fields.get("unseen_stop"),
+        start_up_s=_stamp(fields, "start_up"),
+        queue_seen=fields.get("queue_seen", ""),
+        start=_start(fields),
+        read_at=_stamp(fields, "read_at"),
+        unread=_unread(fields),
+        unread_at=_stamp(fields, "unread_at"),
+        watch=Watch.from_text(fields.get("watch")),
+    )
+
+
+def write_of(stored: Stored, history: History, now: float) -> Write:
+    """What has to be written so that the record holds this history; new timestamps that equal `now` become NOW."""
+    held, change, start = stored.fields, history.change, history.start
+
+    def stamp(name: str, at: float | None) -> str:
+        text = "" if at is None else str(ms(at))
+        return NOW if at == now and held.get(name) != text else text
+
+    known = set(held.get("wants", "").split())
+    wanted = [(one, f"{ms(one.at)}:{one.replicas}") for one in history.recommendations]
+    stamps = {
+        "last_up": history.last_up,
+        "last_down": history.last_down,
+        "since": history.since,
+        "unbroken_since": history.unbroken_since,
+        "wanted_at": history.remembered_at,
+        "refused_at": history.refused_at,
+        "read_at": history.read_at,
+        "unread_at": history.unread_at if history.unread else None,
+        "intent_at": None if change is None else change.at,
+        "intent_previous": None if change is None else change.previous,
+        "start_at": None if start is None else start.at,
+        "start_seen": None if start is None else start.seen,
+    }
+    texts = {
+        **{name: stamp(name, at) for name, at in stamps.items()},
+        "wants": " ".join(
+            f"{NOW}:{one.replicas}" if one.at == now and text not in known else text for one, text in wanted
+        ),
+        "window": str(ms(history.window)),
+        "count": _text(history.count),
+        "refused_to": _text(history.refused_to),
+        "setbacks": _text(history.setbacks or None),
+        "unseen_stop": history.unconfirmed_stop or "",
+        "start_up": "" if history.start_up_s is None else str(ms(history.start_up_s)),
+        "unread": _text(history.unread or None),
+        "queue_seen": history.queue_seen,
+        "watch": "" if history.watch == Watch() else history.watch.as_text(),
+        "start_before": _text(None if start is None else start.before),
+        "start_after": _text(None if start is None else start.after),
+        **({} if change is None else _texts_of(change)),
+    }
+    values = {name: text for name, text in texts.items() if text}
+    if change is not None:
+        values.setdefault("intent_previous", "")  # "": there was none; a missing one is unknown
+    return Write(
+        values={name: text for name, text in values.items() if held.get(name) != text},
+        deleted=[name for name in _OURS if name in held and name not in values],
+        stamped=frozenset((*stamps, "wants")),
+    )
+
+
+def _texts_of(change: Change) -> dict[str, str]:
+    return {
+        "intent": change.id,
+        "intent_epoch": str(change.epoch),
+        "intent_before": str(change.before),
+        "intent_after": str(change.after),
+        "intent_accepted": str(int(change.is_accepted)),
+        "intent_stops": f"{change.id}:{change.stops}" if change.stops else "",
+    }
+
+
+def hash_of(flat: object) -> dict[str, str]:
+    """A hash from Redis' flat list. Values longer than any of ours are cut; a cut one is neither a number nor JSON."""
+    if not flat:
+        return {}
+    fields = dict(zip(flat[::2], flat[1::2], strict=True)) if isinstance(flat, list) else dict(flat)  # type: ignore[call-overload]  # what redis-py gives is a list or a mapping of texts
+    return {name: bounds.cut(text, bounds.PUBLISHED) for name, text in fields.items()}
+
+
+def _start(fields: Mapping[str, str]) -> Start | None:
+    if not fields.get("start_at"):
+        return None
+    before, after = number(fields["start_before"]), number(fields["start_after"])
+    return Start(seconds(fields["start_at"]), before, after, _stamp(fields, "start_seen"))
+
+
+def _unread(fields: Mapping[str, str]) -> int:
+    """Failed readings in a row; 0 if a reading came after. The version before notes most only as recommendations."""
+    read_at = max(_stamp(fields, name) or 0.0 for name in ("recommended_at", "wanted_at", "read_at"))
+    return number(fields["unread"]) if (_stamp(fields, "unread_at") or 0.0) > read_at else 0
+
+
+def _change(fields: Mapping[str, str]) -> Change | None:
+    if not fields.get("intent"):
+        return None
+    before, after = number(fields["intent_before"]), number(fields["intent_after"])
+    scaled_at = _stamp(fields, f"last_{Direction.between(before, after).value}")
+    at = seconds(fields["intent_at"])
+    previous = fields.get("intent_previous", _UNKNOWN)
+    return Change(
+        id=fields["intent"],
+        epoch=number(fields["intent_epoch"]),
+        before=before,
+        after=after,
+        at=at,
+        accepted_at=(at if scaled_at is None else scaled_at) if fields.get("intent_accepted") == "1" else None,
+        stops=_stops(fields),
+        previous=scaled_at if previous == _UNKNOWN else seconds(previous) if previous else None,
+    )
+
+
+def _stops(fields: Mapping[str, str]) -> str | None:
+    """The deployment that this change stops. A value for another change is a leftover of an older version."""
+    ident, _, deployment = fields.get("intent_stops", "").partition(":")
+    return deployment if deployment and ident == fields["intent"] else None
+
+
+def _recommendations(wants: str, past: Sequence[str]) -> tuple[Recommendation, ...]:
+    """past: members of the sorted set, `<ms>:<count>:<a random name>`."""
+    pairs = [member.split(":")[:2] for member in (*past, *wants.split())]
+    return tuple(sorted((Recommendation(seconds(at), number(count)) for at, count in pairs), key=lambda one: one.at))
+
+
+def _text(count: int | None) -> str:
+    return "" if count is None else str(count)
+
+
+def _stamp(fields: Mapping[str, str], name: str) -> float | None:
+    return seconds(fields[name]) if fields.get(name) else None
+
+
+def readable(fields: Mapping[str, str], name: str) -> int | None:
+    """The field as a number; None if it is missing or malformed."""
+    try:
+        return number(fields[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def number(text: str) -> int:
+    """A whole number of ours.
+
+    Raises:
+        ValueError: it is none, or longer than any that we store.
+    """
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("too long to be a number of ours")
+    return int(text)
+
+
+def seconds(milliseconds: str) -> float:
+    return number(milliseconds) / 1000
+
+
+def ms(at: float) -> int:
+    return round(at * 1000)

@@ -1,0 +1,498 @@
+"""plan(): one pass over one worker's service as a value: from what was read to the steps to take. Pure.
+
+The reconciler carries the steps out, `explain` prints them, a quick check asks only for the last one, and the
+simulation makes its decisions by it. What differs is what they do with a plan, never what the plan is.
+
+1. Note what was read. A depth of 0 that is doubtful counts as unreadable, unless jobs were seen in this queue before.
+2. Settle the open change by what the platform shows. It stays open until it is visible, or until the landing bound.
+3. Update the watch: workers that crash, exit or do not start, a deployment that hangs, jobs that no worker takes.
+4. Record a change that was made outside the controller: it starts the cooldowns. Not while a change is open.
+5. Hold while a change is open: its outcome decides first.
+6. If the platform could not be read, fail. If only the queue could not: fall back (min_replicas, on_unavailable), or
+   fail.
+7. Decide. Hold if nothing is to be changed, or if the platform would refuse the change now.
+8. Record the change and send it.
+
+Steps 1 to 4 change the history and go on; the first of 5 to 8 that acts ends the pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from controller.core import conditions, history
+from controller.core.conditions import Condition, Look
+from controller.core.model import (
+    Change,
+    Decision,
+    Direction,
+    History,
+    Observation,
+    QueueDepth,
+    Rate,
+    RateUsage,
+    Replicas,
+    ServiceTime,
+    Shares,
+    workers,
+)
+from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
+from controller.core.preconditions import assume_stopped, blocked_by, still_open
+from controller.core.reasons import Because, Reason
+from controller.core.rules import decide, fall_back, recommend
+from controller.core.units import in_words
+from controller.policy import WorkerPolicy
+
+_OUTAGE_READINGS = 3
+"""Failed readings of the queue in a row that count as an outage; one alone does not, however old the last one is."""
+_LONGEST_DRAINING_S = 3600.0
+"""Longest time for which an open scale-down waits for draining workers and blocks other changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that one pass goes by; queue and replicas as they were read, or why they could not be.
+
+    now: by the journal's clock. unmeasured: why `service` cannot be measured, or "". landing_bound: seconds after which
+    a change that is not visible counts as not made. epoch: of the lease. ident: the id for a change that this pass
+    records. own: the change that this process recorded last, which tells whether it was sent.
+    """
+
+    policy: WorkerPolicy
+    queue: QueueDepth | Unavailable
+    replicas: Replicas | Unavailable
+    history: History
+    now: float
+    sources: Sources
+    retention: Retention
+    landing_bound: float
+    rate: Rate = None
+    service: ServiceTime | None = None
+    unmeasured: str = ""
+    epoch: int = 0
+    ident: str = ""
+    own: Change | None = None
+
+
+class Event(NamedTuple):
+    """A line for the log. throttle: the events with this key are written at most once in a while; "": each one is."""
+
+    name: str
+    fields: Mapping[str, object]
+    throttle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What was read is added to the history. recommended: the count before any limit; None: not both could be read."""
+
+    history: History
+    recommended: int | None
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        if self.recommended is None:
+            return "note what could be read"
+        return f"note that {workers(self.recommended)} {'is' if self.recommended == 1 else 'are'} recommended"
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The open change is closed. event: only if its outcome was unknown, or if it was not made."""
+
+    history: History
+    change: Change
+    outcome: Settled
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return f"close the change {self.change.before} → {self.change.after}: {self.outcome.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateWatch:
+    """The conditions that hold by this reading; an event for each that becomes a fault now."""
+
+    history: History
+    conditions: tuple[Condition, ...]
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Empty if no condition holds."""
+        return ", ".join(f"watch {condition.reason.value}" for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordExternalChange:
+    history: History
+    before: int
+    after: int
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return f"record that {self.before} → {self.after} was changed outside the controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """These shares of the rate limit are published, because the workers read others now."""
+
+    shares: Shares
+
+    @property
+    def words(self) -> str:
+        return f"publish a share of {self.shares.each} of {self.shares.limit} requests a minute for each worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No change is sent. because: beside the decision's own reasons. backing_off: the platform refused the last one."""
+
+    because: tuple[Because, ...]
+    message: str
+    backing_off: bool = False
+
+    @property
+    def words(self) -> str:
+        return "send no change"
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """A dependency could not be read, and the count stays."""
+
+    unavailable: Unavailable
+
+    @property
+    def words(self) -> str:
+        return "send no change, because something could not be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The change is recorded, and then requested. replicas: the reading that it was decided on.
+
+    despite: what could not be read, for a fallback.
+    """
+
+    history: History
+    change: Change
+    replicas: Replicas
+    decision: Decision
+    despite: Unavailable | None = None
+
+    @property
+    def words(self) -> str:
+        return f"record {self.change.before} → {self.change.after}, then request it"
+
+
+Step = Note | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One pass.
+
+    history: as it is to be written, with the change of a Send in it. decided_by: the history that the decision went by.
+    queue, replicas: as they were read; None: they could not be, or the depth is doubtful. observed: what decide() got;
+    None: it was not asked.
+    """
+
+    steps: tuple[Step, ...]
+    history: History
+    decided_by: History
+    queue: QueueDepth | None
+    replicas: Replicas | None
+    decision: Decision | None
+    observed: Observation | None
+    conditions: tuple[Condition, ...] | None
+
+    @property
+    def last(self) -> Step:
+        """What ends the pass: a Hold, a Fail or a Send."""
+        return self.steps[-1]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        steps = (step for step in self.steps if isinstance(step, Note | Settle | UpdateWatch | RecordExternalChange))
+        return tuple(event for step in steps for event in step.events)
+
+
+def plan(seen: Seen) -> Plan:
+    """The steps of this pass, in their order."""
+    draft = _Draft(seen, seen.history)
+    for act in _ORDER:
+        act(draft)
+        if draft.is_complete:
+            break
+    return Plan(
+        steps=tuple(draft.steps),
+        history=draft.history,
+        decided_by=draft.history if draft.decided_by is None else draft.decided_by,
+        queue=draft.queue,
+        replicas=draft.replicas,
+        decision=draft.decision,
+        observed=draft.observed,
+        conditions=draft.conditions,
+    )
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making; what `seen` has as Unavailable is None here."""
+
+    seen: Seen
+    history: History
+    steps: list[Step] = field(default_factory=list)
+    decision: Decision | None = None
+    observed: Observation | None = None
+    decided_by: History | None = None
+    conditions: tuple[Condition, ...] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.steps) and isinstance(self.steps[-1], Hold | Fail | Send)
+
+    @property
+    def queue(self) -> QueueDepth | None:
+        return self.seen.queue if isinstance(self.seen.queue, QueueDepth) else None
+
+    @property
+    def replicas(self) -> Replicas | None:
+        return self.seen.replicas if isinstance(self.seen.replicas, Replicas) else None
+
+    def then(self, step: Note | Settle | UpdateWatch | RecordExternalChange) -> None:
+        self.steps.append(step)
+        self.history = step.history
+
+
+def _disbelieve(draft: _Draft) -> None:
+    """A depth of 0 beside rows that suggest work left is believed only if jobs were seen in this queue before."""
+    seen, queue = draft.seen, draft.queue
+    if queue is not None and queue.unnamed and seen.history.queue_seen != seen.policy.queue.identity:
+        draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, queue.unnamed))
+
+
+def _note(draft: _Draft) -> None:
+    seen, queue, replicas = draft.seen, draft.queue, draft.replicas
+    if queue is None and replicas is None:
+        return
+    recommended = None
+    if queue is not None and replicas is not None:
+        leaving = replicas.finishing(seen.service)
+        recommended = recommend(seen.policy, queue, seen.service, replicas.configured, leaving)
+    both = recommended is not None
+    note = CycleNote(
+        recommended,
+        replicas.configured if replicas is not None else None,
+        working=both and queue is not None and queue.processing > 0,
+        running=replicas.running if replicas is not None else None,
+        read=queue is not None,
+        queue_seen=seen.policy.queue.identity if both and queue is not None and (queue.depth or queue.stale) else "",
+    )
+    draft.then(Note(history.noted(draft.history, note, seen.retention, seen.now), recommended))
+
+
+def _settle(draft: _Draft) -> None:
+    change, replicas, seen = draft.history.change, draft.replicas, draft.seen
+    if change is None or replicas is None:
+        return
+    count = replicas.configured
+    if seen.own is not None and seen.own.id == change.id and not seen.own.is_sent:
+        _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, "nothing of it was sent"))
+    elif count == change.after:
+        shown = f"{replicas.words.name} shows {workers(count)}, so the change was made"
+        known = change.is_accepted and change.epoch == seen.epoch
+        _close(draft, change, Settled.APPLIED, None if known else _ended(seen, change, shown))
+    elif seen.now - change.at >= seen.landing_bound + _draining_s(change, replicas):
+        _close(draft, change, Settled.NOT_HONOURED, _not_honoured(seen, change, replicas))
+
+
+def _close(draft: _Draft, change: Change, outcome: Settled, event: Event | None) -> None:
+    replicas = draft.replicas
+    assert replicas is not None, "a change is settled by what the platform shows"
+    # Only a stop of the deployment that is still shown is unconfirmed; a newer deployment was never stopped.
+    is_unseen_stop = change.is_accepted and change.stops == replicas.deployment and outcome is Settled.NOT_HONOURED
+    unconfirmed = (change.stops or "") if is_unseen_stop else ""
+    now, count = draft.seen.now, replicas.configured
+    after = history.settled(draft.history, change, outcome, count, now, unconfirmed_stop=unconfirmed)
+    draft.then(Settle(after, change, outcome, () if event is None else (event,)))
+
+
+def _draining_s(change: Change, replicas: Replicas) -> float:
+    return min(replicas.draining_s, _LONGEST_DRAINING_S) if change.direction is Direction.DOWN else 0.0
+
+
+def _ended(seen: Seen, change: Change, what: str) -> Event:
+    """How a change ended whose outcome was unknown, or that an earlier leader left open."""
+    age = max(0.0, seen.now - change.at)
+    said = f"{change.before} → {change.after} (epoch {change.epoch}, {in_words(age)} ago): {what}"
+    return Event("intent_settled", {"epoch": seen.epoch, "intent_epoch": change.epoch, "message": said})
+
+
+def _not_honoured(seen: Seen, change: Change, replicas: Replicas) -> Event:
+    asked = "accepted" if change.is_accepted else "recorded, and perhaps never sent,"
+    said = (
+        f"{change.before} → {change.after} was {asked} {in_words(seen.now - change.at)} ago, and "
+        f"{replicas.words.name} shows {workers(replicas.configured)}: {replicas.words.missing}"
+    )
+    return Event("not_honoured", {"epoch": seen.epoch, "reason": Reason.NOT_HONOURED.value, "message": said})
+
+
+def _watch(draft: _Draft) -> None:
+    seen, replicas, before = draft.seen, draft.replicas, draft.history.watch
+    if replicas is None:
+        return
+    look = Look(seen.policy, replicas, draft.queue, draft.history, seen.now, seen.landing_bound)
+    look = replace(look, history=replace(draft.history, watch=conditions.updated_watch(look)))
+    draft.conditions = conditions.conditions(look)
+    faults = [condition for condition in draft.conditions if condition.degrades]
+    watch = replace(look.history.watch, said=tuple(fault.reason.value for fault in faults))
+    events = tuple(
+        Event(
+            conditions.EVENTS[fault.reason],
+            {"epoch": seen.epoch, "reason": fault.reason.value, "message": fault.words},
+            throttle=fault.reason.value,
+        )
+        for fault in faults
+        if fault.reason.value not in before.said
+    )
+    draft.then(UpdateWatch(replace(draft.history, watch=watch), draft.conditions, events))
+
+
+def _record_external_change(draft: _Draft) -> None:
+    seen, replicas, known = draft.seen, draft.replicas, draft.history.count
+    if draft.history.change is not None or replicas is None or known is None or known == replicas.configured:
+        return
+    after = replicas.configured
+    said: dict[str, object] = {
+        "epoch": seen.epoch,
+        "before": known,
+        "after": after,
+        "state": replicas.state.value,
+        "message": f"changed outside the controller: {known} → {after}; the cooldowns start now",
+    }
+    events = [Event("external_change", said)]
+    contests = draft.history.watch.contests
+    if len(contests) >= conditions.CONTESTS:
+        words = conditions.contended_words(contests, known, after, seen.now, replicas.words)
+        contended = {"epoch": seen.epoch, "times": len(contests), "message": words}
+        events.append(Event("contended", contended, throttle="contended"))
+    changed = history.with_external_change(draft.history, after, seen.now)
+    draft.then(RecordExternalChange(changed, known, after, tuple(events)))
+
+
+def _wait_for_the_open_change(draft: _Draft) -> None:
+    change, replicas, queue = draft.history.change, draft.replicas, draft.queue
+    if change is None or replicas is None or queue is None:
+        return
+    decision = _decide(draft, _observation(draft, queue, replicas))
+    draft.decision = Decision(decision.current, decision.recommended, decision.current, decision.because)
+    because = still_open(change, draft.seen.now)
+    draft.steps.append(Hold((because,), f"hold: {because.words}"))
+
+
+def _fail(draft: _Draft) -> None:
+    unavailable = draft.seen.replicas if draft.queue is not None else draft.seen.queue
+    if isinstance(unavailable, Unavailable) and (draft.replicas is None or draft.history.change is not None):
+        draft.steps.append(Fail(unavailable))
+
+
+def _fall_back(draft: _Draft) -> None:
+    """Without a reading of the queue only min_replicas and on_unavailable apply."""
+    seen, replicas, now, unavailable = draft.seen, draft.replicas, draft.seen.now, draft.seen.queue
+    if not isinstance(unavailable, Unavailable) or replicas is None:
+        return
+    after = draft.history
+    unread_for_s = _unread_for(after, now)
+    decision = fall_back(seen.policy, replicas, after, now, unread_for_s=unread_for_s, rate=seen.rate)
+    if (
+        decision is None
+        or not decision.changes_something
+        or blocked_by(decision, replicas, after, now, seen.landing_bound)
+    ):
+        draft.steps.append(Fail(unavailable))
+        return
+    draft.decision = decision
+    _send(draft, decision, replicas, despite=unavailable)
+
+
+def _decide_and_act(draft: _Draft) -> None:
+    seen, queue, replicas = draft.seen, draft.queue, draft.replicas
+    assert queue is not None, "without a queue the pass has ended by now"
+    assert replicas is not None, "the same"
+    observed = _observation(draft, queue, replicas)
+    observed = assume_stopped(observed, draft.history, seen.now, seen.landing_bound)
+    draft.decision = decision = _decide(draft, observed)
+    replicas = observed.replicas
+    if not decision.changes_something:
+        _share(draft, replicas.configured, replicas)
+        draft.steps.append(Hold((), decision.sentence))
+        return
+    waits = blocked_by(decision, replicas, draft.history, seen.now, seen.landing_bound)
+    if waits is None:
+        _send(draft, decision, replicas)
+        return
+    because = (*decision.because, waits)
+    draft.steps.append(Hold(because, f"hold: {waits.words}", backing_off=waits.reason is Reason.BACKING_OFF))
+
+
+def _observation(draft: _Draft, queue: QueueDepth, replicas: Replicas) -> Observation:
+    return Observation(queue, replicas, draft.seen.rate, draft.seen.service, draft.seen.unmeasured)
+
+
+def _decide(draft: _Draft, observed: Observation) -> Decision:
+    draft.observed = observed
+    return decide(draft.seen.policy, observed, draft.history, draft.seen.now)
+
+
+def _send(draft: _Draft, decision: Decision, replicas: Replicas, *, despite: Unavailable | None = None) -> None:
+    seen = draft.seen
+    _share(draft, max(decision.desired, decision.current), replicas)
+    stops = replicas.deployment if decision.desired == 0 else None
+    change = Change(seen.ident, seen.epoch, decision.current, decision.desired, seen.now, stops=stops)
+    draft.decided_by = draft.history
+    draft.history = history.recorded(draft.history, change, seen.now)
+    draft.steps.append(Send(draft.history, change, replicas, decision, despite))
+
+
+def _share(draft: _Draft, count: int, replicas: Replicas) -> None:
+    """The shares of all workers never add up to more than the limit.
+
+    Every instance that may still take jobs counts, including draining ones. So a scale-up publishes the smaller share
+    before its request, and a scale-down the larger share only after the instances are gone.
+    """
+    limit, rate = draft.seen.policy.rate_limit, draft.seen.rate
+    if limit is None:
+        return
+    among = max(count, replicas.configured, replicas.alive)
+    shares = Shares.among(among, limit.rpm, draft.seen.policy.max_replicas)
+    if not isinstance(rate, RateUsage) or rate.published != shares:
+        draft.steps.append(Share(shares))
+
+
+def _unread_for(after: History, now: float) -> float:
+    """For how many seconds the queue could not be read; 0 until _OUTAGE_READINGS readings in a row have failed."""
+    if after.unread < _OUTAGE_READINGS:
+        return 0.0
+    read_at = after.queue_read_at if after.queue_read_at is not None else after.since
+    return now - (now if read_at is None else read_at)
+
+
+_ORDER: tuple[Callable[[_Draft], None], ...] = (
+    _disbelieve,
+    _note,
+    _settle,
+    _watch,
+    _record_external_change,
+    _wait_for_the_open_change,
+    _fail,
+    _fall_back,
+    _decide_and_act,
+)
