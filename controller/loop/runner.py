@@ -28,6 +28,8 @@ from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 
 T = TypeVar("T")
+_FRESH_S = 1.0
+"""A depth that was read longer ago than this, because the platform was slow, is read again before it is used."""
 _PATIENCE_S = 1.0
 """Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
@@ -186,7 +188,8 @@ class Runner:
         if not idle:
             return []
         looking, depths = asyncio.create_task(self._observe()), self._count(idle)
-        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, depths, lease)) for one in idle}
+        again = functools.cache(lambda: self._count(idle))
+        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, (depths, again), lease)) for one in idle}
         done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
         for cycle in cycles:
@@ -280,14 +283,19 @@ class Runner:
         self,
         reconciler: Reconciler,
         looking: asyncio.Task[Readings],
-        depths: Depths,
+        counting: tuple[Depths, Callable[[], Depths]],
         lease: Lease | None,
     ) -> Cycle:
-        name = reconciler.worker
+        """`counting`: the reading of the queues that runs beside that of the platform, and another one after it."""
+        name, (depths, again) = reconciler.worker, counting
         try:
             async with asyncio.timeout(LONGEST_CYCLE_S):
                 queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
+                counted_at = self._ports.clock.monotonic()
                 readings = await asyncio.shield(looking)
+                if self._ports.clock.monotonic() - counted_at > _FRESH_S and reconciler.policy.queue.timeout is None:
+                    depths = again()
+                    queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)

@@ -228,6 +228,25 @@ async def test_a_platform_that_cannot_be_read_holds_every_worker() -> None:
     assert {cycle.reason for cycle in cycles} == {Reason.PLATFORM_UNAVAILABLE}
 
 
+@dataclass
+class SlowServices(Services):
+    takes_s: float = 0.0
+
+    async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        await asyncio.sleep(self.takes_s)
+        return await super().observe(services)
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "readings"), [pytest.param(0.5, 1, id="a quick platform"), pytest.param(3.0, 2, id="a slow platform")]
+)
+async def test_a_depth_is_read_again_if_the_platform_answered_long_after_it(takes_s: float, readings: int) -> None:
+    stage = Stage(services=SlowServices(takes_s=takes_s), jobs=Jobs(breaks=False))
+    cycles = await stage.runner.tick(LEASE)
+    assert {cycle.outcome for cycle in cycles} == {Outcome.HELD}
+    assert stage.jobs.readings == readings * len(POLICY.workers)
+
+
 async def test_the_loop_goes_on_after_a_bug_and_ends_when_it_is_told() -> None:
     stage = Stage()
     await stage.leadership.turn()

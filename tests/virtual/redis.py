@@ -45,6 +45,8 @@ class RedisServer:
         self.watchers: list[Callable[[str, Model, Sequence[str], Sequence[str], Any], None]] = []
         self.lost_data_at: list[float] = []
         self.leapt_at: list[float] = []
+        """When its clock was set forward, or when that could first be seen, if it was away or stood still then."""
+        self._leapt_unseen = False
         self._is_down = False
         self._stands_still = False
         self._loading_until = 0.0
@@ -82,6 +84,7 @@ class RedisServer:
         self.clock_s += seconds
         if seconds > 0:
             self.leapt_at.append(self.kernel.now)
+            self._leapt_unseen = self._is_down or self._stands_still
 
     def stop(self) -> None:
         self._is_down = True
@@ -99,15 +102,22 @@ class RedisServer:
         self.store.run_id = self._new_run_id()
         self._is_down = False
         self._loading_until = self.kernel.now + loading_s
+        self._show_leap()
 
     def stand_still(self) -> None:
         self._stands_still = True
 
     def go_on(self) -> None:
         self._stands_still = False
+        self._show_leap()
         queued, self._queued = self._queued, []
         for command in queued:
             command()
+
+    def _show_leap(self) -> None:
+        if self._leapt_unseen:
+            self.leapt_at.append(self.kernel.now)
+            self._leapt_unseen = False
 
     def flush(self) -> None:
         self.store.data.clear()
