@@ -132,7 +132,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
             or _was_overtaken(record, change)
         ):
             continue
-        forgotten = record.lost_data_at if up else []
+        # A scale-up may come at once if nothing is remembered, even if a forgotten change has made another count of it.
+        forgotten = record.lost_data_at if up or _was_meant_up(record, change) else []
         if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
             continue
         if _landed_late_and_forgotten(record, last, change):
@@ -143,6 +144,11 @@ def _cooldowns(record: Record) -> Iterator[str]:
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
             f"{last.before} → {last.after} by {last.by}"
         )
+
+
+def _was_meant_up(record: Record, change: Change) -> bool:
+    intent = next((one for one in record.granted if one.intent == change.intent), None)
+    return intent is not None and intent.after > intent.before
 
 
 def _was_overtaken(record: Record, change: Change) -> bool:
