@@ -21,6 +21,8 @@ _LONGEST_START_S = 600.0
 _SAME_INSTANT_S = 0.05
 """A timestamp that a process remembers is later than the journal's only if it differs by more than this: the delay of a
 network varies."""
+_MOST_KEPT = 500
+"""Recommendations that are kept; as text they stay far below what is read of one field (bounds.PUBLISHED)."""
 _WEIGHT_OF_THE_OLD = 0.7
 """Weight of the known start time when another start was measured."""
 
@@ -214,7 +216,12 @@ def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, .
         if place < 2 or one.replicas > highest:
             kept.append(one)
         highest = max(highest, one.replicas)
-    return tuple(reversed(kept))
+    kept.reverse()
+    while len(kept) > _MOST_KEPT:
+        # Of two neighbours, the higher count at the later time: a worker then stays longer, never shorter.
+        pairs = zip(kept[:-2:2], kept[1:-2:2], strict=False)
+        kept = [*(Recommendation(later.at, earlier.replicas) for earlier, later in pairs), *kept[-2 - len(kept) % 2 :]]
+    return tuple(kept)
 
 
 def with_start(history: History, count: int, running: int, now: float, gap: float) -> History:

@@ -301,8 +301,7 @@ class Change:
 
     at: when it was recorded. accepted_at: when the platform accepted the request; None: unknown whether it did. stops:
     the deployment that it stops. previous: the last scale in its direction before it; the cooldown counts from that one
-    again if nothing was sent. is_sent: False only in the process that knows for certain that nothing of it was sent;
-    the journal does not keep it.
+    again if nothing was sent.
     """
 
     id: str
@@ -313,7 +312,6 @@ class Change:
     accepted_at: float | None = None
     stops: str | None = None
     previous: float | None = field(default=None, compare=False)
-    is_sent: bool = field(default=True, compare=False)
 
     @property
     def direction(self) -> Direction:

@@ -57,7 +57,7 @@ class Seen:
 
     now: by the journal's clock. unmeasured: why `service` cannot be measured, or "". landing_bound: seconds after which
     a change that is not visible counts as not made. epoch: of the lease. ident: the id for a change that this pass
-    records. own: the change that this process recorded last, which tells whether it was sent.
+    records. unsent: ids of changes that this process recorded, perhaps, and of which it certainly sent nothing.
     """
 
     policy: WorkerPolicy
@@ -73,7 +73,7 @@ class Seen:
     unmeasured: str = ""
     epoch: int = 0
     ident: str = ""
-    own: Change | None = None
+    unsent: frozenset[str] = frozenset()
 
 
 class Event(NamedTuple):
@@ -304,7 +304,7 @@ def _settle(draft: _Draft) -> None:
     if change is None or replicas is None:
         return
     count = replicas.configured
-    if seen.own is not None and seen.own.id == change.id and not seen.own.is_sent:
+    if change.id in seen.unsent:
         _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, "nothing of it was sent"))
     elif count == change.after:
         shown = f"{replicas.words.name} shows {workers(count)}, so the change was made"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -196,10 +196,7 @@ class Account:
     """The arguments of decide(), for `explain`, which shows the turn of each rule."""
     conditions: tuple[Condition, ...] | None = None
     fault: Fault | None = None
-    started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.started = self.clock.monotonic()
+    started: float = 0.0
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())

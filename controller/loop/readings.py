@@ -14,11 +14,15 @@ from controller.policy import WorkerPolicy
 
 @dataclass(frozen=True, slots=True)
 class QueueReading:
-    """One reading of a worker's queue. service: how long a job takes; unmeasured: why it cannot be measured, or ""."""
+    """One reading of a worker's queue. service: how long a job takes; unmeasured: why it cannot be measured, or "".
+
+    asked_at: when the reading began, by the monotonic clock; the cycle's time counts from then. None: from its plan.
+    """
 
     depth: QueueDepth | Unavailable
     service: ServiceTime | None = None
     unmeasured: str = ""
+    asked_at: float | None = None
 
 
 class QueueReader:

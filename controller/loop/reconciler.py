@@ -13,6 +13,7 @@ What is to be done is decided by core/plan.py from values; here it is done, in t
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -48,6 +49,8 @@ from controller.loop.faults import Throttle
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
+_MOST_UNSENT = 100
+"""More changes than this cannot be tried while one of them may still stand open in the journal."""
 _ATTEMPTS = 2
 """A pass begins again once if the history was written meanwhile, which happens only after Redis has lost data."""
 
@@ -106,8 +109,8 @@ class Reconciler:
         self._ports = ports
         self._landing_bound = landing_bound
         self._gap = gap
-        self._own: Change | None = None
-        """The change that this process recorded last; its is_sent tells whether anything of it was sent."""
+        self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
+        """Changes that this process recorded, or tried to, and of which it certainly sent nothing."""
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
 
@@ -146,8 +149,8 @@ class Reconciler:
         recalled = seen.recalled._replace(now=seen.recalled.now_at(self._ports.clock.monotonic()))
         rate = await self._read_usage(account, seen.replicas, self._ports.report)
         planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch)
-        if planned.observed is None:
-            return CannotTell()
+        if planned.observed is None or planned.decided_by.change is not None:
+            return CannotTell()  # with an open change, only a new reading of the platform can tell
         self._enter(account, planned, recalled)
         return None if isinstance(planned.last, Send) else self._close(account, planned)
 
@@ -175,9 +178,11 @@ class Reconciler:
             self._ports.clock,
             lease,
             self._ports.sources,
-            queue=None if isinstance(queue.depth, Unavailable) else queue.depth,
+            # Only the journal knows whether a doubtful depth is to be believed.
+            queue=None if isinstance(queue.depth, Unavailable) or queue.depth.unnamed else queue.depth,
             replicas=None if isinstance(reading, Unavailable) else reading,
             service=queue.service,
+            started=self._ports.clock.monotonic() if queue.asked_at is None else queue.asked_at,
         )
 
     @staticmethod
@@ -224,7 +229,7 @@ class Reconciler:
                 unmeasured=queue.unmeasured,
                 epoch=epoch,
                 ident=uuid.uuid4().hex,
-                own=self._own,
+                unsent=frozenset(self._unsent),
             )
         )
 
@@ -242,19 +247,44 @@ class Reconciler:
 
     async def _carry_out(self, account: Account, planned: Plan, recalled: Recalled, lease: Lease) -> Cycle:
         """Takes the plan's steps; one that fails ends the pass with what is in the account by then."""
-        self._enter(account, planned, recalled)
-        if isinstance(planned.last, Send):
+        account.queue = planned.queue
+        last = planned.last
+        if isinstance(last, Send):
+            self._enter(account, planned, recalled)
             self.acts = True
             try:
-                await self._share(planned)
-                return await self._send(account, planned, planned.last, recalled, lease)
+                await self._share_first(planned, recalled, lease)
+                return await self._send(account, planned, last, recalled, lease)
             finally:
                 self.acts = False
+        if isinstance(last, Fail):
+            return await self._fail(account, planned, last, recalled, lease)
         written = await self._write(planned, recalled, lease)
-        if planned.observed is not None and planned.replicas is not None:
+        self._enter(account, planned, recalled)
+        if planned.replicas is not None and planned.decided_by.change is None:
             self._last_pass = LastPass(planned.replicas, written)
         await self._share(planned)
         return self._close(account, planned)
+
+    async def _fail(self, account: Account, planned: Plan, fail: Fail, recalled: Recalled, lease: Lease) -> Cycle:
+        """Notes what could be read. The fault of the reading is the one to report, whatever becomes of the note."""
+        if len(planned.steps) > 1:
+            try:
+                await self._write(planned, recalled, lease)
+            except Outrun:
+                raise
+            except Unavailable:
+                return account.close_unavailable(fail.unavailable)
+        self._enter(account, planned, recalled)
+        return self._close(account, planned)
+
+    async def _share_first(self, planned: Plan, recalled: Recalled, lease: Lease) -> None:
+        """A scale-up needs the smaller share before it. If that fails, what was read is noted all the same."""
+        try:
+            await self._share(planned)
+        except Unavailable:
+            await self._write(replace(planned, history=planned.decided_by), recalled, lease)
+            raise
 
     def _close(self, account: Account, planned: Plan) -> Cycle:
         last = planned.last
@@ -264,13 +294,23 @@ class Reconciler:
         return account.close(Outcome.HELD, *last.because, message=last.message)
 
     async def _write(self, planned: Plan, recalled: Recalled, lease: Lease) -> Recalled:
-        """Writes the history; what it means for people is reported only then, so that it is reported once."""
-        written = await self._ports.journal.write(self.worker, recalled, planned.history, lease, now=recalled.now)
-        if self._own is not None and recalled.history.change is not None and written.history.change is None:
-            self._own = None  # it is settled
+        """Writes the history, and reports what happened: once, or again if it is unknown whether it was written."""
+        try:
+            written = await self._ports.journal.write(self.worker, recalled, planned.history, lease, now=recalled.now)
+        except Outrun:
+            raise
+        except Unavailable:
+            self._report_all(planned)  # it may have been written, and then no later pass reports it
+            raise
+        settled = recalled.history.change
+        if settled is not None and (written.history.change is None or written.history.change.id != settled.id):
+            self._forget_unsent(settled.id)
+        self._report_all(planned)
+        return written
+
+    def _report_all(self, planned: Plan) -> None:
         for event in planned.events:
             self._report(event)
-        return written
 
     def _report(self, event: Event) -> None:
         if event.throttle:
@@ -278,6 +318,10 @@ class Reconciler:
             if throttle.lasted("", self._ports.clock.monotonic()) is None:
                 return
         self._ports.report(event.name, worker=self.worker, **event.fields)
+
+    def _forget_unsent(self, ident: str) -> None:
+        while ident in self._unsent:
+            self._unsent.remove(ident)
 
     async def _share(self, planned: Plan) -> None:
         for step in planned.steps:
@@ -287,9 +331,9 @@ class Reconciler:
     async def _send(self, account: Account, planned: Plan, send: Send, recalled: Recalled, lease: Lease) -> Cycle:
         """Every way in which the request can end has an outcome: fenced, failed, unknown, held (dry run), applied."""
         decision, replicas, change = send.decision, send.replicas, send.change
-        self._own = replace(change, is_sent=False)
+        self._unsent.append(change.id)
         written = await self._write(planned, recalled, lease)  # until this has returned, nothing may be sent
-        self._own = replace(change, is_sent=True)
+        self._forget_unsent(change.id)
         try:
             receipt = await self._ports.platform.scale(self.policy.service, change, replicas)
         except LeaseLost as lost:
@@ -319,11 +363,11 @@ class Reconciler:
     async def _take_back(
         self, change: Change, outcome: Settled, replicas: Replicas, written: Recalled, lease: Lease
     ) -> None:
-        self._own = replace(change, is_sent=False)
+        self._unsent.append(change.id)
         await self._update(
             written, lease, lambda was, now: history.settled(was, change, outcome, replicas.configured, now)
         )
-        self._own = None
+        self._forget_unsent(change.id)
 
     async def _confirm(self, change: Change, written: Recalled, lease: Lease, *, read: bool) -> str:
         """Records that the platform accepted, and settles a visible change. Returns a suffix for the message."""
@@ -341,7 +385,6 @@ class Reconciler:
             lease,
             lambda was, now: history.settled(was, change, Settled.APPLIED, count, now, running=running),
         )
-        self._own = None
         self._last_pass = LastPass(shown, settled)
         return ""
 

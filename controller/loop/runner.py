@@ -11,6 +11,7 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from controller.core.model import Lease, QueueDepth, Replicas
@@ -288,6 +289,7 @@ class Runner:
     ) -> Cycle:
         """`counting`: the reading of the queues that runs beside that of the platform, and another one after it."""
         name, (depths, again) = reconciler.worker, counting
+        asked_at = self._ports.clock.monotonic()
         try:
             async with asyncio.timeout(LONGEST_CYCLE_S):
                 queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
@@ -296,6 +298,7 @@ class Runner:
                 if self._ports.clock.monotonic() - counted_at > _FRESH_S and reconciler.policy.queue.timeout is None:
                     depths = again()
                     queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
+                queue = replace(queue, asked_at=asked_at)
                 cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)

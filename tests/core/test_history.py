@@ -603,3 +603,16 @@ def test_giving_back_makes_no_process_act_sooner(
     if history.change is not None and after.change is not None and history.change.id == after.change.id:
         is_lost = loss in {Loss.EMPTIED, Loss.ROLLED_BACK}
         assert after.change.at >= history.change.at or is_lost
+
+
+@given(counts=st.lists(st.integers(0, 2000), min_size=1, max_size=40), more=st.integers(0, 1800))
+def test_however_many_recommendations_fall_the_highest_of_a_window_is_never_too_low(
+    counts: list[int], more: int
+) -> None:
+    falling = [Recommendation(float(place), 5000 - place) for place in range(more)]
+    every = [*falling, *(Recommendation(float(more + place), count) for place, count in enumerate(counts))]
+    kept = needed(every)
+    assert len(kept) <= 502
+    for since in (0, more // 2, more - 1, more + 1):
+        true = max((one.replicas for one in every if one.at >= since), default=0)
+        assert max((one.replicas for one in kept if one.at >= since), default=0) >= true

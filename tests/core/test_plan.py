@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
         (Note, Settle, UpdateWatch, Send),
         history=replace(KNOWN, change=going(4, ago=1, accepted=False), last_up=NOW - 1),
         events=("intent_settled",),
-        more={"own": replace(going(4, ago=1), is_sent=False)},
+        more={"unsent": frozenset({"c1"})},
     ),
     "a count that somebody changed starts the cooldowns": Case(
         (Note, UpdateWatch, RecordExternalChange, Hold),

@@ -642,6 +642,72 @@ async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unse
     assert event["message"].endswith("nothing of it was sent")
 
 
+async def test_a_change_that_is_known_to_be_unsent_stays_so_while_redis_takes_no_write(
+    scene: Scene, driven: Driven
+) -> None:
+    """The answer to the first write is lost, the second is not executed: the third closes the first change at once."""
+    await scene.jobs(20)
+    journal = driven.controller.ports.journal
+    assert isinstance(journal, RedisJournal)
+    write, executed = journal._write, iter((True, False))
+
+    async def fail(**arguments: Any) -> Any:
+        if next(executed):
+            await write(**arguments)
+        raise RedisTimeoutError("no answer")
+
+    journal._write = fail  # type: ignore[assignment]  # a script, but for this
+    for _ in range(2):
+        assert (await driven.tick()).reason is Reason.JOURNAL_UNAVAILABLE
+    journal._write = write
+    assert (await driven.tick()).outcome is Outcome.APPLIED
+    assert all(event["message"].endswith("nothing of it was sent") for event in scene.events("intent_settled"))
+
+
+async def test_a_change_that_railway_refused_and_that_could_not_be_closed_is_closed_as_unsent_later(
+    scene: Scene, driven: Driven
+) -> None:
+    await scene.jobs(20)
+    journal = driven.controller.ports.journal
+    assert isinstance(journal, RedisJournal)
+    write, written = journal._write, list[bool]()
+
+    async def only_the_first(**arguments: Any) -> Any:
+        written.append(True)
+        if len(written) > 1:
+            raise RedisTimeoutError("no answer")
+        return await write(**arguments)
+
+    journal._write = only_the_first  # type: ignore[assignment]  # as above
+    scene.fake.inject("not_authorized", on="mutation")
+    assert (await driven.tick()).outcome is Outcome.FAILED
+    assert len(written) == 2
+    journal._write = write
+    await driven.tick()
+    (event,) = scene.events("intent_settled")
+    assert event["message"].endswith("nothing of it was sent")
+
+
+async def test_an_external_change_whose_recording_was_not_answered_is_reported(scene: Scene, driven: Driven) -> None:
+    await driven.tick()
+    scene.fake.by_hand(replicas=2)
+    await settled(scene, 2)
+    journal = driven.controller.ports.journal
+    assert isinstance(journal, RedisJournal)
+    write = journal._write
+
+    async def write_and_lose_the_answer(**arguments: Any) -> Any:
+        await write(**arguments)
+        raise RedisTimeoutError("the answer was lost")
+
+    journal._write = write_and_lose_the_answer  # type: ignore[assignment]  # as above
+    cycle = await driven.tick()
+    assert (cycle.outcome, cycle.decision) == (Outcome.FAILED, None)
+    journal._write = write
+    await driven.tick()
+    assert [event["after"] for event in scene.events("external_change")] == [2]
+
+
 async def test_a_new_leader_finds_what_the_old_one_had_asked_for_and_says_what_became_of_it(scene: Scene) -> None:
     await scene.jobs(20)
     async with scene.controller() as first:

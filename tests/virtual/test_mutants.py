@@ -53,7 +53,9 @@ KILLERS: dict[str, Callable[..., None]] = {
 def test_a_missing_guard_is_noticed(name: str) -> None:
     killer = KILLERS.get(name)
     if killer is None:
-        assert any(run_with(name, seed).violations for seed in range(_MOST_SEEDS))
+        # A crash of the mutant itself would prove nothing.
+        found = (violation for seed in range(_MOST_SEEDS) for violation in run_with(name, seed).violations)
+        assert any(not violation.startswith("bug") for violation in found)
         return
     with mutated(name), pytest.raises(AssertionError):
         killer()
