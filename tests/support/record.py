@@ -104,6 +104,7 @@ class Record:
     changes: list[Change] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
+    lost_records_at: list[float] = field(default_factory=list)
     leapt_at: list[float] = field(default_factory=list)
     calms: list[Calm] = field(default_factory=list)
     take_overs: list[TakeOver] = field(default_factory=list)

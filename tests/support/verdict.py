@@ -133,7 +133,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
         ):
             continue
         # A scale-up may come at once if nothing is remembered, even if a forgotten change has made another count of it.
-        forgotten = record.lost_data_at if up or _was_meant_up(record, change) else []
+        lost = [*record.lost_data_at, *record.lost_records_at]
+        forgotten = lost if up or _was_meant_up(record, change) else []
         if _was_forgotten(record, forgotten, last, change) or _was_forgotten(record, record.leapt_at, last, change):
             continue
         if _landed_late_and_forgotten(record, last, change):

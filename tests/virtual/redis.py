@@ -44,6 +44,8 @@ class RedisServer:
         self.store = Store(self._new_run_id())
         self.watchers: list[Callable[[str, Model, Sequence[str], Sequence[str], Any], None]] = []
         self.lost_data_at: list[float] = []
+        self.lost_records_at: list[float] = []
+        """When a worker's record alone was lost."""
         self.leapt_at: list[float] = []
         """When its clock was set forward, or when that could first be seen, if it was away or stood still then."""
         self._leapt_unseen = False
@@ -139,6 +141,8 @@ class RedisServer:
         for key in list(self.store.data):
             if key.endswith(ending):
                 self.store.delete(key)
+                if ":worker:" in key:
+                    self.lost_records_at.append(self.kernel.now)
                 return True
         return False
 

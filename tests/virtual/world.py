@@ -382,6 +382,7 @@ class SimulatedWorld:
         record.ended_at = self.kernel.now
         record.changes = self.railway.changes
         record.lost_data_at = self.redis.lost_data_at
+        record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at
         record.lives = [process.life for process in self.processes]
         record.bugs += [
