@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,26 @@ from tests.support.scene import LEASE_S, POLICY, WORKER, Driven, LaterClock, Sce
 NEARLY_A_LEASE_S = LEASE_S - 40
 """So long after it was got, a lease still holds, and does not outlast another request."""
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
+
+
+Write = Callable[[], Awaitable[Any]]
+
+
+@contextmanager
+def writing(driven: Driven, otherwise: Callable[[Write], Awaitable[Any]]) -> Iterator[None]:
+    """Meanwhile `otherwise` decides what becomes of each write of the journal, and of its answer."""
+    journal = driven.controller.ports.journal
+    assert isinstance(journal, RedisJournal)
+    write = journal._write
+
+    async def instead(**arguments: Any) -> Any:
+        return await otherwise(lambda: write(**arguments))
+
+    journal._write = instead  # type: ignore[assignment]  # a script, but for this
+    try:
+        yield
+    finally:
+        journal._write = write
 
 
 async def settled(scene: Scene, configured: int) -> None:
@@ -624,19 +645,16 @@ async def test_an_intent_whose_writing_down_was_not_answered_is_known_to_be_unse
 ) -> None:
     """Redis took it and the answer was lost: no wait is needed for a change that was never sent."""
     await scene.jobs(20)
-    journal = driven.controller.ports.journal
-    assert isinstance(journal, RedisJournal)
-    write, times = journal._write, []
+    times: list[Any] = []
 
-    async def write_and_lose_the_answer(**arguments: Any) -> Any:
-        times.append(await write(**arguments))
+    async def write_and_lose_the_answer(write: Write) -> Any:
+        times.append(await write())
         raise RedisTimeoutError("the answer was lost")
 
-    journal._write = write_and_lose_the_answer  # type: ignore[assignment]  # a script, but for this
-    cycle = await driven.tick()
+    with writing(driven, write_and_lose_the_answer):
+        cycle = await driven.tick()
     assert (cycle.outcome, cycle.reason, scene.sent) == (Outcome.FAILED, Reason.JOURNAL_UNAVAILABLE, [])
     assert len(times) == 1
-    journal._write = write
     assert (await driven.tick()).outcome is Outcome.APPLIED
     (event,) = scene.events("intent_settled")
     assert event["message"].endswith("nothing of it was sent")
@@ -647,19 +665,16 @@ async def test_a_change_that_is_known_to_be_unsent_stays_so_while_redis_takes_no
 ) -> None:
     """The answer to the first write is lost, the second is not executed: the third closes the first change at once."""
     await scene.jobs(20)
-    journal = driven.controller.ports.journal
-    assert isinstance(journal, RedisJournal)
-    write, executed = journal._write, iter((True, False))
+    executed = iter((True, False))
 
-    async def fail(**arguments: Any) -> Any:
+    async def fail(write: Write) -> Any:
         if next(executed):
-            await write(**arguments)
+            await write()
         raise RedisTimeoutError("no answer")
 
-    journal._write = fail  # type: ignore[assignment]  # a script, but for this
-    for _ in range(2):
-        assert (await driven.tick()).reason is Reason.JOURNAL_UNAVAILABLE
-    journal._write = write
+    with writing(driven, fail):
+        for _ in range(2):
+            assert (await driven.tick()).reason is Reason.JOURNAL_UNAVAILABLE
     assert (await driven.tick()).outcome is Outcome.APPLIED
     assert all(event["message"].endswith("nothing of it was sent") for event in scene.events("intent_settled"))
 
@@ -668,21 +683,18 @@ async def test_a_change_that_railway_refused_and_that_could_not_be_closed_is_clo
     scene: Scene, driven: Driven
 ) -> None:
     await scene.jobs(20)
-    journal = driven.controller.ports.journal
-    assert isinstance(journal, RedisJournal)
-    write, written = journal._write, list[bool]()
+    written: list[bool] = []
 
-    async def only_the_first(**arguments: Any) -> Any:
+    async def only_the_first(write: Write) -> Any:
         written.append(True)
         if len(written) > 1:
             raise RedisTimeoutError("no answer")
-        return await write(**arguments)
+        return await write()
 
-    journal._write = only_the_first  # type: ignore[assignment]  # as above
     scene.fake.inject("not_authorized", on="mutation")
-    assert (await driven.tick()).outcome is Outcome.FAILED
+    with writing(driven, only_the_first):
+        assert (await driven.tick()).outcome is Outcome.FAILED
     assert len(written) == 2
-    journal._write = write
     await driven.tick()
     (event,) = scene.events("intent_settled")
     assert event["message"].endswith("nothing of it was sent")
@@ -692,18 +704,14 @@ async def test_an_external_change_whose_recording_was_not_answered_is_reported(s
     await driven.tick()
     scene.fake.by_hand(replicas=2)
     await settled(scene, 2)
-    journal = driven.controller.ports.journal
-    assert isinstance(journal, RedisJournal)
-    write = journal._write
 
-    async def write_and_lose_the_answer(**arguments: Any) -> Any:
-        await write(**arguments)
+    async def write_and_lose_the_answer(write: Write) -> Any:
+        await write()
         raise RedisTimeoutError("the answer was lost")
 
-    journal._write = write_and_lose_the_answer  # type: ignore[assignment]  # as above
-    cycle = await driven.tick()
+    with writing(driven, write_and_lose_the_answer):
+        cycle = await driven.tick()
     assert (cycle.outcome, cycle.decision) == (Outcome.FAILED, None)
-    journal._write = write
     await driven.tick()
     assert [event["after"] for event in scene.events("external_change")] == [2]
 
