@@ -42,14 +42,23 @@ _NOW, _LONG_AGO = 0.0, -1e9
 """The time of every plan, and of what has no effect on it any more."""
 
 
+class Wanted(NamedTuple):
+    """A recommendation, and the first waiting jobs and time per job that had it with the same jobs in progress."""
+
+    recommended: int
+    waiting: int
+    service: ServiceTime | None
+
+
 class Inputs(NamedTuple):
     """In what two looks of a policy can differ; times only by what has ended by now.
 
-    waiting: of all counts that want the same, the first that was seen. highest: of the window, or one of the two
-    negative constants.
+    waiting, service: as in Wanted, so that all that want the same have one answer. highest: of the window, or one of
+    the two negative constants.
     """
 
     waiting: int
+    service: ServiceTime | None
     busy: int
     leaving: int
     configured: int
@@ -64,7 +73,6 @@ class Given:
     """What is the same for many looks of a policy."""
 
     policy: WorkerPolicy
-    service: ServiceTime | None
     start_up_s: float | None
     draining_s: float
 
@@ -99,7 +107,7 @@ class Given:
             sources=_SOURCES,
             retention=Retention(kept, math.inf),
             landing_bound=math.inf,
-            service=self.service,
+            service=inputs.service,
         )
 
 
@@ -149,15 +157,12 @@ class OwnPolicy:
     """How often plan() was called."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
-    _wants: Calm = field(default_factory=dict)
-    _by_service: dict[float, tuple[Calm, Calm]] = field(default_factory=dict)
+    _wants: dict[tuple[int, int, int], Wanted] = field(default_factory=dict)
+    _by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]] = field(default_factory=dict)
     _given: Given = field(init=False)
-    _known: dict[tuple[object, ...], dict[Inputs, int]] = field(default_factory=dict)
-    """By what is given, except for the policy: the answers."""
     _answers: dict[Inputs, int] = field(init=False)
-    """Those for what is given now."""
-    _alike: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
-    """By recommendation, jobs in progress, draining workers and count: the first waiting that had them."""
+    _alike: dict[tuple[int, int, int, int], Wanted] = field(default_factory=dict)
+    """By recommendation, jobs in progress, draining workers and how many of these finish: what was seen first."""
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _looked_at: float | None = None
     """When a look last noted a recommendation."""
@@ -193,15 +198,13 @@ class OwnPolicy:
             self._time_start(configured, seen.running, now)
         if seen.draining_s != self._given.draining_s:
             self._give(seen.draining_s)
-        recommended = self._wants.get((seen.waiting, seen.busy, seen.leaving))
-        if recommended is None:
-            recommended = self._recommend(seen)
+        wanted = self._wants.get((seen.waiting, seen.busy, seen.leaving))
+        recommended, waiting, service = self._recommend(seen) if wanted is None else wanted
         highest = _NO_WINDOW
         if self._window:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self.up_at, now >= self._down_open
-        waiting = self._alike.setdefault((recommended, seen.busy, seen.leaving, configured), seen.waiting)
-        inputs = Inputs(waiting, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest)
+        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest)
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
@@ -228,21 +231,23 @@ class OwnPolicy:
             self._service = self._recent.measured()
             assert self._service is not None, "a job that ended took some time"
             self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
-            self._give(self._given.draining_s)
         self.learn_at = now + _MEASURE_AGAIN_S
 
-    def _recommend(self, seen: View) -> int:
-        wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
+    def _recommend(self, seen: View) -> Wanted:
+        wants, service = self._wants, self._service
+        finishing = seen.leaving if service is not None and seen.draining_s >= service.mean_s else 0
         queue = QueueDepth(seen.waiting, seen.busy)
-        finishes = self._service is not None and seen.draining_s >= self._service.mean_s
-        recommended = recommend(self.policy, queue, self._service, seen.configured, seen.leaving if finishes else 0)
-        if self._service is not None or self.policy.target_wait is None:  # else it depends on the configured count, too
-            if len(wants) >= _MOST_KNOWN:
-                wants.clear()
-                self.calm.clear()
-            wants[counts] = recommended
-            self.calm[counts] = self._within(recommended)
-        return recommended
+        recommended = recommend(self.policy, queue, service, seen.configured, finishing)
+        if service is None and self.policy.target_wait is not None:
+            return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
+        first = Wanted(recommended, seen.waiting, service)
+        wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), first)
+        if len(wants) >= _MOST_KNOWN:
+            wants.clear()
+            self.calm.clear()
+        wants[seen.waiting, seen.busy, seen.leaving] = wanted
+        self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
+        return wanted
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
@@ -270,9 +275,8 @@ class OwnPolicy:
         return last.change.after if isinstance(last, Send) else inputs.configured
 
     def _give(self, draining_s: float) -> None:
-        self._given = given = Given(self.policy, self._service, self._history.start_up_s, draining_s)
-        self._answers = self._known.setdefault((given.service, given.start_up_s, given.draining_s), {})
-        self._alike.clear()
+        self._given = Given(self.policy, self._history.start_up_s, draining_s)
+        self._answers = {}
 
     def _note(self, now: float, recommended: int) -> None:
         """Keeps recommendations that can still become the highest of the window: none before a later, higher one."""

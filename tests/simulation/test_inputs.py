@@ -14,14 +14,14 @@ from controller.simulation.own import Given, Inputs
 KINDS = (Seen, QueueDepth, Replicas, History)
 
 VARIED = {
-    Seen: {"queue", "replicas", "history"},
+    Seen: {"queue", "replicas", "history", "service"},
     QueueDepth: {"pending", "processing"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
     History: {"last_up", "last_down", "unbroken_since", "recommendations", "count"},
 }
 """By the key of the cache, Inputs."""
 GIVEN = {
-    Seen: {"policy", "retention", "service"},
+    Seen: {"policy", "retention"},
     QueueDepth: set[str](),
     Replicas: {"draining_s"},
     History: {"window", "start_up_s"},
@@ -82,14 +82,16 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
 
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
-    keys = [Inputs(*one) for one in itertools.product(counts, counts, counts, counts, both, both, both, (-2, -1, 2))]
+    services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
+    kinds = (counts, services, counts, counts, counts, both, both, both, highest)
+    keys = [Inputs(*one) for one in itertools.product(*kinds)]
     first, second = (
         Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
-        for most, *rest in ((4, None, None, 0.0), (5, ServiceTime(1.0, 1.0, 1), 7.0, 3.0))
+        for most, *rest in ((4, None, 0.0), (5, 7.0, 3.0))
     )
     assert differing([first.seen(key) for key in keys]) == VARIED
     idle_off = own_worker({"max_replicas": 4, "target_wait": "5s", "scale_down": {"idle_off": "9s"}})
-    others = [given.seen(keys[0]) for given in (first, second, Given(idle_off, None, None, 0.0))]
+    others = [given.seen(keys[0]) for given in (first, second, Given(idle_off, None, 0.0))]
     assert {kind: names - VARIED[kind] for kind, names in differing(others).items()} == GIVEN
 
 
