@@ -27,7 +27,7 @@ from controller.core.model import (
 )
 from controller.core.reasons import REASONS, Reason
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
-from controller.core.wanted import down_window, kept_window
+from controller.core.wanted import kept_window, windows
 from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 
@@ -626,10 +626,14 @@ def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: His
         each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
         assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
         assert all(now - at >= policy.scale_down.cooldown for at in downs)
-        window = down_window(policy, past.start_up_s)
-        assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
-        wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
-        assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)
+        assert decision.desired >= min(decision.current, decision.recommended, policy.max_replicas)
+        window = windows(policy, past, seen.service)
+        for worker in range(decision.desired + 1, decision.current + 1):
+            if window(worker):
+                since = now - window(worker)
+                assert past.unbroken_since is not None
+                assert past.unbroken_since <= since
+                assert all(one.replicas < worker for one in past.recommendations if one.at >= since)
 
 
 @given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), st.integers(-100, 900))
