@@ -88,7 +88,7 @@ def run_with(mutant: str | None, seed: int, *, with_trace: bool = False) -> Resu
         return run(seed, with_trace=with_trace)
 
 
-def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
+def run_chunk(seeds: Sequence[int], mutant: str | None = None, *, undisturbed: bool = False) -> Sum:
     """Runs them one after the other in this process, without garbage collection while a world exists."""
     total = Sum()
     was_on = gc.isenabled()
@@ -98,7 +98,7 @@ def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
     try:
         with _quick_start(), mutated(mutant):
             for number, seed in enumerate(seeds):
-                total.count(run(seed))
+                total.count(run(seed, undisturbed=undisturbed))
                 if number % 10 == 9:
                     gc.collect()
     finally:
