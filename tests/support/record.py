@@ -96,14 +96,15 @@ class Noted(NamedTuple):
     succeeded: bool
 
 
-class Life(NamedTuple):
+@dataclass
+class Life:
     """A process from start to end. `learned`: times when it read Redis' memory; `deaf`: times when it could not."""
 
     who: str
     since: float
-    until: float | None
-    learned: list[float]
-    deaf: list[tuple[float, float]]
+    until: float | None = None
+    learned: list[float] = field(default_factory=list)
+    deaf: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Calm(NamedTuple):

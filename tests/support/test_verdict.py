@@ -21,7 +21,7 @@ def sent(at: float, epoch: int, acquired_at: float, intent: str, depth: int | No
 def kept() -> Record:
     """One process leads twice and scales once in each of its terms, a cooldown of 30 s apart."""
     record = Record(policy_of().workers["worker"], 60.0)
-    record.lives = [Life("a", 0.0, None, [], [])]
+    record.lives = [Life("a", 0.0)]
     record.acquired = [Acquired(at, "a", f"a{epoch}", epoch, knew_others=True) for at, epoch in ((1.0, 7), (30.0, 8))]
     record.sent = [sent(5.0, 7, 1.0, "x"), sent(35.0, 8, 30.0, "y")]
     record.changes = [Change(5.0, 0, 4, "a", 7, "x"), Change(35.0, 4, 5, "a", 8, "y")]

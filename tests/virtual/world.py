@@ -163,7 +163,7 @@ class SimulatedWorld:
             "railway": Link(self.kernel, loop, self._network, railway.ERRORS, 0.03),
             "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
         }
-        life = Life(name, self.kernel.now, None, [], [])
+        life = Life(name, self.kernel.now)
         process = Process(name, loop, clock, links, SimulatedQueue(self.postgres, links["postgres"]), life)
         self.processes.append(process)
         self.trace.note(name, "started")
@@ -260,7 +260,7 @@ class SimulatedWorld:
         self._gone(process)
 
     def _gone(self, process: Process) -> None:
-        process.life = process.life._replace(until=self.kernel.now)
+        process.life.until = self.kernel.now
         process.loop.kill()
 
     # What the record is made of
