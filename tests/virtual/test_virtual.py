@@ -49,3 +49,13 @@ def test_a_run_in_which_too_little_happened_fails_as_vacuous() -> None:
     from tests.virtual.seeds import Sum
 
     assert Sum(seeds=1).why_vacuous()
+    said = "; ".join(Sum(seeds=30).why_vacuous())
+    for what in (
+        "moves of regions",
+        "updates of several regions",
+        "fallbacks",
+        "was old",
+        "was failed",
+        "was too slow",
+    ):
+        assert what in said
