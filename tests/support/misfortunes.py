@@ -70,7 +70,7 @@ class Move(StrEnum):
     AT_ONCE = "at once"
     DEPLOYED = "with a deployment"
     WAITING = "with a later deployment"
-    """Until then it is stored, and no change in the new regions takes effect."""
+    """Until then it is stored."""
 
 
 class Fate(StrEnum):

@@ -85,6 +85,7 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
         world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
         world.railway.keeps_omitted_regions = more.random() < 0.5
+        world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
         world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}, {world.replicas} replicas")
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])

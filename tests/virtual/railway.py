@@ -5,7 +5,9 @@ start, a deployment takes its time. Every change, from any sender, is in `change
 `moved`.
 
 The environment's configuration has a map of regions (`stored`), and the deployment another one (`regions`). They differ
-while a move waits for its deployment; updates that name a new region are stored until then, and change nothing.
+while a move waits for its deployment. Two things are not documented, so there is a switch for each: whether an update
+keeps the regions that it leaves out (`keeps_omitted_regions`), and whether it also makes a move that waits
+(`an_update_moves`), or is only stored like it.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ class Railway:
         self.regions = {REGION: max(1, replicas)}
         self.stored = dict(self.regions)
         self.keeps_omitted_regions = False
+        self.an_update_moves = False
         self.moved: list[Moved] = []
         self._waiting_since: float | None = None
         self.asked_to_stop = replicas == 0
@@ -286,7 +289,6 @@ class Railway:
         if operation == "ServiceInstanceUpdate":
             change = variables["input"]
             regions = change.get("multiRegionConfig") or {REGION: {"numReplicas": change.get("numReplicas")}}
-            # What becomes of a region that is left out is not documented.
             wanted = {name: count for name, count in self.stored.items() if name not in regions}
             wanted = wanted if self.keeps_omitted_regions else {}
             wanted |= {name: one["numReplicas"] for name, one in regions.items() if one}
@@ -318,6 +320,8 @@ class Railway:
     def _update(self, regions: dict[str, int], origin: Origin) -> None:
         before = self.asked
         self._store(regions, origin)
+        if self.an_update_moves:
+            self._end_waiting()
         if self._waiting_since is not None and not regions.keys() <= self.regions.keys():
             self.trace.note("railway", "stored", f"{_listed(regions)} of {origin.who}, until the next deployment")
             return

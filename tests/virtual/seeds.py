@@ -77,7 +77,7 @@ class Sum:
             *([f"only {self.mutations} mutations"] if self.mutations < self.seeds else []),
             *([f"only {self.terms} terms of leaders"] if self.terms < self.seeds else []),
             *([f"only {self.moves} moves of regions"] if self.moves < self.seeds // 3 else []),
-            *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 10 else []),
+            *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 20 else []),
             *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
             *(f"no reading of the queue was {what}" for what in unhurt),
         ]

@@ -536,6 +536,18 @@ def test_a_move_that_waits_for_its_deployment_is_not_taken_back() -> None:
         scene.judge()
 
 
+def test_a_move_that_waits_is_made_by_the_next_update_where_railway_does_so() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.an_update_moves = True
+        world.railway.move(REGIONS[1:2], Move.WAITING, waits_s=300)
+        world.run_for(30)
+        scene.burst()
+        world.run_for(50)
+        assert world.railway.regions == world.railway.stored == {REGIONS[1]: 4}
+        scene.judge()
+
+
 @pytest.mark.parametrize(("depth", "count"), [(5, 3), (0, 0)], ids=["one wanted", "none wanted"])
 def test_workers_in_three_regions_are_three_or_none(depth: int, count: int) -> None:
     with stage(scale_down={"max_step": 1}) as scene:
