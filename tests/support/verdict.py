@@ -217,8 +217,8 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.intent is None or not sent.knows_readings:
             continue
         after, before = sent.intent.after, sent.read_count
-        corrects = before is not None and before < after == max(policy.min_replicas, sent.smallest)
-        corrects = corrects and before is not None and before < policy.min_replicas
+        below = before is not None and before < policy.min_replicas
+        corrects = below and after == max(policy.min_replicas, sent.smallest)
         if before is None or (sent.read_depth is None and not corrects and not _may_fall_back(record, sent)):
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
             continue
