@@ -119,7 +119,7 @@ def _at_the_next(world: SimulatedWorld, dice: Random, delay: float, strike: Call
 
     def struck(*_: object) -> None:
         triggers.remove(struck)  # type: ignore[attr-defined]
-        world.kernel.after(delay, strike)
+        world.kernel.after(delay, lambda: world.is_healed or strike())
 
     of_intent = dice.random() < 0.5
     triggers: object = world.when_granted if of_intent else world.railway.when_applied

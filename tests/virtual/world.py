@@ -140,6 +140,7 @@ class SimulatedWorld:
         self.when_granted: list[Callable[[Process], None]] = []
         self._started = 0
         self._noted: dict[str, Noted] = {}
+        self.is_healed = False
         self.redis.watchers.append(self._script_ran)
 
     # Processes
@@ -368,7 +369,8 @@ class SimulatedWorld:
         return bound + max(pause, unseen) + 2 * self.railway.draining_s
 
     def heal(self) -> None:
-        """Ends every fault, and leaves the demand as it is."""
+        """Ends every fault, those that were still to come too, and leaves the demand as it is."""
+        self.is_healed = True
         self.trace.note("world", "healed", f"{self.postgres.depth} jobs want {self.wanted}")
         self.when_granted.clear()
         self.railway.when_applied.clear()
