@@ -300,8 +300,7 @@ class SimulatedWorld:
         self, process: Process, operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]
     ) -> Origin:
         intent, read = process.last_intent, process.read_before_change
-        is_update = operation == "ServiceInstanceUpdate" and read is not None
-        placing = railway.placing(variables["input"], *read) if is_update and read is not None else None
+        placing = railway.placing(variables.get("input", {}), *read) if read is not None else None
         holder = intent.holder if intent else ""
         acquired_at = next((one.at for one in reversed(self.record.acquired) if one.holder == holder), -1.0)
         acted = {one.intent.holder for one in self.record.sent if one.intent is not None}
@@ -318,8 +317,9 @@ class SimulatedWorld:
             process.queue.last_read,
             tuple(rivals),
             is_leader=process.is_sure_to_lead,
+            # A restart, too, is for a count that was decided on what is stored, which the deployment need not have yet.
             smallest=max(process.read_regions, len(placing.stored) if placing is not None else 1),
-            placing=placing,
+            placing=placing if operation == "ServiceInstanceUpdate" else None,
         )
         self.record.sent.append(sent)
         said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
