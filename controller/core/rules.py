@@ -24,7 +24,7 @@ part of the policy.
    are requested as if they ran.
 7. Rate limit: no worker is added while the requests of the last 60 s are used up, because more workers could not go
    faster; nor while the used requests are unknown, because unknown is not 0. Scale-down is not limited.
-8. Steps: at most max_step workers more or fewer at once.
+8. Steps: at most max_step workers more or fewer at once; from the smallest count of the platform to 0 in one step.
 9. min and max are the last limits, within those of the platform: at least one worker in each region, and at most one
    with a volume.
 
@@ -386,6 +386,9 @@ def _limit_step(situation: Situation, decision: Decision) -> Decision:
     up, down = situation.policy.scale_up.max_step, situation.policy.scale_down.max_step
     highest = decision.current + up if up is not None else None
     lowest = decision.current - down if down is not None else None
+    smallest = situation.replicas.smallest
+    if not decision.desired and smallest is not None and decision.current <= smallest.count:
+        lowest = None  # between 0 and the platform's smallest count is none at which a step could end
     if highest is not None and decision.desired > highest:
         return _limit(decision, highest, Reason.SCALE_UP_STEP, f"at most {up} more at once")
     if lowest is not None and decision.desired < lowest:

@@ -740,6 +740,33 @@ def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0
 
 
 @pytest.mark.parametrize(
+    ("configured", "smallest", "step", "desired", "reasons"),
+    [
+        (5, 3, 2, 3, [TIER, Reason.SCALE_DOWN_STEP]),
+        (4, 3, 2, 3, [TIER, Reason.SCALE_DOWN_STEP, Reason.REGIONS]),
+        (3, 3, 2, 0, [TIER]),
+        (2, 2, 1, 0, [TIER]),
+        (2, 3, 1, 0, [TIER]),
+    ],
+    ids=[
+        "a step that ends at the smallest",
+        "a step that would end below the smallest",
+        "from the smallest to 0",
+        "from two regions to 0",
+        "from fewer than the regions, until they are deployed",
+    ],
+)
+def test_a_step_shorter_than_the_smallest_count_keeps_no_idle_service_from_zero(
+    configured: int, smallest: int, step: int, desired: int, reasons: list[Reason]
+) -> None:
+    """Between one worker in each region and 0 there is no count, so a step between them could never be taken."""
+    seen = observed(0, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
+    decision = decide(policy(scale_down={"max_step": step}), seen, history(), NOW)
+    assert (decision.desired, list(decision.reasons)) == (desired, reasons)
+
+
+@pytest.mark.parametrize(
     ("configured", "minimum", "maximum", "smallest", "desired", "reason"),
     [
         (0, 1, 5, 3, 3, Reason.REGIONS),
