@@ -23,6 +23,7 @@ from controller.policy.preset import (
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
 from controller.policy.shared_jobs import overlaps
+from controller.policy.types import Share
 
 __all__ = [
     "ARMS",
@@ -42,6 +43,7 @@ __all__ = [
     "RateLimitKeys",
     "ScaleDown",
     "ScaleUp",
+    "Share",
     "Statuses",
     "Tier",
     "TimeColumn",
