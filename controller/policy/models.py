@@ -38,7 +38,10 @@ class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the number may change."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")]}
+        json_schema_extra={
+            "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
+            "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")],
+        }
     )
     hints: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
@@ -64,7 +67,7 @@ class WorkerPolicy(Part):
     `target_wait`
     """
     per_worker: Positive | None = None
-    """jobs (pending + processing) for each of which there is one worker, see docs/policy.md#what-does-per_worker-do;
+    """jobs that one worker is for: depth / `per_worker` workers, rounded up, see docs/policy.md#what-does-per_worker-do;
     one of `tiers`, `per_worker` and `target_wait`
     """
     activation: Annotated[Positive | None, IfUnset("1 with `per_worker`")] = None

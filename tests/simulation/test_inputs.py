@@ -15,7 +15,7 @@ KINDS = (Seen, QueueDepth, Replicas, History)
 
 VARIED = {
     Seen: {"queue", "replicas", "history", "service"},
-    QueueDepth: {"pending", "processing"},
+    QueueDepth: {"pending", "processing", "oldest_age_s"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
     History: {"last_up", "last_down", "unbroken_since", "recommendations", "count"},
 }
@@ -40,7 +40,6 @@ LEFT_OUT = {
         "unsent": "each change is sent",
     },
     QueueDepth: {
-        "oldest_age_s": "no rule of a count reads it",
         "stale": "no worker dies with a job",
         "limit": "counting is exact",
         "lag_s": "there is no standby",
@@ -83,7 +82,7 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
     services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
-    kinds = (counts, services, counts, counts, counts, both, both, both, highest)
+    kinds = (counts, services, counts, counts, counts, both, both, both, highest, both, both)
     keys = [Inputs(*one) for one in itertools.product(*kinds)]
     first, second = (
         Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
