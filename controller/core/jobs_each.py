@@ -1,4 +1,4 @@
-"""per_worker: one worker for each so many jobs, as KEDA's and Airflow's rule has it; with activation and tolerance.
+"""per_worker: one worker per N jobs, as KEDA's and Airflow's rule has it; with activation and tolerance.
 
 The depth is pending + processing, as for tiers. activation only keeps the first worker from being started, and
 tolerance only keeps a count that is nearly right. Neither changes what is recommended: each holds the count with its

@@ -67,8 +67,8 @@ class WorkerPolicy(Part):
     `target_wait`
     """
     per_worker: Positive | None = None
-    """jobs that one worker is for: depth / `per_worker` workers, rounded up, see docs/policy.md#what-does-per_worker-do;
-    one of `tiers`, `per_worker` and `target_wait`
+    """jobs that one worker is for: depth / `per_worker` workers, rounded up, see
+    docs/policy.md#how-do-i-scale-by-jobs-per-worker; one of `tiers`, `per_worker` and `target_wait`
     """
     activation: Annotated[Positive | None, IfUnset("1 with `per_worker`")] = None
     """only with `per_worker`: jobs that the first worker needs; once one runs, it stays until there is no job"""
@@ -80,7 +80,7 @@ class WorkerPolicy(Part):
     """the accepted wait, see docs/target-wait.md; one of `tiers`, `per_worker` and `target_wait`"""
     max_wait: Duration | None = None
     """while the oldest ready job has waited longer, one worker more at a time and none fewer, see
-    docs/policy.md#what-does-max_wait-do
+    docs/policy.md#what-guards-against-a-long-wait
     """
     service_time: Annotated[Duration | None, IfUnset("measured")] = Field(default=None, validate_default=True)
     """how long a job takes, if `target_wait` cannot or should not measure it; required with a preset or a query"""

@@ -181,7 +181,7 @@ def tiers_for(bounds: Iterable[tuple[int, float]], most: int) -> list[dict[str, 
 
 
 def _per_worker(options: Mapping[str, Any]) -> dict[str, Any]:
-    """One worker for each so many jobs; a window of 0 s is none."""
+    """One worker per N jobs; a window of 0 s is none."""
     fields = _with_cooldowns(options)
     fields["scale_down"]["stabilization_window"] = as_policy(options["window"])
     named = {name: options[name] for name in ("activation", "tolerance")}

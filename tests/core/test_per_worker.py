@@ -1,4 +1,4 @@
-"""One worker for each so many jobs: the formula, activation and tolerance, and what holds for every depth."""
+"""One worker per N jobs: the formula, activation and tolerance, and what holds for every depth."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def by_jobs(**changes: object) -> WorkerPolicy:
     ("depth", "each", "wanted"),
     [(0, 5, 0), (1, 5, 1), (5, 5, 1), (6, 5, 2), (10, 5, 2), (7, 1, 7), (1_000_000, 3, 333_334), (3, 10**9, 1)],
 )
-def test_each_so_many_jobs_want_one_worker(depth: int, each: int, wanted: int) -> None:
+def test_the_workers_are_the_depth_divided_by_per_worker_and_rounded_up(depth: int, each: int, wanted: int) -> None:
     assert recommend(by_jobs(per_worker=each), QueueDepth(depth, 0)) == wanted
     assert recommend(by_jobs(per_worker=each), QueueDepth(0, depth)) == wanted, "those in progress count as well"
 
@@ -169,7 +169,9 @@ def test_the_trail_names_the_rule_and_has_a_turn_for_activation_and_tolerance() 
         ({"per_worker": 100, "tolerance": "10%"}, 441),
     ],
 )
-def test_counting_goes_as_far_as_a_decision_can_depend_on_it(changes: Mapping[str, object], depth: int) -> None:
+def test_counting_stops_where_max_replicas_are_wanted_and_no_tolerance_holds_fewer(
+    changes: Mapping[str, object], depth: int
+) -> None:
     assert enough(by_jobs(**changes), None) == depth
 
 

@@ -82,8 +82,9 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
     services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
-    kinds = (counts, services, counts, counts, counts, both, both, both, highest, both, both)
-    keys = [Inputs(*one) for one in itertools.product(*kinds)]
+    kinds = (counts, services, counts, counts, counts, both, both, both, highest)
+    late = list(itertools.product(both, both))
+    keys = [Inputs(*one, *two) for one in itertools.product(*kinds) for two in late]
     first, second = (
         Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
         for most, *rest in ((4, None, 0.0), (5, 7.0, 3.0))
