@@ -198,6 +198,30 @@ def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyP
     assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 18.0}
 
 
+def test_check_says_up_to_which_depth_each_count_of_jobs_per_worker_lasts(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "each.yaml"
+    keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: jobs}}, {keys}}}}}")
+    out = run("check", path, "--service-time", "20s").out
+    assert "w: 1 worker per 5 jobs, the first at 3; no change within 10% (tolerance); if a job takes 20 s" in out
+    assert "up to 2 jobs wait without end while no worker runs; write max_wait" in " ".join(out.split())
+    rows = [" ".join(line.split()) for line in out.splitlines()[-4:]]
+    assert rows == ["2 0 for ever", "5 1 1 min 20 s", "10 2 1 min 20 s", "any 3 longer, as the depth grows"]
+    path.write_text(path.read_text().replace("per_worker", "max_wait: 5m, per_worker"))
+    assert "2 0 5 min (max_wait)" in [" ".join(line.split()) for line in run("check", path).out.splitlines()]
+
+
+def test_tune_replaces_jobs_per_worker_and_keeps_max_wait(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "each.yaml"
+    keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%, max_wait: 5m"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: jobs}}, {keys}}}}}")
+    jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "4h", "--form", "tiers", "--weeks", "1")
+    policy, _ = load_policy(run("tune", path, "--wait", "4m", *jobs).out, {})
+    worker = policy.workers["w"]
+    assert (worker.per_worker, worker.activation, worker.tolerance, worker.max_wait) == (None, None, None, 300.0)
+    assert worker.tiers
+
+
 def test_check_says_where_a_target_wait_adds_workers(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "aim.yaml"
     path.write_text(
