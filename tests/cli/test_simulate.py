@@ -290,6 +290,38 @@ def test_check_names_a_due_time_that_the_policy_does_not(
     assert due.endswith("write columns: {scheduled_for: send_after}")
 
 
+def test_check_names_a_table_that_makes_max_wait_ineffective(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE mails (status text)")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    path = tmp_path / "policy.yaml"
+    keys = "max_replicas: 1, tiers: [{replicas: 1}]"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: mails}}, {keys}, max_wait: 5m}}}}")
+
+    def said(*options: str) -> list[str]:
+        warnings = json.loads(run("check", path, "--json", *options).out)["warnings"]
+        return [warning for warning in warnings if "max_wait" in warning]
+
+    (ageless,) = said("--from-database")
+    assert ageless.startswith("workers.w.max_wait: has no effect, because no column of mails says since when a job")
+    assert said() == [], "without the database it is unknown"
+
+
+def test_check_names_a_preset_that_makes_max_wait_ineffective(run: Run, tmp_path: Path) -> None:
+    preset, path = tmp_path / "own.toml", tmp_path / "policy.yaml"
+    parts = "ready = [\"{job} j WHERE j.status = 'new'\"]\nprocessing = [\"{job} j WHERE j.status = 'busy'\"]\n"
+    keys = "max_replicas: 1, tiers: [{replicas: 1}], max_wait: 5m"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{preset: {preset}}}, {keys}}}}}")
+    for since, warned in (("", True), ('since = "j.created_at"\n', False)):
+        preset.write_text(f'tables = {{job = "job"}}\n[[forms]]\n{parts}{since}')
+        ran = run("check", path, "--json")
+        assert ran.code == 0, ran.out
+        warnings = json.loads(ran.out)["warnings"]
+        assert any("does not say since when a job is ready" in one for one in warnings) == warned
+
+
 def test_a_window_without_a_finished_job_is_refused(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
