@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.cli import output
 from controller.cli.explain import Explanation
+from controller.core.jobs_each import JobsEach
 from controller.core.model import ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
@@ -55,6 +56,18 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
             explanation.platform,
             f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
         )
+    yield from _aims(explanation)
+    if cooldowns is not None:
+        yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
+    if rate is not None:
+        yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
+    if rest is not None:
+        yield "also", rest.sentence
+
+
+def _aims(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """What the policy goes by, and how long a worker stays that is not needed."""
+    cycle = explanation.explained.cycle
     if cycle.target_wait_s is not None:
         yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
     if (way_down := explanation.explained.way_down) is not None:
@@ -62,12 +75,11 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
             mean_s, jobs = way_down.long_run.mean_s, way_down.long_run.jobs
             yield "", f"of all jobs so far (the newest {jobs} count most) one took {in_words(mean_s)}; the longer holds"
         yield from (("way down" if not place else "", text) for place, text in enumerate(way_down.sentences))
-    if cooldowns is not None:
-        yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
-    if rate is not None:
-        yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
-    if rest is not None:
-        yield "also", rest.sentence
+    jobs_each = None if explanation.worker is None else JobsEach.of(explanation.worker)
+    if jobs_each is not None:
+        yield "aim", jobs_each.words
+    if cycle.max_wait_s is not None:
+        yield "guard", f"one worker more at a time once the oldest ready job has waited {in_words(cycle.max_wait_s)}"
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:

@@ -54,12 +54,15 @@ the last change is frequency=10 s ago; down by one after delay=600 s below low; 
   economy\ttarget_wait 60 s
   balanced\ttarget_wait 20 s
   fast\ttarget_wait 5 s
+  per_worker:5\tone worker per 5 jobs; activation=1 job for the first, tolerance=0%; up=30,down=120 are the cooldowns, \
+window=0 the stabilization window
   oracle\tknows all jobs in advance: a job waits only if max makes it wait; pays start-ups, and keeps workers through \
 short gaps
 
 Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
-wake=0 turns that off). Not simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that
-arrive at the same moment are seen together.
+wake=0 turns that off); max_wait=SECONDS adds one worker at a time while the oldest job has waited longer. Not
+simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that arrive at the same moment
+are seen together.
 """
 _EXAMPLES = """\
 examples:

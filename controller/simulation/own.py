@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from controller.core import pauses
 from controller.core.history import start_of, with_start
+from controller.core.jobs_each import JobsEach
+from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
     Finished,
@@ -32,7 +34,7 @@ from controller.core.pauses import FEWEST_ARRIVALS
 from controller.core.plan import Seen, Send, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
-from controller.core.wanted import kept, learns_when_to_stop, retention, windows
+from controller.core.wanted import kept, retention, windows
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, Span, View
@@ -59,7 +61,8 @@ class Inputs(NamedTuple):
     """In what two looks of a policy can differ; times only by what has ended by now.
 
     waiting, service: as in Wanted, so that all that want the same have one answer. stays: the highest worker that may
-    not be removed yet, because it was needed; 0: none.
+    not be removed yet, because it was needed; 0: none. is_overdue: the oldest job has waited longer than max_wait.
+    may_add: this may add a worker now.
     """
 
     waiting: int
@@ -71,6 +74,8 @@ class Inputs(NamedTuple):
     may_go_up: bool
     may_go_down: bool
     stays: int
+    is_overdue: bool = False
+    may_add: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +87,12 @@ class Given:
 
     def seen(self, inputs: Inputs) -> Seen:
         """What a pass would see. A cooldown that is not over ends in a moment: how soon changes no count."""
-        up, down, keep = (
-            self.policy.scale_up.cooldown,
-            self.policy.scale_down.cooldown,
-            retention(self.policy, math.inf),
-        )
+        up, down = self.policy.scale_up.cooldown, self.policy.scale_down.cooldown
+        keep = retention(self.policy, math.inf)
+        last_up = None if inputs.may_add else _NOW - up
         return Seen(
             policy=self.policy,
-            queue=QueueDepth(inputs.waiting, inputs.busy),
+            queue=QueueDepth(inputs.waiting, inputs.busy, math.inf if inputs.is_overdue else 0.0),
             replicas=Replicas(
                 configured=inputs.configured,
                 running=int(inputs.some_run),
@@ -99,7 +102,7 @@ class Given:
                 leaving=inputs.leaving,
             ),
             history=History(
-                last_up=None if inputs.may_go_up else _NOW - math.nextafter(up, 0),
+                last_up=last_up if inputs.may_go_up else _NOW - math.nextafter(up, 0),
                 last_down=None if inputs.may_go_down else _NOW - math.nextafter(down, 0),
                 since=_LONG_AGO,
                 unbroken_since=_LONG_AGO,
@@ -175,12 +178,17 @@ class OwnPolicy:
     _by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]] = field(default_factory=dict)
     _given: Given = field(init=False)
     _answers: dict[Inputs, int] = field(init=False)
-    _alike: dict[tuple[int, int, int, int], Wanted] = field(default_factory=dict)
-    """By recommendation, jobs in progress, draining workers and how many of these finish: what was seen first."""
+    _alike: dict[tuple[int, int, int, int, bool], Wanted] = field(default_factory=dict)
+    """By recommendation, jobs in progress, draining workers, how many of these finish, and whether a job may wait too
+    long: what was seen first.
+    """
+    _by_exact_depth: bool = False
+    """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
     _needed: list[Recommendation] = field(default_factory=list)
     _polled_at: float | None = None
     _apart_s: float = 0.0
     _most: int = 0
+    """Pauses are measured of workers up to this; 0: of none."""
     _pauses: list[deque[float]] = field(default_factory=list)
     _down_open: float = 0.0
     _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
@@ -197,13 +205,15 @@ class OwnPolicy:
     def __post_init__(self) -> None:
         given, keep = self.policy.service_time, retention(self.policy, math.inf)
         self._measures = self.policy.target_wait is not None and given is None
-        self.times_starts = learns_when_to_stop(self.policy)
-        self.learn_at = 0.0 if self._measures or self.times_starts else math.inf
+        self._remembers, self._most = keep.window > 0, keep.most
+        self.times_starts = bool(keep.most) or self.policy.max_wait is not None
+        self.learn_at = 0.0 if self._measures or keep.most else math.inf
         if given is not None:
             self._service = ServiceTime(given, given, 0)
-        self._remembers, self._most = keep.window > 0, keep.most
         self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
         self._set_windows()
+        each = JobsEach.of(self.policy)
+        self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -222,8 +232,9 @@ class OwnPolicy:
         if self._remembers:
             self._note(now, recommended, is_poll=not seen.notified)
             stays = self._staying(now, recommended, configured)
-        up, down = now >= self.up_at, now >= self._down_open
-        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, stays)
+        up, down, runs = now >= self.up_at, now >= self._down_open, seen.running > 0
+        late = self._is_late(seen)
+        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, runs, up, down, stays, *late)
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
@@ -231,7 +242,8 @@ class OwnPolicy:
             self._plan_down(now, recommended, configured)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            self.settled = is_wanted or (up and down and not self._remembers and seen.running > 0)
+            is_calm = is_wanted or (up and down and not self._remembers and runs)
+            self.settled = is_calm and not self._may_be_late(seen.waiting)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -259,7 +271,7 @@ class OwnPolicy:
                 self._service = self._recent.measured(now)
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
-        if self.times_starts:
+        if self._most:
             if pauses.is_due(self._history, now):
                 known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
                 self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
@@ -273,14 +285,32 @@ class OwnPolicy:
         recommended = recommend(self.policy, queue, service, seen.configured, finishing)
         if service is None and self.policy.target_wait is not None:
             return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
-        first = Wanted(recommended, seen.waiting, service)
-        wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), first)
+        wanted = Wanted(recommended, seen.waiting, service)
+        if not self._by_exact_depth:
+            # A queue without a waiting job is never late, even if it wants the same.
+            key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)
+            wanted = self._alike.setdefault(key, wanted)
         if len(wants) >= _MOST_KNOWN:
             wants.clear()
             self.calm.clear()
         wants[seen.waiting, seen.busy, seen.leaving] = wanted
-        self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
+        if not self._may_be_late(seen.waiting):
+            self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
         return wanted
+
+    def _may_be_late(self, waiting: int) -> bool:
+        """Whether time alone may bring another answer, by max_wait: then each look counts."""
+        return self.policy.max_wait is not None and waiting > 0
+
+    def _is_late(self, seen: View) -> tuple[bool, bool]:
+        """Whether a job has waited too long, and whether it may add a worker now."""
+        if not self._may_be_late(seen.waiting):
+            return False, True
+        is_overdue = is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s))
+        if not is_overdue:
+            return False, True
+        last_up = self._history.last_up
+        return True, last_up is None or seen.now >= last_up + pace(self.policy, self._history)
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
@@ -293,7 +323,8 @@ class OwnPolicy:
         answered = now + self.answer_s
         if self.times_starts:
             change = Change("", 0, seen.configured, desired, now)
-            self._history = replace(self._history, start=start_of(change, answered))  # the platform makes it at once
+            last_up = answered if desired > seen.configured else self._history.last_up
+            self._history = replace(self._history, last_up=last_up, start=start_of(change, answered))
         if desired > seen.configured:
             self._time_start(desired, seen.running, answered)
             self.up_at = answered + self.policy.scale_up.cooldown

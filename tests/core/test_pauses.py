@@ -80,7 +80,7 @@ def test_a_pause_is_the_time_between_two_needs_with_a_poll_that_saw_less(
     assert after(*looks).pauses == pauses
 
 
-def test_what_happened_while_nobody_looked_is_no_pause() -> None:
+def test_a_gap_in_the_readings_is_no_pause() -> None:
     polled = after((0, 1, False), (10, 0, False))
     assert after((50, 1, False), history=polled).pauses == ()
     assert after((20, 0, False), (30, 0, False), (40, 1, False), history=polled).pauses == ((40,),)
