@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -61,7 +62,8 @@ class QueueDepth:
     queue cannot tell. limit: counting stopped there, so a count that reached it is a lower bound, and the age is that
     of the oldest counted job (None: the counts come from a query of the policy and are exact). lag_s: seconds that a
     hot standby is behind its primary; None: not a standby. unnamed: why a depth of 0 is doubtful: no job ever had a
-    status that the policy names, but rows with other statuses suggest that work is left; "" otherwise.
+    status that the policy names, but rows with other statuses suggest that work is left; "" otherwise. parts: of a
+    worker with several queues, each of them; the other fields are their sums then, and the oldest age.
     """
 
     pending: int
@@ -72,10 +74,16 @@ class QueueDepth:
     lag_s: float | None = field(default=None, compare=False)
     unnamed: str = field(default="", compare=False)
     remarks: tuple[Remark, ...] = field(default=(), compare=False)
+    parts: tuple[QueuePart, ...] = ()
 
     @property
     def depth(self) -> int:
         return self.pending + self.processing
+
+    @property
+    def weighted(self) -> int:
+        """The depth that tiers go by: each job counts as its queue's weight says, 1 by default; rounded up."""
+        return math.ceil(sum(part.weight * part.known.depth for part in self.parts)) if self.parts else self.depth
 
     @property
     def is_at_limit(self) -> bool:
@@ -104,6 +112,30 @@ class QueueDepth:
         if self.oldest_age_s is not None:
             return f"the oldest ready job has waited {in_words(self.oldest_age_s)}"
         return "how long the oldest ready job has waited is unknown" if self.pending else ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePart:
+    """One of several queues of a worker.
+
+    depth: None if it could not be read; why: the reason then. service: how long its jobs take; None: unknown, or not
+    needed. unmeasured: why that cannot be measured, or "". target_wait: its own, in seconds; None: the worker's, or
+    tiers. weight: what one of its jobs counts in the depth that tiers go by.
+    """
+
+    name: str
+    depth: QueueDepth | None
+    why: str = field(default="", compare=False)
+    service: ServiceTime | None = None
+    unmeasured: str = field(default="", compare=False)
+    target_wait: float | None = None
+    weight: Decimal = Decimal(1)
+
+    @property
+    def known(self) -> QueueDepth:
+        """Its depth, where all queues of the worker could be read."""
+        assert self.depth is not None, "the parts of a depth were read"
+        return self.depth
 
 
 @dataclass(frozen=True, slots=True)

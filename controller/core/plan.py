@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from controller.core import conditions, history
+from controller.core import conditions, history, queues
 from controller.core.conditions import Condition, Look
 from controller.core.model import (
     Change,
@@ -275,8 +275,9 @@ class _Draft:
 def _disbelieve(draft: _Draft) -> None:
     """A depth of 0 beside rows that suggest work left is believed only if jobs were seen in this queue before."""
     seen, queue = draft.seen, draft.queue
-    if queue is not None and queue.unnamed and seen.history.queue_seen != seen.policy.queue.identity:
-        draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, queue.unnamed))
+    doubt = "" if queue is None else queues.doubt(seen.policy, queue, seen.history.queue_seen)
+    if doubt:
+        draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, doubt))
 
 
 def _note(draft: _Draft) -> None:
@@ -294,7 +295,7 @@ def _note(draft: _Draft) -> None:
         working=both and queue is not None and queue.processing > 0,
         running=replicas.running if replicas is not None else None,
         read=queue is not None,
-        queue_seen=seen.policy.queue.identity if both and queue is not None and (queue.depth or queue.stale) else "",
+        queue_seen=queues.seen_in(seen.policy, queue, draft.history.queue_seen) if both and queue is not None else "",
     )
     draft.then(Note(history.noted(draft.history, note, seen.retention, seen.now), recommended))
 

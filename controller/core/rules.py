@@ -11,7 +11,8 @@ part of the policy.
    jobs that take S seconds on average: ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers, which
    start all waiting jobs within T. Each job takes S / (T + S) of a worker, because a job that starts at the end of T
    may end S later. Never fewer workers than are busy. While S is unknown, the count stays, and is at least 1 if there
-   is a job, because only a finished job shows how long one takes.
+   is a job, because only a finished job shows how long one takes. Several queues of a worker ask for the sum of this
+   over the queues, each with its own T and S (see queues.py).
 4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
    scale-down stops at the workers that the jobs in progress need. This rule never scales up. If workers crash and none
    runs, none is added until one runs, except up to min_replicas.
@@ -40,6 +41,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from controller.core import queues
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.model import (
     Decision,
@@ -55,7 +57,7 @@ from controller.core.model import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
-from controller.core.wanted import down_window, tier_replicas, workers_for
+from controller.core.wanted import down_window, tier_replicas, workers_for, workers_for_busy
 from controller.policy import WorkerPolicy
 
 
@@ -141,14 +143,17 @@ def recommend(
     service: how long a job takes; None: unknown, so that a target_wait keeps the `current` count. leaving: workers that
     are draining and have the time to finish their jobs; these jobs need no other worker.
     """
-    if policy.target_wait is None:
-        return tier_replicas(policy, queue.depth)
+    wait = queues.strictest_wait(policy)
+    if wait is None:
+        return tier_replicas(policy, queue.weighted)
     staying = _staying(queue, leaving)
+    if queue.parts:
+        return queues.recommended(policy, queue, current, staying)
     if not queue.pending and not staying:
         return 0
     if service is None:
         return max(1, current)
-    return max(_by_wait(policy, policy.target_wait, queue.pending, staying, service), _workers_for(policy, staying))
+    return max(_by_wait(policy, wait, queue.pending, staying, service), workers_for_busy(policy, staying))
 
 
 def _staying(queue: QueueDepth, leaving: int) -> int:
@@ -158,10 +163,6 @@ def _staying(queue: QueueDepth, leaving: int) -> int:
 
 def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: int, service: ServiceTime) -> int:
     return workers_for(pending + staying / 2, policy.concurrency, target_wait, service.mean_s)
-
-
-def _workers_for(policy: WorkerPolicy, jobs: int) -> int:
-    return math.ceil(jobs / policy.concurrency)
 
 
 def window_tolerance(since_last_look: float) -> float:
@@ -247,10 +248,14 @@ def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
 
 def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     policy, service = situation.policy, situation.service
+    if queue.parts:
+        staying = _staying(queue, situation.leaving)
+        return queues.because(policy, queue, wanted, staying, situation.replicas.configured)
     wants = f"want{'s' if queue.depth == 1 else ''}"
-    if policy.target_wait is None:
+    wait = queues.strictest_wait(policy)
+    if wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
-    aim = f"for a wait of {in_words(policy.target_wait)}"
+    aim = f"for a wait of {in_words(wait)}"
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
@@ -264,8 +269,8 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
-    by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
-    busy = _workers_for(policy, staying)
+    by_wait = _by_wait(policy, wait, queue.pending, staying, service)
+    busy = workers_for_busy(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
 

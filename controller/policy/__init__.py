@@ -21,6 +21,7 @@ from controller.policy.preset import (
     read_preset,
 )
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
+from controller.policy.queues import NamedQueue
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
 from controller.policy.shared_jobs import overlaps
 
@@ -32,6 +33,7 @@ __all__ = [
     "Columns",
     "Document",
     "Form",
+    "NamedQueue",
     "OnUnavailable",
     "Path",
     "Policy",
