@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy import Policy
+    from controller.policy import Policy, WorkerPolicy
 
 
 def add(commands: Commands) -> None:
@@ -90,11 +90,12 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
     from controller.policy import effective, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
-    said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
+    only = _alone(policy)
+    said = [f"{_place(name)}: {remark}" for name, one in known.items() for remark in one.remarks]
     unmeasured = [
-        f"workers.{name}: {one.why_not}"
+        f"{_place(name) if name[1] else f'workers.{name[0]}'}: {one.why_not}"
         for name, one in known.items()
-        if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
+        if one.why_not and only[name].target_wait is not None and only[name].service_time is None
     ]
     used = platforms_of(policy, os.environ, ADAPTERS.platforms)
     of_platforms = [warning for one in used for warning in one.warnings(os.environ)]
@@ -103,7 +104,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         path,
         list(policy.workers),
         list(effective(policy, document)),
-        _expectations(parsed, policy, known),
+        _expectations(parsed, only, known),
         [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured],
     )
 
@@ -146,28 +147,52 @@ def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, 
     return iter(found.items())
 
 
-def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
-    """What the database knows of each worker's queue."""
+_Name = tuple[str, str]
+"""A worker, and one of its queues; "" if it has only one."""
+
+
+def _alone(policy: Policy) -> dict[_Name, WorkerPolicy]:
+    """The policy of each worker for each of its queues alone."""
+    from controller.core.queues import alone
+
+    return {(name, queue): only for name, worker in policy.workers.items() for queue, only in alone(worker).items()}
+
+
+def _place(name: _Name) -> str:
+    worker, queue = name
+    return f"workers.{worker}.queues.{queue}" if queue else f"workers.{worker}.queue"
+
+
+def _label(name: _Name) -> str:
+    return "/".join(filter(None, name))
+
+
+def _known(policy: Policy, mask: Masker) -> dict[_Name, Known]:
+    """What the database knows of each worker's queues."""
     from controller.adapters.postgres.queue import known_of
     from controller.configuration import load_database
 
     address = load_database(os.environ, why="--from-database measures the jobs there")
-    queues = {name: worker.queue for name, worker in policy.workers.items()}
-    return output.answered(known_of(address.url, queues, search_path=address.search_path), mask)
+    only = _alone(policy)
+    queues = {_label(name): worker.only_queue for name, worker in only.items()}
+    known = output.answered(known_of(address.url, queues, search_path=address.search_path), mask)
+    return {name: known[_label(name)] for name in only}
 
 
-def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
-    """The waits that each worker's policy implies, by the given or measured time per job."""
+def _expectations(
+    parsed: argparse.Namespace, only: Mapping[_Name, WorkerPolicy], known: Mapping[_Name, Known]
+) -> dict[str, Expectation]:
+    """The waits that a policy implies for each queue alone, by the given or measured time per job."""
     from controller.core.implied_waits import Expectation
 
     return {
-        name: Expectation.of(
+        _label(name): Expectation.of(
             worker,
             given_s=parsed.service_time,
             measured=known[name].service if name in known else None,
             was_asked=parsed.from_database,
         )
-        for name, worker in policy.workers.items()
+        for name, worker in only.items()
     }
 
 
@@ -175,14 +200,14 @@ def claims_without_end(policy: Policy) -> Iterator[str]:
     """Warnings of queues in which a dead worker's job would count for ever."""
     from controller.adapters.postgres.presets.reader import load
 
-    for name, worker in policy.workers.items():
-        queue = worker.queue
+    for name, worker in _alone(policy).items():
+        queue = worker.only_queue
         if queue.sql is not None or queue.stale_after is not None:
             continue
         if queue.preset is not None and not all(form.keeps_claims_of_the_dead for form in load(queue.preset).forms):
             continue
         yield (
-            f"workers.{name}.queue: nothing limits how long a claim counts: a killed worker's job keeps a "
+            f"{_place(name)}: nothing limits how long a claim counts: a killed worker's job keeps a "
             "worker running until its row is changed; write stale_after, longer than the longest job takes (it goes by "
             "columns.locked_at, which says when a job was claimed)"
         )

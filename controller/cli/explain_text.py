@@ -6,7 +6,7 @@ so the last row that is not `no change` is the key to edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from controller.cli import output
@@ -15,13 +15,23 @@ from controller.core.model import ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
 from controller.core.units import in_words
+from controller.loop.cycle import PartSeen
 
 
 def as_object(explanation: Explanation) -> dict[str, Any]:
     """The log line's keys, what else the queue holds (null where that is unknown), and the steps of the pass."""
-    explained, rest = explanation.explained, explanation.rest
-    besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
+    explained, rests = explanation.explained, explanation.rests.values()
+    besides = {
+        "scheduled": _sum(rest.scheduled if rest else None for rest in rests),
+        "failed": _sum(rest.failed if rest else None for rest in rests),
+    }
     return {**explained.cycle.line(), **besides, "steps": list(explained.steps), "event": "explain"}
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None if one of them is unknown."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
 
 
 def show(explanation: Explanation, mask: Masker) -> None:
@@ -44,24 +54,37 @@ def show(explanation: Explanation, mask: Masker) -> None:
 
 def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     """What was read: a label, and the words."""
-    cycle, rest = explanation.explained.cycle, explanation.rest
+    cycle, rests = explanation.explained.cycle, explanation.rests
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         yield "queue", "; ".join(filter(None, (queue.sentence, queue.waited)))
         yield from (("note", remark.text) for remark in queue.remarks)
+    yield from (("", _of_part(seen)) for seen in cycle.parts)
     if replicas is not None:
         yield (
             explanation.platform,
             f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
         )
     if cycle.target_wait_s is not None:
-        yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
+        yield "aim", _strictest(cycle.target_wait_s) if cycle.parts else _aim(cycle.service, cycle.target_wait_s)
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:
         yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
-    if rest is not None:
-        yield "also", rest.sentence
+    for name, rest in rests.items():
+        if rest is not None:
+            yield "also", f"queue {name}: {rest.sentence}" if name else rest.sentence
+
+
+def _of_part(seen: PartSeen) -> str:
+    """One of several queues: what it holds, and what it asks for."""
+    depth = seen.part.depth
+    held = ["cannot be read"] if depth is None else [depth.sentence, depth.waited]
+    return f"queue {seen.part.name}: {'; '.join(filter(None, (*held, seen.words)))}"
+
+
+def _strictest(target_wait_s: float) -> str:
+    return f"a wait of {in_words(target_wait_s)}, the strictest of its queues"
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:

@@ -8,8 +8,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from controller.core import queues
 from controller.core.conditions import Condition
-from controller.core.model import Decision, Direction, Lease, Observation, QueueDepth, RateUsage, Replicas, ServiceTime
+from controller.core.model import (
+    Decision,
+    Direction,
+    Lease,
+    Observation,
+    QueueDepth,
+    QueuePart,
+    RateUsage,
+    Replicas,
+    ServiceTime,
+)
 from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
@@ -100,6 +111,8 @@ class Cycle:
     """Names of the dependencies to which a call of this cycle succeeded: what failed there before is over."""
     fault: Fault | None = None
     """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
+    parts: tuple[PartSeen, ...] = ()
+    """Each queue of a worker that has several, also those that could be read while another could not."""
 
     @property
     def reason(self) -> Reason:
@@ -144,6 +157,7 @@ class Cycle:
             **self._aim(),
             **({"stale": queue.stale} if queue and queue.stale else {}),
             **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
+            **({"queues": [part.as_object() for part in self.parts]} if self.parts else {}),
         }
 
     def _aim(self) -> dict[str, Any]:
@@ -177,6 +191,45 @@ class Cycle:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PartSeen:
+    """One of several queues in a cycle. wants: workers that it asks for, unrounded; None: unknown, or with tiers."""
+
+    part: QueuePart
+    wants: float | None
+    words: str
+
+    @classmethod
+    def each(cls, policy: WorkerPolicy, parts: tuple[QueuePart, ...], leaving: int) -> Iterator[Self]:
+        """leaving: draining workers that have the time to finish their jobs."""
+        depths = [part.depth for part in parts if part.depth is not None]
+        staying = max(0, sum(depth.processing for depth in depths) - leaving)
+        read = QueueDepth(
+            sum(depth.pending for depth in depths),
+            sum(depth.processing for depth in depths),
+            parts=tuple(part for part in parts if part.depth is not None),
+        )
+        asked = {} if policy.target_wait is None else queues.needs(policy, read, staying)
+        for part in parts:
+            idle = None if part.depth is None or policy.target_wait is None else 0.0
+            wants = asked.get(part.name, idle)
+            yield cls(part, wants, queues.part_words(policy, part, wants))
+
+    def as_object(self) -> dict[str, Any]:
+        """What could not be read is null, and the message says why."""
+        depth = self.part.depth
+        return {
+            "queue": self.part.name,
+            "pending": depth.pending if depth else None,
+            "processing": depth.processing if depth else None,
+            "depth": depth.depth if depth else None,
+            "oldest_age_s": round(depth.oldest_age_s, 1) if depth and depth.oldest_age_s is not None else None,
+            "service_time_s": None if self.part.service is None else round(self.part.service.mean_s, 3),
+            "wants": None if self.wants is None else round(self.wants, 2),
+            "message": bounds.cut(self.words, bounds.WORDS),
+        }
+
+
 @dataclass
 class Account:
     """What a pass has found so far. close() makes a Cycle of it, however the pass ends."""
@@ -197,6 +250,7 @@ class Account:
     conditions: tuple[Condition, ...] | None = None
     fault: Fault | None = None
     started: float = 0.0
+    parts: tuple[QueuePart, ...] = ()
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())
@@ -221,11 +275,16 @@ class Account:
             cooldowns=self.cooldowns,
             took_s=self.clock.monotonic() - self.started,
             service=self.service,
-            target_wait_s=self.policy.target_wait,
+            target_wait_s=queues.strictest_wait(self.policy),
             conditions=self.conditions,
             answered=frozenset(self._answered(outcome)),
             fault=self.fault,
+            parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
         )
+
+    @property
+    def _leaving(self) -> int:
+        return 0 if self.replicas is None else self.replicas.finishing(self.service)
 
     def _answered(self, outcome: Outcome) -> Iterator[str]:
         if self.queue is not None:

@@ -182,6 +182,7 @@ class Reconciler:
             queue=None if isinstance(queue.depth, Unavailable) or queue.depth.unnamed else queue.depth,
             replicas=None if isinstance(reading, Unavailable) else reading,
             service=queue.service,
+            parts=queue.parts,
             started=self._ports.clock.monotonic() if queue.asked_at is None else queue.asked_at,
         )
 

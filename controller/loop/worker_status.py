@@ -42,6 +42,20 @@ class ConditionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One of several queues. wants: workers that it asks for, unrounded. message: why, or why it cannot be read."""
+
+    queue: str
+    pending: int | None
+    processing: int | None
+    depth: int | None
+    oldest_age_s: float | None
+    service_time_s: float | None
+    wants: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """The keys of a worker in /status. None: not known. The order of the fields is the order of the keys.
 
@@ -87,6 +101,8 @@ class WorkerStatus:
     remarks: tuple[Remark, ...] | None = None
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
+    queues: tuple[QueueStatus, ...] | None = None
+    """None: the worker has one queue. Then this is no key of the JSON."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -119,6 +135,10 @@ class WorkerStatus:
         if self.target_wait_s is None:
             by_tiers = [name for name in ("service_time_s", "target_wait_s") if known[name] is None]
             known = {name: value for name, value in known.items() if name not in by_tiers}
+        if self.queues is None:
+            del known["queues"]
+        else:
+            known["queues"] = _each(self.queues)
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)
         known["conditions"] = _each(self.conditions)
@@ -128,8 +148,8 @@ class WorkerStatus:
         """With the last known value of what could not be read this time; the outcome says that it is old."""
         if before is None:
             return self
-        # A target wait is no reading: the leader before may have had another policy.
-        names = [name for name in _READERS if name not in {"service_time_s", "target_wait_s"}]
+        # Target wait and queues are of the policy, and the leader before may have had another one.
+        names = [name for name in _READERS if name not in {"service_time_s", "target_wait_s", "queues"}]
         if self.target_wait_s is not None:
             names.append("service_time_s")
         return replace(self, **{name: getattr(before, name) for name in names if getattr(self, name) is None})

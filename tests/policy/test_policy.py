@@ -98,12 +98,12 @@ def test_an_empty_variable_counts_as_unset_as_in_compose_files() -> None:
 
 def test_a_variable_s_value_cannot_become_structure() -> None:
     policy, _ = load_policy(SHIPPED.replace("generation_job", "${TABLE}"), {**SERVICE, "TABLE": "a: [b]"})
-    assert policy.workers["generation-worker"].queue.table == "a: [b]"
+    assert policy.workers["generation-worker"].only_queue.table == "a: [b]"
 
 
 def test_two_dollars_are_one() -> None:
     policy, _ = load_policy(SHIPPED.replace("table: generation_job", "table: a$$b"), SERVICE)
-    assert policy.workers["generation-worker"].queue.table == "a$b"
+    assert policy.workers["generation-worker"].only_queue.table == "a$b"
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
             tiers: *tiers
         """)
     policy, _ = load_policy(text, {})
-    assert policy.workers["b"].queue.table == "t"
+    assert policy.workers["b"].only_queue.table == "t"
     bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
     )
@@ -538,7 +538,7 @@ def test_a_name_that_would_break_the_line_it_is_printed_on_is_refused(queue: str
     ],
 )
 def test_what_only_looks_like_what_is_refused_is_accepted(queue: str) -> None:
-    accepted = load_policy(QUEUE.format(queue=queue), {})[0].workers["w"].queue
+    accepted = load_policy(QUEUE.format(queue=queue), {})[0].workers["w"].only_queue
     written = yaml.safe_load(queue)
     assert {key: accepted.model_dump(mode="json")[key] for key in written if key != "statuses"} == {
         key: value for key, value in written.items() if key != "statuses"

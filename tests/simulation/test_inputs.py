@@ -46,6 +46,7 @@ LEFT_OUT = {
         "lag_s": "there is no standby",
         "unnamed": "there are no unknown statuses",
         "remarks": "only words",
+        "parts": "several queues are simulated as one",
     },
     Replicas: {
         "deployment": "there is one",
