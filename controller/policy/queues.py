@@ -83,8 +83,8 @@ def _way_of(value: object) -> str | None:
 
 
 Queues = Annotated[
-    Annotated[tuple[NamedQueue, ...], Field(min_length=1, max_length=MOST_QUEUES), Tag(AS_LIST)]
-    | Annotated[dict[GivenName, NamedQueue], Field(min_length=1, max_length=MOST_QUEUES), Tag(AS_MAPPING)],
+    Annotated[tuple[NamedQueue, ...], Field(max_length=MOST_QUEUES), Tag(AS_LIST)]
+    | Annotated[dict[GivenName, NamedQueue], Field(max_length=MOST_QUEUES), Tag(AS_MAPPING)],
     Discriminator(
         _way_of,
         custom_error_type="queues",
@@ -120,7 +120,8 @@ def place_problem(queue: Queue | None, queues: object) -> str | None:
         return "is written together with queue, and only one of them can say where the jobs are; keep one"
     if queue is None and queues is None:
         return "is not set, and neither is queue; write one of the two"
-    return None
+    # min_length would be said, too, where each of them is wrong by itself.
+    return None if queues is None or queues else "is empty; write at least one, or write queue"
 
 
 def queues_problems(
