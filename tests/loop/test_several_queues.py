@@ -139,6 +139,15 @@ async def test_what_could_be_read_is_kept_beside_the_queue_that_could_not() -> N
     assert [(part.depth, part.why) for part in reading.parts] == [(QueueDepth(3, 1), ""), (None, "the table is gone")]
 
 
+def test_by_tiers_each_queue_keeps_its_weight_and_needs_no_time_per_job() -> None:
+    queues = {"a": {"table": "a", "weight": 0.2}, "b": {"table": "b"}}
+    known = reader(Asked(), target_wait=None, tiers=[{"up_to": 10, "replicas": 1}, {"replicas": 2}], queues=queues)
+    depth = known.with_known({"mail/a": QueueDepth(50, 0), "mail/b": QueueDepth(3, 0)}).depth
+    assert isinstance(depth, QueueDepth)
+    assert (depth.depth, depth.weighted) == (53, 13)
+    assert [request.enough for request in known.requests.values()] == [51, 11]
+
+
 def test_a_remark_of_each_queue_is_logged_once_with_its_name() -> None:
     asked = Asked()
     known = reader(asked)
@@ -291,6 +300,30 @@ async def test_doctor_examines_each_queue_by_itself(several: Scene, monkeypatch:
     levels = {finding.about: finding.level for finding in found}
     assert (levels["queue urgent"], levels["queue bulk"]) == (Level.OK, Level.ERROR)
     assert {"plan urgent", "wake-up urgent", "service time urgent"} <= set(levels)
+
+
+async def test_doctor_believes_an_empty_queue_only_if_jobs_were_seen_in_that_one(
+    several: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_reach, "_QUIET_S", 0.05)  # which is not what this is about
+    for table in ("urgent_job", "bulk_job"):
+        await several.queue.execute(f"DROP TABLE {table}".encode())
+        await several.queue.execute(f"CREATE TABLE {table} (status text, locked_at timestamptz)".encode())
+    await several.queue.execute("INSERT INTO urgent_job VALUES ('pending')")
+    async with several.controller() as driven:
+        await driven.tick()
+    for table in ("urgent_job", "bulk_job"):
+        await several.queue.execute(f"INSERT INTO {table} VALUES ('queued')".encode())
+    await several.queue.execute("DELETE FROM urgent_job WHERE status = 'pending'")
+    found = (await examine(configure(several.policy, several.environment))).workers[WORKER]
+    levels = {finding.about: finding.level for finding in found}
+    assert (levels["queue urgent"], levels["queue bulk"]) == (Level.OK, Level.ERROR)
+    await several.queue.execute("INSERT INTO bulk_job VALUES ('pending')")
+    async with several.controller() as driven:
+        assert (await driven.tick()).outcome is not Outcome.FAILED
+    await several.queue.execute("DELETE FROM bulk_job WHERE status = 'pending'")
+    found = (await examine(configure(several.policy, several.environment))).workers[WORKER]
+    assert {finding.about: finding.level for finding in found}["queue bulk"] is Level.OK
 
 
 async def test_a_notification_of_each_queue_wakes_the_worker(several: Scene) -> None:
