@@ -64,12 +64,13 @@ class Explanation:
     """What would be done right now.
 
     rests: scheduled and failed jobs by queue, under "" with one queue; None if they could not be read in time.
-    platform: its name.
+    platform: its name. worker: its policy.
     """
 
     explained: Explained
     rests: Mapping[str, Rest | None]
     platform: str
+    worker: WorkerPolicy | None = None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -84,7 +85,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
-            explanations.append(Explanation(explained, await _rests(controller, worker), platform))
+            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker))
         return explanations
 
 

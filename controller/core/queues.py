@@ -52,6 +52,9 @@ def _for_one(policy: WorkerPolicy, queue: NamedQueue) -> WorkerPolicy:
         "queue": queue.alone,
         "queues": None,
         "tiers": tuple(map(scaled, policy.tiers)),
+        # Rounded up: counting a queue further than needed changes nothing.
+        "per_worker": None if policy.per_worker is None else -(-policy.per_worker * _MILLIONTHS // weight),
+        "activation": None if policy.activation is None else -(-policy.activation * _MILLIONTHS // weight),
         "target_wait": wait,
         "service_time": service_time,
     }
@@ -191,7 +194,10 @@ def recommended(policy: WorkerPolicy, queue: QueueDepth, current: int, staying: 
 def because(policy: WorkerPolicy, queue: QueueDepth, wanted: int, staying: int, current: int) -> Because:
     """The reason of a recommendation: the queue that asks for most first, then the part of each other one."""
     if policy.target_wait is None:
-        return Because(Reason.TIER, _tier_words(queue, wanted))
+        if policy.per_worker is None:
+            return Because(Reason.TIER, _tier_words(queue, wanted))
+        each = f" (at {policy.per_worker} per worker)" if queue.depth else ""
+        return Because(Reason.PER_WORKER, _tier_words(queue, wanted, each))
     asked = needs(policy, queue, staying)
     unknown = [name for name, need in asked.items() if need is None]
     by_wait = whole_workers(sum(need for need in asked.values() if need is not None))
@@ -240,12 +246,12 @@ def _of_wait(part: QueuePart, policys: float) -> str:
     return f"{jobs} of {in_words(service.mean_s)}{each}, a wait of {wait}"
 
 
-def _tier_words(queue: QueueDepth, wanted: int) -> str:
+def _tier_words(queue: QueueDepth, wanted: int, each: str = "") -> str:
     weighed = {part.name: float(part.weight * part.known.depth) for part in queue.parts if part.known.depth}
     parts = {part.name: part for part in queue.parts}
     said = "; ".join(_shares(weighed, lambda name: _times(parts[name]).strip(" ()"), "counts"))
     depth = f", a depth of {queue.weighted}," if queue.weighted != queue.depth else ""
-    return f"{_in_queues(queue)}{depth} {_want(queue)} {workers(wanted)}{f': {said}' if said else ''}"
+    return f"{_in_queues(queue)}{depth} {_want(queue)} {workers(wanted)}{each}{f': {said}' if said else ''}"
 
 
 def _times(part: QueuePart) -> str:
