@@ -142,6 +142,7 @@ class Cycle:
             "took_ms": round(self.took_s * 1000),
             "message": self.message,
             **self._aim(),
+            **({"soon": queue.soon} if queue and queue.soon else {}),
             **({"stale": queue.stale} if queue and queue.stale else {}),
             **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
         }
@@ -174,7 +175,14 @@ class Cycle:
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
+            **self._soon(),
         }
+
+    def _soon(self) -> dict[str, Any]:
+        queue = self.queue
+        if queue is None or queue.soon is None:
+            return {}
+        return {"soon": queue.soon, "soon_shown": queue.shown(queue.soon)}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.core.ahead import ahead_s
 from controller.core.model import QueueDepth, ServiceTime
 from controller.core.ports import Clock, DepthRequest, Queue, Report, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough
@@ -34,12 +35,20 @@ class QueueReader:
         self._clock = clock
         self._report = report
         self._remarks = RemarkThrottle()
+        self.start_up_s: float | None = None
+        """As the last pass found it in the history, which is recalled only after the queue is read; None: unknown."""
         self.job_time = JobTime(worker, policy, queue, clock, report)
 
     @property
     def request(self) -> DepthRequest:
         policy, service = self._policy, self.job_time.known
-        return DepthRequest(policy.queue, count_limit(policy, service), enough(policy, service), all_busy(policy))
+        return DepthRequest(
+            policy.queue,
+            count_limit(policy, service),
+            enough(policy, service),
+            all_busy(policy),
+            ahead_s(policy, self.start_up_s),
+        )
 
     async def completed(self, depth: QueueDepth | Unavailable) -> QueueReading:
         """With the time per job, which is read once a minute, after the depths of all workers."""

@@ -87,6 +87,9 @@ class WorkerStatus:
     remarks: tuple[Remark, ...] | None = None
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
+    soon: int | None = None
+    """None: the queue cannot tell which jobs fall due soon, or is not asked; then neither this nor the next is a key."""
+    soon_shown: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -119,6 +122,8 @@ class WorkerStatus:
         if self.target_wait_s is None:
             by_tiers = [name for name in ("service_time_s", "target_wait_s") if known[name] is None]
             known = {name: value for name, value in known.items() if name not in by_tiers}
+        if self.soon is None:
+            known = {name: value for name, value in known.items() if name not in {"soon", "soon_shown"}}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)
         known["conditions"] = _each(self.conditions)

@@ -46,6 +46,8 @@ LEFT_OUT = {
         "lag_s": "there is no standby",
         "unnamed": "there are no unknown statuses",
         "remarks": "only words",
+        "soon": "no workload says for when its jobs were scheduled",
+        "ahead_s": "only words",
     },
     Replicas: {
         "deployment": "there is one",
