@@ -104,6 +104,21 @@ def replaced(old: str, new: str) -> str:
             id="a name in braces that is not known",
         ),
         pytest.param(
+            replaced("now()", "now() + {ahead}"),
+            "uses {ahead}, which is not defined",
+            id="the time ahead outside soon",
+        ),
+        pytest.param(
+            replaced("processing =", 'soon = "j.due <= now() + {ahead}"\nprocessing ='),
+            "forms[0].soon: has no effect without scheduled",
+            id="soon without scheduled",
+        ),
+        pytest.param(
+            replaced("processing =", 'scheduled = "{jobs} j WHERE true"\nsoon = "j.due <= now()"\nprocessing ='),
+            "forms[0].soon: does not use {ahead}; write for example j.run_at <= now() + {ahead}",
+            id="soon without the time ahead",
+        ),
+        pytest.param(
             replaced("now()", "{due}"),
             "my.toml:5: forms[0].ready: uses {due} before it is defined",
             id="a word in itself",
