@@ -118,8 +118,8 @@ class DepthRequest(NamedTuple):
     """What a cycle asks of one queue: each count up to `limit`.
 
     Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same for
-    every count, so a count may be some seconds old. ahead: jobs that fall due within so many seconds are counted, too;
-    0: they are not.
+    every count, so a count may be some seconds old. ahead: jobs that fall due within this number of seconds are
+    counted, too; 0: they are not counted.
     """
 
     queue: QueuePolicy

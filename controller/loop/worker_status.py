@@ -88,7 +88,7 @@ class WorkerStatus:
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
     soon: int | None = None
-    """None: the queue cannot tell which jobs fall due soon, or is not asked; then neither this nor the next is a key."""
+    """None: unknown which jobs fall due soon; then neither this nor soon_shown is a key of the JSON."""
     soon_shown: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
