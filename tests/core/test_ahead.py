@@ -51,7 +51,8 @@ CASES = [
     Case("beside other jobs it keeps what both want", soon(5, pending=6), configured=4, desired=2, noted=1),
     Case("a queue that cannot tell goes by what is due", soon(None), configured=1, desired=0, noted=0),
     Case("no job due soon changes nothing", soon(0, pending=1), configured=1, desired=1, noted=1),
-    Case("never above max, and what max does not allow is not noted", soon(500), configured=5, desired=5, noted=0),
+    Case("at the highest tier", soon(500), configured=5, desired=5, noted=0),
+    Case("what max does not allow is not noted", soon(500), configured=5, desired=5, noted=0, policy=AIMING),
     Case("a wait that is aimed at", soon(12), configured=0, desired=3, noted=3, policy=AIMING),
     Case("and what it keeps", soon(12), configured=3, desired=3, noted=0, policy=AIMING),
     Case("busy workers and jobs due soon", soon(8, processing=2), configured=2, desired=3, noted=3, policy=AIMING),
@@ -219,7 +220,7 @@ def test_a_job_that_is_withdrawn_before_it_is_due_lets_its_worker_go() -> None:
     st.lists(st.floats(0, 400), min_size=1, max_size=25),
     st.sampled_from([TIERS, AIMING, policy(scale_down={"cooldown": "30s", "stabilization_window": "20s"})]),
 )
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(50))
 def test_no_worker_is_removed_and_started_again_for_jobs_that_were_near_at_its_removal(
     due: list[float], by: WorkerPolicy
 ) -> None:
