@@ -56,6 +56,8 @@ class _Checked:
     values: Sequence[tuple[tuple[str | int, ...], str, str]]
     expected: Mapping[str, Expectation]
     warnings: Sequence[str]
+    ahead: Mapping[str, str]
+    """By worker: how far ahead of their time scheduled jobs count, and by which column; only from a database."""
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -87,6 +89,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
     from controller.config.settings import setting_warnings
     from controller.configuration import ADAPTERS, platforms_of
+    from controller.core.ahead import ahead_words
     from controller.policy import effective, little_effects, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
@@ -120,6 +123,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *ageless,
             *unmeasured,
         ],
+        {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
 
 
@@ -128,7 +132,8 @@ def _as_object(checked: _Checked) -> dict[str, Any]:
 
     values = [{"path": dotted(path), "value": value, "from": origin} for path, value, origin in checked.values]
     waits = {name: one.as_object() for name, one in checked.expected.items()}
-    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings)}
+    besides = {"ahead": dict(checked.ahead)} if checked.ahead else {}
+    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings), **besides}
 
 
 def _show(checked: _Checked, mask: Masker) -> None:
@@ -145,6 +150,9 @@ def _show(checked: _Checked, mask: Masker) -> None:
     for text in checked.warnings:
         print()
         output.show(mask.text(text), first="warning: ", rest="  ", style="warning", painted="warning")
+    for name, words in checked.ahead.items():
+        print()
+        output.show(mask.text(f"{name}: {words}"), rest="  ")
     for name, one in checked.expected.items():
         print()
         output.show(mask.text(f"{name}: {one.heading}"), rest="  ")

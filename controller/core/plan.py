@@ -41,7 +41,7 @@ from controller.core.model import (
 from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Because, Reason
-from controller.core.rules import decide, fall_back, recommend
+from controller.core.rules import decide, fall_back, remembered
 from controller.core.units import in_words
 from controller.policy import WorkerPolicy
 
@@ -287,7 +287,7 @@ def _note(draft: _Draft) -> None:
     recommended = None
     if queue is not None and replicas is not None:
         leaving = replicas.finishing(seen.service)
-        recommended = recommend(seen.policy, queue, seen.service, replicas.configured, leaving)
+        recommended = remembered(seen.policy, queue, seen.service, replicas.configured, leaving)
     both = recommended is not None
     note = CycleNote(
         recommended,

@@ -87,6 +87,7 @@ def merged(parts: Sequence[QueuePart], source: Source) -> QueueDepth | Unavailab
     ages = [depth.oldest_age_s for _, depth in depths if depth.oldest_age_s is not None]
     lags = [depth.lag_s for _, depth in depths if depth.lag_s is not None]
     stale = [depth.stale for _, depth in depths if depth.stale is not None]
+    soon = [depth.soon for _, depth in depths if depth.soon is not None]
     remarks = [
         replace(remark, text=f"queue {part.name}: {remark.text}") for part, depth in depths for remark in depth.remarks
     ]
@@ -99,6 +100,8 @@ def merged(parts: Sequence[QueuePart], source: Source) -> QueueDepth | Unavailab
         lag_s=max(lags, default=None),
         unnamed=next((f"queue {part.name}: {depth.unnamed}" for part, depth in depths if depth.unnamed), ""),
         remarks=tuple(remarks),
+        soon=sum(soon) if soon else None,
+        ahead_s=max((depth.ahead_s for _, depth in depths if depth.soon), default=0.0),
         parts=tuple(parts),
     )
 
@@ -107,7 +110,7 @@ def _limit_of(depths: Sequence[QueueDepth]) -> int | None:
     """The smallest sum that has a count at its limit in it, so that sums from there on show as lower bounds."""
     bounded = [
         sum(map(count, depths))
-        for count in (_pending, _processing, _stale)
+        for count in (_pending, _processing, _stale, _soon)
         if any(depth.limit is not None and count(depth) >= depth.limit for depth in depths)
     ]
     if not bounded and any(depth.is_at_limit for depth in depths):
@@ -125,6 +128,10 @@ def _processing(depth: QueueDepth) -> int:
 
 def _stale(depth: QueueDepth) -> int:
     return depth.stale or 0
+
+
+def _soon(depth: QueueDepth) -> int:
+    return depth.soon or 0
 
 
 def slowest(parts: Sequence[QueuePart]) -> ServiceTime | None:
@@ -198,7 +205,8 @@ def because(policy: WorkerPolicy, queue: QueueDepth, wanted: int, staying: int, 
             return Because(Reason.TIER, _tier_words(queue, wanted))
         each = f" (at {policy.per_worker} per worker)" if queue.depth else ""
         return Because(Reason.PER_WORKER, _tier_words(queue, wanted, each))
-    asked = needs(policy, queue, staying)
+    ahead = queue.as_soon
+    asked = needs(policy, ahead, staying)
     unknown = [name for name, need in asked.items() if need is None]
     by_wait = whole_workers(sum(need for need in asked.values() if need is not None))
     busy = workers_for_busy(policy, staying)
@@ -209,7 +217,7 @@ def because(policy: WorkerPolicy, queue: QueueDepth, wanted: int, staying: int, 
         words = f"{_in_queues(queue)}, and the time per job of queue {unknown[0]} {cannot}, so {stay}"
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
-    parts = {part.name: part for part in queue.parts}
+    parts = {part.name: part for part in ahead.parts}
     said = _shares(
         {name: need for name, need in asked.items() if need is not None},
         lambda name: _of_wait(parts[name], policy.target_wait or 0.0),
@@ -247,8 +255,8 @@ def _of_wait(part: QueuePart, policys: float) -> str:
 
 
 def _tier_words(queue: QueueDepth, wanted: int, each: str = "") -> str:
-    weighed = {part.name: float(part.weight * part.known.depth) for part in queue.parts if part.known.depth}
-    parts = {part.name: part for part in queue.parts}
+    parts = {part.name: part for part in queue.as_soon.parts}
+    weighed = {name: float(part.weight * part.known.depth) for name, part in parts.items() if part.known.depth}
     said = "; ".join(_shares(weighed, lambda name: _times(parts[name]).strip(" ()"), "counts"))
     depth = f", a depth of {queue.weighted}," if queue.weighted != queue.depth else ""
     return f"{_in_queues(queue)}{depth} {_want(queue)} {workers(wanted)}{each}{f': {said}' if said else ''}"

@@ -15,6 +15,11 @@ part of the policy.
    may end S later. Never fewer workers than are busy. While S is unknown, the count stays, and is at least 1 if there
    is a job, because only a finished job shows how long one takes. Several queues of a worker ask for the sum of this
    over the queues, each with its own T and S (see queues.py).
+   Jobs that fall due within a start-up time (queue.ahead) count as pending here, so that their worker runs once they
+   are due. So they add workers, and until they are due they keep those that they want: a worker that was started for
+   a job is not removed just before the job is due. They keep no worker longer than that: for the window of rule 5,
+   they are remembered only if they raise the count (see remembered()). The same job counts in every reading until it
+   ends, first as soon and then as pending, so no reading between the two removes its worker.
 4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
    scale-down stops at the workers that the jobs in progress need. This rule never scales up. While the oldest ready job
    has waited longer than max_wait, one worker more is wanted, and none is removed (long_wait.py). If workers crash and
@@ -159,6 +164,26 @@ def recommend(
     return max(_by_wait(policy, wait, queue.pending, staying, service), workers_for_busy(policy, staying))
 
 
+def recommend_ahead(
+    policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
+) -> int:
+    """The same with the jobs that fall due soon, which never lower it."""
+    due = recommend(policy, queue, service, current, leaving)
+    return max(due, recommend(policy, queue.as_soon, service, current, leaving)) if queue.soon else due
+
+
+def remembered(
+    policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
+) -> int:
+    """The recommendation for the history: jobs that fall due soon are in it only if they want more than `current`.
+
+    Otherwise a worker would be kept for the whole window after them, although no job that is due wanted it.
+    """
+    ahead = recommend_ahead(policy, queue, service, current, leaving)
+    raises = min(ahead, policy.max_replicas) > current
+    return ahead if raises else recommend(policy, queue, service, current, leaving)
+
+
 def _staying(queue: QueueDepth, leaving: int) -> int:
     """Jobs in progress on workers that stay. A draining worker has at least one job, or it would have ended."""
     return max(0, queue.processing - leaving)
@@ -240,7 +265,7 @@ def _beyond_the_minimum(
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     policy, current = situation.policy, situation.replicas.configured
-    recommended = recommend(policy, queue, situation.service, current, situation.leaving)
+    recommended = recommend_ahead(policy, queue, situation.service, current, situation.leaving)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         return _below_minimum(policy, start)
@@ -257,7 +282,7 @@ def _below_minimum(policy: WorkerPolicy, start: Decision) -> Decision:
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
-    wanted = recommend(situation.policy, queue, situation.service, current, situation.leaving)
+    wanted = recommend_ahead(situation.policy, queue, situation.service, current, situation.leaving)
     return Decision(current, wanted, wanted, (_recommendation(situation, queue, wanted),))
 
 
@@ -294,7 +319,7 @@ def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Becau
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
-    by_wait = _by_wait(policy, wait, queue.pending, staying, service)
+    by_wait = _by_wait(policy, wait, queue.as_soon.pending, staying, service)
     busy = workers_for_busy(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")

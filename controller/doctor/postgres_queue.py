@@ -20,6 +20,7 @@ from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core import long_wait, units
+from controller.core.ahead import ahead_s, ahead_words
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -104,6 +105,8 @@ class QueueChecks:
                     yield finding
         for finding in await self._wakes(worker, tables):
             yield finding
+        if worker.only_queue.sql is None and is_read:
+            yield await self._ahead(worker)
         own = await _if_known(self.queue.own(worker.only_queue))
         decided = own is not None and (own.candidates is None or own.candidates.matter)
         if own is not None and own.verdicts and decided and not own.zone_warning:
@@ -132,7 +135,7 @@ class QueueChecks:
         """The depth as the first finding, then one finding per remark."""
         try:
             service = given_service(worker)
-            limits = count_limit(worker, service), enough(worker, service), all_busy(worker)
+            limits = count_limit(worker, service), enough(worker, service), all_busy(worker), ahead_s(worker, None)
             depth = await self.queue.depth(worker.only_queue, *limits)
         except Unavailable as unavailable:
             return [error("queue", str(unavailable))]
@@ -154,7 +157,8 @@ class QueueChecks:
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """The plan of the exact statement that a cycle sends; only planned if running it fails or takes too long."""
         try:
-            statement = await self.queue.statement(worker.only_queue, enough(worker, given_service(worker)))
+            limit, ahead = enough(worker, given_service(worker)), ahead_s(worker, None)
+            statement = await self.queue.statement(worker.only_queue, limit, ahead)
         except Unavailable:
             return None
         settings = setting(AS_PLANNED if worker.only_queue.sql is not None else BY_INDEX)
@@ -213,6 +217,16 @@ class QueueChecks:
                 fix = "if your application does not send it itself, run the SQL that `autoscaler queue-trigger` prints"
                 return [warning("wake-up", says, fix)]
         return [ok("wake-up", f"woken by NOTIFY on {', '.join(channels)}")]
+
+    async def _ahead(self, worker: WorkerPolicy) -> Finding:
+        column = await _if_known(self.queue.due_column(worker.only_queue)) or ""
+        words = ahead_words(worker, column)
+        if worker.only_queue.ahead and not column:
+            fix = (
+                "set queue.columns.scheduled_for to the column" if worker.only_queue.table is not None else "update it"
+            )
+            return warning("ahead", f"queue.ahead has no effect: {words}", f"{fix}, or leave ahead out")
+        return ok("ahead", words)
 
     async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"

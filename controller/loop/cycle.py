@@ -157,6 +157,7 @@ class Cycle:
             "took_ms": round(self.took_s * 1000),
             "message": self.message,
             **self._aim(),
+            **({"soon": queue.soon} if queue and queue.soon else {}),
             **({"stale": queue.stale} if queue and queue.stale else {}),
             **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
             **({"queues": [part.as_object() for part in self.parts]} if self.parts else {}),
@@ -195,7 +196,14 @@ class Cycle:
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
+            **self._soon(),
         }
+
+    def _soon(self) -> dict[str, Any]:
+        queue = self.queue
+        if queue is None or queue.soon is None:
+            return {}
+        return {"soon": queue.soon, "soon_shown": queue.shown(queue.soon)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +222,10 @@ class PartSeen:
         read = QueueDepth(
             sum(depth.pending for depth in depths),
             sum(depth.processing for depth in depths),
+            soon=sum(depth.soon or 0 for depth in depths),
             parts=tuple(part for part in parts if part.depth is not None),
         )
-        asked = {} if policy.target_wait is None else queues.needs(policy, read, staying)
+        asked = {} if policy.target_wait is None else queues.needs(policy, read.as_soon, staying)
         for part in parts:
             idle = None if part.depth is None or policy.target_wait is None else 0.0
             wants = asked.get(part.name, idle)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.core import queues
+from controller.core.ahead import ahead_s
 from controller.core.model import QueueDepth, QueuePart, Remark, ServiceTime
 from controller.core.ports import Clock, DepthRequest, Queue, Report, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough
@@ -41,10 +42,16 @@ class _One:
     job_time: JobTime
     remarks: RemarkThrottle = field(default_factory=RemarkThrottle)
 
-    @property
-    def request(self) -> DepthRequest:
+    def request(self, start_up_s: float | None) -> DepthRequest:
+        """start_up_s: as measured; None: unknown."""
         policy, service = self.policy, self.job_time.known
-        return DepthRequest(policy.only_queue, count_limit(policy, service), enough(policy, service), all_busy(policy))
+        return DepthRequest(
+            policy.only_queue,
+            count_limit(policy, service),
+            enough(policy, service),
+            all_busy(policy),
+            ahead_s(policy, start_up_s),
+        )
 
 
 class QueueReader:
@@ -56,6 +63,8 @@ class QueueReader:
         self._source = queue.source
         self._clock = clock
         self._report = report
+        self.start_up_s: float | None = None
+        """As the last pass found it in the history, which is recalled only after the queue is read; None: unknown."""
         self._each: dict[str, _One] = {}
         for name, only in queues.alone(policy).items():
             reports = functools.partial(report, queue=name) if name else report
@@ -64,7 +73,7 @@ class QueueReader:
     @property
     def requests(self) -> dict[str, DepthRequest]:
         """By the worker's name, or by worker/queue if it has several."""
-        return {self._key(name): one.request for name, one in self._each.items()}
+        return {self._key(name): one.request(self.start_up_s) for name, one in self._each.items()}
 
     async def completed(self, answers: Answers) -> QueueReading:
         """With the times per job, which are read once a minute, after the depths of all workers."""

@@ -301,6 +301,7 @@ class Runner:
                     queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 queue = replace(queue, asked_at=asked_at)
                 cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
+                self._queues[name].start_up_s = reconciler.start_up_s
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)
                 return cycle

@@ -106,6 +106,9 @@ class WorkerStatus:
     remarks: tuple[Remark, ...] | None = None
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
+    soon: int | None = None
+    """None: unknown which jobs fall due soon; then neither this nor soon_shown is a key of the JSON."""
+    soon_shown: str | None = None
     queues: tuple[QueueStatus, ...] | None = None
     """None: the worker has one queue. Then this is no key of the JSON."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +143,8 @@ class WorkerStatus:
         without = {name for name in _OF_THE_POLICY if known[name] is None}
         if self.target_wait_s is None and self.service_time_s is None:
             without.add("service_time_s")
+        if self.soon is None:
+            without |= {"soon", "soon_shown"}
         if self.queues is not None:
             known["queues"] = _each(self.queues)
         known = {name: value for name, value in known.items() if name not in without}

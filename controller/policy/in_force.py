@@ -21,7 +21,7 @@ from controller.policy.scaling import IDLE_OFF_TEXT
 from controller.policy.types import Share, keys_of
 
 # A library's tables have columns of their own, and a query has its own of everything.
-_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
+_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit", "ahead")}
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
@@ -33,6 +33,8 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     for path, value in _values(policy, ()):
         origin = document.origin(path)
         shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)
+        if path[-1:] == ("ahead",) and value == 0:
+            shown = "off"
         row = path, document.masked(shown), str(origin) if origin else "built in"
         yield from _in_force(policy, row)
 

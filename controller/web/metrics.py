@@ -215,6 +215,13 @@ _ROWS = (
         InJson("queue_processing", lambda sums: sums.processing),
     ),
     Metric(
+        "autoscaler_queue_soon_jobs",
+        "gauge",
+        "jobs",
+        "Jobs that fall due within queue.ahead (by default, the start-up time); no sample where the queue cannot tell.",
+        _each_worker(lambda last: last.soon),
+    ),
+    Metric(
         "autoscaler_queue_stale_jobs",
         "gauge",
         "jobs",

@@ -108,6 +108,7 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     yield "depth", last.depth_shown or "unknown"
     yield "pending", last.pending_shown or ""
     yield "processing", last.processing_shown or ""
+    yield "due soon", (last.soon_shown or "") if last.soon else ""
     yield "stale", (last.stale_shown or "") if last.stale else ""
     yield "oldest job has waited", "" if last.oldest_age_s is None else in_words(last.oldest_age_s)
     yield "running", _count(last.running)

@@ -26,7 +26,7 @@ from controller.core.plan import Fail, plan
 from controller.core.ports import Unavailable
 from controller.core.queues import alone, doubt, merged, needs, seen_in, slowest
 from controller.core.reasons import Reason
-from controller.core.rules import decide, recommend, trail
+from controller.core.rules import decide, recommend, recommend_ahead, trail
 from controller.core.wanted import all_busy, count_limit, enough, tier_replicas
 from controller.policy import WorkerPolicy
 from tests.core.test_decide import NOW, history, observed
@@ -388,3 +388,54 @@ def test_a_queue_alone_is_counted_by_its_own_limit_and_its_own_wait() -> None:
     assert enough(only["bulk"], of(20)) == 17
     assert (count_limit(only["urgent"], None), count_limit(only["bulk"], None)) == (7, 10_000)
     assert all_busy(only["urgent"]) == all_busy(policy) == 6
+
+
+# --- with the other keys ---
+
+
+def test_jobs_that_fall_due_soon_add_to_the_need_of_their_own_queue() -> None:
+    queue = depths(FIVE_AND_60, urgent=(0, 0, 5), bulk=(2, 0, 20))
+    urgent, bulk = queue.parts
+    parts = [replace(urgent, depth=QueueDepth(0, 0, soon=4, ahead_s=20.0)), replace(bulk, depth=QueueDepth(2, 0))]
+    found = merged(parts, POSTGRESQL)
+    assert isinstance(found, QueueDepth)
+    assert (found.soon, found.ahead_s, found.depth) == (4, 20.0, 2)
+    assert (recommend(FIVE_AND_60, found), recommend_ahead(FIVE_AND_60, found)) == (1, 3), "4 · 5 / 10 + 2 · 20 / 80"
+    assert reason(FIVE_AND_60, found)[1] == (
+        "2 jobs (2 pending, 0 processing, 4 due within 20 s) in 2 queues want 3 workers: urgent asks for most, 2 (4 "
+        "jobs of 5 s each, a wait of 5 s); bulk 0.5 (2 jobs of 20 s each, a wait of 1 min)"
+    )
+
+
+def per_worker(**queues: Mapping[str, Any]) -> WorkerPolicy:
+    tables = {name: {"table": name, **queue} for name, queue in queues.items()}
+    return WorkerPolicy.model_validate({**BASE, "per_worker": 5, "queues": tables})
+
+
+def test_per_worker_goes_by_the_weighted_depth() -> None:
+    policy = per_worker(a={"weight": 0.2}, b={})
+    queue = depths(policy, a=(30, 0, None), b=(0, 9, None))
+    assert recommend(policy, queue) == 3, "30 · 0.2 + 9 = 15"
+    assert reason(policy, queue) == says(
+        Reason.PER_WORKER,
+        "39 jobs (30 pending, 9 processing) in 2 queues, a depth of 15, want 3 workers (at 5 per worker): b counts "
+        "most, 9; a 6 (30 jobs × 0.2)",
+    )
+
+
+@pytest.mark.parametrize("weight", ["0.01", "0.3", "1", "2.5", "100"])
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_by_per_worker_a_queue_is_counted_until_it_wants_all_workers_by_itself(weight: str, most: int) -> None:
+    policy = WorkerPolicy.model_validate(
+        {**BASE, "max_replicas": most, "per_worker": 7, "activation": 4, "tolerance": "20%"}
+        | {"queues": {"a": {"table": "a", "weight": weight}}}
+    )
+    enough_of_it = enough(alone(policy)["a"], None)
+    weighted = math.ceil(Decimal(weight) * enough_of_it)
+    assert weighted >= enough(alone(per_worker_alone(policy)["a"])[""], None)
+
+
+def per_worker_alone(policy: WorkerPolicy) -> Mapping[str, WorkerPolicy]:
+    """As if its weight were 1."""
+    fields = {**dict(policy), "queues": {"a": policy.named_queues["a"].model_copy(update={"weight": Decimal(1)})}}
+    return alone(WorkerPolicy.model_construct(policy.model_fields_set, **fields))

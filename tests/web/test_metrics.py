@@ -43,6 +43,7 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_replicas_max": Rendered(['{worker="w"} 7'], ("workers_max", 5)),
     "autoscaler_queue_pending_jobs": Rendered(['{worker="w"} 10'], ("queue_pending", 10)),
     "autoscaler_queue_processing_jobs": Rendered(['{worker="w"} 5'], ("queue_processing", 5)),
+    "autoscaler_queue_soon_jobs": Rendered(['{worker="w"} 8']),
     "autoscaler_queue_stale_jobs": Rendered(['{worker="w"} 1']),
     "autoscaler_queue_oldest_age_seconds": Rendered(['{worker="w"} 3.2']),
     "autoscaler_each_queue_pending_jobs": Rendered(
@@ -90,7 +91,7 @@ async def leading() -> Shown:
     assert last.rate is not None
     last = replace(
         last,
-        queue=QueueDepth(10, 5, 3.2, stale=1),
+        queue=QueueDepth(10, 5, 3.2, stale=1, soon=8),
         replicas=replace(last.replicas, configured=3, running=2),
         decision=Decision(3, 6, 4, (Because(Reason.TIER, "words"),)),
         rate=replace(last.rate, limit=90),
@@ -133,7 +134,7 @@ async def test_what_a_queue_cannot_tell_has_no_sample_and_is_not_0() -> None:
     assert last.stale == 1
     shown.status.put(replace(cycle(Outcome.APPLIED), queue=QueueDepth(10, 5)))
     samples = [line for line in prometheus_text(shown).splitlines() if not line.startswith("#")]
-    assert [line for line in samples if re.match(r"autoscaler_queue_(stale|oldest)", line)] == []
+    assert [line for line in samples if re.match(r"autoscaler_queue_(soon|stale|oldest)", line)] == []
     assert 'autoscaler_queue_pending_jobs{worker="w"} 10' in samples
 
 
