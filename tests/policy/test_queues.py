@@ -82,6 +82,12 @@ def test_the_queue_of_a_worker_with_one_has_no_name() -> None:
             id="{}",
         ),
         pytest.param(
+            (TIERS, "queues: [mail]"),
+            ":7: workers.mail.queues[0]: is a name, and not a queue; write table: NAME, or queue: {preset: LIBRARY, "
+            "queues: [NAME]}",
+            id="the names of a library's queues",
+        ),
+        pytest.param(
             (TIERS, "queues: [{table: a}, {table: b, sql: SELECT 1}]"),
             ":7: workers.mail.queues[1]: has table and sql, and the jobs are in one place; write one of table: NAME, "
             "preset: procrastinate (or another library), sql: a query",
