@@ -77,6 +77,8 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
     """With a target_wait, what stands in the place of two keys; and the one job of a worker that says nothing."""
     path = row[0]
     worker = policy.workers[str(path[1])] if path[0] == "workers" else None
+    if worker is not None and worker.target_wait is not None and path[2] == "queues" and path[-1] == "weight":
+        return  # which a target_wait does not go by
     if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
         yield row
         return

@@ -209,6 +209,13 @@ def test_each_value_in_force_has_its_line(queues: str) -> None:
     assert found[f"{place}.statuses.pending"] == ("pending", "built in")
 
 
+def test_with_a_wait_no_weight_is_in_force() -> None:
+    policy, document = load_policy(text(WAIT, "queues: {a: {table: t, target_wait: 5s}}"), {})
+    found = {dotted(path): value for path, value, _ in effective(policy, document)}
+    assert found["workers.mail.queues.a.target_wait"] == "5s"
+    assert not [path for path in found if path.endswith("weight")]
+
+
 @pytest.mark.parametrize("queues", ["{a: {table: '${MY_SECRET}'}}", "[{table: '${MY_SECRET}'}]"])
 def test_a_secret_of_a_queue_is_shown_by_its_variable(queues: str) -> None:
     policy, document = load_policy(text(TIERS, f"queues: {queues}"), {"MY_SECRET": "s3cr3t_table"})
