@@ -242,15 +242,16 @@ def part_words(policy: WorkerPolicy, part: QueuePart, need: float | None) -> str
             return f"{wait}; the time per job cannot be measured, because {part.unmeasured} (write service_time)"
         return f"{wait}; the time per job is not known yet"
     each = f"jobs of {in_words(part.service.mean_s)}"
-    return f"asks for {_figure(need or 0.0)} workers, {each} {wait}"
+    figure = _figure(need or 0.0)
+    return f"asks for {figure} worker{'s' * (figure != '1')}, {each} {wait}"
 
 
-def _of_wait(part: QueuePart, policys: float) -> str:
+def _of_wait(part: QueuePart, of_the_worker: float) -> str:
     service = part.service
     assert service is not None, "its need is known"
     jobs = part.known.jobs(part.known.depth)
     each = "" if part.known.depth == 1 else " each"
-    wait = in_words(policys if part.target_wait is None else part.target_wait)
+    wait = in_words(of_the_worker if part.target_wait is None else part.target_wait)
     return f"{jobs} of {in_words(service.mean_s)}{each}, a wait of {wait}"
 
 

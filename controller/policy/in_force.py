@@ -90,6 +90,8 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
         if worker.tolerance is None:
             yield (*path[:-1], "tolerance"), "0%", "built in"
         return
+    if worker is not None and worker.target_wait is not None and path[2] == "queues" and path[-1] == "weight":
+        return  # which a target_wait does not go by
     if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
         yield row
         return

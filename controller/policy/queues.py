@@ -76,15 +76,24 @@ class NamedQueue(Queue):
         return Queue.model_construct(self.model_fields_set & set(Queue.model_fields), **fields)
 
 
+def _no_name_alone(value: object) -> object:
+    # In `queue`, the key of the same name takes the names of a library's queues.
+    if isinstance(value, str):
+        words = "is a name, and not a queue; write table: NAME, or queue: {preset: LIBRARY, queues: [NAME]}"
+        raise PydanticCustomError("queue", "{text}", {"text": words})
+    return value
+
+
 def _way_of(value: object) -> str | None:
     if isinstance(value, Mapping):
         return AS_MAPPING
     return AS_LIST if isinstance(value, list | tuple) else None
 
 
+_One = Annotated[NamedQueue, BeforeValidator(_no_name_alone)]
 Queues = Annotated[
-    Annotated[tuple[NamedQueue, ...], Field(max_length=MOST_QUEUES), Tag(AS_LIST)]
-    | Annotated[dict[GivenName, NamedQueue], Field(max_length=MOST_QUEUES), Tag(AS_MAPPING)],
+    Annotated[tuple[_One, ...], Field(max_length=MOST_QUEUES), Tag(AS_LIST)]
+    | Annotated[dict[GivenName, _One], Field(max_length=MOST_QUEUES), Tag(AS_MAPPING)],
     Discriminator(
         _way_of,
         custom_error_type="queues",

@@ -24,7 +24,7 @@ from controller.core.model import (
 )
 from controller.core.plan import Fail, plan
 from controller.core.ports import Unavailable
-from controller.core.queues import alone, doubt, merged, needs, seen_in, slowest
+from controller.core.queues import alone, doubt, merged, needs, part_words, seen_in, slowest
 from controller.core.reasons import Reason
 from controller.core.rules import decide, recommend, recommend_ahead, trail
 from controller.core.wanted import all_busy, count_limit, enough, tier_replicas
@@ -300,6 +300,25 @@ def test_of_many_queues_the_first_five_are_named_and_the_others_summed() -> None
     said = reason(policy, queue)[1]
     assert "q7 asks for most, 8 (" in said
     assert said.endswith("q3 4 (16 jobs of 20 s each, a wait of 1 min); 3 others 6")
+
+
+def test_what_one_queue_asks_for_is_told_by_itself() -> None:
+    queue = depths(FIVE_AND_60, urgent=(2, 0, 5), bulk=(6, 0, 20))
+    asked = needs(FIVE_AND_60, queue, 0)
+    assert [part_words(FIVE_AND_60, part, asked[part.name]) for part in queue.parts] == [
+        "asks for 1 worker, jobs of 5 s for a wait of 5 s",
+        "asks for 1.5 workers, jobs of 20 s for a wait of 1 min",
+    ]
+    lost, new, never = part("a", None, "no right"), part("b", QueueDepth(1, 0)), part("c", QueueDepth(1, 0))
+    never = replace(never, unmeasured="it has no times")
+    assert [part_words(FIVE_AND_60, one, None) for one in (lost, new, never)] == [
+        "no right",
+        "for a wait of 1 min; the time per job is not known yet",
+        "for a wait of 1 min; the time per job cannot be measured, because it has no times (write service_time)",
+    ]
+    tiers = by_tiers({"a": {"weight": 0.2}, "b": {}})
+    parts = depths(tiers, a=(30, 0, None), b=(0, 9, None)).parts
+    assert [part_words(tiers, one, None) for one in parts] == ["counts 6 (30 jobs × 0.2)", "counts 9"]
 
 
 # --- what always holds ---

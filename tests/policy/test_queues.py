@@ -82,6 +82,12 @@ def test_the_queue_of_a_worker_with_one_has_no_name() -> None:
             id="{}",
         ),
         pytest.param(
+            (TIERS, "queues: [mail]"),
+            ":7: workers.mail.queues[0]: is a name, and not a queue; write table: NAME, or queue: {preset: LIBRARY, "
+            "queues: [NAME]}",
+            id="the names of a library's queues",
+        ),
+        pytest.param(
             (TIERS, "queues: [{table: a}, {table: b, sql: SELECT 1}]"),
             ":7: workers.mail.queues[1]: has table and sql, and the jobs are in one place; write one of table: NAME, "
             "preset: procrastinate (or another library), sql: a query",
@@ -201,6 +207,13 @@ def test_each_value_in_force_has_its_line(queues: str) -> None:
     place = "workers.mail.queues.a" if queues[0] == "{" else "workers.mail.queues[0]"
     assert found[f"{place}.weight"] == ("0.5", "line 7")
     assert found[f"{place}.statuses.pending"] == ("pending", "built in")
+
+
+def test_with_a_wait_no_weight_is_in_force() -> None:
+    policy, document = load_policy(text(WAIT, "queues: {a: {table: t, target_wait: 5s}}"), {})
+    found = {dotted(path): value for path, value, _ in effective(policy, document)}
+    assert found["workers.mail.queues.a.target_wait"] == "5s"
+    assert not [path for path in found if path.endswith("weight")]
 
 
 @pytest.mark.parametrize("queues", ["{a: {table: '${MY_SECRET}'}}", "[{table: '${MY_SECRET}'}]"])
