@@ -36,10 +36,10 @@ class JobsEach:
 
     @property
     def words(self) -> str:
-        """`1 worker for each 5 jobs, the first at 3; no change within 10% (tolerance)`."""
+        """`1 worker per 5 jobs, the first at 3; no change within 10% (tolerance)`."""
         first = f", the first at {self.activation}" if self.activation > 1 else ""
         tolerance = f"; no change within {as_share(self.tolerance)} (tolerance)" if self.tolerance else ""
-        jobs = "1 worker for each job" if self.each == 1 else f"1 worker for each {self.each} jobs"
+        jobs = "1 worker per job" if self.each == 1 else f"1 worker per {self.each} jobs"
         return f"{jobs}{first}{tolerance}"
 
     def workers(self, depth: int) -> int:

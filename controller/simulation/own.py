@@ -167,8 +167,10 @@ class OwnPolicy:
     _by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]] = field(default_factory=dict)
     _given: Given = field(init=False)
     _answers: dict[Inputs, int] = field(init=False)
-    _alike: dict[tuple[int, int, int, int], Wanted] = field(default_factory=dict)
-    """By recommendation, jobs in progress, draining workers and how many of these finish: what was seen first."""
+    _alike: dict[tuple[int, int, int, int, bool], Wanted] = field(default_factory=dict)
+    """By recommendation, jobs in progress, draining workers, how many of these finish, and whether a job may wait too
+    long: what was seen first.
+    """
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _looked_at: float | None = None
     """When a look last noted a recommendation."""
@@ -257,7 +259,9 @@ class OwnPolicy:
             return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
         wanted = Wanted(recommended, seen.waiting, service)
         if not self._by_exact_depth:
-            wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), wanted)
+            # A queue without a waiting job is never late, even if it wants the same.
+            key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)
+            wanted = self._alike.setdefault(key, wanted)
         if len(wants) >= _MOST_KNOWN:
             wants.clear()
             self.calm.clear()

@@ -259,3 +259,11 @@ def test_what_is_shown_of_it_is_what_holds(policy: WorkerPolicy, depth: int) -> 
     each = JobsEach.of(policy)
     assert each is not None
     assert (each.workers(depth) - 1) * each.each < depth <= each.workers(depth) * each.each
+
+
+def test_in_words_it_is_the_rule_with_what_holds_it() -> None:
+    plain, full = JobsEach.of(by_jobs(per_worker=1)), JobsEach.of(by_jobs(activation=3, tolerance="12.5%"))
+    assert plain is not None
+    assert full is not None
+    assert plain.words == "1 worker per job"
+    assert full.words == "1 worker per 5 jobs, the first at 3; no change within 12.5% (tolerance)"
