@@ -108,7 +108,11 @@ async def opened(
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
-    slower = {name: worker.queue.timeout for name, worker in policy.workers.items() if worker.queue.timeout}
+    slower = {
+        name: max(queue.timeout or 0.0 for queue in worker.each_queue.values())
+        for name, worker in policy.workers.items()
+        if worker.has_own_timeout
+    }
     status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
     redis_warnings = Throttle()
     async with AsyncExitStack() as stack:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
-    from controller.policy import Policy
+    from controller.policy import Policy, WorkerPolicy
 
 
 def add(commands: Commands) -> None:
@@ -56,6 +56,8 @@ class _Checked:
     values: Sequence[tuple[tuple[str | int, ...], str, str]]
     expected: Mapping[str, Expectation]
     warnings: Sequence[str]
+    ahead: Mapping[str, str]
+    """By worker: how far ahead of their time scheduled jobs count, and by which column; only from a database."""
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -87,19 +89,21 @@ def run(parsed: argparse.Namespace) -> int:
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
     from controller.config.settings import setting_warnings
     from controller.configuration import ADAPTERS, platforms_of
+    from controller.core.ahead import ahead_words
     from controller.policy import effective, little_effects, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
-    said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
+    only = _alone(policy)
+    said = [f"{_place(name)}: {remark}" for name, one in known.items() for remark in one.remarks]
     ageless = [
-        f"workers.{name}.max_wait: has no effect, because {one.no_age}"
+        f"workers.{name[0]}.max_wait: has no effect{f' on queue {name[1]}' if name[1] else ''}, because {one.no_age}"
         for name, one in known.items()
-        if one.no_age and policy.workers[name].max_wait is not None and policy.workers[name].queue.table is not None
+        if one.no_age and only[name].max_wait is not None and only[name].only_queue.table is not None
     ]
     unmeasured = [
-        f"workers.{name}: {one.why_not}"
+        f"{_place(name) if name[1] else f'workers.{name[0]}'}: {one.why_not}"
         for name, one in known.items()
-        if one.why_not and policy.workers[name].target_wait is not None and policy.workers[name].service_time is None
+        if one.why_not and only[name].target_wait is not None and only[name].service_time is None
     ]
     used = platforms_of(policy, os.environ, ADAPTERS.platforms)
     of_platforms = [warning for one in used for warning in one.warnings(os.environ)]
@@ -108,7 +112,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         path,
         list(policy.workers),
         list(effective(policy, document)),
-        _expectations(parsed, policy, known),
+        _expectations(parsed, only, known),
         [
             *of_settings,
             *overlaps(policy),
@@ -119,6 +123,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *ageless,
             *unmeasured,
         ],
+        {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
 
 
@@ -127,7 +132,8 @@ def _as_object(checked: _Checked) -> dict[str, Any]:
 
     values = [{"path": dotted(path), "value": value, "from": origin} for path, value, origin in checked.values]
     waits = {name: one.as_object() for name, one in checked.expected.items()}
-    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings)}
+    besides = {"ahead": dict(checked.ahead)} if checked.ahead else {}
+    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings), **besides}
 
 
 def _show(checked: _Checked, mask: Masker) -> None:
@@ -144,6 +150,9 @@ def _show(checked: _Checked, mask: Masker) -> None:
     for text in checked.warnings:
         print()
         output.show(mask.text(text), first="warning: ", rest="  ", style="warning", painted="warning")
+    for name, words in checked.ahead.items():
+        print()
+        output.show(mask.text(f"{name}: {words}"), rest="  ")
     for name, one in checked.expected.items():
         print()
         output.show(mask.text(f"{name}: {one.heading}"), rest="  ")
@@ -160,28 +169,52 @@ def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, 
     return iter(found.items())
 
 
-def _known(policy: Policy, mask: Masker) -> dict[str, Known]:
-    """What the database knows of each worker's queue."""
+_Name = tuple[str, str]
+"""A worker, and one of its queues; "" if it has only one."""
+
+
+def _alone(policy: Policy) -> dict[_Name, WorkerPolicy]:
+    """The policy of each worker for each of its queues alone."""
+    from controller.core.queues import alone
+
+    return {(name, queue): only for name, worker in policy.workers.items() for queue, only in alone(worker).items()}
+
+
+def _place(name: _Name) -> str:
+    worker, queue = name
+    return f"workers.{worker}.queues.{queue}" if queue else f"workers.{worker}.queue"
+
+
+def _label(name: _Name) -> str:
+    return "/".join(filter(None, name))
+
+
+def _known(policy: Policy, mask: Masker) -> dict[_Name, Known]:
+    """What the database knows of each worker's queues."""
     from controller.adapters.postgres.queue import known_of
     from controller.configuration import load_database
 
     address = load_database(os.environ, why="--from-database measures the jobs there")
-    queues = {name: worker.queue for name, worker in policy.workers.items()}
-    return output.answered(known_of(address.url, queues, search_path=address.search_path), mask)
+    only = _alone(policy)
+    queues = {_label(name): worker.only_queue for name, worker in only.items()}
+    known = output.answered(known_of(address.url, queues, search_path=address.search_path), mask)
+    return {name: known[_label(name)] for name in only}
 
 
-def _expectations(parsed: argparse.Namespace, policy: Policy, known: Mapping[str, Known]) -> dict[str, Expectation]:
-    """The waits that each worker's policy implies, by the given or measured time per job."""
+def _expectations(
+    parsed: argparse.Namespace, only: Mapping[_Name, WorkerPolicy], known: Mapping[_Name, Known]
+) -> dict[str, Expectation]:
+    """The waits that a policy implies for each queue alone, by the given or measured time per job."""
     from controller.core.implied_waits import Expectation
 
     return {
-        name: Expectation.of(
+        _label(name): Expectation.of(
             worker,
             given_s=parsed.service_time,
             measured=known[name].service if name in known else None,
             was_asked=parsed.from_database,
         )
-        for name, worker in policy.workers.items()
+        for name, worker in only.items()
     }
 
 
@@ -189,14 +222,14 @@ def claims_without_end(policy: Policy) -> Iterator[str]:
     """Warnings of queues in which a dead worker's job would count for ever."""
     from controller.adapters.postgres.presets.reader import load
 
-    for name, worker in policy.workers.items():
-        queue = worker.queue
+    for name, worker in _alone(policy).items():
+        queue = worker.only_queue
         if queue.sql is not None or queue.stale_after is not None:
             continue
         if queue.preset is not None and not all(form.keeps_claims_of_the_dead for form in load(queue.preset).forms):
             continue
         yield (
-            f"workers.{name}.queue: nothing limits how long a claim counts: a killed worker's job keeps a "
+            f"{_place(name)}: nothing limits how long a claim counts: a killed worker's job keeps a "
             "worker running until its row is changed; write stale_after, longer than the longest job takes (it goes by "
             "columns.locked_at, which says when a job was claimed)"
         )
@@ -206,8 +239,8 @@ def presets_without_age(policy: Policy) -> Iterator[str]:
     """Warnings of presets that cannot tell the age that max_wait goes by; an own preset may leave it out."""
     from controller.adapters.postgres.presets.reader import load
 
-    for name, worker in policy.workers.items():
-        preset = worker.queue.preset
+    for (name, _), worker in _alone(policy).items():
+        preset = worker.only_queue.preset
         if worker.max_wait is None or preset is None:
             continue
         if all(form.since is None and form.oldest is None for form in load(preset).forms):

@@ -19,6 +19,8 @@ from controller.cli.once import JSON
 from controller.loop import signals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.app import Controller
     from controller.cli.parser import Commands
     from controller.configuration import Configuration
@@ -61,11 +63,12 @@ def run(parsed: argparse.Namespace) -> int:
 class Explanation:
     """What would be done right now.
 
-    rest: scheduled and failed jobs; None if they could not be read in time. platform: its name. worker: its policy.
+    rests: scheduled and failed jobs by queue, under "" with one queue; None if they could not be read in time.
+    platform: its name. worker: its policy.
     """
 
     explained: Explained
-    rest: Rest | None
+    rests: Mapping[str, Rest | None]
     platform: str
     worker: WorkerPolicy | None = None
 
@@ -82,8 +85,14 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
-            explanations.append(Explanation(explained, await _rest(controller, worker), platform, worker))
+            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker))
         return explanations
+
+
+async def _rests(controller: Controller, worker: WorkerPolicy) -> Mapping[str, Rest | None]:
+    from controller.core.queues import alone
+
+    return {name: await _rest(controller, only) for name, only in alone(worker).items()}
 
 
 async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
@@ -91,6 +100,6 @@ async def _rest(controller: Controller, worker: WorkerPolicy) -> Rest | None:
     from controller.core.wanted import count_limit, given_service
 
     try:
-        return await controller.queue.rest(worker.queue, count_limit(worker, given_service(worker)))
+        return await controller.queue.rest(worker.only_queue, count_limit(worker, given_service(worker)))
     except Unavailable:
         return None

@@ -6,7 +6,7 @@ so the last row that is not `no change` is the key to edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from controller.cli import output
@@ -16,14 +16,24 @@ from controller.core.model import ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
 from controller.core.units import in_words
+from controller.loop.cycle import PartSeen
 
 
 def as_object(explanation: Explanation) -> dict[str, Any]:
     """The log line's keys, what else the queue holds (null where that is unknown), and the steps of the pass."""
-    explained, rest = explanation.explained, explanation.rest
-    besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
+    explained, rests = explanation.explained, explanation.rests.values()
+    besides = {
+        "scheduled": _sum(rest.scheduled if rest else None for rest in rests),
+        "failed": _sum(rest.failed if rest else None for rest in rests),
+    }
     learned = {} if explained.way_down is None else {"way_down": explained.way_down.as_object()}
     return {**explained.cycle.line(), **besides, "steps": list(explained.steps), **learned, "event": "explain"}
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None if one of them is unknown."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
 
 
 def show(explanation: Explanation, mask: Masker) -> None:
@@ -46,11 +56,12 @@ def show(explanation: Explanation, mask: Masker) -> None:
 
 def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     """What was read: a label, and the words."""
-    cycle, rest = explanation.explained.cycle, explanation.rest
+    cycle, rests = explanation.explained.cycle, explanation.rests
     queue, replicas, rate, cooldowns = cycle.queue, cycle.replicas, cycle.rate, cycle.cooldowns
     if queue is not None:
         yield "queue", "; ".join(filter(None, (queue.sentence, queue.waited)))
         yield from (("note", remark.text) for remark in queue.remarks)
+    yield from (("", _of_part(seen)) for seen in cycle.parts)
     if replicas is not None:
         yield (
             explanation.platform,
@@ -61,15 +72,27 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:
         yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
-    if rest is not None:
-        yield "also", rest.sentence
+    for name, rest in rests.items():
+        if rest is not None:
+            yield "also", f"queue {name}: {rest.sentence}" if name else rest.sentence
+
+
+def _of_part(seen: PartSeen) -> str:
+    """One of several queues: what it holds, and what it asks for."""
+    depth = seen.part.depth
+    held = ["cannot be read"] if depth is None else [depth.sentence, depth.waited]
+    return f"queue {seen.part.name}: {'; '.join(filter(None, (*held, seen.words)))}"
+
+
+def _strictest(target_wait_s: float) -> str:
+    return f"a wait of {in_words(target_wait_s)}, the strictest of its queues"
 
 
 def _aims(explanation: Explanation) -> Iterator[tuple[str, str]]:
     """What the policy goes by, and how long a worker stays that is not needed."""
     cycle = explanation.explained.cycle
     if cycle.target_wait_s is not None:
-        yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
+        yield "aim", _strictest(cycle.target_wait_s) if cycle.parts else _aim(cycle.service, cycle.target_wait_s)
     if (way_down := explanation.explained.way_down) is not None:
         if way_down.long_run is not None:
             mean_s, jobs = way_down.long_run.mean_s, way_down.long_run.jobs

@@ -26,6 +26,7 @@ from controller.cli.workload import (
     mask_of,
     read_workload,
     setting,
+    with_notes,
 )
 from controller.core.text.escaping import visible_lines
 
@@ -73,7 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
         read_contender(str(path), Common(parsed.max_workers or MOST_WORKERS, name, not parsed.no_wake), os.environ)
         for path, name in zip(files, (before[0], after[0]), strict=True)
     ]
-    workload = read_workload(parsed, old[1], mask)
+    workload = with_notes(read_workload(parsed, old[1], mask), contenders)
     platform = setting(parsed, new[1], drain(parsed, new[1]))
     with progress("simulating", " days") as shows:
         span = workload.span_s / DAY_S if workload.span_s else None

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, names_a_file, policy_of, takes
@@ -95,15 +95,32 @@ def triggers(policy: Policy, only: str | None = None) -> Iterator[str]:
     yield f"-- {cost.format(throttle_ms=THROTTLE_MS)}\n"
     channels = _channels(policy)
     printed: dict[_Key, str] = {}
+    for one in _sources(policy, only):
+        yield from _no_trigger(one)
+        for table in _silent(one.queue):
+            key = _key(table)
+            yield from _about(one, table, channels[key], printed.get(key))
+            if printed.setdefault(key, one.name) == one.name:
+                yield trigger_sql(*key, table.identifier, channels[key])
+
+
+class _Source(NamedTuple):
+    """One queue of a worker. name: the worker's, or worker/queue if it has several. place: where the policy has it."""
+
+    name: str
+    place: str
+    queue: QueuePolicy
+
+
+def _sources(policy: Policy, only: str | None) -> Iterator[_Source]:
     for name, worker in policy.workers.items():
         if only is not None and name != only:
             continue
-        yield from _no_trigger(name, worker.queue)
-        for table in _silent(worker.queue):
-            key = _key(table)
-            yield from _about(name, worker.queue, table, channels[key], printed.get(key))
-            if printed.setdefault(key, name) == name:
-                yield trigger_sql(*key, table.identifier, channels[key])
+        for queue_name, queue in worker.each_queue.items():
+            if queue_name:
+                yield _Source(f"{name}/{queue_name}", f"workers.{name}.queues.{queue_name}", queue)
+            else:
+                yield _Source(name, f"workers.{name}.queue", queue)
 
 
 def _key(table: TableName) -> _Key:
@@ -127,7 +144,7 @@ def _channels(policy: Policy) -> dict[_Key, str]:
     from controller.policy import NAME_BYTES
 
     chosen: dict[_Key, str] = {}
-    queues = [worker.queue for worker in policy.workers.values()]
+    queues = [queue for worker in policy.workers.values() for queue in worker.each_queue.values()]
     for queue in sorted(queues, key=lambda queue: queue.wake_on is None):
         keys = [_key(table) for table in _silent(queue)]
         known = [chosen[key] for key in keys if key in chosen]
@@ -137,30 +154,32 @@ def _channels(policy: Policy) -> dict[_Key, str]:
     return chosen
 
 
-def _no_trigger(name: str, queue: QueuePolicy) -> Iterator[str]:
+def _no_trigger(one: _Source) -> Iterator[str]:
     from controller.adapters.postgres.presets.reader import load
 
+    name, place, queue = one
     if queue.sql is not None:
         yield f"-- {name}: its queue is a query, which does not say into which table the jobs are inserted.\n"
     elif queue.preset is not None and not _silent(queue):
         preset = load(queue.preset)
         unheard = not queue.queues and all("{queue}" in channel for channel in preset.wakes)
-        fix = f"; the controller does not listen yet: set workers.{name}.queue.queues" if unheard else ""
+        fix = f"; the controller does not listen yet: set {place}.queues" if unheard else ""
         yield f"-- {name}: {queue.preset} announces its jobs by itself ({preset.wakes_when}){fix}.\n"
 
 
-def _about(name: str, queue: QueuePolicy, table: TableName, channel: str, above: str | None) -> Iterator[str]:
+def _about(one: _Source, table: TableName, channel: str, above: str | None) -> Iterator[str]:
     """Comments on the trigger that announces the worker's jobs; above: the worker for which it was already printed."""
+    name, place, queue = one
     shown = table.identifier.as_string()
     if above is None:
         yield f"-- {name}: jobs are inserted into {shown} and announced on {channel}."
     else:
         yield f"-- {name}: jobs are inserted into {shown} too, and the trigger for {above} announces them on {channel}."
     if queue.wake_on is None:
-        yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
+        yield f"-- In the policy: {place}.wake_on: {channel}"
     elif queue.wake_on != channel:
         yield f"-- It listens on {queue.wake_on}, and a table needs one trigger, however many workers share it."
-        yield f"-- In the policy: workers.{name}.queue.wake_on: {channel}"
+        yield f"-- In the policy: {place}.wake_on: {channel}"
     if above is not None:
         yield ""
         return

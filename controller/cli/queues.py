@@ -106,6 +106,7 @@ def describe(name: str, width: int) -> Iterator[str]:
         yield from wrap(f"versions {form.versions}:" if form.versions else "read as:", width, first="  ")
         for key, parts in (
             *((arm, getattr(form, arm)) for arm in ARMS),
+            ("soon if", (form.soon,)),
             ("alive if", (form.alive,)),
             ("claimed at", (form.claimed_at,)),
             ("begun at", (form.began,)),

@@ -195,7 +195,7 @@ async def _listen(controller: Controller, settings: Settings) -> None:
     from controller.adapters.redis.keys import Keys
     from controller.adapters.redis.listening_report import ListeningReport, save_report
 
-    queues = [worker.queue for worker in controller.policy.workers.values()]
+    queues = [queue for worker in controller.policy.workers.values() for queue in worker.each_queue.values()]
     direct = settings.database_direct_url
     key = Keys(settings.key_prefix, settings.group).listening
     leaving: set[asyncio.Task[None]] = set()

@@ -27,6 +27,7 @@ from controller.cli.workload import (
     mask_of,
     read_workload,
     setting,
+    with_notes,
     wrong,
 )
 from controller.core.problems import ConfigurationError, Problem
@@ -109,7 +110,7 @@ def run(parsed: argparse.Namespace) -> int:
     mask = mask_of(map(Path, names))
     contenders, worker = _contenders(parsed, names)
     _check_outputs(parsed, contenders)
-    workload = read_workload(parsed, worker, mask)
+    workload = with_notes(read_workload(parsed, worker, mask), contenders)
     platform = setting(parsed, worker, drain(parsed, worker), series=bool(parsed.plot or parsed.html))
     with progress("simulating", " days") as shows:
         span = workload.span_s / DAY_S if workload.span_s else None

@@ -24,6 +24,7 @@ from controller.cli.workload import (
     read_workload,
     setting,
 )
+from controller.core.problems import ConfigurationError, Problem
 from controller.loop import signals
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ def run(parsed: argparse.Namespace) -> int:
     file = policy_of(parsed)
     mask = mask_of([file])
     policy, worker = read_worker(file, parsed.worker, os.environ)
+    if worker.queues is not None:
+        fix = "compare policies with `autoscaler simulate` or `autoscaler plan`"
+        raise ConfigurationError([Problem(str(file), f"has a worker with queues; tune is for one with queue; {fix}")])
     workload = read_workload(parsed, worker, mask)
     draining = drain(parsed, worker)
     requests = Requests(policy.interval)
@@ -129,15 +133,16 @@ def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     from controller.core.ports import Unavailable
     from controller.simulation.tune import JobTime
 
-    if worker.queue.table is None:
-        of = f"preset {worker.queue.preset}" if worker.queue.preset is not None else "a query"
+    queue = worker.only_queue
+    if queue.table is None:
+        of = f"preset {queue.preset}" if queue.preset is not None else "a query"
         return JobTime(f"the jobs of {of} cannot be measured")
     if not parsed.from_database:
-        return JobTime(f"whether {worker.queue.table} can be measured is only known with --from-database")
+        return JobTime(f"whether {queue.table} can be measured is only known with --from-database")
     try:
-        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": worker.queue}))["worker"]
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": queue}))["worker"]
     except Unavailable as unavailable:
-        return JobTime(f"{worker.queue.table} cannot be measured ({unavailable})")
+        return JobTime(f"{queue.table} cannot be measured ({unavailable})")
     if known.service is None:
-        return JobTime(f"{worker.queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
+        return JobTime(f"{queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
     return JobTime()

@@ -20,7 +20,7 @@ from controller.loop import signals
 if TYPE_CHECKING:
     from controller.cli.parser import Parser
     from controller.policy import WorkerPolicy
-    from controller.simulation.comparison import Setting
+    from controller.simulation.comparison import Contender, Setting
     from controller.simulation.workload.jobs import Workload
 
 DAY_S = 86_400.0
@@ -224,18 +224,30 @@ def _check_scaling(parsed: argparse.Namespace) -> None:
 def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker) -> Workload:
     from controller.configuration import load_database
     from controller.simulation.workload.database import read_jobs
+    from controller.simulation.workload.several import together
 
     if worker is None:
         raise wrong("--from-database", "reads the table that a policy names, and no policy's file is among POLICY")
     address = load_database(os.environ, why="--from-database reads the jobs there")
-    with progress("reading jobs", " jobs") as shows:
-        reading = read_jobs(
-            address.url, worker.queue, since_s=parsed.since, progress=shows, search_path=address.search_path
-        )
-        try:
-            return answered(reading, mask)
-        except ConfigurationError as error:  # the database may repeat what a variable of the policy holds
-            raise ConfigurationError([replace(one, text=mask.text(one.text)) for one in error.problems]) from None
+    found: dict[str, Workload] = {}
+    for name, queue in worker.each_queue.items():
+        with progress("reading jobs", " jobs") as shows:
+            reading = read_jobs(
+                address.url, queue, since_s=parsed.since, progress=shows, search_path=address.search_path
+            )
+            try:
+                found[name] = answered(reading, mask)
+            except ConfigurationError as error:  # the database may repeat what a variable of the policy holds
+                of = f"queues.{name}, " if name else ""
+                problems = [replace(one, place=f"{of}{one.place}", text=mask.text(one.text)) for one in error.problems]
+                raise ConfigurationError(problems) from None
+    return together(found)
+
+
+def with_notes(workload: Workload, contenders: Iterable[Contender]) -> Workload:
+    """What a simulation of these policies leaves out is shown beside what is to be known of the jobs."""
+    said = (contender.note for contender in contenders if contender.note)
+    return replace(workload, notes=(*workload.notes, *dict.fromkeys(said)))
 
 
 def mask_of(files: Iterable[Path]) -> Masker:

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
@@ -63,7 +64,9 @@ class QueueDepth:
     queue cannot tell. limit: counting stopped there, so a count that reached it is a lower bound, and the age is that
     of the oldest counted job (None: the counts come from a query of the policy and are exact). lag_s: seconds that a
     hot standby is behind its primary; None: not a standby. unnamed: why a depth of 0 is doubtful: no job ever had a
-    status that the policy names, but rows with other statuses suggest that work is left; "" otherwise.
+    status that the policy names, but rows with other statuses suggest that work is left; "" otherwise. soon: jobs that
+    fall due within ahead_s seconds, not part of the depth; None: the queue cannot tell, or was not asked. parts: of a
+    worker with several queues, each of them; the other fields are their sums then, and the oldest age.
     """
 
     pending: int
@@ -74,14 +77,30 @@ class QueueDepth:
     lag_s: float | None = field(default=None, compare=False)
     unnamed: str = field(default="", compare=False)
     remarks: tuple[Remark, ...] = field(default=(), compare=False)
+    soon: int | None = None
+    ahead_s: float = field(default=0.0, compare=False)
+    parts: tuple[QueuePart, ...] = ()
 
     @property
     def depth(self) -> int:
         return self.pending + self.processing
 
     @property
+    def weighted(self) -> int:
+        """The depth that tiers go by: each job counts as its queue's weight says, 1 by default; rounded up."""
+        return math.ceil(sum(part.weight * part.known.depth for part in self.parts)) if self.parts else self.depth
+
+    @property
     def is_at_limit(self) -> bool:
-        return self.limit is not None and max(self.depth, self.stale or 0) >= self.limit
+        return self.limit is not None and max(self.depth, self.stale or 0, self.soon or 0) >= self.limit
+
+    @property
+    def as_soon(self) -> QueueDepth:
+        """The depth once the jobs that fall due soon are due, if no other job comes or ends."""
+        if not self.soon:
+            return self
+        parts = tuple(replace(part, depth=part.known.as_soon) for part in self.parts)
+        return replace(self, pending=self.pending + self.soon, soon=0, parts=parts)
 
     def shown(self, count: int) -> str:
         """`17`, or `10000+` for a count that reached the limit."""
@@ -92,12 +111,13 @@ class QueueDepth:
 
     @property
     def sentence(self) -> str:
-        """`15 jobs (10 pending, 5 processing)`."""
+        """`15 jobs (10 pending, 5 processing, 3 due within 20 s)`."""
         named = self.jobs(self.depth)
         parts = [f"{self.shown(self.pending)} pending, {self.shown(self.processing)} processing"] if self.depth else []
+        soon = [f"{self.shown(self.soon)} due within {in_words(self.ahead_s)}"] if self.soon else []
         stale = [f"{self.shown(self.stale)} stale"] if self.stale else []
         behind = [f"read from a standby {in_words(self.lag_s)} behind"] if self.lag_s is not None else []
-        every = [*parts, *stale, *behind]
+        every = [*parts, *soon, *stale, *behind]
         return f"{named} ({', '.join(every)})" if every else named
 
     @property
@@ -106,6 +126,30 @@ class QueueDepth:
         if self.oldest_age_s is not None:
             return f"the oldest ready job has waited {in_words(self.oldest_age_s)}"
         return "how long the oldest ready job has waited is unknown" if self.pending else ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePart:
+    """One of several queues of a worker.
+
+    depth: None if it could not be read; why: the reason then. service: how long its jobs take; None: unknown, or not
+    needed. unmeasured: why that cannot be measured, or "". target_wait: its own, in seconds; None: the worker's, or
+    tiers. weight: what one of its jobs counts in the depth that tiers go by.
+    """
+
+    name: str
+    depth: QueueDepth | None
+    why: str = field(default="", compare=False)
+    service: ServiceTime | None = None
+    unmeasured: str = field(default="", compare=False)
+    target_wait: float | None = None
+    weight: Decimal = Decimal(1)
+
+    @property
+    def known(self) -> QueueDepth:
+        """Its depth, where all queues of the worker could be read."""
+        assert self.depth is not None, "the parts of a depth were read"
+        return self.depth
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def relearned(history: History, policy: WorkerPolicy, service: ServiceTime | Non
 
 def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:
     arrivals_per_s = 0.0 if service is None else service.arrivals_per_s
-    return Cost.of(policy.target_wait or 0.0, history.start_up_s, arrivals_per_s)
+    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s)
 
 
 def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> tuple[float, ...]:

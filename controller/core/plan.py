@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from controller.core import conditions, history, pauses
+from controller.core import conditions, history, pauses, queues
 from controller.core.conditions import Condition, Look
 from controller.core.model import (
     Change,
@@ -44,7 +44,7 @@ from controller.core.model import (
 from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Because, Reason
-from controller.core.rules import decide, fall_back, recommend
+from controller.core.rules import decide, fall_back, remembered
 from controller.core.units import in_words
 from controller.core.wanted import learns_when_to_stop
 from controller.policy import WorkerPolicy
@@ -282,8 +282,9 @@ class _Draft:
 def _disbelieve(draft: _Draft) -> None:
     """A depth of 0 beside rows that suggest work left is believed only if jobs were seen in this queue before."""
     seen, queue = draft.seen, draft.queue
-    if queue is not None and queue.unnamed and seen.history.queue_seen != seen.policy.queue.identity:
-        draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, queue.unnamed))
+    doubt = "" if queue is None else queues.doubt(seen.policy, queue, seen.history.queue_seen)
+    if doubt:
+        draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, doubt))
 
 
 def _measure(draft: _Draft) -> None:
@@ -304,7 +305,7 @@ def _note(draft: _Draft) -> None:
     recommended = None
     if queue is not None and replicas is not None:
         leaving = replicas.finishing(seen.service)
-        recommended = recommend(seen.policy, queue, seen.service, replicas.configured, leaving)
+        recommended = remembered(seen.policy, queue, seen.service, replicas.configured, leaving)
     both = recommended is not None
     note = CycleNote(
         recommended,
@@ -312,7 +313,7 @@ def _note(draft: _Draft) -> None:
         working=both and queue is not None and queue.processing > 0,
         running=replicas.running if replicas is not None else None,
         read=queue is not None,
-        queue_seen=seen.policy.queue.identity if both and queue is not None and (queue.depth or queue.stale) else "",
+        queue_seen=queues.seen_in(seen.policy, queue, draft.history.queue_seen) if both and queue is not None else "",
         looks=seen.looks,
         is_woken=seen.is_woken,
     )

@@ -119,13 +119,15 @@ class DepthRequest(NamedTuple):
     """What a cycle asks of one queue: each count up to `limit`.
 
     Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same for
-    every count, so a count may be some seconds old.
+    every count, so a count may be some seconds old. ahead: jobs that fall due within this number of seconds are
+    counted, too; 0: they are not counted.
     """
 
     queue: QueuePolicy
     limit: int
     enough: int = 0
     busy: int = 0
+    ahead: float = 0.0
 
 
 class Queue(Protocol):

@@ -13,7 +13,13 @@ part of the policy.
    jobs that take S seconds on average: ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers, which
    start all waiting jobs within T. Each job takes S / (T + S) of a worker, because a job that starts at the end of T
    may end S later. Never fewer workers than are busy. While S is unknown, the count stays, and is at least 1 if there
-   is a job, because only a finished job shows how long one takes.
+   is a job, because only a finished job shows how long one takes. Several queues of a worker ask for the sum of this
+   over the queues, each with its own T and S (see queues.py).
+   Jobs that fall due within a start-up time (queue.ahead) count as pending here, so that their worker runs once they
+   are due. So they add workers, and until they are due they keep those that they want: a worker that was started for
+   a job is not removed just before the job is due. They keep no worker longer than that: for the window of rule 5,
+   they are remembered only if they raise the count (see remembered()). The same job counts in every reading until it
+   ends, first as soon and then as pending, so no reading between the two removes its worker.
 4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
    scale-down stops at the workers that the jobs in progress need. This rule never scales up. While the oldest ready job
    has waited longer than max_wait, one worker more is wanted, and none is removed (long_wait.py). If workers crash and
@@ -43,7 +49,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.core import long_wait, pauses
+from controller.core import long_wait, pauses, queues
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.history import needed
 from controller.core.jobs_each import JobsEach
@@ -61,7 +67,15 @@ from controller.core.model import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
-from controller.core.wanted import kept, kept_window, learns_when_to_stop, tier_replicas, windows, workers_for
+from controller.core.wanted import (
+    kept,
+    kept_window,
+    learns_when_to_stop,
+    tier_replicas,
+    windows,
+    workers_for,
+    workers_for_busy,
+)
 from controller.policy import WorkerPolicy
 
 
@@ -145,15 +159,38 @@ def recommend(
     are draining and have the time to finish their jobs; these jobs need no other worker.
     """
     if policy.per_worker is not None:
-        return JobsEach(policy.per_worker).workers(queue.depth)
-    if policy.target_wait is None:
-        return tier_replicas(policy, queue.depth)
+        return JobsEach(policy.per_worker).workers(queue.weighted)
+    wait = policy.strictest_wait
+    if wait is None:
+        return tier_replicas(policy, queue.weighted)
     staying = _staying(queue, leaving)
+    if queue.parts:
+        return queues.recommended(policy, queue, current, staying)
     if not queue.pending and not staying:
         return 0
     if service is None:
         return max(1, current)
-    return max(_by_wait(policy, policy.target_wait, queue.pending, staying, service), _workers_for(policy, staying))
+    return max(_by_wait(policy, wait, queue.pending, staying, service), workers_for_busy(policy, staying))
+
+
+def recommend_ahead(
+    policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
+) -> int:
+    """The same with the jobs that fall due soon, which never lower it."""
+    due = recommend(policy, queue, service, current, leaving)
+    return max(due, recommend(policy, queue.as_soon, service, current, leaving)) if queue.soon else due
+
+
+def remembered(
+    policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
+) -> int:
+    """The recommendation for the history: jobs that fall due soon are in it only if they want more than `current`.
+
+    Otherwise a worker would be kept for the whole window after them, although no job that is due wanted it.
+    """
+    ahead = recommend_ahead(policy, queue, service, current, leaving)
+    raises = min(ahead, policy.max_replicas) > current
+    return ahead if raises else recommend(policy, queue, service, current, leaving)
 
 
 def _staying(queue: QueueDepth, leaving: int) -> int:
@@ -163,10 +200,6 @@ def _staying(queue: QueueDepth, leaving: int) -> int:
 
 def _by_wait(policy: WorkerPolicy, target_wait: float, pending: int, staying: int, service: ServiceTime) -> int:
     return workers_for(pending + staying / 2, policy.concurrency, target_wait, service.mean_s)
-
-
-def _workers_for(policy: WorkerPolicy, jobs: int) -> int:
-    return math.ceil(jobs / policy.concurrency)
 
 
 def window_tolerance(since_last_look: float) -> float:
@@ -202,7 +235,7 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     yield decision, _recommends(situation.policy)
     jobs_each = JobsEach.of(situation.policy)
     if jobs_each is not None:
-        decision = _hold(decision, jobs_each.held(queue.depth, decision))
+        decision = _hold(decision, jobs_each.held(queue.weighted, decision))
         yield decision, "activation and tolerance"
     decision = _keep_busy_workers(situation, queue, decision)
     yield decision, "busy workers"
@@ -241,7 +274,7 @@ def _beyond_the_minimum(
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
     policy, current = situation.policy, situation.replicas.configured
-    recommended = recommend(policy, queue, situation.service, current, situation.leaving)
+    recommended = recommend_ahead(policy, queue, situation.service, current, situation.leaving)
     start = Decision(current, recommended, current, ())
     if current < policy.min_replicas:
         return _below_minimum(policy, start)
@@ -258,7 +291,7 @@ def _below_minimum(policy: WorkerPolicy, start: Decision) -> Decision:
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
     current = situation.replicas.configured
-    wanted = recommend(situation.policy, queue, situation.service, current, situation.leaving)
+    wanted = recommend_ahead(situation.policy, queue, situation.service, current, situation.leaving)
     return Decision(current, wanted, wanted, (_recommendation(situation, queue, wanted),))
 
 
@@ -271,13 +304,17 @@ def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Bec
 
 def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     policy, service = situation.policy, situation.service
+    if queue.parts:
+        staying = _staying(queue, situation.leaving)
+        return queues.because(policy, queue, wanted, staying, situation.replicas.configured)
     wants = f"want{'s' if queue.depth == 1 else ''}"
     if policy.per_worker is not None:
         each = f", at {policy.per_worker} per worker" if queue.depth else ""
         return Because(Reason.PER_WORKER, f"{queue.sentence} {wants} {workers(wanted)}{each}")
-    if policy.target_wait is None:
+    wait = policy.strictest_wait
+    if wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
-    aim = f"for a wait of {in_words(policy.target_wait)}"
+    aim = f"for a wait of {in_words(wait)}"
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
@@ -291,8 +328,8 @@ def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Becau
         return Because(Reason.SERVICE_TIME_UNKNOWN, words)
     jobs = f"{queue.sentence} of {in_words(service.mean_s)}{'' if queue.depth == 1 else ' each'}"
     staying = _staying(queue, situation.leaving)
-    by_wait = _by_wait(policy, policy.target_wait, queue.pending, staying, service)
-    busy = _workers_for(policy, staying)
+    by_wait = _by_wait(policy, wait, queue.as_soon.pending, staying, service)
+    busy = workers_for_busy(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
 

@@ -26,11 +26,24 @@ def tier_replicas(policy: WorkerPolicy, depth: int) -> int:
     return next(tier.replicas for tier in policy.tiers if tier.up_to is None or depth <= tier.up_to)
 
 
+def share_of_worker(target_wait: float, mean_s: float) -> float:
+    """What one waiting job needs of a worker, to begin within target_wait, if each job takes mean_s."""
+    return mean_s / (target_wait + mean_s)
+
+
+def whole_workers(need: float) -> int:
+    """Rounded up; floating point must not turn exactly 3 into 4."""
+    return math.ceil(need - _NEARLY)
+
+
 def workers_for(jobs: float, concurrency: int, target_wait: float, mean_s: float) -> int:
     """The workers that begin all these jobs within target_wait, if each job takes mean_s."""
-    share = mean_s / (target_wait + mean_s)
-    # Floating point must not turn exactly 3 into 4.
-    return math.ceil(jobs * share / concurrency - _NEARLY)
+    return whole_workers(jobs * share_of_worker(target_wait, mean_s) / concurrency)
+
+
+def workers_for_busy(policy: WorkerPolicy, jobs: int) -> int:
+    """The workers that this number of jobs in progress keeps busy."""
+    return math.ceil(jobs / policy.concurrency)
 
 
 def jobs_for(most: int, concurrency: int, target_wait: float, mean_s: float) -> int:
@@ -73,10 +86,11 @@ def all_busy(policy: WorkerPolicy) -> int:
 def count_limit(policy: WorkerPolicy, service: ServiceTime | None) -> int:
     """Where counting stops; the count of a deeper queue is only a lower bound."""
     limit = enough(policy, service)
-    if policy.target_wait is not None and limit > policy.queue.count_limit:
+    least = policy.only_queue.count_limit
+    if policy.target_wait is not None and limit > least:
         # A power of 2, because a limit that changes with every measurement would make each count a new SQL statement.
         limit = 1 << (limit - 1).bit_length()
-    return max(policy.queue.count_limit, limit)
+    return max(least, limit)
 
 
 def learns_when_to_stop(policy: WorkerPolicy) -> bool:

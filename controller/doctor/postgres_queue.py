@@ -20,6 +20,7 @@ from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.core import long_wait, units
+from controller.core.ahead import ahead_s, ahead_words
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -104,7 +105,9 @@ class QueueChecks:
                     yield finding
         for finding in await self._wakes(worker, tables):
             yield finding
-        own = await _if_known(self.queue.own(worker.queue))
+        if worker.only_queue.sql is None and is_read:
+            yield await self._ahead(worker)
+        own = await _if_known(self.queue.own(worker.only_queue))
         decided = own is not None and (own.candidates is None or own.candidates.matter)
         if own is not None and own.verdicts and decided and not own.zone_warning:
             yield ok("timezone", own.zones)
@@ -118,8 +121,10 @@ class QueueChecks:
 
         Running claims count only where the claim of a dead worker ends; otherwise a dead worker's would look endless.
         """
-        finished = await _if_known(self.queue.finished_within(worker.queue))
-        running = await _if_known(self.queue.longest_claim(worker.queue, count_limit(worker, given_service(worker))))
+        finished = await _if_known(self.queue.finished_within(worker.only_queue))
+        running = await _if_known(
+            self.queue.longest_claim(worker.only_queue, count_limit(worker, given_service(worker)))
+        )
         return max(filter(None, (finished, running)), default=None)
 
     async def _ask(self, statement: sql.Composed) -> list[tuple[Any, ...]]:
@@ -130,8 +135,8 @@ class QueueChecks:
         """The depth as the first finding, then one finding per remark."""
         try:
             service = given_service(worker)
-            limits = count_limit(worker, service), enough(worker, service), all_busy(worker)
-            depth = await self.queue.depth(worker.queue, *limits)
+            limits = count_limit(worker, service), enough(worker, service), all_busy(worker), ahead_s(worker, None)
+            depth = await self.queue.depth(worker.only_queue, *limits)
         except Unavailable as unavailable:
             return [error("queue", str(unavailable))]
         besides = [
@@ -152,10 +157,11 @@ class QueueChecks:
     async def _plan(self, worker: WorkerPolicy) -> Plan | None:
         """The plan of the exact statement that a cycle sends; only planned if running it fails or takes too long."""
         try:
-            statement = await self.queue.statement(worker.queue, enough(worker, given_service(worker)))
+            limit, ahead = enough(worker, given_service(worker)), ahead_s(worker, None)
+            statement = await self.queue.statement(worker.only_queue, limit, ahead)
         except Unavailable:
             return None
-        settings = setting(AS_PLANNED if worker.queue.sql is not None else BY_INDEX)
+        settings = setting(AS_PLANNED if worker.only_queue.sql is not None else BY_INDEX)
         for explain in _EXPLAIN:
             try:
                 asked = [settings, *rolled_back(sql.SQL(explain).format(statement))]
@@ -169,7 +175,7 @@ class QueueChecks:
 
     async def _tables(self, worker: WorkerPolicy, plan: Plan | None) -> list[Table]:
         """The tables that the policy names, readable or not; for queue.sql, the tables in its plan."""
-        named = {(table.schema, table.name) for table in table_names(worker.queue)}
+        named = {(table.schema, table.name) for table in table_names(worker.only_queue)}
         names = named or {(scan.schema, scan.table) for scan in (plan.scans if plan else ())}
         return await tables_named(names, self._ask)
 
@@ -197,13 +203,13 @@ class QueueChecks:
 
     async def _wakes(self, worker: WorkerPolicy, tables: Sequence[Table]) -> list[Finding]:
         try:
-            channels = await self.queue.channels(worker.queue)
+            channels = await self.queue.channels(worker.only_queue)
         except Unavailable:
             return []
         if not channels:
-            hint = "; `autoscaler queue-trigger` prints a trigger that does" if worker.queue.sql is None else ""
+            hint = "; `autoscaler queue-trigger` prints a trigger that does" if worker.only_queue.sql is None else ""
             return [ok("wake-up", f"no NOTIFY announces new jobs: the queue is read once per interval{hint}")]
-        if worker.queue.table is not None and tables:
+        if worker.only_queue.table is not None and tables:
             parts = {"table": sql.Literal(tables[0].oid), "channel": sql.Literal(channels[0])}
             ((count,),) = await self._ask(sql.SQL(_TRIGGERS).format(**parts))
             if not count:
@@ -212,16 +218,26 @@ class QueueChecks:
                 return [warning("wake-up", says, fix)]
         return [ok("wake-up", f"woken by NOTIFY on {', '.join(channels)}")]
 
+    async def _ahead(self, worker: WorkerPolicy) -> Finding:
+        column = await _if_known(self.queue.due_column(worker.only_queue)) or ""
+        words = ahead_words(worker, column)
+        if worker.only_queue.ahead and not column:
+            fix = (
+                "set queue.columns.scheduled_for to the column" if worker.only_queue.table is not None else "update it"
+            )
+            return warning("ahead", f"queue.ahead has no effect: {words}", f"{fix}, or leave ahead out")
+        return ok("ahead", words)
+
     async def _service_time(self, worker: WorkerPolicy) -> Finding:
         about = "service time"
         if worker.service_time is not None:
             return ok(about, f"a job takes {units.in_words(worker.service_time)} (service_time in the policy)")
         fix = "set service_time in the policy to an estimate"
         try:
-            service = await self.queue.service_time(worker.queue)
+            service = await self.queue.service_time(worker.only_queue)
         except NotMeasurable as no:
             says = f"the service time cannot be measured: {no.why}; without it no second worker is added"
-            own = await _if_known(self.queue.own(worker.queue))
+            own = await _if_known(self.queue.own(worker.only_queue))
             columns = f"add {own.proposal(own.missing_times)} to the queue, or " if own is not None else ""
             return warning(about, says, f"{columns}{fix}")
         except Unavailable as unavailable:
@@ -235,14 +251,14 @@ class QueueChecks:
 
     async def _age(self, worker: WorkerPolicy) -> Finding:
         """Whether max_wait can work. An age that is unknown while no job waits says nothing."""
-        no_age = await _if_known(self.queue.no_age(worker.queue))
-        depth = await _if_known(self.queue.depth(worker.queue, 1))
+        no_age = await _if_known(self.queue.no_age(worker.only_queue))
+        depth = await _if_known(self.queue.depth(worker.only_queue, 1))
         if no_age:
             return warning(_OLDEST, f"max_wait has no effect, because {no_age}")
         if depth is not None and long_wait.is_unknown(worker, depth):
             fix = (
                 "return a column oldest_age_s, in seconds"
-                if worker.queue.sql is not None
+                if worker.only_queue.sql is not None
                 else "check the times of the waiting jobs"
             )
             return warning(_OLDEST, long_wait.UNKNOWN, fix)
@@ -287,9 +303,9 @@ def _wasted(worker: WorkerPolicy, scans: Sequence[Scan], pages: dict[tuple[str, 
     if statements:
         return warning("plan", says, "run as its owner, outside a transaction:", statements)
     fix = "put its conditions into WHERE, one subquery per count, so that an index can serve them"
-    if worker.queue.table is not None:
+    if worker.only_queue.table is not None:
         return warning("plan", f"{says}; its plan does not show which index would help")
-    return warning("plan", says, fix if worker.queue.sql is not None else "ask the library's authors for an index")
+    return warning("plan", says, fix if worker.only_queue.sql is not None else "ask the library's authors for an index")
 
 
 def _hollow(scan: Scan, pages: int) -> Finding:
@@ -321,5 +337,5 @@ def _held_back(plan: Plan, holder: tuple[str, float] | None) -> Finding:
 
 def unreadable(failure: psycopg.Error, worker: WorkerPolicy, timeout_s: float) -> Finding:
     """For a check that PostgreSQL refused. It has no `fix`: in_words() puts the fix into its sentence."""
-    words = in_words(failure, worker.queue, timeout_s)
+    words = in_words(failure, worker.only_queue, timeout_s)
     return error("queue", f"the checks stopped here: {Unavailable(SOURCE, words)}")

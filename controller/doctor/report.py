@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from controller.app import Controller, RunOptions, opened
 from controller.configuration import Configuration
 from controller.core import units
 from controller.core.ports import Unavailable
+from controller.core.queues import alone
 from controller.core.text.masking import Masker
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_queue import QueueChecks, unreadable
@@ -119,10 +120,18 @@ async def _postgres(
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     for name, worker in configuration.policy.workers.items():
-        asks = functools.partial(_was_seen, controller, name, worker)
-        report.workers[name] += await _queue(checks, worker, asks)
-        report.jobs[name] = await checks.longest_job(worker)
+        longest = []
+        for queue_name, only in alone(worker).items():
+            asks = functools.partial(_was_seen, controller, name, only)
+            report.workers[name] += [_named(found, queue_name) for found in await _queue(checks, only, asks)]
+            longest.append(await checks.longest_job(only))
+        report.jobs[name] = max(filter(None, longest), default=None)
     return database
+
+
+def _named(finding: Finding, queue: str) -> Finding:
+    """Of one of several queues, so that its subject names it."""
+    return replace(finding, about=f"{finding.about} {queue}") if queue else finding
 
 
 async def _listening(configuration: Configuration, controller: Controller, database: Database | None) -> list[Finding]:
@@ -140,7 +149,7 @@ async def _was_seen(controller: Controller, name: str, worker: WorkerPolicy) -> 
         recalled = await controller.ports.journal.recall(name)
     except Unavailable:
         return False
-    return recalled.history.queue_seen == worker.queue.identity
+    return worker.only_queue.identity in recalled.history.queue_seen.split(",")
 
 
 async def _queue(checks: QueueChecks, worker: WorkerPolicy, was_seen: Callable[[], Awaitable[bool]]) -> list[Finding]:
@@ -153,9 +162,9 @@ async def _queue(checks: QueueChecks, worker: WorkerPolicy, was_seen: Callable[[
 
 
 async def _has_channels(controller: Controller) -> bool:
-    for worker in controller.policy.workers.values():
+    for queue in (queue for worker in controller.policy.workers.values() for queue in worker.each_queue.values()):
         try:
-            if await controller.queue.channels(worker.queue):
+            if await controller.queue.channels(queue):
                 return True
         except Unavailable:
             continue  # the worker's own finding reports it

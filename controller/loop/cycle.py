@@ -8,8 +8,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from controller.core import queues
 from controller.core.conditions import Condition
-from controller.core.model import Decision, Direction, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
+from controller.core.model import (
+    Decision,
+    Direction,
+    Lease,
+    QueueDepth,
+    QueuePart,
+    RateUsage,
+    Replicas,
+    ServiceTime,
+)
 from controller.core.ports import Clock, Role, Sources, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
@@ -102,6 +112,8 @@ class Cycle:
     """Names of the dependencies to which a call of this cycle succeeded: what failed there before is over."""
     fault: Fault | None = None
     """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
+    parts: tuple[PartSeen, ...] = ()
+    """Each queue of a worker that has several, also those that could be read while another could not."""
 
     @property
     def reason(self) -> Reason:
@@ -144,8 +156,10 @@ class Cycle:
             "took_ms": round(self.took_s * 1000),
             "message": self.message,
             **self._aim(),
+            **({"soon": queue.soon} if queue and queue.soon else {}),
             **({"stale": queue.stale} if queue and queue.stale else {}),
             **({"depth_shown": queue.shown(queue.depth)} if queue and queue.is_at_limit else {}),
+            **({"queues": [part.as_object() for part in self.parts]} if self.parts else {}),
         }
 
     def _aim(self) -> dict[str, Any]:
@@ -181,6 +195,53 @@ class Cycle:
             "scale_down_cooldown_left_s": round(cooldowns.down, 1) if cooldowns else None,
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
+            **self._soon(),
+        }
+
+    def _soon(self) -> dict[str, Any]:
+        queue = self.queue
+        if queue is None or queue.soon is None:
+            return {}
+        return {"soon": queue.soon, "soon_shown": queue.shown(queue.soon)}
+
+
+@dataclass(frozen=True, slots=True)
+class PartSeen:
+    """One of several queues in a cycle. wants: workers that it asks for, unrounded; None: unknown, or with tiers."""
+
+    part: QueuePart
+    wants: float | None
+    words: str
+
+    @classmethod
+    def each(cls, policy: WorkerPolicy, parts: tuple[QueuePart, ...], leaving: int) -> Iterator[Self]:
+        """leaving: draining workers that have the time to finish their jobs."""
+        depths = [part.depth for part in parts if part.depth is not None]
+        staying = max(0, sum(depth.processing for depth in depths) - leaving)
+        read = QueueDepth(
+            sum(depth.pending for depth in depths),
+            sum(depth.processing for depth in depths),
+            soon=sum(depth.soon or 0 for depth in depths),
+            parts=tuple(part for part in parts if part.depth is not None),
+        )
+        asked = {} if policy.target_wait is None else queues.needs(policy, read.as_soon, staying)
+        for part in parts:
+            idle = None if part.depth is None or policy.target_wait is None else 0.0
+            wants = asked.get(part.name, idle)
+            yield cls(part, wants, queues.part_words(policy, part, wants))
+
+    def as_object(self) -> dict[str, Any]:
+        """What could not be read is null, and the message says why."""
+        depth = self.part.depth
+        return {
+            "queue": self.part.name,
+            "pending": depth.pending if depth else None,
+            "processing": depth.processing if depth else None,
+            "depth": depth.depth if depth else None,
+            "oldest_age_s": round(depth.oldest_age_s, 1) if depth and depth.oldest_age_s is not None else None,
+            "service_time_s": None if self.part.service is None else round(self.part.service.mean_s, 3),
+            "wants": None if self.wants is None else round(self.wants, 2),
+            "message": bounds.cut(self.words, bounds.WORDS),
         }
 
 
@@ -202,6 +263,7 @@ class Account:
     conditions: tuple[Condition, ...] | None = None
     fault: Fault | None = None
     started: float = 0.0
+    parts: tuple[QueuePart, ...] = ()
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())
@@ -226,13 +288,18 @@ class Account:
             cooldowns=self.cooldowns,
             took_s=self.clock.monotonic() - self.started,
             service=self.service,
-            target_wait_s=self.policy.target_wait,
+            target_wait_s=self.policy.strictest_wait,
             per_worker=self.policy.per_worker,
             max_wait_s=self.policy.max_wait,
             conditions=self.conditions,
             answered=frozenset(self._answered(outcome)),
             fault=self.fault,
+            parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
         )
+
+    @property
+    def _leaving(self) -> int:
+        return 0 if self.replicas is None else self.replicas.finishing(self.service)
 
     def _answered(self, outcome: Outcome) -> Iterator[str]:
         if self.queue is not None:

@@ -41,7 +41,7 @@ class JobTime:
         if self._is_due:
             self._read_at = self._clock.monotonic()
             try:
-                self.known = await self._queue.service_time(self._policy.queue) or self.known
+                self.known = await self._queue.service_time(self._policy.only_queue) or self.known
             except NotMeasurable as no:
                 if no.why != self.why_not:
                     self._report("service_time_unmeasurable", worker=self._worker, message=str(no))

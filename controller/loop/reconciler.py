@@ -109,6 +109,8 @@ class Reconciler:
         """Whether a change is being requested right now."""
         self.is_outdated = False
         """Whether the last pass sent no change because it had decided on an old reading."""
+        self.start_up_s: float | None = None
+        """Of the history that the last pass recalled; None: not measured."""
         self._ports = ports
         self._landing_bound = landing_bound
         self._gap = gap
@@ -197,6 +199,7 @@ class Reconciler:
             queue=None if isinstance(queue.depth, Unavailable) or queue.depth.unnamed else queue.depth,
             replicas=None if isinstance(reading, Unavailable) else reading,
             service=queue.service,
+            parts=queue.parts,
             started=self._ports.clock.monotonic() if queue.asked_at is None else queue.asked_at,
         )
 
@@ -215,6 +218,7 @@ class Reconciler:
             recalled = await self._ports.journal.recall(self.worker)
         except Unavailable as unavailable:
             raise self._first_fault(reading, queue) or unavailable from None  # the first fault is the one to report
+        self.start_up_s = recalled.history.start_up_s
         rate = await self._read_usage(account, reading, self._ports.report)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)
         return await self._carry_out(account, planned, recalled, lease)

@@ -23,7 +23,7 @@ from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Out
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
-from controller.loop.readings import QueueReader, QueueReading
+from controller.loop.readings import Answers, QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -37,10 +37,10 @@ Readings = Mapping[str, Replicas | Unavailable]
 
 
 class Depths(NamedTuple):
-    """A reading of queues that has begun, and by worker the answer, as soon as it is there."""
+    """A reading of queues that has begun, and by worker the answers of its queues, as soon as all of them are there."""
 
     reading: asyncio.Task[None]
-    of: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
+    of: Mapping[str, asyncio.Future[Answers]]
 
 
 class Runner:
@@ -91,7 +91,7 @@ class Runner:
     async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
         """One reading of the platform, by service, and of the queues, by worker."""
         looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
-        queues = {name: await self._queues[name].completed(await depth) for name, depth in depths.of.items()}
+        queues = {name: await self._queues[name].completed(await answers) for name, answers in depths.of.items()}
         return await looking, queues
 
     async def run(self) -> None:
@@ -213,7 +213,7 @@ class Runner:
 
         A task of a queue with a timeout of its own may go on after that; `late` is called with it when it ends.
         """
-        patient = {name for name in begun if self._policy.workers[name].queue.timeout is not None and not waits}
+        patient = {name for name in begun if self._policy.workers[name].has_own_timeout and not waits}
         quick = [one for name, one in begun.items() if name not in patient]
         try:
             if quick:
@@ -247,23 +247,24 @@ class Runner:
     def _count(self, idle: Iterable[Reconciler]) -> Depths:
         """One reading of all these queues, which has begun."""
         loop = asyncio.get_running_loop()
-        answers: dict[str, asyncio.Future[QueueDepth | Unavailable]] = {
-            one.worker: loop.create_future() for one in idle
-        }
+        answers: dict[str, asyncio.Future[Answers]] = {one.worker: loop.create_future() for one in idle}
         reading = asyncio.create_task(self._read_depths(answers))
         self._reading.add(reading)
         reading.add_done_callback(lambda ended: self._depths_ended(ended, answers))
         return Depths(reading, answers)
 
-    async def _read_depths(self, answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]) -> None:
-        requests = {name: self._queues[name].request for name in answers}
-        async for name, depth in self._ports.queue.depths(requests):
-            if not answers[name].done():
-                answers[name].set_result(depth)
+    async def _read_depths(self, answers: Mapping[str, asyncio.Future[Answers]]) -> None:
+        requests = {name: self._queues[name].requests for name in answers}
+        workers = {key: name for name, of_worker in requests.items() for key in of_worker}
+        every = {key: request for of_worker in requests.values() for key, request in of_worker.items()}
+        read: dict[str, dict[str, QueueDepth | Unavailable]] = {name: {} for name in requests}
+        async for key, depth in self._ports.queue.depths(every):
+            name = workers[key]
+            read[name][key] = depth
+            if len(read[name]) == len(requests[name]) and not answers[name].done():
+                answers[name].set_result(read[name])
 
-    def _depths_ended(
-        self, ended: asyncio.Task[None], answers: Mapping[str, asyncio.Future[QueueDepth | Unavailable]]
-    ) -> None:
+    def _depths_ended(self, ended: asyncio.Task[None], answers: Mapping[str, asyncio.Future[Answers]]) -> None:
         """A pass that still waits for its queue gets the bug that ended the reading, or ends with it."""
         self._reading.discard(ended)
         bug = None if ended.cancelled() else ended.exception()
@@ -295,11 +296,12 @@ class Runner:
                 queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 counted_at = self._ports.clock.monotonic()
                 readings = await asyncio.shield(looking)
-                if self._ports.clock.monotonic() - counted_at > _FRESH_S and reconciler.policy.queue.timeout is None:
+                if self._ports.clock.monotonic() - counted_at > _FRESH_S and not reconciler.policy.has_own_timeout:
                     depths = again()
                     queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 queue = replace(queue, asked_at=asked_at)
                 cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
+                self._queues[name].start_up_s = reconciler.start_up_s
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)
                 return cycle

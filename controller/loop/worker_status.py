@@ -27,7 +27,7 @@ from controller.loop.faults import CONDITIONS
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
-_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s")
+_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues")
 """Keys that are no readings: the leader before may have had another policy."""
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999; a later stamp is no date."""
@@ -41,6 +41,20 @@ class ConditionStatus:
     message: str
     for_s: float
     degrades: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One of several queues. wants: workers that it asks for, unrounded. message: why, or why it cannot be read."""
+
+    queue: str
+    pending: int | None
+    processing: int | None
+    depth: int | None
+    oldest_age_s: float | None
+    service_time_s: float | None
+    wants: float | None
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,11 @@ class WorkerStatus:
     remarks: tuple[Remark, ...] | None = None
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
+    soon: int | None = None
+    """None: unknown which jobs fall due soon; then neither this nor soon_shown is a key of the JSON."""
+    soon_shown: str | None = None
+    queues: tuple[QueueStatus, ...] | None = None
+    """None: the worker has one queue. Then this is no key of the JSON."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -124,6 +143,10 @@ class WorkerStatus:
         without = {name for name in _OF_THE_POLICY if known[name] is None}
         if self.target_wait_s is None and self.service_time_s is None:
             without.add("service_time_s")
+        if self.soon is None:
+            without |= {"soon", "soon_shown"}
+        if self.queues is not None:
+            known["queues"] = _each(self.queues)
         known = {name: value for name, value in known.items() if name not in without}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)

@@ -22,6 +22,7 @@ from controller.policy.preset import (
     read_preset,
 )
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
+from controller.policy.queues import NamedQueue
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
 from controller.policy.shared_jobs import overlaps
 from controller.policy.types import Share
@@ -34,6 +35,7 @@ __all__ = [
     "Columns",
     "Document",
     "Form",
+    "NamedQueue",
     "OnUnavailable",
     "Path",
     "Policy",

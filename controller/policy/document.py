@@ -32,6 +32,8 @@ from controller.policy.strict_yaml import Sequence as SequenceNode
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}]*))?\}|\$\{")
 
 Path = tuple[str | int, ...]
+_MAY_BE_OFF: frozenset[Path] = frozenset({("ahead",)})
+"""The ends of paths at which `off` and false mean the same, so that `off` is no trap of YAML there."""
 
 MOST_VALUES = 100_000
 """As many as there are when each alias is written out; a thousand workers like the shipped one have 36,000."""
@@ -259,6 +261,8 @@ class _Reader:
         return self._texts[id(node)]
 
     def _checked(self, node: Scalar, path: Path) -> Any:
+        if node.is_plain and not node.tag and node.text.lower() == "off" and path[-1:] in _MAY_BE_OFF:
+            return "off"
         try:
             value = value_of(node)
         except NoValueError as problem:

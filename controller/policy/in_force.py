@@ -21,7 +21,7 @@ from controller.policy.scaling import IDLE_OFF_TEXT
 from controller.policy.types import Share, keys_of
 
 # A library's tables have columns of their own, and a query has its own of everything.
-_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
+_NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit", "ahead")}
 _NOT_OF_A_WAIT: tuple[Path, ...] = (("scale_down", "cooldown"), ("scale_down", "stabilization_window"))
 
 
@@ -33,6 +33,8 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
     for path, value in _values(policy, ()):
         origin = document.origin(path)
         shown = origin.shown if origin is not None and origin.holds_a_secret else _as_text(value)
+        if path[-1:] == ("ahead",) and value == 0:
+            shown = "off"
         row = path, document.masked(shown), str(origin) if origin else "built in"
         yield from _in_force(policy, row)
 
@@ -88,6 +90,8 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
         if worker.tolerance is None:
             yield (*path[:-1], "tolerance"), "0%", "built in"
         return
+    if worker is not None and worker.target_wait is not None and path[2] == "queues" and path[-1] == "weight":
+        return  # which a target_wait does not go by
     if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
         yield row
         return

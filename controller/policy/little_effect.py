@@ -25,16 +25,18 @@ def little_effects(policy: Policy) -> Iterator[str]:
 
 
 def _of_max_wait(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
-    max_wait, target_wait, query = worker.max_wait, worker.target_wait, worker.queue.sql
+    max_wait, target_wait = worker.max_wait, worker.target_wait
     if max_wait is None:
         return
     if target_wait is not None and max_wait < target_wait:
         accepted = as_policy(target_wait)
         words = f"is shorter than target_wait, which is {accepted}, so jobs that wait as long as they may add workers"
         yield "max_wait", f"{words}; write {accepted} or more"
-    if query is not None and "oldest_age_s" not in query.lower() and not _ALL_COLUMNS.search(query):
-        words = "has no effect, because queue.sql does not return how long the oldest ready job has waited"
-        yield "max_wait", f"{words}; add a column oldest_age_s, in seconds"
+    for name, queue in worker.each_queue.items():
+        query, place = queue.sql, f"queues.{name}.sql" if name else "queue.sql"
+        if query is not None and "oldest_age_s" not in query.lower() and not _ALL_COLUMNS.search(query):
+            words = f"has no effect, because {place} does not return how long the oldest ready job has waited"
+            yield "max_wait", f"{words}; add a column oldest_age_s, in seconds"
 
 
 def _of_per_worker(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from controller.policy.limits import shared_keys
 from controller.policy.meanings import describe
 from controller.policy.models import Policy
 from controller.policy.preset import Presets
+from controller.policy.queues import AS_LIST, AS_MAPPING
 
 
 def load_policy(
@@ -49,11 +50,14 @@ def load_policy(
 
 
 def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
-    """A column may be written as a name alone, and then its name is no key of the file."""
-    *above, last = details["loc"] or ("",)
+    """With the path as it is in the file: a column may be written as a name alone, and queues in two ways."""
+    *above, last = [part for part in details["loc"] if part not in {AS_LIST, AS_MAPPING}] or [""]
     for key in above:
-        data = data.get(key) if isinstance(data, dict) else None
-    return {**details, "loc": tuple(above)} if last == "name" and isinstance(data, str) else details
+        if isinstance(data, list) and isinstance(key, int):
+            data = data[key] if key < len(data) else None
+        else:
+            data = data.get(key) if isinstance(data, dict) else None
+    return {**details, "loc": (*above,) if last == "name" and isinstance(data, str) else (*above, last)}
 
 
 def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
@@ -89,6 +93,7 @@ def json_schema() -> dict[str, Any]:
 
 def with_presets(schema: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The schema in which a preset is one of these, a file of the user's own, or a variable."""
-    preset = schema["$defs"]["Queue"]["properties"]["preset"]
-    preset["anyOf"] = [{"enum": list(names)}, {"type": "string", "pattern": r"/|\.toml$|\$\{"}, {"type": "null"}]
+    for part in ("Queue", "NamedQueue"):
+        preset = schema["$defs"][part]["properties"]["preset"]
+        preset["anyOf"] = [{"enum": list(names)}, {"type": "string", "pattern": r"/|\.toml$|\$\{"}, {"type": "null"}]
     return schema

@@ -18,12 +18,16 @@ from pydantic.fields import FieldInfo
 from controller.core.units import as_policy
 from controller.policy.types import IfUnset, Part
 
+_NAMED = {"workers", "queues"}
+"""Mappings whose keys are names of the user's own."""
+
 
 def meanings(part: type[BaseModel]) -> dict[str, str]:
-    """By the model's name of the key."""
+    """By the model's name of the key; of a part that extends another one, also those of the other."""
+    (extended,) = part.__bases__
+    found = {} if extended in {Part, BaseModel} else meanings(extended)
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
     assert isinstance(definition, ast.ClassDef)
-    found: dict[str, str] = {}
     for field, text in zip(definition.body, definition.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and _is_text(text):
             found[field.target.id] = " ".join(ast.literal_eval(text.value).split())  # type: ignore[attr-defined]  # it is an Expr
@@ -50,7 +54,7 @@ def describe(schema: dict[str, Any], root: type[BaseModel]) -> None:
 def parts_of(part: type[BaseModel]) -> Iterator[type[Part]]:
     """The models within a model, at any depth."""
     for field in part.model_fields.values():
-        for inner in _models(field.annotation):
+        for inner in dict.fromkeys(_models(field.annotation)):
             yield inner
             yield from parts_of(inner)
 
@@ -72,13 +76,15 @@ def described_keys(
     """
     told = meanings(part)
     for name, field in part.model_fields.items():
+        if any(name in getattr(base, "model_fields", ()) for base in part.__bases__):
+            continue  # the part that this one extends has its rows
         path = (*before, field.alias or name)
         must = is_required and field.is_required()
         if name in told:
             default = "required" if must and name != "workers" else _written(field.default)
             yield path, told[name], _if_unset(field) or default
-        for inner in _models(field.annotation):
-            yield from described_keys(inner, *path, *(["NAME"] if name == "workers" else []), is_required=must)
+        for inner in dict.fromkeys(_models(field.annotation)):
+            yield from described_keys(inner, *path, *(["NAME"] if name in _NAMED else []), is_required=must)
 
 
 def _if_unset(field: FieldInfo) -> str | None:

@@ -6,13 +6,14 @@ Durations are floats in seconds. All other numbers are whole: depths in jobs, re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.queue import Queue
+from controller.policy.queues import NamedQueue, Queues, by_name, place_problem, queues_problems
 from controller.policy.scaling import (
     ScaleDown,
     ScaleUp,
@@ -34,6 +35,13 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]  # which no editor shall offer: a list that is written is not empty
 
 
+def _only_if_written(schema: dict[str, Any]) -> None:
+    """A key that is either written or left out: null is no value of it."""
+    del schema["default"]
+    (schema_of_value,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
+    schema.update(schema_of_value)
+
+
 class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the number may change."""
 
@@ -41,6 +49,7 @@ class WorkerPolicy(Part):
         json_schema_extra={
             "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
             "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")],
+            "allOf": [{"oneOf": [{"required": ["queue"]}, {"required": ["queues"]}]}],
         }
     )
     hints: ClassVar[Mapping[str, str]] = {
@@ -56,7 +65,13 @@ class WorkerPolicy(Part):
     }
     service: Word
     """id of the service on the platform"""
-    queue: Queue
+    queue: Annotated[Queue | None, Field(json_schema_extra=_only_if_written)] = None
+    queues: Annotated[Queues | None, Field(json_schema_extra=_only_if_written)] = Field(
+        default=None, validate_default=True
+    )
+    """several queues that the workers serve together: a list, or a mapping of names to queues, each with the keys of
+    `queue`, see docs/queues.md#how-does-one-worker-serve-several-queues; either `queue` or `queues`
+    """
     # The order matters: each validator below looks at the fields above it.
     max_replicas: Count
     """upper limit, applied last, see docs/policy.md#what-do-min-and-max-do"""
@@ -101,6 +116,16 @@ class WorkerPolicy(Part):
         if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
             raise PydanticCustomError("quotes", "has quotation marks that are part of the value; remove them")
         return service
+
+    @field_validator("queues")
+    @classmethod
+    def _in_one_place(
+        cls, queues: tuple[NamedQueue, ...] | dict[str, NamedQueue] | None, info: ValidationInfo
+    ) -> tuple[NamedQueue, ...] | dict[str, NamedQueue] | None:
+        problem = place_problem(info.data["queue"], queues) if "queue" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("queues", "{text}", {"text": problem})
+        return queues
 
     @field_validator("min_replicas")
     @classmethod
@@ -201,6 +226,46 @@ class WorkerPolicy(Part):
         if not after:
             raise PydanticCustomError("after", "must be above 0, for example 10m; to see this fault late, write 24h")
         return after
+
+    @model_validator(mode="after")
+    def _with_effect_for_each_queue(self) -> Self:
+        problems = (
+            [] if self.queues is None else list(queues_problems(self.queues, self.target_wait, self.service_time))
+        )
+        if problems:
+            raise PydanticCustomError("queues", "does not fit together", {"problems": problems})
+        return self
+
+    @property
+    def named_queues(self) -> Mapping[str, NamedQueue]:
+        """Of `queues`, by name; none with `queue`."""
+        return {} if self.queues is None else by_name(self.queues)
+
+    @property
+    def each_queue(self) -> Mapping[str, Queue]:
+        """By name, every queue whose jobs the workers take; the one of `queue` has the name ""."""
+        if self.queues is None:
+            return {"": self.only_queue}
+        return {name: queue.alone for name, queue in self.named_queues.items()}
+
+    @property
+    def only_queue(self) -> Queue:
+        """The one of `queue`; of a policy with `queues`, core/queues.py makes one such policy for each of them."""
+        assert self.queue is not None, "a policy with queues has no queue of its own"
+        return self.queue
+
+    @property
+    def strictest_wait(self) -> float | None:
+        """The shortest target_wait of its queues, where one number is needed; None: the policy has none."""
+        if self.target_wait is None:
+            return None
+        own = [queue.target_wait for queue in self.named_queues.values()] or [None]
+        return min(self.target_wait if wait is None else wait for wait in own)
+
+    @property
+    def has_own_timeout(self) -> bool:
+        """Whether one of its queues has a timeout, so that other workers do not wait for it."""
+        return any(queue.timeout is not None for queue in self.each_queue.values())
 
     @property
     def target_key(self) -> str:

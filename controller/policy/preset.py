@@ -28,11 +28,13 @@ LONGEST_SQL = 20_000
 _MOST_SPELLED = 1_000_000
 ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
 """Where a row of a library's can be."""
-_EXPRESSIONS = ("since", "oldest", "alive", "claimed_at", "began", "common")
+_EXPRESSIONS = ("soon", "since", "oldest", "alive", "claimed_at", "began", "common")
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 _OF_NAMES = frozenset({"prefix", "queue"})
 _OF_CHANNELS = frozenset({"schema", "prefix", "queue", "schema_sha224"})
 _OF_SQL = frozenset({"stale", "first_queue"})
+_OF_KEY: Mapping[Path, tuple[str, ...]] = {("oldest",): ("ready",), ("soon",): ("ahead",)}
+"""Names that are known in one key only."""
 _MOST = 50
 _MOST_DOTS = 300
 """In one line."""
@@ -61,6 +63,9 @@ class Form(Part):
     worker takes it and no time alone changes that (paused, blocked, out of attempts). finished: done or cancelled. No
     reading counts held and finished: they are there so that no state is forgotten.
 
+    soon: a condition on a row of scheduled: it is ready within {ahead}, an interval, so that a worker may start before
+    it is due. Leave it out where a row is not ready at its time, or turns into another row that counts beside it.
+
     A part is what stands behind FROM: tables, WHERE, conditions, the row with the queue's name aliased j. {names} in
     braces stand for tables, quoted and with their schema. Times are timestamptz; where a library stores naive UTC, the
     form converts it: timezone('UTC', j.run_at).
@@ -80,6 +85,7 @@ class Form(Part):
     ready: Parts = Field(min_length=1)
     processing: Parts = Field(min_length=1)
     scheduled: Parts = ()
+    soon: Sql | None = None
     failed: Parts = ()
     held: Parts = ()
     finished: Parts = ()
@@ -163,6 +169,11 @@ class Preset(Part):
     def needs_queues(self) -> bool:
         """Whether each queue has tables of its own, so that a policy has to name them."""
         return any("{queue}" in name for name in self.tables.values())
+
+    @property
+    def tells_soon(self) -> bool:
+        """Whether in any of its versions a scheduled job shows that it falls due soon."""
+        return any(form.soon is not None for form in self.forms)
 
 
 class Presets(Protocol):
@@ -300,7 +311,7 @@ def _problems(preset: Preset) -> Iterator[tuple[Path, str]]:
     if not preset.forms:
         yield ("forms",), "is empty; write [[forms]] with ready and processing"
     for short, table in preset.tables.items():
-        if short in _OF_SQL or short == "ready" or not _PLACEHOLDER.fullmatch(f"{{{short}}}"):
+        if short in {*_OF_SQL, "ready", "ahead"} or not _PLACEHOLDER.fullmatch(f"{{{short}}}"):
             yield ("tables", short), "cannot be a table's short name; write one in a-z, 0-9 and _, such as jobs"
         yield from _unknown(table, _OF_NAMES, ("tables", short))
     for index, channel in enumerate(preset.wakes):
@@ -315,11 +326,15 @@ def _problems(preset: Preset) -> Iterator[tuple[Path, str]]:
 
 def _form_problems(form: Form, preset: Preset, known: Collection[str]) -> Iterator[tuple[Path, str]]:
     for path, text in form.sql():
-        yield from _sql_problems(text, {*known, "ready"} if path == ("oldest",) else known, path, also=form.words)
+        yield from _sql_problems(text, {*known, *_OF_KEY.get(path, ())}, path, also=form.words)
         if path[0] in ARMS:
             yield from _part_problems(text, path)
         if "{stale}" in text and path != ("alive",) and preset.stale_after is None:
             yield path, "uses {stale}, and the preset has no stale_after; write stale_after = 900 above [tables]"
+    if form.soon is not None and not form.scheduled:
+        yield ("soon",), "has no effect without scheduled, which it is a condition on; write scheduled, or leave it out"
+    elif form.soon is not None and "{ahead}" not in form.soon:
+        yield ("soon",), "does not use {ahead}; write for example j.run_at <= now() + {ahead}"
     for key in ("needs", "lacks"):
         for position, need in enumerate(getattr(form, key)):
             if need.partition(".")[0] not in preset.tables:

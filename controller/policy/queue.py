@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from controller.core.problems import ConfigurationError
-from controller.core.units import as_policy
+from controller.core.units import as_policy, seconds_of
 from controller.policy.document import Path
 from controller.policy.names import NAME_BYTES, Identifier, Prefix, QueueName, Table, printable
 from controller.policy.preset import Presets, is_own
@@ -30,6 +30,7 @@ from controller.policy.types import Duration, IfUnset, Part, Positive
 _ZONE = re.compile(r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)*")
 _LONGEST_PATH = 4_096
 _SHORTEST_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.1, 60.0
+_LEAST_AHEAD_S, _MOST_AHEAD_S = 1.0, 3600.0
 
 
 def _zone(name: str) -> str:
@@ -58,6 +59,34 @@ def _timeout(seconds: float) -> float:
         words = f"must be 100ms to {as_policy(_LONGEST_TIMEOUT_S)}; a cycle waits for the reading"
         raise PydanticCustomError("timeout", "{text}", {"text": words})
     return seconds
+
+
+def _ahead(value: object) -> object:
+    # YAML 1.1 reads `off` as false, and both mean the same here.
+    if value is False or (isinstance(value, str) and value.strip().lower() in {"off", "false"}):
+        return 0.0
+    try:
+        seconds = seconds_of(value if isinstance(value, str) else "")
+    except ValueError:
+        seconds = 0.0
+    if not _LEAST_AHEAD_S <= seconds <= _MOST_AHEAD_S:
+        words = f"must be {as_policy(_LEAST_AHEAD_S)} to {as_policy(_MOST_AHEAD_S)}, such as 30s, or off"
+        raise PydanticCustomError("ahead", "{text}", {"text": words})
+    return seconds
+
+
+Ahead = Annotated[
+    float,
+    BeforeValidator(_ahead),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$|^off$|\$\{", "examples": ["30s", "off"]},
+                {"const": False},
+            ]
+        }
+    ),
+]
 
 
 class TimeColumn(Part):
@@ -237,6 +266,10 @@ class Queue(Part):
     """
     stale_after: Annotated[Duration | None, IfUnset("the library's")] = None
     """a job claimed longer ago than this counts as stale: no worker is working on it any more"""
+    ahead: Annotated[Ahead | None, IfUnset("the measured start-up time, 5s to 5m; 20s until it is measured")] = None
+    """scheduled jobs count for scale-up this long before they are due, 1s to 1h or `off`, see
+    docs/queues.md#do-scheduled-jobs-count; not for a query
+    """
     where: Annotated[Condition | None, IfUnset("all rows")] = None
     """of a table: a condition in SQL, such as `kind = 'mail'`; other rows are not counted"""
     timezone: Annotated[
@@ -298,6 +331,8 @@ def _queue_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Pat
 def _names_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Path, str]]:
     if queue.preset is not None and presets is not None:
         preset = presets.load(queue.preset)
+        if queue.ahead and not preset.tells_soon:
+            yield ("ahead",), f"has no effect: {preset.name} has no form with soon; write one there, or leave ahead out"
         if preset.needs_queues and not queue.queues:
             yield (), f"has no queues, and {preset.name} keeps each in a table of its own; write queues: [name]"
         if queue.queues and not preset.needs_queues and preset.queue_column is None:
@@ -312,6 +347,8 @@ def _names_problems(queue: Queue, presets: Presets | None) -> Iterator[tuple[Pat
 def _query_problems(queue: Queue, sql: str) -> Iterator[tuple[Path, str]]:
     if queue.stale_after is not None:
         yield ("stale_after",), "has no effect with sql; leave stale jobs out of the query's processing"
+    if queue.ahead is not None:
+        yield ("ahead",), "has no effect with sql; count the jobs that fall due soon as pending in the query, or none"
     if "count_limit" in queue.model_fields_set:
         yield ("count_limit",), "has no effect with sql; count over a subquery that ends in LIMIT"
     if "\0" in sql:

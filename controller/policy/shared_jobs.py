@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 
-from controller.policy.models import Policy
+from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.names import split_name
 from controller.policy.queue import Queue, Statuses
 
@@ -26,9 +26,11 @@ def overlaps(policy: Policy) -> Iterator[str]:
     """For each pair of workers, what both count and what to do about it; of very many pairs, the first ones."""
     met = _Met()
     said = 0
-    for name, worker in policy.workers.items():
-        for other_name in met.before(worker.queue):
-            shared = _shared(policy.workers[other_name].queue, worker.queue)
+    queues = {place: (name, queue) for name, worker in policy.workers.items() for place, queue in _places(name, worker)}
+    for place, (name, queue) in queues.items():
+        for other_place in met.before(queue):
+            other_name, other = queues[other_place]
+            shared = _shared(other, queue, "queue" if name == other_name else "worker")
             if shared is None:
                 continue
             if said == MOST_SAID:
@@ -36,15 +38,19 @@ def overlaps(policy: Policy) -> Iterator[str]:
                 return
             said += 1
             what, fix = shared
-            yield (
-                f"workers.{name}.queue counts the same jobs as workers.{other_name}.queue ({what}): both services are "
-                f"scaled for each of them; {fix}"
-            )
-        met.add(name, worker.queue)
+            effect = "each of them counts twice" if name == other_name else "both services are scaled for each of them"
+            yield f"{place} counts the same jobs as {other_place} ({what}): {effect}; {fix}"
+        met.add(place, queue)
+
+
+def _places(name: str, worker: WorkerPolicy) -> Iterator[tuple[str, Queue]]:
+    """Each queue of a worker with its place in the policy."""
+    for queue_name, queue in worker.each_queue.items():
+        yield f"workers.{name}.queues.{queue_name}" if queue_name else f"workers.{name}.queue", queue
 
 
 class _Met:
-    """The workers so far, by what their queues count: each one asks for those that it shares something with.
+    """The queues so far, by what they count: each one asks for those that it shares something with.
 
     Comparing each with each takes half a million comparisons for a thousand workers.
     """
@@ -98,8 +104,11 @@ def _parts(queue: Queue) -> Iterator[Hashable]:
         yield _normal(queue.sql or "")
 
 
-def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
-    """What both count, and how to separate them; None if no job is known to be counted twice."""
+def _shared(one: Queue, other: Queue, each: str) -> tuple[str, str] | None:
+    """What both count, and how to separate them; None if no job is known to be counted twice.
+
+    each: what has one of the two queues: a worker, or, within one worker, only the queue.
+    """
     if one.kind != other.kind:
         return None
     if one.table is not None and other.table is not None:
@@ -107,7 +116,7 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
             return None
         return (
             f"table {other.table}",
-            "limit each worker to its own rows with where:, or count this table for one worker only",
+            f"limit each {each} to its own rows with where:, or count this table for one {each} only",
         )
     if one.preset is not None:
         if (one.preset, one.schema_name, one.prefix) != (other.preset, other.schema_name, other.prefix):
@@ -118,9 +127,10 @@ def _shared(one: Queue, other: Queue) -> tuple[str, str] | None:
         what = (
             f"queues {', '.join(both)} of {one.preset}" if both else f"{one.preset}, and one of the two names no queues"
         )
-        return what, "list different queues under queues: of each worker"
+        return what, f"list different queues under queues: of each {each}"
     same = one.sql is not None and other.sql is not None and _normal(one.sql) == _normal(other.sql)
-    return ("the same sql", "change each query, so that it counts only the jobs of its own service") if same else None
+    own = "service" if each == "worker" else each
+    return ("the same sql", f"change each query, so that it counts only the jobs of its own {own}") if same else None
 
 
 def _place(table: str) -> tuple[str, str]:

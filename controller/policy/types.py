@@ -33,7 +33,7 @@ _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
 LARGEST = 1_000_000_000
 """Of every count: no queue and no budget has more, so more is a typing error."""
-_A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def _duration(value: object) -> float:
@@ -101,13 +101,13 @@ Count = Annotated[
     int,
     BeforeValidator(_whole),
     Field(ge=0, le=LARGEST),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _A_VARIABLE]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, A_VARIABLE]}),
 ]
 Positive = Annotated[
     int,
     BeforeValidator(_whole),
     Field(ge=1, le=LARGEST),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _A_VARIABLE]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, A_VARIABLE]}),
 ]
 Word = Annotated[str, StringConstraints(max_length=_LONGEST_WORD), AfterValidator(_not_blank)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]

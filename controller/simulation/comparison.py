@@ -29,11 +29,15 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One policy of a comparison. make: its scaler; None: the clairvoyant, which is calculated and not simulated."""
+    """One policy of a comparison. make: its scaler; None: the clairvoyant, which is calculated and not simulated.
+
+    note: what of the policy is not simulated, or "".
+    """
 
     name: str
     maximum: int
     make: Callable[[], Scaler] | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.units import as_policy, seconds_of, share_of
+from controller.core.queues import strictest_queue
+from controller.core.units import as_policy, in_words, seconds_of, share_of
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
@@ -67,7 +68,24 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
-    return Contender(text, worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
+    return Contender(
+        text,
+        worker.max_replicas,
+        lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)),
+        queues_note(text, worker),
+    )
+
+
+def queues_note(name: str, worker: WorkerPolicy) -> str:
+    """How several queues of a worker are simulated as one; "" where that changes nothing."""
+    count = len(worker.named_queues)
+    wait = worker.strictest_wait
+    if not count or (wait is None and all(queue.weight == 1 for queue in worker.named_queues.values())):
+        return ""
+    one = f"{name}: its {count} queue{'s are' if count > 1 else ' is'} simulated as one"
+    if wait is None:
+        return f"{one}, in which each job counts as 1, whatever the weights are"
+    return f"{one}, with the wait of queue {strictest_queue(worker)}, {in_words(wait)}, the strictest"
 
 
 def is_there(path: Path) -> bool:
@@ -120,8 +138,12 @@ def read_both(
 
 
 def wakes(worker: WorkerPolicy, common: Common) -> bool:
-    """Whether new jobs wake the controller: by wake_on, or because the preset's library announces its jobs."""
-    return common.wakes and (worker.queue.wake_on is not None or worker.queue.preset is not None)
+    """Whether new jobs wake the controller: by wake_on, or because the preset's library announces its jobs.
+
+    Of several queues, each has to be announced: which of them a simulated job is in is unknown.
+    """
+    announced = (one.wake_on is not None or one.preset is not None for one in worker.each_queue.values())
+    return common.wakes and all(announced)
 
 
 def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:

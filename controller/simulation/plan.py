@@ -25,7 +25,7 @@ from controller.simulation.report import heading
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is no reason to decide: another week may give the opposite."""
 _AT_LEAST_S = 1.0
-_IS_OF = {"tiers", "queue", "service"}
+_IS_OF = {"tiers", "queue", "queues", "service"}
 """Keys that have their own sentences, or that a simulation does not see."""
 
 
@@ -66,7 +66,7 @@ def changes(plan: Plan) -> list[str]:
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     ]
-    if old.queue != new.queue or old.service != new.service:
+    if old.each_queue != new.each_queue or old.service != new.service:
         said.append("the queue or the service changes; a simulation cannot show that: both get the same jobs")
     return said
 
@@ -257,6 +257,15 @@ def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
             yield ".".join(path), _text(value)
 
     yield from walk(worker, ())
+    yield from _of_queues(worker)
+
+
+def _of_queues(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
+    """What each of several queues asks of the workers; where its jobs are is no value of a simulation."""
+    for name, queue in worker.named_queues.items():
+        for key in ("target_wait", "service_time", "weight"):
+            if key in queue.model_fields_set:
+                yield f"queues.{name}.{key}", _text(getattr(queue, key))
 
 
 def _text(value: object) -> str:

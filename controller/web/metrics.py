@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from controller.loop.faults import CONDITIONS
-from controller.loop.worker_status import WorkerStatus
+from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Shown, Totals, failing_since, totals
 
 Kind = Literal["gauge", "counter"]
@@ -85,6 +85,19 @@ def _each_worker(figure: Callable[[WorkerStatus], float | None]) -> Callable[[Sh
             value = figure(last)
             if value is not None:
                 yield Sample(value, {"worker": shown.mask.text(name)})
+
+    return samples
+
+
+def _each_queue(figure: Callable[[QueueStatus], float | None]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each queue of the workers that have several; none for a worker with one queue."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        for name, last in shown.status.workers.items():
+            for queue in last.queues or ():
+                value = figure(queue)
+                if value is not None:
+                    yield Sample(value, {"worker": shown.mask.text(name), "queue": queue.queue})
 
     return samples
 
@@ -202,6 +215,13 @@ _ROWS = (
         InJson("queue_processing", lambda sums: sums.processing),
     ),
     Metric(
+        "autoscaler_queue_soon_jobs",
+        "gauge",
+        "jobs",
+        "Jobs that fall due within queue.ahead (by default, the start-up time); no sample where the queue cannot tell.",
+        _each_worker(lambda last: last.soon),
+    ),
+    Metric(
         "autoscaler_queue_stale_jobs",
         "gauge",
         "jobs",
@@ -214,6 +234,34 @@ _ROWS = (
         "seconds",
         "How long the oldest ready job has waited.",
         _each_worker(lambda last: last.oldest_age_s),
+    ),
+    Metric(
+        "autoscaler_each_queue_pending_jobs",
+        "gauge",
+        "jobs",
+        "Jobs that may be claimed now, by queue of a worker with several; their sum is autoscaler_queue_pending_jobs.",
+        _each_queue(lambda queue: queue.pending),
+    ),
+    Metric(
+        "autoscaler_each_queue_processing_jobs",
+        "gauge",
+        "jobs",
+        "Jobs in progress, by queue of a worker with several; their sum is autoscaler_queue_processing_jobs.",
+        _each_queue(lambda queue: queue.processing),
+    ),
+    Metric(
+        "autoscaler_each_queue_oldest_age_seconds",
+        "gauge",
+        "seconds",
+        "How long the oldest ready job has waited, by queue of a worker with several.",
+        _each_queue(lambda queue: queue.oldest_age_s),
+    ),
+    Metric(
+        "autoscaler_each_queue_wanted_replicas",
+        "gauge",
+        "replicas",
+        "Replicas that one queue of a worker with several asks for, before rounding; only with target_wait.",
+        _each_queue(lambda queue: queue.wants),
     ),
     Metric(
         "autoscaler_rpm_used",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from controller.core.text.escaping import visible
 from controller.core.units import in_words
 from controller.loop.cycle import iso
-from controller.loop.worker_status import WorkerStatus
+from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Failing, StatusReport, WorkerReport
 
 _RELOAD_S = 5
@@ -81,7 +81,7 @@ def _worker(name: str, worker: WorkerReport | None) -> str:
     words = f"{last.message} ({', '.join(last.reasons)})"
     remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}<dl>{facts}</dl>"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}<dl>{facts}</dl>{_queues(last)}"
         f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
@@ -108,6 +108,7 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     yield "depth", last.depth_shown or "unknown"
     yield "pending", last.pending_shown or ""
     yield "processing", last.processing_shown or ""
+    yield "due soon", (last.soon_shown or "") if last.soon else ""
     yield "stale", (last.stale_shown or "") if last.stale else ""
     yield "oldest job has waited", "" if last.oldest_age_s is None else in_words(last.oldest_age_s)
     yield "running", _count(last.running)
@@ -121,6 +122,18 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     if last.rpm_limit is not None:
         used = "?" if last.rpm_used is None else last.rpm_used
         yield "requests this minute", f"{used} of {last.rpm_limit}"
+
+
+def _queues(last: WorkerStatus) -> str:
+    """A line for each queue of a worker with several."""
+    return "".join(f"<p>{escape(_queue_words(queue))}</p>" for queue in last.queues or ())
+
+
+def _queue_words(queue: QueueStatus) -> str:
+    if queue.depth is None:
+        return f"queue {queue.queue}: unknown; {queue.message}"
+    age = "" if queue.oldest_age_s is None else f", the oldest has waited {in_words(queue.oldest_age_s)}"
+    return f"queue {queue.queue}: {queue.pending} pending, {queue.processing} processing{age}; {queue.message}"
 
 
 def _to_a_second(time: str) -> str:

@@ -270,7 +270,7 @@ async def test_alone_it_knows_that_jobs_were_seen_in_the_queue(scene: Scene) -> 
     await scene.passes(1, scene.dry)
     scene.jobs = 0
     plans = await scene.passes(2, scene.dry)
-    assert {planned.history.queue_seen for planned in plans} == {policy().queue.identity}
+    assert {planned.history.queue_seen for planned in plans} == {policy().only_queue.identity}
 
 
 async def test_alone_after_a_restart_of_the_server_it_waits_once(scene: Scene) -> None:

@@ -112,7 +112,7 @@ class Bench:
         try:
             # It connects, and looks the table up. This is what every reading sends; up to the limit one counts seldom.
             depth = enough(self._worker, given_service(self._worker))
-            statement = await queue.statement(self._worker.queue, max(depth, BOUND))
+            statement = await queue.statement(self._worker.only_queue, max(depth, BOUND))
             took: list[float] = []
             shown = ""
             for _ in range(_TIMES):
@@ -129,7 +129,7 @@ async def _shown(queue: PostgresQueue, worker: WorkerPolicy) -> str:
     service = given_service(worker)
     limit = count_limit(worker, service)
     try:
-        seen = await queue.depth(worker.queue, limit, enough(worker, service), all_busy(worker))
+        seen = await queue.depth(worker.only_queue, limit, enough(worker, service), all_busy(worker))
     except Unavailable:
         return "unavailable"
     return f"{seen.pending:,}{'+' if seen.pending >= limit else ''}"

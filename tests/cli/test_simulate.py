@@ -169,7 +169,7 @@ def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> No
     told = " ".join(ran.out.replace("\n# ", " ").split())
     assert all(words in told for words in ("searched on, ", "held out, ", "resampled from the jobs of the search"))
     policy, _ = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})
-    assert policy.workers["generation-worker"].queue.table == "generation_job"
+    assert policy.workers["generation-worker"].only_queue.table == "generation_job"
     tuned = tmp_path / "tuned.yaml"
     tuned.write_text(ran.out)
     found = json.loads(run("simulate", tuned, *jobs, "--seed", "5", "--json").out)
@@ -565,7 +565,7 @@ def test_only_what_can_be_measured_needs_no_service_time(
     asked = ("--from-database", "--since", "4h", "--form", "target_wait", "--weeks", "1")
     ran = run("tune", POLICY, "--wait", "60s", *asked)
     worker = load_policy(ran.out, {"RAILWAY_WORKER_SERVICE_ID": "s"})[0].workers["generation-worker"]
-    measured = asyncio.run(known_of(database_url, {"one": worker.queue}))["one"].service
+    measured = asyncio.run(known_of(database_url, {"one": worker.only_queue}))["one"].service
     assert worker.target_wait
     assert worker.service_time == (None if measured is not None else 10.0)
     assert ("# assumed: the mean of" in ran.out) is (measured is None)

@@ -43,7 +43,7 @@ AT_LEAST_3 = WorkerPolicy.model_validate({**DATA, "min_replicas": 3})
 LIMITED = WorkerPolicy.model_validate({**DATA, "rate_limit": {"rpm": 60}})
 AWAY = Unavailable(POSTGRESQL, "is away")
 GONE = Unavailable(RAILWAY, "is away")
-KNOWN = History(since=0.0, count=2, queue_seen=POLICY.queue.identity)
+KNOWN = History(since=0.0, count=2, queue_seen=POLICY.only_queue.identity)
 RUNNING = Replicas(2, 2, 2, ServiceState.RUNNING, deployment="d1")
 SHOWS_4, SHOWS_3 = replace(RUNNING, configured=4), replace(RUNNING, configured=3)
 DOUBTFUL = QueueDepth(0, 0, unnamed="80 rows are 'queued'")
@@ -256,7 +256,7 @@ def test_one_step_ends_a_pass_and_what_cannot_be_read_never_lowers_the_count(
     down: float | None,
 ) -> None:
     change = None if after is None else replace(going(after, ago=ago), before=after + 1)
-    history = History(since=0.0, count=known, change=change, queue_seen=POLICY.queue.identity)
+    history = History(since=0.0, count=known, change=change, queue_seen=POLICY.only_queue.identity)
     history = replace(history, last_up=None if up is None else NOW - up, last_down=None if down is None else NOW - down)
     replicas = GONE if configured is None else replace(RUNNING, configured=configured, running=configured)
     planned = plan(seen(AWAY if depth is None else QueueDepth(depth, 0), replicas, history))

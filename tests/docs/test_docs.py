@@ -109,9 +109,11 @@ TIME_COLUMN = "TimeColumn"
 def keys(part: type[BaseModel], *before: str) -> Iterator[tuple[str, ...]]:
     """The path of every key of a policy's part, and of the parts within it."""
     for name, field in part.model_fields.items():
+        if any(name in getattr(base, "model_fields", ()) for base in part.__bases__):
+            continue  # a queue of several has the keys of `queue`, which have their rows
         path = (*before, field.alias or name)
         yield path
-        for inner in parts(field.annotation):
+        for inner in dict.fromkeys(parts(field.annotation)):
             if inner.__name__ != TIME_COLUMN:
                 yield from keys(inner, *path)
 

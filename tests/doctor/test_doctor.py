@@ -27,7 +27,7 @@ from tests.support.scene import WORKER, Scene
 
 EVERYWHERE = {"PostgreSQL", "pooler", "listening", "Redis", "clocks", "token", "Railway", "requests"}
 OF_A_WORKER = {
-    *("queue", "rights", "plan", "bloat", "wake-up"),
+    *("queue", "rights", "plan", "bloat", "wake-up", "ahead"),
     *("service", "regions", "max_replicas", "draining", "config-as-code"),
 }
 

@@ -24,7 +24,30 @@ async def test_a_queue_that_is_as_it_should_be_is_not_complained_of(
     await patient.do("GRANT SELECT ON generation_job TO doctors_reader")
     found = await Patient(reader_url, owner, policy(table="generation_job", wake_on="new_generation_job")).findings()
     assert {about: finding.level for about, finding in found.items()} == dict.fromkeys(
-        ("queue", "rights", "plan", "bloat", "wake-up"), Level.OK
+        ("queue", "rights", "plan", "bloat", "wake-up", "ahead"), Level.OK
+    )
+
+
+async def test_the_column_by_which_jobs_count_ahead_is_named_and_an_ahead_without_one_is_warned_of(
+    patient: Patient,
+) -> None:
+    said = (await patient.findings())["ahead"]
+    words = "scheduled jobs count one start-up time before scheduled_for (20 s until it is measured)"
+    assert (said.level, said.says) == (Level.OK, words)
+    await patient.do(
+        "CREATE TABLE mails (status text, send_after timestamptz)",
+        "INSERT INTO mails VALUES ('pending', now() + interval '10 min')",
+    )
+    patient.worker = policy(table="mails", columns={"scheduled_for": "send_after"}, ahead="20m")
+    found = await patient.findings()
+    assert found["ahead"].says == "scheduled jobs count 20 min before send_after"
+    assert found["queue"].says.startswith("0 jobs (1 due within 20 min)")
+    patient.worker = policy(table="mails")
+    assert "says when a job falls due" in (await patient.findings())["ahead"].says
+    patient.worker = policy(table="mails", ahead="20m")
+    assert (await patient.findings())["ahead"].sentence == (
+        "queue.ahead has no effect: nothing here says when a job falls due, so no worker is started ahead of a "
+        "scheduled job; set queue.columns.scheduled_for to the column, or leave ahead out"
     )
 
 

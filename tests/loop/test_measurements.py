@@ -239,6 +239,6 @@ async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
     async with aiming.controller() as driven:
         cycle, steps = await driven.explain()
     assert ("aim", "a wait of 1 min; a job takes 20 s, by the newest 3 (median 20 s)") in explain_text.seen(
-        Explanation(Explained(cycle, steps), None, "Railway")
+        Explanation(Explained(cycle, steps), {"": None}, "Railway")
     )
     assert any(rule == "tier or target wait" for rule, _, _ in explain_text.turns(steps))

@@ -511,7 +511,7 @@ class SlowJobs(Jobs):
 
 def with_a_slow_one(timeout: float | None) -> Policy:
     slow = POLICY.workers["bad"]
-    queue = slow.queue.model_copy(update={"timeout": timeout})
+    queue = slow.only_queue.model_copy(update={"timeout": timeout})
     return POLICY.model_copy(
         update={"workers": {**POLICY.workers, "bad": slow.model_copy(update={"queue": queue})}, "interval": 0.5}
     )

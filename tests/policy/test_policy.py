@@ -98,12 +98,12 @@ def test_an_empty_variable_counts_as_unset_as_in_compose_files() -> None:
 
 def test_a_variable_s_value_cannot_become_structure() -> None:
     policy, _ = load_policy(SHIPPED.replace("generation_job", "${TABLE}"), {**SERVICE, "TABLE": "a: [b]"})
-    assert policy.workers["generation-worker"].queue.table == "a: [b]"
+    assert policy.workers["generation-worker"].only_queue.table == "a: [b]"
 
 
 def test_two_dollars_are_one() -> None:
     policy, _ = load_policy(SHIPPED.replace("table: generation_job", "table: a$$b"), SERVICE)
-    assert policy.workers["generation-worker"].queue.table == "a$b"
+    assert policy.workers["generation-worker"].only_queue.table == "a$b"
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
             tiers: *tiers
         """)
     policy, _ = load_policy(text, {})
-    assert policy.workers["b"].queue.table == "t"
+    assert policy.workers["b"].only_queue.table == "t"
     bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
     )
@@ -458,6 +458,13 @@ QUEUE = "workers: {{w: {{service: s, max_replicas: 3, tiers: [{{replicas: 1}}], 
             "workers.w.queue.stale_after: has no effect with sql; leave stale jobs out",
         ),
         ("{table: a, stale_after: 0s}", "workers.w.queue.stale_after: must be above 0"),
+        ("{table: a, ahead: 0s}", "workers.w.queue.ahead: must be 1s to 1h, such as 30s, or off"),
+        ("{table: a, ahead: 61m}", "workers.w.queue.ahead: must be 1s to 1h, such as 30s, or off"),
+        ("{table: a, ahead: 30}", "workers.w.queue.ahead: must be 1s to 1h, such as 30s, or off"),
+        ("{table: a, ahead: true}", "workers.w.queue.ahead: must be 1s to 1h, such as 30s, or off"),
+        ("{table: a, ahead: no}", "workers.w.queue.ahead: is no, which some read as false; write false, or"),
+        ("{sql: SELECT 1, ahead: off}", "workers.w.queue.ahead: has no effect with sql; count the jobs that fall due"),
+        ("{table: off}", "workers.w.queue.table: is off, which some read as false"),
         ("{sql: ''}", "workers.w.queue.sql: is empty"),
         ("{sql: 7}", "workers.w.queue.sql: must be a text, not 7"),
         ("{table: a, count_limit: 0}", "workers.w.queue.count_limit: must be at least 1, not 0"),
@@ -501,6 +508,30 @@ def test_a_queue_is_in_one_place_and_what_makes_no_sense_there_is_refused(queue:
     assert any(problem in str(one) for one in error.value.problems), error.value.problems
 
 
+@pytest.mark.parametrize("text", ["off", "Off", "'off'", "false", '"${AHEAD:-off}"', '"${UNSET:-off}"'])
+def test_not_to_count_ahead_is_written_as_off_or_as_yaml_reads_it(text: str) -> None:
+    policy, document = load_policy(QUEUE.format(queue=f"{{table: a, ahead: {text}}}"), {"AHEAD": "off"})
+    assert policy.workers["w"].only_queue.ahead == 0
+    assert {value for path, value, _ in effective(policy, document) if path[-1] == "ahead"} == {"off"}
+
+
+def test_how_long_ahead_jobs_count_is_a_duration_or_left_to_the_start_up_time() -> None:
+    said, _ = load_policy(QUEUE.format(queue="{table: a, ahead: 90s}"), {})
+    unsaid, _ = load_policy(QUEUE.format(queue="{table: a}"), {})
+    assert (said.workers["w"].only_queue.ahead, unsaid.workers["w"].only_queue.ahead) == (90.0, None)
+
+
+def test_a_preset_of_one_s_own_that_does_not_tell_what_falls_due_refuses_ahead(tmp_path: Path) -> None:
+    form = "[tables]\njobs = 'job'\n[[forms]]\nready = '{jobs} j WHERE true'\nprocessing = '{jobs} j WHERE false'\n"
+    (tmp_path / "mine.toml").write_text(form)
+    queue = QUEUE.format(queue="{preset: ./mine.toml, ahead: 30s}")
+    with pytest.raises(ConfigurationError, match=r"queue\.ahead: has no effect: .*mine\.toml has no form with soon"):
+        load_policy(queue, {}, presets=PresetFiles(tmp_path))
+    tells = "scheduled = '{jobs} j WHERE j.due > now()'\nsoon = 'j.due <= now() + {ahead}'\n"
+    (tmp_path / "mine.toml").write_text(form + tells)
+    load_policy(queue, {}, presets=PresetFiles(tmp_path))
+
+
 @pytest.mark.parametrize("character", ["\n", "\t", "\0", "\r", "\x1b", "\x7f", "\x85", "\u2028"])
 @pytest.mark.parametrize(
     ("queue", "place"),
@@ -538,7 +569,7 @@ def test_a_name_that_would_break_the_line_it_is_printed_on_is_refused(queue: str
     ],
 )
 def test_what_only_looks_like_what_is_refused_is_accepted(queue: str) -> None:
-    accepted = load_policy(QUEUE.format(queue=queue), {})[0].workers["w"].queue
+    accepted = load_policy(QUEUE.format(queue=queue), {})[0].workers["w"].only_queue
     written = yaml.safe_load(queue)
     assert {key: accepted.model_dump(mode="json")[key] for key in written if key != "statuses"} == {
         key: value for key, value in written.items() if key != "statuses"

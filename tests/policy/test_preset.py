@@ -57,7 +57,8 @@ def test_every_preset_that_ships_says_what_it_was_tested_with_and_stands_for_all
     assert preset.versions
     assert preset.library != "a queue of your own"
     pieces = [text for form in preset.forms for _, text in form.sql()]
-    assert set(re.findall(r"\{([a-z_0-9]+)\}", " ".join(pieces))) <= {*preset.tables, "stale", "ready", "first_queue"}
+    known = {*preset.tables, "stale", "ready", "first_queue", "ahead"}
+    assert set(re.findall(r"\{([a-z_0-9]+)\}", " ".join(pieces))) <= known
 
 
 def replaced(old: str, new: str) -> str:
@@ -101,6 +102,21 @@ def replaced(old: str, new: str) -> str:
             replaced("{due}", "{du}"),
             "my.toml:5: forms[0].ready: uses {du}, which is not defined; known here are {due}, {first_q",
             id="a name in braces that is not known",
+        ),
+        pytest.param(
+            replaced("now()", "now() + {ahead}"),
+            "uses {ahead}, which is not defined",
+            id="the time ahead outside soon",
+        ),
+        pytest.param(
+            replaced("processing =", 'soon = "j.due <= now() + {ahead}"\nprocessing ='),
+            "forms[0].soon: has no effect without scheduled",
+            id="soon without scheduled",
+        ),
+        pytest.param(
+            replaced("processing =", 'scheduled = "{jobs} j WHERE true"\nsoon = "j.due <= now()"\nprocessing ='),
+            "forms[0].soon: does not use {ahead}; write for example j.run_at <= now() + {ahead}",
+            id="soon without the time ahead",
         ),
         pytest.param(
             replaced("now()", "{due}"),

@@ -174,7 +174,7 @@ def test_own_keys_override_what_a_merge_brings_and_tell_their_own_lines() -> Non
         """),
         {},
     )
-    assert (policy.workers["b"].max_replicas, policy.workers["b"].queue.table) == (9, "t")
+    assert (policy.workers["b"].max_replicas, policy.workers["b"].only_queue.table) == (9, "t")
     assert document.line(("workers", "b", "max_replicas")) == 5
     assert document.line(("workers", "b", "queue")) == 2
 

@@ -118,7 +118,7 @@ async def test_the_sum_of_all_arms_is_the_number_of_rows(written: Written) -> No
     found = await written.found()
     arms = Counter(arm for arms in (await written.arms()).values() for arm in arms)
     async with reading(written.place) as connection:
-        pending, _, processing, stale = await one_row(connection, found.depth(ENOUGH))
+        pending, _, processing, stale, _ = await one_row(connection, found.depth(ENOUGH))
         scheduled, failed = await one_row(connection, found.rest(ENOUGH))
     assert (stale is None) == (not found.detects_dead_workers)
     stale = stale or 0
@@ -126,6 +126,28 @@ async def test_the_sum_of_all_arms_is_the_number_of_rows(written: Written) -> No
     assert (scheduled or 0, failed or 0) == (arms["scheduled"], arms["failed"])
     rows = len(list(written.case.rows()))
     assert pending + processing + stale + (scheduled or 0) + (failed or 0) + arms["held"] + arms["finished"] == rows
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", *ZONES])
+async def test_soon_is_what_a_worker_would_run_once_it_is_due_and_nothing_later(written: Written, zone: str) -> None:
+    """The rows that are due later are due in an hour."""
+    found, arms = await written.found(), await written.arms()
+    then = [
+        name
+        for name, row in written.case.rows()
+        if arms[name] == ["scheduled"]
+        and "future" in {row.get("due"), row.get("eta")}
+        and written.case.runs({**row, "due": "past", "eta": "past"})
+    ]
+    async with reading(written.place) as connection:
+        await connection.execute(sql.SQL("SET TimeZone = {}").format(sql.Literal(zone)))
+        soon = [(await one_row(connection, found.depth(ENOUGH, ahead_s=ahead)))[4] for ahead in (0, 1800, 7200)]
+        first = (await one_row(connection, found.depth(1, ahead_s=7200)))[4]
+    assert found.can_tell_soon == bool(found.form.scheduled), "every library that has a due time"
+    expected = [None, 0, len(then)] if found.can_tell_soon else [None, None, None]
+    assert soon == expected
+    assert first == (1 if found.can_tell_soon else None), "it stops at the limit, as the other counts do"
+    assert then or not found.can_tell_soon
 
 
 async def test_rows_stay_in_their_arms_and_keep_their_times_in_any_time_zone(written: Written) -> None:

@@ -52,6 +52,9 @@ LEFT_OUT = {
         "lag_s": "there is no standby",
         "unnamed": "there are no unknown statuses",
         "remarks": "only words",
+        "parts": "several queues are simulated as one",
+        "soon": "no workload says for when its jobs were scheduled",
+        "ahead_s": "only words",
     },
     Replicas: {
         "deployment": "there is one",

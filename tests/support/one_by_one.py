@@ -11,13 +11,13 @@ from controller.policy import Queue as QueuePolicy
 
 
 class OneByOne:
-    """depths() by a depth() of its own for each queue, all at the same time."""
+    """depths() by a depth() of its own for each queue, all at the same time; what is due soon is not asked."""
 
     async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
         raise NotImplementedError
 
     async def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
-        names = {asyncio.create_task(self.depth(*request)): name for name, request in requests.items()}
+        names = {asyncio.create_task(self.depth(*request[:4])): name for name, request in requests.items()}
         left = set(names)
         try:
             while left:

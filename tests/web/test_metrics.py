@@ -11,11 +11,11 @@ import pytest
 
 from controller.config.timing import Timing
 from controller.core.conditions import Condition
-from controller.core.model import Decision, QueueDepth
+from controller.core.model import Decision, QueueDepth, QueuePart
 from controller.core.ports import Requests
 from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
-from controller.loop.cycle import Outcome
+from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -43,8 +43,19 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_replicas_max": Rendered(['{worker="w"} 7'], ("workers_max", 5)),
     "autoscaler_queue_pending_jobs": Rendered(['{worker="w"} 10'], ("queue_pending", 10)),
     "autoscaler_queue_processing_jobs": Rendered(['{worker="w"} 5'], ("queue_processing", 5)),
+    "autoscaler_queue_soon_jobs": Rendered(['{worker="w"} 8']),
     "autoscaler_queue_stale_jobs": Rendered(['{worker="w"} 1']),
     "autoscaler_queue_oldest_age_seconds": Rendered(['{worker="w"} 3.2']),
+    "autoscaler_each_queue_pending_jobs": Rendered(
+        ['{worker="w",queue="urgent"} 8', '{worker="w",queue="bulk"} 2'],
+    ),
+    "autoscaler_each_queue_processing_jobs": Rendered(
+        ['{worker="w",queue="urgent"} 1', '{worker="w",queue="bulk"} 4'],
+    ),
+    "autoscaler_each_queue_oldest_age_seconds": Rendered(['{worker="w",queue="urgent"} 3.2']),
+    "autoscaler_each_queue_wanted_replicas": Rendered(
+        ['{worker="w",queue="urgent"} 1.7', '{worker="w",queue="bulk"} 0.4'],
+    ),
     "autoscaler_rpm_used": Rendered(['{worker="w"} 30'], ("rpm_used", 30)),
     "autoscaler_rpm_limit": Rendered(['{worker="w"} 90'], ("rpm_limit", 60)),
     "autoscaler_observation_age_seconds": Rendered(['{worker="w"} 2.5']),
@@ -80,12 +91,16 @@ async def leading() -> Shown:
     assert last.rate is not None
     last = replace(
         last,
-        queue=QueueDepth(10, 5, 3.2, stale=1),
+        queue=QueueDepth(10, 5, 3.2, stale=1, soon=8),
         replicas=replace(last.replicas, configured=3, running=2),
         decision=Decision(3, 6, 4, (Because(Reason.TIER, "words"),)),
         rate=replace(last.rate, limit=90),
         max_workers=7,
         conditions=(FAULT,),
+        parts=(
+            PartSeen(QueuePart("urgent", QueueDepth(8, 1, 3.2)), 1.7, "words"),
+            PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
+        ),
     )
     status.put(last)
     status.put(last)
@@ -119,7 +134,7 @@ async def test_what_a_queue_cannot_tell_has_no_sample_and_is_not_0() -> None:
     assert last.stale == 1
     shown.status.put(replace(cycle(Outcome.APPLIED), queue=QueueDepth(10, 5)))
     samples = [line for line in prometheus_text(shown).splitlines() if not line.startswith("#")]
-    assert [line for line in samples if re.match(r"autoscaler_queue_(stale|oldest)", line)] == []
+    assert [line for line in samples if re.match(r"autoscaler_queue_(soon|stale|oldest)", line)] == []
     assert 'autoscaler_queue_pending_jobs{worker="w"} 10' in samples
 
 
@@ -227,3 +242,19 @@ async def test_one_row_more_is_one_metric_more_in_both_forms(monkeypatch: pytest
     shown = await leading()
     assert metrics_body(shown)["x"] == 5
     assert prometheus_text(shown).endswith("# HELP autoscaler_x An x.\n# TYPE autoscaler_x gauge\nautoscaler_x 5\n")
+
+
+async def test_a_worker_with_one_queue_has_no_metric_with_the_label_queue() -> None:
+    shown = await leading()
+    assert 'queue="urgent"' in prometheus_text(shown)
+    shown.status.put(replace(cycle(Outcome.APPLIED), queue=QueueDepth(10, 5)))
+    assert not [line for line in prometheus_text(shown).splitlines() if "queue=" in line or "each_queue" in line]
+
+
+async def test_a_queue_that_cannot_be_read_has_no_sample_and_is_not_0() -> None:
+    shown = await leading()
+    lost, read = QueuePart("urgent", None, "refused"), QueuePart("bulk", QueueDepth(2, 4))
+    parts = (PartSeen(lost, None, "refused"), PartSeen(read, 0.4, "words"))
+    shown.status.put(replace(cycle(Outcome.FAILED), queue=None, parts=parts))
+    samples = [line for line in prometheus_text(shown).splitlines() if line.startswith("autoscaler_each_queue_pending")]
+    assert samples == ['autoscaler_each_queue_pending_jobs{worker="w",queue="bulk"} 2']

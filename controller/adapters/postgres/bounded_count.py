@@ -30,7 +30,7 @@ class Wanted(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Where the counts of a reading stop. waiting: for ready jobs. claimed: for processing and stale jobs."""
+    """Where the counts of a reading stop. waiting: for ready jobs and those due soon. claimed: processing and stale."""
 
     waiting: int
     claimed: int
@@ -40,10 +40,10 @@ class Limits(NamedTuple):
         """As far as a decision needs: the depth up to `enough`, jobs in work up to `busy`."""
         return cls(min(limit, max(enough, BOUND)), min(limit, max(enough, busy, BOUND)))
 
-    def reached(self, depth: QueueDepth) -> tuple[bool, bool, bool]:
-        """Whether pending, processing and stale each reached their limit."""
-        pending, processing, stale = _counts(depth)
-        return pending >= self.waiting, processing >= self.claimed, stale >= self.claimed
+    def reached(self, depth: QueueDepth) -> tuple[bool, bool, bool, bool]:
+        """Whether pending, processing, stale and soon each reached their limit."""
+        pending, processing, stale, soon = _counts(depth)
+        return pending >= self.waiting, processing >= self.claimed, stale >= self.claimed, soon >= self.waiting
 
 
 class _Known(NamedTuple):
@@ -89,21 +89,27 @@ class ExactCounts:
         if known is None:
             return replace(bounded, limit=max(limits))  # shown as "100 or more"
         exact = _counts(known)
-        pending, processing, stale = (
+        pending, processing, stale, soon = (
             further if is_short else count
             for is_short, count, further in zip(short, _counts(bounded), exact, strict=True)
         )
         return QueueDepth(
-            pending, processing, bounded.oldest_age_s, None if bounded.stale is None else stale, wanted.limit
+            pending,
+            processing,
+            bounded.oldest_age_s,
+            None if bounded.stale is None else stale,
+            wanted.limit,
+            soon=None if bounded.soon is None else soon,
+            ahead_s=bounded.ahead_s,
         )
 
 
-def _counts(depth: QueueDepth) -> tuple[int, int, int]:
-    """Pending, processing and stale; an unknown number of stale jobs reaches no limit."""
-    return depth.pending, depth.processing, depth.stale or 0
+def _counts(depth: QueueDepth) -> tuple[int, int, int, int]:
+    """Pending, processing, stale and soon; an unknown number of stale jobs or of those due soon reaches no limit."""
+    return depth.pending, depth.processing, depth.stale or 0, depth.soon or 0
 
 
 def _short(bounded: QueueDepth, limits: Limits, limit: int) -> tuple[bool, ...]:
     """Which counts reached their limit although `limit` would allow more."""
-    could = (limits.waiting < limit, limits.claimed < limit, limits.claimed < limit)
+    could = (limits.waiting < limit, limits.claimed < limit, limits.claimed < limit, limits.waiting < limit)
     return tuple(reached and further for reached, further in zip(limits.reached(bounded), could, strict=True))

@@ -166,12 +166,19 @@ class TimeSql:
 
     def at(self, instant: sql.Composable) -> sql.Composable:
         """The instant converted to the column's type, so that a comparison can use an index on the column."""
+        before, after = self.around_instant
+        return sql.Composed([before, instant, after])
+
+    @property
+    def around_instant(self) -> tuple[sql.Composable, sql.Composable]:
+        """The SQL before and after an instant that converts it to the column's type."""
         if self.kind is Kind.ZONED:
-            return instant
+            return sql.SQL(""), sql.SQL("")
         if self.kind is Kind.LOCAL:
-            return sql.SQL("timezone({}, {})").format(sql.Literal(self.zones[0]), instant)
-        number = sql.SQL("extract(epoch FROM {}) * {}").format(instant, sql.Literal(self.per_second))
-        return sql.SQL("floor({})::bigint" if self.kind is Kind.WHOLE else "({})::float8").format(number)
+            return sql.SQL("timezone({}, ").format(sql.Literal(self.zones[0])), sql.SQL(")")
+        name, ending = ("floor", "::bigint") if self.kind is Kind.WHOLE else ("", "::float8")
+        each = sql.SQL(") * {})").format(sql.Literal(self.per_second))
+        return sql.SQL(f"{name}(extract(epoch FROM "), each + sql.SQL(ending)
 
     @property
     def is_finite(self) -> sql.Composable:

@@ -211,10 +211,13 @@ class OwnTable:
         }
         ready = parts["pending"]
         scheduled: tuple[str, ...] = ()
+        soon: str | None = None
         if due is not None:
             fixed |= {"due": due.raw, "due_now": due.at(sql.SQL("now()"))}
             ready = tuple(f"{part} AND {{due}} <= {{due_now}}" for part in parts["pending"])
             scheduled = tuple(f"{part} AND {{due}} > {{due_now}}" for part in parts["pending"])
+            fixed["due_from"], fixed["due_to"] = due.around_instant
+            soon = "{due} <= {due_from}now() + {ahead}{due_to}"
             if not self.shape.columns[due.name].never_null:
                 ready += tuple(f"{part} AND {{due}} IS NULL" for part in parts["pending"])
         since = {f"since_{key}": time.value for key, time in (("created", created), ("due", due)) if time is not None}
@@ -228,6 +231,7 @@ class OwnTable:
             ready=_each(ready),
             processing=_each(parts["processing"]),
             scheduled=_each(scheduled),  # none without a due time: it is then unknown which jobs are for later
+            soon=soon,
             failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
             # A job without a time of its claim counts as running: taking it for stale would remove its worker.

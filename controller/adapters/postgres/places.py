@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from controller.adapters.postgres.columns import schemas_with
 from controller.adapters.postgres.own_table import OwnTable, own_table
 from controller.adapters.postgres.presets.reader import load, names
 from controller.adapters.postgres.statements import Place
+from controller.adapters.postgres.zones import DUE
 from controller.core.ports import Unavailable
 from controller.policy import Form, Preset, is_own, split_name
 from controller.policy import Queue as QueuePolicy
@@ -29,6 +31,7 @@ JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdroppe
 JOIN pg_enum e ON e.enumtypid = a.atttypid
 """
 
+_OF_A_JOB = re.compile(r"\bj\.([a-z_]+)")
 Ask = Callable[[sql.Composed], Awaitable[Sequence[tuple[Any, ...]]]]
 
 
@@ -50,6 +53,15 @@ class Located(NamedTuple):
     place: Place
     channels: tuple[str, ...]
     own: OwnTable | None = None
+
+    @property
+    def due_column(self) -> str:
+        """The column by which a scheduled job counts shortly before it is due; "" if none tells it."""
+        if self.own is not None:
+            due = self.own.times.get(DUE)
+            return due.name if due is not None else ""
+        named = _OF_A_JOB.search(self.place.form.soon or "")
+        return named[1] if named else ""
 
 
 async def located(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None) -> Located:

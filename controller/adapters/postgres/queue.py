@@ -59,13 +59,15 @@ class PostgresQueue:
         timeout_s = self._lanes.timeout_s
         return self._readings.of({name: Asked.of(request, timeout_s) for name, request in requests.items()})
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+    async def depth(
+        self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0, ahead: float = 0.0
+    ) -> QueueDepth:
         """depths() of one queue.
 
         Raises:
             Unavailable: the queue could not be read; the message says why and what to do.
         """
-        request = {"": DepthRequest(queue, limit, enough, busy)}
+        request = {"": DepthRequest(queue, limit, enough, busy, ahead)}
         ((_, answer),) = [one async for one in self.depths(request)]
         if isinstance(answer, Unavailable):
             raise answer
@@ -115,11 +117,11 @@ class PostgresQueue:
             await self._lanes.shared(None, lambda lane: lane.ask(sql.SQL("SELECT 1").format(), self._lanes.timeout_s))
         return known
 
-    async def statement(self, queue: QueuePolicy, limit: int) -> sql.Composed:
+    async def statement(self, queue: QueuePolicy, limit: int, ahead: float = 0.0) -> sql.Composed:
         """The depth query as a cycle sends it, counting up to `limit`. Doctor explains it."""
         if queue.sql is not None:
             return sql.Composed([sql.SQL(queue.sql)])
-        return (await self._located_for(queue)).place.depth(limit)
+        return (await self._located_for(queue)).place.depth(limit, ahead_s=ahead)
 
     async def own(self, queue: QueuePolicy) -> OwnTable | None:
         """How the user's table is read; None for a preset or a query.
@@ -146,6 +148,14 @@ class PostgresQueue:
             f"no column of {queue.table} says since when a job is ready; add a column created_at, or name it in "
             "queue.columns.created_at"
         )
+
+    async def due_column(self, queue: QueuePolicy) -> str:
+        """The column by which a scheduled job counts shortly before it is due; "" if none tells it, and for a query.
+
+        Raises:
+            Unavailable: the queue could not be looked up.
+        """
+        return "" if queue.sql is not None else (await self._located_for(queue)).due_column
 
     async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
         """Seconds since the oldest running job was claimed; None if unknown.
@@ -238,13 +248,15 @@ class PostgresQueue:
 class Known(NamedTuple):
     """What a database shows about a queue. service: None if no job has finished or it cannot be measured (why_not).
 
-    no_age: why it is never known how long the oldest ready job has waited, or "".
+    no_age: why it is never known how long the oldest ready job has waited, or "". due_column: as
+    PostgresQueue.due_column() has it.
     """
 
     service: ServiceTime | None
     remarks: tuple[str, ...]
     why_not: str = ""
     no_age: str = ""
+    due_column: str = ""
 
 
 async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
@@ -265,8 +277,8 @@ async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
     texts = [remark.text for remark in depth.remarks if not (depth.unnamed and remark.about == "statuses")]
     doubt = (f"the queue reads as empty: {depth.unnamed}",) if depth.unnamed else ()
     remarks = (*doubt, *texts)
-    no_age = await reader.no_age(queue)
+    no_age, column = await reader.no_age(queue), await reader.due_column(queue)
     try:
-        return Known(await reader.service_time(queue), remarks, no_age=no_age)
+        return Known(await reader.service_time(queue), remarks, no_age=no_age, due_column=column)
     except NotMeasurable as no:
-        return Known(None, remarks, str(no), no_age)
+        return Known(None, remarks, str(no), no_age, column)

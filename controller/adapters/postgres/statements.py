@@ -31,11 +31,11 @@ class Place:
     stale_is_set: bool = False
     fixed: Mapping[str, sql.Composable] = field(default_factory=dict)
 
-    def depth(self, limit: int, claimed: int | None = None) -> sql.Composed:
-        """One row: pending, age of the oldest ready job in seconds, processing, stale; NULL: unknown.
+    def depth(self, limit: int, claimed: int | None = None, ahead_s: float = 0.0) -> sql.Composed:
+        """One row: pending, age of the oldest ready job in seconds, processing, stale, soon; NULL: unknown.
 
         Counts stop at `limit`, those of claimed jobs at `claimed` if given. If pending reaches it, the age is that of
-        the oldest job counted.
+        the oldest job counted. soon: scheduled jobs that are due within ahead_s seconds; NULL if that is 0.
         """
         claimed = limit if claimed is None else claimed
         form = self.form
@@ -50,7 +50,8 @@ class Place:
             names = {**self.tables[0], "ready": self._rows(form.ready, sql.SQL("j.*"), ())}
             age = sql.SQL("({})::float8").format(self._sql(form.oldest, names))
         return sql.SQL(
-            "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale "
+            "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale, "
+            "({soon}) AS soon "
             "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
             "(SELECT count(*) AS counted FROM ({processing} LIMIT {claimed}) AS b) AS p, "
             "({stale}) AS s"
@@ -60,6 +61,7 @@ class Place:
             ready=self._rows(form.ready, sql.SQL("{} AS since").format(since), ()),
             processing=self._rows(form.processing, sql.SQL("1"), live),
             stale=self._count(form.processing, dead, claimed) if dead else none,
+            soon=self._soon(ahead_s, limit),
             limit=limit,
             claimed=claimed,
         )
@@ -121,6 +123,20 @@ class Place:
         """One row: the number of claimed jobs with NULL in that column, counted up to `limit`."""
         is_null = [sql.SQL("{} IS NULL").format(column)]
         return sql.SQL("{}{}").format(self._common(), self._count(self.form.processing, is_null, limit))
+
+    @property
+    def can_tell_soon(self) -> bool:
+        """Whether the form knows when a scheduled job falls due."""
+        return self.form.soon is not None
+
+    def _soon(self, ahead_s: float, limit: int) -> sql.Composable:
+        """The query of one number; in the same statement as ready, so that a job is never in both or in neither."""
+        form = self.form
+        if not ahead_s or form.soon is None or not form.scheduled:
+            return sql.SQL("SELECT NULL::bigint")
+        ahead = sql.SQL("make_interval(secs => {})").format(sql.Literal(ahead_s))
+        near = self._sql(form.soon, {**self.tables[0], "ahead": ahead})
+        return self._count(form.scheduled, [sql.SQL("({})").format(near)], limit)
 
     def _common(self) -> sql.Composable:
         if self.form.common is None:

@@ -1,5 +1,7 @@
 """Which counts are carried on to their limit, and what stands for those that are not."""
 
+from dataclasses import replace
+
 import pytest
 
 from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Wanted
@@ -89,3 +91,13 @@ def test_each_queue_and_each_limit_has_its_own_far_count() -> None:
     counts.keep(WANTED, exact(9000), now=0)
     assert counts.are_due(Wanted("other", 10_000), bounded(200), STOPS, now=1)
     assert counts.are_due(Wanted("jobs", 20_000), bounded(200), STOPS, now=1)
+
+
+def test_jobs_that_fall_due_soon_stop_where_those_that_wait_do_and_are_completed_as_they_are() -> None:
+    counts, stops = ExactCounts(), Limits(200, 600)
+    assert not counts.are_due(WANTED, replace(bounded(0), soon=199), stops, now=0)
+    assert counts.are_due(WANTED, replace(bounded(0), soon=200, ahead_s=20.0), stops, now=0)
+    counts.keep(WANTED, replace(exact(1), soon=3000), now=0)
+    complete = counts.complete(WANTED, replace(bounded(0), soon=200, ahead_s=20.0), stops)
+    assert (complete.soon, complete.ahead_s, complete.pending) == (3000, 20.0, 0)
+    assert counts.complete(WANTED, bounded(200), stops).soon is None, "unknown stays unknown"

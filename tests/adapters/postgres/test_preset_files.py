@@ -45,7 +45,7 @@ def test_a_path_is_absolute_or_begins_where_the_policy_is(
     monkeypatch.chdir("/")
     path = written(tmp_path, PLAIN, named.replace("{folder}", tmp_path.name).replace("{path}", str(tmp_path)))
     policy, _ = read_policy(path, {"PRESET": "./my.toml"})
-    name = policy.workers["mail"].queue.preset
+    name = policy.workers["mail"].only_queue.preset
     assert name is not None
     assert Path(name).is_absolute()
     assert load(name).tables == {"jobs": "{prefix}jobs"}
@@ -53,7 +53,7 @@ def test_a_path_is_absolute_or_begins_where_the_policy_is(
 
 def test_a_file_that_is_edited_counts_from_the_next_reading_of_the_policy_on(tmp_path: Path) -> None:
     path = written(tmp_path, PLAIN)
-    name = read_policy(path, {})[0].workers["mail"].queue.preset or ""
+    name = read_policy(path, {})[0].workers["mail"].only_queue.preset or ""
     (tmp_path / "my.toml").write_text(PLAIN.replace("'ready'", "'new'"))
     assert "'ready'" in load(name).forms[0].ready[0]
     read_policy(path, {})

@@ -1,0 +1,38 @@
+"""The jobs of several queues as one workload: the workers that serve them are shared."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from controller.simulation.workload.jobs import Job, Workload
+
+
+def together(workloads: Mapping[str, Workload]) -> Workload:
+    """All jobs by arrival, in the window that every queue's jobs cover; by name, what each queue's jobs are.
+
+    One workload stays as it is. The windows end at the same time, as they were read one after the other.
+    """
+    if len(workloads) == 1:
+        (only,) = workloads.values()
+        return only
+    spans = [one.span_s for one in workloads.values() if one.span_s is not None]
+    span = min(spans)
+    notes = [f"queue {name}: {note}" for name, one in workloads.items() for note in one.notes]
+    begins = [one.began for one in workloads.values() if one.began is not None]
+    return replace(
+        next(iter(workloads.values())),
+        name=" and ".join(one.name for one in workloads.values()),
+        jobs=lambda: heapq.merge(*(_since((one.span_s or span) - span, one) for one in workloads.values())),
+        span_s=span,
+        began=max(begins, default=None),
+        notes=tuple(notes),
+    )
+
+
+def _since(start_s: float, workload: Workload) -> Iterator[Job]:
+    """The jobs that arrive after `start_s`, their arrivals counted from there."""
+    for arrival, service in workload.jobs():
+        if arrival >= start_s:
+            yield arrival - start_s, service

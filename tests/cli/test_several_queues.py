@@ -1,0 +1,151 @@
+"""A policy whose worker serves several queues, in the commands that simulate it or check it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from controller.demo.jobs import FULL_TABLE
+from controller.simulation.workload.jobs import Workload
+from controller.simulation.workload.several import together
+from tests.cli.test_simulate import Run, run, trace
+
+__all__ = ["run", "trace"]
+
+HEAD = "workers: {w: {service: s, max_replicas: 3, "
+BY_WAIT = (
+    "target_wait: 60s, queues: {urgent: {table: urgent_job, target_wait: 5s}, "
+    "bulk: {preset: oban, service_time: 20s}}}}"
+)
+BY_TIERS = (
+    "tiers: [{up_to: 0, replicas: 0}, {up_to: 6, replicas: 1}, {replicas: 3}], "
+    "queues: {light: {table: a, weight: 0.5}, heavy: {table: b, weight: 3}}}}"
+)
+EQUAL = "tiers: [{up_to: 0, replicas: 0}, {up_to: 6, replicas: 1}, {replicas: 3}], queues: [{table: a}, {table: b}]}}"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    return tmp_path / "several.yaml"
+
+
+def test_simulate_treats_the_queues_as_one_with_the_strictest_wait_and_says_so(
+    run: Run, policy: Path, trace: Path
+) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("simulate", policy, "oracle", "--trace", trace)
+    assert (ran.code, ran.err) == (0, "")
+    note = f"{policy}: its 2 queues are simulated as one, with the wait of queue urgent, 5 s, the strictest"
+    assert note in " ".join(ran.out.split())
+    shown = json.loads(run("simulate", policy, "--trace", trace, "--json").out)
+    assert shown["workload"]["notes"] == [note]
+
+
+def test_a_simulation_by_the_strictest_wait_is_that_of_one_queue_with_it(run: Run, policy: Path, trace: Path) -> None:
+    figures = []
+    for text in (BY_WAIT, "target_wait: 5s, queue: {table: jobs, wake_on: jobs}}}", BY_WAIT.replace("5s}", "50s}")):
+        policy.write_text(HEAD + text)
+        shown = json.loads(run("simulate", policy, "--trace", trace, "--json", "--no-wake").out)
+        figures.append([(one["paid_s"], one["worker_hours"]) for one in shown["policies"]])
+    assert figures[0] == figures[1] != figures[2]
+
+
+def test_simulate_says_that_weights_are_not_simulated_and_nothing_where_there_are_none(
+    run: Run, policy: Path, trace: Path
+) -> None:
+    policy.write_text(HEAD + BY_TIERS)
+    ran = run("simulate", policy, "--trace", trace)
+    assert "2 queues are simulated as one, in which each job counts as 1, whatever the weights are" in (
+        " ".join(ran.out.split())
+    )
+    policy.write_text(HEAD + EQUAL)
+    assert "simulated as one" not in run("simulate", policy, "--trace", trace).out
+
+
+def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(
+    run: Run, policy: Path, trace: Path, tmp_path: Path
+) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    other = tmp_path / "other.yaml"
+    other.write_text(HEAD + BY_WAIT.replace("5s}", "9s}"))
+    out = run("plan", policy, other, "--trace", trace).out
+    assert "queues.urgent.target_wait: 5s → 9s" in out
+    assert "the queue or the service changes" not in out
+    other.write_text(HEAD + BY_WAIT.replace("urgent_job", "other_job"))
+    assert "the queue or the service changes" in run("plan", policy, other, "--trace", trace).out
+
+
+def test_tune_refuses_a_worker_with_several_queues(run: Run, policy: Path, trace: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("tune", policy, "--wait", "30s", "--trace", trace)
+    assert ran.code == 2
+    assert "has a worker with queues; tune is for one with queue; compare policies with `autoscaler simulate`" in (
+        " ".join(ran.err.split())
+    )
+
+
+def test_check_shows_the_waits_of_each_queue_alone(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("check", policy)
+    assert ran.code == 0
+    words = " ".join(ran.out.split())
+    assert "w/urgent: aims at a wait of 5 s" in words
+    assert "w/bulk: aims at a wait of 1 min; if a job takes 20 s (from the policy's service_time)" in words
+    assert "queues.urgent.target_wait 5s line 1" in words
+    policy.write_text(HEAD + BY_TIERS)
+    steps = json.loads(run("check", policy, "--json").out)["implied_waits"]
+    assert {name: [step["up_to"] for step in one["steps"]] for name, one in steps.items()} == {
+        "w/light": [12, None],
+        "w/heavy": [2, None],
+    }
+
+
+@pytest.fixture
+def tables(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Two tables of finished jobs, one each minute for the last hour: of 10 s in a, of 30 s in b."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name, seconds in (("a", 10), ("b", 30)):
+            connection.execute(FULL_TABLE.format(table=name, status="text").encode())
+            connection.execute(
+                f"INSERT INTO {name} (status, created_at, scheduled_for, started_at, completed_at) "
+                f"SELECT 'completed', at, at, at, at + interval '{seconds} s' "
+                "FROM (SELECT now() - (n + 1) * interval '1 min' AS at FROM generate_series(1, 60) n) x".encode()
+            )
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return database_url
+
+
+def test_the_jobs_of_all_tables_are_simulated_together(run: Run, policy: Path, tables: str) -> None:
+    policy.write_text(HEAD + EQUAL)
+    workload = json.loads(run("simulate", policy, "--from-database", "--since", "2h", "--json").out)["workload"]
+    assert (workload["jobs"], workload["mean_service_s"]) == (120, pytest.approx(20.0))
+
+
+def test_a_queue_whose_jobs_cannot_be_read_back_is_named(run: Run, policy: Path, tables: str) -> None:
+    policy.write_text(HEAD + EQUAL.replace("{table: b}", "{table: c}"))
+    ran = run("simulate", policy, "--from-database", "--since", "2h")
+    assert ran.code == 2
+    assert "queues.c, queue.table: " in ran.err
+
+
+def test_check_measures_each_queue(run: Run, policy: Path, tables: str) -> None:
+    policy.write_text(HEAD + "target_wait: 60s, queues: [{table: a}, {table: b}]}}")
+    words = " ".join(run("check", policy, "--from-database").out.split())
+    assert "w/a: aims at a wait of 1 min; if a job takes 10 s (measured, the mean of the newest 60 jobs" in words
+    assert "w/b: aims at a wait of 1 min; if a job takes 30 s (measured, the mean of the newest 60 jobs" in words
+
+
+def jobs(*arrivals: float, span_s: float) -> Workload:
+    return Workload("jobs", lambda: iter([(at, 1.0) for at in arrivals]), span_s, 1000.0 - span_s)
+
+
+def test_the_window_of_several_queues_is_the_shortest_and_the_jobs_are_in_order() -> None:
+    both = together({"a": jobs(10, 60, 95, span_s=100), "b": jobs(0, 5, 49, span_s=50)})
+    assert (both.span_s, both.began) == (50, 950)
+    assert [at for at, _ in both.jobs()] == [0, 5, 10, 45, 49]
+    assert list(both.jobs()) == list(both.jobs()), "each call starts again"
+    one = jobs(1, span_s=2)
+    assert together({"a": one}) is one
