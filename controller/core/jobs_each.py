@@ -63,12 +63,15 @@ class JobsEach:
         if not current:
             needs = f"the first worker needs {self.activation} jobs (activation)"
             return Because(Reason.ACTIVATION, needs) if depth < self.activation else None
-        if not decision.desired or not self._tolerates(depth, current):
+        if not self._tolerates(depth, current):
             return None
         full = f"{self.each * current} jobs for {workers(current)}"
         return Because(Reason.TOLERANCE, f"the depth is within {as_share(self.tolerance)} of the {full} (tolerance)")
 
     def _tolerates(self, depth: int, current: int) -> bool:
-        """As HPA has it: |depth / (each x current) - 1| is at most the tolerance."""
+        """As HPA has it: |depth / (each x current) - 1| is at most the tolerance.
+
+        It is below 100 %, so it never holds a count that no job wants.
+        """
         full = self.each * current
         return abs(depth - full) <= full * self.tolerance + _NEARLY

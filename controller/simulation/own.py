@@ -34,8 +34,8 @@ from controller.core.pauses import FEWEST_ARRIVALS
 from controller.core.plan import Seen, Send, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
-from controller.core.wanted import kept, retention, windows
-from controller.policy import Policy, WorkerPolicy
+from controller.core.wanted import kept, learns_when_to_stop, retention, windows
+from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
 from controller.simulation.scaler import Calm, Span, View
 
@@ -89,7 +89,8 @@ class Given:
         """What a pass would see. A cooldown that is not over ends in a moment: how soon changes no count."""
         up, down = self.policy.scale_up.cooldown, self.policy.scale_down.cooldown
         keep = retention(self.policy, math.inf)
-        last_up = None if inputs.may_add else _NOW - up
+        # If max_wait may not add a worker yet, a cooldown that is over is shorter than the start it waits for.
+        last_up, start_ups = (None, ()) if inputs.may_add else (_NOW - up, (USABLE_START_UP_S[1],))
         return Seen(
             policy=self.policy,
             queue=QueueDepth(inputs.waiting, inputs.busy, math.inf if inputs.is_overdue else 0.0),
@@ -110,6 +111,7 @@ class Given:
                 window=round(keep.window, 3),
                 recommendations=(Recommendation(_NOW, inputs.stays),) if inputs.stays else (),
                 learned_at=_NOW,
+                start_ups=start_ups,
                 count=inputs.configured,
             ),
             now=_NOW,
@@ -182,8 +184,6 @@ class OwnPolicy:
     """By recommendation, jobs in progress, draining workers, how many of these finish, and whether a job may wait too
     long: what was seen first.
     """
-    _by_exact_depth: bool = False
-    """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
     _needed: list[Recommendation] = field(default_factory=list)
     _polled_at: float | None = None
     _apart_s: float = 0.0
@@ -197,6 +197,10 @@ class OwnPolicy:
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
     _measures: bool = False
+    _learns: bool = False
+    _last_up: float = -math.inf
+    _by_exact_depth: bool = False
+    """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
 
     @classmethod
     def of(cls, policy: Policy, worker: WorkerPolicy, *, wakes: bool) -> OwnPolicy:
@@ -205,15 +209,16 @@ class OwnPolicy:
     def __post_init__(self) -> None:
         given, keep = self.policy.service_time, retention(self.policy, math.inf)
         self._measures = self.policy.target_wait is not None and given is None
-        self._remembers, self._most = keep.window > 0, keep.most
-        self.times_starts = bool(keep.most) or self.policy.max_wait is not None
-        self.learn_at = 0.0 if self._measures or keep.most else math.inf
-        if given is not None:
-            self._service = ServiceTime(given, given, 0)
-        self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
-        self._set_windows()
+        self._learns = learns_when_to_stop(self.policy)
+        self.times_starts = self._learns or self.policy.max_wait is not None
+        self.learn_at = 0.0 if self._measures or self._learns else math.inf
         each = JobsEach.of(self.policy)
         self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
+        if given is not None:
+            self._service = ServiceTime(given, given, 0)
+        self._remembers, self._most = keep.window > 0, keep.most
+        self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+        self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -232,9 +237,9 @@ class OwnPolicy:
         if self._remembers:
             self._note(now, recommended, is_poll=not seen.notified)
             stays = self._staying(now, recommended, configured)
-        up, down, runs = now >= self.up_at, now >= self._down_open, seen.running > 0
+        up, down = now >= self.up_at, now >= self._down_open
         late = self._is_late(seen)
-        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, runs, up, down, stays, *late)
+        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, stays, *late)
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
@@ -242,8 +247,8 @@ class OwnPolicy:
             self._plan_down(now, recommended, configured)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            is_calm = is_wanted or (up and down and not self._remembers and runs)
-            self.settled = is_calm and not self._may_be_late(seen.waiting)
+            is_held = up and down and not self._remembers and seen.running > 0
+            self.settled = (is_wanted or is_held) and not self._may_be_late(seen.waiting)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -271,7 +276,7 @@ class OwnPolicy:
                 self._service = self._recent.measured(now)
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
-        if self._most:
+        if self._learns:
             if pauses.is_due(self._history, now):
                 known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
                 self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
@@ -306,11 +311,9 @@ class OwnPolicy:
         """Whether a job has waited too long, and whether it may add a worker now."""
         if not self._may_be_late(seen.waiting):
             return False, True
-        is_overdue = is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s))
-        if not is_overdue:
+        if not is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s)):
             return False, True
-        last_up = self._history.last_up
-        return True, last_up is None or seen.now >= last_up + pace(self.policy, self._history)
+        return True, seen.now >= self._last_up + pace(self.policy, self._history)
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
@@ -323,11 +326,10 @@ class OwnPolicy:
         answered = now + self.answer_s
         if self.times_starts:
             change = Change("", 0, seen.configured, desired, now)
-            last_up = answered if desired > seen.configured else self._history.last_up
-            self._history = replace(self._history, last_up=last_up, start=start_of(change, answered))
+            self._history = replace(self._history, start=start_of(change, answered))  # the platform makes it at once
         if desired > seen.configured:
             self._time_start(desired, seen.running, answered)
-            self.up_at = answered + self.policy.scale_up.cooldown
+            self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._remembers else self._down_open
         return desired
@@ -375,4 +377,7 @@ class OwnPolicy:
         self.down_at = max(self._down_open, at + self._window[configured])
 
     def _time_start(self, count: int, running: int, now: float) -> None:
+        known = self._history.start_ups
         self._history = with_start(self._history, count, running, now, math.inf)
+        if self._learns and self._history.start_ups != known:
+            self._set_windows()  # what a wrong stop costs follows from the start

@@ -99,6 +99,10 @@ TABLE = [
     Jobs("more than a tenth more is not", 23, 4, 5, [EACH], policy=TENTH),
     Jobs("a tenth less is within the tolerance", 72, 16, 16, [EACH, NEAR], policy=TENTH),
     Jobs("more than a tenth less is not", 71, 16, 15, [EACH], policy=TENTH),
+    Jobs(
+        *("a tolerance that floating point would miss by a last digit", 79, 10, 10, [EACH, NEAR]),
+        policy={"tolerance": "58%", "max_replicas": 20},
+    ),
     Jobs("what wants the same needs no tolerance", 20, 4, 4, [EACH], policy=TENTH),
     Jobs("without a tolerance one job too many counts", 21, 4, 5, [EACH]),
     Jobs("no tolerance keeps the last worker", 0, 1, 0, [EACH], policy={"tolerance": "99%"}),

@@ -268,7 +268,10 @@ def test_what_a_wait_that_is_aimed_at_leaves_unsaid_is_shown_as_it_is_in_force()
     mine = {key.removeprefix("workers.a."): row for key, row in rows.items() if key.startswith("workers.a.scale")}
     assert mine == {
         "scale_up.cooldown": ("0s", "built in"),
-        "scale_down.idle_off": ("the measured start-up time, 5s to 5m; 20s until it is measured", "built in"),
+        "scale_down.idle_off": (
+            "learned for each worker from the pauses in which it was not needed; at most 15m",
+            "built in",
+        ),
         "scale_down.max_step": ("2", "line 7"),
     }
     assert rows["workers.a.target_wait"] == ("1m", "line 6")

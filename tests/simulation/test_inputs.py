@@ -17,7 +17,7 @@ VARIED = {
     Seen: {"queue", "replicas", "history", "service"},
     QueueDepth: {"pending", "processing", "oldest_age_s"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
-    History: {"last_up", "last_down", "recommendations", "count"},
+    History: {"last_up", "last_down", "recommendations", "count", "start_ups"},
 }
 """By the key of the cache, Inputs."""
 GIVEN = {
@@ -74,7 +74,6 @@ LEFT_OUT = {
         "unconfirmed_stop": "a stop is made at once",
         "queue_seen": "no depth is doubtful",
         "start": "it is measured beside the plans",
-        "start_ups": "`stays` has what follows from it",
         "apart_s": "`stays` has the tolerance",
         "pauses": "`stays` has what is learned from them",
         "kept_s": "`stays` has it",

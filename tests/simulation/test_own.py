@@ -273,3 +273,12 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
     first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
+
+
+def test_a_start_that_was_just_measured_counts_for_how_long_a_worker_stays() -> None:
+    """A minute before the next learning: what a wrong stop costs follows from the start."""
+    policy = own_worker({"max_replicas": 6, "target_wait": "20s", "service_time": "60s"})
+    jobs = [(60.0, 19.0), (63.0, 3.0), (66.0, 204.0), (73.0, 10.0), (133.0, 1.0), (133.0, 2.0), (140.0, 8.0)]
+    held = Sleeper(OwnPolicy(policy, 10.0, 0.5))
+    run(held, jobs, Platform(drain_s=7.0, concurrency=3, idle_first=True), cap=6, until=600.0)
+    assert held.answers > 50

@@ -64,7 +64,7 @@ BY_JOBS = policy(tiers=None, per_worker=5, tolerance="10%", max_wait="5m")
                 "scale_up.cooldown: 30s → 0s",
                 "scale_down.cooldown: 2m → not set",
                 "scale_down.stabilization_window: 0s → not set",
-                "scale_down.idle_off: not set → the measured start-up time",
+                "scale_down.idle_off: not set → learned",
                 "target_wait: not set → 1m",
                 "service_time: not set → 20s",
             ],
