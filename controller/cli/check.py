@@ -90,10 +90,15 @@ def run(parsed: argparse.Namespace) -> int:
 def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: Any, mask: Masker) -> _Checked:
     from controller.config.settings import setting_warnings
     from controller.configuration import ADAPTERS, platforms_of
-    from controller.policy import effective, overlaps
+    from controller.policy import effective, little_effects, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
     said = [f"workers.{name}.queue: {remark}" for name, one in known.items() for remark in one.remarks]
+    ageless = [
+        f"workers.{name}.max_wait: has no effect, because {one.no_age}"
+        for name, one in known.items()
+        if one.no_age and policy.workers[name].max_wait is not None and policy.workers[name].queue.table is not None
+    ]
     unmeasured = [
         f"workers.{name}: {one.why_not}"
         for name, one in known.items()
@@ -109,7 +114,16 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         list(effective(policy, document)),
         expected,
         _flaps(policy, expected),
-        [*of_settings, *overlaps(policy), *claims_without_end(policy), *said, *unmeasured],
+        [
+            *of_settings,
+            *overlaps(policy),
+            *little_effects(policy),
+            *claims_without_end(policy),
+            *presets_without_age(policy),
+            *said,
+            *ageless,
+            *unmeasured,
+        ],
     )
 
 
@@ -204,3 +218,18 @@ def claims_without_end(policy: Policy) -> Iterator[str]:
             "worker running until its row is changed; write stale_after, longer than the longest job takes (it goes by "
             "columns.locked_at, which says when a job was claimed)"
         )
+
+
+def presets_without_age(policy: Policy) -> Iterator[str]:
+    """Warnings of presets that cannot tell the age that max_wait goes by; an own preset may leave it out."""
+    from controller.adapters.postgres.presets.reader import load
+
+    for name, worker in policy.workers.items():
+        preset = worker.queue.preset
+        if worker.max_wait is None or preset is None:
+            continue
+        if all(form.since is None and form.oldest is None for form in load(preset).forms):
+            yield (
+                f"workers.{name}.max_wait: has no effect, because preset {preset} does not say since when a job is "
+                "ready; add since to its file"
+            )

@@ -61,12 +61,13 @@ def run(parsed: argparse.Namespace) -> int:
 class Explanation:
     """What would be done right now.
 
-    rest: scheduled and failed jobs; None if they could not be read in time. platform: its name.
+    rest: scheduled and failed jobs; None if they could not be read in time. platform: its name. worker: its policy.
     """
 
     explained: Explained
     rest: Rest | None
     platform: str
+    worker: WorkerPolicy | None = None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -81,7 +82,7 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
-            explanations.append(Explanation(explained, await _rest(controller, worker), platform))
+            explanations.append(Explanation(explained, await _rest(controller, worker), platform, worker))
         return explanations
 
 

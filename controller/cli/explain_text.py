@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.cli import output
 from controller.cli.explain import Explanation
+from controller.core.jobs_each import JobsEach
 from controller.core.model import ServiceTime
 from controller.core.rules import Step
 from controller.core.text.masking import Masker
@@ -56,6 +57,11 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
         )
     if cycle.target_wait_s is not None:
         yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
+    jobs_each = None if explanation.worker is None else JobsEach.of(explanation.worker)
+    if jobs_each is not None:
+        yield "aim", jobs_each.words
+    if cycle.max_wait_s is not None:
+        yield "guard", f"one worker more at a time once the oldest ready job has waited {in_words(cycle.max_wait_s)}"
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:

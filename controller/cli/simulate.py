@@ -50,6 +50,8 @@ that wait
 the last change is frequency=10 s ago; down by one after delay=600 s below low; min=1
   tiers\tthe tiers of the shipped policy: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
   recut:wait=60\ttiers made for a wait: k workers up to k x wait / service jobs; service=20
+  per_worker:5\tone worker per 5 jobs; activation=1 job for the first, tolerance=0%; up=30,down=120 are the cooldowns, \
+window=0 the stabilization window
   target_wait:60\ttarget_wait: 60s; idle_off=SECONDS and service=SECONDS are measured if they are not given
   economy\ttarget_wait 60 s, idle_off 0 s
   balanced\ttarget_wait 20 s, idle_off 10 s
@@ -58,8 +60,9 @@ the last change is frequency=10 s ago; down by one after delay=600 s below low; 
 short gaps
 
 Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
-wake=0 turns that off). Not simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that
-arrive at the same moment are seen together.
+wake=0 turns that off); max_wait=SECONDS adds one worker at a time while the oldest job has waited longer. Not
+simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that arrive at the same moment
+are seen together.
 """
 _EXAMPLES = """\
 examples:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from controller.core.jobs_each import JobsEach
 from controller.core.model import ServiceTime
 from controller.core.units import in_words
 from controller.core.wanted import jobs_for
@@ -33,7 +34,7 @@ class Implied:
 
 
 def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
-    """Each tier at its highest depth; for a target_wait, each count at the depth just before the next worker."""
+    """Each tier at its highest depth; else each count at the depth just before the next worker."""
     for up_to, replicas in _steps(worker, service_s):
         at_once = replicas * worker.concurrency
         wait = None if up_to is None or not at_once else max(0.0, up_to * service_s / at_once - service_s)
@@ -42,16 +43,31 @@ def implied_waits(worker: WorkerPolicy, service_s: float) -> Iterator[Implied]:
 
 def _steps(worker: WorkerPolicy, service_s: float) -> Iterator[tuple[int | None, int]]:
     least, most = worker.min_replicas, worker.max_replicas
-    if worker.target_wait is None:
+    jobs_each = JobsEach.of(worker)
+    if jobs_each is not None:
+        steps = _steps_of(jobs_each, least, most)
+    elif worker.target_wait is None:
         steps = [(tier.up_to, min(max(tier.replicas, least), most)) for tier in worker.tiers if tier.up_to != 0]
     else:
-        # With 1000 workers or more, some hundred steps show as much as every single one.
-        counts = range(max(1, least), most, max(1, (most - least) // _MOST_STEPS))
+        counts = _counts(least, most)
         waiting = [jobs_for(count + 1, worker.concurrency, worker.target_wait, service_s) - 1 for count in counts]
         steps = [*zip(waiting, counts, strict=True), (None, most)]
     for index, (up_to, replicas) in enumerate(steps):
         if index + 1 == len(steps) or steps[index + 1][1] != replicas:
             yield up_to, replicas  # tiers that max_replicas makes equal are shown as one
+
+
+def _counts(least: int, most: int) -> range:
+    """With 1000 workers or more, some hundred steps show as much as every single one."""
+    return range(max(1, least), most, max(1, (most - least) // _MOST_STEPS))
+
+
+def _steps_of(jobs_each: JobsEach, least: int, most: int) -> list[tuple[int | None, int]]:
+    """From 0 workers on; while more than one runs, a tolerance may keep them a little longer."""
+    each, none = jobs_each.each, jobs_each.activation - 1
+    first: list[tuple[int | None, int]] = [(none, 0)] if none and not least else []
+    counts = [count for count in _counts(least, most) if least or count * each > none]
+    return [*first, *((count * each, count) for count in counts), (None, most)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,9 @@ class Expectation:
         each = f"if a job takes {in_words(self.service_s)} ({self.source})"
         if self.worker.target_wait is not None:
             return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is {_UNTIL}"
+        jobs_each = JobsEach.of(self.worker)
+        if jobs_each is not None:
+            return f"{jobs_each.words}; {each}, that is {_UNTIL}"
         return f"{each}, the tiers imply {_UNTIL}"
 
     def table(self) -> Iterator[tuple[str, str, str]]:
@@ -96,8 +115,12 @@ class Expectation:
             depth = "any" if implied.up_to is None else f"{implied.up_to:,}"
             wait = "longer, as the depth grows"
             if implied.up_to is not None:
-                wait = "for ever" if implied.wait_s is None else in_words(implied.wait_s)
+                wait = self._without_a_worker if implied.wait_s is None else in_words(implied.wait_s)
             yield depth, str(implied.replicas), wait
+
+    @property
+    def _without_a_worker(self) -> str:
+        return "for ever" if self.worker.max_wait is None else f"{in_words(self.worker.max_wait)} (max_wait)"
 
     def as_object(self) -> dict[str, Any]:
         """For --json."""

@@ -14,8 +14,12 @@ class Reason(StrEnum):
     """Why a worker service has its count. The log, /status, docs/reasons.md and the tests use the same words."""
 
     TIER = "Tier"
+    PER_WORKER = "PerWorker"
     TARGET_WAIT = "TargetWait"
     SERVICE_TIME_UNKNOWN = "ServiceTimeUnknown"
+    ACTIVATION = "Activation"
+    TOLERANCE = "Tolerance"
+    MAX_WAIT = "MaxWait"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
     BUSY = "WorkersBusy"
@@ -59,6 +63,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "the tier of the depth wants this many workers",
         "nothing; or edit `tiers`",
     ),
+    Reason.PER_WORKER: (
+        "there is one worker for each `per_worker` jobs",
+        "nothing; or edit `per_worker`",
+    ),
     Reason.TARGET_WAIT: (
         "this many workers begin the waiting jobs within `target_wait`, or are busy",
         "nothing; or edit `target_wait`",
@@ -66,6 +74,21 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.SERVICE_TIME_UNKNOWN: (
         "no job is done yet, or how long one takes is unknown: the count stays, at least one worker",
         "wait for the first jobs; or write `service_time`, see `autoscaler doctor`",
+    ),
+    Reason.ACTIVATION: (
+        "no worker runs, and there are fewer jobs than the first one needs",
+        "wait for more jobs; or lower `activation`, or set `max_wait`",
+    ),
+    Reason.TOLERANCE: (
+        "the depth differs too little from what the workers are for",
+        "nothing; or lower `tolerance`",
+    ),
+    Reason.MAX_WAIT: (
+        (
+            "the oldest ready job has waited longer than `max_wait`: one worker more at a time, whatever the depth "
+            "wants, and none fewer"
+        ),
+        "nothing; if the job waits although workers are idle, read their log: does any of them take it?",
     ),
     Reason.BELOW_MINIMUM: (
         "fewer than min_replicas were found",

@@ -7,14 +7,17 @@ part of the policy.
    to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
    over from there.
 2. (A pause or a manual override will stand here.)
-3. The recommendation. With tiers: the replicas of the tier that holds the depth. With a target_wait of T seconds and
+3. The recommendation. With tiers: the replicas of the tier that holds the depth. With per_worker: one worker for each
+   per_worker jobs, rounded up; the count stays at 0 below activation, and where the depth is within the tolerance of
+   what the workers are for. With a target_wait of T seconds and
    jobs that take S seconds on average: ceil((pending + processing/2) · S / (T + S) / jobs per worker) workers, which
    start all waiting jobs within T. Each job takes S / (T + S) of a worker, because a job that starts at the end of T
    may end S later. Never fewer workers than are busy. While S is unknown, the count stays, and is at least 1 if there
    is a job, because only a finished job shows how long one takes.
 4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
-   scale-down stops at the workers that the jobs in progress need. This rule never scales up. If workers crash and none
-   runs, none is added until one runs, except up to min_replicas.
+   scale-down stops at the workers that the jobs in progress need. This rule never scales up. While the oldest ready job
+   has waited longer than max_wait, one worker more is wanted, and none is removed (long_wait.py). If workers crash and
+   none runs, none is added until one runs, except up to min_replicas.
 5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
    whole window, there is no scale-down (the rule of Kubernetes' HPA, with a history that survives restarts). With a
    target_wait the window is idle_off; its default is the time that a start takes.
@@ -40,7 +43,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from controller.core import long_wait
 from controller.core.conditions import crash_words, is_crashing
+from controller.core.jobs_each import JobsEach
 from controller.core.model import (
     Decision,
     Direction,
@@ -78,9 +83,6 @@ class Situation:
 
 
 _TOLERATED_PART, _MOST_TOLERATED_S = 0.25, 0.75
-
-_RECOMMENDS = "tier or target wait"
-"""The name of the rule that recommends a count; all other rules limit it."""
 
 Rule = Callable[[Situation, Decision], Decision]
 
@@ -136,11 +138,13 @@ def trail(policy: WorkerPolicy, observed: Observation, history: History, now: fl
 def recommend(
     policy: WorkerPolicy, queue: QueueDepth, service: ServiceTime | None = None, current: int = 0, leaving: int = 0
 ) -> int:
-    """The count that the tiers or the target_wait recommend, before any limit.
+    """The count that the tiers, per_worker or the target_wait recommend, before any limit.
 
     service: how long a job takes; None: unknown, so that a target_wait keeps the `current` count. leaving: workers that
     are draining and have the time to finish their jobs; these jobs need no other worker.
     """
+    if policy.per_worker is not None:
+        return JobsEach(policy.per_worker).workers(queue.depth)
     if policy.target_wait is None:
         return tier_replicas(policy, queue.depth)
     staying = _staying(queue, leaving)
@@ -194,15 +198,27 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     if correction.changes_something:
         return
     decision = _recommended(situation, queue)
-    yield decision, _RECOMMENDS
+    yield decision, _recommends(situation.policy)
+    jobs_each = JobsEach.of(situation.policy)
+    if jobs_each is not None:
+        decision = _hold(decision, jobs_each.held(queue.depth, decision))
+        yield decision, "activation and tolerance"
     decision = _keep_busy_workers(situation, queue, decision)
     yield decision, "busy workers"
+    if situation.policy.max_wait is not None:
+        decision = _guard_the_wait(situation, queue, decision)
+        yield decision, "longest wait"
     if is_crashing(situation.history, situation.replicas):
         decision = _add_none_that_crash(situation, decision)
         yield decision, "workers that crash"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
+
+
+def _recommends(policy: WorkerPolicy) -> str:
+    """The name of the rule that recommends a count; all other rules limit it."""
+    return "tier or target wait" if policy.per_worker is None else "jobs per worker"
 
 
 def _beyond_the_minimum(
@@ -214,7 +230,7 @@ def _beyond_the_minimum(
         return
     because = _recommendation(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
-    yield decision, _RECOMMENDS
+    yield decision, _recommends(situation.policy)
     for name, rule in _LIMITS:
         limited = rule(situation, decision)
         kept = max(limited.desired, correction.desired)
@@ -246,8 +262,18 @@ def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
 
 
 def _recommendation(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
+    because = _of_the_depth(situation, queue, wanted)
+    if not long_wait.is_unknown(situation.policy, queue):
+        return because
+    return Because(because.reason, f"{because.words}; {long_wait.UNKNOWN}")
+
+
+def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Because:
     policy, service = situation.policy, situation.service
     wants = f"want{'s' if queue.depth == 1 else ''}"
+    if policy.per_worker is not None:
+        each = f", at {policy.per_worker} per worker" if queue.depth else ""
+        return Because(Reason.PER_WORKER, f"{queue.sentence} {wants} {workers(wanted)}{each}")
     if policy.target_wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
     aim = f"for a wait of {in_words(policy.target_wait)}"
@@ -284,6 +310,14 @@ def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decisi
     verb = "is" if staying == 1 else "are"
     words = f"{queue.jobs(staying)} {verb} in progress, up to {each} per worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
+
+
+def _guard_the_wait(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
+    guarded = long_wait.guarded(situation.policy, queue, situation.history, situation.now, decision)
+    if guarded is None:
+        return decision
+    wanted, because = guarded
+    return _limit(decision, wanted, because.reason, because.words)
 
 
 def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
@@ -408,6 +442,10 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("cooldown", _cool_down),
     *_LIMITS,
 )
+
+
+def _hold(decision: Decision, because: Because | None) -> Decision:
+    return decision if because is None else _limit(decision, decision.current, because.reason, because.words)
 
 
 def _limit(decision: Decision, desired: int, reason: Reason, words: str) -> Decision:

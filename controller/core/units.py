@@ -1,10 +1,11 @@
-"""Quantities in text: durations, shares and money for people, and durations as a policy reads them back.
+"""Quantities in text: durations, shares and money for people, and durations and shares as a policy reads them back.
 
 | what | for | example |
 |---|---|---|
 | in_words | people, in sentences | `1 min 14 s` |
 | in_seconds | people, in columns that are compared | `74.2 s` |
 | as_policy | the policy, which reads the same value back | `74.2s` |
+| as_share | the policy, of a share | `10%` |
 | percent, money | people | `91.3 %`, `$21.38` |
 
 Whatever is printed goes through these, so that one value looks alike in the log, doctor, check and simulate. JSON has
@@ -17,6 +18,7 @@ import math
 import re
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SHARE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -70,6 +72,23 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
 def percent(share: float, digits: int = 0, *, signed: bool = False) -> str:
     """Of a share, 1 being all: `91 %`, with digits `91.3 %`; signed, for a change: `+10 %`, `0 %`."""
     return f"{_number(100 * share, digits, signed=signed)} %"
+
+
+def as_share(share: float) -> str:
+    """`10%`, `12.5%`: of a share, 1 being all, as a policy reads it back."""
+    return f"{100 * share:.10g}%"
+
+
+def share_of(text: str) -> float:
+    """Of a share as a policy writes it: `10%` or `0.1`; 1 is all.
+
+    Raises:
+        ValueError: it is none; in words that say what to write.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a share; write 10% or 0.1")
+    return float(match[1]) / 100 if match[2] else float(match[1])
 
 
 def money(dollars: float, *, signed: bool = False) -> str:

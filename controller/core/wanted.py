@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from controller.core.jobs_each import JobsEach
 from controller.core.model import ServiceTime
 from controller.policy import UNMEASURED_START_UP_S, USABLE_START_UP_S, WorkerPolicy
 
@@ -50,6 +51,9 @@ def enough(policy: WorkerPolicy, service: ServiceTime | None) -> int:
 
     service: how long a job takes. None: unknown; then a target_wait only needs to know whether there is a job at all.
     """
+    jobs_each = JobsEach.of(policy)
+    if jobs_each is not None:
+        return jobs_each.enough(policy.max_replicas)
     if policy.target_wait is None:
         return max([1, *(tier.up_to + 1 for tier in policy.tiers if tier.up_to is not None)])
     if service is None:

@@ -1,4 +1,4 @@
-"""Doctor's checks of a worker's queue: its depth, the user's rights, the query plan, bloat, wake-up, service time.
+"""Doctor's checks of a worker's queue: its depth, the user's rights, the query plan, bloat, wake-up, service time, age.
 
 Every check runs in a READ ONLY transaction as short as a cycle's own. EXPLAIN ANALYZE runs the depth query once more.
 """
@@ -19,7 +19,7 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.core import units
+from controller.core import long_wait, units
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.core.wanted import all_busy, count_limit, enough, given_service
 from controller.doctor.finding import Finding, Level, error, ok, warning
@@ -31,6 +31,7 @@ T = TypeVar("T")
 _SLOW_MS = 250.0
 """Of the depth query: at the default interval of 10 s, that is 2.5 % of the time."""
 _ABOUT = {"service_time": "service time", "oldest_age_s": "age", "due": "due time"}
+_OLDEST = "max_wait"
 _MANY_DEAD = 10_000
 _LONG_TRANSACTION_S = 600.0
 """Vacuum keeps every row that died since the oldest transaction began, and each count reads them."""
@@ -109,6 +110,8 @@ class QueueChecks:
             yield ok("timezone", own.zones)
         if worker.target_wait is not None and is_read:
             yield await self._service_time(worker)
+        if worker.max_wait is not None and is_read:
+            yield await self._age(worker)
 
     async def longest_job(self, worker: WorkerPolicy) -> float | None:
         """Seconds that the longest jobs take: the longer of finished jobs and running claims; None if unknown.
@@ -229,6 +232,22 @@ class QueueChecks:
         mean, median = units.in_words(service.mean_s), units.in_words(service.median_s)
         says = f"a job takes {mean} on average (median {median}), from {newest}"
         return ok(about, says)
+
+    async def _age(self, worker: WorkerPolicy) -> Finding:
+        """Whether max_wait can work. An age that is unknown while no job waits says nothing."""
+        no_age = await _if_known(self.queue.no_age(worker.queue))
+        depth = await _if_known(self.queue.depth(worker.queue, 1))
+        if no_age:
+            return warning(_OLDEST, f"max_wait has no effect, because {no_age}")
+        if depth is not None and long_wait.is_unknown(worker, depth):
+            fix = (
+                "return a column oldest_age_s, in seconds"
+                if worker.queue.sql is not None
+                else "check the times of the waiting jobs"
+            )
+            return warning(_OLDEST, long_wait.UNKNOWN, fix)
+        limit = units.in_words(worker.max_wait or 0.0)
+        return ok(_OLDEST, f"one worker more at a time once the oldest ready job has waited {limit} (max_wait)")
 
 
 async def _if_known(answer: Awaitable[T | None]) -> T | None:

@@ -93,7 +93,9 @@ class Cycle:
     took_s: float = 0.0
     service: ServiceTime | None = None
     target_wait_s: float | None = None
-    """None: the policy has tiers, which need no service time."""
+    """None: the policy has no target_wait, and the others need no service time."""
+    per_worker: int | None = None
+    max_wait_s: float | None = None
     conditions: tuple[Condition, ...] | None = None
     """Crashes, hanging deployments and the like (see conditions.py); None if this cycle could not tell."""
     answered: frozenset[str] = frozenset()
@@ -147,10 +149,15 @@ class Cycle:
         }
 
     def _aim(self) -> dict[str, Any]:
-        if self.target_wait_s is None:
-            return {}
-        known = None if self.service is None else round(self.service.mean_s, 3)
-        return {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
+        aim: dict[str, Any] = {}
+        if self.target_wait_s is not None:
+            known = None if self.service is None else round(self.service.mean_s, 3)
+            aim = {"service_time_s": known, "target_wait_s": round(self.target_wait_s, 3)}
+        if self.per_worker is not None:
+            aim["per_worker"] = self.per_worker
+        if self.max_wait_s is not None:
+            aim["max_wait_s"] = round(self.max_wait_s, 3)
+        return aim
 
     def to_json(self) -> dict[str, Any]:
         """The line with what /status adds to it, which is also what a standby is told.
@@ -222,6 +229,8 @@ class Account:
             took_s=self.clock.monotonic() - self.started,
             service=self.service,
             target_wait_s=self.policy.target_wait,
+            per_worker=self.policy.per_worker,
+            max_wait_s=self.policy.max_wait,
             conditions=self.conditions,
             answered=frozenset(self._answered(outcome)),
             fault=self.fault,

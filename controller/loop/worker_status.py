@@ -27,6 +27,8 @@ from controller.loop.faults import CONDITIONS
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
+_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s")
+"""Keys that are no readings: the leader before may have had another policy."""
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999; a later stamp is no date."""
 
@@ -83,7 +85,10 @@ class WorkerStatus:
     worker: str | None = None
     service_time_s: float | None = None
     target_wait_s: float | None = None
-    """None: the policy has tiers. Then this is no key of the JSON, and service_time_s is one only if it is known."""
+    """None: the policy has none. Then this is no key of the JSON, and service_time_s is one only if it is known."""
+    per_worker: int | None = None
+    """None: the policy has none, and then this is no key of the JSON; the same holds for max_wait_s."""
+    max_wait_s: float | None = None
     remarks: tuple[Remark, ...] | None = None
     standby_lag_s: float | None = None
     conditions: tuple[ConditionStatus, ...] | None = None
@@ -116,9 +121,10 @@ class WorkerStatus:
     def to_json(self) -> dict[str, Any]:
         """For /status, and to be published."""
         known = {name: getattr(self, name) for name in _READERS}
-        if self.target_wait_s is None:
-            by_tiers = [name for name in ("service_time_s", "target_wait_s") if known[name] is None]
-            known = {name: value for name, value in known.items() if name not in by_tiers}
+        without = {name for name in _OF_THE_POLICY if known[name] is None}
+        if self.target_wait_s is None and self.service_time_s is None:
+            without.add("service_time_s")
+        known = {name: value for name, value in known.items() if name not in without}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)
         known["conditions"] = _each(self.conditions)
@@ -128,8 +134,7 @@ class WorkerStatus:
         """With the last known value of what could not be read this time; the outcome says that it is old."""
         if before is None:
             return self
-        # A target wait is no reading: the leader before may have had another policy.
-        names = [name for name in _READERS if name not in {"service_time_s", "target_wait_s"}]
+        names = [name for name in _READERS if name not in {"service_time_s", *_OF_THE_POLICY}]
         if self.target_wait_s is not None:
             names.append("service_time_s")
         return replace(self, **{name: getattr(before, name) for name in names if getattr(self, name) is None})

@@ -8,6 +8,7 @@ reads no file and no environment; both arrive as arguments.
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
+from controller.policy.little_effect import little_effects
 from controller.policy.load import json_schema, load_policy, with_presets
 from controller.policy.meanings import described_keys
 from controller.policy.models import Policy, WorkerPolicy
@@ -23,6 +24,7 @@ from controller.policy.preset import (
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
 from controller.policy.shared_jobs import overlaps
+from controller.policy.types import Share
 
 __all__ = [
     "ARMS",
@@ -42,6 +44,7 @@ __all__ = [
     "RateLimitKeys",
     "ScaleDown",
     "ScaleUp",
+    "Share",
     "Statuses",
     "Tier",
     "TimeColumn",
@@ -52,6 +55,7 @@ __all__ = [
     "effective",
     "is_own",
     "json_schema",
+    "little_effects",
     "load_policy",
     "overlaps",
     "own_keys",

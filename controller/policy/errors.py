@@ -77,6 +77,7 @@ _WORDS: Mapping[str, str] = {
     "name": "{shown} {msg}",
     "preset": "{shown} {msg}",
     "word": "{shown} {msg}",
+    "share": "{shown} {msg}",
     "window": "{shown} {msg}",
 }
 

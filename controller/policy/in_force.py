@@ -1,8 +1,9 @@
 """What of a policy is in force, and where each value comes from: for `autoscaler check` and /status.
 
-In force is not the same as written. A default holds without a line, a table's columns mean nothing to a preset, and
-with target_wait two keys of scale_down are replaced by idle_off. What is shown is what holds, so that a person need not
-know these rules. The value of a variable that is a secret is shown as ${NAME}, wherever in the policy it ended up.
+In force is not the same as written. A default holds without a line, a table's columns mean nothing to a preset, with
+target_wait two keys of scale_down are replaced by idle_off, and beside per_worker two more keys have defaults. What is
+shown is what holds, so that a person need not know these rules. The value of a variable that is a secret is shown as
+${NAME}, wherever in the policy it ended up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from controller.policy.document import Document, Path
 from controller.policy.models import Policy
 from controller.policy.queue import Queue, TimeColumn
 from controller.policy.scaling import IDLE_OFF_TEXT
-from controller.policy.types import keys_of
+from controller.policy.types import Share, keys_of
 
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit")}
@@ -74,9 +75,19 @@ def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
 
 
 def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path, str, str]]:
-    """With a target_wait, what stands in the place of two keys; and the one job of a worker that says nothing."""
+    """With a target_wait, what stands in the place of two keys; and the one job of a worker that says nothing.
+
+    Beside per_worker, its two keys that have a default only there.
+    """
     path = row[0]
     worker = policy.workers[str(path[1])] if path[0] == "workers" else None
+    if worker is not None and path[2:] == ("per_worker",):
+        yield row
+        if worker.activation is None:
+            yield (*path[:-1], "activation"), "1", "built in"
+        if worker.tolerance is None:
+            yield (*path[:-1], "tolerance"), "0%", "built in"
+        return
     if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
         yield row
         return
@@ -88,6 +99,6 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, float):
+    if isinstance(value, float) and not isinstance(value, Share):
         return as_policy(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

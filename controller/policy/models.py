@@ -20,10 +20,12 @@ from controller.policy.scaling import (
     down_problems,
     service_time_problem,
     tier_problems,
+    together_problem,
     wait_problem,
     without_cooldown,
+    without_effect,
 )
-from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Word
+from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 
@@ -35,12 +37,22 @@ def _without_default(schema: dict[str, Any]) -> None:
 class WorkerPolicy(Part):
     """One worker service: its queue, how many workers each depth wants, and how fast the number may change."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["tiers"]}, {"required": ["target_wait"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
+            "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")],
+        }
+    )
     hints: ClassVar[Mapping[str, str]] = {
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",
         "cooldown": "write scale_up: {cooldown: …} and scale_down: {cooldown: …}",
+        "targetQueryValue": "write per_worker",
+        "activationTargetQueryValue": "write activation, the jobs that the first worker needs: 1 more than in KEDA",
+        "minReplicaCount": "write min_replicas",
+        "maxReplicaCount": "write max_replicas",
+        "cooldownPeriod": "write scale_down: {cooldown: …}, which counts for every scale-down, not only that to 0",
     }
     service: Word
     """id of the service on the platform"""
@@ -51,9 +63,25 @@ class WorkerPolicy(Part):
     min_replicas: Count = 0
     """lower limit, applied last, see docs/policy.md#what-do-min-and-max-do"""
     tiers: tuple[Tier, ...] = Field(default=(), min_length=1, json_schema_extra=_without_default)
-    """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; either `tiers` or `target_wait`"""
+    """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; one of `tiers`, `per_worker` and
+    `target_wait`
+    """
+    per_worker: Positive | None = None
+    """jobs that one worker is for: depth / `per_worker` workers, rounded up, see
+    docs/policy.md#how-do-i-scale-by-jobs-per-worker; one of `tiers`, `per_worker` and `target_wait`
+    """
+    activation: Annotated[Positive | None, IfUnset("1 with `per_worker`")] = None
+    """only with `per_worker`: jobs that the first worker needs; once one runs, it stays until there is no job"""
+    tolerance: Annotated[Tolerance | None, IfUnset("0% with `per_worker`")] = None
+    """only with `per_worker`: no change while the depth is within this share of `per_worker` times the workers; not
+    from or to 0 workers
+    """
     target_wait: Duration | None = Field(default=None, validate_default=True)
-    """the accepted wait, see docs/target-wait.md; either `tiers` or `target_wait`"""
+    """the accepted wait, see docs/target-wait.md; one of `tiers`, `per_worker` and `target_wait`"""
+    max_wait: Duration | None = None
+    """while the oldest ready job has waited longer, one worker more at a time and none fewer, see
+    docs/policy.md#what-guards-against-a-long-wait
+    """
     service_time: Annotated[Duration | None, IfUnset("measured")] = Field(default=None, validate_default=True)
     """how long a job takes, if `target_wait` cannot or should not measure it; required with a preset or a query"""
     scale_up: ScaleUp = Field(default=ScaleUp(), validate_default=True)
@@ -92,12 +120,37 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("tiers", "out of order", {"problems": problems})
         return tiers
 
+    @field_validator("per_worker")
+    @classmethod
+    def _not_beside_tiers(cls, jobs: int | None, info: ValidationInfo) -> int | None:
+        if jobs is not None and info.data.get("tiers"):
+            raise PydanticCustomError("together", "{text}", {"text": together_problem("tiers")})
+        return jobs
+
+    @field_validator("activation", "tolerance")
+    @classmethod
+    def _only_with_per_worker(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is None or not {"tiers", "per_worker"} <= info.data.keys():
+            return value  # what is missing is wrong by itself
+        problem = without_effect(info.data["per_worker"], tiers=info.data["tiers"])
+        if problem is not None:
+            raise PydanticCustomError("per_worker", "{text}", {"text": problem})
+        return value
+
     @field_validator("target_wait")
     @classmethod
-    def _one_of_the_two(cls, wait: float | None, info: ValidationInfo) -> float | None:
-        problem = wait_problem(info.data["tiers"], wait) if "tiers" in info.data else None
+    def _one_of_the_three(cls, wait: float | None, info: ValidationInfo) -> float | None:
+        known = info.data.get("tiers") or {"tiers", "per_worker"} <= info.data.keys()  # else that is wrong by itself
+        problem = wait_problem(info.data["tiers"], info.data.get("per_worker"), wait) if known else None
         if problem is not None:
             raise PydanticCustomError("target_wait", "{text}", {"text": problem})
+        return wait
+
+    @field_validator("max_wait")
+    @classmethod
+    def _not_whenever_a_job_waits(cls, wait: float | None) -> float | None:
+        if wait is not None and not wait:
+            raise PydanticCustomError("after", "must be above 0, for example 5m; else each waiting job adds a worker")
         return wait
 
     @field_validator("service_time")
@@ -120,7 +173,7 @@ class WorkerPolicy(Part):
     def _by_idleness(cls, down: ScaleDown, info: ValidationInfo) -> ScaleDown:
         if "target_wait" not in info.data:
             return down  # which is wrong by itself
-        problems = list(down_problems(down, info.data["target_wait"]))
+        problems = list(down_problems(down, info.data["target_wait"], tiers=info.data.get("tiers")))
         if problems:
             raise PydanticCustomError("scale_down", "of the other kind", {"problems": problems})
         return down if info.data["target_wait"] is None else without_cooldown(down)

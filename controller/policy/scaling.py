@@ -1,4 +1,4 @@
-"""How many workers a depth wants, and how fast the number may change: by tiers, or by a target_wait."""
+"""How many workers a depth wants, and how fast the number may change: by tiers, by jobs per worker, or by a wait."""
 
 from __future__ import annotations
 
@@ -67,13 +67,27 @@ def without_cooldown(part: P) -> P:
     return part.model_construct(set(part.model_fields_set), **{**dict(part), "cooldown": 0.0})
 
 
-def wait_problem(tiers: tuple[Tier, ...], target_wait: float | None) -> str | None:
-    """Exactly one of the two sets the number of workers."""
-    if target_wait is not None and tiers:
-        return "is written together with tiers, and only one of them can set the number of workers; keep one"
-    if target_wait is None and not tiers:
-        return "is not set, and neither is tiers; write one of the two"
+def together_problem(other: str) -> str:
+    """Exactly one of tiers, per_worker and target_wait sets the number of workers."""
+    return f"is written together with {other}, and only one of them can set the number of workers; keep one"
+
+
+def wait_problem(tiers: tuple[Tier, ...], per_worker: int | None, target_wait: float | None) -> str | None:
+    """per_worker: None beside tiers; that both are written is told at per_worker."""
+    others = [name for name, one in (("tiers", tiers), ("per_worker", per_worker)) if one]
+    if target_wait is not None and others:
+        return together_problem(others[0])
+    if target_wait is None and not others:
+        return "is not set, and neither are tiers and per_worker; write one of the three"
     return None
+
+
+def without_effect(per_worker: int | None, *, tiers: object) -> str | None:
+    """Of a key that only changes what per_worker wants."""
+    if per_worker is not None:
+        return None
+    other = "tiers" if tiers else "target_wait"
+    return f"has no effect without per_worker; write per_worker instead of {other}, or leave it out"
 
 
 def service_time_problem(service_time: float | None, known: Mapping[str, Any]) -> str | None:
@@ -86,14 +100,16 @@ def service_time_problem(service_time: float | None, known: Mapping[str, Any]) -
             f"is missing: how long the jobs of {of} take cannot be measured (of a table it can); write for example 20s"
         )
     if target_wait is None:
-        return "has no effect without target_wait; write target_wait instead of tiers, or leave service_time out"
+        other = "tiers" if known.get("tiers") else "per_worker"
+        return f"has no effect without target_wait; write target_wait instead of {other}, or leave service_time out"
     return None if service_time else "must be above 0, for example 20s; or leave it out to have it measured"
 
 
-def down_problems(down: ScaleDown, target_wait: float | None) -> Iterator[tuple[Path, str]]:
+def down_problems(down: ScaleDown, target_wait: float | None, *, tiers: object) -> Iterator[tuple[Path, str]]:
     if target_wait is None:
         if down.idle_off is not None:
-            yield ("idle_off",), "works only with target_wait; with tiers, write cooldown or stabilization_window"
+            way = "tiers" if tiers else "per_worker"
+            yield ("idle_off",), f"works only with target_wait; with {way}, write cooldown or stabilization_window"
         return
     for name in ("cooldown", "stabilization_window"):
         if name in down.model_fields_set:

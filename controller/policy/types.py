@@ -15,10 +15,19 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
-from controller.core.units import seconds_of
+from controller.core.units import as_share, seconds_of, share_of
 
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
@@ -44,6 +53,27 @@ def _whole(value: object) -> object:
     return value
 
 
+class Share(float):
+    """A part of a whole, 1 being all; as text it is `10%`."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return as_share(self)
+
+
+def _share(value: object) -> Share:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PydanticCustomError("share", "is not a share; write 10% or 0.1")
+    try:
+        share = share_of(value) if isinstance(value, str) else float(value)
+    except ValueError as problem:
+        raise PydanticCustomError("share", "{text}", {"text": str(problem)}) from None
+    if not 0 <= share < 1:
+        raise PydanticCustomError("share", "is not between 0% and 100%; 10 percent is written 10% or 0.1")
+    return Share(share)
+
+
 def _not_blank(value: str) -> str:
     if not value or any(character.isspace() or ord(character) < 32 for character in value):
         raise PydanticCustomError("word", "must be a word without spaces")
@@ -54,6 +84,18 @@ Duration = Annotated[
     float,
     BeforeValidator(_duration),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$|\$\{", "examples": ["500ms", "30s", "2m"]}),
+]
+Tolerance = Annotated[
+    Share,
+    PlainValidator(_share),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": r"^\d{1,2}(\.\d+)?%$|^0(\.\d+)?$|\$\{", "examples": ["10%", "0.1"]},
+            ]
+        }
+    ),
 ]
 Count = Annotated[
     int,

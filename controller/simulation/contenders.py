@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.units import as_policy, seconds_of
+from controller.core.units import as_policy, seconds_of, share_of
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
@@ -138,7 +138,9 @@ def own_worker(fields: Mapping[str, Any]) -> WorkerPolicy:
 def _own(fields: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Callable[[Mapping[str, Any], Common], Contender]:
     def make(options: Mapping[str, Any], common: Common) -> Contender:
         maximum = options["max"]
-        limits = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
+        limits: dict[str, Any] = {} if common.concurrency == 1 else {"jobs_per_worker": common.concurrency}
+        if options["max_wait"] >= 0:
+            limits["max_wait"] = as_policy(options["max_wait"])
         made = fields({**options, "concurrency": common.concurrency})
         worker = own_worker({"max_replicas": maximum, "min_replicas": options["min"], **limits, **made})
         policy = Policy.model_construct(interval=options["interval"], workers={"worker": worker})
@@ -178,7 +180,15 @@ def tiers_for(bounds: Iterable[tuple[int, float]], most: int) -> list[dict[str, 
     return [*tiers, {"replicas": most}]
 
 
-def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, Any]:
+def _per_worker(options: Mapping[str, Any]) -> dict[str, Any]:
+    """One worker per N jobs; a window of 0 s is none."""
+    fields = _with_cooldowns(options)
+    fields["scale_down"]["stabilization_window"] = as_policy(options["window"])
+    named = {name: options[name] for name in ("activation", "tolerance")}
+    return {**fields, **named, "per_worker": options["jobs"]}
+
+
+def _with_cooldowns(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"scale_up": {"cooldown": as_policy(options["up"])}, "scale_down": {"cooldown": as_policy(options["down"])}}
 
 
@@ -241,7 +251,7 @@ def _oracle(options: Mapping[str, Any], _: Common) -> Contender:
     return Contender("", options["max"], None)
 
 
-_OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0, "wake": 1}
+_OF_A_POLICY = {"max": 0, "min": 0, "interval": 10.0, "wake": 1, "max_wait": -1.0}
 _OF_TARGET_WAIT = {**_OF_A_POLICY, "service": -1.0}
 _COOLDOWNS = {"up": 30.0, "down": 120.0}
 KINDS: Mapping[str, Kind] = {
@@ -249,6 +259,11 @@ KINDS: Mapping[str, Kind] = {
     "recut": Kind(
         {**_OF_A_POLICY, **_COOLDOWNS, "wait": 60.0, "service": 20.0},
         _own(_recut),
+    ),
+    "per_worker": Kind(
+        {**_OF_A_POLICY, **_COOLDOWNS, "window": 0.0, "jobs": 5, "activation": 1, "tolerance": 0.0},
+        _own(_per_worker),
+        bare="jobs",
     ),
     "target_wait": Kind(
         {**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0},
@@ -307,6 +322,8 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
         if not value.isascii() or not value.isdigit() or len(value) > 4 or int(value) > 1000:
             raise _wrong(text, f"{key} must be a whole number from 0 to 1000, not {value!r}")
         return int(value)
+    if key == "tolerance":
+        return _tolerance(text, value)
     try:
         seconds = float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else seconds_of(value)
     except ValueError:
@@ -314,6 +331,16 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
     if key in {"target", "interval", "polling", "service"} and seconds <= 0:
         raise _wrong(text, f"{key} must be above 0")
     return seconds
+
+
+def _tolerance(text: str, value: str) -> float:
+    try:
+        share = share_of(value)
+    except ValueError as error:
+        raise _wrong(text, f"tolerance {error}, not {value!r}") from None
+    if share >= 1:
+        raise _wrong(text, f"tolerance is not below 100%; 10 percent is written 10% or 0.1, not {value!r}")
+    return share
 
 
 def _wrong(place: str, words: str) -> ConfigurationError:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from controller.core.history import accepted, recorded, with_start
+from controller.core.jobs_each import JobsEach
+from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
     History,
@@ -54,7 +56,8 @@ class Inputs(NamedTuple):
     """In what two looks of a policy can differ; times only by what has ended by now.
 
     waiting, service: as in Wanted, so that all that want the same have one answer. highest: of the window, or one of
-    the two negative constants.
+    the two negative constants. is_overdue: the oldest job has waited longer than max_wait. may_add: this may add a
+    worker now.
     """
 
     waiting: int
@@ -66,6 +69,8 @@ class Inputs(NamedTuple):
     may_go_up: bool
     may_go_down: bool
     highest: int
+    is_overdue: bool = False
+    may_add: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,10 @@ class Given:
         policy, kept = self.policy, kept_window(self.policy)
         up, down, window = policy.scale_up.cooldown, policy.scale_down.cooldown, down_window(policy, self.start_up_s)
         past = () if inputs.highest < 0 else (Recommendation(_NOW - window / 2, inputs.highest),)
+        last_up = None if inputs.may_add else _NOW - up
         return Seen(
             policy=policy,
-            queue=QueueDepth(inputs.waiting, inputs.busy),
+            queue=QueueDepth(inputs.waiting, inputs.busy, math.inf if inputs.is_overdue else 0.0),
             replicas=Replicas(
                 configured=inputs.configured,
                 running=int(inputs.some_run),
@@ -93,7 +99,7 @@ class Given:
                 leaving=inputs.leaving,
             ),
             history=History(
-                last_up=None if inputs.may_go_up else _NOW - math.nextafter(up, 0),
+                last_up=last_up if inputs.may_go_up else _NOW - math.nextafter(up, 0),
                 last_down=None if inputs.may_go_down else _NOW - math.nextafter(down, 0),
                 since=_LONG_AGO,
                 unbroken_since=_NOW if inputs.highest == _NOT_YET_KNOWN else _LONG_AGO,
@@ -173,6 +179,8 @@ class OwnPolicy:
     """Without the recommendations, which are kept in _past."""
     _window: float = 0.0
     _kept_window: float = 0.0
+    _by_exact_depth: bool = False
+    """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
 
     @classmethod
     def of(cls, policy: Policy, worker: WorkerPolicy, *, wakes: bool) -> OwnPolicy:
@@ -185,7 +193,10 @@ class OwnPolicy:
             self._service = ServiceTime(given, given, 0)
         self._window = down_window(self.policy, None)
         self._kept_window = kept_window(self.policy)
-        self.times_starts = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
+        by_start = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
+        self.times_starts = by_start or self.policy.max_wait is not None
+        each = JobsEach.of(self.policy)
+        self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -204,7 +215,10 @@ class OwnPolicy:
         if self._window:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self.up_at, now >= self._down_open
-        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest)
+        late = self._is_late(seen)
+        inputs = Inputs(
+            waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest, *late
+        )
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
@@ -212,7 +226,8 @@ class OwnPolicy:
             self._plan_down(seen, recommended)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            self.settled = is_wanted or (up and down and highest == _NO_WINDOW and seen.running > 0)
+            stays = is_wanted or (up and down and highest == _NO_WINDOW and seen.running > 0)
+            self.settled = stays and not self._may_be_late(seen.waiting)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -240,14 +255,30 @@ class OwnPolicy:
         recommended = recommend(self.policy, queue, service, seen.configured, finishing)
         if service is None and self.policy.target_wait is not None:
             return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
-        first = Wanted(recommended, seen.waiting, service)
-        wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), first)
+        wanted = Wanted(recommended, seen.waiting, service)
+        if not self._by_exact_depth:
+            wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), wanted)
         if len(wants) >= _MOST_KNOWN:
             wants.clear()
             self.calm.clear()
         wants[seen.waiting, seen.busy, seen.leaving] = wanted
-        self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
+        if not self._may_be_late(seen.waiting):
+            self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
         return wanted
+
+    def _may_be_late(self, waiting: int) -> bool:
+        """Whether time alone may bring another answer, by max_wait: then each look counts."""
+        return self.policy.max_wait is not None and waiting > 0
+
+    def _is_late(self, seen: View) -> tuple[bool, bool]:
+        """Whether a job has waited too long, and whether it may add a worker now."""
+        if not self._may_be_late(seen.waiting):
+            return False, True
+        is_overdue = is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s))
+        if not is_overdue:
+            return False, True
+        last_up = self._history.last_up
+        return True, last_up is None or seen.now >= last_up + pace(self.policy, self._history)
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)

@@ -17,7 +17,7 @@ from controller.core.model import workers
 from controller.core.text.layout import Rows, markdown
 from controller.core.units import as_policy, in_seconds, in_words, money, percent
 from controller.core.wanted import tier_replicas
-from controller.policy import Policy, WorkerPolicy
+from controller.policy import Policy, Share, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import heading
@@ -209,11 +209,9 @@ def _relative(before: float, after: float, floor: float = 0.0) -> float:
 
 def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
     if not old.tiers or not new.tiers:
-        for key, policy in (("tiers", old), ("tiers", new)):
-            if policy.tiers and policy is old:
-                yield f"{key} are replaced by target_wait"
-            elif policy.tiers:
-                yield f"target_wait is replaced by {key}"
+        ways = _way(old), _way(new)
+        if ways[0] != ways[1]:
+            yield f"{ways[0]} {'are' if old.tiers else 'is'} replaced by {ways[1]}"
         return
     edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
     for index, depth in enumerate(edges):
@@ -222,6 +220,13 @@ def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
             continue
         last = edges[index + 1] - 1 if index + 1 < len(edges) else None
         yield f"{_depths(depth, last)}: {workers(after)} instead of {before}"
+
+
+def _way(worker: WorkerPolicy) -> str:
+    """The key that sets the number of workers."""
+    if worker.tiers:
+        return "tiers"
+    return "target_wait" if worker.per_worker is None else "per_worker"
 
 
 def _depths(first: int, last: int | None) -> str:
@@ -249,6 +254,10 @@ def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
                 if (path or name not in _IS_OF) and (*path, name) not in silent:
                     yield from walk(getattr(value, name), (*path, name))
         elif value is not None:
-            yield ".".join(path), as_policy(value) if isinstance(value, float) else str(value)
+            yield ".".join(path), _text(value)
 
     yield from walk(worker, ())
+
+
+def _text(value: object) -> str:
+    return as_policy(value) if isinstance(value, float) and not isinstance(value, Share) else str(value)

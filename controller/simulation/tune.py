@@ -268,6 +268,7 @@ class _Trial:
             "min_replicas": self._worker.min_replicas,
             "max_replicas": self._worker.max_replicas,
             "jobs_per_worker": self._worker.jobs_per_worker,
+            "max_wait": None if self._worker.max_wait is None else as_policy(self._worker.max_wait),
         }
         worker = own_worker({**base, **_as_written(candidate, self._worker)})
         is_woken = wakes(self._worker, self.asked.common)
@@ -347,7 +348,8 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
         comments["service_time"] = wrap(_assumed(found), 72)
-    replaced = ("tiers", "target_wait", "service_time", "scale_up", "scale_down")
+    ways = ("tiers", "per_worker", "activation", "tolerance", "target_wait", "service_time")
+    replaced = (*ways, "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
 

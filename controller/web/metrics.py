@@ -167,7 +167,7 @@ _ROWS = (
         "autoscaler_replicas_recommended",
         "gauge",
         "replicas",
-        "Replicas that the tier or the target wait wants.",
+        "Replicas that the tier, the jobs per worker or the target wait wants.",
         _each_worker(lambda last: last.recommended),
     ),
     Metric(

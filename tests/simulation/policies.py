@@ -24,7 +24,10 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
     }
     if draw(st.booleans()):
         fields["scale_up"]["cooldown"] = f"{draw(_SECONDS)}s"
-    return own_worker({**fields, **(_tiers(draw, fields) if draw(st.booleans()) else _wait(draw, fields))})
+    if draw(st.booleans()):
+        fields["max_wait"] = f"{draw(st.sampled_from([5, 20, 60, 300]))}s"
+    way = draw(st.sampled_from([_tiers, _wait, _per_worker]))
+    return own_worker({**fields, **way(draw, fields)})
 
 
 def _step(draw: st.DrawFn) -> dict[str, Any]:
@@ -38,8 +41,21 @@ def _tiers(draw: st.DrawFn, fields: dict[str, Any]) -> dict[str, Any]:
     tiers: list[dict[str, int]] = [
         {"up_to": bound, "replicas": count} for bound, count in zip(bounds, counts, strict=False)
     ]
+    return {"tiers": [*tiers, {"replicas": counts[-1]}], "scale_down": _delayed(draw, fields)}
+
+
+def _per_worker(draw: st.DrawFn, fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "per_worker": draw(st.integers(1, 8)),
+        "activation": draw(st.integers(1, 6)),
+        "tolerance": draw(st.sampled_from(["0%", "10%", "40%"])),
+        "scale_down": _delayed(draw, fields),
+    }
+
+
+def _delayed(draw: st.DrawFn, fields: dict[str, Any]) -> dict[str, Any]:
     down = {"cooldown": f"{draw(_SECONDS)}s", "stabilization_window": f"{draw(_SECONDS)}s"}
-    return {"tiers": [*tiers, {"replicas": counts[-1]}], "scale_down": {**fields["scale_down"], **down}}
+    return {**fields["scale_down"], **down}
 
 
 def _wait(draw: st.DrawFn, fields: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def refusal(text: str, worker: str | None = None) -> str:
         ("recut:service=0", "service must be above 0"),
         ("keda:count=running", "count may be all (waiting and in progress) or waiting, not 'running'"),
         ("tiers:min=6", "is not a valid policy: min_replicas"),
+        ("per_worker:0", "is not a valid policy: per_worker"),
+        ("per_worker:five", "jobs must be a whole number from 0 to 1000, not 'five'"),
+        ("per_worker:5,tolerance=ten", "tolerance is not a share; write 10% or 0.1, not 'ten'"),
+        ("per_worker:5,tolerance=10", "tolerance is not below 100%; 10 percent is written 10% or 0.1, not '10'"),
+        ("balanced:max_wait=0", "is not a valid policy: max_wait must be above 0"),
         ("no/such/policy.yaml", "no/such/policy.yaml"),
     ],
 )
@@ -160,3 +165,24 @@ def test_each_run_has_a_scaler_of_its_own() -> None:
 def test_tiers_that_round_to_the_same_depth_are_kept_apart() -> None:
     tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 1, "replicas": 1}, {"up_to": 2, "replicas": 2}, {"replicas": 3}]
     assert tiers_for([(1, 0.2), (2, 0.4)], 3) == tiers
+
+
+def test_jobs_per_worker_are_a_contender_with_the_keys_of_a_policy() -> None:
+    own = made("per_worker:4,activation=3,tolerance=10%,window=60,up=10,max_wait=5m,max=7")
+    policy = own.policy
+    assert (policy.per_worker, policy.activation, policy.tolerance, policy.max_wait) == (4, 3, 0.1, 300.0)
+    assert (policy.scale_up.cooldown, policy.scale_down.stabilization_window, policy.max_replicas) == (10.0, 60.0, 7)
+    assert str(made("per_worker:4").policy.tolerance) == "0%"
+
+
+@pytest.mark.parametrize("kind", ["tiers", "recut", "per_worker", "target_wait", "economy", "balanced", "fast"])
+def test_each_of_our_own_takes_a_max_wait(kind: str) -> None:
+    assert (made(f"{kind}:max_wait=90").policy.max_wait, made(kind).policy.max_wait) == (90.0, None)
+
+
+def made(text: str) -> OwnPolicy:
+    make = read_contender(text, Common(), {}).make
+    assert make is not None
+    own = make()
+    assert isinstance(own, OwnPolicy)
+    return own

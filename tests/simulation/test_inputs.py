@@ -15,7 +15,7 @@ KINDS = (Seen, QueueDepth, Replicas, History)
 
 VARIED = {
     Seen: {"queue", "replicas", "history", "service"},
-    QueueDepth: {"pending", "processing"},
+    QueueDepth: {"pending", "processing", "oldest_age_s"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
     History: {"last_up", "last_down", "unbroken_since", "recommendations", "count"},
 }
@@ -40,7 +40,6 @@ LEFT_OUT = {
         "unsent": "each change is sent",
     },
     QueueDepth: {
-        "oldest_age_s": "no rule of a count reads it",
         "stale": "no worker dies with a job",
         "limit": "counting is exact",
         "lag_s": "there is no standby",
@@ -84,7 +83,8 @@ def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> No
     counts, both = (0, 3), (False, True)
     services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
     kinds = (counts, services, counts, counts, counts, both, both, both, highest)
-    keys = [Inputs(*one) for one in itertools.product(*kinds)]
+    late = list(itertools.product(both, both))
+    keys = [Inputs(*one, *two) for one in itertools.product(*kinds) for two in late]
     first, second = (
         Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
         for most, *rest in ((4, None, 0.0), (5, 7.0, 3.0))

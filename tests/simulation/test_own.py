@@ -53,7 +53,7 @@ class Sleeper(Sleepless):
 
     def look(self, seen: View) -> int:
         policy = self.own.policy
-        queue, now = QueueDepth(seen.waiting, seen.busy), seen.now
+        queue, now = QueueDepth(seen.waiting, seen.busy, seen.oldest_s if seen.waiting else None), seen.now
         service = given_service(policy) or self.service
         if not seen.notified:
             self._time_the_start(seen)

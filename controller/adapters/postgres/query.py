@@ -37,7 +37,7 @@ def reading_of(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> QueueDe
 
 
 def _age(value: object, times: int) -> tuple[float | None, tuple[Remark, ...]]:
-    """Seconds, at least 0 (clocks differ). No decision uses the age, so a bad value gives a remark and no error."""
+    """Seconds, at least 0 (clocks differ). A bad value gives a remark and no error: only max_wait needs the age."""
     if times > 1:
         what = "more than one column oldest_age_s; keep one of them"
     elif value is None:

@@ -129,6 +129,24 @@ class PostgresQueue:
         """
         return (await self._located_for(queue)).own if queue.table is not None else None
 
+    async def no_age(self, queue: QueuePolicy) -> str:
+        """Why it is never known how long the oldest ready job has waited; "" if it is, or if a query may tell it.
+
+        Raises:
+            Unavailable: the tables could not be looked up.
+        """
+        if queue.sql is not None:
+            return ""
+        form = (await self._located_for(queue)).place.form
+        if form.since is not None or form.oldest is not None:
+            return ""
+        if queue.preset is not None:
+            return f"preset {queue.preset} does not say since when a job is ready; add since to its file"
+        return (
+            f"no column of {queue.table} says since when a job is ready; add a column created_at, or name it in "
+            "queue.columns.created_at"
+        )
+
     async def longest_claim(self, queue: QueuePolicy, limit: int) -> float | None:
         """Seconds since the oldest running job was claimed; None if unknown.
 
@@ -218,11 +236,15 @@ class PostgresQueue:
 
 
 class Known(NamedTuple):
-    """What a database shows about a queue. service: None if no job has finished or it cannot be measured (why_not)."""
+    """What a database shows about a queue. service: None if no job has finished or it cannot be measured (why_not).
+
+    no_age: why it is never known how long the oldest ready job has waited, or "".
+    """
 
     service: ServiceTime | None
     remarks: tuple[str, ...]
     why_not: str = ""
+    no_age: str = ""
 
 
 async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
@@ -243,7 +265,8 @@ async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
     texts = [remark.text for remark in depth.remarks if not (depth.unnamed and remark.about == "statuses")]
     doubt = (f"the queue reads as empty: {depth.unnamed}",) if depth.unnamed else ()
     remarks = (*doubt, *texts)
+    no_age = await reader.no_age(queue)
     try:
-        return Known(await reader.service_time(queue), remarks)
+        return Known(await reader.service_time(queue), remarks, no_age=no_age)
     except NotMeasurable as no:
-        return Known(None, remarks, str(no))
+        return Known(None, remarks, str(no), no_age)

@@ -1,0 +1,52 @@
+"""Keys that have no effect, or another one than meant, beside the other keys of their worker. Pure.
+
+Each is a warning and no error: the policy works, and a variable may bring the other value tomorrow.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+from controller.core.units import as_policy, as_share
+from controller.policy.models import Policy, WorkerPolicy
+
+_ALL_COLUMNS = re.compile(r"\bselect\s+(?:\w+\s*\.\s*)?\*|\.\s*\*", re.IGNORECASE)
+"""A query with these may return columns that its text does not name."""
+_NEARLY = 1e-9
+
+
+def little_effects(policy: Policy) -> Iterator[str]:
+    """What to change, one sentence for each key."""
+    for name, worker in policy.workers.items():
+        for key, words in (*_of_max_wait(worker), *_of_per_worker(worker)):
+            yield f"workers.{name}.{key}: {words}"
+
+
+def _of_max_wait(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
+    max_wait, target_wait, query = worker.max_wait, worker.target_wait, worker.queue.sql
+    if max_wait is None:
+        return
+    if target_wait is not None and max_wait < target_wait:
+        accepted = as_policy(target_wait)
+        words = f"is shorter than target_wait, which is {accepted}, so jobs that wait as long as they may add workers"
+        yield "max_wait", f"{words}; write {accepted} or more"
+    if query is not None and "oldest_age_s" not in query.lower() and not _ALL_COLUMNS.search(query):
+        words = "has no effect, because queue.sql does not return how long the oldest ready job has waited"
+        yield "max_wait", f"{words}; add a column oldest_age_s, in seconds"
+
+
+def _of_per_worker(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
+    each, activation, tolerance = worker.per_worker, worker.activation or 1, worker.tolerance or 0.0
+    if each is None:
+        return
+    if activation > 1 and worker.min_replicas:
+        yield "activation", f"has no effect, because min_replicas is {worker.min_replicas}: a worker always runs"
+    elif activation > 1 and worker.max_wait is None:
+        fewer = "1 job waits" if activation == 2 else f"up to {activation - 1} jobs wait"
+        yield "activation", f"{fewer} without end while no worker runs; write max_wait, for example 5m, to limit that"
+    most = each * max(0, worker.max_replicas - 1)
+    if tolerance and math.floor(most * tolerance + _NEARLY) < 1:
+        share = as_share(tolerance)
+        yield "tolerance", f"has no effect, because {share} of the {most} jobs below max_replicas is less than one job"
