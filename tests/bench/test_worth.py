@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_the_settings_are_those_of_the_documentation() -> None:
         found = measure(case.workload())
         assert found.mean_s == pytest.approx(case.scaling.service_s, rel=0.05)
         assert found.jobs > 9_000
+
+
+def test_runs_by_the_clock_come_together_and_not_always_just_after_a_poll() -> None:
+    cron = next(case for case in made_up() if "30 min" in case.name)
+    arrivals = [arrival for arrival, _ in cron.workload().jobs()]
+    assert arrivals == sorted(arrivals)
+    runs = [at for at, count in Counter(arrivals).items() if count == 60]
+    assert len(runs) == 7 * 48
+    for interval in (10, 15, 30):
+        late = [-at % interval for at in runs]
+        assert sum(late) / len(late) == pytest.approx(interval / 2, rel=0.15)
 
 
 def test_the_table_of_all_names_for_each_preset_the_best_rivals_and_its_lead(runs: Runs) -> None:

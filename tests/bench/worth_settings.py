@@ -8,17 +8,19 @@ at a load of 2 there would be four jobs of 0.5 s a second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
+from random import Random
 
 from controller.simulation.comparison import Comparison, Setting, compare
 from controller.simulation.contenders import Common, read_contender
 from controller.simulation.fleet import Platform
 from controller.simulation.workload.generators import generate
-from controller.simulation.workload.jobs import Workload, first, measure, scaled
+from controller.simulation.workload.jobs import Job, Workload, first, measure, scaled
 from controller.simulation.workload.traces import read_trace
 
 CAP = 5
@@ -100,9 +102,26 @@ def _held(source: Path | tuple[str, float], scaling: Scaling) -> Workload:
         workload = _traced(source, scaling)
     else:
         text, span_s = source
-        workload = generate(text, seed=0, span_s=span_s)
+        workload = _beside_the_polls(generate(text, seed=0, span_s=span_s))
     jobs = list(workload.jobs())
     return replace(workload, jobs=lambda: iter(jobs))
+
+
+def _beside_the_polls(workload: Workload) -> Workload:
+    """Jobs of one instant come up to 30 s later, all of them together.
+
+    Runs by the clock would else fall on polls that are 10, 15 and 30 s apart, just after each of them: a rule that only
+    polls would see every run a whole interval late. In production, the two clocks have nothing to do with each other.
+    """
+
+    def jobs() -> Iterator[Job]:
+        dice, at, later = Random(0), -1.0, 0.0
+        for (arrival, service), (following, _) in pairwise([*workload.jobs(), (math.inf, 0.0)]):
+            if arrival != at:
+                at, later = arrival, dice.uniform(0.0, 30.0) if following == arrival else 0.0
+            yield arrival + later, service
+
+    return replace(workload, jobs=lambda: iter(sorted(jobs())))
 
 
 def _traced(path: Path, scaling: Scaling) -> Workload:
