@@ -22,7 +22,8 @@ def as_object(explanation: Explanation) -> dict[str, Any]:
     """The log line's keys, what else the queue holds (null where that is unknown), and the steps of the pass."""
     explained, rest = explanation.explained, explanation.rest
     besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
-    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), "event": "explain"}
+    learned = {} if explained.way_down is None else {"way_down": explained.way_down.as_object()}
+    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), **learned, "event": "explain"}
 
 
 def show(explanation: Explanation, mask: Masker) -> None:
@@ -55,19 +56,30 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
             explanation.platform,
             f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
         )
-    if cycle.target_wait_s is not None:
-        yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
-    jobs_each = None if explanation.worker is None else JobsEach.of(explanation.worker)
-    if jobs_each is not None:
-        yield "aim", jobs_each.words
-    if cycle.max_wait_s is not None:
-        yield "guard", f"one worker more at a time once the oldest ready job has waited {in_words(cycle.max_wait_s)}"
+    yield from _aims(explanation)
+    if (way_down := explanation.explained.way_down) is not None:
+        if way_down.long_run is not None:
+            mean_s, jobs = way_down.long_run.mean_s, way_down.long_run.jobs
+            yield "", f"of all jobs so far (the newest {jobs} count most) one took {in_words(mean_s)}; the longer holds"
+        yield from (("way down" if not place else "", text) for place, text in enumerate(way_down.sentences))
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:
         yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
     if rest is not None:
         yield "also", rest.sentence
+
+
+def _aims(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    """What the number of workers goes by, if that is not the tiers; and max_wait."""
+    cycle, worker = explanation.explained.cycle, explanation.worker
+    if cycle.target_wait_s is not None:
+        yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
+    jobs_each = None if worker is None else JobsEach.of(worker)
+    if jobs_each is not None:
+        yield "aim", jobs_each.words
+    if cycle.max_wait_s is not None:
+        yield "guard", f"one worker more at a time once the oldest ready job has waited {in_words(cycle.max_wait_s)}"
 
 
 def _aim(service: ServiceTime | None, target_wait_s: float) -> str:

@@ -36,10 +36,10 @@ class JobsEach:
 
     @property
     def words(self) -> str:
-        """`1 worker for each 5 jobs, the first at 3; no change within 10% (tolerance)`."""
+        """`1 worker per 5 jobs, the first at 3; no change within 10% (tolerance)`."""
         first = f", the first at {self.activation}" if self.activation > 1 else ""
         tolerance = f"; no change within {as_share(self.tolerance)} (tolerance)" if self.tolerance else ""
-        jobs = "1 worker for each job" if self.each == 1 else f"1 worker for each {self.each} jobs"
+        jobs = "1 worker per job" if self.each == 1 else f"1 worker per {self.each} jobs"
         return f"{jobs}{first}{tolerance}"
 
     def workers(self, depth: int) -> int:
@@ -63,12 +63,15 @@ class JobsEach:
         if not current:
             needs = f"the first worker needs {self.activation} jobs (activation)"
             return Because(Reason.ACTIVATION, needs) if depth < self.activation else None
-        if not decision.desired or not self._tolerates(depth, current):
+        if not self._tolerates(depth, current):
             return None
         full = f"{self.each * current} jobs for {workers(current)}"
         return Because(Reason.TOLERANCE, f"the depth is within {as_share(self.tolerance)} of the {full} (tolerance)")
 
     def _tolerates(self, depth: int, current: int) -> bool:
-        """As HPA has it: |depth / (each x current) - 1| is at most the tolerance."""
+        """As HPA has it: |depth / (each x current) - 1| is at most the tolerance.
+
+        It is below 100 %, so it never holds a count that no job wants.
+        """
         full = self.each * current
         return abs(depth - full) <= full * self.tolerance + _NEARLY

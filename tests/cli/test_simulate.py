@@ -156,7 +156,7 @@ def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: 
     same = tmp_path / "same.yaml"
     same.write_text(
         "workers: {w: {service: s, queue: {table: jobs, wake_on: jobs}, max_replicas: 5, target_wait: 20s,"
-        " jobs_per_worker: 4, scale_down: {idle_off: 10s}}}"
+        " jobs_per_worker: 4}}"
     )
     by_name, in_file = json.loads(run("simulate", "balanced", same, "--span", "3h", "--json").out)["policies"]
     assert by_name["paid_s"] == in_file["paid_s"]
@@ -214,6 +214,30 @@ def test_check_proposes_a_stabilization_window_where_tiers_flap(run: Run, tmp_pa
     path.write_text(text.replace("DOWN", f"stabilization_window: {found['stabilization_window_s']}s"))
     assert "arrive steadily" not in run("check", path, "--service-time", "20s").out
     assert json.loads(run("check", path, "--service-time", "20s", "--json").out)["flaps"] == {}
+
+
+def test_check_says_up_to_which_depth_each_count_of_jobs_per_worker_lasts(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "each.yaml"
+    keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: jobs}}, {keys}}}}}")
+    out = run("check", path, "--service-time", "20s").out
+    assert "w: 1 worker per 5 jobs, the first at 3; no change within 10% (tolerance); if a job takes 20 s" in out
+    assert "up to 2 jobs wait without end while no worker runs; write max_wait" in " ".join(out.split())
+    rows = [" ".join(line.split()) for line in out.splitlines()[-4:]]
+    assert rows == ["2 0 for ever", "5 1 1 min 20 s", "10 2 1 min 20 s", "any 3 longer, as the depth grows"]
+    path.write_text(path.read_text().replace("per_worker", "max_wait: 5m, per_worker"))
+    assert "2 0 5 min (max_wait)" in [" ".join(line.split()) for line in run("check", path).out.splitlines()]
+
+
+def test_tune_replaces_jobs_per_worker_and_keeps_max_wait(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "each.yaml"
+    keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%, max_wait: 5m"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: jobs}}, {keys}}}}}")
+    jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "4h", "--form", "tiers", "--weeks", "1")
+    policy, _ = load_policy(run("tune", path, "--wait", "4m", *jobs).out, {})
+    worker = policy.workers["w"]
+    assert (worker.per_worker, worker.activation, worker.tolerance, worker.max_wait) == (None, None, None, 300.0)
+    assert worker.tiers
 
 
 def test_check_says_where_a_target_wait_adds_workers(run: Run, tmp_path: Path) -> None:
@@ -282,6 +306,38 @@ def test_check_names_a_due_time_that_the_policy_does_not(
     (due,) = [warning for warning in warnings if "in the future" in warning]
     assert due.startswith("workers.w.queue: 1 job of table mails counts as pending although its send_after")
     assert due.endswith("write columns: {scheduled_for: send_after}")
+
+
+def test_check_names_a_table_that_makes_max_wait_ineffective(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE mails (status text)")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    path = tmp_path / "policy.yaml"
+    keys = "max_replicas: 1, tiers: [{replicas: 1}]"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{table: mails}}, {keys}, max_wait: 5m}}}}")
+
+    def said(*options: str) -> list[str]:
+        warnings = json.loads(run("check", path, "--json", *options).out)["warnings"]
+        return [warning for warning in warnings if "max_wait" in warning]
+
+    (ageless,) = said("--from-database")
+    assert ageless.startswith("workers.w.max_wait: has no effect, because no column of mails says since when a job")
+    assert said() == [], "without the database it is unknown"
+
+
+def test_check_names_a_preset_that_makes_max_wait_ineffective(run: Run, tmp_path: Path) -> None:
+    preset, path = tmp_path / "own.toml", tmp_path / "policy.yaml"
+    parts = "ready = [\"{job} j WHERE j.status = 'new'\"]\nprocessing = [\"{job} j WHERE j.status = 'busy'\"]\n"
+    keys = "max_replicas: 1, tiers: [{replicas: 1}], max_wait: 5m"
+    path.write_text(f"workers: {{w: {{service: s, queue: {{preset: {preset}}}, {keys}}}}}")
+    for since, warned in (("", True), ('since = "j.created_at"\n', False)):
+        preset.write_text(f'tables = {{job = "job"}}\n[[forms]]\n{parts}{since}')
+        ran = run("check", path, "--json")
+        assert ran.code == 0, ran.out
+        warnings = json.loads(ran.out)["warnings"]
+        assert any("does not say since when a job is ready" in one for one in warnings) == warned
 
 
 def test_a_window_without_a_finished_job_is_refused(

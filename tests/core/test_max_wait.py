@@ -93,10 +93,15 @@ TABLE = [
     Late("a scale-up is slowed by the cooldown", 301, 1, 1, 1, [TIER, LATE], history(up=29)),
     Late("when the cooldown is over, one more", 301, 1, 1, 2, [TIER, LATE], history(up=30)),
     Late("the last scale-down does not matter", 301, 1, 1, 2, [TIER, LATE], history(down=1)),
-    Late("a longer start slows it", 301, 1, 1, 1, [TIER, LATE], replace(history(up=59), start_up_s=60)),
-    Late("after a longer start, one more", 301, 1, 1, 2, [TIER, LATE], replace(history(up=60), start_up_s=60)),
+    Late("a longer start slows it", 301, 1, 1, 1, [TIER, LATE], replace(history(up=59), start_ups=(60.0,))),
+    Late("after a longer start, one more", 301, 1, 1, 2, [TIER, LATE], replace(history(up=60), start_ups=(60.0,))),
     Late(
-        "no start counts as longer than 5 minutes", 301, 1, 1, 2, [TIER, LATE], replace(history(up=300), start_up_s=599)
+        *("no start counts as longer than 5 minutes", 301, 1, 1, 2, [TIER, LATE]),
+        history=replace(history(up=300), start_ups=(599.0,)),
+    ),
+    Late(
+        *("at max_replicas a start that takes longer does not matter", 301, 1, 5, 5, [TIER, LATE, MAX]),
+        history=replace(history(up=40), start_ups=(60.0,)),
     ),
     Late("max_replicas is the limit", 301, 1, 5, 5, [TIER, LATE, MAX]),
     Late("no scale-down while a job waits too long", 301, 1, 3, 4, [TIER, LATE], history(up=500)),
@@ -160,8 +165,9 @@ def test_the_pace_is_the_cooldown_or_a_start_if_that_takes_longer(
     cooldown: str, measured: float | None, seconds: float
 ) -> None:
     slow = guarded(scale_up={"cooldown": cooldown})
-    assert pace(slow, History(start_up_s=measured)) == seconds
-    assert until_the_next(slow, History(start_up_s=measured, last_up=NOW - 4), NOW) == max(0, seconds - 4)
+    started = History(start_ups=() if measured is None else (measured,))
+    assert pace(slow, started) == seconds
+    assert until_the_next(slow, replace(started, last_up=NOW - 4), NOW) == max(0, seconds - 4)
 
 
 def test_a_scale_up_from_the_future_delays_it_by_one_pace_at_most() -> None:

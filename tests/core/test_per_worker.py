@@ -99,6 +99,10 @@ TABLE = [
     Jobs("more than a tenth more is not", 23, 4, 5, [EACH], policy=TENTH),
     Jobs("a tenth less is within the tolerance", 72, 16, 16, [EACH, NEAR], policy=TENTH),
     Jobs("more than a tenth less is not", 71, 16, 15, [EACH], policy=TENTH),
+    Jobs(
+        *("a tolerance that floating point would miss by a last digit", 79, 10, 10, [EACH, NEAR]),
+        policy={"tolerance": "58%", "max_replicas": 20},
+    ),
     Jobs("what wants the same needs no tolerance", 20, 4, 4, [EACH], policy=TENTH),
     Jobs("without a tolerance one job too many counts", 21, 4, 5, [EACH]),
     Jobs("no tolerance keeps the last worker", 0, 1, 0, [EACH], policy={"tolerance": "99%"}),
@@ -259,3 +263,11 @@ def test_what_is_shown_of_it_is_what_holds(policy: WorkerPolicy, depth: int) -> 
     each = JobsEach.of(policy)
     assert each is not None
     assert (each.workers(depth) - 1) * each.each < depth <= each.workers(depth) * each.each
+
+
+def test_in_words_it_is_the_rule_with_what_holds_it() -> None:
+    plain, full = JobsEach.of(by_jobs(per_worker=1)), JobsEach.of(by_jobs(activation=3, tolerance="12.5%"))
+    assert plain is not None
+    assert full is not None
+    assert plain.words == "1 worker per job"
+    assert full.words == "1 worker per 5 jobs, the first at 3; no change within 12.5% (tolerance)"

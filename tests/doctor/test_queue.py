@@ -45,6 +45,42 @@ async def test_a_due_time_that_the_policy_does_not_name_is_warned_of_with_the_li
     assert "due time" not in await patient.findings()
 
 
+@pytest.mark.parametrize(
+    ("queue", "level", "sentence"),
+    [
+        (
+            *({"table": "mails"}, Level.WARNING),
+            (
+                "max_wait has no effect, because no column of mails says since when a job is ready; add a column "
+                "created_at, or name it in queue.columns.created_at"
+            ),
+        ),
+        (
+            *({"table": "mails", "columns": {"created_at": "added"}}, Level.OK),
+            "one worker more at a time once the oldest ready job has waited 5 min (max_wait)",
+        ),
+        (
+            *({"sql": "SELECT 1 AS pending, 0 AS processing"}, Level.WARNING),
+            (
+                "how long the oldest ready job has waited is unknown, so max_wait has no effect; return a column "
+                "oldest_age_s, in seconds"
+            ),
+        ),
+    ],
+)
+async def test_a_queue_that_cannot_tell_how_long_its_jobs_wait_is_warned_of_beside_max_wait(
+    patient: Patient, queue: dict[str, Any], level: Level, sentence: str
+) -> None:
+    await patient.do(
+        "CREATE TABLE mails (status text, added timestamptz)", "INSERT INTO mails VALUES ('pending', now())"
+    )
+    patient.worker = policy(**queue)
+    assert "max_wait" not in await patient.findings(), "only max_wait needs the age"
+    patient.worker = patient.worker.model_copy(update={"max_wait": 300.0})
+    found = (await patient.findings())["max_wait"]
+    assert (found.level, found.sentence) == (level, sentence)
+
+
 async def test_all_columns_that_the_table_does_not_have_are_in_one_finding(patient: Patient) -> None:
     columns = {"status": "state", "created_at": "create_at", "locked_at": "lock_at"}
     patient.worker = policy(table="generation_job", columns=columns)

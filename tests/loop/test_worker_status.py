@@ -182,6 +182,16 @@ def test_by_tiers_there_are_no_keys_of_a_target_wait() -> None:
     }
 
 
+def test_jobs_per_worker_and_max_wait_are_keys_only_if_the_policy_has_them() -> None:
+    with_both = replace(HELD, target_wait_s=None, service=None, per_worker=5, max_wait_s=300.0)
+    published = WorkerStatus.from_json(with_both.to_json())
+    assert (published.more, published.per_worker, published.max_wait_s) == ({}, 5, 300.0)
+    assert published.to_json() == with_both.to_json()
+    assert not {"per_worker", "max_wait_s"} & WorkerStatus.from_json(HELD.to_json()).to_json().keys()
+    without = WorkerStatus.from_json(replace(FAILED, worker="w").to_json())
+    assert without.with_old(published).per_worker is None, "the leader before may have had another policy"
+
+
 def test_a_service_time_that_is_not_known_yet_is_null() -> None:
     assert WorkerStatus.from_json(replace(HELD, service=None).to_json()).to_json()["service_time_s"] is None
 

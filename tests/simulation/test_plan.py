@@ -39,6 +39,7 @@ def plan(old: Both, new: Both) -> Plan:
 
 SHIPPED = policy()
 AIMED = policy(tiers=None, target_wait="60s", service_time="20s")
+BY_JOBS = policy(tiers=None, per_worker=5, tolerance="10%", max_wait="5m")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,17 @@ def test_the_way_back_is_told_the_other_way_round() -> None:
     said = changes(Plan(AIMED, SHIPPED, compared(SHIPPED, SHIPPED)))
     assert "target_wait is replaced by tiers" in said
     assert "target_wait: 1m → not set" in said
+
+
+def test_jobs_per_worker_in_the_place_of_tiers_are_told_with_their_keys() -> None:
+    said = changes(Plan(SHIPPED, BY_JOBS, compared(SHIPPED, SHIPPED)))
+    assert sorted(said) == [
+        "max_wait: not set → 5m",
+        "per_worker: not set → 5",
+        "tiers are replaced by per_worker",
+        "tolerance: not set → 10%",
+    ]
+    assert "per_worker is replaced by target_wait" in changes(Plan(BY_JOBS, AIMED, compared(SHIPPED, SHIPPED)))
 
 
 def test_another_queue_is_said_to_show_in_no_simulation() -> None:
