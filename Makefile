@@ -48,8 +48,10 @@ soak: $(VENV)/.dev  ## check that memory and sockets of two busy replicas do not
 bench: $(VENV)/.dev  ## measure a reading among 10 million jobs, and the delay from the first job to the request (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
 
-worth: $(VENV)/.dev  ## compare policies on all traces of a folder (TRACES=FOLDER; BOUND=1 adds the lower bound)
-	@$(BIN)/python -m tests.bench.worth $(TRACES) $(if $(BOUND),--bound) $(ARGS)
+worth: $(VENV)/.dev  ## compare policies on all traces of a folder (TRACES=FOLDER; ALL=1, SWEEP=1, BOUND=1, WRITE=1, JOBS=, START_UP=, LOAD=, SERVICE=)
+	@$(BIN)/python -m tests.bench.worth $(TRACES) $(if $(ALL),--all) $(if $(SWEEP),--sweep) $(if $(BOUND),--bound) \
+	  $(if $(START_UP),--start-up $(START_UP)) $(if $(LOAD),--load $(LOAD)) $(if $(SERVICE),--service $(SERVICE)) \
+	  $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write README.md --write docs/benchmarks.md) $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter, format
 	@$(BIN)/ruff check .

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from controller.core.implied_waits import Expectation
     from controller.core.text.masking import Masker
     from controller.policy import Policy, WorkerPolicy
+    from controller.simulation.flaps import Flaps
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +35,8 @@ def add(commands: Commands) -> None:
         "validate a policy offline; print its values and waits",
         "Each value is printed with the line or the variable that it comes from. A wait ends when a worker begins the "
         "job, as in target_wait: while the depth stays at d jobs that take S each, with k in work at once, a job waits "
-        "d x S / k - S. That is what each tier implies. "
+        "d x S / k - S. That is what each tier implies. Where tiers would flap, the stabilization_window that helps is "
+        "proposed. "
         "Exit 0: valid. 2: not.",
         touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
         last=ENVIRONMENT,
@@ -55,6 +57,7 @@ class _Checked:
     workers: Sequence[str]
     values: Sequence[tuple[tuple[str | int, ...], str, str]]
     expected: Mapping[str, Expectation]
+    flaps: Mapping[str, Flaps]
     warnings: Sequence[str]
     ahead: Mapping[str, str]
     """By worker: how far ahead of their time scheduled jobs count, and by which column; only from a database."""
@@ -107,12 +110,14 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
     ]
     used = platforms_of(policy, os.environ, ADAPTERS.platforms)
     of_platforms = [warning for one in used for warning in one.warnings(os.environ)]
+    expected = _expectations(parsed, only, known)
     of_settings = map(str, (*of_platforms, *setting_warnings(os.environ)))
     return _Checked(
         path,
         list(policy.workers),
         list(effective(policy, document)),
-        _expectations(parsed, only, known),
+        expected,
+        _flaps(policy, expected),
         [
             *of_settings,
             *overlaps(policy),
@@ -132,8 +137,9 @@ def _as_object(checked: _Checked) -> dict[str, Any]:
 
     values = [{"path": dotted(path), "value": value, "from": origin} for path, value, origin in checked.values]
     waits = {name: one.as_object() for name, one in checked.expected.items()}
-    besides = {"ahead": dict(checked.ahead)} if checked.ahead else {}
-    return {"valid": True, "values": values, "implied_waits": waits, "warnings": list(checked.warnings), **besides}
+    flaps = {name: one.as_object() for name, one in checked.flaps.items()}
+    warnings = list(checked.warnings)
+    return {"valid": True, "values": values, "implied_waits": waits, "flaps": flaps, "warnings": warnings}
 
 
 def _show(checked: _Checked, mask: Masker) -> None:
@@ -157,6 +163,9 @@ def _show(checked: _Checked, mask: Masker) -> None:
         print()
         output.show(mask.text(f"{name}: {one.heading}"), rest="  ")
         output.show_table(mask.value(list(one.table())))
+        if name in checked.flaps:
+            print()
+            output.show(mask.text(f"{name}: {checked.flaps[name].words}"), rest="  ")
 
 
 def _by_worker(checked: _Checked) -> Iterator[tuple[str | None, list[tuple[str, str, str]]]]:
@@ -216,6 +225,16 @@ def _expectations(
         )
         for name, worker in only.items()
     }
+
+
+def _flaps(policy: Policy, expected: Mapping[str, Expectation]) -> dict[str, Flaps]:
+    """Of each worker whose tiers would flap, and that a stabilization window would help."""
+    from controller.simulation.flaps import Flaps
+
+    # A worker with several queues has no depth of one queue at which a tier ends.
+    single = {name: one for name, one in policy.workers.items() if one.queues is None}
+    each = {name: Flaps.of(policy, one, expected[name].service_s) for name, one in single.items() if name in expected}
+    return {name: flaps for name, flaps in each.items() if flaps is not None}
 
 
 def claims_without_end(policy: Policy) -> Iterator[str]:

@@ -73,7 +73,7 @@ def add(commands: Commands) -> None:
     goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     parser.add_argument(
         "--form",
-        choices=("tiers", "target_wait", "any"),
+        choices=("tiers", "per_worker", "target_wait", "any"),
         default="any",
         help="the form of the policies to try, default %(default)s",
     )

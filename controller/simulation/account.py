@@ -6,6 +6,10 @@ many at once, in the list comprehensions that Python is fastest at.
 Paid is counted from the request of a worker until it is gone. A wait is what a person feels: from the job's
 arrival until it begins. `excess` is the part of a wait that a better policy with the same max_replicas could have
 avoided.
+
+The run ends with the last job, or with the window if that is longer. Workers that are idle then are paid for until the
+policy has removed them (see `wind_down`); else a policy that keeps workers for 5 minutes would have the last 5 minutes
+for free.
 """
 
 from __future__ import annotations
@@ -130,6 +134,19 @@ class Account:
             self.unfinished += 1
             self.waits.extend([wait])
             self.excess.extend([wait])
+
+    def afterwards(self) -> Account:
+        """A new account from the end on, in which the workers that are there are paid for; for `wind_down`."""
+        return Account(self.cap, self.break_even_s, _paid=self._paid, _paid_since=self.end_s, _untold=self._untold)
+
+    def wind_down(self, after: Account) -> None:
+        """Adds the cost and the scale-downs after the end, given in an account that is closed.
+
+        Only workers that were removed after the end are charged. Those that are still there would stay for good
+        (min_replicas, a static fleet): their cost depends on the length of the window, and not on its jobs.
+        """
+        self.paid_s += max(0.0, after.paid_s - after._paid * (after.end_s - self.end_s))
+        self.downs += after.downs
 
     def _reckon_jobs(self) -> None:
         done = self.done

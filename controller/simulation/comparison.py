@@ -194,6 +194,7 @@ def _finish(schedule: _Schedule, until: float) -> None:
         end = fleet.finish(until)
         within = sum(1 for time in levels.times if time <= end)
         fleet.account.settle(Levels(levels.times[:within], levels.heights[:within]), end)
+        fleet.wind_down()
 
 
 def _of_fleet(name: str, fleet: Fleet, setting: Setting, until: float) -> Figures:

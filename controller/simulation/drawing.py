@@ -1,8 +1,10 @@
 """One policy over time as SVG, without a library or a script; the page or file around it gives the colours. Pure.
 
 Four shapes need no plotting library, which would be one more package to install. From top to bottom: the jobs as an
-area (in progress below, waiting above) with the workers as a line over it, on an axis of their own; then the longest
-waits. Each is drawn from the steps of a Series, so a year has no more points than a day.
+area (in progress below, waiting above) with the workers over it, on an axis of their own; then the longest waits. Where
+a column of the picture is longer than the time between two looks, it shows a band from the fewest to the most: up to
+the fewest the colour is full, and above it pale; the line of the workers is their mean. A year has no more columns than
+a day.
 """
 
 from __future__ import annotations
@@ -15,22 +17,26 @@ from datetime import UTC, datetime
 from html import escape
 
 from controller.core.units import in_words
-from controller.simulation.picture import Points, unit_of_time
+from controller.simulation.picture import Points, in_columns, unit_of_time
 
 STYLE = """
 svg text { font-size: 12px; fill: currentColor }
 svg .right { fill: var(--workers) } svg .end { text-anchor: end } svg .middle { text-anchor: middle }
 svg .axis { stroke: currentColor; fill: none } svg .tick { stroke: var(--line) }
 .waiting { fill: var(--waiting) } .busy { fill: var(--busy) }
+.most-waiting { fill: var(--waiting); opacity: .4 } .most-busy { fill: var(--busy); opacity: .45 }
 .range { fill: var(--workers); opacity: .25 } .workers { stroke: var(--workers); fill: none; stroke-width: 1.3 }
 .waits { fill: var(--waits) }
 """
 """Wants the colours --waiting, --busy, --workers, --waits and --line."""
-WIDTH, LEFT, RIGHT = 1000.0, 62.0, 36.0
+WIDTH, LEFT, RIGHT = 1000.0, 76.0, 36.0
 _TOP, _MAIN, _GAP, _STRIP, _BOTTOM = 18.0, 160.0, 12.0, 40.0, 22.0
 HEIGHT = _TOP + _MAIN + _GAP + _STRIP + _BOTTOM
 """All of these in the picture's own units, which are pixels where it is drawn WIDTH wide."""
 _MOST_TICKS = 8
+_COLUMN = 1.5
+"""Width of a column in the picture's units; narrower ones are not seen on a screen, and make the file larger."""
+COLUMNS = int((WIDTH - LEFT - RIGHT) / _COLUMN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ def picture(points: Points, scales: Scales, name: str) -> str:
 
 def panel(points: Points, scales: Scales) -> list[str]:
     """What is in the picture, as SVG elements: WIDTH wide and HEIGHT high."""
+    if len(points.times) > COLUMNS + 1:
+        points = in_columns(points, COLUMNS)
     depth, longest = points.depth, max(points.waits)
     # A little more than the highest value, so that its line is not the picture's edge.
     jobs = _Band(_TOP, _MAIN, max(1, *depth) * 1.05)
@@ -67,10 +75,12 @@ def panel(points: Points, scales: Scales) -> list[str]:
     nothing = [0.0] * len(x)
     return [
         *_time_axis(scales),
-        _area("busy", x, nothing, points.busy, jobs),
-        _area("waiting", x, points.busy, depth, jobs),
+        _area("most-busy", x, nothing, points.busy, jobs),
+        _area("most-waiting", x, points.busy, depth, jobs),
+        _area("busy", x, nothing, points.fewest_busy, jobs),
+        _area("waiting", x, points.fewest_busy, points.fewest, jobs),
         _area("range", x, points.least, points.most, workers),
-        f'<path class="workers" d="M{" L".join(_steps(x, points.workers, workers))}"/>',
+        f'<path class="workers" d="M{_steps(x, points.workers, workers)}"/>',
         _area("waits", x, nothing, points.waits, waits),
         *_left_axis(jobs, [(value, f"{value:,}") for value in whole_ticks(max(1, *depth))]),
         f'<text class="end" x="{LEFT - 6:g}" y="12">jobs</text>',
@@ -92,21 +102,28 @@ class _Band:
         return round(self.top + self.height * (1 - value / self.most), 1)
 
 
-def _steps(x: Sequence[float], values: Sequence[float], band: _Band) -> list[str]:
+def _steps(x: Sequence[float], values: Sequence[float], band: _Band) -> str:
     """Each value holds until the next; only the corners."""
-    before = band.y(values[0])
-    corners = [f"{x[0]:g},{before:g}"]
+    corners = _corners(x, values, band)
+    return "".join([f"{x[0]:g},{corners[0][1]:g}", *(f"H{at:g}V{y:g}" for at, y in corners[1:]), f"H{x[-1]:g}"])
+
+
+def _corners(x: Sequence[float], values: Sequence[float], band: _Band) -> list[tuple[float, float]]:
+    """Where the height changes, and to what."""
+    found = [(x[0], band.y(values[0]))]
     for at, value in zip(x, values, strict=True):
         y = band.y(value)
-        if y != before:
-            corners += [f"{at:g},{before:g}", f"{at:g},{y:g}"]
-        before = y
-    return [*corners, f"{x[-1]:g},{before:g}"]
+        if y != found[-1][1]:
+            found.append((at, y))
+    return found
 
 
 def _area(kind: str, x: Sequence[float], low: Sequence[float], high: Sequence[float], band: _Band) -> str:
-    corners = [*_steps(x, high, band), *reversed(_steps(x, low, band))]
-    return f'<path class="{kind}" d="M{" L".join(corners)}Z"/>'
+    under = _corners(x, low, band)
+    back = [f"V{under[-1][1]:g}"]
+    for (at, _), (_, before) in zip(reversed(under[1:]), reversed(under[:-1]), strict=True):
+        back.append(f"H{at:g}V{before:g}")
+    return f'<path class="{kind}" d="M{_steps(x, high, band)}{"".join(back)}H{x[0]:g}Z"/>'
 
 
 def _left_axis(band: _Band, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
@@ -140,7 +157,8 @@ def time_ticks(scales: Scales) -> list[tuple[float, str]]:
     name, unit = unit_of_time(scales.end_s)
     began, end = scales.began, scales.end_s
     if began is None:
-        step = next(size for size in _round_sizes(1) if end / unit / size <= _MOST_TICKS)
+        sizes = _HOURS if name == "hours" else _round_sizes(1)
+        step = next(size for size in sizes if end / unit / size <= _MOST_TICKS)
         ticks = [number * step for number in range(int(end / unit / step) + 1)]
         return [(tick * unit, f"{tick:g}{_SHORT[name]}" if tick else "0") for tick in ticks]
     step = next(size for size in _CLOCK if end / size <= _MOST_TICKS)
@@ -151,6 +169,7 @@ def time_ticks(scales: Scales) -> list[tuple[float, str]]:
 
 
 _SHORT = {"days": " d", "hours": " h", "minutes": " min", "seconds": " s"}
+_HOURS = (1, 2, 3, 6, 12)
 _CLOCK_DAY = 86_400
 # Seconds between two ticks, round on a clock: 1, 2 and 5 times a power of ten would give times such as 02:46:40.
 _CLOCK = [

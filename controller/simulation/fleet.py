@@ -20,6 +20,8 @@ from controller.simulation.scaler import NEVER, Scaler, View
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
 """If no job ends for this long after the last arrival, the rest of the queue will never be done."""
+_WIND_DOWN_S = _HOUR_S
+"""A policy has this long after the end to remove idle workers; all built-in ones need less to remove five."""
 _NO_WORKER: Done = (NEVER, -1, (NEVER, 0.0, 0.0), 0.0)
 
 
@@ -250,7 +252,7 @@ class Fleet:
         self.feed((), max(until, self._now))
         patience = self._now + _PATIENCE_S
         while self.unfinished and self._now < patience:
-            # Not further than to the next event: idle workers after the last job must not count as cost.
+            # Not further than to the next event, so that the run ends with its last job; see wind_down.
             upcoming = min(self._events[0][0], self._next_control(), patience)
             before = len(self.account.done)
             self.feed((), upcoming)
@@ -259,6 +261,18 @@ class Fleet:
         begun = [end - job[1] - job[0] for end, slot, job, _ in self._events if 0 <= slot not in self._given_back]
         self.account.close(self._now, unfinished=[*begun, *(self._now - job[0] for job in self._waiting)])
         return self._now
+
+    def wind_down(self) -> None:
+        """After finish(): pays for idle workers until the policy removes them. Does nothing if jobs are left."""
+        if self.unfinished:
+            return
+        account = self.account
+        self.account = account.afterwards()
+        self._plan_quiet()
+        self.feed((), self._now + _WIND_DOWN_S)
+        self.account.close(self._now, unfinished=())
+        account.wind_down(self.account)
+        self.account = account
 
     def _next_control(self) -> float:
         return min(self._due, self._wake_at, self._next_change)

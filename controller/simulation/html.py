@@ -1,7 +1,7 @@
 """A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure.
 
 It is sent around by mail and attached to pull requests: so it loads nothing, runs nothing, and explains its own
-columns.
+columns. A part of the run (a day of a week) is chosen by radio buttons and CSS, for all policies at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from controller.simulation import drawing
 from controller.simulation.comparison import Comparison
 from controller.simulation.drawing import Scales
 from controller.simulation.figures import Figures
-from controller.simulation.picture import IN_WORK, WAITING, WAITS, WORKERS, Points, caption, drawable
+from controller.simulation.picture import (
+    IN_WORK,
+    WAITING,
+    WAITS,
+    WORKERS,
+    Points,
+    Stretch,
+    caption,
+    drawable,
+    in_columns,
+    stretches,
+)
 from controller.simulation.report import cost_and_waits, doings, heading, legend, worths
 
 _STYLE = f"""
@@ -37,6 +48,10 @@ svg {{ display: block; width: 100%; min-width: 40rem; height: auto }}
 .key:first-child {{ margin-left: 0 }} .line {{ height: 3px; margin-bottom: .2em }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: .6rem 0 0 }}
 dt {{ font-weight: 600 }} dd {{ margin: 0 }}
+.choice {{ position: absolute; opacity: 0 }} .part {{ display: none }}
+.parts {{ position: sticky; top: 0; z-index: 1; background: Canvas; padding: .5rem 0 }}
+.parts label {{ display: inline-block; border: 1px solid var(--line); border-radius: .4rem; padding: .1rem .6rem;
+  margin: 0 .3rem .3rem 0; cursor: pointer }}
 """
 _WORDS = (
     ("cost/W", "paid time divided by the work; 1 means workers that are never idle and never start"),
@@ -96,17 +111,48 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
         '<p><span class="key" style="background: var(--waiting)"></span>waiting'
         '<span class="key" style="background: var(--busy)"></span>in progress'
         '<span class="key line" style="background: var(--workers)"></span>workers requested (right)'
-        '<span class="key" style="background: var(--waits)"></span>longest wait (below)</p>'
+        '<span class="key" style="background: var(--waits)"></span>longest wait (below)'
+        '<span class="dim"> · pale: from the fewest to the most; the line is the mean</span></p>'
     )
     end = max(figures.end_s for figures, _ in panels)
     most = max(max(points.most) for _, points in panels)
     scales = Scales(end, most, comparison.workload.began)
-    yield from (_picture(figures, points, scales) for figures, points in panels)
+    parts = stretches(end, comparison.workload.began)
+    if parts:
+        yield from _choice(parts)
+    yield from (_picture(figures, points, scales, parts) for figures, points in panels)
 
 
-def _picture(figures: Figures, points: Points, scales: Scales) -> str:
+def _choice(parts: Sequence[Stretch]) -> Iterator[str]:
+    """A radio button for the whole run and for each part; before the pictures, so that CSS can refer to them."""
+    names = ["whole run", *(part.name for part in parts)]
+    rules = []
+    for number in range(len(names)):
+        rules += [
+            f"#part-{number}:checked ~ section .part-{number} {{ display: block }}",
+            f"#part-{number}:checked ~ .parts label[for=part-{number}] {{ background: var(--busy) }}",
+            f"#part-{number}:focus-visible ~ .parts label[for=part-{number}] {{ outline: 2px solid currentColor }}",
+        ]
+        checked = "" if number else " checked"
+        yield f'<input class="choice" type="radio" name="part" id="part-{number}"{checked}>'
+    yield f"<style>{' '.join(rules)}</style>"
+    labels = (f'<label for="part-{number}">{escape(name)}</label>' for number, name in enumerate(names))
+    yield f'<p class="parts">{"".join(labels)}</p>'
+
+
+def _picture(figures: Figures, points: Points, scales: Scales, parts: Sequence[Stretch]) -> str:
     image = drawing.picture(points, scales, figures.name)
+    if parts:
+        images = [image, *(_part(figures, points, scales, part) for part in parts)]
+        image = "".join(f'<div class="part part-{number}">{one}</div>' for number, one in enumerate(images))
     return _section(figures.name, f'<p class="dim">{escape(caption(figures))}</p><figure>{image}</figure>')
+
+
+def _part(figures: Figures, points: Points, scales: Scales, part: Stretch) -> str:
+    began = None if scales.began is None else scales.began + part.since_s
+    own = in_columns(points, drawing.COLUMNS, part.since_s, part.until_s)
+    own_scales = Scales(part.until_s - part.since_s, scales.most_workers, began)
+    return drawing.picture(own, own_scales, f"{figures.name}, {part.name}")
 
 
 def _words(comparison: Comparison) -> Iterator[str]:

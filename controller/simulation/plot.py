@@ -41,6 +41,7 @@ _LEGEND = (
     ("waits", "longest wait (strip below)", 370),
 )
 """The CSS class, the name in the legend, and its distance from the left."""
+_PALE = "pale: from the fewest to the most; the line is the mean"
 
 
 def check_suffix(path: Path) -> None:
@@ -108,6 +109,7 @@ def _legend() -> Iterator[str]:
         if kind != "workers":  # a line; the others are areas
             shape = f'<rect class="{kind}" x="{x:g}" y="35" width="16" height="9"/>'
         yield f'{shape}<text x="{x + 22:g}" y="44">{words}</text>'
+    yield f'<text class="caption" x="{LEFT + 560:g}" y="44">{_PALE}</text>'
 
 
 def _panel(figures: Figures, points: Points, scales: Scales) -> str:

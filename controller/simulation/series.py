@@ -1,8 +1,9 @@
 """The values over time that a picture needs: depth, workers and waits, in a limited number of steps.
 
-A picture is 1,000 units wide, so more than 1,024 steps could not be seen. When they are used up, two neighbours become
-one: memory and file stay the same size however long the jobs last, and nothing has to be known of their span
-beforehand. A step keeps its extremes and not its mean, because the short peaks are what a policy is judged by.
+A picture is 1,000 units wide, and a day of a fortnight can be drawn alone, so more than 8,192 steps could not be seen.
+When they are used up, two neighbours become one: memory stays the same however long the jobs last, and nothing has to
+be known of their span beforehand. A step keeps its extremes and not its mean, because the short peaks are what a policy
+is judged by.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_MOST = 1024
+_MOST = 8192
 """Steps of a series."""
 Task = tuple[float, float, float]
 
@@ -19,11 +20,14 @@ Task = tuple[float, float, float]
 class Step:
     """The extremes in one step of time: most jobs waiting and in progress, workers requested, longest wait.
 
+    fewest_busy, fewest: the lowest number in progress, and of waiting and in progress together; None without a look.
     more_waiting, more_busy: how many more jobs there are at its end than at its beginning; only of jobs that get done.
     """
 
     waiting: int = 0
     busy: int = 0
+    fewest_busy: int | None = None
+    fewest: int | None = None
     most: int = 0
     least: int | None = None
     wait_s: float = 0.0
@@ -44,7 +48,9 @@ class Series:
         step.waiting = max(step.waiting, waiting)
         step.busy = max(step.busy, busy)
         step.most = max(step.most, configured)
-        step.least = configured if step.least is None else min(step.least, configured)
+        step.least = _lower(step.least, configured)
+        step.fewest_busy = _lower(step.fewest_busy, busy)
+        step.fewest = _lower(step.fewest, waiting + busy)
         step.last = configured
 
     def note_waits(self, done: Sequence[tuple[float, int, Task, float]]) -> None:
@@ -76,10 +82,17 @@ class Series:
             step.waiting = max(step.waiting, other.waiting)
             step.busy = max(step.busy, other.busy)
             step.most = max(step.most, other.most)
-            seen = [least for least in (step.least, other.least) if least is not None]
-            step.least = min(seen, default=None)
+            step.least = _lower(step.least, other.least)
+            step.fewest_busy = _lower(step.fewest_busy, other.fewest_busy)
+            step.fewest = _lower(step.fewest, other.fewest)
             step.wait_s = max(step.wait_s, other.wait_s)
             step.more_waiting += other.more_waiting
             step.more_busy += other.more_busy
             if other.least is not None:  # else there was no look, and the requested count is still the same
                 step.last = other.last
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)

@@ -1,9 +1,10 @@
-"""Searches tiers and timings that meet a goal, on recorded or generated jobs, and says how reliable the result is.
+"""Searches a policy that meets a goal, on recorded or generated jobs, and says how reliable the result is.
 
-It searches on the first two thirds of the workload. A candidate may meet the goal there by chance, so candidates are
-ranked by the share of resampled weeks in which they meet it. These weeks consist of whole blocks of the two thirds (a
-block bootstrap, which keeps the time of day and bursts), and are the same for all candidates, by the seed. The last
-third is not used for the choice; on it, the chosen policy is only measured.
+The candidates are tiers, per_worker and target_wait, each with several timings. It searches on the first two thirds of
+the workload. A candidate may meet the goal there by chance, so candidates are ranked by the share of resampled weeks in
+which they meet it. These weeks consist of whole blocks of the two thirds (a block bootstrap, which keeps the time of
+day and bursts), and are the same for all candidates, by the seed. The last third is not used for the choice; on it, the
+chosen policy is only measured.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ from controller.simulation.workload.jobs import (
 _SHORTEST_WAITS = (1.0, 2.0)
 _WAITS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
 _COOLDOWNS = ((0.0, 30.0), (30.0, 120.0), (0.0, 10.0))
-_IDLE_OFFS = (0.0, 10.0, 30.0, 60.0)
+_COOLDOWNS_OF_JOBS = _COOLDOWNS[:2]
+_IDLE_OFFS = (None, 0.0, 20.0, 60.0)
+"""None: the key is left out, so that the controller chooses."""
+_MAX_WAITS = (2.0, 4.0)
+"""Tried for the two best, as multiples of the wait that they were made for: a shorter one is what the rest is for."""
+_SHORTEST_MAX_WAIT_S = 10.0
 _FINER = (0.7, 0.85, 1.2, 1.4)
 _MOST_TIERS = 12
 _SHORTEST_JOB_S, _LONGEST_JOB_S = 0.01, 86_400.0
@@ -85,7 +91,7 @@ class Goal:
 
 
 Candidate = Mapping[str, Any]
-"""Keys of a policy file: tiers or target_wait, scale_up, scale_down."""
+"""Keys of a policy file: one of the three ways, scale_up, scale_down, max_wait. aim: the wait and the timings of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class JobTime:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for, and where. form: tiers, target_wait, or any.
+    """What to look for, and where. form: tiers, per_worker, target_wait, or any.
 
     weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what the platform
     allows; None: by the policy's interval alone.
@@ -288,22 +294,31 @@ def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tupl
 
 
 def _coarse(worker: WorkerPolicy, job_time: JobTime, form: str) -> Iterator[Candidate]:
-    if form != "target_wait":
+    if form in {"tiers", "any"}:
         yield from (_by_tiers(worker, job_time, wait, up, down) for wait in _WAITS for up, down in _COOLDOWNS)
-    if form != "tiers":
+    if form in {"per_worker", "any"}:
+        # Several waits may need the same number of jobs.
+        of_jobs = {_jobs_each(worker, job_time, wait): wait for wait in _WAITS}.values()
+        yield from (_by_jobs(worker, job_time, wait, up, down) for wait in of_jobs for up, down in _COOLDOWNS_OF_JOBS)
+    if form in {"target_wait", "any"}:
         waits = (*_SHORTEST_WAITS, *_WAITS[:-1])
         yield from (_by_target(worker, job_time, wait, idle) for wait in waits for idle in _IDLE_OFFS)
 
 
 def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, job_time: JobTime) -> Iterator[Candidate]:
-    """Values around the best ones: the wait and what delays scale-down."""
+    """Other waits around the best ones, with the same timings; and a max_wait, unless the policy has one."""
     for candidate, _ in best:
         wait, first_timing, second_timing = candidate["aim"]
         for factor in _FINER:
             if "tiers" in candidate:
                 yield _by_tiers(worker, job_time, wait * factor, first_timing, second_timing)
+            elif "per_worker" in candidate:
+                yield _by_jobs(worker, job_time, wait * factor, first_timing, second_timing)
             else:
                 yield _by_target(worker, job_time, round(wait * factor, 1), first_timing)
+        if worker.max_wait is None and worker.only_queue.table is not None:
+            limits = {max(_SHORTEST_MAX_WAIT_S, factor * wait) for factor in _MAX_WAITS}
+            yield from ({**candidate, "max_wait": as_policy(limit)} for limit in sorted(limits))
 
 
 def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
@@ -320,14 +335,30 @@ def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, d
     }
 
 
-def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float) -> Candidate:
+def _jobs_each(worker: WorkerPolicy, job_time: JobTime, wait: float) -> int:
+    return max(1, round(wait * (worker.jobs_per_worker or 1) / job_time.mean_s))
+
+
+def _by_jobs(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
+    """per_worker for a wait, as tiers for it; the tolerance and the activation are left out."""
+    return {
+        "per_worker": _jobs_each(worker, job_time, wait),
+        "scale_up": {"cooldown": as_policy(up)},
+        "scale_down": {"cooldown": as_policy(down)},
+        "aim": (wait, up, down),
+    }
+
+
+def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float | None) -> Candidate:
     """A target_wait above 0; with service_time if the policy has it, or if it cannot be measured."""
     candidate: dict[str, Any] = {"target_wait": as_policy(wait)}
     if worker.service_time is not None:
         candidate["service_time"] = as_policy(worker.service_time)
     elif job_time.unmeasured is not None:
         candidate["service_time"] = as_policy(job_time.mean_s)
-    return {**candidate, "scale_down": {"idle_off": as_policy(idle_off)}, "aim": (wait, idle_off, 0.0)}
+    if idle_off is not None:
+        candidate["scale_down"] = {"idle_off": as_policy(idle_off)}
+    return {**candidate, "aim": (wait, idle_off, 0.0)}
 
 
 def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """J(v) of policies over all traces of a folder: `python -m tests.bench.worth FOLDER`, or `make worth TRACES=FOLDER`.
 
-With --bound (`make worth TRACES=FOLDER BOUND=1`) also J_of_all_waits(v), as in `simulate --json`, divided by the least
-that any policy can reach on that trace: 1 cannot be improved. The bound takes 20 s and more for each trace.
+One setting (worth_settings: load 2, jobs of 20 s, start-up 20 s; --load, --service and --start-up give another one), or
+with --all a table of all settings and of generated workloads. With --sweep the presets are also compared with the best
+of some 200 settings of the rivals, chosen in hindsight (rivals.py). --write puts the tables and the sentence of the
+README into the given pages, between their marks.
 
-Customary scaling: the time axis is stretched so that the offered load is 2 workers, service times are cut at their 99th
-percentile and rescaled to a mean of 20 s; of traces that only count jobs by the minute a part is taken in real time, 7
-days of it. Start-up 20 s, at most 5 workers, a worker that is taken away finishes its jobs.
+With --bound also J_of_all_waits(v), as in `simulate --json`, divided by the least that any policy can reach on that
+trace: 1 cannot be improved. The bound takes 20 s and more for each trace.
 """
 
 from __future__ import annotations
@@ -13,86 +14,66 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from math import exp, log
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+from controller.cli.output import progress
 from controller.core.problems import ConfigurationError
 from controller.core.text.layout import markdown
-from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, read_contender
-from controller.simulation.figures import WORTHS, Figures
-from controller.simulation.report import total_worth
-from controller.simulation.workload.jobs import Workload, first, scaled
-from controller.simulation.workload.traces import read_trace
+from controller.simulation.figures import WORTHS
 from tests.bench.bound import lower_bound
+from tests.bench.rivals import standard, sweep
+from tests.bench.worth_settings import CAP, Case, Scaling, made_up, scalings
+from tests.bench.worth_tables import Rows, Run, Runs, Tables, over_the_least, written
 
-POLICIES = (
-    *("tiers", "recut:wait=60", "keda:target=3,window=60", "keda:target=3,window=60,cooldown=60"),
-    *("keda:target=3,window=300", "hpa:target=3,window=60", "latency", "latency:high=10,step=2,delay=120,min=0"),
-    *("economy", "balanced", "fast", "static:5", "oracle"),
-)
-_LOAD, _SERVICE_S, _CUT = 2.0, 20.0, 0.99
-_WEEK_S = 7 * 86_400.0
-
-
-def read(path: Path) -> Workload:
-    """As it is customary to scale it."""
-    trace = read_trace(path, service_mean=_SERVICE_S)
-    if trace.span_s is not None:  # counts by the minute, whose span is known beforehand
-        return scaled(first(trace, _WEEK_S), load=_LOAD, by="thin")
-    return scaled(trace, load=_LOAD, service_mean=_SERVICE_S, winsorise=_CUT)
+_AT_ONCE = 12
+"""Policies of one pass over the jobs, in one process."""
+Task = tuple[Case, tuple[str, ...]]
 
 
-def table(comparisons: Mapping[str, Comparison], policies: Sequence[str] = POLICIES) -> list[list[str]]:
-    """A row for each policy: J(v) in the geometric mean over the traces, what it costs, how long jobs wait for it."""
-    names = [name.removesuffix(".csv.gz") for name in comparisons]
-    rows = [["policy", *(f"J({value:g})" for value in WORTHS), "cost/W", "avoidable wait", *names]]
-    for index, name in enumerate(policies):
-        figures = [comparison.figures[index] for comparison in comparisons.values()]
-        worths = [f"{geometric([one.worth(value) for one in figures]):.3f}" for value in WORTHS]
-        cost = f"{geometric([one.cost_over_work for one in figures]):.2f}"
-        wait = f"{sum(one.avoidable.mean for one in figures) / len(figures):.1f} s"
-        rows.append([name, *worths, cost, wait, *map(_each, figures)])
-    return rows
+def replay(tasks: Sequence[Task], processes: int, done: Callable[[int, int], None]) -> Runs:
+    """What each policy is worth in each case. done: called with the tasks that are done, and with all."""
+    runs: dict[Case, dict[str, Run]] = {}
+
+    def collect(replayed: Iterable[list[Run]]) -> None:
+        for number, ((case, policies), answers) in enumerate(zip(tasks, replayed, strict=True), 1):
+            runs.setdefault(case, {}).update(zip(policies, answers, strict=True))
+            done(number, len(tasks))
+
+    if processes == 1:
+        collect(map(_replayed, tasks))
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            collect(pool.map(_replayed, tasks))
+    return runs
 
 
-def geometric(values: Sequence[float]) -> float:
-    return exp(sum(map(log, values)) / len(values)) if all(values) else 0.0
+def _replayed(task: Task) -> list[Run]:
+    case, policies = task
+    comparison = case.run(policies)
+    took = comparison.took_s / len(policies)
+    return [Run(figures, comparison.jobs, comparison.span_s, took) for figures in comparison.figures]
 
 
-def _each(figures: Figures) -> str:
-    return " / ".join(f"{figures.worth(value):.2f}" for value in WORTHS)
+def _tasks(cases: Iterable[Case], policies: Callable[[float], Iterable[str]]) -> Iterator[Task]:
+    for case in cases:
+        names = list(dict.fromkeys(policies(case.scaling.service_s)))
+        for start in range(0, len(names), _AT_ONCE):
+            yield case, tuple(names[start : start + _AT_ONCE])
 
 
-def over_the_least(comparisons: Mapping[str, Comparison], policies: Sequence[str] = POLICIES) -> list[list[str]]:
-    """A row for each policy: by v, its J_of_all_waits / the least one, in the geometric mean over the traces."""
-    least = {name: _least(comparison) for name, comparison in comparisons.items()}
-    rows = [["policy", *(f"J/least({value:g})" for value in WORTHS)]]
-    for index, policy in enumerate(policies):
-        row = [policy]
-        for value in WORTHS:
-            ratios = [_over_least(one.figures[index], value, least[name]) for name, one in comparisons.items()]
-            row.append("-" if None in ratios else f"{geometric([ratio for ratio in ratios if ratio]):.3f}")
-        rows.append(row)
-    return rows
-
-
-def _least(comparison: Comparison) -> dict[float, float]:
+def _least(case: Case, runs: Mapping[str, Run]) -> dict[float, float]:
     """Under the largest count that any of them paid for: workers that are taken away finish jobs beside the others."""
-    platform = comparison.setting.platform
     return lower_bound(
-        comparison.workload,
-        cap=max(max(figures.cap, figures.most) for figures in comparison.figures),
-        start_up_s=platform.start_up_s,
-        concurrency=platform.concurrency,
+        case.workload(),
+        cap=max(max(run.figures.cap, run.figures.most) for run in runs.values()),
+        start_up_s=case.scaling.start_up_s,
+        concurrency=1,
         worths=WORTHS,
     )
-
-
-def _over_least(figures: Figures, value: float, least: Mapping[float, float]) -> float | None:
-    """None where jobs were left undone: the bound is one for all of them."""
-    return None if figures.unfinished else total_worth(figures, value) / least[value]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,24 +82,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not paths:
         print(f"{given.folder} holds no trace: no *.csv and no *.csv.gz", file=sys.stderr)
         return 2
-    policies = given.policies or POLICIES
+    chosen = Scaling(given.load, given.service, given.start_up)
+    settings = list(scalings()) if given.all else [replace(chosen, most_jobs=None)]
+    cases = [Case(path.name.removesuffix(".csv.gz"), path, scaling) for scaling in settings for path in paths]
+    if given.all:
+        cases += made_up()
+
+    def policies(service_s: float) -> tuple[str, ...]:
+        listed = tuple(given.policies) or standard(service_s)
+        return (*listed, *sweep(service_s)) if given.sweep else listed
+
     try:
-        contenders: list[Contender] = [read_contender(name, Common(5), os.environ) for name in policies]
-        comparisons = {path.name: compare(read(path), contenders, Setting()) for path in paths}
+        for name in policies(20.0):
+            read_contender(name, Common(CAP), os.environ)
+        with progress("replaying") as shows:
+            runs = replay(list(_tasks(cases, policies)), given.jobs, shows)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    _print(table(comparisons, policies))
-    if given.bound:
+    tables = Tables(runs, swept=given.sweep, listed=tuple(given.policies) or None)
+    for page in given.write:
+        page.write_text(written(page.read_text(encoding="utf-8"), tables.by_name()), encoding="utf-8")
+    for rows in tables.shown():
+        _print(rows)
         print()
-        _print(over_the_least(comparisons, policies))
-    for name, comparison in comparisons.items():
-        speed = f"{comparison.jobs_a_second:,.0f} jobs/s, {comparison.days_a_second:.1f} days/s"
-        print(f"{name}: {comparison.jobs:,} jobs in {comparison.span_s / 86_400:.1f} days; {speed}")
+    if given.bound:
+        of_one = {case: runs[case] for case in cases if case.scaling == settings[0]}
+        least = {case: _least(case, by_policy) for case, by_policy in of_one.items()}
+        _print(over_the_least(of_one, least, tuple(given.policies) or standard(settings[0].service_s)))
+        print()
+    for line in tables.speeds():
+        print(line)
     return 0
 
 
-def _print(rows: Sequence[Sequence[str]]) -> None:
+def _print(rows: Rows) -> None:
     print("\n".join(markdown(rows, right=range(1, len(rows[0])))))
 
 
@@ -130,8 +128,42 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "policies", nargs="*", metavar="POLICY", help="a file or a name as of `simulate`; default: a dozen of names"
     )
+    usual = Scaling()
+    of_one = "for one setting, default %(default)g"
+    parser.add_argument("--load", type=_above_0, default=usual.load, metavar="WORKERS", help=f"offered load, {of_one}")
+    parser.add_argument(
+        "--service", type=_above_0, default=usual.service_s, metavar="S", help=f"mean time per job in s, {of_one}"
+    )
+    parser.add_argument(
+        "--start-up", type=_above_0, default=usual.start_up_s, metavar="S", help=f"of a worker in s, {of_one}"
+    )
+    parser.add_argument("--all", action="store_true", help="all settings and generated workloads, in one table")
+    parser.add_argument("--sweep", action="store_true", help="also the best of 200 rivals' settings, in hindsight")
     parser.add_argument("--bound", action="store_true", help="also compare with the least that any policy can reach")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--jobs", type=_processes, default=os.cpu_count() or 1, metavar="N", help="processes, default %(default)s"
+    )
+    parser.add_argument(
+        "--write", type=Path, action="append", default=[], metavar="PAGE", help="put the tables into this page"
+    )
+    given = parser.parse_args(arguments)
+    if given.all and given.policies:
+        parser.error("--all compares the standard list in all settings; name no POLICY, or leave out --all")
+    return given
+
+
+def _above_0(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be above 0")
+    return number
+
+
+def _processes(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 256:
+        raise argparse.ArgumentTypeError(f"{text} must be from 1 to 256")
+    return number
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: 
     same = tmp_path / "same.yaml"
     same.write_text(
         "workers: {w: {service: s, queue: {table: jobs, wake_on: jobs}, max_replicas: 5, target_wait: 20s,"
-        " jobs_per_worker: 4, scale_down: {idle_off: 10s}}}"
+        " jobs_per_worker: 4}}"
     )
     by_name, in_file = json.loads(run("simulate", "balanced", same, "--span", "3h", "--json").out)["policies"]
     assert by_name["paid_s"] == in_file["paid_s"]
@@ -192,10 +192,28 @@ def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyP
         "100  4  8 min",
         "any  5  longer, as the depth grows",
     ]
-    assert [" ".join(line.split()) for line in out.splitlines()[-5:]] == [" ".join(wait.split()) for wait in waits]
+    table = out[out.index("DEPTH UP TO") :].splitlines()[1:6]
+    assert [" ".join(line.split()) for line in table] == [" ".join(wait.split()) for wait in waits]
     assert "assumed" in run("check", POLICY).out
     steps = json.loads(run("check", POLICY, "--service-time", "2s", "--json").out)["implied_waits"]
     assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 18.0}
+
+
+def test_check_proposes_a_stabilization_window_where_tiers_flap(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    tiers = "tiers: [{up_to: 0, replicas: 0}, {up_to: 10, replicas: 1}, {replicas: 2}]"
+    text = f"workers: {{w: {{service: s, queue: {{table: jobs}}, max_replicas: 2, {tiers}, scale_down: {{DOWN}}}}}}"
+    path.write_text(text.replace("DOWN", "cooldown: 2m"))
+    ran = run("check", path, "--service-time", "20s")
+    said = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert "w: while jobs of 20 s arrive steadily, so that the depth stays near 0," in said
+    found = json.loads(run("check", path, "--service-time", "20s", "--json").out)["flaps"]["w"]
+    assert found["words"] in said
+    assert found["flaps_a_day_with_it"] < found["flaps_a_day"]
+    path.write_text(text.replace("DOWN", f"stabilization_window: {found['stabilization_window_s']}s"))
+    assert "arrive steadily" not in run("check", path, "--service-time", "20s").out
+    assert json.loads(run("check", path, "--service-time", "20s", "--json").out)["flaps"] == {}
 
 
 def test_check_says_up_to_which_depth_each_count_of_jobs_per_worker_lasts(run: Run, tmp_path: Path) -> None:

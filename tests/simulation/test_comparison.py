@@ -92,6 +92,41 @@ def test_all_waiting_by_work_is_what_a_lower_bound_bounds() -> None:
     assert total_worth(figures, 2.0) == pytest.approx((figures.paid_s + 2.0 * (30 / 20) * 10) / 40)
 
 
+@pytest.mark.parametrize("name", ["tiers", "recut:wait=20", "economy", "balanced", "fast", "keda:target=2", "oracle"])
+def test_idle_workers_are_paid_for_until_they_are_removed_wherever_the_window_ends(name: str) -> None:
+    """For policies that go to 0: it costs the same whether the window ends with the last job or two hours later."""
+    jobs = [(100.0 + 7 * (number // 3), 25.0) for number in range(60)]
+    (short,) = compare(workload(jobs), contenders(name), Setting()).figures
+    (long,) = compare(workload(jobs, 8000.0), contenders(name), Setting()).figures
+    assert short.end_s < 1000
+    assert short.paid_s == pytest.approx(long.paid_s)
+    assert short.downs == long.downs
+
+
+@pytest.mark.parametrize(
+    ("name", "idle_s"),
+    [
+        ("static:2,max=2", 0),
+        ("hpa:target=1,max=2,window=300", 300),
+        ("keda:target=1,max=2,window=60,cooldown=300", 60 + 300),
+        ("target_wait:5,max=2,service=20,idle_off=100", 2 * 100),
+    ],
+    ids=["workers that stay for good", "down to 1", "down to 1, then to 0", "down to 0"],
+)
+def test_after_the_last_job_only_workers_that_are_removed_cost_anything(name: str, idle_s: float) -> None:
+    """Two jobs; both workers work on until 200 s."""
+    jobs = [(0.0, 200.0), (0.0, 200.0)]
+    (figures,) = compare(workload(jobs), contenders(name), Setting(Platform(start_up_s=0.0))).figures
+    # The first looks are up to 45 s late, and those that remove workers up to 30 s.
+    assert figures.paid_s - 2 * figures.end_s == pytest.approx(idle_s, abs=90 if idle_s else 1e-6)
+    assert 200 <= figures.end_s <= 245
+
+
+def test_the_idle_stretch_is_not_charged_where_jobs_are_left() -> None:
+    (figures,) = compare(workload([(0.0, 10.0)]), contenders("static:0,max=1"), Setting()).figures
+    assert (figures.unfinished, figures.paid_s) == (1, 0)
+
+
 def test_elasticity_of_shortages_and_surpluses() -> None:
     """Of 10 s, 4 with one ready of three, 4 with two of two, 2 with two of none."""
     found = Elasticity.of({1: [0, 0, 0, 4.0], 2: [2.0, 0, 4.0, 0]})

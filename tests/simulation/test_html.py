@@ -7,14 +7,16 @@ from html.parser import HTMLParser
 
 import pytest
 
+from controller.simulation.comparison import Setting, compare
 from controller.simulation.drawing import Scales, picture, time_ticks, whole_ticks
 from controller.simulation.html import page
-from controller.simulation.picture import series_points
+from controller.simulation.picture import drawable, in_columns, series_points, stretches
 from controller.simulation.report import cost_and_waits, doings, worths
 from controller.simulation.series import Series
+from controller.simulation.workload.jobs import Workload
 from tests.simulation.drawn import CONTENDERS, comparison
 
-VOID = {"meta", "path"}
+VOID = {"meta", "path", "input"}
 
 
 class Reader(HTMLParser):
@@ -87,12 +89,59 @@ def test_the_more_jobs_the_higher_the_area_and_the_later_the_further_right() -> 
     series.note(0.0, 0, 1, 1)
     series.note(50.0, 0, 2, 2)
     text = picture(series_points(series, 100.0), Scales(100.0, 2), "p")
-    corners = re.findall(r'class="workers" d="M(.*?)"', text)[0].split(" L")
-    points = [tuple(map(float, corner.split(","))) for corner in corners]
-    (x0, low), (x1, still_low), (x2, high), (x3, end) = points
-    assert x0 < x1 == x2 < x3
-    assert low == still_low > high == end
-    assert (x1 - x0) / (x3 - x0) == pytest.approx(0.5, abs=0.01)
+    line = re.findall(r'class="workers" d="(.*?)"', text)[0]
+    found = re.fullmatch(r"M([\d.]+),([\d.]+)H([\d.]+)V([\d.]+)H([\d.]+)", line)
+    assert found is not None
+    begin, low, change, high, end = map(float, found.groups())
+    assert begin < change < end
+    assert low > high
+    assert (change - begin) / (end - begin) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("days", "began", "names"),
+    [
+        (1.2, None, []),
+        (3.01, None, ["day 1", "day 2", "day 3"]),
+        (2.5, 1_700_000_000.0, ["Tue 14 Nov", "Wed 15 Nov", "Thu 16 Nov", "Fri 17 Nov"]),
+        (21.0, None, ["week 1", "week 2", "week 3"]),
+        (9000.0, None, []),
+    ],
+    ids=["a day", "days, and a few minutes", "calendar days", "weeks", "too long to be cut into a few parts"],
+)
+def test_a_part_of_the_run_is_chosen_without_a_script_for_all_policies(
+    days: float, began: float | None, names: list[str]
+) -> None:
+    assert [part.name for part in stretches(days * 86_400, began)] == names
+    jobs = [(3600.0 * number, 600.0) for number in range(int(24 * min(days, 100)))]
+    workload = Workload("hourly", lambda: iter(jobs), days * 86_400, began)
+    text = page(compare(workload, CONTENDERS[:2], Setting(series=True)))
+    reader = Reader(text)
+    assert (reader.open, "script" in reader.tags) == ([], False)
+    buttons = len(names) + 1 if names else 0
+    assert (reader.tags.count("input"), reader.tags.count("label")) == (buttons, buttons)
+    assert reader.tags.count("svg") == 2 * max(1, buttons)
+    for number in range(buttons):
+        assert f"#part-{number}:checked ~ section .part-{number} {{ display: block }}" in text
+        assert text.count(f'class="part part-{number}"') == 2
+
+
+def test_a_part_shows_what_the_whole_run_has_in_that_time() -> None:
+    jobs = [(40.0 * number, 90.0) for number in range(4000)]
+    workload = Workload("steady", lambda: iter(jobs), 2 * 86_400.0)
+    (drawn,) = drawable(compare(workload, CONTENDERS[1:2], Setting(series=True)))
+    whole, end = drawn[1], drawn[0].end_s
+    for since in (0.0, 50_000.0, 86_400.0):
+        part = in_columns(whole, 100, since, since + 20_000.0)
+        inside = [number for number, time in enumerate(whole.times) if since <= time < since + 20_000.0]
+        assert part.times == sorted(part.times)
+        assert (part.times[0], part.times[-1]) == (0.0, 20_000.0)
+        assert max(part.depth) >= max(whole.depth[number] for number in inside)
+        assert max(part.most) == max(whole.most[number] for number in inside)
+        assert min(part.fewest) == min(whole.fewest[number] for number in inside)
+        assert max(part.waits) == max(whole.waits[number] for number in inside)
+    assert max(in_columns(whole, 3).waits) == max(whole.waits)
+    assert in_columns(whole, 3).times[-1] == end
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 9, 10, 37, 100, 999, 12_345])

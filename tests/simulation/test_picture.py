@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.simulation.picture import caption, drawable, series_points, unit_of_time
+from controller.simulation.picture import caption, drawable, in_columns, series_points, unit_of_time
 from controller.simulation.series import Series
 from tests.simulation.drawn import CAP, CONTENDERS, comparison
 
@@ -18,6 +18,21 @@ def test_each_step_shows_its_most_jobs_and_all_the_workers_that_were_asked_for_i
     assert points.times == [0.0, 10.0, 20.0]
     assert (points.waiting, points.busy, points.depth) == ([7, 2, 0], [1, 3, 0], [8, 5, 0])
     assert (points.least, points.most, points.workers) == ([1, 2, 2], [3, 2, 2], [3, 2, 2])
+
+
+def test_each_step_shows_its_fewest_jobs_too() -> None:
+    series = Series()
+    series.note(0.0, 0, 0, 1)
+    series.note(11.0, 4, 1, 1)
+    series.note(12.0, 7, 3, 3)
+    # Three came in the second step, began in it, and end after it.
+    series.note_waits([(25.0, 0, (11.0, 14.0, 0.0), 0.0)] * 3)
+    points = series_points(series, 30.0)
+    assert points.depth[:2] == [0, 10]
+    assert (points.fewest, points.fewest_busy) == ([0, 0, 0, 0], [0, 0, 0, 0])
+    # In a column of both steps, the most and the fewest are those of both.
+    column = in_columns(points, 1)
+    assert (column.depth[0], column.fewest[0], column.least[0], column.most[0]) == (10, 0, 1, 3)
 
 
 def test_without_a_look_the_jobs_are_counted_and_the_workers_are_those_that_were_asked_for_last() -> None:
@@ -47,9 +62,9 @@ def test_steps_that_became_longer_keep_the_workers_of_the_last_look() -> None:
     series = Series()
     series.note(0.0, 0, 0, 5)
     series.note_waits([(10.0, 0, (5.0, 1.0, 0.0), 6.0)])
-    series.note_waits([(20_000.0, 0, (19_000.0, 1.0, 0.0), 1.0)])
+    series.note_waits([(200_000.0, 0, (190_000.0, 1.0, 0.0), 1.0)])
     assert series.step_s > 10
-    assert set(series_points(series, 20_000.0).workers) == {5}
+    assert set(series_points(series, 200_000.0).workers) == {5}
 
 
 def test_a_run_in_which_nothing_was_seen_is_a_flat_line() -> None:

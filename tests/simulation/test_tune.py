@@ -98,7 +98,7 @@ def search_anew(
     return result
 
 
-@pytest.mark.parametrize("form", ["tiers", "target_wait", "any"])
+@pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait", "any"])
 def test_a_goal_that_can_be_met_is_met_as_cheaply_as_it_finds(file: Path, form: str) -> None:
     loose, strict = (found(file, Goal(wait_s=wait), form=form) for wait in (200.0, 25.0))
     assert (loose.is_met, strict.is_met) == (True, True)
@@ -125,19 +125,59 @@ def test_a_goal_that_is_met_does_not_say_so(file: Path) -> None:
     assert "NOT MET" not in as_yaml(found(file, Goal(wait_s=200.0)), file, None)
 
 
-@pytest.mark.parametrize("form", ["tiers", "target_wait"])
+@pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait"])
 def test_what_it_writes_is_a_policy_that_does_what_was_tried(file: Path, form: str) -> None:
     best = found(file, Goal(wait_s=25.0), form=form)
     text = as_yaml(best, file, None)
     policy, _ = load_policy(text, {})
     worker = policy.workers["one"]
     assert (worker.max_replicas, worker.scale_up.max_step, policy.interval) == (4, 2, 10.0)
-    assert (worker.target_wait is None) == (form == "tiers")
+    ways = {"tiers": worker.tiers, "per_worker": worker.per_worker, "target_wait": worker.target_wait}
+    assert [way for way, value in ways.items() if value] == [form]
     assert yaml.safe_load(text)["workers"]["one"]["max_replicas"] == "${MOST:-4}"
     file.write_text(text)
     again = found(file, Goal(wait_s=25.0), form=form)
     ours, old = best.held_out[0], again.held_out[1]
     assert (ours.paid_s, ours.waits) == (old.paid_s, old.waits)
+
+
+def tried(file: Path, monkeypatch: pytest.MonkeyPatch, form: str = "any") -> list[WorkerPolicy]:
+    """All policies of a search."""
+    seen: list[WorkerPolicy] = []
+
+    def watched(fields: dict[str, object]) -> WorkerPolicy:
+        seen.append(own_worker(fields))
+        return seen[-1]
+
+    monkeypatch.setattr(tune, "own_worker", watched)
+    search_anew(file, Goal(wait_s=25.0), form=form)
+    return seen
+
+
+def test_it_tries_an_idle_off_that_is_left_out_and_some_that_are_set(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offs = {worker.scale_down.idle_off for worker in tried(file, monkeypatch, "target_wait")}
+    assert None in offs
+    assert len(offs) >= 3
+
+
+def test_it_tries_a_max_wait_unless_the_policy_has_one_which_is_kept(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {worker.max_wait for worker in tried(file, monkeypatch, "per_worker")}
+    assert None in own
+    assert len(own) >= 2
+    file.write_text(POLICY.replace("max_replicas", "max_wait: 7m\n    max_replicas"))
+    assert {worker.max_wait for worker in tried(file, monkeypatch, "per_worker")} == {420.0}
+    best = found(file, Goal(wait_s=25.0), form="per_worker")
+    assert load_policy(as_yaml(best, file, None), {})[0].workers["one"].max_wait == 420.0
+
+
+def test_a_queue_without_ages_is_given_no_max_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.replace("{table: jobs}", '{sql: "SELECT 1 AS pending, 0 AS processing"}'))
+    assert {worker.max_wait for worker in tried(path, monkeypatch, "per_worker")} == {None}
 
 
 def test_only_the_worker_that_is_named_is_written_anew(file: Path) -> None:
