@@ -1,8 +1,8 @@
 """Our own policies in the simulator: the same plan() and the same steps of the history as in production.
 
-A plan is pure and depends on a few small numbers: the recommendation, the jobs in progress, the configured count,
-whether any worker runs, whether each cooldown is over, and the highest recommendation of the window. So its answers are
-cached by these numbers, and it is made only for new ones; a test compares every cached answer with a fresh one.
+A plan is pure, so its answers are cached, and it is made only for inputs that are new. What plan() gets is made from
+the cache's key and from what is constant for a policy, and from nothing else (Given.seen), so that an answer can't
+depend on something that is not in the key. Another test compares every answer with a fresh one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from controller.core.history import accepted, recorded, with_start
 from controller.core.model import (
@@ -37,6 +38,77 @@ _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _NO_WINDOW, _NOT_YET_KNOWN = -1, -2
 _SOURCES = Sources(*(Source(role, role.value) for role in Role))
+_NOW, _LONG_AGO = 0.0, -1e9
+"""The time of every plan, and of what has no effect on it any more."""
+
+
+class Wanted(NamedTuple):
+    """A recommendation, and the first waiting jobs and time per job that had it with the same jobs in progress."""
+
+    recommended: int
+    waiting: int
+    service: ServiceTime | None
+
+
+class Inputs(NamedTuple):
+    """In what two looks of a policy can differ; times only by what has ended by now.
+
+    waiting, service: as in Wanted, so that all that want the same have one answer. highest: of the window, or one of
+    the two negative constants.
+    """
+
+    waiting: int
+    service: ServiceTime | None
+    busy: int
+    leaving: int
+    configured: int
+    some_run: bool
+    may_go_up: bool
+    may_go_down: bool
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is the same for many looks of a policy."""
+
+    policy: WorkerPolicy
+    start_up_s: float | None
+    draining_s: float
+
+    def seen(self, inputs: Inputs) -> Seen:
+        """What a pass would see. A cooldown that is not over ends in a moment: how soon changes no count."""
+        policy, kept = self.policy, kept_window(self.policy)
+        up, down, window = policy.scale_up.cooldown, policy.scale_down.cooldown, down_window(policy, self.start_up_s)
+        past = () if inputs.highest < 0 else (Recommendation(_NOW - window / 2, inputs.highest),)
+        return Seen(
+            policy=policy,
+            queue=QueueDepth(inputs.waiting, inputs.busy),
+            replicas=Replicas(
+                configured=inputs.configured,
+                running=int(inputs.some_run),
+                alive=inputs.configured + inputs.leaving,
+                state=ServiceState.RUNNING if inputs.some_run or not inputs.configured else ServiceState.STARTING,
+                draining_s=self.draining_s,
+                leaving=inputs.leaving,
+            ),
+            history=History(
+                last_up=None if inputs.may_go_up else _NOW - math.nextafter(up, 0),
+                last_down=None if inputs.may_go_down else _NOW - math.nextafter(down, 0),
+                since=_LONG_AGO,
+                unbroken_since=_NOW if inputs.highest == _NOT_YET_KNOWN else _LONG_AGO,
+                remembered_at=_NOW,
+                window=round(kept, 3),
+                recommendations=past,
+                count=inputs.configured,
+                start_up_s=self.start_up_s,
+            ),
+            now=_NOW,
+            sources=_SOURCES,
+            retention=Retention(kept, math.inf),
+            landing_bound=math.inf,
+            service=inputs.service,
+        )
 
 
 @dataclass(slots=True)
@@ -76,7 +148,7 @@ class OwnPolicy:
     settled: bool = False
     calm: Calm = field(default_factory=dict)
     learn_at: float = math.inf
-    up_at: float = 0.0
+    up_at: float = -math.inf
     down_at: float = 0.0
     times_starts: bool = False
     answer_s: float = 0.2
@@ -85,9 +157,12 @@ class OwnPolicy:
     """How often plan() was called."""
     _service: ServiceTime | None = None
     _recent: Recent = field(default_factory=Recent)
-    _wants: Calm = field(default_factory=dict)
-    _by_service: dict[float, tuple[Calm, Calm]] = field(default_factory=dict)
-    _known: dict[tuple[int, int, int, int, bool, bool, bool, int], int] = field(default_factory=dict)
+    _wants: dict[tuple[int, int, int], Wanted] = field(default_factory=dict)
+    _by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]] = field(default_factory=dict)
+    _given: Given = field(init=False)
+    _answers: dict[Inputs, int] = field(init=False)
+    _alike: dict[tuple[int, int, int, int], Wanted] = field(default_factory=dict)
+    """By recommendation, jobs in progress, draining workers and how many of these finish: what was seen first."""
     _past: deque[tuple[float, int]] = field(default_factory=deque)
     _looked_at: float | None = None
     """When a look last noted a recommendation."""
@@ -114,30 +189,30 @@ class OwnPolicy:
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
+        self._give(math.inf)
 
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
         if self._history.start is not None and not seen.notified and self.times_starts:
             self._time_start(configured, seen.running, now)
-        recommended = self._wants.get((seen.waiting, seen.busy, seen.leaving))
-        if recommended is None:
-            recommended = self._recommend(seen)
+        if seen.draining_s != self._given.draining_s:
+            self._give(seen.draining_s)
+        wanted = self._wants.get((seen.waiting, seen.busy, seen.leaving))
+        recommended, waiting, service = self._recommend(seen) if wanted is None else wanted
         highest = _NO_WINDOW
         if self._window:
             highest = self._over_the_window(now, recommended, notified=seen.notified)
         up, down = now >= self.up_at, now >= self._down_open
-        leaving = self._replicas(seen).finishing(self._service) if seen.leaving else 0
-        none_runs = seen.running == 0
-        state = (recommended, seen.busy, leaving, configured, none_runs, up, down, highest)
-        desired = self._known.get(state)
+        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest)
+        desired = self._answers.get(inputs)
         if desired is None:
-            desired = self._known[state] = self._planned(seen)
+            desired = self._answers[inputs] = self._planned(inputs)
         if self._window:
             self._plan_down(seen, recommended)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            self.settled = is_wanted or (up and down and highest == _NO_WINDOW and not none_runs)
+            self.settled = is_wanted or (up and down and highest == _NO_WINDOW and seen.running > 0)
             return desired
         return self._changes(seen, desired, recommended)
 
@@ -158,18 +233,21 @@ class OwnPolicy:
             self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         self.learn_at = now + _MEASURE_AGAIN_S
 
-    def _recommend(self, seen: View) -> int:
-        wants, counts = self._wants, (seen.waiting, seen.busy, seen.leaving)
+    def _recommend(self, seen: View) -> Wanted:
+        wants, service = self._wants, self._service
+        finishing = seen.leaving if service is not None and seen.draining_s >= service.mean_s else 0
         queue = QueueDepth(seen.waiting, seen.busy)
-        leaving = self._replicas(seen).finishing(self._service)
-        recommended = recommend(self.policy, queue, self._service, seen.configured, leaving)
-        if self._service is not None or self.policy.target_wait is None:  # else it depends on the configured count, too
-            if len(wants) >= _MOST_KNOWN:
-                wants.clear()
-                self.calm.clear()
-            wants[counts] = recommended
-            self.calm[counts] = self._within(recommended)
-        return recommended
+        recommended = recommend(self.policy, queue, service, seen.configured, finishing)
+        if service is None and self.policy.target_wait is not None:
+            return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
+        first = Wanted(recommended, seen.waiting, service)
+        wanted = self._alike.setdefault((recommended, seen.busy, seen.leaving, finishing), first)
+        if len(wants) >= _MOST_KNOWN:
+            wants.clear()
+            self.calm.clear()
+        wants[seen.waiting, seen.busy, seen.leaving] = wanted
+        self.calm[seen.waiting, seen.busy, seen.leaving] = self._within(recommended)
+        return wanted
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
@@ -190,46 +268,15 @@ class OwnPolicy:
         self.down_at = 0.0 if self._window else self._down_open
         return desired
 
-    def _planned(self, seen: View) -> int:
+    def _planned(self, inputs: Inputs) -> int:
         """The count that a pass would request now; the configured one if it would hold."""
         self.decisions += 1
-        # The plan notes the recommendation of this look itself.
-        past = [Recommendation(at, replicas) for at, replicas in self._past if at < seen.now]
-        if self._before is not None:  # the time between two looks gives the tolerance of the window
-            past.append(Recommendation(self._before, 0))
-        history = replace(
-            self._history,
-            remembered_at=seen.now,
-            window=round(self._kept_window, 3),
-            recommendations=tuple(past),
-            count=seen.configured,
-            start=None,
-        )
-        planned = plan(
-            Seen(
-                policy=self.policy,
-                queue=QueueDepth(seen.waiting, seen.busy),
-                replicas=self._replicas(seen),
-                history=history,
-                now=seen.now,
-                sources=_SOURCES,
-                retention=Retention(self._kept_window, math.inf),
-                landing_bound=math.inf,
-                service=self._service,
-            )
-        )
-        return planned.last.change.after if isinstance(planned.last, Send) else seen.configured
+        last = plan(self._given.seen(inputs)).last
+        return last.change.after if isinstance(last, Send) else inputs.configured
 
-    @staticmethod
-    def _replicas(seen: View) -> Replicas:
-        return Replicas(
-            configured=seen.configured,
-            running=seen.running,
-            alive=seen.configured + seen.leaving,
-            state=ServiceState.RUNNING if seen.running or not seen.configured else ServiceState.STARTING,
-            draining_s=seen.draining_s,
-            leaving=seen.leaving,
-        )
+    def _give(self, draining_s: float) -> None:
+        self._given = Given(self.policy, self._history.start_up_s, draining_s)
+        self._answers = {}
 
     def _note(self, now: float, recommended: int) -> None:
         """Keeps recommendations that can still become the highest of the window: none before a later, higher one."""
@@ -272,7 +319,5 @@ class OwnPolicy:
         self._history = with_start(self._history, count, running, now, math.inf)
         if self._history.start_up_s == known:
             return
-        window = down_window(self.policy, self._history.start_up_s)
-        if window != self._window:
-            self._window = window
-            self._known.clear()
+        self._window = down_window(self.policy, self._history.start_up_s)
+        self._give(self._given.draining_s)

@@ -1,0 +1,109 @@
+"""The simulator caches its answers by what plan() gets: each input is varied, given, or left out for a reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import fields
+
+from controller.core.model import History, QueueDepth, Replicas, ServiceTime
+from controller.core.plan import Seen
+from controller.simulation.contenders import own_worker
+from controller.simulation.own import Given, Inputs
+
+KINDS = (Seen, QueueDepth, Replicas, History)
+
+VARIED = {
+    Seen: {"queue", "replicas", "history", "service"},
+    QueueDepth: {"pending", "processing"},
+    Replicas: {"configured", "running", "alive", "state", "leaving"},
+    History: {"last_up", "last_down", "unbroken_since", "recommendations", "count"},
+}
+"""By the key of the cache, Inputs."""
+GIVEN = {
+    Seen: {"policy", "retention"},
+    QueueDepth: set[str](),
+    Replicas: {"draining_s"},
+    History: {"window", "start_up_s"},
+}
+"""By Given: other values of these have other answers."""
+THE_SAME = {
+    Seen: {"now": "what is earlier is set relative to it", "sources": "names", "landing_bound": "no change is late"},
+    History: {"since": "long ago: down_at has the cooldown of a beginning", "remembered_at": "no reading is missing"},
+}
+LEFT_OUT = {
+    Seen: {
+        "rate": "the simulator has no rate limit",
+        "unmeasured": "only words",
+        "epoch": "there is one leader",
+        "ident": "only a name",
+        "unsent": "each change is sent",
+    },
+    QueueDepth: {
+        "oldest_age_s": "no rule of a count reads it",
+        "stale": "no worker dies with a job",
+        "limit": "counting is exact",
+        "lag_s": "there is no standby",
+        "unnamed": "there are no unknown statuses",
+        "remarks": "only words",
+    },
+    Replicas: {
+        "deployment": "there is one",
+        "coordinates": "no request is made",
+        "smallest": "there is one region",
+        "largest": "no volume",
+        "crashed": "no worker crashes",
+        "exited": "no worker exits",
+        "under_way": "no deployment hangs",
+        "words": "only words",
+    },
+    History: {
+        "change": "a change is made at once",
+        "refused_at": "nothing is refused",
+        "refused_to": "nothing is refused",
+        "setbacks": "nothing is refused",
+        "unconfirmed_stop": "a stop is made at once",
+        "queue_seen": "no depth is doubtful",
+        "start": "it is measured beside the plans",
+        "read_at": "the queue can be read",
+        "unread": "the queue can be read",
+        "unread_at": "the queue can be read",
+        "watch": "no worker crashes",
+    },
+}
+
+
+def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
+    for kind in KINDS:
+        places = [VARIED[kind], GIVEN[kind], set(THE_SAME.get(kind, {})), set(LEFT_OUT[kind])]
+        known = [name for place in places for name in place]
+        assert sorted(known) == sorted(field.name for field in fields(kind)), kind.__name__
+
+
+def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
+    counts, both = (0, 3), (False, True)
+    services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
+    kinds = (counts, services, counts, counts, counts, both, both, both, highest)
+    keys = [Inputs(*one) for one in itertools.product(*kinds)]
+    first, second = (
+        Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
+        for most, *rest in ((4, None, 0.0), (5, 7.0, 3.0))
+    )
+    assert differing([first.seen(key) for key in keys]) == VARIED
+    idle_off = own_worker({"max_replicas": 4, "target_wait": "5s", "scale_down": {"idle_off": "9s"}})
+    others = [given.seen(keys[0]) for given in (first, second, Given(idle_off, None, 0.0))]
+    assert {kind: names - VARIED[kind] for kind, names in differing(others).items()} == GIVEN
+
+
+def differing(seen: list[Seen]) -> dict[type, set[str]]:
+    """By kind of value: the fields that are not the same everywhere."""
+    every: dict[type, Iterable[object]] = {
+        Seen: seen,
+        QueueDepth: [one.queue for one in seen],
+        Replicas: [one.replicas for one in seen],
+        History: [one.history for one in seen],
+    }
+    return {
+        kind: {name for name in (field.name for field in fields(kind)) if len({getattr(one, name) for one in ones}) > 1}
+        for kind, ones in every.items()
+    }
