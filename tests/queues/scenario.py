@@ -6,7 +6,6 @@ reads all this as a role that may only SELECT, in a database whose sessions thin
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import signal
@@ -257,14 +256,14 @@ async def listening(place: Stage, channels: frozenset[str]) -> AsyncIterator[set
 
 
 async def _settled(reading: Callable[[], Coroutine[Any, Any, Count]], expected: Count) -> Count:
-    """The expected count as soon as it is read, or else the last one: the tests say what is wrong with it."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while await reading() != expected:
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pass
-    return await reading()
+    """The expected count as soon as it is read."""
+
+    async def settled() -> Count | None:
+        seen.append(await reading())
+        return seen[-1] if seen[-1] == expected else None
+
+    seen: list[Count] = []
+    return await until(settled, f"{expected}", shown=lambda: seen[-1], pause=0.1)
 
 
 def python(*arguments: str) -> list[str]:
