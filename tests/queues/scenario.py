@@ -27,13 +27,13 @@ from psycopg import sql
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
 from controller.policy import Queue
+from tests.queues.jobs import LATER_S
 from tests.support.patience import PATIENCE_S, until
 from tests.support.unhurried import PATIENT_S
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 LIMIT = 100
-LATER_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
