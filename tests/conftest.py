@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,14 @@ def _has_room_in_memory() -> bool:
 def pytest_collection_finish() -> None:
     """What was collected stays to the end: looking for garbage in it again and again costs each process seconds."""
     gc.freeze()
+    gc.set_threshold(20_000)  # as the command does
     gc.enable()
 
 
 gc.disable()
 unhurried()
+# redis-py looks it up on the disk for each connection, and the tests make thousands.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 settings.register_profile(
     "no hurry",
     deadline=None,
