@@ -208,7 +208,7 @@ def used_or_refused(text: str, environment: Mapping[str, str]) -> None:
         list(Expectation.of(worker, given_s=None, measured=None).table())
 
 
-@fuzzed
+@settings(fuzzed, max_examples=examples(10, 2500))  # to draw such a policy takes ten times as long as the others
 @given(POLICIES, ENVIRONMENTS)
 def test_a_policy_of_odd_parts_is_used_or_refused(text: str, environment: dict[str, str]) -> None:
     used_or_refused(text, environment)
