@@ -80,7 +80,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
-    max_examples=examples(20, 1000),
+    max_examples=examples(12, 1000),
 )
 settings.load_profile("no hurry")
 if _has_room_in_memory():

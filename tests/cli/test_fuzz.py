@@ -32,7 +32,7 @@ from tests.support.examples import examples
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (ROOT / "policy.yaml").read_text()
-fuzzed = settings(max_examples=examples(25, 2500), deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=examples(15, 2500), deadline=None, suppress_health_check=list(HealthCheck))
 
 ODD_SCALARS = st.sampled_from(
     [

@@ -140,7 +140,7 @@ def test_every_answer_is_the_one_of_a_fresh_decision(
     assert held.answers >= 400 / interval
 
 
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(10, 200))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
 def test_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
