@@ -90,6 +90,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
     Only the real controller settles its open change, so there is none here, and no count that could differ by it.
     """
     began = now if mine.since is None else mine.since
+    learned = mine if mine.since is not None and real.remembered_at == before.remembered_at else real
     history = replace(
         real,
         recommendations=needed(
@@ -104,6 +105,11 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         unread=max(real.unread, mine.unread),
         unread_at=max((at for at in (real.unread_at, mine.unread_at) if at is not None), default=None),
         queue_seen=mine.queue_seen or real.queue_seen,
+        apart_s=learned.apart_s,
+        pauses=learned.pauses,
+        kept_s=learned.kept_s,
+        learned_at=learned.learned_at,
+        long_run=learned.long_run,
         watch=mine.watch if mine.since is not None else real.watch,
     )
     if real.change is not None:

@@ -21,7 +21,8 @@ def as_object(explanation: Explanation) -> dict[str, Any]:
     """The log line's keys, what else the queue holds (null where that is unknown), and the steps of the pass."""
     explained, rest = explanation.explained, explanation.rest
     besides = {"scheduled": rest.scheduled if rest else None, "failed": rest.failed if rest else None}
-    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), "event": "explain"}
+    learned = {} if explained.way_down is None else {"way_down": explained.way_down.as_object()}
+    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), **learned, "event": "explain"}
 
 
 def show(explanation: Explanation, mask: Masker) -> None:
@@ -56,6 +57,11 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
         )
     if cycle.target_wait_s is not None:
         yield "aim", f"{_aim(cycle.service, cycle.target_wait_s)}"
+    if (way_down := explanation.explained.way_down) is not None:
+        if way_down.long_run is not None:
+            mean_s, jobs = way_down.long_run.mean_s, way_down.long_run.jobs
+            yield "", f"of all jobs so far (the newest {jobs} count most) one took {in_words(mean_s)}; the longer holds"
+        yield from (("way down" if not place else "", text) for place, text in enumerate(way_down.sentences))
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:

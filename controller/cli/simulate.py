@@ -50,10 +50,10 @@ that wait
 the last change is frequency=10 s ago; down by one after delay=600 s below low; min=1
   tiers\tthe tiers of the shipped policy: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
   recut:wait=60\ttiers made for a wait: k workers up to k x wait / service jobs; service=20
-  target_wait:60\ttarget_wait: 60s; idle_off=SECONDS and service=SECONDS are measured if they are not given
-  economy\ttarget_wait 60 s, idle_off 0 s
-  balanced\ttarget_wait 20 s, idle_off 10 s
-  fast\ttarget_wait 5 s, idle_off 40 s
+  target_wait:60\ttarget_wait: 60s; service=SECONDS is measured and idle_off=SECONDS learned if they are not given
+  economy\ttarget_wait 60 s
+  balanced\ttarget_wait 20 s
+  fast\ttarget_wait 5 s
   oracle\tknows all jobs in advance: a job waits only if max makes it wait; pays start-ups, and keeps workers through \
 short gaps
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from controller.core.model import Change, Direction, History, Recommendation, Start
+from controller.core.pauses import looked, with_pauses
 from controller.core.ports import CycleNote, Retention, Settled
 
 _LONGEST_START_S = 600.0
@@ -23,8 +24,8 @@ _SAME_INSTANT_S = 0.05
 network varies."""
 _MOST_KEPT = 500
 """Recommendations that are kept; as text they stay far below what is read of one field (bounds.PUBLISHED)."""
-_WEIGHT_OF_THE_OLD = 0.7
-"""Weight of the known start time when another start was measured."""
+_MOST_STARTS = 9
+"""Newest starts whose median is the start time."""
 
 
 def noted(history: History, note: CycleNote, keep: Retention, now: float) -> History:
@@ -43,7 +44,7 @@ def noted(history: History, note: CycleNote, keep: Retention, now: float) -> His
         goes_on = last > read_at and now - last <= keep.gap
         return replace(history, unread=history.unread + 1 if goes_on else 1, unread_at=now)
     history = replace(history, read_at=now, unread=0)
-    return history if note.recommended is None else _with_recommendation(history, note.recommended, keep, now)
+    return history if note.recommended is None else _with_recommendation(history, note, keep, now)
 
 
 def recorded(history: History, change: Change, now: float) -> History:
@@ -120,6 +121,7 @@ def not_after(history: History, now: float) -> History:
         unbroken_since=at_most_now(history.unbroken_since),
         remembered_at=at_most_now(history.remembered_at),
         recommendations=tuple(one for one in history.recommendations if one.at <= now),
+        learned_at=at_most_now(history.learned_at),
         refused_at=at_most_now(history.refused_at),
         read_at=at_most_now(history.read_at),
         unread_at=at_most_now(history.unread_at),
@@ -194,34 +196,60 @@ def _later(at: float | None, age: float | None, now: float) -> float | None:
     return now - age if now - age > (at or 0.0) + _SAME_INSTANT_S else at
 
 
-def _with_recommendation(history: History, recommended: int, keep: Retention, now: float) -> History:
+def _with_recommendation(history: History, note: CycleNote, keep: Retention, now: float) -> History:
     """After a gap, or with a longer window than was kept, the history is unbroken only from now on."""
-    silent = history.remembered_at is None or now - history.remembered_at > keep.gap
+    assert note.recommended is not None, "only a look with a recommendation is noted"
+    last = history.remembered_at
+    silent = last is None or now - last > keep.gap
     window = round(keep.window, 3)  # the journal keeps milliseconds, and 29990 of them are 29.990000000000002 s
     unbroken_since = now if silent or window > history.window else history.unbroken_since
-    recent = [one for one in history.recommendations if now - keep.window - keep.gap <= one.at <= now]
-    kept = needed([*recent, Recommendation(now, recommended)]) if keep.window else ()
-    return replace(history, unbroken_since=unbroken_since, remembered_at=now, window=window, recommendations=kept)
+    # A pause may be longer than the window, so what it began with stays: at most one entry for each count.
+    oldest = -math.inf if keep.most else now - keep.window - keep.gap
+    past = list(needed([one for one in history.recommendations if oldest <= one.at <= now])) if keep.window else []
+    ended: list[tuple[int, float]] = []
+    since = -math.inf if last is None else last
+    for look in (*(one for one in note.looks if since < one.at < now), Recommendation(now, note.recommended)):
+        ended += looked(past, look, last, keep.most)
+    return replace(
+        history,
+        unbroken_since=unbroken_since,
+        remembered_at=history.remembered_at if note.is_woken else now,
+        apart_s=history.apart_s if note.is_woken or last is None else now - last,
+        window=window,
+        recommendations=needed(past) if keep.window else (),
+        # What happened while nobody looked is unknown.
+        pauses=history.pauses if silent or not ended else with_pauses(history.pauses, ended),
+    )
 
 
 def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
-    """Those that may still be the highest of a window that ends now or later, and the newest two.
+    """Those that may still be the highest of a window that ends now or later, oldest and highest first.
 
     One that is not higher than a later one never decides. So at most max_replicas are kept, however long the window and
-    however often the queue is read. The newest two tell the time between two looks (see rules.window_tolerance).
+    however often the queue is read, and they tell when each worker was last needed.
     """
     kept: list[Recommendation] = []
     highest = -1
-    for place, one in enumerate(reversed(recommendations)):
-        if place < 2 or one.replicas > highest:
+    for one in reversed(recommendations):
+        if one.replicas > highest:
             kept.append(one)
-        highest = max(highest, one.replicas)
+            highest = one.replicas
     kept.reverse()
     while len(kept) > _MOST_KEPT:
         # Of two neighbours, the higher count at the later time: a worker then stays longer, never shorter.
-        pairs = zip(kept[:-2:2], kept[1:-2:2], strict=False)
-        kept = [*(Recommendation(later.at, earlier.replicas) for earlier, later in pairs), *kept[-2 - len(kept) % 2 :]]
+        pairs = zip(kept[:-1:2], kept[1:-1:2], strict=False)
+        kept = [*(Recommendation(later.at, earlier.replicas) for earlier, later in pairs), *kept[len(kept) % 2 - 2 :]]
     return tuple(kept)
+
+
+def thinned(looks: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
+    """Those of the looks since the last poll that can matter: when each worker was first needed, and when last."""
+    last, first, highest = set(needed(looks)), [], -1
+    for look in looks:
+        if look.replicas > highest or look in last:
+            first.append(look)
+        highest = max(highest, look.replicas)
+    return tuple(first[-_MOST_KEPT:])
 
 
 def with_start(history: History, count: int, running: int, now: float, gap: float) -> History:
@@ -236,9 +264,7 @@ def with_start(history: History, count: int, running: int, now: float, gap: floa
         return replace(history, start=replace(start, seen=now))
     if start.seen is None:
         return replace(history, start=None)
-    known = history.start_up_s
-    smoothed = took if known is None else _WEIGHT_OF_THE_OLD * known + (1 - _WEIGHT_OF_THE_OLD) * took
-    return replace(history, start=None, start_up_s=round(smoothed, 3))
+    return replace(history, start=None, start_ups=(*history.start_ups, round(took, 3))[-_MOST_STARTS:])
 
 
 def _scaled_at(history: History, direction: Direction, at: float | None) -> History:

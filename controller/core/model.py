@@ -6,9 +6,11 @@ Units: times are seconds since the epoch as floats, by the journal's clock (Redi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
@@ -253,31 +255,109 @@ Rate = RateUsage | RateUnread | None
 """None: the policy has no rate limit."""
 
 
+class Finished(NamedTuple):
+    """A job that ended; at: by the queue's clock, seconds: how long it took."""
+
+    at: float
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """How long the newest finished jobs took, in seconds; jobs: the number of jobs measured (0: the policy says it)."""
+    """How long jobs take, in seconds.
+
+    jobs: the number of newest jobs that were measured (0: the policy says it). finished: these jobs, in the order of
+    their end. arrivals_per_s: how many jobs a second arrived lately; 0: unknown.
+    """
 
     mean_s: float
     median_s: float
     jobs: int
+    arrivals_per_s: float = 0.0
+    finished: tuple[Finished, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def measured(cls, mean_s: float, median_s: float, jobs: int) -> ServiceTime:
-        """Limits the times to 10 ms..24 h. With fewer than 100 jobs the mean is at most 10 times the median.
+    def measured(cls, finished: Sequence[Finished], arrivals_per_s: float = 0.0) -> ServiceTime | None:
+        """Of the newest finished jobs; None: there are none.
 
-        That second limit is for a single job that hung. The mean is rounded in steps of 1 to 2.5 %, so that the noise
-        of a few jobs changes no decision.
+        A job that hung would count for hundreds of others, so each counts as at most 10 times the 99th percentile. With
+        fewer than 100 jobs that percentile is the longest one; then the mean is at most 10 times the median.
         """
-        mean_s = min(mean_s, 10 * median_s) if jobs < 100 else mean_s
-        return cls(_stepped(_job_time(mean_s)), _job_time(median_s), jobs)
+        if not finished:
+            return None
+        ascending = sorted(one.seconds for one in finished)
+        most = longest_counted(ascending)
+        counted = tuple(Finished(at, min(seconds, most)) for at, seconds in sorted(finished))
+        return replace(cls.of(ascending, sum(ascending), arrivals_per_s), finished=counted)
+
+    @classmethod
+    def of(cls, ascending: Sequence[float], total: float, arrivals_per_s: float) -> ServiceTime:
+        """Of the times of at least one job, and their sum."""
+        most = longest_counted(ascending)
+        over = sum(seconds - most for seconds in ascending[bisect_right(ascending, most) :])
+        median, mean = percentile(ascending, 0.5), (total - over) / len(ascending)
+        mean = min(mean, 10 * median) if len(ascending) < 100 else mean
+        return cls(_stepped(_job_time(mean)), _job_time(median), len(ascending), arrivals_per_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """The mean time of all jobs so far, in seconds; of the newest 5,000 rather than of older ones.
+
+    jobs: how many it counts, at most 5,000. newest: when the newest of them ended, by the queue's clock.
+    """
+
+    mean_s: float
+    jobs: int
+    newest: float
+
+    MOST: ClassVar[int] = 5_000
+
+    @classmethod
+    def after(cls, before: LongRun | None, finished: Sequence[Finished]) -> LongRun | None:
+        """With the jobs that ended since `newest`; the same value if there are none."""
+        mean, jobs, newest = (0.0, 0, -math.inf) if before is None else (before.mean_s, before.jobs, before.newest)
+        fresh = finished[bisect_right(finished, newest, key=_end) :]
+        if not fresh:
+            return before
+        for one in fresh:
+            jobs = min(jobs + 1, cls.MOST)
+            mean += (one.seconds - mean) / jobs
+        return cls(mean, jobs, fresh[-1].at)
+
+    def with_newest(self, service: ServiceTime) -> ServiceTime:
+        """The longer of the two means holds: few long jobs among many short ones are seldom among the newest 500."""
+        mean = _stepped(_job_time(self.mean_s))
+        return service if mean <= service.mean_s else replace(service, mean_s=mean)
+
+
+def _end(one: Finished) -> float:
+    return one.at
+
+
+def longest_counted(ascending: Sequence[float]) -> float:
+    """What a job counts for at most, see ServiceTime.measured."""
+    return _HUNG * percentile(ascending, 0.99)
+
+
+def percentile(ascending: Sequence[float], share: float) -> float:
+    """The lowest value that at least this share of the values does not exceed (PostgreSQL's percentile_disc)."""
+    return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)]
+
+
+_HUNG = 10
 
 
 def _job_time(seconds: float) -> float:
+    """Limited to 10 ms..24 h."""
     return min(max(seconds, 0.01), 24 * 3600.0)
 
 
 def _stepped(seconds: float) -> float:
-    """Rounded to a multiple of 0.02, 0.05 or 0.1 of its power of ten: 1.98, 2, 2.05, 4.95, 5, 5.1."""
+    """Rounded to a multiple of 0.02, 0.05 or 0.1 of its power of ten: 1.98, 2, 2.05, 4.95, 5, 5.1.
+
+    Steps of 1 to 2.5 %, so that the noise of a few jobs changes no decision.
+    """
     power = math.floor(math.log10(seconds) + 1e-9)
     leading = seconds / 10.0**power
     step = 0.02 if leading < 2 else 0.05 if leading < 5 else 0.1
@@ -322,8 +402,7 @@ class Change:
         return self.accepted_at is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     at: float
     replicas: int
 
@@ -347,10 +426,12 @@ class History:
     recommendations: those that may still be the highest of it (history.needed). change: the open change; there is at
     most one. count: the last count known to the platform and to us. refused_at, refused_to: when the platform last
     refused a change or did not make it, and to which count; setbacks: how many of these in a row. unconfirmed_stop: the
-    deployment whose stop was accepted but is not shown. start_up_s: seconds from the request for workers until they
-    ran, smoothed; None: never measured. start: the scale-up that is being measured. queue_seen: the identity of the
-    queue in which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a
-    row, the last at unread_at. watch: since when the service has had which fault.
+    deployment whose stop was accepted but is not shown. start_ups: seconds from the request for workers until they
+    ran, of the newest starts. start: the scale-up that is being measured. queue_seen: the identity of the queue in
+    which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a row, the
+    last at unread_at. watch: since when the service has had which fault.
+    apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
+    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs.
     """
 
     last_up: float | None = None
@@ -360,19 +441,29 @@ class History:
     remembered_at: float | None = None
     window: float = 0.0
     recommendations: tuple[Recommendation, ...] = ()
+    apart_s: float | None = None
+    pauses: tuple[tuple[float, ...], ...] = ()
+    kept_s: tuple[float | None, ...] = ()
+    learned_at: float | None = None
+    long_run: LongRun | None = None
     change: Change | None = None
     count: int | None = None
     refused_at: float | None = None
     refused_to: int | None = None
     setbacks: int = 0
     unconfirmed_stop: str | None = None
-    start_up_s: float | None = None
+    start_ups: tuple[float, ...] = ()
     queue_seen: str = ""
     start: Start | None = None
     read_at: float | None = None
     unread: int = 0
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
+
+    @property
+    def start_up_s(self) -> float | None:
+        """The median of the newest starts; None: never measured."""
+        return percentile(sorted(self.start_ups), 0.5) if self.start_ups else None
 
     @property
     def queue_read_at(self) -> float | None:

@@ -3,7 +3,8 @@
 The reconciler carries the steps out, `explain` prints them, a quick check asks only for the last one, and the
 simulation makes its decisions by it. What differs is what they do with a plan, never what the plan is.
 
-1. Note what was read. A depth of 0 that is doubtful counts as unreadable, unless jobs were seen in this queue before.
+1. Note what was read, and what quick checks read since the last pass. A depth of 0 that is doubtful counts as
+   unreadable, unless jobs were seen in this queue before.
 2. Settle the open change by what the platform shows. It stays open until it is visible, or until the landing bound.
 3. Update the watch: workers that crash, exit or do not start, a deployment that hangs, jobs that no worker takes.
 4. Record a change that was made outside the controller: it starts the cooldowns. Not while a change is open.
@@ -22,17 +23,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from controller.core import conditions, history
+from controller.core import conditions, history, pauses
 from controller.core.conditions import Condition, Look
 from controller.core.model import (
     Change,
     Decision,
     Direction,
     History,
+    LongRun,
     Observation,
     QueueDepth,
     Rate,
     RateUsage,
+    Recommendation,
     Replicas,
     ServiceTime,
     Shares,
@@ -43,6 +46,7 @@ from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Because, Reason
 from controller.core.rules import decide, fall_back, recommend
 from controller.core.units import in_words
+from controller.core.wanted import learns_when_to_stop
 from controller.policy import WorkerPolicy
 
 _OUTAGE_READINGS = 3
@@ -58,6 +62,7 @@ class Seen:
     now: by the journal's clock. unmeasured: why `service` cannot be measured, or "". landing_bound: seconds after which
     a change that is not visible counts as not made. epoch: of the lease. ident: the id for a change that this pass
     records. unsent: ids of changes that this process recorded, perhaps, and of which it certainly sent nothing.
+    looks: what quick checks recommended since the last pass. is_woken: this is a quick check, which writes nothing.
     """
 
     policy: WorkerPolicy
@@ -74,6 +79,8 @@ class Seen:
     epoch: int = 0
     ident: str = ""
     unsent: frozenset[str] = frozenset()
+    looks: tuple[Recommendation, ...] = ()
+    is_woken: bool = False
 
 
 class Event(NamedTuple):
@@ -279,6 +286,17 @@ def _disbelieve(draft: _Draft) -> None:
         draft.seen = replace(seen, queue=Unavailable(seen.sources.queue, queue.unnamed))
 
 
+def _measure(draft: _Draft) -> None:
+    """The jobs that ended since the last measurement enter the long run; the longer of the two means holds."""
+    service = draft.seen.service
+    if service is None or not service.finished:
+        return
+    long_run = LongRun.after(draft.history.long_run, service.finished)
+    if long_run is not None:
+        draft.history = replace(draft.history, long_run=long_run)
+        draft.seen = replace(draft.seen, service=long_run.with_newest(service))
+
+
 def _note(draft: _Draft) -> None:
     seen, queue, replicas = draft.seen, draft.queue, draft.replicas
     if queue is None and replicas is None:
@@ -295,8 +313,13 @@ def _note(draft: _Draft) -> None:
         running=replicas.running if replicas is not None else None,
         read=queue is not None,
         queue_seen=seen.policy.queue.identity if both and queue is not None and (queue.depth or queue.stale) else "",
+        looks=seen.looks,
+        is_woken=seen.is_woken,
     )
-    draft.then(Note(history.noted(draft.history, note, seen.retention, seen.now), recommended))
+    noted = history.noted(draft.history, note, seen.retention, seen.now)
+    if both and learns_when_to_stop(seen.policy):
+        noted = pauses.relearned(noted, seen.policy, seen.service, seen.now)
+    draft.then(Note(noted, recommended))
 
 
 def _settle(draft: _Draft) -> None:
@@ -487,6 +510,7 @@ def _unread_for(after: History, now: float) -> float:
 
 _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _disbelieve,
+    _measure,
     _note,
     _settle,
     _watch,

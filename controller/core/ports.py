@@ -17,6 +17,7 @@ from controller.core.model import (
     Lease,
     QueueDepth,
     RateUsage,
+    Recommendation,
     Replicas,
     ServiceTime,
     Shares,
@@ -220,7 +221,8 @@ class CycleNote:
 
     recommended: None if the queue or the platform could not be read. count: None if the platform could not be read.
     working: a job is in progress. running: instances that run. read: the queue could be read. queue_seen: the identity
-    of the queue in which the cycle saw jobs; "" if it saw none.
+    of the queue in which the cycle saw jobs; "" if it saw none. looks: quick checks since the last poll, in their
+    order. is_woken: this is a quick check, and no poll.
     """
 
     recommended: int | None
@@ -229,13 +231,19 @@ class CycleNote:
     running: int | None = None
     read: bool = True
     queue_seen: str = ""
+    looks: tuple[Recommendation, ...] = ()
+    is_woken: bool = False
 
 
 class Retention(NamedTuple):
-    """window: how long recommendations are kept. gap: the history has a gap after this time without one. In seconds."""
+    """window: how long recommendations are kept. gap: the history has a gap after this time without one. In seconds.
+
+    most: pauses are measured of workers up to this (see core/pauses.py); 0: of none.
+    """
 
     window: float
     gap: float
+    most: int = 0
 
 
 class Settled(StrEnum):

@@ -84,7 +84,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "wait, or shorten `stabilization_window`",
     ),
     Reason.IDLE_OFF: (
-        "more workers were needed within `idle_off`, or within the time that a start takes",
+        "more workers were needed within `idle_off`, or within the time that was learned for these workers",
         "wait, or shorten `scale_down.idle_off`",
     ),
     Reason.MEMORY_TOO_SHORT: (

@@ -17,14 +17,14 @@ part of the policy.
    runs, none is added until one runs, except up to min_replicas.
 5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
    whole window, there is no scale-down (the rule of Kubernetes' HPA, with a history that survives restarts). With a
-   target_wait the window is idle_off; its default is the time that a start takes.
+   target_wait the window is idle_off, or else each worker has one of its own, learned from its pauses (core/pauses.py).
 6. Cooldowns: scale-up counts from the last scale-up, scale-down from the last scale in either direction. A history that
    begins now counts as a scale at its beginning, but only for scale-down: a burst must not wait for it. With a
    target_wait there is no cooldown except a scale_up.cooldown of the policy, because its formula counts workers that
    are requested as if they ran.
 7. Rate limit: no worker is added while the requests of the last 60 s are used up, because more workers could not go
    faster; nor while the used requests are unknown, because unknown is not 0. Scale-down is not limited.
-8. Steps: at most max_step workers more or fewer at once.
+8. Steps: at most max_step workers more or fewer at once; from the smallest count of the platform to 0 in one step.
 9. min and max are the last limits, within those of the platform: at least one worker in each region, and at most one
    with a volume.
 
@@ -40,7 +40,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from controller.core import pauses
 from controller.core.conditions import crash_words, is_crashing
+from controller.core.history import needed
 from controller.core.model import (
     Decision,
     Direction,
@@ -55,7 +57,7 @@ from controller.core.model import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
-from controller.core.wanted import down_window, tier_replicas, workers_for
+from controller.core.wanted import kept, kept_window, learns_when_to_stop, tier_replicas, windows, workers_for
 from controller.policy import WorkerPolicy
 
 
@@ -294,25 +296,51 @@ def _add_none_that_crash(situation: Situation, decision: Decision) -> Decision:
 
 
 def _stabilize(situation: Situation, decision: Decision) -> Decision:
+    """Each worker stays for its window after a look that needed it; the count goes to the highest that stays."""
     policy, history, now = situation.policy, situation.history, situation.now
-    window = down_window(policy, history.start_up_s)
-    if decision.direction is not Direction.DOWN or not window:
+    if decision.direction is not Direction.DOWN or not kept_window(policy):
         return decision
+    window = windows(policy, history, situation.service)
     unbroken = now if history.unbroken_since is None else history.unbroken_since
-    tolerance = window_tolerance(now - max((past.at for past in history.recommendations if past.at < now), default=now))
-    if unbroken > now - window + tolerance:
-        words = f"scale-down waits {_rounded_up(unbroken + window - now)} more until the history covers the window"
-        return _limit(decision, decision.current, Reason.MEMORY_TOO_SHORT, words)
-    since = now - window - tolerance
-    highest = max((past.replicas for past in history.recommendations if past.at >= since), default=0)
-    if highest <= decision.desired:
+    stays = kept(
+        needed(history.recommendations),
+        window,
+        (decision.desired, decision.current),
+        now=now,
+        unbroken_since=unbroken,
+        tolerance=window_tolerance(history.apart_s or 0.0),
+    )
+    if stays is None:
         return decision
+    length = window(stays.worker)
+    if stays.needed_at is None:
+        words = f"scale-down waits {_rounded_up(unbroken + length - now)} more until the history covers the window"
+        return _limit(decision, stays.worker, Reason.MEMORY_TOO_SHORT, words)
     if policy.target_wait is None:
-        reason, words = Reason.STABILIZATION_WINDOW, f"{workers(highest)} wanted within the last {_rounded_up(window)}"
+        reason, words = (
+            Reason.STABILIZATION_WINDOW,
+            f"{workers(stays.worker)} wanted within the last {_rounded_up(length)}",
+        )
     else:
-        needed = f"{workers(highest)} {'was' if highest == 1 else 'were'} needed"
-        reason, words = Reason.IDLE_OFF, f"{needed} within the last {_rounded_up(window)}"
-    return _limit(decision, min(highest, decision.current), reason, words)
+        was = f"{workers(stays.worker)} {'was' if stays.worker == 1 else 'were'} needed"
+        reason = Reason.IDLE_OFF
+        why = _why_so_long(situation, stays.worker, length)
+        words = f"{was} within the last {_rounded_up(length)}"
+        words += f", and {'is' if stays.worker == 1 else 'are'} kept so long because {why}" if why else ""
+    return _limit(decision, stays.worker, reason, words)
+
+
+def _why_so_long(situation: Situation, worker: int, length: float) -> str:
+    """Of a learned time: what it follows from; "" if the policy gives the time."""
+    policy, history = situation.policy, situation.history
+    if not learns_when_to_stop(policy):
+        return ""
+    place = pauses.slot(worker)
+    if place >= len(history.kept_s) or history.kept_s[place] is None or place >= len(history.pauses):
+        return "a stop would cost as much (too few pauses are known)"
+    known = history.pauses[place]
+    shorter = sum(pause <= length for pause in known)
+    return f"{shorter} of the last {len(known)} pauses were not longer: stopping earlier would cost more"
 
 
 def _cool_down(situation: Situation, decision: Decision) -> Decision:
@@ -358,6 +386,9 @@ def _limit_step(situation: Situation, decision: Decision) -> Decision:
     up, down = situation.policy.scale_up.max_step, situation.policy.scale_down.max_step
     highest = decision.current + up if up is not None else None
     lowest = decision.current - down if down is not None else None
+    smallest = situation.replicas.smallest
+    if not decision.desired and smallest is not None and decision.current <= smallest.count:
+        lowest = None  # between 0 and the platform's smallest count is none at which a step could end
     if highest is not None and decision.desired > highest:
         return _limit(decision, highest, Reason.SCALE_UP_STEP, f"at most {up} more at once")
     if lowest is not None and decision.desired < lowest:

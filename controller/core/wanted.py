@@ -7,9 +7,13 @@ times are seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from controller.core.model import ServiceTime
-from controller.policy import UNMEASURED_START_UP_S, USABLE_START_UP_S, WorkerPolicy
+from controller.core import pauses
+from controller.core.model import History, Recommendation, ServiceTime
+from controller.core.ports import Retention
+from controller.policy import WorkerPolicy
 
 MOST_COUNTED = 1_000_000
 """No decision needs a count of more jobs than this."""
@@ -71,27 +75,63 @@ def count_limit(policy: WorkerPolicy, service: ServiceTime | None) -> int:
     return max(policy.queue.count_limit, limit)
 
 
-def down_window(policy: WorkerPolicy, start_up_s: float | None) -> float:
-    """For how many seconds a recommendation prevents scale-down below it.
-
-    With a target_wait it is idle_off, or else the measured start-up time: to keep a worker for as long as a start takes
-    costs no more than the start. start_up_s: None until it is measured.
-    """
-    down = policy.scale_down
-    if policy.target_wait is None:
-        return down.stabilization_window
-    if down.idle_off is not None:
-        return down.idle_off
-    least, most = USABLE_START_UP_S
-    return UNMEASURED_START_UP_S if start_up_s is None else min(max(least, start_up_s), most)
+def learns_when_to_stop(policy: WorkerPolicy) -> bool:
+    """Whether pauses decide how long a worker stays that is not needed, see core/pauses.py."""
+    return policy.target_wait is not None and policy.scale_down.idle_off is None
 
 
 def kept_window(policy: WorkerPolicy) -> float:
-    """For how many seconds recommendations are kept: the longest that down_window can be.
-
-    Constant for a policy, because the history does not cover a window that becomes longer.
-    """
+    """For how many seconds recommendations are kept: the longest for which one can prevent a scale-down."""
+    if learns_when_to_stop(policy):
+        return pauses.LONGEST_S
     down = policy.scale_down
-    if policy.target_wait is None:
-        return down.stabilization_window
-    return USABLE_START_UP_S[1] if down.idle_off is None else down.idle_off
+    return down.stabilization_window if policy.target_wait is None else down.idle_off or 0.0
+
+
+def retention(policy: WorkerPolicy, gap: float) -> Retention:
+    """`gap` in seconds, see Retention."""
+    return Retention(kept_window(policy), gap, policy.max_replicas if learns_when_to_stop(policy) else 0)
+
+
+def windows(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Callable[[int], float]:
+    """By worker, counted from 1: for how many seconds a look that needed it prevents its removal."""
+    if not learns_when_to_stop(policy):
+        window = kept_window(policy)
+        return lambda _: window
+    kept = pauses.kept_for(policy, history, service)
+    return lambda worker: kept[min(pauses.slot(worker), len(kept) - 1)]
+
+
+class Kept(NamedTuple):
+    """The highest worker that may not be removed yet. needed_at: when it was last needed; None: not known to be."""
+
+    worker: int
+    needed_at: float | None
+
+
+def kept(
+    needed: Sequence[Recommendation],
+    window: Callable[[int], float],
+    between: tuple[int, int],
+    *,
+    now: float,
+    unbroken_since: float,
+    tolerance: float,
+) -> Kept | None:
+    """Of the workers above the first and up to the second count: the highest that stays; None: they may all go.
+
+    A worker stays for its window after it was last needed, and after the memory began. needed: as from
+    history.needed(). unbroken_since: since when each poll was noted. tolerance: as from rules.window_tolerance().
+    """
+    lowest, highest = between
+    place = 0
+    for worker in range(highest, lowest, -1):
+        while place + 1 < len(needed) and needed[place + 1].replicas >= worker:
+            place += 1
+        at = needed[place].at if place < len(needed) and needed[place].replicas >= worker else None
+        window_s = window(worker)
+        if unbroken_since > now - window_s + tolerance and window_s:
+            return Kept(worker, None)
+        if at is not None and at >= now - window_s - tolerance and window_s:
+            return Kept(worker, at)
+    return None

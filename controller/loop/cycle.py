@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from controller.core.conditions import Condition
-from controller.core.model import Decision, Direction, Lease, Observation, QueueDepth, RateUsage, Replicas, ServiceTime
-from controller.core.ports import Clock, Recalled, Role, Sources, Unavailable
+from controller.core.model import Decision, Direction, Lease, QueueDepth, RateUsage, Replicas, ServiceTime
+from controller.core.ports import Clock, Role, Sources, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.loop import levels
@@ -192,8 +192,6 @@ class Account:
     rate: RateUsage | None = None
     cooldowns: Cooldowns | None = None
     service: ServiceTime | None = None
-    decided_on: tuple[Observation, Recalled] | None = None
-    """The arguments of decide(), for `explain`, which shows the turn of each rule."""
     conditions: tuple[Condition, ...] | None = None
     fault: Fault | None = None
     started: float = 0.0

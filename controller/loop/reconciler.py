@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from controller.core import history
-from controller.core.model import Change, History, Lease, Rate, RateUnread, Replicas
-from controller.core.plan import Event, Fail, Hold, Plan, Seen, Send, Share, plan
+from controller.core.model import Change, History, Lease, Rate, RateUnread, Recommendation, Replicas
+from controller.core.pauses import WayDown
+from controller.core.plan import Event, Fail, Hold, Note, Plan, Seen, Send, Share, plan
 from controller.core.ports import (
     Clock,
     CycleNote,
@@ -43,7 +44,7 @@ from controller.core.ports import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.rules import Step, cooldowns_left, trail
-from controller.core.wanted import kept_window
+from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.readings import QueueReading
@@ -81,12 +82,14 @@ class LastPass(NamedTuple):
 class Explained(NamedTuple):
     """What a pass would do now. rules: each one's turn; empty if queue or platform could not be read.
 
-    steps: what it would do one after the other, in words; empty if the journal could not be read.
+    steps: what it would do one after the other, in words; empty if the journal could not be read. way_down: None if the
+    policy gives idle_off, or has no target_wait.
     """
 
     cycle: Cycle
     rules: tuple[Step, ...] = ()
     steps: tuple[str, ...] = ()
+    way_down: WayDown | None = None
 
 
 class CannotTell:
@@ -111,12 +114,14 @@ class Reconciler:
         self._gap = gap
         self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
         """Changes that this process recorded, or tried to, and of which it certainly sent nothing."""
+        self._looks: tuple[Recommendation, ...] = ()
+        """What quick checks recommended since the history was last written."""
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
 
     @property
     def _retention(self) -> Retention:
-        return Retention(window=kept_window(self.policy), gap=max(self._gap, 3 * self.pace + 1))
+        return retention(self.policy, max(self._gap, 3 * self.pace + 1))
 
     async def reconcile(self, reading: Replicas | Unavailable, queue: QueueReading, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only shows what was read, because it is unknown which replica leads."""
@@ -148,11 +153,18 @@ class Reconciler:
         account = self._account(seen.replicas, queue, lease)
         recalled = seen.recalled._replace(now=seen.recalled.now_at(self._ports.clock.monotonic()))
         rate = await self._read_usage(account, seen.replicas, self._ports.report)
-        planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch)
+        planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch, is_woken=True)
+        self._remember_look(planned, recalled)
         if planned.observed is None or planned.decided_by.change is not None:
             return CannotTell()  # with an open change, only a new reading of the platform can tell
         self._enter(account, planned, recalled)
         return None if isinstance(planned.last, Send) else self._close(account, planned)
+
+    def _remember_look(self, planned: Plan, recalled: Recalled) -> None:
+        """A quick check writes nothing: the next pass writes what all of them have seen."""
+        for step in planned.steps:
+            if isinstance(step, Note) and step.recommended is not None:
+                self._looks = history.thinned((*self._looks, Recommendation(recalled.now, step.recommended)))
 
     async def explain(self, reading: Replicas | Unavailable, queue: QueueReading) -> Explained:
         """What reconcile() would do right now as the leader: the same plan, which is not carried out."""
@@ -167,9 +179,12 @@ class Reconciler:
         observed, by = planned.observed, planned.decided_by
         rules = () if observed is None else trail(self.policy, observed, by, recalled.now)
         steps = tuple(words for step in planned.steps if (words := step.words))
+        learns = learns_when_to_stop(self.policy)
+        way_down = WayDown.of(self.policy, by, account.service) if learns else None
         if isinstance(planned.last, Send):
-            return Explained(account.close(Outcome.APPLIED, message=planned.last.decision.sentence), rules, steps)
-        return Explained(self._close(account, planned), rules, steps)
+            cycle = account.close(Outcome.APPLIED, message=planned.last.decision.sentence)
+            return Explained(cycle, rules, steps, way_down)
+        return Explained(self._close(account, planned), rules, steps, way_down)
 
     def _account(self, reading: Replicas | Unavailable, queue: QueueReading, lease: Lease | None) -> Account:
         return Account(
@@ -213,6 +228,7 @@ class Reconciler:
         *,
         rate: Rate,
         epoch: int,
+        is_woken: bool = False,
     ) -> Plan:
         return plan(
             Seen(
@@ -230,6 +246,8 @@ class Reconciler:
                 epoch=epoch,
                 ident=uuid.uuid4().hex,
                 unsent=frozenset(self._unsent),
+                looks=self._looks,
+                is_woken=is_woken,
             )
         )
 
@@ -238,6 +256,7 @@ class Reconciler:
         by, last = planned.decided_by, planned.last
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
         if planned.observed is not None:
+            account.service = planned.observed.service
             left = cooldowns_left(self.policy, by, recalled.now)
             account.cooldowns = Cooldowns(*left, by.last_up, by.last_down)
         if isinstance(last, Send) and last.despite is not None:
@@ -302,6 +321,7 @@ class Reconciler:
         except Unavailable:
             self._report_all(planned)  # it may have been written, and then no later pass reports it
             raise
+        self._looks = ()
         settled = recalled.history.change
         if settled is not None and (written.history.change is None or written.history.change.id != settled.id):
             self._forget_unsent(settled.id)

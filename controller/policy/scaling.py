@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from controller.core.units import as_policy
 from controller.policy.document import Path
 from controller.policy.queue import Queue
 from controller.policy.types import Count, Duration, IfUnset, Part, Positive
@@ -15,10 +14,7 @@ UNMEASURED_START_UP_S = 20.0
 """Stands in for a worker's start-up time until one is measured."""
 USABLE_START_UP_S = (5.0, 300.0)
 """A measured start-up time is taken as at least and at most this."""
-IDLE_OFF_TEXT = (
-    f"the measured start-up time, {' to '.join(map(as_policy, USABLE_START_UP_S))}; "
-    f"{as_policy(UNMEASURED_START_UP_S)} until it is measured"
-)
+IDLE_OFF_TEXT = "learned for each worker from the pauses in which it was not needed; at most 15m"
 
 
 class Tier(Part):
@@ -53,9 +49,9 @@ class ScaleDown(Part):
     """scale down only to the highest recommendation of this window; not with `target_wait`, see
     docs/policy.md#what-do-the-windows-count
     """
-    idle_off: Annotated[Duration | None, IfUnset("the measured start-up time, 5s to 5m")] = None
+    idle_off: Annotated[Duration | None, IfUnset("learned, at most 15m")] = None
     """only with `target_wait`, instead of the cooldown and the window: a worker is removed once it has not been needed
-    for this long
+    for this long, see docs/target-wait.md#when-is-a-worker-removed
     """
 
 

@@ -255,9 +255,9 @@ KINDS: Mapping[str, Kind] = {
         _own(_target_wait),
         bare="wait",
     ),
-    "economy": Kind({**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": 0.0}, _own(_target_wait)),
-    "balanced": Kind({**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": 10.0}, _own(_target_wait)),
-    "fast": Kind({**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": 40.0}, _own(_target_wait)),
+    "economy": Kind({**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0}, _own(_target_wait)),
+    "balanced": Kind({**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": -1.0}, _own(_target_wait)),
+    "fast": Kind({**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": -1.0}, _own(_target_wait)),
     "static": Kind({"max": 0, "replicas": 5}, _static, bare="replicas"),
     "keda": Kind(
         {"max": 0, "target": 5.0, "window": 300.0, "cooldown": 300.0, "polling": 30.0, "count": "all"},

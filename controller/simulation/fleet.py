@@ -115,6 +115,7 @@ class Fleet:
         calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
         quiet: int | None = None
         wake = self._wake_at
+        first, last = NEVER, -NEVER  # wake-ups that were left out since `quiet` began
         control = min(due, wake, self._next_change)
         while True:
             end = events[0][0]
@@ -135,15 +136,19 @@ class Fleet:
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
                 if wish == quiet:
                     continue
-                due = self._caught_up(due, now, quiet, itself=is_amid)
                 if wake < now or (is_amid and wake == now):
+                    first, last = min(first, wake), wake
                     woken, wake = wake, NEVER
+                due = self._caught_up(due, now, quiet, (first, last), itself=is_amid)
+                first = NEVER
             elif control < at or (control == at and not is_amid):
                 now = control
                 if quiet is not None:
-                    due = self._caught_up(due, now, quiet)
                     if wake < now:
+                        first, last = min(first, wake), wake
                         woken, wake = wake, NEVER
+                    due = self._caught_up(due, now, quiet, (first, last))
+                    first = NEVER
                 wish = None
                 if now < self._next_change and (now == due or now == wake):  # noqa: PLR1714, SIM109  # a tuple is slower
                     wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
@@ -152,9 +157,10 @@ class Fleet:
                 if wish is not None:
                     if now < due:
                         woken = now
+                        scaler.passed(wish, None, (now, now))
                     else:
                         due += interval
-                        scaler.passed(now, wish)
+                        scaler.passed(wish, (now, now), None)
                     wake = NEVER
                 elif now >= min(due, wake, self._next_change):
                     self._due, self._woken_at, self._wake_at = due, woken, wake
@@ -178,8 +184,10 @@ class Fleet:
                 if is_amid or (every is None and quiet is None):
                     continue
                 wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                is_seen = False
                 if every is not None:
                     if wake <= now and quiet is not None:
+                        first, last = min(first, wake), wake
                         woken, wake = wake, NEVER  # the wake-up was a quick check that changed nothing
                     if now < woken + every:
                         # An earlier look sees the job as well, and ends the wake-up.
@@ -189,34 +197,49 @@ class Fleet:
                             control = control if quiet is not None else min(control, wake)
                     elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
                         woken, wake = now, NEVER
+                        is_seen = True
                     else:
                         control = wake = now
                 if wish == quiet:
+                    if is_seen:
+                        first, last = min(first, now), now
                     continue
                 if quiet is not None:
-                    due = self._caught_up(due, now, quiet, itself=True)
+                    due = self._caught_up(due, now, quiet, (first, last), itself=True)
+                    first = NEVER
+                if is_seen:
+                    first = last = now
             # The wanted count has changed, or there was a look.
             held_until = min(_held_until(wish, configured, up_at, down_at), quiet_until)
             if now < held_until:
                 quiet, control = wish, min(held_until, self._next_change)
             else:
                 quiet, control = None, min(due, wake, self._next_change)
+                if first < NEVER and wish is not None:
+                    scaler.passed(wish, None, (first, last))
+                    first = NEVER
         if quiet is not None:
-            due = self._caught_up(due, until, quiet, itself=True)
             if wake <= until:
+                first, last = min(first, wake), wake
                 woken, wake = wake, NEVER
+            due = self._caught_up(due, until, quiet, (first, last), itself=True)
         if is_amid and every is not None:
             wake = min(wake, max(until, woken + every))
         self._is_amid = is_amid
         self._due, self._woken_at, self._wake_at, self._now = due, woken, wake, until
 
-    def _caught_up(self, due: float, now: float, wanted: int, *, itself: bool = False) -> float:
+    def _caught_up(
+        self, due: float, now: float, wanted: int, wakes: tuple[float, float], *, itself: bool = False
+    ) -> float:
         """When the next look is due, after looks before `now` were left out. itself: the look at `now` was, too."""
+        began, polls = due, None
         if due < now or (itself and due == now):
             interval = self.scaler.interval
             due += ceil((now - due) / interval) * interval
             due += interval if itself and due <= now else 0.0
-            self.scaler.passed(due - interval, wanted)
+            polls = began, due - interval
+        if polls is not None or wakes[0] < NEVER:
+            self.scaler.passed(wanted, polls, wakes if wakes[0] < NEVER else None)
         return due
 
     def finish(self, until: float) -> float:
@@ -297,8 +320,9 @@ class Fleet:
         """Leaves out the looks before the next event: they would all see the same."""
         interval = self.scaler.interval
         if self._due < upcoming < NEVER:
+            first = self._due
             self._due += ceil((upcoming - self._due) / interval) * interval
-            self.scaler.passed(self._due - interval, self._configured)
+            self.scaler.passed(self._configured, (first, self._due - interval), None)
 
     def _scale(self, now: float, desired: int) -> None:
         before = self._configured

@@ -10,33 +10,38 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from controller.core import pauses
 from controller.core.history import accepted, recorded, with_start
 from controller.core.model import (
     Change,
+    Finished,
     History,
+    LongRun,
     QueueDepth,
     Recommendation,
     Replicas,
     ServiceState,
     ServiceTime,
+    longest_counted,
 )
+from controller.core.pauses import FEWEST_ARRIVALS
 from controller.core.plan import Seen, Send, plan
-from controller.core.ports import Retention, Role, Source, Sources
+from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
-from controller.core.wanted import down_window, kept_window
+from controller.core.wanted import kept, learns_when_to_stop, retention, windows
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done
-from controller.simulation.scaler import Calm, View
-from controller.simulation.workload.jobs import quantile
+from controller.simulation.scaler import Calm, Span, View
 
 MEASURED_JOBS = MOST_TOLD
+CYCLE_LATE_S = 0.002
+"""A cycle begins so much later than one interval after the one before; the demo's real run has 1 ms to 11 ms."""
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
-_NO_WINDOW, _NOT_YET_KNOWN = -1, -2
 _SOURCES = Sources(*(Source(role, role.value) for role in Role))
 _NOW, _LONG_AGO = 0.0, -1e9
 """The time of every plan, and of what has no effect on it any more."""
@@ -53,8 +58,8 @@ class Wanted(NamedTuple):
 class Inputs(NamedTuple):
     """In what two looks of a policy can differ; times only by what has ended by now.
 
-    waiting, service: as in Wanted, so that all that want the same have one answer. highest: of the window, or one of
-    the two negative constants.
+    waiting, service: as in Wanted, so that all that want the same have one answer. stays: the highest worker that may
+    not be removed yet, because it was needed; 0: none.
     """
 
     waiting: int
@@ -65,7 +70,7 @@ class Inputs(NamedTuple):
     some_run: bool
     may_go_up: bool
     may_go_down: bool
-    highest: int
+    stays: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +78,17 @@ class Given:
     """What is the same for many looks of a policy."""
 
     policy: WorkerPolicy
-    start_up_s: float | None
     draining_s: float
 
     def seen(self, inputs: Inputs) -> Seen:
         """What a pass would see. A cooldown that is not over ends in a moment: how soon changes no count."""
-        policy, kept = self.policy, kept_window(self.policy)
-        up, down, window = policy.scale_up.cooldown, policy.scale_down.cooldown, down_window(policy, self.start_up_s)
-        past = () if inputs.highest < 0 else (Recommendation(_NOW - window / 2, inputs.highest),)
+        up, down, keep = (
+            self.policy.scale_up.cooldown,
+            self.policy.scale_down.cooldown,
+            retention(self.policy, math.inf),
+        )
         return Seen(
-            policy=policy,
+            policy=self.policy,
             queue=QueueDepth(inputs.waiting, inputs.busy),
             replicas=Replicas(
                 configured=inputs.configured,
@@ -96,16 +102,16 @@ class Given:
                 last_up=None if inputs.may_go_up else _NOW - math.nextafter(up, 0),
                 last_down=None if inputs.may_go_down else _NOW - math.nextafter(down, 0),
                 since=_LONG_AGO,
-                unbroken_since=_NOW if inputs.highest == _NOT_YET_KNOWN else _LONG_AGO,
+                unbroken_since=_LONG_AGO,
                 remembered_at=_NOW,
-                window=round(kept, 3),
-                recommendations=past,
+                window=round(keep.window, 3),
+                recommendations=(Recommendation(_NOW, inputs.stays),) if inputs.stays else (),
+                learned_at=_NOW,
                 count=inputs.configured,
-                start_up_s=self.start_up_s,
             ),
             now=_NOW,
             sources=_SOURCES,
-            retention=Retention(kept, math.inf),
+            retention=keep,
             landing_bound=math.inf,
             service=inputs.service,
         )
@@ -113,29 +119,37 @@ class Given:
 
 @dataclass(slots=True)
 class Recent:
-    """How long the newest finished jobs took, as adapters/postgres/service_time.py measures it in the table."""
+    """What the newest finished jobs tell, as adapters/postgres/service_time.py measures it in the table."""
 
-    _newest: deque[float] = field(default_factory=deque)
+    _newest: deque[Done] = field(default_factory=deque)
     _sorted: list[float] = field(default_factory=list)
     _total: float = 0.0
+    _long_run: LongRun | None = None
+    _fresh: list[Done] = field(default_factory=list)
 
-    def add(self, service_s: float) -> None:
-        self._newest.append(service_s)
+    def add(self, done: Done) -> None:
+        service_s = done[2][1]
+        self._fresh.append(done)
+        self._newest.append(done)
         insort(self._sorted, service_s)
         self._total += service_s
         if len(self._newest) > MEASURED_JOBS:
-            oldest = self._newest.popleft()
+            oldest = self._newest.popleft()[2][1]
             self._total -= oldest
             del self._sorted[bisect_left(self._sorted, oldest)]
 
-    def measured(self) -> ServiceTime | None:
-        """The mean and the median; each job counts at most as much as the 99th percentile."""
-        spans = self._sorted
-        if not spans:
+    def measured(self, now: float) -> ServiceTime | None:
+        """None: no job has finished yet."""
+        if not self._sorted:
             return None
-        most = quantile(spans, 0.99)
-        beyond = sum(span - most for span in spans[bisect_left(spans, most) :])
-        return ServiceTime.measured((self._total - beyond) / len(spans), quantile(spans, 0.5), len(spans))
+        most = longest_counted(self._sorted)
+        finished = [Finished(end, min(job[1], most)) for end, _, job, _ in self._fresh]
+        self._long_run = LongRun.after(self._long_run, finished)
+        self._fresh.clear()
+        assert self._long_run is not None, "it counts each job that has finished"
+        jobs, within_s = len(self._newest), now - self._newest[0][2][0]
+        arrivals_per_s = jobs / max(within_s, 1.0) if jobs >= FEWEST_ARRIVALS else 0.0
+        return self._long_run.with_newest(ServiceTime.of(self._sorted, self._total, arrivals_per_s))
 
 
 @dataclass(slots=True)
@@ -163,29 +177,32 @@ class OwnPolicy:
     _answers: dict[Inputs, int] = field(init=False)
     _alike: dict[tuple[int, int, int, int], Wanted] = field(default_factory=dict)
     """By recommendation, jobs in progress, draining workers and how many of these finish: what was seen first."""
-    _past: deque[tuple[float, int]] = field(default_factory=deque)
-    _looked_at: float | None = None
-    """When a look last noted a recommendation."""
-    _before: float | None = None
-    """The same, before the present look."""
+    _needed: list[Recommendation] = field(default_factory=list)
+    _polled_at: float | None = None
+    _apart_s: float = 0.0
+    _most: int = 0
+    _pauses: list[deque[float]] = field(default_factory=list)
     _down_open: float = 0.0
     _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
-    """Without the recommendations, which are kept in _past."""
-    _window: float = 0.0
-    _kept_window: float = 0.0
+    """Without recommendations and pauses, which are kept above; they change with each look."""
+    _remembers: bool = False
+    _window: Callable[[int], float] = field(init=False)
+    _measures: bool = False
 
     @classmethod
     def of(cls, policy: Policy, worker: WorkerPolicy, *, wakes: bool) -> OwnPolicy:
-        return cls(worker, policy.interval, policy.wake_min_interval if wakes else None)
+        return cls(worker, policy.interval + CYCLE_LATE_S, policy.wake_min_interval if wakes else None)
 
     def __post_init__(self) -> None:
-        given = self.policy.service_time
-        self.learn_at = 0.0 if self.policy.target_wait is not None and given is None else math.inf
+        given, keep = self.policy.service_time, retention(self.policy, math.inf)
+        self._measures = self.policy.target_wait is not None and given is None
+        self.times_starts = learns_when_to_stop(self.policy)
+        self.learn_at = 0.0 if self._measures or self.times_starts else math.inf
         if given is not None:
             self._service = ServiceTime(given, given, 0)
-        self._window = down_window(self.policy, None)
-        self._kept_window = kept_window(self.policy)
-        self.times_starts = self.policy.target_wait is not None and self.policy.scale_down.idle_off is None
+        self._remembers, self._most = keep.window > 0, keep.most
+        self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+        self._window = windows(self.policy, self._history, self._service)
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -200,37 +217,51 @@ class OwnPolicy:
             self._give(seen.draining_s)
         wanted = self._wants.get((seen.waiting, seen.busy, seen.leaving))
         recommended, waiting, service = self._recommend(seen) if wanted is None else wanted
-        highest = _NO_WINDOW
-        if self._window:
-            highest = self._over_the_window(now, recommended, notified=seen.notified)
+        stays = 0
+        if self._remembers:
+            self._note(now, recommended, is_poll=not seen.notified)
+            stays = self._staying(now, recommended, configured)
         up, down = now >= self.up_at, now >= self._down_open
-        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, highest)
+        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, stays)
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
-        if self._window:
-            self._plan_down(seen, recommended)
+        if self._remembers:
+            self._plan_down(now, recommended, configured)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            self.settled = is_wanted or (up and down and highest == _NO_WINDOW and seen.running > 0)
+            self.settled = is_wanted or (up and down and not self._remembers and seen.running > 0)
             return desired
         return self._changes(seen, desired, recommended)
 
-    def passed(self, now: float, wanted: int) -> None:
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         """The looks that were left out would all have noted the same recommendation."""
-        if self._window:
-            self._note(now, wanted)
+        if not self._remembers:
+            return
+        if polls is None or wakes is None:
+            first, last = polls or wakes or (0.0, 0.0)
+            self._note(first, wanted, is_poll=wakes is None)
+            if last > first:
+                self._note(last, wanted, is_poll=wakes is None)
+            return
+        for at, is_poll in sorted([*((at, True) for at in polls), *((at, False) for at in wakes)]):
+            self._note(at, wanted, is_poll=is_poll)
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
-        """Measures the time per job of the finished ones."""
-        fresh = False
-        for _, _, job, _ in finished:
-            self._recent.add(job[1])
-            fresh = True
-        if fresh:
-            self._service = self._recent.measured()
-            assert self._service is not None, "a job that ended took some time"
-            self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+        """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
+        if self._measures:
+            fresh = False
+            for done in finished:
+                self._recent.add(done)
+                fresh = True
+            if fresh:
+                self._service = self._recent.measured(now)
+                assert self._service is not None, "a job that ended took some time"
+                self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+        if self.times_starts:
+            known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
+            self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
+            self._window = windows(self.policy, self._history, self._service)
         self.learn_at = now + _MEASURE_AGAIN_S
 
     def _recommend(self, seen: View) -> Wanted:
@@ -255,8 +286,8 @@ class OwnPolicy:
     def _changes(self, seen: View, desired: int, recommended: int) -> int:
         now = seen.now
         self.settled = False
-        if seen.notified and self._window:
-            self._note(now, recommended)  # a change is a whole cycle, which notes its recommendation
+        if seen.notified and self._remembers:
+            self._note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
         change = Change("", 0, seen.configured, desired, now)
         history = accepted(recorded(self._history, change, now), change, answered)
@@ -265,7 +296,7 @@ class OwnPolicy:
             self._time_start(desired, seen.running, answered)
             self.up_at = answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
-        self.down_at = 0.0 if self._window else self._down_open
+        self.down_at = 0.0 if self._remembers else self._down_open
         return desired
 
     def _planned(self, inputs: Inputs) -> int:
@@ -275,49 +306,36 @@ class OwnPolicy:
         return last.change.after if isinstance(last, Send) else inputs.configured
 
     def _give(self, draining_s: float) -> None:
-        self._given = Given(self.policy, self._history.start_up_s, draining_s)
+        self._given = Given(self.policy, draining_s)
         self._answers = {}
 
-    def _note(self, now: float, recommended: int) -> None:
-        """Keeps recommendations that can still become the highest of the window: none before a later, higher one."""
-        past = self._past
-        while past and past[-1][1] <= recommended:
-            past.pop()
-        past.append((now, recommended))
-        self._looked_at = now
-
-    def _over_the_window(self, now: float, recommended: int, *, notified: bool) -> int:
-        """The highest recommendation of the window; a quick check of the queue notes none."""
-        past, self._before = self._past, self._looked_at
-        tolerance = 0.0 if self._before is None else window_tolerance(now - self._before)
-        since = now - self._window - tolerance
-        if not notified:
-            self._note(now, recommended)
-        if now - self._window + tolerance < 0:
-            return _NOT_YET_KNOWN
-        while past and past[0][0] < now - self._kept_window - window_tolerance(self.interval):
-            past.popleft()
-        for at, highest in past:
-            if at >= since:  # the window may have become shorter, and may become longer again
-                return max(recommended, highest)
-        return recommended
-
-    def _plan_down(self, seen: View, recommended: int) -> None:
-        """Sets until when the window prevents scale-down: while it contains a recommendation of this count."""
-        if recommended < seen.configured:
-            # Before the first window is over, no worker is removed.
-            first = -window_tolerance(self.interval)
-            kept = next((at for at, replicas in reversed(self._past) if replicas >= seen.configured), first)
-        elif seen.notified:
-            return  # this look noted no recommendation
+    def _note(self, now: float, recommended: int, *, is_poll: bool) -> None:
+        needed, look = self._needed, Recommendation(now, recommended)
+        if needed and needed[-1].replicas == recommended:
+            needed[-1] = look  # no poll has seen less since then, so no pause ends
         else:
-            kept = seen.now
-        self.down_at = max(self._down_open, kept + self._window)
+            for worker, pause in pauses.looked(needed, look, self._polled_at, self._most):
+                self._pauses[pauses.slot(worker)].append(pauses.rounded(pause))
+        if is_poll:
+            self._apart_s = 0.0 if self._polled_at is None else now - self._polled_at
+            self._polled_at = now
+
+    def _staying(self, now: float, recommended: int, configured: int) -> int:
+        """The highest of the workers above the recommended count that may not be removed yet; 0: none."""
+        if recommended >= configured:
+            return 0
+        tolerance = window_tolerance(self._apart_s)
+        between = recommended, configured
+        stays = kept(self._needed, self._window, between, now=now, unbroken_since=0.0, tolerance=tolerance)
+        return 0 if stays is None else stays.worker
+
+    def _plan_down(self, now: float, recommended: int, configured: int) -> None:
+        """Sets until when the highest worker was needed too short a time ago to be removed."""
+        at = now
+        if recommended < configured:
+            began = -window_tolerance(self.interval)
+            at = next((one.at for one in reversed(self._needed) if one.replicas >= configured), began)
+        self.down_at = max(self._down_open, at + self._window(configured)) if configured else self._down_open
 
     def _time_start(self, count: int, running: int, now: float) -> None:
-        known = self._history.start_up_s
         self._history = with_start(self._history, count, running, now, math.inf)
-        if self._history.start_up_s == known:
-            return
-        self._window = down_window(self.policy, self._history.start_up_s)
-        self._give(self._given.draining_s)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from controller.simulation.account import Done
-from controller.simulation.scaler import NEVER, Calm, View
+from controller.simulation.scaler import NEVER, Calm, Span, View
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class _Rule:
     settled: bool = False
     calm: Calm = field(default_factory=dict)
 
-    def passed(self, now: float, wanted: int) -> None:
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         """A look that is left out would have changed nothing."""
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
@@ -63,10 +63,10 @@ class Hpa(_Rule):
     def look(self, seen: View) -> int:
         return self._limited(seen.now, self._metric(seen), seen.configured)
 
-    def passed(self, now: float, wanted: int) -> None:  # noqa: ARG002  # as the Scaler has it
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:  # noqa: ARG002  # as the Scaler has it
         """The looks that were left out would all have wanted the same count."""
-        if self._wanted:
-            self._note(now, self._wanted[-1][1])
+        if self._wanted and polls is not None:
+            self._note(polls[1], self._wanted[-1][1])
 
     def _metric(self, seen: View) -> int:
         return seen.waiting + seen.busy if self.counts_running else seen.waiting
@@ -139,13 +139,15 @@ class Keda(Hpa):
         self.settled = self.settled and metric > 0
         return desired
 
-    def passed(self, now: float, wanted: int) -> None:
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         """KEDA would have polled at the looks that were left out, and would have found the same activity."""
-        Hpa.passed(self, now, wanted)
+        Hpa.passed(self, wanted, polls, wakes)
+        if polls is None:
+            return
         pace = math.ceil(self.polling / self.interval - 1e-9) * self.interval
-        polls = math.floor((now - self._polled_at) / pace + 1e-9)
-        self._polled_at += polls * pace
-        if polls and wanted:
+        count = math.floor((polls[1] - self._polled_at) / pace + 1e-9)
+        self._polled_at += count * pace
+        if count and wanted:
             self._active_at = self._polled_at
 
 

@@ -241,7 +241,7 @@ def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
     if worker.target_wait is not None:  # idle_off replaces them
         silent |= {("scale_down", "cooldown"), ("scale_down", "stabilization_window")}
         if worker.scale_down.idle_off is None:
-            yield "scale_down.idle_off", "the measured start-up time"
+            yield "scale_down.idle_off", "learned"
 
     def walk(value: object, path: Sequence[str]) -> Iterator[tuple[str, str]]:
         if isinstance(value, BaseModel):

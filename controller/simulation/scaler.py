@@ -13,6 +13,8 @@ NEVER = math.inf
 Calm = dict[tuple[int, int, int], int]
 """By jobs waiting, jobs in progress and draining workers: the count that is wanted and would not be changed."""
 
+Span = tuple[float, float] | None
+
 
 @dataclass(slots=True)
 class View:
@@ -55,8 +57,11 @@ class Scaler(Protocol):
     def look(self, seen: View) -> int:
         """The number of workers that should run from now on."""
 
-    def passed(self, now: float, wanted: int) -> None:
-        """Looks up to `now` were left out: they would all have wanted `wanted` workers and changed nothing."""
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
+        """Looks were left out: they would all have wanted `wanted` workers and changed nothing.
+
+        polls, wakes: the first and the last that a poll and that a new job would have caused.
+        """
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Takes the jobs that ended since the last call."""

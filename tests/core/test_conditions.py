@@ -195,7 +195,7 @@ def test_workers_that_run_again_after_an_exit_are_not_said_to_lack() -> None:
 
 
 def test_a_start_that_usually_takes_long_is_given_twice_that() -> None:
-    service = Service(history=History(start_up_s=100.0))
+    service = Service(history=History(start_ups=(100.0,)))
     service.look(fleet(3, 1))
     assert service.faults(fleet(3, 1), after=199) == []
     assert service.faults(fleet(3, 1), after=2) == [Reason.WORKERS_MISSING]
@@ -295,7 +295,7 @@ def test_a_deployment_hangs_after_the_landing_bound_and_a_build_that_no_job_wait
 
 
 def test_a_service_that_starts_slowly_has_twice_its_usual_start_to_deploy() -> None:
-    service = Service(history=History(start_up_s=200.0))
+    service = Service(history=History(start_ups=(200.0,)))
     still = fleet(2, 2, under_way=coming("d2", "DEPLOYING"))
     assert service.faults(still) == []
     assert service.faults(still, after=399) == []
@@ -431,7 +431,7 @@ def test_a_reading_of_the_queue_that_is_lost_changes_nothing() -> None:
 
 
 def test_workers_that_start_slowly_are_given_the_time_that_a_start_takes() -> None:
-    service = Service(history=History(unbroken_since=START, start_up_s=1200.0))
+    service = Service(history=History(unbroken_since=START, start_ups=(1200.0,)))
     found = [service.faults(ONE, jobs(5, 0, waits(m)), after=60) for m in range(25)]
     assert [bool(faults) for faults in found] == [minute > 20 for minute in range(25)]
 

@@ -27,7 +27,7 @@ from controller.core.model import (
 )
 from controller.core.reasons import REASONS, Reason
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
-from controller.core.wanted import down_window, kept_window
+from controller.core.wanted import kept_window, windows
 from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 
@@ -626,10 +626,14 @@ def check(policy: WorkerPolicy, seen: Observation, decision: Decision, past: His
         each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
         assert each is None or decision.desired * each >= min(seen.queue.processing, policy.max_replicas * each)
         assert all(now - at >= policy.scale_down.cooldown for at in downs)
-        window = down_window(policy, past.start_up_s)
-        assert not window or (past.unbroken_since is not None and past.unbroken_since <= now - window)
-        wanted = [one.replicas for one in past.recommendations if one.at >= now - window] if window else []
-        assert decision.desired >= min(decision.current, max([decision.recommended, *wanted]), policy.max_replicas)
+        assert decision.desired >= min(decision.current, decision.recommended, policy.max_replicas)
+        window = windows(policy, past, seen.service)
+        for worker in range(decision.desired + 1, decision.current + 1):
+            if window(worker):
+                since = now - window(worker)
+                assert past.unbroken_since is not None
+                assert past.unbroken_since <= since
+                assert all(one.replicas < worker for one in past.recommendations if one.at >= since)
 
 
 @given(policies(), st.integers(0, 300), st.integers(0, 9), st.integers(-100, 900), st.integers(-100, 900))
@@ -733,6 +737,33 @@ def test_nothing_is_decided_that_the_platform_cannot_be_asked_for(  # noqa: PLR0
     tiers = [{"up_to": 0, "replicas": 0}, {"up_to": 10, "replicas": 1}, {"replicas": maximum}]
     decision = decide(policy(max_replicas=maximum, tiers=tiers), seen, history(), NOW)
     assert (decision.desired, decision.reason) == (desired, reason)
+
+
+@pytest.mark.parametrize(
+    ("configured", "smallest", "step", "desired", "reasons"),
+    [
+        (5, 3, 2, 3, [TIER, Reason.SCALE_DOWN_STEP]),
+        (4, 3, 2, 3, [TIER, Reason.SCALE_DOWN_STEP, Reason.REGIONS]),
+        (3, 3, 2, 0, [TIER]),
+        (2, 2, 1, 0, [TIER]),
+        (2, 3, 1, 0, [TIER]),
+    ],
+    ids=[
+        "a step that ends at the smallest",
+        "a step that would end below the smallest",
+        "from the smallest to 0",
+        "from two regions to 0",
+        "from fewer than the regions, until they are deployed",
+    ],
+)
+def test_a_step_shorter_than_the_smallest_count_keeps_no_idle_service_from_zero(
+    configured: int, smallest: int, step: int, desired: int, reasons: list[Reason]
+) -> None:
+    """Between one worker in each region and 0 there is no count, so a step between them could never be taken."""
+    seen = observed(0, configured)
+    seen = replace(seen, replicas=replace(seen.replicas, smallest=regions(smallest)))
+    decision = decide(policy(scale_down={"max_step": step}), seen, history(), NOW)
+    assert (decision.desired, list(decision.reasons)) == (desired, reasons)
 
 
 @pytest.mark.parametrize(

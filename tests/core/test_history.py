@@ -189,9 +189,9 @@ def test_record_and_never_sent_leave_every_time_as_it_was(up: float | None, down
 def test_a_history_begins_with_its_first_note_and_its_count_is_kept_until_it_is_settled() -> None:
     history = noted(History(), CycleNote(3, 1), KEEP, NOW)
     assert (history.since, history.unbroken_since, history.count) == (NOW, NOW, 1)
-    history = noted(history, CycleNote(5, 9), KEEP, NOW + 10)
+    history = noted(history, CycleNote(2, 9), KEEP, NOW + 10)
     assert (history.since, history.unbroken_since, history.count) == (NOW, NOW, 1)
-    assert [one.replicas for one in history.recommendations] == [3, 5]
+    assert [one.replicas for one in history.recommendations] == [3, 2]
 
 
 def test_a_queue_in_which_jobs_were_seen_stays_known() -> None:
@@ -422,12 +422,16 @@ def test_another_change_ends_the_measurement(change: Change) -> None:
     assert after == (Start(NOW + 11, 1, 3) if change is UP else None)
 
 
-def test_how_long_a_start_takes_is_smoothed() -> None:
-    history = History(start_up_s=10.0)
-    for took in (20.0, 20.0):
+def test_how_long_a_start_takes_is_the_median_of_the_newest_nine() -> None:
+    history = History(start_ups=(10.0,))
+    for took in (20.0, 30.0):
         history = replace(history, start=Start(NOW, 1, 3, seen=NOW + 1))
         history = noted(history, seen(3), KEEP, NOW + took)
-    assert history.start_up_s == 15.1
+    assert (history.start_ups, history.start_up_s) == ((10, 20, 30), 20)
+    for took in range(40, 49):
+        history = replace(history, start=Start(NOW, 1, 3, seen=NOW + 30))
+        history = noted(history, seen(3), KEEP, NOW + took)
+    assert (len(history.start_ups), history.start_up_s) == (9, 44)
 
 
 # --- after the journal's clock was set back, or its data were lost ---

@@ -93,8 +93,8 @@ def needed(*past: tuple[float, int], memory: float = 3600, start_up: float | Non
     """Workers that were recommended that many seconds ago."""
     return replace(
         history(up=up or None, unbroken=NOW - memory),
-        recommendations=tuple(Recommendation(NOW - ago, replicas) for ago, replicas in past),
-        start_up_s=start_up,
+        recommendations=tuple(sorted(Recommendation(NOW - ago, replicas) for ago, replicas in past)),
+        start_ups=() if start_up is None else (start_up,),
     )
 
 
@@ -125,10 +125,20 @@ AIMED_TABLE = [
         policy={"scale_up": {"cooldown": "30s"}},
     ),
     Aimed("a scale-down needs no cooldown", 0, 0, 2, 0, [WAIT], needed(up=1)),
-    Aimed("a worker that was needed a moment ago stays", 4, 0, 3, 2, [WAIT, IDLE], needed((20, 2), (30, 3))),
-    Aimed("a worker stays as long as a start takes", 4, 0, 3, 3, [WAIT, IDLE], needed((20, 2), (30, 3), start_up=30)),
-    Aimed("a worker stays for 5 s at least", 4, 0, 3, 2, [WAIT, IDLE], needed((5, 2), (6, 3), start_up=0.5)),
-    Aimed("a worker stays for 5 minutes at most", 4, 0, 3, 2, [WAIT, IDLE], needed((300, 2), (301, 3), start_up=550)),
+    # A wrong stop costs a start of L s and its worth in waits, L · 4/60; L is 10 s until it is measured.
+    Aimed("a worker that was needed a moment ago stays", 4, 0, 3, 2, [WAIT, IDLE], needed((10, 2), (11, 3))),
+    Aimed("a worker stays as long as a wrong stop costs", 4, 0, 3, 3, [WAIT, IDLE], needed((32, 3), start_up=30)),
+    Aimed("a worker goes after what a wrong stop costs", 4, 0, 3, 1, [WAIT], needed((33, 3), start_up=30)),
+    Aimed("a start takes 5 s at least", 4, 0, 3, 2, [WAIT, IDLE], needed((5, 2), (6, 3), start_up=0.5)),
+    Aimed("a start takes 5 minutes at most", 4, 0, 3, 2, [WAIT, IDLE], needed((320, 2), (321, 3), start_up=550)),
+    Aimed(
+        *("each worker stays as long as was learned for it", 4, 0, 4, 3, [WAIT, IDLE]),
+        history=replace(needed((100, 4)), kept_s=(10.0, 20.0, 100.0, 99.0)),
+    ),
+    Aimed(
+        *("what was learned for a fourth worker is nothing to three", 4, 0, 3, 1, [WAIT]),
+        history=replace(needed((100, 4)), kept_s=(10.0, 20.0, 30.0, 900.0)),
+    ),
     Aimed(
         *("a worker stays for idle_off", 4, 0, 3, 3, [WAIT, IDLE]),
         *(needed((40, 3), start_up=1), {"scale_down": {"idle_off": "40s"}}),
@@ -139,7 +149,7 @@ AIMED_TABLE = [
     Aimed("what was needed adds no worker", 4, 0, 2, 2, [WAIT, IDLE], needed((1, 5))),
     Aimed(
         *("without a memory that reaches back there is no way down", 4, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT]),
-        *(needed(memory=19),),
+        *(needed(memory=10),),
     ),
     Aimed("without any memory there is no way down", 0, 0, 3, 3, [WAIT, Reason.MEMORY_TOO_SHORT], history()),
     Aimed("no busy worker is taken", 0, 3, 5, 3, [WAIT]),
@@ -223,13 +233,25 @@ def test_where_more_are_busy_than_were_counted_none_is_removed() -> None:
             needed((5, 3)),
             (
                 "hold at 3: 4 jobs (4 pending, 0 processing) of 20 s each want 1 worker for a wait of 1 min, "
-                "3 workers were needed within the last 20 s"
+                "3 workers were needed within the last 11 s, and are kept so long because a stop would cost as much "
+                "(too few pauses are known)"
             ),
         ),
         (
             *(0, 0, 20, 1),
             needed((5, 1)),
-            "hold at 1: 0 jobs want 0 workers for a wait of 1 min, 1 worker was needed within the last 20 s",
+            (
+                "hold at 1: 0 jobs want 0 workers for a wait of 1 min, 1 worker was needed within the last 11 s, and "
+                "is kept so long because a stop would cost as much (too few pauses are known)"
+            ),
+        ),
+        (
+            *(0, 0, 20, 1),
+            replace(needed((40, 1)), kept_s=(44.0,), pauses=((10.0,) * 480 + (300.0,) * 20,)),
+            (
+                "hold at 1: 0 jobs want 0 workers for a wait of 1 min, 1 worker was needed within the last 44 s, and "
+                "is kept so long because 480 of the last 500 pauses were not longer: stopping earlier would cost more"
+            ),
         ),
         (
             *(3, 0, None, 0),
@@ -286,7 +308,8 @@ def test_every_rule_of_a_wait_holds_over_random_days(policy: WorkerPolicy, seed:
             continue
         if dice.random() < 0.05:
             service = dice.choice([service, of(dice.uniform(0.01, 300))])
-            past = replace(past, start_up_s=dice.choice([past.start_up_s, dice.uniform(0, 700)]))
+            past = replace(past, start_ups=dice.choice([past.start_ups, (dice.uniform(0, 700),)]))
+            past = replace(past, kept_s=dice.choice([past.kept_s, (dice.uniform(5, 900), None, 40.0)]))
         queue = QueueDepth(depth, dice.choice([0, 3, depth]))
         replicas = Replicas(count, count, count, ServiceState.RUNNING)
         seen = Observation(queue, replicas, any_rate(dice), service)

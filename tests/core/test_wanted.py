@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.model import QueueDepth, ServiceTime
+from controller.core.model import History, QueueDepth, ServiceTime
 from controller.core.rules import recommend
-from controller.core.wanted import all_busy, count_limit, down_window, enough, given_service, kept_window, tier_replicas
+from controller.core.wanted import all_busy, count_limit, enough, given_service, kept_window, tier_replicas, windows
 from controller.policy import WorkerPolicy, load_policy
 
 SHIPPED = (Path(__file__).parents[2] / "policy.yaml").read_text()
@@ -25,29 +25,29 @@ def policy(**wishes: Any) -> WorkerPolicy:
     return WorkerPolicy.model_validate(fields)
 
 
+LEARNED = History(start_ups=(20.0,), kept_s=(7.0, None, 90.0))
+
+
 @pytest.mark.parametrize(
-    ("scale_down", "start_up_s", "window", "kept"),
+    ("wishes", "lengths", "kept"),
     [
-        pytest.param({}, None, 20, 300, id="no start was measured yet: 20 s"),
-        pytest.param({}, 12.5, 12.5, 300, id="a start that takes 12.5 s: 12.5 s"),
-        pytest.param({}, 0.3, 5, 300, id="a start that takes 0.3 s: 5 s at least"),
-        pytest.param({}, 500, 300, 300, id="a start that takes 500 s: 5 min at most"),
-        pytest.param({"idle_off": "10s"}, 90, 10, 10, id="idle_off is given, whatever a start takes"),
-        pytest.param({"idle_off": "0s"}, 90, 0, 0, id="an idle_off of 0 s is no window"),
-        pytest.param({"idle_off": "1h"}, None, 3600, 3600, id="an idle_off above 5 min is as long as it says"),
+        # A wrong stop costs 20 + 4/60 · 20 = 21.3 s if nothing is known of arrivals.
+        pytest.param({}, (7, 21 + 1 / 3, 90, 21 + 1 / 3), 900, id="what was learned, or what a wrong stop costs"),
+        pytest.param({"scale_down": {"idle_off": "10s"}}, (10, 10, 10, 10), 10, id="idle_off holds for each worker"),
+        pytest.param({"scale_down": {"idle_off": "0s"}}, (0, 0, 0, 0), 0, id="an idle_off of 0 s is no window"),
+        pytest.param(
+            {"tiers": [{"replicas": 1}], "scale_down": {"stabilization_window": "5m"}},
+            *((300, 300, 300, 300), 300),
+            id="with tiers it is the stabilization window",
+        ),
     ],
 )
-def test_idle_off_is_as_long_as_a_start_takes_unless_it_is_given(
-    scale_down: dict[str, str], start_up_s: float | None, window: float, kept: float
+def test_a_worker_stays_for_idle_off_or_for_what_was_learned_of_it(
+    wishes: dict[str, Any], lengths: tuple[float, ...], kept: float
 ) -> None:
-    aiming = policy(scale_down=scale_down)
-    assert down_window(aiming, start_up_s) == window
-    assert kept_window(aiming) == kept
-
-
-def test_with_tiers_the_window_is_the_stabilization_window_whatever_a_start_takes() -> None:
-    tiers = policy(tiers=[{"replicas": 1}], scale_down={"stabilization_window": "5m"})
-    assert (down_window(tiers, 90), kept_window(tiers)) == (300, 300)
+    window = windows(policy(**wishes), LEARNED, None)
+    assert [window(worker) for worker in (1, 2, 3, 4)] == pytest.approx(list(lengths))
+    assert kept_window(policy(**wishes)) == kept
 
 
 def test_of_the_shipped_policy_101_jobs_decide_and_10_000_are_counted() -> None:

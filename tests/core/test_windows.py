@@ -46,7 +46,9 @@ def by_a_controller(policy: WorkerPolicy, depths: Sequence[int], moments: Sequen
     configured, past, wanted = 0, list[Recommendation](), list[int]()
     for now, depth in zip(moments, depths, strict=True):
         past.append(Recommendation(now, tier_replicas(policy, depth)))
-        history = History(since=moments[0] - 500, unbroken_since=moments[0], recommendations=tuple(past))
+        apart = past[-1].at - past[-2].at if len(past) > 1 else None
+        began = moments[0]
+        history = History(since=began - 500, unbroken_since=began, apart_s=apart, recommendations=tuple(past))
         replicas = Replicas(configured, configured, configured, ServiceState.RUNNING)
         configured = decide(policy, Observation(QueueDepth(depth, 0), replicas), history, now).desired
         wanted.append(configured)
@@ -123,4 +125,4 @@ async def test_a_dry_run_remembers_a_look_at_the_edge_of_the_window() -> None:
         decision = decide(with_window(10.0), Observation(QueueDepth(FEW, 0), replicas), history, inner.now)
         seen.append([decision.desired, len(history.recommendations)])
     assert [desired for desired, _ in seen] == [4, 4, 1, 1, 1, 1]
-    assert seen[-1][1] == 2, "what no window can reach any more is forgotten"
+    assert seen[-1][1] == 1, "what no window can reach any more is forgotten"

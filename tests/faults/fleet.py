@@ -36,7 +36,7 @@ class Controller:
         self.name = name
         self.seat = seat
         self.process = process
-        self.life = Life(name, seat.name, time.monotonic())
+        self.life = Life(name, time.monotonic(), seat=seat.name)
         self.leads: int | None = None
         """The epoch that it last said it has."""
         self.led_at = 0.0
@@ -49,7 +49,7 @@ class Controller:
 
     @property
     def is_alive(self) -> bool:
-        return self.life.ended is None
+        return self.life.until is None
 
     @property
     def is_awake(self) -> bool:
@@ -65,7 +65,7 @@ class Controller:
 
     def _is_awake_again(self) -> None:
         if self._paused_since is not None:
-            self.life.paused.append((self._paused_since, time.monotonic()))
+            self.life.deaf.append((self._paused_since, time.monotonic()))
             self._paused_since = None
 
     async def kill(self) -> None:
@@ -96,7 +96,7 @@ class Controller:
             self._hear(text)
         await self.process.wait()
         self._is_awake_again()
-        self.life.ended = time.monotonic()
+        self.life.until = time.monotonic()
         code = self.process.returncode
         # One that is told to go before it has started cannot do so in good order.
         in_order = (0,) if self._has_started else (0, -signal.SIGTERM)
@@ -173,4 +173,4 @@ class Seat:
 
     def _overhear_redis(self, data: bytes) -> None:
         if self.current is not None and any(sha in data for sha in _READING):
-            self.current.life.looked.append(time.monotonic())
+            self.current.life.learned.append(time.monotonic())

@@ -11,11 +11,12 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
-from tests.faults.fleet import NEIGHBOURS, Controller
+from tests.faults.fleet import NEIGHBOURS, Controller, Seat
 from tests.faults.stage import BusyError, Stage
 from tests.support.misfortunes import LinkMode, name_of
 from tests.support.proxy import Link
@@ -61,44 +62,42 @@ def _any_awake(stage: Stage, dice: random.Random) -> Controller:
     return leader if leader is not None and leader in awake and dice.random() < 0.6 else dice.choice(awake)
 
 
-@contextmanager
-def _victim(stage: Stage, dice: random.Random) -> Iterator[Controller]:
-    """A process to be hit, ours alone while the context lasts."""
-    victim = _any_awake(stage, dice)
-    with stage.claim(victim.seat.name):
-        yield victim
+@asynccontextmanager
+async def _ended(
+    stage: Stage, name: str, seats: Sequence[Seat], end: Callable[[Controller], Awaitable[object]], target: str = ""
+) -> AsyncIterator[None]:
+    """The processes of these seats end like this, and are replaced when the context is left."""
+    with stage.claim(*(seat.name for seat in seats)):
+        with stage.fault(name, target):
+            await asyncio.gather(*(end(seat.controller) for seat in seats))
+            yield
+        await asyncio.gather(*(seat.start() for seat in seats))
 
 
 @_kind(hold=(0.0, 2.0), weight=0.5)
 async def _kill(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    with _victim(stage, dice) as victim:
-        with stage.fault("kill", victim.name):
-            await victim.kill()
-            yield
-        await victim.seat.start()
+    victim = _any_awake(stage, dice)
+    async with _ended(stage, "kill", [victim.seat], Controller.kill, victim.name):
+        yield
 
 
 @_kind(hold=(0.0, 1.0), weight=0.15)
 async def _kill_all(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    with stage.claim(*(seat.name for seat in stage.seats)):
-        with stage.fault("kill all"):
-            await asyncio.gather(*(seat.controller.kill() for seat in stage.seats))
-            yield
-        await asyncio.gather(*(seat.start() for seat in stage.seats))
+    async with _ended(stage, "kill all", stage.seats, Controller.kill):
+        yield
 
 
 @_kind(hold=(0.0, 2.0), weight=0.5)
 async def _terminate(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    with _victim(stage, dice) as victim:
-        with stage.fault("terminate", victim.name):
-            await victim.term()
-            yield
-        await victim.seat.start()
+    victim = _any_awake(stage, dice)
+    async with _ended(stage, "terminate", [victim.seat], Controller.term, victim.name):
+        yield
 
 
 @_kind(hold=(0.2, 6.0), weight=1)
 async def _pause(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    with _victim(stage, dice) as victim, stage.fault("pause", victim.name):
+    victim = _any_awake(stage, dice)
+    with stage.claim(victim.seat.name), stage.fault("pause", victim.name):
         victim.stop()
         try:
             yield
@@ -109,30 +108,33 @@ async def _pause(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
 # Redis
 
 
-@_kind(hold=(0.1, 4.0), weight=0.3)
-async def _restart_redis(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    """In good order, or with kill -9; its append-only file survives both."""
-    with stage.claim("redis"), stage.fault("restart redis"):
-        if dice.random() < 0.5:
-            await asyncio.to_thread(stage.servers.stop_redis)
-        else:
-            pid = stage.servers.redis_pid
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
+@asynccontextmanager
+async def _without_redis(stage: Stage, name: str, stop: Callable[[], object]) -> AsyncIterator[None]:
+    with stage.claim("redis"), stage.fault(name):
+        await asyncio.to_thread(stop)
         try:
             yield
         finally:
             await asyncio.to_thread(stage.servers.start_redis)
+
+
+@_kind(hold=(0.1, 4.0), weight=0.3)
+async def _restart_redis(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
+    """In good order, or with kill -9; its append-only file survives both."""
+
+    def kill() -> None:
+        pid = stage.servers.redis_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+
+    async with _without_redis(stage, "restart redis", stage.servers.stop_redis if dice.random() < 0.5 else kill):
+        yield
 
 
 @_kind(hold=(0.1, 4.0), weight=0.3)
 async def _restart_redis_empty(stage: Stage, dice: random.Random) -> AsyncIterator[None]:
-    with stage.claim("redis"), stage.fault("restart redis empty"):
-        await asyncio.to_thread(stage.servers.stop_redis, keep_data=False)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(stage.servers.start_redis)
+    async with _without_redis(stage, "restart redis empty", partial(stage.servers.stop_redis, keep_data=False)):
+        yield
 
 
 # The network

@@ -56,7 +56,7 @@ def timeline(seen: Seen) -> Iterator[str]:
     moments += [(fault.began, f"      {fault}") for fault in seen.faults]
     moments += [(fault.healed or 0.0, f"      healed: {fault.kind} {fault.target}") for fault in seen.faults]
     moments += [(one.ended, f"      {one}") for one in seen.demand]
-    moments += [(life.ended, f"{life.process:>4}  {life.end}") for life in seen.lives if life.ended is not None]
+    moments += [(life.until, f"{life.who:>4}  {life.end}") for life in seen.lives if life.until is not None]
     return (f"{at:10.3f}  {words}" for at, words in sorted(moments))
 
 

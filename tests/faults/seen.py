@@ -7,7 +7,7 @@ lease; here both are concluded from log lines, from requests that pass a link, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tests.faults.pace import Pace
@@ -42,16 +42,14 @@ class Line(NamedTuple):
 
 
 @dataclass
-class Life:
-    """A process. end: how it ended; paused: when it was stopped; looked: when it asked Redis what it remembers."""
+class Life(record.Life):
+    """Of a process as it is seen from outside: it learned whenever it asked Redis, and was deaf while it was stopped.
 
-    process: str
-    seat: str
-    began: float
-    ended: float | None = None
+    end: how it ended.
+    """
+
+    seat: str = ""
     end: str = ""
-    paused: list[tuple[float, float]] = field(default_factory=list)
-    looked: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -154,13 +152,13 @@ def _changes(seen: Seen) -> list[Change]:
     return sorted(known, key=lambda change: change.at)
 
 
-def _life(seen: Seen, life: Life) -> record.Life:
+def _life(seen: Seen, life: Life) -> Life:
     """It learned what it asked Redis for while Redis and the way there were well, and it was awake."""
     link = f"{life.seat} to redis"
-    deaf = life.paused + [_times(fault) for fault in seen.faults if fault.target == link]
+    deaf = life.deaf + [_times(fault) for fault in seen.faults if fault.target == link]
     away = deaf + [_times(fault) for fault in seen.faults if fault.kind in _REDIS_AWAY]
-    learned = [at for at in life.looked if not any(since <= at <= until for since, until in away)]
-    return record.Life(life.process, life.began, life.ended, learned, deaf)
+    learned = [at for at in life.learned if not any(since <= at <= until for since, until in away)]
+    return replace(life, learned=learned, deaf=deaf)
 
 
 def _times(fault: Fault) -> tuple[float, float]:
@@ -171,7 +169,7 @@ def _bugs(seen: Seen) -> Iterator[str]:
     """No controller ends by itself, refuses to end, prints what is no log line, or crashes."""
     for life in seen.lives:
         if life.end.startswith("by itself") or life.end == "would not end":
-            yield f"{life.process} ended {life.end}"
+            yield f"{life.who} ended {life.end}"
     for line in seen.lines:
         if line.event in {"crashed", "stray output"} or line.fields.get("outcome") == "crashed":
             yield f"{line.process}: {line.event}: {line.fields.get('message')}"

@@ -103,7 +103,7 @@ class Stage:
         """Long enough without a fault, and with all started, for the next take-over to be a plain one."""
         await self.stand_up()
         healed = max((fault.healed or 0.0 for fault in self.records.faults), default=0.0)
-        youngest = max(seat.controller.life.began for seat in self.seats)
+        youngest = max(seat.controller.life.since for seat in self.seats)
         ready = max(healed + self.pace.ttl, youngest + self.pace.started) + 0.1
         await asyncio.sleep(max(0.0, ready - time.monotonic()))
         return await self.until_led()

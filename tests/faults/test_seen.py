@@ -29,7 +29,7 @@ def run() -> Seen:
     first, second = applied(10.0, 0, 3, 7, "a1"), applied(21.0, 3, 5, 8, "b1")
     lines = [line(1.0, "a1", "lease_acquired", epoch=7, holder="a"), first[2]]
     lines += [line(20.0, "b1", "lease_acquired", epoch=8, holder="b"), second[2]]
-    lives = [Life("a1", "a", 0.0, 18.0, "killed"), Life("b1", "b", 0.0, looked=[11.0])]
+    lives = [Life("a1", 0.0, 18.0, seat="a", end="killed"), Life("b1", 0.0, learned=[11.0], seat="b")]
     demand = [Demand(0.0, 0.0, 45), Demand(15.0, 15.0, 500)]
     return Seen(Pace(), [first[0], second[0]], list(first[1:2] + second[1:2]), 0, lines, lives, [], demand)
 
@@ -43,7 +43,7 @@ def loses(seen: Seen, *, b_remembers: bool) -> None:
     seen.faults = [Fault("restart redis empty", 12.0, healed=13.0)]
     seen.demand[1] = Demand(10.5, 10.5, 500)
     seen.lines[2] = seen.lines[2]._replace(at=13.5)
-    seen.lives[0].ended, seen.lives[1].looked = 12.5, [11.0] if b_remembers else []
+    seen.lives[0].until, seen.lives[1].learned = 12.5, [11.0] if b_remembers else []
     second_comes_at(seen, 14.0)
 
 

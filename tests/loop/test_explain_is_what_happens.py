@@ -228,7 +228,7 @@ async def explained_and_done(redis_url: str, state: State) -> tuple[Cycle, tuple
         lease = await put(redis, state)
         queue = QueueReading(state.depth, state.service)
         before = await everything(redis_url)
-        explained, rules, _ = await reconciler(redis, state).explain(state.reading, queue)
+        explained, rules, *_ = await reconciler(redis, state).explain(state.reading, queue)
         assert await everything(redis_url) == before, "explain wrote something"
         cycle = await reconciler(redis, state).reconcile(state.reading, queue, lease)
         assert (explained.epoch, cycle.epoch) == (None, lease.epoch)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controller.simulation.account import Account, Done
 from controller.simulation.demand import Clairvoyant, Demand, Levels
 from controller.simulation.fleet import Fleet, Platform
-from controller.simulation.scaler import Calm, Scaler, View
+from controller.simulation.scaler import Calm, Scaler, Span, View
 from controller.simulation.workload.jobs import Job
 
 
@@ -98,7 +98,7 @@ class Scripted:
         self.looks.append((seen.now, seen.waiting, seen.busy, seen.running, seen.notified))
         return next((count for at, count in reversed(self.script) if at <= seen.now), 0)
 
-    def passed(self, now: float, wanted: int) -> None:
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         raise AssertionError("it is never settled")
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
@@ -126,7 +126,7 @@ class Sleepless:
     def look(self, seen: View) -> int:
         return self.inner.look(seen)
 
-    def passed(self, now: float, wanted: int) -> None:
+    def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         raise AssertionError("nothing was left out")
 
     def learn(self, finished: Iterable[Done], now: float) -> None:

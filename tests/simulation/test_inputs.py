@@ -17,19 +17,24 @@ VARIED = {
     Seen: {"queue", "replicas", "history", "service"},
     QueueDepth: {"pending", "processing"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
-    History: {"last_up", "last_down", "unbroken_since", "recommendations", "count"},
+    History: {"last_up", "last_down", "recommendations", "count"},
 }
 """By the key of the cache, Inputs."""
 GIVEN = {
     Seen: {"policy", "retention"},
     QueueDepth: set[str](),
     Replicas: {"draining_s"},
-    History: {"window", "start_up_s"},
+    History: {"window"},
 }
 """By Given: other values of these have other answers."""
 THE_SAME = {
     Seen: {"now": "what is earlier is set relative to it", "sources": "names", "landing_bound": "no change is late"},
-    History: {"since": "long ago: down_at has the cooldown of a beginning", "remembered_at": "no reading is missing"},
+    History: {
+        "since": "long ago: down_at has the cooldown of a beginning",
+        "unbroken_since": "long ago: `stays` has the memory's beginning",
+        "remembered_at": "no reading is missing",
+        "learned_at": "just now: it is learned beside the plans",
+    },
 }
 LEFT_OUT = {
     Seen: {
@@ -38,6 +43,8 @@ LEFT_OUT = {
         "epoch": "there is one leader",
         "ident": "only a name",
         "unsent": "each change is sent",
+        "looks": "`stays` has them",
+        "is_woken": "the same counts are wanted",
     },
     QueueDepth: {
         "oldest_age_s": "no rule of a count reads it",
@@ -65,6 +72,11 @@ LEFT_OUT = {
         "unconfirmed_stop": "a stop is made at once",
         "queue_seen": "no depth is doubtful",
         "start": "it is measured beside the plans",
+        "start_ups": "`stays` has what follows from it",
+        "apart_s": "`stays` has the tolerance",
+        "pauses": "`stays` has what is learned from them",
+        "kept_s": "`stays` has it",
+        "long_run": "the time per job has it",
         "read_at": "the queue can be read",
         "unread": "the queue can be read",
         "unread_at": "the queue can be read",
@@ -82,16 +94,16 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
 
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
-    services, highest = (None, ServiceTime(1.0, 1.0, 1)), (-2, -1, 2)
-    kinds = (counts, services, counts, counts, counts, both, both, both, highest)
+    services, stays = (None, ServiceTime(1.0, 1.0, 1)), (0, 2)
+    kinds = (counts, services, counts, counts, counts, both, both, both, stays)
     keys = [Inputs(*one) for one in itertools.product(*kinds)]
     first, second = (
-        Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), *rest)
-        for most, *rest in ((4, None, 0.0), (5, 7.0, 3.0))
+        Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), rest)
+        for most, rest in ((4, 0.0), (5, 3.0))
     )
     assert differing([first.seen(key) for key in keys]) == VARIED
     idle_off = own_worker({"max_replicas": 4, "target_wait": "5s", "scale_down": {"idle_off": "9s"}})
-    others = [given.seen(keys[0]) for given in (first, second, Given(idle_off, None, 0.0))]
+    others = [given.seen(keys[0]) for given in (first, second, Given(idle_off, 0.0))]
     assert {kind: names - VARIED[kind] for kind, names in differing(others).items()} == GIVEN
 
 

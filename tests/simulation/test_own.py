@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core.model import (
+    Finished,
     History,
+    LongRun,
     Observation,
     QueueDepth,
     Recommendation,
@@ -19,6 +22,7 @@ from controller.core.model import (
     ServiceState,
     ServiceTime,
 )
+from controller.core.pauses import LEARN_AGAIN_S, MOST_PAUSES, cost_of_a_wrong_stop, learned, rounded
 from controller.core.rules import decide, recommend
 from controller.core.wanted import given_service, kept_window
 from controller.policy import WorkerPolicy
@@ -40,9 +44,12 @@ class Sleeper(Sleepless):
     last_up: float | None = None
     last_down: float | None = None
     past: list[Recommendation] = field(default_factory=list)
+    polls: list[float] = field(default_factory=list)
     services: list[float] = field(default_factory=list)
     service: ServiceTime | None = None
-    start_up_s: float | None = None
+    start_ups: tuple[float, ...] = ()
+    kept_s: tuple[float | None, ...] = ()
+    learned_at: float | None = None
     asked_at: float | None = None
     answers: int = 0
 
@@ -57,8 +64,11 @@ class Sleeper(Sleepless):
         service = given_service(policy) or self.service
         if not seen.notified:
             self._time_the_start(seen)
-            has_time = service is not None and seen.draining_s >= service.mean_s
-            self._note(now, recommend(policy, queue, service, seen.configured, seen.leaving if has_time else 0))
+        has_time = service is not None and seen.draining_s >= service.mean_s
+        self.past.append(
+            Recommendation(now, recommend(policy, queue, service, seen.configured, seen.leaving if has_time else 0))
+        )
+        self.polls += [] if seen.notified else [now]
         replicas = Replicas(
             configured=seen.configured,
             running=seen.running,
@@ -69,8 +79,7 @@ class Sleeper(Sleepless):
         )
         decision = decide(policy, Observation(queue, replicas, None, service), self._history(now), now)
         desired = decision.desired
-        if desired != seen.configured and seen.notified:
-            self._note(now, decision.recommended)
+        self.polls += [now] if desired != seen.configured and seen.notified else []
         if desired == 0 and seen.running == 0:
             desired = seen.configured  # a deployment in progress is not stopped
         assert self.inner.look(seen) == desired, decision.sentence
@@ -83,8 +92,21 @@ class Sleeper(Sleepless):
         finished = list(finished)
         assert all(end <= now for end, _, _, _ in finished)
         self.services += [job[1] for _, _, job, _ in finished]
-        self.service = plainly_measured(self.services[-MEASURED_JOBS:])
+        self.service = plainly_measured(self.services)
+        if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
+            cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
+            each = [self._pauses(worker) for worker in range(1, self.own.policy.max_replicas + 1)]
+            self.kept_s, self.learned_at = tuple(learned(one, cost) for one in each), now
         Sleepless.learn(self, finished, now)
+
+    def _pauses(self, worker: int) -> list[float]:
+        """The times between two needs of a worker with a poll in between that did not need it."""
+        times = [at for at, replicas in self.past if replicas >= worker]
+        return [
+            rounded(after - before)
+            for before, after in itertools.pairwise(times)
+            if any(before < poll < after for poll in self.polls)
+        ][-MOST_PAUSES:]
 
     def _history(self, now: float) -> History:
         return History(
@@ -95,13 +117,11 @@ class Sleeper(Sleepless):
             remembered_at=now,
             window=kept_window(self.own.policy),
             recommendations=tuple(self.past),
-            start_up_s=self.start_up_s,
+            apart_s=self.polls[-1] - self.polls[-2] if len(self.polls) > 1 else None,
+            start_ups=self.start_ups,
+            kept_s=self.kept_s,
+            learned_at=self.learned_at,
         )
-
-    def _note(self, now: float, recommended: int) -> None:
-        if kept_window(self.own.policy):
-            self.past = [past for past in self.past if past.at >= now - kept_window(self.own.policy)]
-            self.past.append(Recommendation(now, recommended))
 
     def _remember_change(self, now: float, before: int, after: int) -> None:
         accepted, self.asked_at = now + self.own.answer_s, None
@@ -112,18 +132,14 @@ class Sleeper(Sleepless):
 
     def _time_the_start(self, seen: View) -> None:
         if self.asked_at is not None and seen.running == seen.configured:
-            took = seen.now - self.asked_at
-            self.start_up_s = took if self.start_up_s is None else 0.7 * self.start_up_s + (1 - 0.7) * took
+            self.start_ups = (*self.start_ups, round(seen.now - self.asked_at, 3))[-9:]
             self.asked_at = None
 
 
 def plainly_measured(services: Sequence[float]) -> ServiceTime | None:
-    if not services:
-        return None
-    ascending = sorted(services)
-    most = ascending[math.ceil(0.99 * len(services) - 1e-9) - 1]
-    median = ascending[math.ceil(0.5 * len(services)) - 1]
-    return ServiceTime.measured(sum(min(one, most) for one in ascending) / len(services), median, len(services))
+    """The longer of two means: of all jobs, and of the newest."""
+    newest = ServiceTime.measured([Finished(0.0, one) for one in services[-MEASURED_JOBS:]])
+    return newest and LongRun(sum(services) / len(services), len(services), 0.0).with_newest(newest)
 
 
 def wakes() -> st.SearchStrategy[float | None]:
@@ -162,16 +178,14 @@ def test_a_decision_is_asked_for_once_for_each_situation() -> None:
 
 @settings(max_examples=examples(16))
 @given(st.lists(st.floats(0.001, 1e4), max_size=60), st.integers(1, 20))
-def test_what_is_measured_is_the_mean_of_the_newest_without_the_longest_hundredth(
-    services: list[float], newest: int
-) -> None:
+def test_what_is_measured_is_the_longer_mean_of_the_newest_and_of_all(services: list[float], newest: int) -> None:
     recent = Recent()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("controller.simulation.own.MEASURED_JOBS", newest)
+        patch.setattr("tests.simulation.test_own.MEASURED_JOBS", newest)
         for number, service in enumerate(services, 1):
-            recent.add(service)
-            plain = plainly_measured(services[max(0, number - newest) : number])
-            measured = recent.measured()
+            recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
+            plain, measured = plainly_measured(services[:number]), recent.measured(number)
             assert measured is not None
             assert plain is not None
             assert measured.mean_s == pytest.approx(plain.mean_s, rel=0.021)  # a step more or less by a last digit
@@ -179,14 +193,28 @@ def test_what_is_measured_is_the_mean_of_the_newest_without_the_longest_hundredt
 
 
 def test_nothing_is_measured_where_nothing_is_done() -> None:
-    assert Recent().measured() is None
+    assert Recent().measured(0.0) is None
 
 
-def test_a_job_that_hung_counts_as_the_99th_percentile() -> None:
+def test_a_job_that_hung_counts_as_ten_times_the_99th_percentile() -> None:
     recent = Recent()
-    for service in [10.0] * 99 + [100_000.0]:
-        recent.add(service)
-    assert recent.measured() == ServiceTime.measured(10.0, 10.0, 100)
+    for number, service in enumerate([10.0] * 99 + [100_000.0]):
+        recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
+    measured = recent.measured(100.0)
+    assert measured is not None
+    assert (measured.mean_s, measured.median_s, measured.jobs) == (10.8, 10.0, 100)
+
+
+def test_arrivals_are_counted_over_the_newest_jobs_and_not_of_a_few() -> None:
+    recent = Recent()
+    for number in range(29):
+        recent.add((2.0 * number, 0, (2.0 * number, 1.0, 0.0), 0.0))
+    few = recent.measured(60.0)
+    recent.add((58.0, 0, (58.0, 1.0, 0.0), 0.0))
+    enough = recent.measured(60.0)
+    assert few is not None
+    assert enough is not None
+    assert (few.arrivals_per_s, enough.arrivals_per_s) == (0.0, 0.5)
 
 
 def test_only_finished_jobs_say_how_long_jobs_take() -> None:
@@ -222,16 +250,6 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
     own = OwnPolicy(policy, 10.0, None)
     run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2, until=9000.0)
     assert own._history.start_up_s == pytest.approx(40.0 - own.answer_s)
-
-
-def test_a_window_that_becomes_longer_finds_what_the_shorter_one_did_not_need() -> None:
-    own = OwnPolicy(own_worker({"max_replicas": 5, "target_wait": "20s", "service_time": "20s"}), 10.0, None)
-    for now, depth in ((0.0, 6), (100.0, 6), (110.0, 0), (120.0, 0)):
-        own.look(View(now, depth, 0, 3, 2))
-    own._window = 15.0
-    assert own._over_the_window(120.0, 0, notified=True) == 0
-    own._window = 25.0
-    assert own._over_the_window(120.0, 0, notified=True) == 3
 
 
 def test_the_service_time_is_measured_each_minute_though_nothing_happens() -> None:

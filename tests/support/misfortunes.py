@@ -38,10 +38,13 @@ MISFORTUNES = {
     "bad mutations": "for a while, changes asked of Railway meet a Fate",
     "change by hand": "somebody changes the number of workers in the dashboard",
     "deploy the workers": "the workers are deployed anew, which may reset their number",
+    "move regions": "somebody moves the workers to other regions, at once or with a deployment, now or later",
     # PostgreSQL
     "stop postgres": "PostgreSQL is away for a while",
     "lock the queue": "PostgreSQL takes connections, and no reading of the queue gets an answer",
     "lag postgres": "readings of the queue show how it was some seconds ago",
+    "fail queries": "some or all readings of the queue end with an error",
+    "slow postgres": "readings of the queue take seconds, some of them longer than their timeout",
 }
 
 
@@ -59,6 +62,15 @@ class LinkMode(StrEnum):
     """Everything arrives, late."""
     HOLD = "hold"
     """Requests may arrive long after their sender has given up."""
+
+
+class Move(StrEnum):
+    """When a change of the regions by hand reaches the running deployment."""
+
+    AT_ONCE = "at once"
+    DEPLOYED = "with a deployment"
+    WAITING = "with a later deployment"
+    """Until then it is stored."""
 
 
 class Fate(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,10 +31,24 @@ class Acquired(NamedTuple):
     knew_others: bool
 
 
+class Placing(NamedTuple):
+    """The map of regions in an update, and those that its sender had read right before it.
+
+    asked: replicas by region; None for one that is to be dropped. stored, deployed: regions of the stored configuration
+    and of the deployment. read_at: when that reading was sent.
+    """
+
+    asked: Mapping[str, int | None]
+    stored: frozenset[str]
+    deployed: frozenset[str]
+    read_at: float
+
+
 class Sent(NamedTuple):
     """A mutation at the moment when its first byte left, with what its sender had read last.
 
-    knows_readings: False if the sender died before it said what it had read.
+    knows_readings: False if the sender died before it said what it had read. smallest: the smallest count but 0 by what
+    it had read, one in each region. placing: None if it is no update, or if that is not recorded.
     """
 
     at: float
@@ -47,6 +62,8 @@ class Sent(NamedTuple):
     rivals: tuple[str, ...]
     is_leader: bool
     knows_readings: bool = True
+    smallest: int = 1
+    placing: Placing | None = None
 
 
 class Change(NamedTuple):
@@ -60,14 +77,34 @@ class Change(NamedTuple):
     intent: str
 
 
-class Life(NamedTuple):
+class Moved(NamedTuple):
+    """The regions of the stored configuration were changed. until: when others' change reached the deployment."""
+
+    at: float
+    until: float
+    by: str
+    intent: str
+    before: frozenset[str]
+    after: frozenset[str]
+
+
+class Noted(NamedTuple):
+    """A reading of the queue after which its process wrote the history; whether it succeeded."""
+
+    at: float
+    who: str
+    succeeded: bool
+
+
+@dataclass
+class Life:
     """A process from start to end. `learned`: times when it read Redis' memory; `deaf`: times when it could not."""
 
     who: str
     since: float
-    until: float | None
-    learned: list[float]
-    deaf: list[tuple[float, float]]
+    until: float | None = None
+    learned: list[float] = field(default_factory=list)
+    deaf: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Calm(NamedTuple):
@@ -102,6 +139,8 @@ class Record:
     acquired: list[Acquired] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    moved: list[Moved] = field(default_factory=list)
+    noted: list[Noted] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
     lost_records_at: list[float] = field(default_factory=list)

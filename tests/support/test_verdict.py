@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from tests.support.misfortunes import MISFORTUNES
-from tests.support.record import Acquired, Calm, Change, Granted, Life, Record, Sent, TakeOver
+from tests.support.record import (
+    Acquired,
+    Calm,
+    Change,
+    Granted,
+    Life,
+    Moved,
+    Noted,
+    Placing,
+    Record,
+    Sent,
+    TakeOver,
+)
 from tests.support.verdict import violations
 from tests.virtual.misfortunes import kinds
 from tests.virtual.world import policy_of
@@ -21,7 +33,7 @@ def sent(at: float, epoch: int, acquired_at: float, intent: str, depth: int | No
 def kept() -> Record:
     """One process leads twice and scales once in each of its terms, a cooldown of 30 s apart."""
     record = Record(policy_of().workers["worker"], 60.0)
-    record.lives = [Life("a", 0.0, None, [], [])]
+    record.lives = [Life("a", 0.0)]
     record.acquired = [Acquired(at, "a", f"a{epoch}", epoch, knew_others=True) for at, epoch in ((1.0, 7), (30.0, 8))]
     record.sent = [sent(5.0, 7, 1.0, "x"), sent(35.0, 8, 30.0, "y")]
     record.changes = [Change(5.0, 0, 4, "a", 7, "x"), Change(35.0, 4, 5, "a", 8, "y")]
@@ -67,3 +79,112 @@ def test_what_a_dead_process_had_read_is_not_judged() -> None:
 
 def test_every_misfortune_of_the_vocabulary_is_simulated() -> None:
     assert set(kinds()) == set(MISFORTUNES)
+
+
+OUTAGE_BEGAN_S = 20.0
+HERE, THERE = frozenset({"here"}), frozenset({"there"})
+
+
+def fell_back(at: float, after: int, *, before: int = 0, depth: int | None = None) -> Sent:
+    return Sent(at, "a", "Update", 7, 1.0, Granted(at, "a", "a", "x", 7, before, after), before, depth, (), True)
+
+
+def unread(*, failed: int = 3, sent: Sent) -> Record:
+    """A queue that was last read at second 20; on_unavailable wants 3 workers after 60 s."""
+    record = Record(policy_of(on_unavailable={"after": "60s", "at_least": 3}).workers["worker"], 60.0)
+    record.lives = [Life("a", 0.0)]
+    record.acquired = [Acquired(1.0, "a", "a7", 7, knew_others=True)]
+    record.noted = [Noted(OUTAGE_BEGAN_S, "a", True)]
+    record.noted += [Noted(OUTAGE_BEGAN_S + 10 * number, "a", False) for number in range(1, failed + 1)]
+    record.sent = [sent]
+    return record
+
+
+def test_a_fallback_as_the_policy_has_it_is_no_violation() -> None:
+    assert violations(unread(sent=fell_back(80.0, 3))) == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "sent"),
+    [
+        (3, fell_back(79.9, 3)),
+        (2, fell_back(80.0, 3)),
+        (3, fell_back(80.0, 4)),
+        (3, fell_back(80.0, 3, before=5)),
+        (3, fell_back(80.0, 0, before=3)),
+    ],
+    ids=["too early", "after two failed readings", "above at_least", "down to at_least", "down to 0"],
+)
+def test_any_other_change_without_a_reading_of_the_queue_is_one(failed: int, sent: Sent) -> None:
+    (found,) = violations(unread(failed=failed, sent=sent))
+    assert "on a missing reading" in found
+
+
+@pytest.mark.parametrize(("at", "is_excused"), [(19.0, False), (30.0, True), (41.0, False)])
+def test_a_fallback_is_early_only_if_the_history_may_be_older_since_the_last_reading_or_its_clock_leaped(
+    at: float, *, is_excused: bool
+) -> None:
+    for name in ("lost_data_at", "leapt_at"):
+        record = unread(failed=1, sent=fell_back(40.0, 3))
+        setattr(record, name, [at])
+        assert (violations(record) == []) is is_excused
+
+
+def placed(asked: Mapping[str, int | None], stored: frozenset[str], deployed: frozenset[str]) -> Record:
+    record = unread(sent=fell_back(80.0, 3)._replace(placing=Placing(asked, stored, deployed, 79.0)))
+    record.sent = [record.sent[0]._replace(smallest=len(stored))]
+    return record
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "deployed", "words"),
+    [
+        ({"here": 3}, HERE, HERE, None),
+        ({"here": 1, "there": 2}, HERE | THERE, HERE, None),
+        ({"there": 3, "here": None}, THERE, HERE, None),
+        ({"here": 2}, HERE, HERE, "its intent is 3"),
+        ({"here": 3, "there": None}, HERE | THERE, HERE | THERE, "here, there is stored"),
+        ({"here": 3, "there": None}, THERE, HERE, "there is stored"),
+        ({"there": 3}, THERE, HERE, "left out here"),
+    ],
+    ids=[
+        *("in one region", "in two", "after a move that waits"),
+        *("another count", "one of two is lost", "a move is taken back", "the old region is not dropped"),
+    ],
+)
+def test_an_update_keeps_the_regions_that_were_read(
+    asked: Mapping[str, int | None], stored: frozenset[str], deployed: frozenset[str], words: str | None
+) -> None:
+    found = violations(placed(asked, stored, deployed))
+    assert len(found) == (words is not None)
+    assert all(words in one for one in found if words is not None)
+
+
+@pytest.mark.parametrize(
+    ("moved_at", "until", "words"),
+    [(None, None, "moved the workers"), (78.0, 78.0, "moved the workers"), (79.5, 79.5, None), (70.0, 79.5, None)],
+    ids=["nobody moved them", "moved before the reading", "moved since the reading", "a move still waited then"],
+)
+def test_a_change_of_ours_moves_no_workers_unless_it_was_overtaken_by_a_move(
+    moved_at: float | None, until: float | None, words: str | None
+) -> None:
+    record = placed({"here": 3}, HERE, HERE)
+    record.moved = [Moved(81.0, 81.0, "a", "x", THERE, HERE)]
+    if moved_at is not None and until is not None:
+        record.moved.insert(0, Moved(moved_at, until, "by hand", "", HERE, THERE))
+    found = violations(record)
+    assert len(found) == (words is not None)
+    assert all(words in one for one in found if words is not None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "smallest", "is_fine"),
+    [(1, 3, 1, True), (1, 4, 1, False), (0, 3, 3, True), (4, 2, 1, True), (4, 1, 1, False), (3, 0, 3, True)],
+)
+def test_no_step_is_longer_than_max_step_but_between_0_and_one_in_each_region(
+    before: int, after: int, smallest: int, *, is_fine: bool
+) -> None:
+    record = unread(sent=fell_back(80.0, after, before=before, depth=0 if after < before else 600))
+    record.policy = policy_of(scale_up={"max_step": 2}, scale_down={"max_step": 2}).workers["worker"]
+    record.sent = [record.sent[0]._replace(smallest=smallest)]
+    assert (violations(record) == []) is is_fine

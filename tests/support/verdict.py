@@ -4,9 +4,12 @@
 2. An older leader never sends after a newer one; epochs only rise, and no two leaders share one.
 3. No change within its cooldown, unless no process was left that could know of the last one.
 4. Never outside min..max.
-5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify.
+5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify; without a
+   reading of the queue only up to min_replicas, or as on_unavailable allows. Never more than max_step at once.
 6. When all is well again the count is what the policy wants, within the bound, and stays so.
 7. A take-over that no other fault disturbs ends within its bound.
+8. An update asks for the count of its intent in all regions together, keeps the regions that are stored, and names each
+   other one that it drops. No change of ours moves the workers to other regions.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ _LAG_S = 25.0
 _LOOK_S = 2.5
 """A standby looks at Redis at least this often."""
 _ONE_LOOK_S = 1.5
+_OUTAGE_READINGS = 3
+"""Readings of the queue that must have failed in a row before on_unavailable applies."""
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -35,6 +40,8 @@ def violations(record: Record) -> list[str]:
         *_cooldowns(record),
         *_bounds(record),
         *_readings(record),
+        *_steps(record),
+        *_regions(record),
         *_liveness(record),
         *_take_overs(record),
     ]
@@ -158,7 +165,8 @@ def _was_overtaken(record: Record, change: Change) -> bool:
     if intent is None or (intent.after > intent.before) == (change.after > change.before):
         return False
     names = {life.who for life in record.lives}
-    return any(one.by not in names and intent.at - _LAG_S <= one.at <= change.at for one in record.changes)
+    others = any(one.by not in names and intent.at - _LAG_S <= one.at <= change.at for one in record.changes)
+    return others or _was_moved(record, intent.intent, change.at)
 
 
 def _was_forgotten(record: Record, forgotten_at: list[float], last: Change, change: Change) -> bool:
@@ -195,7 +203,10 @@ def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
 def _bounds(record: Record) -> Iterator[str]:
     policy = record.policy
     for change in _ours(record):
-        if not policy.min_replicas <= change.after <= policy.max_replicas:
+        # An update knows nothing of a move between its reading and its landing, so it may add its regions to those of
+        # the move. Nothing can refuse it, because Railway compares no versions.
+        overtaken = _was_moved(record, change.intent, change.at)
+        if not policy.min_replicas <= change.after <= policy.max_replicas and not overtaken:
             yield f"{change.at:.3f}: {change.after} asked for, outside {policy.min_replicas}..{policy.max_replicas}"
 
 
@@ -206,8 +217,9 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.intent is None or not sent.knows_readings:
             continue
         after, before = sent.intent.after, sent.read_count
-        corrects = before is not None and before < after == policy.min_replicas
-        if before is None or (sent.read_depth is None and not corrects):
+        below = before is not None and before < policy.min_replicas
+        corrects = below and after == max(policy.min_replicas, sent.smallest)
+        if before is None or (sent.read_depth is None and not corrects and not _may_fall_back(record, sent)):
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
             continue
         if after == before:
@@ -215,11 +227,79 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.read_depth is None or not policy.min_replicas <= before <= policy.max_replicas:
             continue
         wanted = max(policy.min_replicas, min(policy.max_replicas, tier_replicas(policy, sent.read_depth)))
+        wanted = max(wanted, sent.smallest) if wanted else 0
         if (after > before and after > wanted) or (after < before and after < wanted):
             yield (
                 f"{sent.at:.3f}: {sent.who} asked for {after} where it had read {sent.read_depth} jobs "
                 f"and {before} workers"
             )
+
+
+def _may_fall_back(record: Record, sent: Sent) -> bool:
+    """Whether on_unavailable allows this count: it goes up, not above at_least, and the queue was unread long enough.
+
+    What counts is what was written down: a process that could read the queue and not write the history has told no
+    other, and the next leader knows only of readings before that.
+    """
+    fallback, intent = record.policy.on_unavailable, sent.intent
+    if fallback is None or intent is None or sent.read_count is None or intent.after <= sent.read_count:
+        return False
+    if intent.after > max(fallback.at_least, sent.smallest):
+        return False
+    known = [one for one in record.noted if one.at <= sent.at]
+    read_at = max((one.at for one in known if one.succeeded), default=0.0)
+    unread = [one for one in known if one.at > read_at]
+    if len(unread) >= _OUTAGE_READINGS and sent.at - read_at >= fallback.after:
+        return True
+    # An older state of the history came back, or the clock by which it is timed leaped: then it tells of a longer time.
+    return any(read_at <= at <= sent.at for at in [*record.lost_data_at, *record.leapt_at])
+
+
+def _steps(record: Record) -> Iterator[str]:
+    policy = record.policy
+    for sent in record.sent:
+        if sent.intent is None or not policy.min_replicas <= sent.intent.before <= policy.max_replicas:
+            continue
+        before, after = sent.intent.before, sent.intent.after
+        most = (policy.scale_up if after > before else policy.scale_down).max_step
+        if most is None or abs(after - before) <= most:
+            continue
+        if {before, after} == {0, sent.smallest} or before < after == sent.smallest:
+            continue  # the platform has no count between 0 and one in each region, so no step can end there
+        yield f"{sent.at:.3f}: {sent.who} asked for {after} where {before} were, more than {most} at once"
+
+
+def _regions(record: Record) -> Iterator[str]:
+    for sent in record.sent:
+        placing = sent.placing
+        if placing is None or sent.intent is None:
+            continue
+        kept = {region: count for region, count in placing.asked.items() if count is not None}
+        said = f"{sent.at:.3f}: {sent.who} asked for {dict(placing.asked)}"
+        if sum(kept.values()) != sent.intent.after:
+            yield f"{said}, and its intent is {sent.intent.after} in all"
+        if kept.keys() != placing.stored:
+            yield f"{said} where {', '.join(sorted(placing.stored))} is stored"
+        if left_out := placing.deployed - placing.asked.keys():
+            yield f"{said} and left out {', '.join(sorted(left_out))}"
+    names = {life.who for life in record.lives}
+    for one in record.moved:
+        if one.by in names and not _was_moved(record, one.intent, one.at):
+            yield (
+                f"{one.at:.3f}: {one.by} moved the workers from {', '.join(sorted(one.before))} "
+                f"to {', '.join(sorted(one.after))}"
+            )
+
+
+def _was_moved(record: Record, intent: str, until: float) -> bool:
+    """Whether others moved the workers between the reading that an update is computed from and its landing.
+
+    Or before it, and the move still waited for its deployment: then the update takes effect with it, or not at all.
+    """
+    names = {life.who for life in record.lives}
+    known = [one for one in record.sent if one.intent is not None and one.intent.intent == intent]
+    since = min((one.placing.read_at for one in known if one.placing is not None), default=until)
+    return any(one.by not in names and one.at <= until and since <= one.until for one in record.moved)
 
 
 def _liveness(record: Record) -> Iterator[str]:

@@ -81,8 +81,11 @@ def _many(first: int, count: int, mutant: str | None, jobs: int) -> int:
 def _account(total: Sum, took: float) -> str:
     hours = total.simulated_s / 3600
     kinds = ", ".join(f"{name} {hits}" for name, hits in sorted(Counter(total.hits).items()))
+    queries = ", ".join(f"{hits} {what}" for what, hits in sorted(total.queries.items()))
     return (
         f"{total.faults} faults ({kinds})\n"
+        f"{total.moves} moves of regions, {total.spread} updates of several regions, {total.fallbacks} fallbacks\n"
+        f"readings of the queue: {queries}\n"
         f"{total.mutations} mutations, {total.intents} intents, {total.terms} terms of leaders\n"
         f"{len(total.violating)} of {total.seeds} seeds with violations\n"
         f"{hours:.0f} simulated hours in {took:.0f} s ({total.simulated_s / took:.0f} times real time)"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
 from controller.policy import Policy
-from tests.support.record import Record
+from tests.support.record import Record, Sent
 from tests.support.verdict import violations
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
@@ -18,11 +19,25 @@ from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_wo
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)
 _MEAN_BETWEEN_MISFORTUNES_S = 7.0
 _MEAN_BETWEEN_SWINGS_S = 20.0
+_MEAN_BETWEEN_DISTURBANCES_S = 25.0
+_DISTURBANCES = ("fail queries", "move regions", "move regions", "slow postgres")
+"""What strikes beside the others, more often than one of them would, with dice of its own: so the rest of a seed is the
+same without them, as it was when some seeds found a bug."""
+_FALLBACKS: tuple[dict[str, object], ...] = (
+    {},
+    {"interval": "5s", "on_unavailable": {"after": "5s", "at_least": 3}},
+    {"interval": "5s", "on_unavailable": {"after": "25s", "at_least": 5}},
+)
+"""The first rule waits for three failed readings, and the second for its time."""
 
 
 @dataclass
 class Result:
-    """The result of an episode; it outlives the simulated world."""
+    """The result of an episode; it outlives the simulated world.
+
+    moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
+    queue to more than min_replicas. queries: readings of the queue that a fault had an effect on.
+    """
 
     seed: int
     violations: list[str]
@@ -30,6 +45,10 @@ class Result:
     mutations: int
     intents: int
     terms: int
+    moves: int
+    spread: int
+    fallbacks: int
+    queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
 
@@ -38,30 +57,43 @@ class Result:
         return sum(self.hits.values())
 
 
+_POLICIES: tuple[dict[str, object], ...] = (
+    {},
+    {"scale_up": {"cooldown": "20s"}, "scale_down": {"cooldown": "45s"}},
+    {"scale_up": {"cooldown": "20s"}, "scale_down": {"cooldown": "30s"}, "min_replicas": 1},
+    {"scale_up": {"cooldown": "15s"}, "scale_down": {"cooldown": "40s", "stabilization_window": "30s"}},
+    {"scale_up": {"cooldown": "15s", "max_step": 2}, "scale_down": {"cooldown": "40s", "max_step": 2}},
+)
+
+
 @cache
-def policies() -> tuple[Policy, ...]:
-    """The shipped timings and some others; with shorter ones, more happens in a simulated hour."""
-    return (
-        policy_of(),
-        policy_of(scale_up={"cooldown": "20s"}, scale_down={"cooldown": "45s"}),
-        policy_of(scale_up={"cooldown": "20s"}, scale_down={"cooldown": "30s"}, min_replicas=1),
-        policy_of(scale_up={"cooldown": "15s"}, scale_down={"cooldown": "40s", "stabilization_window": "30s"}),
-        policy_of(scale_up={"cooldown": "15s", "max_step": 2}, scale_down={"cooldown": "40s", "max_step": 2}),
-    )
+def policy(choice: int, fallback: int = 0) -> Policy:
+    """The shipped timings or others; with shorter ones, more happens in a simulated hour."""
+    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback])
 
 
 @contextmanager
-def episode(seed: int) -> Iterator[SimulatedWorld]:
-    """The world of this seed after its faults; the recovery has not begun."""
-    dice = Random(f"{seed}/episode")
+def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]:
+    """The world of this seed after its faults; the recovery has not begun.
+
+    undisturbed: without on_unavailable and without what strikes beside the other misfortunes.
+    """
+    dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
-    with simulated_world(seed, policies()[choice], replicas=dice.choice([2, 2, 3])) as world:
+    fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
+    with simulated_world(seed, policy(choice, fallback), replicas=dice.choice([2, 2, 3])) as world:
         world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
-        world.trace.note("world", "seed", f"{seed}, policy {choice}, {world.replicas} replicas")
+        world.railway.keeps_omitted_regions = more.random() < 0.5
+        world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
+        world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}, {world.replicas} replicas")
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
+        if not undisturbed:
+            _strike_at_times(world, more, end, _DISTURBANCES, _MEAN_BETWEEN_DISTURBANCES_S)
+        if fallback:
+            world.kernel.at(more.uniform(5, 30), strike, world, "fail queries", Random(more.getrandbits(64)))
         world.run_for(end)
         world.postgres.swing(dice.choice(_DEPTHS))
         world.heal()
@@ -73,11 +105,14 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
     while at < end:
         world.kernel.at(at, _swing, world, dice.choice(_DEPTHS))
         at += dice.expovariate(1 / _MEAN_BETWEEN_SWINGS_S)
-    names = sorted(kinds())
-    at = dice.expovariate(1 / _MEAN_BETWEEN_MISFORTUNES_S)
+    _strike_at_times(world, dice, end, sorted(kinds().keys() - set(_DISTURBANCES)), _MEAN_BETWEEN_MISFORTUNES_S)
+
+
+def _strike_at_times(world: SimulatedWorld, dice: Random, end: float, names: Sequence[str], mean_s: float) -> None:
+    at = dice.expovariate(1 / mean_s)
     while at < end:
         world.kernel.at(at, strike, world, dice.choice(names), Random(dice.getrandbits(64)))
-        at += dice.expovariate(1 / _MEAN_BETWEEN_MISFORTUNES_S)
+        at += dice.expovariate(1 / mean_s)
 
 
 def _swing(world: SimulatedWorld, depth: int) -> None:
@@ -93,10 +128,10 @@ def _wake(process: Process) -> None:
     process.runner.wake()
 
 
-def run(seed: int, *, with_trace: bool = False) -> Result:
+def run(seed: int, *, with_trace: bool = False, undisturbed: bool = False) -> Result:
     state = random.getstate()
     try:
-        with episode(seed) as world:
+        with episode(seed, undisturbed=undisturbed) as world:
             record = world.conclude(stay_s=20.0)
             return result(seed, world, record, with_trace=with_trace)
     finally:
@@ -114,6 +149,14 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         len(record.sent),
         len(record.granted),
         len(record.acquired),
+        sum(one.by in {"by hand", "deploy"} for one in record.moved),
+        sum(one.placing is not None and len(one.placing.stored) > 1 for one in record.sent),
+        len({one.intent for one in record.sent if one.read_depth is None and _is_fallback(record, one)}),
+        world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],
     )
+
+
+def _is_fallback(record: Record, sent: Sent) -> bool:
+    return sent.intent is not None and sent.intent.after > max(record.policy.min_replicas, sent.smallest)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.support.misfortunes import Fate, LinkMode, name_of
+from tests.support.misfortunes import Fate, LinkMode, Move, name_of
 from tests.virtual.network import Link
-from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS
+from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, REGION, REGIONS
 from tests.virtual.world import Process, SimulatedWorld
 
 Misfortune = Callable[[SimulatedWorld, Random], str]
@@ -111,15 +111,20 @@ def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
 @_kind
 def _worst_moment(world: SimulatedWorld, dice: Random) -> str:
     blow, delay = dice.choice(_BLOWS), dice.choice([0.0, 0.0, 0.01, 0.2, 1.0])
+    return f"{blow} {_at_the_next(world, dice, delay, lambda: _blow(world, blow, dice))}"
+
+
+def _at_the_next(world: SimulatedWorld, dice: Random, delay: float, strike: Callable[[], object]) -> str:
+    """Strikes once, this long after the next intent is written or the next change is made."""
 
     def struck(*_: object) -> None:
         triggers.remove(struck)  # type: ignore[attr-defined]
-        world.kernel.after(delay, _blow, world, blow, dice)
+        world.kernel.after(delay, lambda: world.is_healed or strike())
 
     of_intent = dice.random() < 0.5
     triggers: object = world.when_granted if of_intent else world.railway.when_applied
     triggers.append(struck)  # type: ignore[attr-defined]
-    return f"{blow} {delay:g} s after the next {'intent' if of_intent else 'change'}"
+    return f"{delay:g} s after the next {'intent' if of_intent else 'change'}"
 
 
 def _blow(world: SimulatedWorld, name: str, dice: Random) -> None:
@@ -280,25 +285,65 @@ def _deploy_the_workers(world: SimulatedWorld, dice: Random) -> str:
     return "which resets the count" if reset else ""
 
 
+@_kind
+def _move_regions(world: SimulatedWorld, dice: Random) -> str:
+    """To another region, or to two or three of them; and back, because there are only a few places."""
+    regions = dice.choice([(REGION,), REGIONS[1:2], REGIONS[2:], REGIONS[:2], REGIONS[1:], REGIONS])
+    move, waits_s = dice.choice([Move.AT_ONCE, Move.DEPLOYED, Move.WAITING]), dice.choice([5.0, 20.0, 60.0])
+
+    def strike() -> None:
+        world.railway.move(regions, move, waits_s=waits_s)
+
+    what = f"to {', '.join(regions)} {move.value}"
+    if dice.random() < 0.5:
+        # A request is on its way for some hundred milliseconds, and may have been read for before that.
+        return f"{what} {_at_the_next(world, dice, dice.choice([0.0, 0.1, 0.3, 1.0, 10.0]), strike)}"
+    strike()
+    return what
+
+
 # PostgreSQL
 
 
 @_kind
 def _stop_postgres(world: SimulatedWorld, dice: Random) -> str:
     world.postgres.is_down = True
-    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.be_well)
+    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.recover)
 
 
 @_kind
 def _lock_the_queue(world: SimulatedWorld, dice: Random) -> str:
     world.postgres.is_locked = True
-    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.be_well)
+    return _after(world, dice.choice([2.0, 12.0, 40.0]), world.postgres.recover)
 
 
 @_kind
 def _lag_postgres(world: SimulatedWorld, dice: Random) -> str:
     world.postgres.behind_s = dice.choice([5.0, 30.0])
-    return _after(world, dice.choice([12.0, 40.0]), world.postgres.be_well)
+    return _after(world, dice.choice([12.0, 40.0]), world.postgres.recover)
+
+
+@_kind
+def _fail_queries(world: SimulatedWorld, dice: Random) -> str:
+    """Often all of them, and for long: so on_unavailable is reached."""
+    part, seconds = dice.choice([0.5, 1.0, 1.0]), dice.choice([12.0, 50.0, 80.0])
+    world.postgres.failing = part
+
+    def end() -> None:
+        world.postgres.failing = 0.0
+
+    return f"{part:.0%} of them {_after(world, seconds, end)}"
+
+
+@_kind
+def _slow_postgres(world: SimulatedWorld, dice: Random) -> str:
+    slowest_s, seconds = dice.choice([1.5, 3.0, 10.0]), dice.choice([12.0, 40.0])
+    world.postgres.slowest_s = slowest_s
+
+    def end() -> None:
+        world.postgres.slowest_s = 0.0
+
+    return f"up to {slowest_s:g} s {_after(world, seconds, end)}"
 
 
 _BLOWS = (

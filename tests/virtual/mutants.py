@@ -11,20 +11,24 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from controller.adapters.railway import reading
 from controller.adapters.railway.platform import RailwayPlatform
+from controller.adapters.railway.reading import Regions
 from controller.adapters.redis import journal
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
 from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
-from controller.core import history, plan
+from controller.core import history, plan, rules
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.ports import NotSent, Recalled, Receipt, Settled, Unavailable
+from controller.core.reasons import Reason
 from controller.loop import reconciler
 from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
+from controller.policy import WorkerPolicy
 from tests.support.sources import RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
@@ -338,3 +342,109 @@ def _acts_on_an_old_reading() -> AbstractContextManager[Any]:
 @_mutant
 def _asks_for_what_is_there() -> AbstractContextManager[Any]:
     return patch.object(Decision, "changes_something", property(lambda self: True))
+
+
+# Without a reading of the queue
+
+
+@_mutant
+def _one_failed_reading_is_an_outage() -> AbstractContextManager[Any]:
+    return patch.object(plan, "_OUTAGE_READINGS", 1)
+
+
+@_mutant
+def _falls_back_at_the_first_failed_reading() -> AbstractContextManager[Any]:
+    """However long ago the last one succeeded."""
+    return patch.object(plan, "_unread_for", lambda after, now: 1e6 if after.unread else 0.0)
+
+
+@_mutant
+def _falls_back_to_max_replicas() -> AbstractContextManager[Any]:
+    fall_back = rules.fall_back
+
+    def to_the_most(policy: WorkerPolicy, *args: Any, **more: Any) -> Decision | None:
+        rule = policy.on_unavailable
+        most = rule and rule.model_copy(update={"at_least": policy.max_replicas})
+        return fall_back(policy.model_copy(update={"on_unavailable": most}), *args, **more)
+
+    return patch.object(plan, "fall_back", to_the_most)
+
+
+@_mutant
+def _a_fallback_removes_workers() -> AbstractContextManager[Any]:
+    start = rules._add_none_that_crash
+
+    def exactly(situation: Any, decision: Decision) -> Decision:
+        if any(one.reason is Reason.FALLBACK for one in decision.because):
+            decision = replace(decision, desired=decision.recommended)
+        return start(situation, decision)
+
+    return patch.object(rules, "_add_none_that_crash", exactly)
+
+
+@_mutant
+def _a_fallback_has_no_cooldown() -> AbstractContextManager[Any]:
+    cool_down = rules._cool_down
+
+    def at_once(situation: Any, decision: Decision) -> Decision:
+        is_fallback = any(one.reason is Reason.FALLBACK for one in decision.because)
+        return decision if is_fallback else cool_down(situation, decision)
+
+    return patch.object(rules, "_cool_down", at_once)
+
+
+@_mutant
+def _no_step_is_limited() -> AbstractContextManager[Any]:
+    return _both(
+        lambda: patch.object(rules, "_limit_step", lambda situation, decision: decision),
+        lambda: patch.object(rules, "_RULES", tuple(rule for rule in rules._RULES if rule[0] != "step limit")),
+    )
+
+
+# Regions
+
+
+@_mutant
+def _regions_are_lost_in_an_update() -> AbstractContextManager[Any]:
+    """All replicas go to the first of them."""
+
+    def in_one(total: int, regions: Mapping[str, int]) -> Regions:
+        return {next(iter(regions)): total}
+
+    return patch.object(reading, "spread", in_one)
+
+
+@_mutant
+def _each_region_gets_the_whole_count() -> AbstractContextManager[Any]:
+    return patch.object(reading, "spread", lambda total, regions: dict.fromkeys(regions, total))
+
+
+@_mutant
+def _dropped_regions_are_not_named() -> AbstractContextManager[Any]:
+    return patch.object(reading, "dropped", lambda *_: [])
+
+
+@_mutant
+def _a_move_that_waits_is_taken_back() -> AbstractContextManager[Any]:
+    """An update names the regions of the deployment, and not those that are stored."""
+    return patch.object(reading, "shape", lambda stored, deployed, deployment: deployed)
+
+
+@_mutant
+def _regions_are_not_read_before_a_change() -> AbstractContextManager[Any]:
+    """But once, by each process."""
+    read = RailwayPlatform.read_before_change
+
+    async def once(self: Any, service: str) -> tuple[Replicas, reading.Stored]:
+        known = self.__dict__.setdefault("_known_before", {})
+        if service not in known:
+            known[service] = await read(self, service)
+        now, stored = known[service]
+        return replace(now, configured=self._shown.get(service, now.configured)), stored
+
+    return patch.object(RailwayPlatform, "read_before_change", once)
+
+
+@_mutant
+def _a_region_can_have_no_worker() -> AbstractContextManager[Any]:
+    return patch.object(reading, "one_in_each", lambda regions: None)

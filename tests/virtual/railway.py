@@ -1,21 +1,27 @@
 """Railway, simulated: one service whose answers have the shape and the delays of the real ones, and its faults.
 
 The verdict looks at what it was asked for (`asked`). Its answers lag behind: a stop is visible after seconds, instances
-start, a deployment takes its time. Every change, from any sender, is in `changes`.
+start, a deployment takes its time. Every change, from any sender, is in `changes`, and every change of the regions in
+`moved`.
+
+The environment's configuration has a map of regions (`stored`), and the deployment another one (`regions`). They differ
+while a move waits for its deployment. Two things are not documented, so there is a switch for each: whether an update
+keeps the regions that it leaves out (`keeps_omitted_regions`), and whether it also makes a move that waits
+(`an_update_moves`), or is only stored like it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
 import httpx
 
-from tests.support.misfortunes import Fate
-from tests.support.record import Change
+from tests.support.misfortunes import Fate, Move
+from tests.support.record import Change, Moved, Placing
 from tests.virtual.loop import Kernel
 from tests.virtual.network import Answer, Errors, Link, Reply
 from tests.virtual.trace import Trace
@@ -24,6 +30,7 @@ SERVICE = "service-1"
 ENVIRONMENT = "environment-1"
 PROJECT = "project-1"
 REGION = "us-west2"
+REGIONS = (REGION, "europe-west4-drams3a", "asia-southeast1-eqsg3a")
 
 ERRORS = Errors(
     timed_out=lambda: httpx.ReadTimeout("simulated"),
@@ -53,6 +60,7 @@ class Origin(NamedTuple):
 
 _UNKNOWN = Origin("")
 _BY_HAND = Origin("by hand")
+_DEPLOY = Origin("deploy")
 
 
 @dataclass
@@ -79,6 +87,7 @@ class Shown(NamedTuple):
     since: float
     body: bytes
     configured: int
+    regions: int
     node: dict[str, Any]
 
 
@@ -93,6 +102,11 @@ class Railway:
         self.draining_s = 0
         self._leaving: list[str] = []
         self.regions = {REGION: max(1, replicas)}
+        self.stored = dict(self.regions)
+        self.keeps_omitted_regions = False
+        self.an_update_moves = False
+        self.moved: list[Moved] = []
+        self._waiting_since: float | None = None
         self.asked_to_stop = replicas == 0
         self.changes: list[Change] = []
         self.applied = 0
@@ -105,7 +119,7 @@ class Railway:
         self._number = 1
         self._deployment = Deployment("deployment-1", regions=dict(self.regions), stopped=self.asked_to_stop)
         self._history: list[Shown] = []
-        self._counts: dict[bytes, int] = {}
+        self._told: dict[bytes, Shown] = {}
         self._converge("RUNNING")
 
     # What is true
@@ -118,9 +132,9 @@ class Railway:
     def shown(self) -> int:
         return self._history[-1].configured
 
-    def count_in(self, body: bytes) -> int | None:
-        """The configured count that an answer told; None where it told none."""
-        return self._counts.get(body)
+    def told_in(self, body: bytes) -> Shown | None:
+        """What an answer to EnvironmentState told; None where it told nothing."""
+        return self._told.get(body)
 
     @property
     def running(self) -> int:
@@ -137,10 +151,12 @@ class Railway:
 
     def be_well(self) -> None:
         self._bad_reads = self._bad_mutations = None
+        self._deploy_what_waits(self._waiting_since)
 
     def change_by_hand(self, replicas: int) -> None:
+        """In the regions that there are, as far as they are not more than the replicas."""
         if replicas:
-            self._update({REGION: replicas}, _BY_HAND)
+            self._update(_evenly(replicas, list(self.stored)[:replicas]), _BY_HAND)
             if self.asked_to_stop:
                 self._restart(_BY_HAND)
         else:
@@ -154,8 +170,42 @@ class Railway:
     def deploy_by_hand(self, *, reset: bool) -> None:
         before = self.asked
         if reset:
-            self.regions = {REGION: 1}
-        self._deploy(Origin("deploy"), before)
+            self._store({REGION: 1}, _DEPLOY)
+        self._deploy(_DEPLOY, before)
+
+    def move(self, regions: Sequence[str], move: Move, *, waits_s: float = 0.0) -> None:
+        """By hand: the count stays, but there is at least one in each region."""
+        before, wanted = self.asked, _evenly(max(len(regions), sum(self.stored.values())), regions)
+        self.trace.note("railway", "moved", f"{_listed(self.stored)} → {_listed(wanted)} {move.value}")
+        if move is Move.AT_ONCE:
+            self._end_waiting()
+            self._update(wanted, _BY_HAND)
+            return
+        if move is Move.WAITING:
+            self._waiting_since = self.kernel.now if self._waiting_since is None else self._waiting_since
+            self.kernel.after(waits_s, self._deploy_what_waits, self._waiting_since)
+        self._store(wanted, _BY_HAND)
+        if move is Move.DEPLOYED:
+            self._deploy(_DEPLOY, before)
+
+    def _deploy_what_waits(self, since: float | None) -> None:
+        if since is not None and self._waiting_since == since:
+            self._deploy(_DEPLOY, self.asked)
+
+    def _end_waiting(self) -> None:
+        """What was moved while a move waited has reached the deployment now."""
+        since, self._waiting_since = self._waiting_since, None
+        if since is not None:
+            now = self.kernel.now
+            self.moved = [one._replace(until=now) if one.at >= since else one for one in self.moved]
+
+    @property
+    def all_moved(self) -> list[Moved]:
+        """With those that still wait."""
+        since = self._waiting_since
+        if since is None:
+            return self.moved
+        return [one._replace(until=self.kernel.now) if one.at >= since else one for one in self.moved]
 
     # Requests
 
@@ -207,7 +257,7 @@ class Railway:
             shown = next((one for one in reversed(self._history) if one.since <= old), self._history[0])
         if operation == "EnvironmentState":
             return shown.body
-        regions = {name: {"numReplicas": count} for name, count in self.regions.items()}
+        regions = {name: {"numReplicas": count} for name, count in self.stored.items()}
         config = {"services": {SERVICE: {"deploy": {"multiRegionConfig": regions}}}}
         return _data({"environment": {"id": ENVIRONMENT, "config": config}, "serviceInstance": shown.node})
 
@@ -239,7 +289,9 @@ class Railway:
         if operation == "ServiceInstanceUpdate":
             change = variables["input"]
             regions = change.get("multiRegionConfig") or {REGION: {"numReplicas": change.get("numReplicas")}}
-            wanted = {name: one["numReplicas"] for name, one in regions.items() if one}
+            wanted = {name: count for name, count in self.stored.items() if name not in regions}
+            wanted = wanted if self.keeps_omitted_regions else {}
+            wanted |= {name: one["numReplicas"] for name, one in regions.items() if one}
             if not wanted or min(wanted.values()) < 1:
                 return _error("Error in multiRegionConfig - Invalid input")
             self._update(wanted, origin)
@@ -267,9 +319,22 @@ class Railway:
 
     def _update(self, regions: dict[str, int], origin: Origin) -> None:
         before = self.asked
-        self.regions = regions
+        self._store(regions, origin)
+        if self.an_update_moves:
+            self._end_waiting()
+        if self._waiting_since is not None and not regions.keys() <= self.regions.keys():
+            self.trace.note("railway", "stored", f"{_listed(regions)} of {origin.who}, until the next deployment")
+            return
+        self.regions = dict(regions)
         self._note(before, origin)
         self.kernel.after(2.5 * self.random.random(), self._show_count)
+
+    def _store(self, regions: dict[str, int], origin: Origin) -> None:
+        before, after = frozenset(self.stored), frozenset(regions)
+        self.stored = dict(regions)
+        if before != after:
+            now = self.kernel.now
+            self.moved.append(Moved(now, now, origin.who, origin.intent, before, after))
 
     def _stop(self, origin: Origin) -> None:
         before, self.asked_to_stop = self.asked, True
@@ -283,6 +348,8 @@ class Railway:
 
     def _deploy(self, origin: Origin, before: int) -> None:
         self._number += 1
+        self._end_waiting()
+        self.regions = dict(self.stored)
         self.asked_to_stop = False
         self._note(before, origin)
         self._deployment = Deployment(
@@ -331,12 +398,13 @@ class Railway:
         if deployment.stopped:
             deployment.instances = dict.fromkeys(instances, "EXITED")
         else:
-            total = sum(deployment.regions.values())
-            kept = list(instances.items())[:total] if deployment.status == "SUCCESS" else []
-            self._drain([name for name in instances if name not in dict(kept)])
-            known = {name: ("RUNNING" if status == "RUNNING" else old) for name, old in kept}
-            for index in range(len(known), total):
-                known[f"instance-{self._number}-{index}"] = status
+            known: dict[str, str] = {}
+            for region, count in deployment.regions.items():
+                there = [name for name in instances if name.startswith(f"{region}-")]
+                kept = there[:count] if deployment.status == "SUCCESS" else []
+                known |= {name: ("RUNNING" if status == "RUNNING" else instances[name]) for name in kept}
+                known |= {f"{region}-{self._number}-{index}": status for index in range(len(kept), count)}
+            self._drain([name for name in instances if name not in known])
             deployment.instances = {
                 name: (status if one in {"EXITED", "REMOVING"} else one) for name, one in known.items()
             }
@@ -369,8 +437,9 @@ class Railway:
         body = _data({"environment": {"id": ENVIRONMENT, "name": "simulated", "serviceInstances": page}})
         at_rest = self._deployment.stopped and self._deployment.status == "SUCCESS"
         configured = 0 if at_rest else sum(self._deployment.regions.values())
-        self._counts[body] = configured
-        self._history.append(Shown(self.kernel.now, body, configured, node))
+        shown = Shown(self.kernel.now, body, configured, len(self._deployment.regions), node)
+        self._told[body] = shown
+        self._history.append(shown)
 
 
 _MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "DeploymentStop", "DeploymentRestart"})
@@ -381,13 +450,14 @@ class RailwayWire(httpx.AsyncBaseTransport):
     """The transport of one process's httpx client.
 
     `sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
+    `answered` is told of each answer, and of when its request left.
     """
 
     railway: Railway
     link: Link
     who: str
-    sending: Callable[[str, Mapping[str, str]], Origin]
-    answered: Callable[[str, Any], None]
+    sending: Callable[[str, Mapping[str, Any], Mapping[str, str]], Origin]
+    answered: Callable[[str, bytes | None, float], None]
     _connected_until: float = 0.0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -407,17 +477,37 @@ class RailwayWire(httpx.AsyncBaseTransport):
         self._connected_until = 0.0
         if tell is not None:
             await tell("http11.send_request_headers.started", {})
-        origin = self.sending(operation, request.headers) if operation in _MUTATIONS else _UNKNOWN
+        origin = self.sending(operation, variables, request.headers) if operation in _MUTATIONS else _UNKNOWN
+        sent_at = self.railway.kernel.now
         status, found, text = await self.link.ask(
             lambda reply: self.railway.receive(operation, variables, origin, reply), timeouts["read"]
         )
         self._connected_until = self.railway.kernel.now + 5.0
-        self.answered(operation, text if status == httpx.codes.OK else None)
+        self.answered(operation, text if status == httpx.codes.OK else None, sent_at)
         return httpx.Response(status, headers=found, stream=httpx.ByteStream(text))
 
 
 def _accept(reply: Reply) -> None:
     reply(Answer())
+
+
+def placing(update: Mapping[str, Any], read: bytes, read_at: float) -> Placing:
+    """An update, and the answer to EnvironmentConfig that its sender had read right before it."""
+    asked = {name: one and one["numReplicas"] for name, one in (update.get("multiRegionConfig") or {}).items()}
+    data = json.loads(read)["data"]
+    stored = data["environment"]["config"]["services"][SERVICE]["deploy"]["multiRegionConfig"]
+    deployed = data["serviceInstance"]["latestDeployment"]["meta"]["serviceManifest"]["deploy"]["multiRegionConfig"]
+    return Placing(asked, frozenset(stored), frozenset(deployed), read_at)
+
+
+def _listed(regions: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} in {name}" for name, count in regions.items())
+
+
+def _evenly(replicas: int, regions: Sequence[str]) -> dict[str, int]:
+    """The first of them have one more where it does not divide."""
+    each, more = divmod(replicas, len(regions))
+    return {name: each + (number < more) for number, name in enumerate(regions)}
 
 
 def _data(data: dict[str, Any]) -> bytes:

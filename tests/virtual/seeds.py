@@ -15,6 +15,7 @@ from controller.adapters.railway import client
 from tests.virtual.episode import Result, run
 from tests.virtual.misfortunes import kinds
 from tests.virtual.mutants import mutated
+from tests.virtual.queue import EFFECTS
 
 _CHUNK = 20
 
@@ -28,6 +29,10 @@ class Sum:
     mutations: int = 0
     intents: int = 0
     terms: int = 0
+    moves: int = 0
+    spread: int = 0
+    fallbacks: int = 0
+    queries: Counter[str] = field(default_factory=Counter)
     simulated_s: float = 0.0
     violating: list[tuple[int, list[str]]] = field(default_factory=list)
 
@@ -41,6 +46,10 @@ class Sum:
         self.mutations += result.mutations
         self.intents += result.intents
         self.terms += result.terms
+        self.moves += result.moves
+        self.spread += result.spread
+        self.fallbacks += result.fallbacks
+        self.queries.update(result.queries)
         self.simulated_s += result.simulated_s
         if result.violations:
             self.violating.append((result.seed, result.violations))
@@ -51,17 +60,26 @@ class Sum:
         self.mutations += other.mutations
         self.intents += other.intents
         self.terms += other.terms
+        self.moves += other.moves
+        self.spread += other.spread
+        self.fallbacks += other.fallbacks
+        self.queries.update(other.queries)
         self.simulated_s += other.simulated_s
         self.violating += other.violating
 
     def why_vacuous(self) -> list[str]:
         """Events that happened too rarely for the absence of violations to mean anything."""
+        unhurt = sorted(EFFECTS - self.queries.keys()) if self.seeds >= 30 else []
         missing = sorted(set(kinds()) - set(self.hits)) if self.seeds >= 100 else []
         return [
             *(f"no {name} at all" for name in missing),
             *([f"only {self.faults} faults"] if self.faults < 3 * self.seeds else []),
             *([f"only {self.mutations} mutations"] if self.mutations < self.seeds else []),
             *([f"only {self.terms} terms of leaders"] if self.terms < self.seeds else []),
+            *([f"only {self.moves} moves of regions"] if self.moves < self.seeds // 3 else []),
+            *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 20 else []),
+            *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
+            *(f"no reading of the queue was {what}" for what in unhurt),
         ]
 
 
@@ -70,7 +88,7 @@ def run_with(mutant: str | None, seed: int, *, with_trace: bool = False) -> Resu
         return run(seed, with_trace=with_trace)
 
 
-def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
+def run_chunk(seeds: Sequence[int], mutant: str | None = None, *, undisturbed: bool = False) -> Sum:
     """Runs them one after the other in this process, without garbage collection while a world exists."""
     total = Sum()
     was_on = gc.isenabled()
@@ -80,7 +98,7 @@ def run_chunk(seeds: Sequence[int], mutant: str | None = None) -> Sum:
     try:
         with _quick_start(), mutated(mutant):
             for number, seed in enumerate(seeds):
-                total.count(run(seed))
+                total.count(run(seed, undisturbed=undisturbed))
                 if number % 10 == 9:
                     gc.collect()
     finally:

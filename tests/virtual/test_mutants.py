@@ -14,7 +14,13 @@ from tests.virtual.seeds import run_with
 _MOST_SEEDS = 30
 
 KILLERS: dict[str, Callable[..., None]] = {
+    "a fallback has no cooldown": scenarios.test_a_fallback_waits_for_the_cooldown,
+    "a fallback removes workers": partial(
+        scenarios.test_without_a_reading_of_the_queue_workers_are_added_up_to_at_least_and_none_is_removed, 1, []
+    ),
     "a missing reading is 0": scenarios.test_a_database_that_is_down_changes_nothing,
+    "a move that waits is taken back": scenarios.test_a_move_that_waits_for_its_deployment_is_not_taken_back,
+    "a region can have no worker": scenarios.test_a_stopped_service_in_three_regions_starts_with_one_in_each,
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
     "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
@@ -24,6 +30,7 @@ KILLERS: dict[str, Callable[..., None]] = {
     ),
     "cooldowns from memory": scenarios.test_a_successor_keeps_the_cooldown_of_its_predecessor,
     "draining is no part of the landing bound": scenarios.test_a_stop_of_workers_that_drain_is_waited_for,
+    "one failed reading is an outage": scenarios.test_one_failed_reading_after_a_long_silence_is_no_outage,
     "no fence on the intent": scenarios.test_an_intent_is_for_the_holder_of_the_lease_in_redis,
     "no landing bound": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "no run of the server is compared": (

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.misfortunes import Fate, LinkMode
+from tests.support.misfortunes import Fate, LinkMode, Move
 from tests.support.record import Change
 from tests.support.verdict import violations
+from tests.virtual.railway import REGION, REGIONS
 from tests.virtual.redis import EPOCH_S
 from tests.virtual.scripts import Model
 from tests.virtual.world import KEYS, WORKER, Process, SimulatedWorld, policy_of, simulated_world
@@ -69,10 +70,10 @@ class Stage:
         assert violations(self.world.conclude()) == [], "\n".join(self.world.trace.lines())
 
 
-def stage(seed: int = 1, *, replicas: int = 2) -> AbstractContextManager[Stage]:
+def stage(seed: int = 1, *, replicas: int = 2, **worker: object) -> AbstractContextManager[Stage]:
     @contextmanager
     def staged() -> Iterator[Stage]:
-        with simulated_world(seed, policy_of(), replicas=replicas) as world:
+        with simulated_world(seed, policy_of(**worker), replicas=replicas) as world:
             world.railway.change_by_hand(2)
             world.postgres.swing(20)
             world.keep_running()
@@ -464,4 +465,124 @@ def test_a_cooldown_counts_from_the_answer_and_not_from_the_reading_before_it() 
         answered = world.kernel.now
         assert answered - decided > 0.5
         assert int(world.redis.store.hash(KEYS.worker(WORKER))["last_up"]) / 1000 - EPOCH_S > answered - 0.1
+        scene.judge()
+
+
+@pytest.mark.parametrize(("at_least", "counts"), [(5, [5]), (2, []), (1, [])], ids=["more", "as many", "fewer"])
+def test_without_a_reading_of_the_queue_workers_are_added_up_to_at_least_and_none_is_removed(
+    at_least: int, counts: list[int]
+) -> None:
+    with stage(on_unavailable={"after": "60s", "at_least": at_least}) as scene:
+        world, read_at = scene.world, scene.world.record.noted[-1].at
+        world.postgres.failing = 1.0
+        world.run_for(300)
+        assert scene.counts == counts
+        assert all(change.at - read_at >= 60 for change in scene.ours)
+        scene.judge()
+
+
+def test_a_fallback_waits_for_the_cooldown() -> None:
+    with stage(interval="5s", on_unavailable={"after": "5s", "at_least": 5}) as scene:
+        world = scene.world
+        scene.burst()
+        scene.until(lambda: scene.ours)
+        world.postgres.failing = 1.0
+        scene.until(lambda: len(scene.ours) == 2)
+        assert scene.counts == [4, 5]
+        assert scene.ours[1].at - scene.ours[0].at >= 30
+        scene.judge()
+
+
+def test_one_failed_reading_after_a_long_silence_is_no_outage() -> None:
+    """Redis was away, so no reading could be written down; the queue itself could be read all the time but once."""
+    with stage(on_unavailable={"after": "30s", "at_least": 5}) as scene:
+        world = scene.world
+        world.redis.stand_still()
+        world.run_for(60)
+        world.postgres.failing = 1.0
+        world.redis.go_on()
+        terms = len(world.record.acquired)
+        scene.until(lambda: len(world.record.acquired) > terms)
+        scene.until(lambda: not world.record.noted[-1].succeeded)
+        world.run_for(5)
+        world.postgres.failing = 0.0
+        world.run_for(30)
+        assert scene.counts == []
+        scene.judge()
+
+
+@pytest.mark.parametrize("move", Move)
+def test_an_update_keeps_the_regions_that_the_workers_were_moved_to_since_the_cycle_began(move: Move) -> None:
+    with stage() as scene:
+        world = scene.world
+        scene.burst()
+        world.railway.move(REGIONS[1:], move, waits_s=40)
+        world.run_for(200)
+        assert set(world.railway.regions) == set(REGIONS[1:])
+        assert world.railway.asked == 4
+        scene.judge()
+
+
+def test_a_move_that_waits_for_its_deployment_is_not_taken_back() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.move(REGIONS[1:2], Move.WAITING, waits_s=100)
+        world.run_for(30)
+        scene.burst()
+        world.run_for(50)
+        assert (world.railway.regions, world.railway.stored) == ({REGION: 2}, {REGIONS[1]: 4})
+        world.run_for(60)
+        assert world.railway.regions == {REGIONS[1]: 4}
+        scene.judge()
+
+
+def test_a_move_that_waits_is_made_by_the_next_update_where_railway_does_so() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.an_update_moves = True
+        world.railway.move(REGIONS[1:2], Move.WAITING, waits_s=300)
+        world.run_for(30)
+        scene.burst()
+        world.run_for(50)
+        assert world.railway.regions == world.railway.stored == {REGIONS[1]: 4}
+        scene.judge()
+
+
+@pytest.mark.parametrize(("depth", "count"), [(5, 3), (0, 0)], ids=["one wanted", "none wanted"])
+def test_workers_in_three_regions_are_three_or_none(depth: int, count: int) -> None:
+    with stage(scale_down={"max_step": 1}) as scene:
+        world = scene.world
+        world.railway.move(REGIONS, Move.AT_ONCE)
+        world.postgres.swing(depth)
+        world.run_for(400)
+        assert world.railway.asked == count
+        scene.judge()
+
+
+def test_a_stopped_service_in_three_regions_starts_with_one_in_each() -> None:
+    with stage() as scene:
+        world = scene.world
+        world.railway.change_by_hand(0)
+        world.railway.move(REGIONS, Move.AT_ONCE)
+        world.postgres.swing(0)
+        world.run_for(60)
+        world.postgres.swing(5)
+        world.run_for(100)
+        assert world.railway.running == 3
+        scene.judge()
+
+
+def test_an_update_that_lands_after_a_move_is_corrected_and_the_regions_are_those_of_the_move() -> None:
+    """Railway cannot refuse it: it asks for 4 in the old region, beside the 2 in the new one."""
+    with stage() as scene:
+        world = scene.world
+        world.railway.keeps_omitted_regions = True
+        world.railway.have_bad_mutations(Fate.LATE, 30)
+        scene.burst(600)
+        scene.until(lambda: world.railway.under_way)
+        world.railway.move(REGIONS[1:2], Move.AT_ONCE)
+        scene.until(lambda: scene.ours)
+        assert world.railway.asked == 7
+        world.run_for(200)
+        assert world.railway.asked == 5
         scene.judge()

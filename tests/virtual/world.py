@@ -31,7 +31,7 @@ from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 from tests.support.misfortunes import LinkMode
-from tests.support.record import Acquired, Calm, Granted, Life, Record, Sent
+from tests.support.record import Acquired, Calm, Granted, Life, Noted, Record, Sent
 from tests.support.sources import SOURCES
 from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
@@ -81,6 +81,8 @@ class Process:
     told: asyncio.Event = field(init=False)
     has_begun: bool = False
     read_count: int | None = None
+    read_regions: int = 1
+    read_before_change: tuple[bytes, float] | None = None
     last_intent: Granted | None = None
 
     @property
@@ -130,13 +132,15 @@ class SimulatedWorld:
             replicas=self.random.choice([0, 0, 1, 2]),
             land_s=timing.landing_bound - timing.change_timeout,
         )
-        self.postgres = PostgresServer(self.kernel)
+        self.postgres = PostgresServer(self.kernel, Random(f"{seed}/postgres"))
         self.replicas = replicas
         self.processes: list[Process] = []
         self.record = Record(self.worker, timing.landing_bound)
         self.hits: dict[str, int] = {}
         self.when_granted: list[Callable[[Process], None]] = []
         self._started = 0
+        self._noted: dict[str, Noted] = {}
+        self.is_healed = False
         self.redis.watchers.append(self._script_ran)
 
     # Processes
@@ -160,7 +164,7 @@ class SimulatedWorld:
             "railway": Link(self.kernel, loop, self._network, railway.ERRORS, 0.03),
             "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
         }
-        life = Life(name, self.kernel.now, None, [], [])
+        life = Life(name, self.kernel.now)
         process = Process(name, loop, clock, links, SimulatedQueue(self.postgres, links["postgres"]), life)
         self.processes.append(process)
         self.trace.note(name, "started")
@@ -202,12 +206,16 @@ class SimulatedWorld:
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
     def _platform(self, process: Process, leadership: Leadership) -> RailwayPlatform:
-        def sending(operation: str, headers: Mapping[str, str]) -> Origin:
-            return self._sending(process, operation, headers)
+        def sending(operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Origin:
+            return self._sending(process, operation, variables, headers)
 
-        def answered(operation: str, body: bytes | None) -> None:
+        def answered(operation: str, body: bytes | None, sent_at: float) -> None:
             if operation == "EnvironmentState":
-                process.read_count = None if body is None else self.railway.count_in(body)
+                told = None if body is None else self.railway.told_in(body)
+                process.read_count = None if told is None else told.configured
+                process.read_regions = process.read_regions if told is None else told.regions
+            elif operation == "EnvironmentConfig" and body is not None and b'"environment"' in body:
+                process.read_before_change = body, sent_at
 
         wire = RailwayWire(self.railway, process.links["railway"], process.name, sending, answered)
         client = RailwayClient(
@@ -253,7 +261,7 @@ class SimulatedWorld:
         self._gone(process)
 
     def _gone(self, process: Process) -> None:
-        process.life = process.life._replace(until=self.kernel.now)
+        process.life.until = self.kernel.now
         process.loop.kill()
 
     # What the record is made of
@@ -266,6 +274,12 @@ class SimulatedWorld:
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
         written = model.name == "write" and answer[0] == "ok" and args[0]
+        if written and process.queue.ended is not None:
+            at, succeeded = process.queue.ended
+            noted = Noted(at, who, succeeded)
+            if self._noted.get(who) != noted:
+                self._noted[who] = noted
+                self.record.noted.append(noted)
         recorded = dict(zip(answer[3][::2], answer[3][1::2], strict=True)) if written else {}
         known = {granted.intent for granted in self.record.granted}
         if recorded.get("intent", "") not in known | {""}:  # not one that is given back
@@ -282,8 +296,11 @@ class SimulatedWorld:
         elif model.name not in {"acquire", "renew", "release"}:
             process.life.learned.append(self.kernel.now)
 
-    def _sending(self, process: Process, operation: str, headers: Mapping[str, str]) -> Origin:
-        intent = process.last_intent
+    def _sending(
+        self, process: Process, operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Origin:
+        intent, read = process.last_intent, process.read_before_change
+        placing = railway.placing(variables.get("input", {}), *read) if read is not None else None
         holder = intent.holder if intent else ""
         acquired_at = next((one.at for one in reversed(self.record.acquired) if one.holder == holder), -1.0)
         acted = {one.intent.holder for one in self.record.sent if one.intent is not None}
@@ -300,6 +317,9 @@ class SimulatedWorld:
             process.queue.last_read,
             tuple(rivals),
             is_leader=process.is_sure_to_lead,
+            # A restart, too, is for a count that was decided on what is stored, which the deployment need not have yet.
+            smallest=max(process.read_regions, len(placing.stored) if placing is not None else 1),
+            placing=placing if operation == "ServiceInstanceUpdate" else None,
         )
         self.record.sent.append(sent)
         said = (headers.get("x-autoscaler-epoch"), headers.get("x-autoscaler-intent"))
@@ -320,7 +340,8 @@ class SimulatedWorld:
     @property
     def wanted(self) -> int:
         count = tier_replicas(self.worker, self.postgres.depth)
-        return max(self.worker.min_replicas, min(self.worker.max_replicas, count))
+        count = max(self.worker.min_replicas, min(self.worker.max_replicas, count))
+        return max(count, len(self.railway.stored)) if count else 0
 
     @property
     def is_as_wanted(self) -> bool:
@@ -348,7 +369,8 @@ class SimulatedWorld:
         return bound + max(pause, unseen) + 2 * self.railway.draining_s
 
     def heal(self) -> None:
-        """Ends every fault, and leaves the demand as it is."""
+        """Ends every fault, those that were still to come too, and leaves the demand as it is."""
+        self.is_healed = True
         self.trace.note("world", "healed", f"{self.postgres.depth} jobs want {self.wanted}")
         self.when_granted.clear()
         self.railway.when_applied.clear()
@@ -381,6 +403,7 @@ class SimulatedWorld:
         record.calms.append(Calm(healed_at, bound_s, wanted, asked, running, converged_at, strayed_at))
         record.ended_at = self.kernel.now
         record.changes = self.railway.changes
+        record.moved = self.railway.all_moved
         record.lost_data_at = self.redis.lost_data_at
         record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at

@@ -5,13 +5,14 @@ newest rows, and a block sample of 100 more, because updated rows, and rows in f
 500 jobs among them that finished last (or fewer). Of a view, which has no pages, it reads the 500 that finished last.
 
 It keeps no state, so a restart or another replica measures the same, except for the random blocks; the mean of 500 jobs
-smooths that. Each job counts as at most the 99th percentile, so that a few hung jobs do not add workers. Further bounds
-are ServiceTime's.
+smooths that. What a hung job counts for is limited by ServiceTime. The same rows tell how many jobs arrive a second:
+the newest 500 of them, if the table has the time at which a job was created.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from psycopg import sql
 
@@ -19,20 +20,26 @@ from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.durations import names, of_a_view, pages_of, sampled
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.statuses import BY_PAGES_SINCE
-from controller.core.model import ServiceTime
+from controller.core.model import Finished, ServiceTime
+from controller.core.pauses import FEWEST_ARRIVALS
 
 _PAGES = 100
 _NEWEST = 500
 
 _MEASURED = """
 WITH done AS ({sources}),
-newest AS (SELECT seconds FROM done ORDER BY ended DESC LIMIT {newest}),
-figures AS (SELECT count(*) AS jobs, percentile_disc(0.5) WITHIN GROUP (ORDER BY seconds) AS median,
-  percentile_disc(0.99) WITHIN GROUP (ORDER BY seconds) AS most FROM newest)
-SELECT avg(least(seconds, most)), median, jobs FROM newest, figures GROUP BY median, most, jobs
+newest AS (SELECT ended, seconds FROM done WHERE isfinite(ended) ORDER BY ended DESC LIMIT {newest}),
+arrived AS (SELECT created FROM done WHERE created <= now() AND isfinite(created) ORDER BY created DESC LIMIT {newest})
+SELECT (SELECT array_agg(extract(epoch FROM ended)::float8 ORDER BY ended, seconds) FROM newest),
+  (SELECT array_agg(seconds::float8 ORDER BY ended, seconds) FROM newest),
+  (SELECT count(*) FROM arrived), (SELECT extract(epoch FROM now() - min(created))::float8 FROM arrived),
+  extract(epoch FROM now())::float8
 """
 # Each row is read by only one of the two queries: the sample skips the last pages.
-_LAST_PAGES = "SELECT {ended} AS ended, {seconds} AS seconds FROM ONLY {table} j WHERE j.ctid >= {last}::tid AND {done}"
+_LAST_PAGES = (
+    "SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created FROM ONLY {table} j "
+    "WHERE j.ctid >= {last}::tid AND {done}"
+)
 _BEFORE = " AND j.ctid < {last}::tid"
 
 
@@ -45,10 +52,14 @@ async def measured(table: OwnTable, ask: Ask) -> ServiceTime | None:
     if table.unmeasured():
         return None
     rows = await ask(sql.SQL(_MEASURED).format(sources=await _sources(table, ask), newest=sql.Literal(_NEWEST)))
-    if not rows:
+    ((ended, seconds, arrived, within_s, now),) = rows
+    if ended is None:
         return None
-    ((mean, median, jobs),) = rows
-    return ServiceTime.measured(mean, median, jobs)
+    finished = [Finished(at, took) for at, took in zip(ended, seconds, strict=True)]
+    arrivals_per_s = arrived / max(within_s, 1.0) if arrived >= FEWEST_ARRIVALS else 0.0
+    service = ServiceTime.measured(finished, arrivals_per_s)
+    # A job that "ended" in the future (a clock, a zone) would hide all later ones from the mean over the long run.
+    return service and replace(service, finished=tuple(one for one in service.finished if one.at <= now))
 
 
 async def _sources(table: OwnTable, ask: Ask) -> sql.Composed:

@@ -8,10 +8,14 @@
     intent, intent_…          the open change
     count                     the replicas last agreed with the platform
     refused_at, refused_to, setbacks    the last change that failed, and how many failed in a row
-    start_up                  how long workers take to start, smoothed, in milliseconds
+    start_ups                 how long the newest starts took, in milliseconds; start_up: the median of these
     start_at, start_before, start_after, start_seen    the scale-up that is being measured
     unseen_stop               the deployment whose stop was accepted but is not shown
     wants, wanted_at, unbroken_since, window    the recommendations that may still be the highest of the window
+    apart                     milliseconds between the newest two polls
+    pauses_1, pauses_2, …     of worker 1, 2, …: its newest pauses, two characters each (see pauses_as_text)
+    kept, learned_at          by worker: how long it is kept that is not needed, in milliseconds, and since when
+    jobs_mean, jobs_count, jobs_to    the mean time of all jobs, how many it counts, and up to which end
     watch                     the service's conditions, as one JSON text (see core/watch.py)
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
@@ -26,16 +30,23 @@ gap and waits for a whole window before it removes a worker. Cooldowns and the o
 
 from __future__ import annotations
 
+import functools
+import math
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controller.core.model import Change, Direction, History, Recommendation, Start
+from controller.core import pauses
+from controller.core.model import Change, Direction, History, LongRun, Recommendation, Start
 from controller.core.text import bounds
 from controller.core.watch import Watch
 
 NOW = "@"
 _MOST_DIGITS = 15
 """Digits of any number that we store; milliseconds since the epoch have 13."""
+_MOST_FLOAT = 30
+_DIGITS = string.ascii_letters + string.digits + "+/"
+_PLACE_OF = {digit: place for place, digit in enumerate(_DIGITS)}
 _NO_TEXT = "\ufffd"
 """The character that replaces bytes that are not UTF-8."""
 _UNKNOWN = "="
@@ -43,6 +54,8 @@ _UNKNOWN = "="
 _VERSION = ("memory", "revision", "run", "raised")
 _OURS = (
     *("last_up", "last_down", "since", "count", "refused_at", "refused_to", "setbacks", "start_up", "unseen_stop"),
+    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to"),
+    *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
     *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at"),
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
@@ -101,13 +114,18 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         remembered_at=_stamp(fields, "recommended_at") or _stamp(fields, "wanted_at"),
         window=seconds(fields.get("window", "0")),
         recommendations=_recommendations(fields.get("wants", ""), past if "recommended_at" in fields else ()),
+        apart_s=_stamp(fields, "apart"),
+        pauses=_pauses(fields),
+        kept_s=tuple(None if one == "-" else seconds(one) for one in fields.get("kept", "").split()),
+        learned_at=_stamp(fields, "learned_at"),
+        long_run=_long_run(fields),
         change=_change(fields),
         count=number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
         refused_to=number(fields["refused_to"]) if fields.get("refused_to") else None,
         setbacks=number(fields.get("setbacks", "0")),
         unconfirmed_stop=fields.get("unseen_stop"),
-        start_up_s=_stamp(fields, "start_up"),
+        start_ups=tuple(seconds(one) for one in fields.get("start_ups", fields.get("start_up", "")).split()),
         queue_seen=fields.get("queue_seen", ""),
         start=_start(fields),
         read_at=_stamp(fields, "read_at"),
@@ -133,6 +151,7 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "since": history.since,
         "unbroken_since": history.unbroken_since,
         "wanted_at": history.remembered_at,
+        "learned_at": history.learned_at,
         "refused_at": history.refused_at,
         "read_at": history.read_at,
         "unread_at": history.unread_at if history.unread else None,
@@ -152,6 +171,11 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "setbacks": _text(history.setbacks or None),
         "unseen_stop": history.unconfirmed_stop or "",
         "start_up": "" if history.start_up_s is None else str(ms(history.start_up_s)),
+        "start_ups": " ".join(str(ms(one)) for one in history.start_ups),
+        "apart": "" if history.apart_s is None else str(ms(history.apart_s)),
+        "kept": " ".join("-" if one is None else str(ms(one)) for one in history.kept_s),
+        **{f"pauses_{place + 1}": pauses_as_text(one) for place, one in enumerate(history.pauses)},
+        **({} if history.long_run is None else _texts_of_long_run(history.long_run)),
         "unread": _text(history.unread or None),
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
@@ -167,6 +191,51 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         deleted=[name for name in _OURS if name in held and name not in values],
         stamped=frozenset((*stamps, "wants")),
     )
+
+
+def _texts_of_long_run(long_run: LongRun) -> dict[str, str]:
+    # Digits of a millisecond are too few for jobs that take 10 ms.
+    mean, jobs, newest = (repr(one) for one in (long_run.mean_s, long_run.jobs, long_run.newest))
+    return {"jobs_mean": mean, "jobs_count": jobs, "jobs_to": newest}
+
+
+def _long_run(fields: Mapping[str, str]) -> LongRun | None:
+    if not fields.get("jobs_count"):
+        return None
+    mean, newest = (float(bounds.cut(fields[name], _MOST_FLOAT)) for name in ("jobs_mean", "jobs_to"))
+    jobs = number(fields["jobs_count"])
+    if not (math.isfinite(mean) and math.isfinite(newest) and mean >= 0 and 0 < jobs <= LongRun.MOST):
+        raise ValueError("is no mean of jobs")
+    return LongRun(mean, jobs, newest)
+
+
+@functools.lru_cache(maxsize=4096)
+def pauses_as_text(each: tuple[float, ...]) -> str:
+    """Two characters for each pause: its length in steps, a number to the base of 64."""
+    steps = [round(one / pauses.STEP_S) for one in each]
+    return "".join(_DIGITS[step // 64] + _DIGITS[step % 64] for step in steps)
+
+
+@functools.lru_cache(maxsize=4096)
+def pauses_of(text: str) -> tuple[float, ...]:
+    """The pauses of pauses_as_text().
+
+    Raises:
+        ValueError: it is not such a text.
+    """
+    if len(text) % 2 or len(text) > 2 * pauses.MOST_PAUSES or not set(text) <= set(_DIGITS):
+        raise ValueError("is no list of pauses")
+    places = [_PLACE_OF[one] for one in text]
+    return tuple(
+        pauses.rounded((64 * high + low) * pauses.STEP_S) for high, low in zip(places[::2], places[1::2], strict=True)
+    )
+
+
+def _pauses(fields: Mapping[str, str]) -> tuple[tuple[float, ...], ...]:
+    texts = [fields.get(f"pauses_{place + 1}", "") for place in range(pauses.PLACES)]
+    while texts and not texts[-1]:
+        texts.pop()
+    return tuple(map(pauses_of, texts))
 
 
 def _texts_of(change: Change) -> dict[str, str]:

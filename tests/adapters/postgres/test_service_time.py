@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import ANY
 
 import psycopg
 import pytest
@@ -61,7 +62,7 @@ async def test_the_service_time_is_unknown_while_no_job_has_finished(admin: Conn
     [
         (1, "7", 7, 7, 1),
         (10, "n", 5.5, 5, 10),
-        (500, "CASE WHEN n <= 5 THEN 100000 ELSE 20 END", 20, 20, 500),
+        (500, "CASE WHEN n <= 5 THEN 100000 ELSE 20 END", 22, 20, 500),
         (500, "CASE WHEN n % 10 = 0 THEN 100 ELSE 20 END", 28, 20, 500),
         (10, "CASE WHEN n = 1 THEN 3600 ELSE 2 END", 20, 2, 10),
         (10, "0.0001", 0.01, 0.01, 10),
@@ -72,7 +73,7 @@ async def test_the_service_time_is_unknown_while_no_job_has_finished(admin: Conn
         *("jobs take 0.1 ms", "jobs take days"),
     ],
 )
-async def test_it_is_the_mean_of_what_is_done_without_what_hung(  # noqa: PLR0917  # a table
+async def test_it_is_the_mean_of_what_is_done_and_what_hung_counts_little(  # noqa: PLR0917  # a table
     admin: Connection, queue: PostgresQueue, count: int, seconds: str, mean_s: float, median_s: float, jobs: int
 ) -> None:
     await done(admin, count, seconds)
@@ -107,6 +108,38 @@ async def test_of_a_large_table_the_last_pages_are_read_and_a_sample_but_never_a
     assert "Seq Scan" not in plan
     touched = next(line for line in plan.splitlines() if "shared hit" in line)
     assert int(touched.split("shared hit=")[1].split()[0]) < 400, plan
+
+
+@pytest.mark.parametrize(
+    ("jobs", "a_second"),
+    [
+        pytest.param(29, 0.0, id="29 jobs may be one burst"),
+        pytest.param(100, 0.5, id="one each 2 s"),
+        pytest.param(900, 0.5, id="of 900 jobs the newest 500"),
+    ],
+)
+async def test_arrivals_are_those_of_the_newest_jobs(
+    admin: Connection, queue: PostgresQueue, jobs: int, a_second: float
+) -> None:
+    await admin.execute(
+        "INSERT INTO generation_job (id, status, created_at, started_at, completed_at) "
+        "SELECT gen_random_uuid(), 'completed', at, at, at + interval '1 s' FROM (SELECT n, now() - interval '1 s' * "
+        f"(CASE WHEN n <= 500 THEN 2 * n ELSE 9000 + n END) AS at FROM generate_series(1, {jobs}) n) t".encode()
+    )
+    service = await queue.service_time(JOBS)
+    assert service is not None
+    assert service.arrivals_per_s == pytest.approx(a_second, rel=0.05)
+    assert len(service.finished) == min(jobs, 500)
+
+
+async def test_a_job_that_ended_in_the_future_is_no_part_of_the_long_run(
+    admin: Connection, queue: PostgresQueue
+) -> None:
+    await done(admin, 3, "7", hours_ago=-9)
+    await done(admin, 2, "3")
+    service = await queue.service_time(JOBS)
+    assert service is not None
+    assert (service.jobs, [one.seconds for one in service.finished]) == (5, [3, 3])
 
 
 async def test_a_partitioned_table_is_sampled_over_its_partitions(admin: Connection, queue: PostgresQueue) -> None:
@@ -165,7 +198,7 @@ async def test_what_cannot_be_read_is_unavailable(database_url: str, admin: Conn
 
 def nearly(mean_s: float, median_s: float, jobs: int) -> object:
     approximately: Any = pytest.approx
-    return ServiceTime(approximately(mean_s), approximately(median_s), jobs)
+    return ServiceTime(approximately(mean_s), approximately(median_s), jobs, arrivals_per_s=ANY)
 
 
 async def answered(admin: Connection, statement: sql.Composed, kept: list[sql.Composed]) -> list[tuple[Any, ...]]:

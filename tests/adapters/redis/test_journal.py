@@ -139,7 +139,7 @@ async def test_a_history_is_read_by_another_process_as_it_was_written(
         refused_to=4,
         setbacks=2,
         unconfirmed_stop="deployment",
-        start_up_s=12.345,
+        start_ups=(12.345,),
         queue_seen="a queue named @",
         start=Start(now - 4, 1, 3, seen=now - 1),
         read_at=now - 30,

@@ -16,7 +16,8 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.record import NOW, Stored, Write, history_of, write_of
 from controller.core.history import noted
-from controller.core.model import Change, Direction, History, Lease, Recommendation, Start
+from controller.core.model import Change, Direction, History, Lease, LongRun, Recommendation, Start
+from controller.core.pauses import PLACES, rounded
 from controller.core.ports import Bid, CycleNote, Retention, Settled
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
 from tests.adapters.redis.version_before import Version01
@@ -57,6 +58,15 @@ def watches() -> st.SearchStrategy[Watch]:
     )
 
 
+FLOATS = st.floats(0, 1e12, allow_nan=False)
+
+
+def pauses() -> st.SearchStrategy[tuple[tuple[float, ...], ...]]:
+    """Of some workers, the last of which has one."""
+    each = st.lists(st.floats(0, 2000).map(rounded), max_size=4).map(tuple)
+    return st.lists(each, max_size=PLACES).map(tuple).filter(lambda every: not every or bool(every[-1]))
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     """Any that the steps of core/history.py can lead to."""
@@ -94,7 +104,12 @@ def histories(draw: st.DrawFn) -> History:
         refused_to=draw(st.none() | COUNTS),
         setbacks=draw(COUNTS),
         unconfirmed_stop=draw(st.none() | WORDS),
-        start_up_s=draw(st.none() | SECONDS),
+        apart_s=draw(st.none() | SECONDS),
+        pauses=draw(pauses()),
+        kept_s=draw(st.lists(st.none() | SECONDS, max_size=5).map(tuple)),
+        learned_at=draw(MAYBE),
+        long_run=draw(st.none() | st.builds(LongRun, FLOATS, st.integers(1, LongRun.MOST), FLOATS)),
+        start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
         read_at=read_at,
@@ -128,6 +143,7 @@ def moved(history: History, seconds: float) -> History:
         since=at(history.since),
         unbroken_since=at(history.unbroken_since),
         remembered_at=at(history.remembered_at),
+        learned_at=at(history.learned_at),
         refused_at=at(history.refused_at),
         read_at=at(history.read_at),
         unread_at=at(history.unread_at),
