@@ -59,9 +59,13 @@ def accepted(history: History, change: Change, now: float) -> History:
     open_one = history.change
     if open_one is None or open_one.id != change.id:
         return history
-    start = Start(now, change.before, change.after) if change.direction is Direction.UP else None
     history = _scaled_at(history, change.direction, now)
-    return replace(history, change=replace(open_one, accepted_at=now), start=start)
+    return replace(history, change=replace(open_one, accepted_at=now), start=start_of(change, now))
+
+
+def start_of(change: Change, now: float) -> Start | None:
+    """What is measured after the platform accepted the change; nothing after a scale-down."""
+    return Start(now, change.before, change.after) if change.direction is Direction.UP else None
 
 
 def settled(

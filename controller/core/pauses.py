@@ -15,6 +15,8 @@ All times are seconds.
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -113,23 +115,26 @@ def learned(pauses: Sequence[float], cost: Cost) -> float | None:
     """For how long to keep this worker; None: too few pauses are known."""
     if len(pauses) < FEWEST_PAUSES:
         return None
-    best, least = 0.0, len(pauses) * cost.total_s
-    over, longer = 0.0, len(pauses)
-    for pause in sorted(pauses):
-        if pause > LONGEST_S:
-            break
-        over += pause
-        longer -= 1
-        total = over + longer * (pause + cost.total_s)
-        if total < least:
-            best, least = pause, total
-    return cost.limited(best)
+    ascending, stop = sorted(pauses), cost.total_s
+    known = bisect_right(ascending, LONGEST_S)
+    longer = range(len(ascending) - 1, -1, -1)
+    totals = [
+        over + more * (pause + stop)
+        for pause, over, more in zip(ascending[:known], itertools.accumulate(ascending), longer, strict=False)
+    ]
+    at_once = len(ascending) * stop
+    least = min(totals, default=at_once)
+    return cost.limited(ascending[totals.index(least)] if least < at_once else 0.0)
+
+
+def is_due(history: History, now: float) -> bool:
+    """Whether it is time to learn again."""
+    return history.learned_at is None or now - history.learned_at >= LEARN_AGAIN_S
 
 
 def relearned(history: History, policy: WorkerPolicy, service: ServiceTime | None, now: float) -> History:
-    """With new times, if the last ones are old enough or belong to a policy with fewer workers."""
-    learned_at = history.learned_at
-    if learned_at is not None and now - learned_at < LEARN_AGAIN_S:
+    """With new times, if the last ones are old enough."""
+    if not is_due(history, now):
         return history
     cost = cost_of_a_wrong_stop(policy, history, service)
     times = tuple(learned(one, cost) for one in history.pauses)

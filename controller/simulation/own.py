@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from controller.core import pauses
-from controller.core.history import accepted, recorded, with_start
+from controller.core.history import start_of, with_start
 from controller.core.model import (
     Change,
     Finished,
@@ -186,7 +186,8 @@ class OwnPolicy:
     _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
     """Without recommendations and pauses, which are kept above; they change with each look."""
     _remembers: bool = False
-    _window: Callable[[int], float] = field(init=False)
+    _window: list[float] = field(init=False)
+    """By worker, from 1; see wanted.windows()."""
     _measures: bool = False
 
     @classmethod
@@ -202,7 +203,7 @@ class OwnPolicy:
             self._service = ServiceTime(given, given, 0)
         self._remembers, self._most = keep.window > 0, keep.most
         self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
-        self._window = windows(self.policy, self._history, self._service)
+        self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -259,9 +260,10 @@ class OwnPolicy:
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         if self.times_starts:
-            known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
-            self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
-            self._window = windows(self.policy, self._history, self._service)
+            if pauses.is_due(self._history, now):
+                known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
+                self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
+            self._set_windows()
         self.learn_at = now + _MEASURE_AGAIN_S
 
     def _recommend(self, seen: View) -> Wanted:
@@ -289,15 +291,19 @@ class OwnPolicy:
         if seen.notified and self._remembers:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
-        change = Change("", 0, seen.configured, desired, now)
-        history = accepted(recorded(self._history, change, now), change, answered)
-        self._history = replace(history, change=None)  # the platform makes it at once
+        if self.times_starts:
+            change = Change("", 0, seen.configured, desired, now)
+            self._history = replace(self._history, start=start_of(change, answered))  # the platform makes it at once
         if desired > seen.configured:
             self._time_start(desired, seen.running, answered)
             self.up_at = answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._remembers else self._down_open
         return desired
+
+    def _set_windows(self) -> None:
+        window = windows(self.policy, self._history, self._service)
+        self._window = [0.0, *(window(worker) for worker in range(1, self.policy.max_replicas + 1))]
 
     def _planned(self, inputs: Inputs) -> int:
         """The count that a pass would request now; the configured one if it would hold."""
@@ -325,8 +331,8 @@ class OwnPolicy:
         if recommended >= configured:
             return 0
         tolerance = window_tolerance(self._apart_s)
-        between = recommended, configured
-        stays = kept(self._needed, self._window, between, now=now, unbroken_since=0.0, tolerance=tolerance)
+        between = recommended, min(configured, self.policy.max_replicas)
+        stays = kept(self._needed, self._window.__getitem__, between, now=now, unbroken_since=0.0, tolerance=tolerance)
         return 0 if stays is None else stays.worker
 
     def _plan_down(self, now: float, recommended: int, configured: int) -> None:
@@ -335,7 +341,7 @@ class OwnPolicy:
         if recommended < configured:
             began = -window_tolerance(self.interval)
             at = next((one.at for one in reversed(self._needed) if one.replicas >= configured), began)
-        self.down_at = max(self._down_open, at + self._window(configured)) if configured else self._down_open
+        self.down_at = max(self._down_open, at + self._window[configured])
 
     def _time_start(self, count: int, running: int, now: float) -> None:
         self._history = with_start(self._history, count, running, now, math.inf)

@@ -8,7 +8,7 @@ import pytest
 
 from controller.core.problems import ConfigurationError
 from controller.simulation.contenders import KINDS, Common, read_contender, read_worker, tiers_for
-from controller.simulation.own import OwnPolicy
+from controller.simulation.own import CYCLE_LATE_S, OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
 
 POLICY = """
@@ -87,15 +87,15 @@ def own(make: object) -> OwnPolicy:
 @pytest.mark.parametrize(
     ("text", "field", "value"),
     [
-        ("tiers:interval=5", "interval", 5.0),
+        ("tiers:interval=5", "interval", 5.0 + CYCLE_LATE_S),
         ("target_wait:45", "policy.target_wait", 45.0),
         ("target_wait:wait=1m", "policy.target_wait", 60.0),
         ("target_wait:service=12", "policy.service_time", 12.0),
         ("target_wait", "policy.scale_down.idle_off", None),
-        ("economy", "policy.scale_down.idle_off", 0.0),
+        ("economy", "policy.scale_down.idle_off", None),
         ("economy", "policy.target_wait", 60.0),
         ("balanced", "policy.target_wait", 20.0),
-        ("fast", "policy.scale_down.idle_off", 40.0),
+        ("fast", "policy.scale_down.idle_off", None),
         ("tiers:up=10s,down=1m", "policy.scale_up.cooldown", 10.0),
         ("tiers:up=10s,down=1m", "policy.scale_down.cooldown", 60.0),
         ("tiers:max=7,min=2", "policy.max_replicas", 7),
