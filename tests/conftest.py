@@ -8,13 +8,11 @@ AUTOSCALER_TEST_REDIS=PATH runs them on another redis-server, or a valkey-server
 
 import asyncio
 import gc
-import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
@@ -22,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
 from tests.support.case_ids import pytest_make_parametrize_id
+from tests.support.clean_places import empty_database, empty_redis, lay_out_queue
 from tests.support.examples import examples
 from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
@@ -68,17 +67,20 @@ def _has_room_in_memory() -> bool:
 def pytest_collection_finish() -> None:
     """What was collected stays to the end: looking for garbage in it again and again costs each process seconds."""
     gc.freeze()
+    gc.set_threshold(20_000)  # as the command does
     gc.enable()
 
 
 gc.disable()
 unhurried()
+# redis-py looks it up on the disk for each connection, and the tests make thousands.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 settings.register_profile(
     "no hurry",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
-    max_examples=examples(20, 1000),
+    max_examples=examples(12, 1000),
 )
 settings.load_profile("no hurry")
 if _has_room_in_memory():
@@ -87,22 +89,6 @@ if _has_room_in_memory():
 if "AUTOSCALER_TEST_REDIS" in os.environ:
     demo_servers.find_redis = lambda: Path(os.environ["AUTOSCALER_TEST_REDIS"])
 os.environ["SSL_CERT_FILE"] = CLEAN["SSL_CERT_FILE"]
-_numbers = itertools.cycle(range(1, 16))
-_letters = itertools.cycle("abc")
-_EMPTY = """
-DO $$
-DECLARE
-    one name;
-BEGIN
-    EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
-    FOR one IN SELECT nspname FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' LOOP
-        EXECUTE format('DROP SCHEMA %I CASCADE', one);
-    END LOOP;
-    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
-    GRANT USAGE ON SCHEMA public TO public;
-END $$
-"""
-"""What a database is when it is created, as far as tests can change it."""
 
 
 @pytest.fixture(scope="session")
@@ -131,41 +117,24 @@ def stoppable_servers(_second_pair: Servers) -> Iterator[Servers]:
 @pytest.fixture
 def stoppable_database_url(stoppable_servers: Servers) -> str:
     """An empty database on the pair that may be stopped."""
-    return _empty_database(stoppable_servers)
+    return empty_database(stoppable_servers)
 
 
 @pytest.fixture
 def database_url(servers: Servers) -> str:
-    """An empty database; three tests later it is emptied and used again."""
-    return _empty_database(servers)
+    return empty_database(servers)
 
 
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
-    """An empty numbered database; sixteen tests later it is emptied and used again."""
-    url = urlsplit(servers.redis_url)._replace(path=f"/{next(_numbers)}").geturl()
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
-
-
-def _empty_database(on: Servers) -> str:
-    """One of a few, without anybody in it: to empty one takes a sixth of the time that it takes to create one."""
-    name = f"test_{next(_letters)}"
-    with psycopg.connect(on.database_url, autocommit=True) as admin:
-        if admin.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
-            admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
-        admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
-    url = urlsplit(on.database_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(url, autocommit=True) as database:
-        database.execute(_EMPTY.encode())
-    return url
+    return empty_redis(servers)
 
 
 @pytest.fixture
 async def scene(database_url: str, redis_url: str) -> AsyncIterator[Scene]:
     """The queue of the shipped policy, empty, and one worker service, deployed and stopped."""
-    async with set_scene(database_url, redis_url) as one:
+    lay_out_queue(database_url)
+    async with set_scene(database_url, redis_url, has_queue=True) as one:
         yield one
 
 

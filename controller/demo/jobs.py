@@ -99,17 +99,19 @@ async def create_queue(
     conn: AsyncConnection, table: str = "generation_job", *, status_enum: bool = False, minimal: bool = False
 ) -> None:
     """Create the table, its indexes and the trigger that wakes workers."""
+    async with conn.transaction():
+        await conn.execute(layout(table, status_enum=status_enum, minimal=minimal))
+
+
+def layout(table: str = "generation_job", *, status_enum: bool = False, minimal: bool = False) -> Composed:
+    """The statements that create the queue."""
     statuses = SQL(", ").join(map(Literal, STATUSES))
     kind = Identifier(f"{table}_status") if status_enum else SQL("text CHECK (status IN ({}))").format(statuses)
-    layout = SQL(MINIMAL_TABLE if minimal else FULL_TABLE).format(table=Identifier(table), status=kind)
+    enum = SQL("CREATE TYPE {} AS ENUM ({});").format(kind, statuses) if status_enum else SQL("")
+    columns = SQL(MINIMAL_TABLE if minimal else FULL_TABLE).format(table=Identifier(table), status=kind)
     function = Identifier(f"{table}_wake_workers")
-    async with conn.transaction():
-        if status_enum:
-            await conn.execute(SQL("CREATE TYPE {} AS ENUM ({})").format(kind, statuses))
-        await conn.execute(layout)
-        await conn.execute(
-            SQL(WAKE_WORKERS).format(table=Identifier(table), function=function, channel=Literal(CHANNEL))
-        )
+    wakes = SQL(WAKE_WORKERS).format(table=Identifier(table), function=function, channel=Literal(CHANNEL))
+    return enum + columns + wakes
 
 
 async def enqueue(

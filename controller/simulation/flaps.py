@@ -123,7 +123,8 @@ def _with_window(worker: WorkerPolicy, window_s: float) -> WorkerPolicy:
 
 def _run(policy: Policy, worker: WorkerPolicy, edge: Edge, service_s: float, steps: int) -> tuple[float, float]:
     """Flaps a day, and the mean count of workers."""
-    scaler = OwnPolicy.of(policy, worker, wakes=worker.only_queue.wake_on is not None or worker.only_queue.preset is not None)
+    asked = worker.only_queue
+    scaler = OwnPolicy.of(policy, worker, wakes=asked.wake_on is not None or asked.preset is not None)
     queue = _Queue(edge, worker.concurrency, service_s, _step_s(policy.interval, service_s))
     for seen in queue.looks(scaler, steps):
         queue.scale(seen.now, scaler.look(seen))

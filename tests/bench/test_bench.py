@@ -21,7 +21,11 @@ def test_the_backlogs_are_those_that_were_asked_for_in_ten_million_rows() -> Non
     assert depth.backlogs(LEAST_ROWS) == (0, 100, 200)
 
 
-def test_every_reading_of_a_small_table_shows_the_jobs_that_are_pending(database_url: str) -> None:
+def test_every_reading_of_a_small_table_shows_the_jobs_that_are_pending(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depth, "_TIMES", 3)
+    monkeypatch.setattr(depth, "_TURNS", 1)
     with depth.opened(database_url, LEAST_ROWS, lambda _: None) as bench:
         readings = list(bench.by_backlog(LEAST_ROWS))
         churned = list(bench.after_churn(LEAST_ROWS))

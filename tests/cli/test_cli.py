@@ -20,7 +20,7 @@ from controller.configuration import ADAPTERS
 from controller.demo.server_host import free_ports
 from tests.support.examples import some
 from tests.support.patience import until
-from tests.support.processes import CLEAN, UNHURRIED, autoscaler, led_before, running
+from tests.support.processes import CLEAN, UNHURRIED, autoscaler, begun, led_before, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 # --- what every command says ---
@@ -312,12 +312,8 @@ async def test_explain_says_what_cannot_be_read_and_exits_1(scene: Scene) -> Non
 
 async def test_a_full_device_is_no_traceback() -> None:
     with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "controller", "check", str(POLICY)),
-            env={**os.environ, "RAILWAY_WORKER_SERVICE_ID": "svc"},
-            stdout=full,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        environment = {"RAILWAY_WORKER_SERVICE_ID": "svc"}
+        process = await begun("check", str(POLICY), environment=environment, stdout=full.fileno())
         _, errors = await process.communicate()
     assert process.returncode == 1
     assert b"Traceback" not in errors
@@ -335,11 +331,7 @@ async def test_an_output_that_knows_no_arrows_gets_them_spelt_out(scene: Scene) 
 
 async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene) -> None:
     await led_before(scene)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "fake-railway", "--port", "0", "--replicas", "1"),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
+    process = await begun("fake-railway", "--port", "0", "--replicas", "1", environment={})
     lines = [(await process.stdout.readline()).decode().strip() for _ in range(5)]
     exported = dict(line.removeprefix("export ").split("=", 1) for line in lines)
     assert all(line.startswith("export RAILWAY_") for line in lines)
@@ -377,9 +369,7 @@ async def test_the_fake_serves_on_when_the_reader_of_its_announcement_is_gone() 
     port = next(free_ports())
     reading, writing = os.pipe()
     os.close(reading)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "fake-railway", "--port", str(port)), stdout=writing
-    )
+    process = await begun("fake-railway", "--port", str(port), environment={}, stdout=writing)
     os.close(writing)
 
     async def answers() -> bool:

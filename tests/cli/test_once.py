@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ import pytest
 from controller.cli.once import _SLOWEST_CRON_S
 from controller.loop.cycle import Cycle
 from tests.support.patience import in_time, until, until_equal
-from tests.support.processes import CLEAN, autoscaler
+from tests.support.processes import autoscaler, begun
 from tests.support.scene import POLICY, Scene, set_scene
 
 SHORT = {"SCALE_UP_COOLDOWN_MS": "0", "SCALE_DOWN_COOLDOWN_MS": "0"}
@@ -204,13 +202,7 @@ async def test_three_processes_of_once_fall_back_as_one_of_run_does(scene: Scene
 async def test_an_output_that_takes_nothing_is_exit_1_and_the_cycle_was_made_all_the_same(scene: Scene) -> None:
     await scene.jobs(15)
     with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.support.unhurried", "once"),
-            env={**CLEAN, **scene.environment},
-            cwd=POLICY.parent,
-            stdout=full,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await begun("once", environment=scene.environment, stdout=full.fileno())
         _, errors = await in_time(process.communicate(), "once to end")
     assert process.returncode == 1
     assert b"Traceback" not in errors

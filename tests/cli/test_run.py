@@ -289,7 +289,8 @@ async def _newer(scene: Scene, before: set[str]) -> set[str]:
 
 async def _connections(scene: Scene) -> int:
     cursor = await scene.queue.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'worker-autoscaler'"
     )
     row = await cursor.fetchone()
     assert row is not None

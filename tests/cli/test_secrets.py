@@ -27,7 +27,7 @@ from controller.fake_railway import FakeRailway
 from controller.simulation.policy_file import without_secret_defaults
 from tests.support.examples import some
 from tests.support.patience import until
-from tests.support.processes import CLEAN, QUICK, autoscaler, led_before, running
+from tests.support.processes import CLEAN, QUICK, autoscaler, begun, led_before, running
 from tests.support.scene import POLICY, Scene
 
 TOKEN = "9f3b1c7e-PLANTED-railway-4d5e-8a6b"
@@ -282,25 +282,17 @@ async def test_no_secret_leaves_by_a_command(planted: Planted, arguments: tuple[
 
 
 async def test_the_log_in_text_holds_no_secret(planted: Planted) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.unhurried", "run", "--policy", str(planted.policy)),
-        env={**CLEAN, **planted.environment, "PORT": "0", "LOG_FORMAT": "text"},
-        cwd=POLICY.parent,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
+    environment = {**planted.environment, "PORT": "0", "LOG_FORMAT": "text"}
+    process = await begun("run", "--policy", str(planted.policy), environment=environment)
     lines: list[str] = []
 
     async def has_told() -> bool:
-        assert process.stdout is not None
         lines.append((await process.stdout.readline()).decode())
         return all(re.search(f"failed +{name}", "".join(lines)) for name in ("talkative", "cut"))
 
     await until(has_told, "both workers' lines", shown=lambda: lines[-5:])
     process.terminate()
-    lines.append((await process.stdout.read()).decode())
-    await process.wait()
+    lines += [text.decode() for text in await process.communicate()]
     assert leaks("".join(lines)) == []
 
 

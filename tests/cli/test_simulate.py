@@ -20,10 +20,10 @@ from controller.cli.main import main
 from controller.demo.jobs import FULL_TABLE
 from controller.fake_railway import FakeRailway
 from controller.policy import load_policy
-from controller.simulation import tune
 from tests.support.examples import some
 from tests.support.processes import CLEAN
 from tests.support.scene import POLICY
+from tests.support.tuning import search_among_few
 
 
 class Ran(NamedTuple):
@@ -41,8 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("COLUMNS", CLEAN["COLUMNS"])
-    # A lower limit of jobs in each resampled week: tune treats fewer jobs in the same way.
-    monkeypatch.setattr(tune, "_MOST_A_WEEK", 2000)
+    search_among_few(monkeypatch)
 
     def ran(*arguments: str | Path) -> Ran:
         with pytest.raises(SystemExit) as ended:

@@ -16,6 +16,7 @@ from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
 from tests.support.processes import Ran, autoscaler
 from tests.support.scene import POLICY, Scene
+from tests.support.tuning import search_among_few
 
 NO_TERMINAL = {"COLUMNS": "", "RAILWAY_WORKER_SERVICE_ID": "3f1f6a5e-1c1b-4bd1-9c88-7a8de26d5b11"}
 """A width of 0 says nothing, as when there is no COLUMNS."""
@@ -110,8 +111,9 @@ def given(arguments: tuple[str, ...], folder: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("arguments", OFFLINE, ids=" ".join)
 async def test_all_that_is_printed_offline_fits_and_is_the_same_as_in_a_wide_terminal(
-    arguments: tuple[str, ...], tmp_path: Path
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    search_among_few(monkeypatch)  # the commands are forks of this process
     asked = list(given(arguments, tmp_path))
     narrow, wide = await asyncio.gather(
         autoscaler(*asked, environment=NO_TERMINAL),

@@ -20,7 +20,7 @@ from controller.policy import WorkerPolicy
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 from tests.virtual.world import policy_of, simulated_world
 
 MANY, FEW = 80, 5  # jobs that want 4 workers, and 1
@@ -55,7 +55,7 @@ def by_a_controller(policy: WorkerPolicy, depths: Sequence[int], moments: Sequen
     return wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     interval=st.sampled_from([0.5, 1.0, 5.0, 10.0, 15.0, 60.0]),
     intervals=st.integers(1, 12),
@@ -92,7 +92,7 @@ def scale_downs_of_a_controller(window_s: float, quiet: int, seed: int) -> int:
 
 
 @pytest.mark.parametrize("off", OFF, ids=lambda off: f"{off:+.2f} s")
-@pytest.mark.parametrize("intervals", [1, 3, 12])
+@pytest.mark.parametrize("intervals", some([1, 12, 3], every=2))
 def test_a_worker_goes_one_look_after_the_window_in_production_and_in_the_simulator(intervals: int, off: float) -> None:
     window = 10.0 * intervals + off
     for quiet, goes in ((intervals, False), (intervals + 1, True)):

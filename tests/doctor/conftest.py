@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from controller.demo.jobs import create_queue
 from controller.doctor import postgres_server as postgres_reach
 from tests.doctor.looking import Patient, policy
+from tests.support.clean_places import lay_out_queue
 
 
 @pytest.fixture(autouse=True)
@@ -42,5 +42,5 @@ def reader_url(database_url: str) -> Iterator[str]:
 @pytest.fixture
 async def patient(database_url: str, owner: psycopg.AsyncConnection[Any]) -> Patient:
     """The queue of the shipped policy, empty, asked by its owner."""
-    await create_queue(owner)
+    lay_out_queue(database_url)
     return Patient(database_url, owner, policy())

@@ -19,9 +19,9 @@ TIMEOUT_S = float(PATIENT_S)
 FILL = """
 INSERT INTO {table} (id, status, scheduled_for, created_at, payload)
 SELECT 'done-' || n, 'completed', now() - n * interval '1 s', now(), jsonb_build_object('text', repeat('x', 400))
-FROM generate_series(1, 30000) n
+FROM generate_series(1, 18000) n
 """
-"""Some 15 MB: above the size up to which doctor accepts a whole-table read."""
+"""Some 9 MB: above the size up to which doctor accepts a whole-table read."""
 
 
 AIM = {"service": "svc", "queue": {"table": "generation_job"}, "max_replicas": 5, "target_wait": "60s"}

@@ -519,7 +519,7 @@ async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leav
             assert cycle.decision.recommended >= 5, cycle.message
             return False
 
-        await until(looked_on, "the rollout to be over", pause=0.01)
+        await until(looked_on, "the rollout to be over", pause=0.04)
         assert (await driven.tick()).outcome is not Outcome.FAILED
     assert "deploymentStop" not in there.sent
     assert all(count >= 5 for count in there.asked_for)

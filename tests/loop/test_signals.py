@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from controller.loop.signals import ENDING
 from tests.support.examples import some
 from tests.support.patience import in_time, until
-from tests.support.processes import CLEAN, QUICK, led_before, running
+from tests.support.processes import CLEAN, QUICK, Piped, Process, begun, led_before, running
 from tests.support.scene import POLICY, Scene
 
 
@@ -52,19 +52,32 @@ async def started(
         await process.communicate()
 
 
+@asynccontextmanager
+async def forked(
+    *arguments: str, environment: Mapping[str, str] | None = None, before: Callable[[], None] = defaults
+) -> AsyncIterator[Piped]:
+    """For what comes long after the start, which a fork of this process does not go through."""
+    process = await begun(*arguments, environment=environment or {}, before=before)
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 async def until_it_looks_after(process: asyncio.subprocess.Process) -> None:
     """Until it has taken over signals, by what the kernel says of it: that is the first line of main."""
 
     await until(lambda: mask(process, "SigCgt") >= set(ENDING), "signals to be taken over", pause=0.001)
 
 
-def mask(process: asyncio.subprocess.Process, which: str) -> set[signal.Signals]:
+def mask(process: Process, which: str) -> set[signal.Signals]:
     """Of those that end us: which the process catches (SigCgt) or ignores (SigIgn), as the kernel has it."""
     (bits,) = re.findall(rf"{which}:\t(\w+)", Path(f"/proc/{process.pid}/status").read_text())
     return {number for number in ENDING if int(bits, 16) >> (number - 1) & 1}
 
 
-async def ends(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+async def ends(process: asyncio.subprocess.Process | Piped) -> tuple[int | None, str]:
     """Its exit code, and all that it printed."""
     out, errors = await in_time(process.communicate(), "it to end")
     return process.returncode, out.decode() + errors.decode()
@@ -222,7 +235,7 @@ async def test_a_command_ends_with_128_and_the_number_and_without_a_traceback(
 async def test_once_gives_the_lease_back_where_it_is_ended_in_a_reading(scene: Scene) -> None:
     await led_before(scene)
     (hanging,) = scene.fake.faults.add({"fault": "hang", "on": "query", "seconds": 3600.0, "times": 9})
-    async with started("tests.support.unhurried", "once", environment=scene.environment) as process:
+    async with forked("once", environment=scene.environment) as process:
         await until(lambda: hanging.times < 9, "a reading that hangs")
         assert await scene.redis.keys("*:lease") != []
         process.send_signal(signal.SIGTERM)
@@ -236,7 +249,7 @@ async def test_once_lets_a_change_end_that_is_being_made(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
     scene.fake.inject("slow", on="mutation", seconds=2.0)
-    async with started("tests.support.unhurried", "once", environment=scene.environment) as process:
+    async with forked("once", environment=scene.environment) as process:
         await until(lambda: scene.sent, "a change to be asked for")
         process.send_signal(signal.SIGTERM)
         code, _ = await ends(process)
@@ -271,8 +284,7 @@ async def test_a_loop_that_is_stuck_cannot_hold_the_process_up() -> None:
 
 @pytest.mark.parametrize("number", some(ENDING, every=3), ids=lambda number: number.name)
 async def test_the_fake_ends_in_good_order(number: signal.Signals) -> None:
-    async with started("controller", "fake-railway", "--port", "0") as process:
-        assert process.stdout is not None
+    async with forked("fake-railway", "--port", "0") as process:
         await in_time(process.stdout.readuntil(b"fake Railway at"), "it to serve")
         process.send_signal(number)
         assert (await ends(process))[0] == 0
@@ -284,15 +296,9 @@ async def test_a_hangup_that_was_ignored_from_the_start_stays_ignored() -> None:
     def nohup() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "fake-railway", "--port", "0"),
-        env={**CLEAN, "PYTHONPATH": str(POLICY.parent)},
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=nohup,  # nothing else runs in this process
-    )
-    assert process.stdout is not None
-    await in_time(process.stdout.readuntil(b"fake Railway at"), "it to serve")
-    os.kill(process.pid, signal.SIGHUP)
-    assert signal.SIGHUP in mask(process, "SigIgn")
-    process.send_signal(signal.SIGTERM)
-    assert await in_time(process.wait(), "it to end") == 0
+    async with forked("fake-railway", "--port", "0", before=nohup) as process:
+        await in_time(process.stdout.readuntil(b"fake Railway at"), "it to serve")
+        os.kill(process.pid, signal.SIGHUP)
+        assert signal.SIGHUP in mask(process, "SigIgn")
+        process.send_signal(signal.SIGTERM)
+        assert (await ends(process))[0] == 0

@@ -10,8 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 from django_tasks import task
 
-from tests.queues.jobs import do_and_block
-from tests.queues.scenario import LATER_S
+from tests.queues.jobs import LATER_S, do_and_block
 
 
 @task()

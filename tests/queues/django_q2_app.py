@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from tests.queues.django_settings import DATABASES, SECRET_KEY
-from tests.queues.scenario import LATER_S
+from tests.queues.jobs import LATER_S
 
 JOB = "tests.queues.jobs.do_and_block"
 CLUSTER = {

@@ -1,4 +1,4 @@
-"""A program of dramatiq-pg, or of its fork: `migrate`, `put JOBS`, and for dramatiq's own command the actor.
+"""A program of dramatiq-pg, or of its fork: `sql` of its tables, `put JOBS`, and for dramatiq's own command the actor.
 
 LIBRARY says which of the two; they share their names.
 """
@@ -9,7 +9,6 @@ import os
 import sys
 
 import dramatiq
-import psycopg
 
 from tests.queues.jobs import do_and_block
 
@@ -30,9 +29,7 @@ def put(jobs: str) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["migrate"]:
-            statements = importlib.import_module(f"{LIBRARY}.schema").generate_init_sql(SCHEMA, PREFIX)
-            with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-                connection.execute(statements)
+        case ["sql"]:
+            sys.stdout.write(importlib.import_module(f"{LIBRARY}.schema").generate_init_sql(SCHEMA, PREFIX))
         case ["put", jobs]:
             put(jobs)

@@ -6,6 +6,9 @@ import secrets
 import threading
 from pathlib import Path
 
+LATER_S = 3600
+"""How far off a job is that is put in for later."""
+
 
 class MeantToFailError(Exception):
     """The job was put in to fail."""

@@ -6,7 +6,6 @@ reads all this as a role that may only SELECT, in a database whose sessions thin
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import signal
@@ -28,13 +27,13 @@ from psycopg import sql
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.demo.servers import Servers
 from controller.policy import Queue
+from tests.queues.jobs import LATER_S
 from tests.support.patience import PATIENCE_S, until
 from tests.support.unhurried import PATIENT_S
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(__file__).parent / "schemas"
 LIMIT = 100
-LATER_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +256,14 @@ async def listening(place: Stage, channels: frozenset[str]) -> AsyncIterator[set
 
 
 async def _settled(reading: Callable[[], Coroutine[Any, Any, Count]], expected: Count) -> Count:
-    """The expected count as soon as it is read, or else the last one: the tests say what is wrong with it."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while await reading() != expected:
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pass
-    return await reading()
+    """The expected count as soon as it is read."""
+
+    async def settled() -> Count | None:
+        seen.append(await reading())
+        return seen[-1] if seen[-1] == expected else None
+
+    seen: list[Count] = []
+    return await until(settled, f"{expected}", shown=lambda: seen[-1], pause=0.1)
 
 
 def python(*arguments: str) -> list[str]:

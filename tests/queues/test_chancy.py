@@ -10,7 +10,8 @@ import pytest
 from chancy import Chancy as Client
 
 from tests.queues.chancy_app import work
-from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, python
+from tests.queues.jobs import LATER_S
+from tests.queues.scenario import Count, Counted, Job, PresetSentences, Stage, play, python
 
 # Any worker's plugin Recovery frees a job whose worker is gone: at zero workers it must bring one.
 READY_AGAIN = Count(pending=10, processing=0, scheduled=4, failed=2)

@@ -52,7 +52,7 @@ class DjangoTasks:
 
 @pytest.fixture(scope="module")
 def seen(place: Stage) -> Counted:
-    return asyncio.run(play(place, DjangoTasks(), then=HELD))
+    return asyncio.run(play(place, DjangoTasks(), expected=HELD, then=HELD))
 
 
 class TestDjangoTasks(PresetSentences):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from tests.queues.jobs import LATER_S
 from tests.queues.published import move_to
 from tests.queues.scenario import (
-    LATER_S,
     ROOT,
     Count,
     Counted,
@@ -44,7 +46,8 @@ class Dramatiq:
     prefix: str = ""
 
     async def migrate(self, url: str) -> None:
-        await self._run(url, "-m", _APP, "migrate")
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute(_tables(self, url).encode())
 
     async def put(self, url: str, jobs: Sequence[Job], later_s: float = LATER_S) -> None:
         what = [
@@ -80,6 +83,20 @@ class Dramatiq:
             *python(*arguments), cwd=ROOT, env={**os.environ, **self._variables(), "DATABASE_URL": url}
         )
         assert await process.wait() == 0
+
+
+_statements: dict[Dramatiq, str] = {}
+
+
+def _tables(library: Dramatiq, url: str) -> str:
+    """The statements that the library makes its tables with. It is asked once."""
+    if library not in _statements:
+        environment = {**os.environ, **library._variables(), "DATABASE_URL": url}
+        asked = subprocess.run(
+            python("-m", _APP, "sql"), cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        _statements[library] = asked.stdout
+    return _statements[library]
 
 
 LIBRARY = Dramatiq()

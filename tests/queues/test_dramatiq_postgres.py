@@ -8,7 +8,8 @@ import pytest
 
 from controller.core.ports import Unavailable
 from tests.queues import test_dramatiq_pg
-from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, working
+from tests.queues.jobs import LATER_S
+from tests.queues.scenario import Count, Counted, Job, PresetSentences, Stage, play, working
 from tests.queues.test_dramatiq_pg import QUEUES, READY_AGAIN, Dramatiq, until_held
 from tests.support.patience import PATIENCE_S
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.queues.scenario import LATER_S, Count, Counted, Job, PresetSentences, Stage, play, python
+from tests.queues.jobs import LATER_S
+from tests.queues.scenario import Count, Counted, Job, PresetSentences, Stage, play, python
 
 if TYPE_CHECKING:
     from pgqueuer import Queries  # its import takes a third of a second, in every process that collects the tests

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pytest
 from procrastinate.types import TimeDeltaParams
 
+from tests.queues.jobs import LATER_S
 from tests.queues.procrastinate_app import app_on, job
-from tests.queues.scenario import LATER_S, Counted, Job, PresetSentences, Stage, play, python
+from tests.queues.scenario import Counted, Job, PresetSentences, Stage, play, python
 
 
 class Procrastinate:

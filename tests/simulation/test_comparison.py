@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -36,9 +37,14 @@ def busy_hours(seed: int = 1, count: int = 400) -> Workload:
     return workload(jobs, 4000.0)
 
 
+@cache
+def all_together() -> Comparison:
+    return compare(busy_hours(), contenders(*NAMES), Setting())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_side_by_side_is_the_same_as_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = compare(busy_hours(), contenders(*NAMES), Setting())
+    together = all_together()
     monkeypatch.setattr(module, "_CHUNK", 37)
     alone = compare(busy_hours(), contenders(name), Setting())
     (figures,), other = alone.figures, together.figures[NAMES.index(name)]

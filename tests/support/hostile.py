@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 PIECE = 65_536
@@ -74,6 +75,16 @@ def whole(body: bytes, *lines: str, status: str = "200 OK") -> Answer:
     return answer
 
 
+def late(make: Callable[[], Answer]) -> Answer:
+    """The same, made where it is asked for first: to import megabytes takes every process of the tests some time."""
+    made = cache(make)
+
+    def answer() -> AsyncIterator[bytes]:
+        return made()()
+
+    return answer
+
+
 def long(first: bytes, again: bytes, times: int, *lines: str, status: str = "200 OK") -> Answer:
     """The same with a body that is made as it is sent: no process of the tests holds hundreds of MB all the time."""
 
@@ -115,6 +126,7 @@ def chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
+@cache
 def packed(million: bytes, *, wbits: int = 16 + zlib.MAX_WBITS) -> tuple[bytes, bytes]:
     """The beginning of gzip, and a block of it that unpacks to these bytes and may be repeated at will."""
     packer = zlib.compressobj(9, wbits=wbits)
@@ -208,7 +220,7 @@ NO_ANSWER: dict[str, tuple[Answer, str]] = {
     "nothing at all": (raw(then=_never), "within 8 s"),
     "no end": (raw(CHUNKED, chunk(b"{"), then=_never), "within 8 s"),
     "a header of 1 MB": (raw(head("X-A: " + "a" * 1_000_000)), "broke off its answer to EnvironmentState"),
-    "100,000 headers": (raw(head(*(f"X-{n}: a" for n in range(100_000)))), "broke off"),
+    "100,000 headers": (late(lambda: raw(head(*(f"X-{n}: a" for n in range(100_000))))), "broke off"),
     "headers without an end": (endless(b"HTTP/1.1 200 OK\r\n", lambda: [b"X-A: b\r\n" * 1000]), "broke off"),
     "a chunk of endless size": (raw(CHUNKED + b"F" * 1000 + b"\r\nx"), "broke off"),
     "a chunk with an endless extension": (endless(CHUNKED + b"1;", lambda: [b"a" * 1000]), "broke off"),
@@ -249,7 +261,9 @@ REFUSED: dict[str, tuple[Answer, str]] = {
         "HTTP 429, Retry-After.; 5 min left",
     ),
     "an error of 2 MB": (
-        whole(json.dumps({"errors": [{"message": "word " * 350_000, "traceId": "x" * 100_000}]}).encode()),
+        late(
+            lambda: whole(json.dumps({"errors": [{"message": "word " * 350_000, "traceId": "x" * 100_000}]}).encode())
+        ),
         "refused EnvironmentState: word word .*…",
     ),
     "an error of nested lists": (whole(b'{"errors": ' + b"[" * 150 + b"]" * 150 + b"}"), "an error without a message"),
@@ -260,25 +274,30 @@ REFUSED: dict[str, tuple[Answer, str]] = {
 }
 
 
-def _with_meta(meta: Any, **more: Any) -> Answer:
-    odd = service("another one", activeDeployments=[])
-    odd["latestDeployment"]["meta"] = meta
-    return whole(json.dumps(page(odd, **more), ensure_ascii=False).encode())
+def _with_meta(meta: Callable[[], Any], **more: Any) -> Answer:
+    def made() -> Answer:
+        odd = service("another one", activeDeployments=[])
+        odd["latestDeployment"]["meta"] = meta()
+        return whole(json.dumps(page(odd, **more), ensure_ascii=False).encode())
+
+    return late(made)
 
 
 AT_THE_BOUNDS: dict[str, Answer] = {
-    "a text of 2 MB": _with_meta({"text": "a" * 1_990_000}),
-    "a text of 2 MB with an emoji, which takes 8": _with_meta({"text": "a" * 1_990_000 + "😀"}),
-    "the same in gzip": whole(gzip.compress(json.dumps("a" * 1_990_000 + "😀").encode()), "Content-Encoding: gzip"),
+    "a text of 2 MB": _with_meta(lambda: {"text": "a" * 1_990_000}),
+    "a text of 2 MB with an emoji, which takes 8": _with_meta(lambda: {"text": "a" * 1_990_000 + "😀"}),
+    "the same in gzip": late(
+        lambda: whole(gzip.compress(json.dumps("a" * 1_990_000 + "😀").encode()), "Content-Encoding: gzip")
+    ),
     "the same with half a character": whole(b'{"data": "' + b"a" * 1_990_000 + b'\\ud83d\xf0\x9f\x98\x80"}'),
     "many halves of characters": whole(b'{"data": "' + b"\\ud83d" * 330_000 + b'"}'),
-    "24,000 objects": _with_meta({"list": [{"a": number} for number in range(24_000)]}),
-    "24,000 keys": _with_meta({"key of some length " * 2 + str(number): number for number in range(24_000)}),
-    "24,000 empty lists": _with_meta({"list": [[]] * 24_000}),
-    "44,000 long texts": _with_meta({"list": [f"{number:038}é" for number in range(44_000)]}),
-    "twenty pages of 2 MB": _with_meta({"text": "a" * 1_990_000 + "😀"}, cursor="c", more=True),
+    "24,000 objects": _with_meta(lambda: {"list": [{"a": number} for number in range(24_000)]}),
+    "24,000 keys": _with_meta(lambda: {"key of some length " * 2 + str(number): number for number in range(24_000)}),
+    "24,000 empty lists": _with_meta(lambda: {"list": [[]] * 24_000}),
+    "44,000 long texts": _with_meta(lambda: {"list": [f"{number:038}é" for number in range(44_000)]}),
+    "twenty pages of 2 MB": _with_meta(lambda: {"text": "a" * 1_990_000 + "😀"}, cursor="c", more=True),
     "twenty pages of 24,000 objects": _with_meta(
-        {"list": [{"a": number} for number in range(24_000)]}, cursor="c", more=True
+        lambda: {"list": [{"a": number} for number in range(24_000)]}, cursor="c", more=True
     ),
 }
 """As much as is read."""

@@ -48,7 +48,7 @@ class Ran:
 async def autoscaler(*arguments: str, environment: Mapping[str, str] | None = None, cwd: Path = POLICY.parent) -> Ran:
     """In a process of its own: a fork of this one, which has imported everything already, wherever that makes no
     difference. An import takes half a second of a core, and two hundred of them a quarter of the suite's time."""
-    is_a_matter_of_python = any(name.startswith("PYTHON") for name in environment or {})
+    is_a_matter_of_python = any(name.startswith("PYTHON") for name in {*(environment or {})} - {"PYTHONIOENCODING"})
     environment = {**CLEAN, **(environment or {})}
     what = f"autoscaler {' '.join(arguments)} to end"
     if not is_a_matter_of_python:
@@ -121,7 +121,8 @@ def _be(task: Callable[[], object], environment: Mapping[str, str], cwd: Path, f
         os.environ.update(environment)
         os.chdir(cwd)
         sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8") for number in (1, 2))  # noqa: PTH123, SIM115
+        encoding = environment.get("PYTHONIOENCODING", "utf-8")
+        sys.stdout, sys.stderr = (open(number, "w", encoding=encoding) for number in (1, 2))  # noqa: PTH123, SIM115
         logging.getLogger().handlers.clear()
         unhurried_but(environment.get("UNHURRIED_BUT", ""))
         task()
@@ -141,10 +142,10 @@ def _be_the_command(arguments: Sequence[str]) -> None:
     command(arguments)
 
 
-def _be_run(arguments: Sequence[str]) -> None:
+def _be_the_program(arguments: Sequence[str]) -> None:
     """As controller/__main__.py begins."""
-    signals.take_over(exit_code=0)
-    _be_the_command(["run", *arguments])
+    signals.take_over(exit_code=0 if arguments[0] == "run" else None)
+    _be_the_command(arguments)
 
 
 def _be_a_worker() -> None:
@@ -202,9 +203,58 @@ def run_forked(
     def be_run() -> None:
         if before is not None:
             before()
-        _be_run(arguments)
+        _be_the_program(["run", *arguments])
 
     return Fork(fork(be_run, environment, stdout=stdout))
+
+
+class Piped(Fork):
+    """The same, with what it prints."""
+
+    def __init__(self, pid: int, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader) -> None:
+        super().__init__(pid)
+        self.stdout = stdout
+        self.stderr = stderr
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        out, errors = await asyncio.gather(self.stdout.read(), self.stderr.read())
+        await self.wait()
+        return out, errors
+
+
+async def begun(
+    *arguments: str,
+    environment: Mapping[str, str],
+    stdout: int | None = None,
+    before: Callable[[], None] | None = None,
+) -> Piped:
+    """`autoscaler …` as a fork of this process that is running yet. stdout: in the place of the pipe to us."""
+
+    def be_the_program() -> None:
+        if before is not None:
+            before()
+        _be_the_program(arguments)
+
+    (out, writing_out), (errors, writing_errors) = await _pipe(), await _pipe()
+    pid = fork(
+        be_the_program,
+        {**CLEAN, **environment},
+        stdout=writing_out if stdout is None else stdout,
+        stderr=writing_errors,
+    )
+    os.close(writing_out)
+    os.close(writing_errors)
+    return Piped(pid, out, errors)
+
+
+async def _pipe() -> tuple[asyncio.StreamReader, int]:
+    """One end of it to read from in this loop, and the other."""
+    reading, writing = os.pipe()
+    output = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb")
+    )
+    return output, writing
 
 
 @contextmanager
@@ -316,11 +366,7 @@ async def _run_anew(arguments: Sequence[str], environment: Mapping[str, str]) ->
 
 
 async def _run_forked(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Process, asyncio.StreamReader]:
-    reading, writing = os.pipe()
-    output = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb")
-    )
+    output, writing = await _pipe()
     process = run_forked(arguments, environment, writing)
     os.close(writing)
     return process, output

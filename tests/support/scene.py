@@ -217,7 +217,7 @@ class Driven:
 
 @asynccontextmanager
 async def set_scene(
-    database_url: str, redis_url: str, *, pace: float = 0.01, quota: int = 10_000
+    database_url: str, redis_url: str, *, pace: float = 0.01, quota: int = 10_000, has_queue: bool = False
 ) -> AsyncIterator[Scene]:
     """An empty queue, and one worker service that is deployed and stopped. pace: of the platform; 1 is Railway's."""
     async with (
@@ -226,7 +226,8 @@ async def set_scene(
         FakeRailway.create(0, timings=Timings().scaled(pace), quota=quota) as fake,
         Redis.from_url(redis_url, decode_responses=True) as client,
     ):
-        await create_queue(queue)
+        if not has_queue:
+            await create_queue(queue)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         # Without a leadership task, the lease of this controller is not renewed.
         environment = {**fake.environment_variables(), **urls, "LEASE_TTL_MS": f"{LEASE_S}000"}

@@ -40,8 +40,8 @@ def one_connection(servers: Servers, url: str, limit: str) -> Iterator[str]:
             admin.execute("CREATE ROLE single LOGIN")
         admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO single")
         admin.execute(f"ALTER ROLE single CONNECTION LIMIT {1 if limit == 'the role' else -1}".encode())
-        # The scene and this one are in the database too.
-        admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {3 if limit == 'the database' else -1}".encode())
+        # The scene, this one and the one that empties it (tests/support/clean_places.py) are in the database too.
+        admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {4 if limit == 'the database' else -1}".encode())
         address = urlsplit(url)
         alone = address._replace(netloc=f"single@{address.netloc.rpartition('@')[2]}").geturl()
         try:

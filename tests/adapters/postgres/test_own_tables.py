@@ -130,10 +130,10 @@ async def test_a_word_that_says_nothing_is_a_warning(
 @pytest.mark.parametrize("index", [True, False], ids=["a table with an index", "a table without an index"])
 async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: PostgresQueue, *, index: bool) -> None:
     await admin.execute("CREATE TABLE jobs (status text, filler text) WITH (autovacuum_enabled = off)")
-    await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
+    await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 3000)")
     await admin.execute("INSERT INTO jobs VALUES ('queued')")
     if index:
-        await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 8000)")
+        await admin.execute("INSERT INTO jobs SELECT 'completed', repeat('x', 900) FROM generate_series(1, 3000)")
         await admin.execute("CREATE INDEX ON jobs (status)")
     assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.examples import some
 from tests.support.hostile import (
     AT_THE_BOUNDS,
     NO_ANSWER,
@@ -48,8 +49,9 @@ async def test_no_answer_takes_more_than_half_as_much_memory_again_and_none_cost
     ordinary = whole(json.dumps(page(service(scene.environment["RAILWAY_WORKER_SERVICE_ID"]))).encode(), PLENTY)
     endless = {name for name, (_, words) in NO_ANSWER.items() if "within" in words}
     odd = {**TOO_MUCH, **NO_ANSWER, **REFUSED}
-    answers = {name: answer for name, (answer, _) in odd.items() if name not in endless and "429" not in name}
-    answers |= AT_THE_BOUNDS
+    short = {name: answer for name, (answer, _) in odd.items() if name not in endless and "429" not in name}
+    # Each of these is tried in test_hostile_railway.py too, where what is in memory is counted.
+    answers = {**{name: short[name] for name in some(list(short), every=4)}, **AT_THE_BOUNDS}
     async with hostile_railway(ordinary) as server:
         there = {**QUICK, "MIN_WORKERS": "2", "RAILWAY_API_URL": server.url}
         async with running_anew(scene, **there) as controller:

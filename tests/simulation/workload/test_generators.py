@@ -26,8 +26,8 @@ def made(text: str, *, span_s: float = WEEK_S, seed: int = 1) -> list[Job]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_left_alone_each_keeps_two_workers_busy(name: str) -> None:
-    jobs = made(name, span_s=8 * WEEK_S)
-    assert sum(service for _, service in jobs) / (8 * WEEK_S) == pytest.approx(2.0, rel=0.03)
+    jobs = made(name, span_s=3 * WEEK_S)
+    assert sum(service for _, service in jobs) / (3 * WEEK_S) == pytest.approx(2.0, rel=0.03)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +65,7 @@ def test_jobs_are_in_order_and_within_the_window(text: str, seed: int, span_s: f
 
 @pytest.mark.parametrize("rate", ["0.1/s", "6/m", "360/h", "8640/d"])
 def test_a_rate_is_per_second_minute_hour_or_day(rate: str) -> None:
-    assert made(f"poisson:rate={rate}") == made("poisson:rate=0.1/s")
+    assert made(f"poisson:rate={rate}", span_s=DAY_S) == made("poisson:rate=0.1/s", span_s=DAY_S)
 
 
 def test_poisson_arrivals_have_no_memory() -> None:
@@ -78,7 +78,7 @@ def test_poisson_arrivals_have_no_memory() -> None:
 
 @pytest.mark.parametrize("cv", some([1.0, 0.0, 2.0, 0.5], every=2))
 def test_service_times_vary_as_much_as_they_are_asked_to(cv: float) -> None:
-    services = [service for _, service in made(f"poisson:service=30s,cv={cv:g}", span_s=4 * WEEK_S)]
+    services = [service for _, service in made(f"poisson:service=30s,cv={cv:g}", span_s=2 * WEEK_S)]
     assert statistics.fmean(services) == pytest.approx(30, rel=0.03)
     assert statistics.pstdev(services) / statistics.fmean(services) == pytest.approx(cv, rel=0.1)
     if cv == 1:
@@ -86,7 +86,7 @@ def test_service_times_vary_as_much_as_they_are_asked_to(cv: float) -> None:
 
 
 def test_by_day_it_is_busy_and_at_midnight_quiet() -> None:
-    hours = Counter(int(arrival % DAY_S // 3600) for arrival, _ in made("diurnal:rate=60/m,swing=0.8"))
+    hours = Counter(int(arrival % DAY_S // 3600) for arrival, _ in made("diurnal:rate=20/m,swing=0.8"))
     mean = sum(hours.values()) / 24
     for hour in range(24):
         assert hours[hour] / mean == pytest.approx(
@@ -164,11 +164,11 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_does_not_grow_with_the_jobs(name: str) -> None:
-    workload = generate(name, seed=1, span_s=WEEK_S)
+    workload = generate(name, seed=1, span_s=2 * DAY_S)
     tracemalloc.start()
     try:
-        assert sum(1 for _ in workload.jobs()) > 50_000
-        assert tracemalloc.get_traced_memory()[1] < 100_000, "bytes; a list of them would take millions"
+        assert sum(1 for _ in workload.jobs()) > 14_000
+        assert tracemalloc.get_traced_memory()[1] < 100_000, "bytes; a list of them would take a million"
     finally:
         tracemalloc.stop()
-    assert measure(workload).jobs > 50_000
+    assert measure(workload).jobs > 14_000
