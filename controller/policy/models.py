@@ -56,6 +56,8 @@ class WorkerPolicy(Part):
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",
+        "min_workers": "write min_replicas",
+        "max_workers": "write max_replicas",
         "cooldown": "write scale_up: {cooldown: …} and scale_down: {cooldown: …}",
         "targetQueryValue": "write per_worker",
         "activationTargetQueryValue": "write activation, the jobs that the first worker needs: 1 more than in KEDA",

@@ -221,7 +221,7 @@ async def test_check_names_everything_that_is_wrong_and_exits_2(tmp_path: Path) 
     ran = await autoscaler("check", str(bad), environment={"RAILWAY_WORKER_SERVICE_ID": "svc"})
     assert ran.code == 2
     assert "2 things are wrong; nothing was changed" in ran.err
-    assert "min_workers: is not a key; did you mean min_replicas?" in ran.err
+    assert "min_workers: is not a key: write min_replicas" in ran.err
     as_json = await autoscaler("check", "--json", str(bad), environment={"RAILWAY_WORKER_SERVICE_ID": "svc"})
     assert (as_json.code, len(as_json.objects[0]["problems"])) == (2, 2)
 

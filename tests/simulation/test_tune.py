@@ -160,6 +160,7 @@ def tried(file: Path, monkeypatch: pytest.MonkeyPatch, form: str = "any") -> lis
 def test_it_tries_an_idle_off_that_is_left_out_and_some_that_are_set(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.undo()  # among all candidates
     offs = {worker.scale_down.idle_off for worker in tried(file, monkeypatch, "target_wait")}
     assert None in offs
     assert len(offs) >= 3
