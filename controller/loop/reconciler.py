@@ -117,7 +117,7 @@ class Reconciler:
         self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
         """Changes that this process recorded, or tried to, and of which it certainly sent nothing."""
         self._looks: tuple[Recommendation, ...] = ()
-        """What quick checks recommended since the history was last written."""
+        """What quick checks recommended since the last pass that read both queue and platform."""
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
 
@@ -325,7 +325,8 @@ class Reconciler:
         except Unavailable:
             self._report_all(planned)  # it may have been written, and then no later pass reports it
             raise
-        self._looks = ()
+        if any(isinstance(step, Note) and step.recommended is not None for step in planned.steps):
+            self._looks = ()
         settled = recalled.history.change
         if settled is not None and (written.history.change is None or written.history.change.id != settled.id):
             self._forget_unsent(settled.id)

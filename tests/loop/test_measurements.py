@@ -20,7 +20,7 @@ from controller.loop.reconciler import Explained
 from controller.policy import Queue, WorkerPolicy
 from tests.support.patience import until
 from tests.support.scene import WORKER, Driven, Scene, set_scene
-from tests.support.sources import POSTGRESQL
+from tests.support.sources import POSTGRESQL, RAILWAY
 
 AIM = {"service": "svc", "queue": {"table": "job"}, "target_wait": "60s", "max_replicas": 5}
 TEXT = """
@@ -231,6 +231,29 @@ async def test_what_quick_checks_saw_is_written_by_the_next_pass(aiming: Scene) 
         recalled = await driven.controller.ports.journal.recall(WORKER)
     assert [one.replicas for one in recalled.history.recommendations] == [1, 0]
     assert before.endswith(":0"), "a quick check writes nothing"
+
+
+async def test_what_quick_checks_saw_outlasts_a_pass_that_cannot_read_the_platform(
+    aiming: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: object) -> object:
+        raise Unavailable(RAILWAY, "is away")
+
+    text = TEXT.replace("target_wait: 60s", "target_wait: 60s\n    service_time: 20s\n    min_replicas: 1")
+    aiming.policy.write_text(text)
+    async with aiming.controller() as driven:
+        await driven.tick()
+        await all_run(aiming, driven)
+        await driven.tick()
+        await aiming.jobs(1)
+        assert isinstance(await driven.quick_check(), Cycle)
+        await aiming.jobs(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(driven.controller.ports.platform, "observe", away)
+            assert (await driven.tick()).outcome is Outcome.FAILED
+        await driven.tick()
+        recalled = await driven.controller.ports.journal.recall(WORKER)
+    assert [one.replicas for one in recalled.history.recommendations] == [1, 0]
 
 
 async def test_explain_says_what_is_aimed_at_and_by_what(aiming: Scene) -> None:
