@@ -258,17 +258,27 @@ def thinned(looks: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
 
 def with_start(history: History, count: int, running: int, now: float, gap: float) -> History:
     """Measures how long a scale-up takes; dropped if the count changed or no reading came for `gap` seconds."""
-    start = history.start
-    if start is None:
+    if history.start is None:
         return history
+    start, took = timed(history.start, count, running, now, gap)
+    if took is not None:
+        return replace(history, start=None, start_ups=with_took(history.start_ups, took))
+    return history if start is history.start else replace(history, start=start)
+
+
+def timed(start: Start, count: int, running: int, now: float, gap: float) -> tuple[Start | None, float | None]:
+    """The measurement after a reading, and how long the start took; None: it goes on, or is dropped."""
     took, silent = now - start.at, now - max(start.at, start.seen or 0.0) > gap
     if took < 0 or took >= _LONGEST_START_S or silent or count not in {start.before, start.after}:
-        return replace(history, start=None)
+        return None, None
     if count != start.after or running < start.after:
-        return replace(history, start=replace(start, seen=now))
-    if start.seen is None:
-        return replace(history, start=None)
-    return replace(history, start=None, start_ups=(*history.start_ups, round(took, 3))[-_MOST_STARTS:])
+        return replace(start, seen=now), None
+    return None, None if start.seen is None else took
+
+
+def with_took(start_ups: tuple[float, ...], took: float) -> tuple[float, ...]:
+    """With one start more, as the newest."""
+    return (*start_ups, round(took, 3))[-_MOST_STARTS:]
 
 
 def _scaled_at(history: History, direction: Direction, at: float | None) -> History:

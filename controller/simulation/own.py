@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from controller.core import pauses
-from controller.core.history import start_of, with_start
+from controller.core.history import start_of, timed, with_took
 from controller.core.jobs_each import JobsEach
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
@@ -28,6 +28,7 @@ from controller.core.model import (
     Replicas,
     ServiceState,
     ServiceTime,
+    Start,
     longest_counted,
 )
 from controller.core.pauses import FEWEST_ARRIVALS
@@ -123,6 +124,20 @@ class Given:
 
 
 @dataclass(slots=True)
+class Pauses:
+    """The newest pauses of one worker, in their order and by length: a sorted list is sorted again in no time."""
+
+    ascending: list[float] = field(default_factory=list)
+    _newest: deque[float] = field(default_factory=deque)
+
+    def add(self, pause: float) -> None:
+        insort(self.ascending, pause)
+        self._newest.append(pause)
+        if len(self._newest) > pauses.MOST_PAUSES:
+            del self.ascending[bisect_left(self.ascending, self._newest.popleft())]
+
+
+@dataclass(slots=True)
 class Recent:
     """What the newest finished jobs tell, as adapters/postgres/service_time.py measures it in the table."""
 
@@ -189,10 +204,11 @@ class OwnPolicy:
     _apart_s: float = 0.0
     _most: int = 0
     """Pauses are measured of workers up to this; 0: of none."""
-    _pauses: list[deque[float]] = field(default_factory=list)
+    _pauses: list[Pauses] = field(default_factory=list)
     _down_open: float = 0.0
     _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
-    """Without recommendations and pauses, which are kept above; they change with each look."""
+    """Without what changes with each look or scale: recommendations, pauses and the start that is being measured."""
+    _start: Start | None = None
     _remembers: bool = False
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
@@ -217,7 +233,7 @@ class OwnPolicy:
         if given is not None:
             self._service = ServiceTime(given, given, 0)
         self._remembers, self._most = keep.window > 0, keep.most
-        self._pauses = [deque(maxlen=pauses.MOST_PAUSES) for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+        self._pauses = [Pauses() for _ in range(pauses.slot(max(1, keep.most)) + 1)]
         self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
@@ -227,7 +243,7 @@ class OwnPolicy:
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
-        if self._history.start is not None and not seen.notified and self.times_starts:
+        if self._start is not None and not seen.notified:
             self._time_start(configured, seen.running, now)
         if seen.draining_s != self._given.draining_s:
             self._give(seen.draining_s)
@@ -278,9 +294,11 @@ class OwnPolicy:
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         if self._learns:
             if pauses.is_due(self._history, now):
-                known = replace(self._history, pauses=tuple(map(tuple, self._pauses)))
-                self._history = replace(pauses.relearned(known, self.policy, self._service, now), pauses=())
-            self._set_windows()
+                each = [one.ascending for one in self._pauses]
+                self._history = pauses.relearned(self._history, self.policy, self._service, now, each)
+                self._set_windows()
+            elif None in self._history.kept_s or len(self._history.kept_s) < len(self._pauses):
+                self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
 
     def _recommend(self, seen: View) -> Wanted:
@@ -325,8 +343,7 @@ class OwnPolicy:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
         if self.times_starts:
-            change = Change("", 0, seen.configured, desired, now)
-            self._history = replace(self._history, start=start_of(change, answered))  # the platform makes it at once
+            self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
         if desired > seen.configured:
             self._time_start(desired, seen.running, answered)
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
@@ -354,7 +371,7 @@ class OwnPolicy:
             needed[-1] = look  # no poll has seen less since then, so no pause ends
         else:
             for worker, pause in pauses.looked(needed, look, self._polled_at, self._most):
-                self._pauses[pauses.slot(worker)].append(pauses.rounded(pause))
+                self._pauses[pauses.slot(worker)].add(pauses.rounded(pause))
         if is_poll:
             self._apart_s = 0.0 if self._polled_at is None else now - self._polled_at
             self._polled_at = now
@@ -377,7 +394,9 @@ class OwnPolicy:
         self.down_at = max(self._down_open, at + self._window[configured])
 
     def _time_start(self, count: int, running: int, now: float) -> None:
-        known = self._history.start_ups
-        self._history = with_start(self._history, count, running, now, math.inf)
-        if self._learns and self._history.start_ups != known:
+        if self._start is None:
+            return
+        self._start, took = timed(self._start, count, running, now, math.inf)
+        if took is not None:
+            self._history = replace(self._history, start_ups=with_took(self._history.start_ups, took))
             self._set_windows()  # what a wrong stop costs follows from the start
