@@ -21,7 +21,7 @@ from typing import NamedTuple
 from controller.core import history
 from controller.core.model import Change, History, Lease, Rate, RateUnread, Recommendation, Replicas
 from controller.core.pauses import WayDown
-from controller.core.plan import Event, Fail, Hold, Note, Plan, Seen, Send, Share, plan
+from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import (
     Clock,
     CycleNote,
@@ -44,6 +44,7 @@ from controller.core.ports import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.rules import Step, cooldowns_left, trail
+from controller.core.steps import Event, Fail, Hold, Note, Send, Share
 from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle

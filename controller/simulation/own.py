@@ -32,9 +32,10 @@ from controller.core.model import (
     longest_counted,
 )
 from controller.core.pauses import FEWEST_ARRIVALS
-from controller.core.plan import Seen, Send, plan
+from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
+from controller.core.steps import Send
 from controller.core.wanted import kept, learns_when_to_stop, retention, windows
 from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
 from controller.simulation.account import MOST_TOLD, Done

@@ -16,9 +16,10 @@ from controller.adapters.redis.connection import Client
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.core.model import Change, Lease, QueueDepth, RateUsage, Replicas, ServiceState, Shares
-from controller.core.plan import Hold, Plan, RecordExternalChange, Seen, Send, Settle, plan
+from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import Bid, Journal, Receipt, Retention, Unavailable
 from controller.core.reasons import Reason
+from controller.core.steps import Hold, RecordExternalChange, Send, Settle
 from controller.policy import RateLimit, WorkerPolicy
 from tests.support.sources import POSTGRESQL, SOURCES
 from tests.virtual.scripts import MODELS

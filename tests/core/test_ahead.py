@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from controller.core.ahead import ahead_s, ahead_words
 from controller.core.history import accepted, recorded, settled
 from controller.core.model import History, Observation, QueueDepth, Recommendation, Replicas, ServiceState, ServiceTime
-from controller.core.plan import Note, Seen, Send, plan
+from controller.core.plan import Seen, plan
 from controller.core.ports import Retention, Settled
 from controller.core.reasons import Reason
 from controller.core.rules import decide, recommend, recommend_ahead, remembered
+from controller.core.steps import Note, Send
 from controller.core.wanted import kept_window
 from controller.policy import WorkerPolicy
 from tests.core.test_decide import NOW, SHIPPED, history, policy

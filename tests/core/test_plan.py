@@ -10,21 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.core.model import Change, History, QueueDepth, RateUsage, Replicas, ServiceState, Shares
-from controller.core.plan import (
-    Fail,
-    Hold,
-    Note,
-    Plan,
-    RecordExternalChange,
-    Seen,
-    Send,
-    Settle,
-    Share,
-    UpdateWatch,
-    plan,
-)
+from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import Retention, Settled, Unavailable
 from controller.core.reasons import Reason
+from controller.core.steps import Fail, Hold, Note, RecordExternalChange, Send, Settle, Share, UpdateWatch
 from controller.policy import WorkerPolicy
 from tests.support.examples import examples
 from tests.support.sources import POSTGRESQL, RAILWAY, SOURCES

@@ -22,11 +22,12 @@ from controller.core.model import (
     ServiceState,
     ServiceTime,
 )
-from controller.core.plan import Fail, plan
+from controller.core.plan import plan
 from controller.core.ports import Unavailable
 from controller.core.queues import alone, doubt, merged, needs, part_words, seen_in, slowest
 from controller.core.reasons import Reason
 from controller.core.rules import decide, recommend, recommend_ahead, trail
+from controller.core.steps import Fail
 from controller.core.wanted import all_busy, count_limit, enough, tier_replicas
 from controller.policy import WorkerPolicy
 from tests.core.test_decide import NOW, history, observed
