@@ -71,6 +71,19 @@ def test_each_breach_is_found_beside_a_run_that_keeps_every_promise(name: str) -
     assert words in found
 
 
+@pytest.mark.parametrize(("by_hand_at", "is_fine"), [(34.5, True), (None, False)])
+def test_a_scale_down_that_added_workers_because_others_removed_more_starts_no_cooldown_of_scale_up(
+    by_hand_at: float | None, *, is_fine: bool
+) -> None:
+    record = kept()
+    record.granted = [Granted(35.0, "a", "a8", "y", 8, 6, 5)]
+    record.changes.append(Change(45.0, 5, 6, "a", 8, "z"))
+    record.policy = policy_of(max_replicas=6).workers["worker"]
+    if by_hand_at is not None:
+        record.changes.insert(1, Change(by_hand_at, 6, 4, "by hand", 0, ""))
+    assert (violations(record) == []) is is_fine
+
+
 def test_what_a_dead_process_had_read_is_not_judged() -> None:
     record = kept()
     record.sent.append(sent(36.0, 8, 30.0, "z", None)._replace(knows_readings=False))

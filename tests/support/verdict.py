@@ -129,7 +129,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
             continue  # corrected at once, whatever the cooldowns say
         up = change.after > change.before
         cooldown = (policy.scale_up if up else policy.scale_down).cooldown
-        before = [one for one in ours[:index] if not up or one.after > one.before]
+        # A scale-down that added workers because others removed more in between starts no cooldown of scale-up.
+        before = [one for one in ours[:index] if not up or (one.after > one.before and not _was_overtaken(record, one))]
         if not before:
             continue
         last = before[-1]
