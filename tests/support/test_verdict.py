@@ -84,6 +84,17 @@ def test_a_scale_down_that_added_workers_because_others_removed_more_starts_no_c
     assert (violations(record) == []) is is_fine
 
 
+@pytest.mark.parametrize(("read", "is_fine"), [(0, True), (4, False)])
+def test_a_count_below_min_that_the_platform_had_answered_is_corrected_at_once(read: int, *, is_fine: bool) -> None:
+    record = kept()
+    record.policy = policy_of(min_replicas=1).workers["worker"]
+    granted = Granted(45.0, "a", "a8", "z", 8, 0, 3)
+    record.sent.append(Sent(45.0, "a", "Update", 8, 30.0, granted, read, 80, (), is_leader=True))
+    record.changes.append(Change(45.0, 5, 3, "a", 8, "z"))
+    cut_short = [one for one in violations(record) if "s after" in one]
+    assert (cut_short == []) is is_fine
+
+
 def test_what_a_dead_process_had_read_is_not_judged() -> None:
     record = kept()
     record.sent.append(sent(36.0, 8, 30.0, "z", None)._replace(knows_readings=False))

@@ -125,7 +125,7 @@ def _ours(record: Record) -> list[Change]:
 def _cooldowns(record: Record) -> Iterator[str]:
     policy, ours = record.policy, _ours(record)
     for index, change in enumerate(ours):
-        if not policy.min_replicas <= change.before <= policy.max_replicas:
+        if not policy.min_replicas <= change.before <= policy.max_replicas or _was_read_out_of_range(record, change):
             continue  # corrected at once, whatever the cooldowns say
         up = change.after > change.before
         cooldown = (policy.scale_up if up else policy.scale_down).cooldown
@@ -153,6 +153,15 @@ def _cooldowns(record: Record) -> Iterator[str]:
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
             f"{last.before} → {last.after} by {last.by}"
         )
+
+
+def _was_read_out_of_range(record: Record, change: Change) -> bool:
+    """The platform itself had answered with a count outside min..max, if only because its answer was old."""
+    known = (one for one in record.sent if one.intent is not None and one.intent.intent == change.intent)
+    sent = next(known, None)
+    if sent is None or sent.intent is None or sent.read_count != sent.intent.before:
+        return False
+    return not record.policy.min_replicas <= sent.intent.before <= record.policy.max_replicas
 
 
 def _was_meant_up(record: Record, change: Change) -> bool:
