@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,19 +16,6 @@ Connection = psycopg.AsyncConnection[Any]
 LIMIT = 100
 AHEAD = 600.0
 """So far ahead that no row falls due while a test runs: a loaded machine may take seconds for it."""
-
-
-@pytest.fixture
-async def admin(database_url: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
-    postgres = PostgresQueue(database_url, timeout_s=30.0)
-    yield postgres
-    await postgres.close()
 
 
 def jobs(**more: object) -> Queue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,19 +21,6 @@ from controller.policy import Queue
 Connection = psycopg.AsyncConnection[Any]
 HELSINKI, NEW_YORK, KOLKATA = "Europe/Helsinki", "America/New_York", "Asia/Kolkata"
 LIMIT = 100
-
-
-@pytest.fixture
-async def admin(database_url: str) -> AsyncIterator[Connection]:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
-    postgres = PostgresQueue(database_url, timeout_s=30.0)
-    yield postgres
-    await postgres.close()
 
 
 async def database_in(admin: Connection, url: str, zone: str) -> None:
