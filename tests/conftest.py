@@ -21,7 +21,7 @@ from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
 from tests.support.case_ids import pytest_make_parametrize_id
 from tests.support.clean_places import empty_database, empty_redis, lay_out_queue
-from tests.support.examples import examples
+from tests.support.examples import LONG, examples
 from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
 from tests.support.scene import Scene, set_scene
@@ -81,6 +81,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
     max_examples=examples(12, 1000),
+    # What decides whether a change lands draws the same each time; `make test-long` draws new ones.
+    derandomize=not LONG,
 )
 settings.load_profile("no hurry")
 if _has_room_in_memory():

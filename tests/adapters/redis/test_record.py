@@ -32,6 +32,8 @@ READ_MS = 1_790_000_000_500
 WRITTEN_MS = READ_MS + 777
 """When the script runs."""
 HASH, LEASE, RECORDS = "worker", "lease", "records"
+_NEXT_STAMP_S = 0.002
+"""After this Redis' time is another millisecond: what is read and what fails in the same one can't be told apart."""
 
 # --- every history ---
 
@@ -59,8 +61,6 @@ def watches() -> st.SearchStrategy[Watch]:
     )
 
 
-_NEXT_STAMP_S = 0.002
-"""After this Redis' time is another millisecond: what is read and what fails in the same one can't be told apart."""
 FLOATS = st.floats(0, 1e12, allow_nan=False)
 
 
@@ -75,7 +75,8 @@ def histories(draw: st.DrawFn) -> History:
     """Any that the steps of core/history.py can lead to."""
     last_up, last_down, remembered_at, read_at = draw(MAYBE), draw(MAYBE), draw(MAYBE), draw(MAYBE)
     unread_at = draw(MAYBE)
-    is_unread = unread_at is not None and unread_at > max(remembered_at or 0.0, read_at or 0.0)
+    # read_before() moves a stamp by a millisecond, which must leave the two apart.
+    is_unread = unread_at is not None and unread_at >= max(remembered_at or 0.0, read_at or 0.0) + _NEXT_STAMP_S
     recommended = draw(st.lists(st.builds(Recommendation, STAMPS, COUNTS), max_size=6))
     change = None
     if draw(st.booleans()):
