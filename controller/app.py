@@ -122,9 +122,7 @@ async def opened(
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.group)
-        journal = RedisJournal(
-            redis, keys, clock, services={name: worker.service for name, worker in policy.workers.items()}
-        )
+        journal = RedisJournal(redis, keys, clock, services=policy.services)
 
         async def watch() -> LeaderState:
             watched = await journal.watch(list(policy.workers))

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 from controller.core.watch import Watch
@@ -475,7 +476,8 @@ class History:
     which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a row, the
     last at unread_at. watch: since when the service has had which fault.
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
-    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs.
+    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. overrides: what
+    operators have asked for.
     """
 
     last_up: float | None = None
@@ -503,6 +505,7 @@ class History:
     unread: int = 0
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
+    overrides: Overrides = field(default=Overrides())
 
     @property
     def start_up_s(self) -> float | None:

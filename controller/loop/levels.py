@@ -95,6 +95,12 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "the count was changed outside the controller, see docs/log.md#who-else-changes-the-count",
     ),
     (
+        "override_set",
+        "info",
+        "an operator set an override, see docs/overrides.md; the leader tells it with its next cycle",
+    ),
+    ("override_ended", "info", "an override is over: its time was up, or somebody ended or replaced it"),
+    (
         "contended",
         "warning",
         (

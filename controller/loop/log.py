@@ -12,8 +12,9 @@ from controller.core.text import bounds
 from controller.core.text.escaping import as_json, visible, visible_lines
 from controller.core.text.layout import columns_of, wrap
 from controller.core.text.masking import Masker
+from controller.core.units import iso
 from controller.loop import levels
-from controller.loop.cycle import as_text, iso
+from controller.loop.cycle import as_text
 from controller.loop.faults import Throttle
 from controller.loop.outlet import Outlet
 

@@ -48,6 +48,7 @@ from controller.core.steps import Event, Fail, Hold, Note, Send, Share
 from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
+from controller.loop.override_status import OverrideStatus
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
@@ -253,12 +254,16 @@ class Reconciler:
                 unsent=frozenset(self._unsent),
                 looks=self._looks,
                 is_woken=is_woken,
+                worker=self.worker,
             )
         )
 
     def _enter(self, account: Account, planned: Plan, recalled: Recalled) -> None:
         """What the cycle's line shows of the plan."""
         by, last = planned.decided_by, planned.last
+        account.overrides = tuple(
+            OverrideStatus.of(one, recalled.now) for one in by.overrides.all_in_force(recalled.now)
+        )
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
         if planned.observed is not None:
             account.service = planned.observed.service

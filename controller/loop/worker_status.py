@@ -24,6 +24,7 @@ from controller.core.model import Remark
 from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Outcome
 from controller.loop.faults import CONDITIONS
+from controller.loop.override_status import OverrideStatus
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
@@ -111,6 +112,8 @@ class WorkerStatus:
     soon_shown: str | None = None
     queues: tuple[QueueStatus, ...] | None = None
     """None: the worker has one queue. Then this is no key of the JSON."""
+    overrides: tuple[OverrideStatus, ...] | None = None
+    """What operators have asked for and is in force; a key of the JSON only if there is any."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -147,6 +150,9 @@ class WorkerStatus:
             without |= {"soon", "soon_shown"}
         if self.queues is not None:
             known["queues"] = _each(self.queues)
+        if not self.overrides:
+            without.add("overrides")
+        known["overrides"] = _each(self.overrides)
         known = {name: value for name, value in known.items() if name not in without}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)

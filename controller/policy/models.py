@@ -307,6 +307,11 @@ class Policy(Part):
         return interval
 
     @property
+    def services(self) -> dict[str, str]:
+        """By worker, the id of its service."""
+        return {name: worker.service for name, worker in self.workers.items()}
+
+    @property
     def target_keys(self) -> frozenset[str]:
         """Those that its workers use."""
         return frozenset(worker.target_key for worker in self.workers.values())

@@ -15,7 +15,7 @@ from typing import Any
 from controller.core.model import Leader
 from controller.core.ports import Requests, pace_words
 from controller.core.text.masking import Masker
-from controller.loop.cycle import iso
+from controller.core.units import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus

@@ -19,6 +19,7 @@
     watch                     the service's conditions, as one JSON text (see core/watch.py)
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
+    overrides                 what operators have asked for, as one JSON text (see core/override.py)
     service, name             the owner: the service, and the worker's name when it was last written
 
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
@@ -38,6 +39,7 @@ from dataclasses import dataclass, field
 
 from controller.core import pauses
 from controller.core.model import Change, Direction, History, LongRun, Recommendation, Start
+from controller.core.override import Overrides
 from controller.core.text import bounds
 from controller.core.watch import Watch
 
@@ -57,7 +59,7 @@ _OURS = (
     *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to"),
     *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
-    *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at"),
+    *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
     "intent_stops",
 )
@@ -132,6 +134,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         unread=_unread(fields),
         unread_at=_stamp(fields, "unread_at"),
         watch=Watch.from_text(fields.get("watch")),
+        overrides=Overrides.from_text(fields.get("overrides")),
     )
 
 
@@ -179,6 +182,7 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "unread": _text(history.unread or None),
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
+        "overrides": history.overrides.as_text(),
         "start_before": _text(None if start is None else start.before),
         "start_after": _text(None if start is None else start.after),
         **({} if change is None else _texts_of(change)),
