@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
         "list the overrides in force",
         "Exit 0: done. 1: Redis could not be read. 2: wrong input.",
         touches="nothing; it reads Redis",
+        listed="",
         last=ENVIRONMENT,
     )
     add_policy(parser)

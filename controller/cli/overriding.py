@@ -34,14 +34,21 @@ Amended = Callable[[str, Overrides, float], Overrides]
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], help_: str, told: str
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    told: str,
+    *,
+    listed: str = "",
 ) -> argparse.ArgumentParser:
     parser = commands.add(
         name,
         run,
-        help_,
+        summary,
         f"{told} Exit 0: written. 1: Redis could not be reached. 2: wrong input, and nothing was written.",
         touches="the worker's record in Redis",
+        listed=listed,
         last=f"`autoscaler overrides` lists what is in force; see docs/overrides.md. {ENVIRONMENT}",
     )
     add_policy(parser, positional=False)

@@ -145,15 +145,26 @@ class Commands:
         self.summaries: dict[str, str] = {}
         self.touches: dict[str, str] = {}
 
-    def add(self, name: str, run: Run, summary: str, more: str = "", *, touches: str, last: str = "") -> Parser:
+    def add(  # each is a part of the command's help
+        self,
+        name: str,
+        run: Run,
+        summary: str,
+        more: str = "",
+        *,
+        touches: str,
+        last: str = "",
+        listed: str | None = None,
+    ) -> Parser:
         """A command's parser. more, last: below its options, before and after what it touches (reads, writes, starts).
 
         summary and touches are sentences without a capital and a full stop; a table of the documentation has them too.
+        listed: in the place of the summary in the list of all commands; "": another command's line there names it.
         """
         paragraphs = (more.rstrip("\n"), f"touches: {touches}.", last)
         parser: Parser = self._parsers.add_parser(
             name,
-            help=summary,
+            **({} if listed == "" else {"help": listed or summary}),
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog="\n\n".join(filter(None, paragraphs)),
         )

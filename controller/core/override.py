@@ -200,17 +200,17 @@ class Overrides:
             return cls()
         changed_at, each = json.loads(text)
         if not isinstance(each, list) or len(each) > MOST_KEPT:
-            raise ValueError("is no list of overrides")
+            raise ValueError("is not a list of overrides")
         return cls(_stamp(changed_at), tuple(map(Override.from_object, each)))
 
 
 def _stamp(value: Any) -> float:
     if type(value) not in {int, float} or not 0 <= value < 1e12:
-        raise ValueError("is no time")
+        raise ValueError("is not a time")
     return float(value)
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1e6:
-        raise ValueError("is no count")
+        raise ValueError("is not a count")
     return value

@@ -83,7 +83,7 @@ class RedisJournal:
         return await self._compare_and_set(worker, stored, identity, write_of(stored, history, now), lease)
 
     async def amend(self, worker: str, amended: Callable[[Overrides, float], Overrides]) -> tuple[Overrides, float]:
-        """Changes what operators ask for, whoever leads; returns what the record holds then, and the journal's time.
+        """Changes what operators ask for; returns what the record holds then, and the journal's time.
 
         It needs no lease. A leader that read the record before writes nothing, and decides again.
 
