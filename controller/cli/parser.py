@@ -161,10 +161,11 @@ class Commands:
         summary and touches are sentences without a capital and a full stop; a table of the documentation has them too.
         listed: in the place of the summary in the list of all commands; "": another command's line there names it.
         """
+        as_listed: dict[str, Any] = {} if listed == "" else {"help": listed or summary}
         paragraphs = (more.rstrip("\n"), f"touches: {touches}.", last)
         parser: Parser = self._parsers.add_parser(
             name,
-            **({} if listed == "" else {"help": listed or summary}),
+            **as_listed,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog="\n\n".join(filter(None, paragraphs)),
         )
