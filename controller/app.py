@@ -20,6 +20,7 @@ from controller.adapters.redis.journal import Left, RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import Configuration
 from controller.core.ports import Clock, LeaderState, Sources
 from controller.core.problems import ConfigurationError, Problem
@@ -27,6 +28,7 @@ from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
+from controller.loop.recorder import Recorder
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -69,6 +71,7 @@ class Controller:
     log: Log
     options: RunOptions
     configuration: Configuration
+    recorder: Recorder
     left_behind: Callable[[], Awaitable[list[Left]]]
     """Workers in the journal that the policy no longer has."""
 
@@ -83,6 +86,7 @@ class Controller:
             self.ports.platform.source.name,
             lambda: self.log.lost,
             self.configuration.mask,
+            self.recorder.timeline,
             self.configuration.shown,
         )
 
@@ -149,9 +153,19 @@ async def opened(
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         ports = Ports(queue, platform, journal, shares, clock, log.event)
         ports = _dry_run_ports(ports) if options.dry_run else ports
-        runner = Runner(policy, ports, leadership, status, log, landing_bound=timing.landing_bound, gap=options.gap)
+        recorder = Recorder(
+            RedisTimeline(redis, keys),
+            clock,
+            lambda: leadership.lease,
+            0.0 if options.dry_run else policy.history_retention,
+            policy.interval,
+            mask,
+        )
+        log.tell(recorder.event)
+        bound = timing.landing_bound
+        runner = Runner(policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, recorder=recorder)
         parts = policy, queue, platform, ports, leadership, status, runner, log, options
-        yield Controller(*parts, configuration, journal.left_behind)
+        yield Controller(*parts, configuration, recorder, journal.left_behind)
 
 
 def _queue_and_platform(

@@ -76,6 +76,7 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
                     # As the next cycle of `run` would; the next `once` would know as little as this one did.
                     cycles = await _whole(controller, lease)
             finally:
+                await controller.recorder.last_words(GOODBYE_S)
                 leadership.stop()
                 await keeping
     is_well = all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles)

@@ -157,6 +157,11 @@ def chosen(policy: Policy, names: Sequence[str], *, every: bool = False) -> list
     return [name for name in policy.workers if every or name in names]
 
 
+def refuse_if(is_wrong: bool, place: str, problem: str) -> None:  # noqa: FBT001  # a condition, as assert has it
+    if is_wrong:
+        raise ConfigurationError([Problem(place, problem)])
+
+
 def configured(parsed: argparse.Namespace) -> JournalConfiguration:
     from controller.configuration import configure_journal
 

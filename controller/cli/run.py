@@ -33,6 +33,8 @@ _RELEASE_S = 1.0
 _LEAVE_S = 0.4
 """For all that is still open then to be closed, and for the last lines of the log; the process ends without it."""
 _LAST_LINES_S = 0.2
+_LAST_WORDS_S = 0.3
+"""For the history to be written as far as it is known; what is not written then, the successor finds out."""
 LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _AGAIN_S = 5.0
@@ -162,7 +164,8 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
     leading = asyncio.create_task(controller.leadership.keep())
     running = asyncio.create_task(controller.runner.run())
     listening = asyncio.create_task(_listen(controller, settings))
-    tasks: list[asyncio.Future[Any]] = [leading, running, listening]
+    recording = asyncio.create_task(controller.recorder.run())
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording]
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
     # From here on each step has its own bound, and a thread ends the process if one is exceeded: a platform that sends
     # SIGKILL instead would leave the lease to run out by itself, and the service without a leader for that long.
@@ -177,6 +180,7 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
         await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)
     signals.leave_within(_RELEASE_S + _LEAVE_S, code)
     running.cancel()
+    await controller.recorder.last_words(_LAST_WORDS_S)
     controller.leadership.stop()
     await asyncio.wait({leading}, timeout=_RELEASE_S)
     signals.leave_within(_LEAVE_S, code)

@@ -248,11 +248,11 @@ def _settle(draft: _Draft) -> None:
         return
     count = replicas.configured
     if change.id in seen.unsent:
-        _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, "nothing of it was sent"))
+        _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, Settled.NEVER_SENT, "nothing of it was sent"))
     elif count == change.after:
         shown = f"{replicas.words.name} shows {workers(count)}, so the change was made"
         known = change.is_accepted and change.epoch == seen.epoch
-        _close(draft, change, Settled.APPLIED, None if known else _ended(seen, change, shown))
+        _close(draft, change, Settled.APPLIED, None if known else _ended(seen, change, Settled.APPLIED, shown))
     elif seen.now - change.at >= seen.landing_bound + _draining_s(change, replicas):
         _close(draft, change, Settled.NOT_HONOURED, _not_honoured(seen, change, replicas))
 
@@ -272,11 +272,20 @@ def _draining_s(change: Change, replicas: Replicas) -> float:
     return min(replicas.draining_s, _LONGEST_DRAINING_S) if change.direction is Direction.DOWN else 0.0
 
 
-def _ended(seen: Seen, change: Change, what: str) -> Event:
+def _ended(seen: Seen, change: Change, outcome: Settled, what: str) -> Event:
     """How a change ended whose outcome was unknown, or that an earlier leader left open."""
     age = max(0.0, seen.now - change.at)
     said = f"{change.before} → {change.after} (epoch {change.epoch}, {in_words(age)} ago): {what}"
-    return Event("intent_settled", {"epoch": seen.epoch, "intent_epoch": change.epoch, "message": said})
+    fields = {
+        "epoch": seen.epoch,
+        "intent_epoch": change.epoch,
+        "change": change.id,
+        "before": change.before,
+        "after": change.after,
+        "settled": outcome.value,
+        "message": said,
+    }
+    return Event("intent_settled", fields)
 
 
 def _not_honoured(seen: Seen, change: Change, replicas: Replicas) -> Event:

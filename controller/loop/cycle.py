@@ -115,6 +115,8 @@ class Cycle:
     """Each queue of a worker that has several, also those that could be read while another could not."""
     overrides: tuple[OverrideStatus, ...] | None = None
     """Those in force; None if the journal could not be read."""
+    change: str = ""
+    """The id of the change that this cycle requested; "" if none."""
 
     @property
     def reason(self) -> Reason:
@@ -267,6 +269,7 @@ class Account:
     started: float = 0.0
     parts: tuple[QueuePart, ...] = ()
     overrides: tuple[OverrideStatus, ...] | None = None
+    change: str = ""
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())
@@ -299,6 +302,7 @@ class Account:
             fault=self.fault,
             parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
             overrides=self.overrides,
+            change=self.change,
         )
 
     @property

@@ -136,6 +136,15 @@ EVENTS: Mapping[str, Level] = {name: level for name, level, _ in _ROWS}
 """Every event of the controller, in the order of docs/log.md; a test fails if one is missing."""
 MEANINGS: Mapping[str, str] = {name: meaning for name, _, meaning in _ROWS}
 """What each event says."""
+REMEMBERED = frozenset(
+    {
+        *("started", "stopped", "policy_loaded", "lease_acquired", "pace_stretched", "pace_normal"),
+        *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
+        *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
+        *("wake_unavailable", "service_time_unmeasurable"),
+    }
+)
+"""Events that the history keeps, besides changes and the begin and the end of each fault."""
 _OUTCOMES: dict[str, Level] = {
     "standby": "info",
     "held": "info",

@@ -363,6 +363,7 @@ class Reconciler:
         """Every way in which the request can end has an outcome: fenced, failed, unknown, held (dry run), applied."""
         decision, replicas, change = send.decision, send.replicas, send.change
         self._unsent.append(change.id)
+        account.change = change.id
         written = await self._write(planned, recalled, lease)  # until this has returned, nothing may be sent
         self._forget_unsent(change.id)
         try:

@@ -25,6 +25,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.readings import Answers, QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
+from controller.loop.recorder import Recorder
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 
@@ -56,6 +57,7 @@ class Runner:
         *,
         landing_bound: float,
         gap: float | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
 
@@ -66,6 +68,7 @@ class Runner:
         self._leadership = leadership
         self._status = status
         self._log = log
+        self._recorder = recorder
         self._reconcilers = [
             Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
             for name, worker in policy.workers.items()
@@ -359,7 +362,10 @@ class Runner:
     def _report_cycle(self, cycle: Cycle) -> None:
         """Counts and shows the cycle, and logs it; a fault that lasts is logged once in REPEAT_S."""
         now, logger = self._ports.clock.monotonic(), self._cycle_loggers[cycle.worker]
+        before = self._status.failing.get(cycle.worker, {})
         self._status.put(cycle)
+        if self._recorder is not None:
+            self._recorder.cycle(cycle, before, self._status.failing[cycle.worker])
         self._report_recoveries(logger.recovered(cycle, now), cycle.worker)
         line = logger.line(cycle, now)
         if line is not None:

@@ -287,6 +287,8 @@ class Policy(Part):
     """how often the queue and the platform are read; at least 100ms"""
     wake_min_interval: Duration = 1.0
     """a notification starts a cycle at once, but two such cycles are at least this far apart"""
+    history_retention: Duration = 7 * 24 * 3600.0
+    """how long the history is kept in Redis, see docs/history.md; 0s: none is written"""
     workers: dict[Name, WorkerPolicy] = Field(min_length=1)
     """one worker service; the name labels logs, metrics and keys"""
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from controller.core.model import Leader
-from controller.core.ports import Requests, pace_words
+from controller.core.ports import Requests, Timeline, pace_words
 from controller.core.text.masking import Masker
 from controller.core.units import iso
 from controller.loop.faults import CONDITIONS
@@ -54,6 +54,8 @@ class Shown:
     lost_lines: Callable[[], int] = lambda: 0
     """How many lines of the log its output did not take."""
     mask: Masker = field(default_factory=Masker)
+    timeline: Timeline | None = None
+    """The history; None: /history answers 404."""
     policy_shown: Mapping[str, Any] | None = None
     """The policy without its secrets; None: it has none."""
 
