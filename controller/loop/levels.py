@@ -19,7 +19,16 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "policy_loaded",
         "info",
-        "at the start: each worker of the policy, and each that only an earlier policy had",
+        (
+            "at the start: each worker of the policy, and each that only an earlier policy had; "
+            "later: each change of an edit"
+        ),
+    ),
+    ("policy_refused", "error", "the policy's file was changed and cannot be used: why; the one in force stays"),
+    (
+        "policies_differ",
+        "warning",
+        "this replica stands by with another policy than the leader's, for a minute; then once an hour",
     ),
     ("stopped", "info", "the process ends"),
     ("lease_acquired", "info", "this replica leads"),
@@ -138,7 +147,7 @@ MEANINGS: Mapping[str, str] = {name: meaning for name, _, meaning in _ROWS}
 """What each event says."""
 REMEMBERED = frozenset(
     {
-        *("started", "stopped", "policy_loaded", "lease_acquired", "pace_stretched", "pace_normal"),
+        *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
         *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
         *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
         *("wake_unavailable", "service_time_unmeasurable"),

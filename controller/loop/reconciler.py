@@ -123,6 +123,13 @@ class Reconciler:
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
 
+    def adopted(self, policy: WorkerPolicy, gap: float) -> Reconciler:
+        """One with another policy for the same service, which knows what this one knows of its changes."""
+        new = Reconciler(self.worker, policy, gap, self._ports, self._landing_bound)
+        new._unsent, new._throttles = self._unsent, self._throttles
+        new.start_up_s, new.pace = self.start_up_s, self.pace
+        return new
+
     @property
     def _retention(self) -> Retention:
         return retention(self.policy, max(self._gap, 3 * self.pace + 1))

@@ -5,6 +5,7 @@ Durations are floats in seconds. All other numbers are whole: depths in jobs, re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -307,6 +308,12 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
+
+    @property
+    def digest(self) -> str:
+        """12 characters that are the same for two policies with the same values, wherever they were read."""
+        values = self.model_dump_json(exclude_none=True, by_alias=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:12]
 
     @property
     def services(self) -> dict[str, str]:

@@ -62,6 +62,14 @@ class RedisJournal:
             redis.register_script(scripts.script(name)) for name in ("find", "recall", "write", "publish", "watch")
         )
 
+    def serve(self, services: Mapping[str, str]) -> None:
+        """These are the workers and their services from now on; see __init__."""
+        for worker in {*self._services, *services}:
+            if self._services.get(worker) != services.get(worker):
+                self._records.pop(worker, None)
+                self._shadows.pop(worker, None)
+        self._services = dict(services)
+
     async def recall(self, worker: str) -> Recalled:
         record = await self._record(worker)
         keys = [self._keys.worker(record), self._keys.past(record)]
