@@ -16,7 +16,6 @@ All times are seconds.
 from __future__ import annotations
 
 import itertools
-import operator
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
@@ -117,14 +116,20 @@ def learned(pauses: Sequence[float], cost: Cost) -> float | None:
     if len(pauses) < FEWEST_PAUSES:
         return None
     ascending, stop = sorted(pauses), cost.total_s
-    known = bisect_right(ascending, LONGEST_S)
-    longer = range(len(ascending) - 1, -1, -1)
-    # over + longer · (pause + stop) for each pause, in calls of C: the simulator does this a million times.
-    each_longer = map(operator.mul, longer, map(stop.__add__, ascending[:known]))
-    totals = list(map(operator.add, itertools.accumulate(ascending), each_longer))
-    at_once = len(ascending) * stop
-    least = min(totals, default=at_once)
-    return cost.limited(ascending[totals.index(least)] if least < at_once else 0.0)
+    sums = list(itertools.accumulate(ascending[: bisect_right(ascending, LONGEST_S)]))
+    least, kept = len(ascending) * stop, 0.0
+    place = 0
+    while place < len(sums):
+        pause, longer = ascending[place], len(ascending) - place - 1
+        total = sums[place] + longer * (pause + stop)
+        if total < least:
+            least, kept = total, pause
+        elif total - longer * stop > least:
+            break  # any longer time costs at least this, even if it spares every wrong stop
+        # A longer time spares at most one stop per place, so the next that can cost less is so many places on. The
+        # simulator learns a million times; this skips most places.
+        place += int((total - least) / stop) or 1
+    return cost.limited(kept)
 
 
 def is_due(history: History, now: float) -> bool:

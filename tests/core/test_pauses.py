@@ -148,6 +148,18 @@ def test_no_other_time_would_have_cost_less_in_these_pauses(pauses: list[float],
         assert paid(pauses, kept_s, cost) <= min(paid(pauses, other, cost) for other in others) + 1e-6
 
 
+@given(
+    st.lists(st.integers(1, 40) | st.integers(1, 4000), min_size=FEWEST_PAUSES, max_size=MOST_PAUSES),
+    st.sampled_from([1.0, 12.0, 24.0]) | st.floats(1, 2000),
+)
+def test_of_times_that_cost_the_same_the_shortest_is_learned(quarters: list[int], total_s: float) -> None:
+    """Though not each pause is tried: times that cannot cost less are skipped."""
+    pauses, cost = [rounded(one / 4) for one in quarters], Cost(5.0, 0.0, total_s)
+    times = [0.0, *(one for one in pauses if one <= LONGEST_S)]
+    plain = min(times, key=lambda kept_s: (round(paid(pauses, kept_s, cost), 6), kept_s))
+    assert learned(pauses, cost) == cost.limited(plain)
+
+
 @pytest.mark.parametrize(
     ("pauses", "kept_s"),
     [
