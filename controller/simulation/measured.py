@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
 
 from controller.core import pauses
-from controller.core.model import Finished, LongRun, ServiceTime, longest_counted
+from controller.core.model import LongRun, ServiceTime, longest_counted
 from controller.core.pauses import FEWEST_ARRIVALS
 from controller.simulation.account import MOST_TOLD, Done
 
@@ -16,16 +17,20 @@ MEASURED_JOBS = MOST_TOLD
 
 @dataclass(slots=True)
 class Pauses:
-    """The newest pauses of one worker, in their order and by length: a sorted list is sorted again in no time."""
+    """The newest pauses of one worker, in their order and by length."""
 
-    ascending: list[float] = field(default_factory=list)
+    _ascending: list[float] = field(default_factory=list)
     _newest: deque[float] = field(default_factory=deque)
 
     def add(self, pause: float) -> None:
-        insort(self.ascending, pause)
+        insort(self._ascending, pause)
         self._newest.append(pause)
         if len(self._newest) > pauses.MOST_PAUSES:
-            del self.ascending[bisect_left(self.ascending, self._newest.popleft())]
+            del self._ascending[bisect_left(self._ascending, self._newest.popleft())]
+
+    def learned(self, cost: pauses.Cost) -> float | None:
+        """As pauses.learned()."""
+        return pauses.learned(self._ascending, cost)
 
 
 @dataclass(slots=True)
@@ -54,8 +59,10 @@ class Recent:
         if not self._sorted:
             return None
         most = longest_counted(self._sorted)
-        finished = [Finished(end, min(job[1], most)) for end, _, job, _ in self._fresh]
-        self._long_run = LongRun.after(self._long_run, finished)
+        newest = -math.inf if self._long_run is None else self._long_run.newest
+        seconds = [min(job[1], most) for end, _, job, _ in self._fresh if end > newest]
+        if seconds:
+            self._long_run = LongRun.of(self._long_run, seconds, self._fresh[-1][0])
         self._fresh.clear()
         assert self._long_run is not None, "it counts each job that has finished"
         jobs, within_s = len(self._newest), now - self._newest[0][2][0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.core import pauses
@@ -152,9 +152,10 @@ class OwnPolicy:
     """Pauses are measured of workers up to this; 0: of none."""
     _pauses: list[Pauses] = field(default_factory=list)
     _down_open: float = 0.0
-    _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
-    """Without what changes with each look or scale: recommendations, pauses and the start that is being measured."""
     _start: Start | None = None
+    _start_ups: tuple[float, ...] = ()
+    _kept_s: tuple[float | None, ...] = ()
+    _learned_at: float | None = None
     _remembers: bool = False
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
@@ -239,11 +240,11 @@ class OwnPolicy:
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         if self._learns:
-            if pauses.is_due(self._history, now):
-                each = [one.ascending for one in self._pauses]
-                self._history = pauses.relearned(self._history, self.policy, self._service, now, each)
+            if pauses.is_due(self._learned_at, now):
+                cost = pauses.cost_of_a_wrong_stop(self.policy, self._history, self._service)
+                self._kept_s, self._learned_at = tuple(one.learned(cost) for one in self._pauses), now
                 self._set_windows()
-            elif None in self._history.kept_s or len(self._history.kept_s) < len(self._pauses):
+            elif self._is_unlearned:
                 self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
 
@@ -288,14 +289,28 @@ class OwnPolicy:
         if seen.notified and self._remembers:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
-        if self.times_starts:
-            self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
+        self._start = None
         if desired > seen.configured:
+            if self.times_starts:
+                self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
             self._time_start(desired, seen.running, answered)
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._remembers else self._down_open
         return desired
+
+    @property
+    def _history(self) -> History:
+        """Without what changes with each look or scale: recommendations, pauses and the start that is being measured.
+
+        It is made when it is asked for, because the journal's record of 25 values is slow to copy for one of them.
+        """
+        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at)
+
+    @property
+    def _is_unlearned(self) -> bool:
+        """Of a policy that learns: the time that some worker stays still follows from what a wrong stop costs."""
+        return self._learns and (not self._kept_s or None in self._kept_s)
 
     def _set_windows(self) -> None:
         window = windows(self.policy, self._history, self._service)
@@ -344,5 +359,6 @@ class OwnPolicy:
             return
         self._start, took = timed(self._start, count, running, now, math.inf)
         if took is not None:
-            self._history = replace(self._history, start_ups=with_took(self._history.start_ups, took))
-            self._set_windows()  # what a wrong stop costs follows from the start
+            self._start_ups = with_took(self._start_ups, took)
+            if self._is_unlearned:
+                self._set_windows()  # what a wrong stop costs follows from the start

@@ -95,7 +95,7 @@ class Sleeper(Sleepless):
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
             cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
             each = [self._pauses(worker) for worker in range(1, self.own.policy.max_replicas + 1)]
-            self.kept_s, self.learned_at = tuple(learned(one, cost) for one in each), now
+            self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
 
     def _pauses(self, worker: int) -> list[float]:
