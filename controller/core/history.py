@@ -277,7 +277,7 @@ def timed(start: Start, count: int, running: int, now: float, gap: float) -> tup
     if took < 0 or took >= _LONGEST_START_S or silent or count not in {start.before, start.after}:
         return None, None
     if count != start.after or running < start.after:
-        return replace(start, seen=now), None
+        return Start(start.at, start.before, start.after, now), None
     return None, None if start.seen is None else took
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -361,17 +361,23 @@ class LongRun:
     @classmethod
     def after(cls, before: LongRun | None, finished: Sequence[Finished]) -> LongRun | None:
         """With the jobs that ended since `newest`; the same value if there are none."""
-        mean, jobs, newest = (0.0, 0, -math.inf) if before is None else (before.mean_s, before.jobs, before.newest)
+        newest = -math.inf if before is None else before.newest
         fresh = finished[bisect_right(finished, newest, key=_end) :]
-        if not fresh:
-            return before
-        for one in fresh:
-            jobs = min(jobs + 1, cls.MOST)
-            mean += (one.seconds - mean) / jobs
-        return cls(mean, jobs, fresh[-1].at)
+        return cls.of(before, [one.seconds for one in fresh], fresh[-1].at) if fresh else before
+
+    @classmethod
+    def of(cls, before: LongRun | None, seconds: Iterable[float], newest: float) -> LongRun:
+        """With the jobs that ended since, whose times these are; the newest of them ended at `newest`."""
+        mean, jobs, most = (0.0, 0, cls.MOST) if before is None else (before.mean_s, before.jobs, cls.MOST)
+        for one in seconds:
+            jobs += jobs < most
+            mean += (one - mean) / jobs
+        return cls(mean, jobs, newest)
 
     def with_newest(self, service: ServiceTime) -> ServiceTime:
         """The longer of the two means holds: few long jobs among many short ones are seldom among the newest 500."""
+        if self.mean_s <= service.mean_s:
+            return service
         mean = _stepped(_job_time(self.mean_s))
         return service if mean <= service.mean_s else replace(service, mean_s=mean)
 

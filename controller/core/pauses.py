@@ -16,7 +16,7 @@ All times are seconds.
 from __future__ import annotations
 
 import itertools
-import operator
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
@@ -37,6 +37,8 @@ FEWEST_ARRIVALS = 30
 _OWN = 20
 """Each worker up to this has pauses of its own; the later ones share one list, because there are few of each."""
 PLACES = _OWN + 1
+_APART = 24
+"""Places between two pauses of a first, coarse search."""
 STEP_S = 0.25
 """Pauses are rounded to this."""
 _UNMEASURED_L = 10.0
@@ -112,24 +114,36 @@ def rounded(pause: float) -> float:
     return min(round(pause / STEP_S) * STEP_S, LONGEST_S + STEP_S)
 
 
-def learned(pauses: Sequence[float], cost: Cost) -> float | None:
-    """For how long to keep this worker; None: too few pauses are known."""
-    if len(pauses) < FEWEST_PAUSES:
-        return None
-    ascending, stop = sorted(pauses), cost.total_s
-    known = bisect_right(ascending, LONGEST_S)
-    longer = range(len(ascending) - 1, -1, -1)
-    # over + longer · (pause + stop) for each pause, in calls of C: the simulator does this a million times.
-    each_longer = map(operator.mul, longer, map(stop.__add__, ascending[:known]))
-    totals = list(map(operator.add, itertools.accumulate(ascending), each_longer))
-    at_once = len(ascending) * stop
-    least = min(totals, default=at_once)
-    return cost.limited(ascending[totals.index(least)] if least < at_once else 0.0)
+def learned(ascending: Sequence[float], cost: Cost) -> float | None:
+    """For how long to keep this worker, from its pauses in ascending order; None: too few are known."""
+    return None if len(ascending) < FEWEST_PAUSES else cost.limited(_cheapest(ascending, cost.total_s))
 
 
-def is_due(history: History, now: float) -> bool:
+def _cheapest(ascending: Sequence[float], stop: float) -> float:
+    """The time that costs least in these pauses; of several, the shortest."""
+    count = len(ascending)
+    sums = list(itertools.accumulate(ascending[: bisect_right(ascending, LONGEST_S)]))
+    # Each _APART-th time sets a bound, by which the search skips most of the others: the simulator learns very often.
+    some = [sums[n] + (count - 1 - n) * (ascending[n] + stop) for n in range(0, len(sums), _APART)]
+    least, kept = count * stop, 0.0
+    bound = math.nextafter(min(some), math.inf) if some else least
+    least = min(least, bound)
+    place = 0
+    while place < len(sums):
+        pause, longer = ascending[place], count - 1 - place
+        total = sums[place] + longer * (pause + stop)
+        if total < least:
+            least, kept = total, pause
+        elif total - longer * stop > least:
+            break  # any longer time costs at least this, even if it spares every wrong stop
+        # A longer time spares at most one stop per place, so the next that can cost less is so many places on.
+        place += int((total - least) / stop) or 1
+    return kept
+
+
+def is_due(learned_at: float | None, now: float) -> bool:
     """Whether it is time to learn again."""
-    return history.learned_at is None or now - history.learned_at >= LEARN_AGAIN_S
+    return learned_at is None or now - learned_at >= LEARN_AGAIN_S
 
 
 def relearned(
@@ -137,14 +151,12 @@ def relearned(
     policy: WorkerPolicy,
     service: ServiceTime | None,
     now: float,
-    each: Sequence[Sequence[float]] | None = None,
 ) -> History:
-    """With new times, if the last ones are old enough. each: the pauses, if they are not kept in the history."""
-    if not is_due(history, now):
+    """With new times, if the last ones are old enough."""
+    if not is_due(history.learned_at, now):
         return history
     cost = cost_of_a_wrong_stop(policy, history, service)
-    times = tuple(learned(one, cost) for one in (history.pauses if each is None else each))
-    return replace(history, kept_s=times, learned_at=now)
+    return replace(history, kept_s=tuple(learned(sorted(one), cost) for one in history.pauses), learned_at=now)
 
 
 def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:

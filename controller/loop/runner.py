@@ -130,9 +130,23 @@ class Runner:
 
     async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
         """One reading of the platform, by service, and of the queues, by worker."""
+        await self.recall_starts()
         looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
         queues = {name: await self._queues[name].completed(await answers) for name, answers in depths.of.items()}
         return await looking, queues
+
+    async def recall_starts(self) -> None:
+        """Asks the history how long workers take to start, which decides how far ahead scheduled jobs are counted.
+
+        Only a single pass needs it: the queue is read before the history, and `run` knows the start from the cycle
+        before. If the history cannot be recalled, the start stays unknown, and the pass itself reports the fault.
+        """
+        for name, queue in self._queues.items():
+            try:
+                recalled = await self._ports.journal.recall(name)
+            except Unavailable:
+                return
+            queue.start_up_s = recalled.history.start_up_s
 
     async def run(self) -> None:
         """Runs cycles until stop(); a cycle that has begun is finished."""

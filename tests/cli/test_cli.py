@@ -78,6 +78,27 @@ async def test_what_is_mistyped_is_answered_with_what_was_meant(arguments: list[
     assert words in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["simulate", "--worker", "v", "fast", "--json", "missing.yaml"],
+            "missing.yaml: there is no such file",
+        ),
+        (["simulate", "economy", "--json", "kedda"], "kedda: is neither a file nor a built-in policy; did you mean"),
+        (["plan", "missing.yaml", "--worker", "v", "other.yaml"], "missing.yaml: there is no such file"),
+        (["tune", "--wait", "60s", "missing.yaml", "--span", "1h"], "missing.yaml: there is no such file"),
+        (["plan", "one.yaml", "--worker", "v", "two.yaml", "three"], "plan: unrecognized arguments: three."),
+        (["check", "missing.yaml", "--json", "two.yaml"], "check: unrecognized arguments: two.yaml."),
+        (["simulate", "economy", "--load", "fast"], "argument --load: 'fast' is not a number"),
+    ],
+)
+async def test_arguments_stand_before_between_and_after_options(arguments: list[str], words: str) -> None:
+    ran = await autoscaler(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in " ".join(ran.err.split())
+
+
 @pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "queue-trigger", "tune", "simulate"])
 @pytest.mark.parametrize("form", ["FILE", "--policy FILE", "AUTOSCALER_POLICY"])
 async def test_every_command_that_reads_a_policy_takes_its_file_in_either_way(command: str, form: str) -> None:

@@ -140,7 +140,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
 
 def write_of(stored: Stored, history: History, now: float) -> Write:
     """What has to be written so that the record holds this history; new timestamps that equal `now` become NOW."""
-    held, change, start = stored.fields, history.change, history.start
+    held, change = stored.fields, history.change
 
     def stamp(name: str, at: float | None) -> str:
         text = "" if at is None else str(ms(at))
@@ -148,7 +148,28 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
 
     known = set(held.get("wants", "").split())
     wanted = [(one, f"{ms(one.at)}:{one.replicas}") for one in history.recommendations]
-    stamps = {
+    stamps = _stamps_of(history)
+    texts = {
+        **{name: stamp(name, at) for name, at in stamps.items()},
+        "wants": " ".join(
+            f"{NOW}:{one.replicas}" if one.at == now and text not in known else text for one, text in wanted
+        ),
+        **_other_texts_of(history),
+        **({} if change is None else _texts_of(change)),
+    }
+    values = {name: text for name, text in texts.items() if text}
+    if change is not None:
+        values.setdefault("intent_previous", "")  # "": there was none; a missing one is unknown
+    return Write(
+        values={name: text for name, text in values.items() if held.get(name) != text},
+        deleted=[name for name in _OURS if name in held and name not in values],
+        stamped=frozenset((*stamps, "wants")),
+    )
+
+
+def _stamps_of(history: History) -> dict[str, float | None]:
+    change, start = history.change, history.start
+    return {
         "last_up": history.last_up,
         "last_down": history.last_down,
         "since": history.since,
@@ -163,11 +184,12 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "start_at": None if start is None else start.at,
         "start_seen": None if start is None else start.seen,
     }
-    texts = {
-        **{name: stamp(name, at) for name, at in stamps.items()},
-        "wants": " ".join(
-            f"{NOW}:{one.replicas}" if one.at == now and text not in known else text for one, text in wanted
-        ),
+
+
+def _other_texts_of(history: History) -> dict[str, str]:
+    """Neither timestamps nor of the open change; "": it is not set."""
+    start = history.start
+    return {
         "window": str(ms(history.window)),
         "count": _text(history.count),
         "refused_to": _text(history.refused_to),
@@ -185,16 +207,7 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "overrides": history.overrides.as_text(),
         "start_before": _text(None if start is None else start.before),
         "start_after": _text(None if start is None else start.after),
-        **({} if change is None else _texts_of(change)),
     }
-    values = {name: text for name, text in texts.items() if text}
-    if change is not None:
-        values.setdefault("intent_previous", "")  # "": there was none; a missing one is unknown
-    return Write(
-        values={name: text for name, text in values.items() if held.get(name) != text},
-        deleted=[name for name in _OURS if name in held and name not in values],
-        stamped=frozenset((*stamps, "wants")),
-    )
 
 
 def _texts_of_long_run(long_run: LongRun) -> dict[str, str]:
