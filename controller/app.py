@@ -11,9 +11,9 @@ from typing import Literal, TextIO
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
+from controller.adapters.http import httpx
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Left, RedisJournal
