@@ -79,7 +79,8 @@ class _Outbox:
     results: Counter[str] = field(default_factory=Counter)
     failure: str = ""
     failed_at: float | None = None
-    is_busy: bool = False
+    current: Due | None = None
+    """What is being sent."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     sender: asyncio.Task[None] | None = None
 
@@ -126,10 +127,15 @@ class Notifier:
             new = _Outbox(target.key, name, target, self.opened(target))
             if old is not None:  # the same address with another secret, say
                 new.queue, new.results = old.queue, old.results
+                if old.current is not None:
+                    new.queue.appendleft(old.current)
                 before[target.key] = old
             self._outboxes[target.key] = new
         for old in before.values():
             self._close(old)
+        for one in self._each():
+            if one.queue:
+                self._start(one)
         self.alerts.serve(targets, policy.workers)
         self._minimums = {name: worker.min_replicas for name, worker in policy.workers.items()}
 
@@ -137,7 +143,9 @@ class Notifier:
         found = []
         for key, one in self._outboxes.items():
             results = {name: one.results[name] for name in RESULTS} | {"left_out": self.alerts.left_out.get(key, 0)}
-            found.append(TargetReport(one.name, results, len(one.queue) + one.is_busy, one.failure, one.failed_at))
+            found.append(
+                TargetReport(one.name, results, len(one.queue) + (one.current is not None), one.failure, one.failed_at)
+            )
         return found
 
     # What it is told; none of this waits.
@@ -185,7 +193,7 @@ class Notifier:
 
     @property
     def _is_sending(self) -> bool:
-        return any(one.queue or one.is_busy for one in self._each())
+        return any(one.queue or one.current for one in self._each())
 
     def _each(self) -> Sequence[_Outbox]:
         return list(self._outboxes.values())
@@ -252,6 +260,9 @@ class Notifier:
         message = bounds.cut(visible(self.mask.text(notice.message)), bounds.MESSAGE)
         masked = replace(notice, message=message, figures=self.mask.value(dict(notice.figures)))
         outbox.queue.append(due._replace(notice=masked))
+        self._start(outbox)
+
+    def _start(self, outbox: _Outbox) -> None:
         outbox.news.set()
         if outbox.sender is None:
             outbox.sender = asyncio.create_task(self._send_all(outbox))
@@ -265,12 +276,9 @@ class Notifier:
             await outbox.news.wait()
             outbox.news.clear()
             while outbox.queue:
-                due = outbox.queue.popleft()
-                outbox.is_busy = True
-                try:
-                    await self._deliver(outbox, due)
-                finally:
-                    outbox.is_busy = False
+                outbox.current = outbox.queue.popleft()
+                await self._deliver(outbox, outbox.current)
+                outbox.current = None
                 self._news.set()  # what became of it is to be written
 
     async def _deliver(self, outbox: _Outbox, due: Due) -> None:
