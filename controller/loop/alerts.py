@@ -1,9 +1,9 @@
 """Which notifications are due, and to whom: from the cycles and the events of the leader. Pure; time is an argument.
 
-    cycle()  what lasts: a fault, workers at max_replicas. It is told once it has lasted for the target's time, and its
-             end is told to those who took the message of its begin.
-    event()  what happens once: an override, a takeover, a change that is known only later.
-    due()    what a throttle has held back long enough.
+    cycle()     what lasts: a fault, workers at max_replicas. It is told once it has lasted for the target's time, and
+                its end is told to those who took the message of its begin.
+    happened()  what happens once: an override, a takeover, a change that is known only later.
+    due()       what a throttle has held back long enough.
 
 Of each kind and each worker or dependency, a target gets the first at once, and then at most one in THROTTLE_S, which
 says how many were left out.
@@ -169,7 +169,7 @@ class Alerts:
 
     # What happens once
 
-    def event(self, name: str, fields: Mapping[str, Any], at: float) -> list[Due]:
+    def happened(self, name: str, fields: Mapping[str, Any], at: float) -> list[Due]:
         """An event of the log. at: epoch seconds."""
         told = _EVENTS.get(name)
         if told is None:

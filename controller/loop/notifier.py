@@ -227,7 +227,7 @@ class Notifier:
 
     def _decided(self, fact: _Fact) -> list[Due]:
         if fact.cycle is None:
-            return self.alerts.event(fact.name, fact.fields, fact.at)
+            return self.alerts.happened(fact.name, fact.fields, fact.at)
         return self.alerts.cycle(fact.cycle, fact.fields, self._minimums.get(fact.cycle.worker, 0))
 
     async def _save(self) -> bool:

@@ -1,7 +1,7 @@
 """`notify:`: who is told of what, and where. Pure.
 
-An address is a secret: whoever has it can post there. So addresses and secrets are kept as pydantic's SecretStr, which
-shows itself nowhere, and load.py adds each of them to what the masker knows before anything else looks at them.
+An address is a secret: anyone who has it can post there. So addresses and secrets are kept as pydantic's SecretStr,
+which shows itself nowhere, and load.py tells the document of each before anything of them can be shown.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def taken(alerts: Alerts, due: list[Due]) -> list[Due]:
     return due
 
 
-def test_each_kind_has_its_sentence_and_a_burst_or_a_deploy_tells_nobody_by_default() -> None:
+def test_each_kind_has_its_sentence_and_a_burst_or_a_deploy_is_not_told_by_default() -> None:
     assert set(KINDS) == set(Kind)
     assert set(Kind) - set(BY_DEFAULT) == {Kind.SCALED, Kind.TAKEOVER}
 
@@ -193,9 +193,9 @@ def test_a_count_that_the_policy_fixes_is_no_maximum_to_be_told_of() -> None:
 def test_a_target_is_told_of_its_workers_and_of_the_controller_itself_only() -> None:
     mine = alerts(target("pdf", workers=["pdf"]), target("all"))
     every, pdf = target("all").key, target("pdf").key
-    found = mine.event("contended", {"worker": "mail", "message": "x"}, AT)
+    found = mine.happened("contended", {"worker": "mail", "message": "x"}, AT)
     assert [due.target for due in found] == [every]
-    assert [due.target for due in mine.event("lease_acquired", {"epoch": 7, "holder": "b"}, AT)] == [pdf, every]
+    assert [due.target for due in mine.happened("lease_acquired", {"epoch": 7, "holder": "b"}, AT)] == [pdf, every]
     crashed = cycle(0, "pdf", conditions=(condition(Reason.WORKERS_CRASH),))
     assert [due.target for due in mine.cycle(crashed, {Reason.WORKERS_CRASH.value: AT})] == [pdf, every]
 
@@ -235,7 +235,7 @@ EVENTS: list[tuple[str, dict[str, object], str | None]] = [
 def test_an_event_of_the_log_is_told_in_a_sentence_or_is_not_for_people(
     name: str, fields: dict[str, object], text: str | None
 ) -> None:
-    found = texts(alerts().event(name, fields, AT))
+    found = texts(alerts().happened(name, fields, AT))
     assert [one[: len(text or "")] for one in found] == ([] if text is None else [text])
 
 
@@ -244,9 +244,9 @@ def test_a_change_is_told_once_though_its_answer_was_lost_and_it_is_settled_late
     change = cycle(0, before=0, wants=2, outcome=Outcome.APPLIED, change="c1")
     (due,) = mine.cycle(change, {})
     assert due.notice.figures == {"before": 0, "after": 2, "reason": "Tier"}
-    assert mine.event("intent_settled", {"change": "c1", "settled": "applied", "message": "m"}, AT + 1) == []
+    assert mine.happened("intent_settled", {"change": "c1", "settled": "applied", "message": "m"}, AT + 1) == []
     mine.taken(due)
-    assert mine.event("intent_settled", {"change": "c1", "settled": "applied", "message": "m"}, AT + 1000) == []
+    assert mine.happened("intent_settled", {"change": "c1", "settled": "applied", "message": "m"}, AT + 1000) == []
 
 
 @pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.FAILED, Outcome.HELD, Outcome.FENCED])
@@ -288,7 +288,7 @@ def test_what_was_held_back_is_told_by_the_next_cycle_though_nothing_happens_any
 def test_workers_and_kinds_and_targets_do_not_hold_back_each_other() -> None:
     mine = alerts(target("a"), target("b"))
     assert [len(scale(mine, 0)), len(scale(mine, 1, "pdf")), len(scale(mine, 2))] == [2, 2, 0]
-    assert len(mine.event("contended", {"worker": "mail", "message": "x"}, AT + 3)) == 2
+    assert len(mine.happened("contended", {"worker": "mail", "message": "x"}, AT + 3)) == 2
 
 
 def test_of_a_fault_that_was_held_back_and_is_over_neither_begin_nor_end_is_told() -> None:
@@ -345,7 +345,7 @@ def test_a_new_leader_tells_nothing_that_was_told_and_tells_of_the_end() -> None
     scale(old, 61, "pdf")
     new = after_a_takeover(old, mine)
     assert new.cycle(without("PostgreSQL", 70), {"PostgreSQL": AT + 70}) == []
-    assert new.event("intent_settled", {"change": "pdf61", "settled": "applied", "message": "m"}, AT + 71) == []
+    assert new.happened("intent_settled", {"change": "pdf61", "settled": "applied", "message": "m"}, AT + 71) == []
     assert texts(new.cycle(cycle(180), {})) == ["PostgreSQL answers again after 3 min"]
 
 

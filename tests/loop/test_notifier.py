@@ -193,7 +193,7 @@ async def test_a_bug_in_a_target_s_client_is_a_failure_of_that_message_only() ->
 async def test_a_bug_in_what_decides_is_logged_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     play = Play()
     async with play.running() as notifier:
-        monkeypatch.setattr(Alerts, "event", lambda *_: 1 / 0)
+        monkeypatch.setattr(Alerts, "happened", lambda *_: 1 / 0)
         contended(notifier)
         await asyncio.sleep(10)
         monkeypatch.undo()

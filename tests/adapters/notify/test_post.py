@@ -110,7 +110,7 @@ async def test_a_receiver_can_verify_the_signature_and_refuses_what_is_changed_o
     assert not verified(b"another", got.headers, got.body, AT)
 
 
-def test_slack_s_form_calls_nobody_and_shows_what_was_left_out() -> None:
+def test_slack_s_form_calls_no_channel_and_shows_what_was_left_out() -> None:
     notice = replace(NOTICE, message="why: <!channel> & @everyone", left_out=12, within_s=600.0)
     text = json.loads(slack.body(notice))
     assert text == {"text": "🔴 mail: why: &lt;!channel&gt; &amp; @\u200beveryone (12 more in 10 min)"}
@@ -175,7 +175,7 @@ async def test_an_answer_that_comes_byte_by_byte_ends_after_ten_seconds_too() ->
     assert len(str(error)) < 300
 
 
-async def test_nobody_who_listens_there_is_a_fault_that_may_pass() -> None:
+async def test_a_port_where_nothing_listens_is_a_fault_that_may_pass() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     error = await refusal(port_to(Receiver(address=f"http://127.0.0.1:{port}{PATH}")))
