@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -24,8 +25,8 @@ from controller.policy.types import Duration, IfUnset, Name, Part
 MOST_TARGETS = 10
 _LONGEST = 2_000
 _SHORTEST_SECRET = 16
-_LONG_PATH = 16
-"""A path of this many characters or more may be all that is secret of an address."""
+_LONG_PART = 16
+"""The path of an address, or a part of it, of this many characters or more may be all that is secret."""
 _DISCORD = ("discord.com", "discordapp.com")
 _SECRET_KEYS = ("slack", "webhook", "secret")
 _TEXT = {"type": "string"}
@@ -222,8 +223,9 @@ def hide_addresses(document: Document) -> None:
         elif isinstance(value, str) and ("://" in value or path[-1] in _SECRET_KEYS):
             document.hide(path, value)
             rest = value.partition("://")[2].partition("/")[2]
-            if len(rest) >= _LONG_PATH:
-                document.hide(path, rest)
+            for part in (rest, *re.split(r"[/?&=#]", rest)):
+                if len(part) >= _LONG_PART:
+                    document.hide(path, part)
 
     notify = document.data.get("notify") if isinstance(document.data, dict) else None
     walk(notify, ("notify",))

@@ -65,8 +65,8 @@ REFUSED = [
         "  - slack: htps://${HOOK}\n",
         [
             (
-                "8: notify[0].slack: is not an address; write https://HOST/PATH, best in a variable such as ${SLACK_URL} "
-                "(HOOK is set)"
+                "8: notify[0].slack: is not an address; write https://HOST/PATH, best in a variable such as "
+                "${SLACK_URL} (HOOK is set)"
             ),
         ],
     ),
@@ -161,6 +161,7 @@ def test_whatever_is_shown_of_a_policy_has_no_address_and_no_secret(address: str
         mask.text(f"POST {SLACK} failed"),
         mask.text(f"the path was /{PATH}"),
         mask.text(f"{SLACK[:40]}…"),
+        mask.text(f"no such hook: {PATH.rpartition('/')[2]}"),
     ]
     assert [text for text in shown if "PLANTED" in text] == []
     assert policy.notify[0].address == SLACK
