@@ -24,8 +24,6 @@ _MOST_READ = 2_000
 _KEEP_S = 5.0
 _MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses after which the same request may succeed."""
-_LOOKS = ThreadPoolExecutor(2, thread_name_prefix="notify-dns")
-"""A name that hangs while it is looked up occupies a thread; those of the event loop are for PostgreSQL and Redis."""
 
 
 class Post:
@@ -34,6 +32,9 @@ class Post:
     def __init__(self, address: str) -> None:
         self._address = address
         self._http: httpx.AsyncClient | None = None
+        # A name that hangs while it is looked up occupies a thread; those of the event loop are for PostgreSQL and
+        # Redis. The thread begins with the first look.
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="notify")
 
     async def __call__(self, body: bytes, headers: dict[str, str]) -> str:
         """Sends it once; what came back, such as `HTTP 200`.
@@ -53,6 +54,7 @@ class Post:
             raise NotDeliveredError(words, may_retry=False) from None
 
     async def close(self) -> None:
+        self._looks.shutdown(wait=False, cancel_futures=True)
         if self._http is not None:
             await self._http.aclose()
             self._http = None
@@ -73,7 +75,7 @@ class Post:
         url = httpx.URL(self._address)
         try:
             look = functools.partial(socket.getaddrinfo, url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
-            await asyncio.get_running_loop().run_in_executor(_LOOKS, look)
+            await asyncio.get_running_loop().run_in_executor(self._looks, look)
         except (OSError, UnicodeError):
             raise NotDeliveredError("has a host name that cannot be looked up", may_retry=True) from None
 
