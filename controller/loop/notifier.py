@@ -223,6 +223,7 @@ class Notifier:
             fact = self._facts.popleft()
             for due in self._decided(fact):
                 self._enqueue(due)
+            await asyncio.sleep(0)  # many that have waited must not hold up a cycle together
         return await self._save()
 
     def _decided(self, fact: _Fact) -> list[Due]:
