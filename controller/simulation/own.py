@@ -17,6 +17,7 @@ from typing import NamedTuple
 from controller.core import pauses
 from controller.core.history import start_of, timed, with_took
 from controller.core.jobs_each import JobsEach
+from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
@@ -284,6 +285,9 @@ class OwnPolicy:
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
+        if self._learns:
+            finished = list(finished)
+            self._observe_load(sum([job[1] for _, _, job, _ in finished]), now)
         if self._measures:
             fresh = False
             for done in finished:
@@ -301,6 +305,13 @@ class OwnPolicy:
             elif None in self._history.kept_s or len(self._history.kept_s) < len(self._pauses):
                 self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
+
+    def _observe_load(self, work_s: float, now: float) -> None:
+        """By the work that was done since the last time: over a day, that is the share of each poll in production."""
+        before = self._history.load
+        offered = (now if before is None else now - before.at) * self.policy.max_replicas * self.policy.concurrency
+        load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
+        self._history = replace(self._history, load=load)
 
     def _recommend(self, seen: View) -> Wanted:
         wants, service = self._wants, self._service

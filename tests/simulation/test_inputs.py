@@ -78,6 +78,7 @@ LEFT_OUT = {
         "pauses": "`stays` has what is learned from them",
         "kept_s": "`stays` has it",
         "long_run": "the time per job has it",
+        "load": "`stays` has what follows from it",
         "read_at": "the queue can be read",
         "unread": "the queue can be read",
         "unread_at": "the queue can be read",
