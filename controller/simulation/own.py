@@ -15,6 +15,7 @@ from typing import NamedTuple
 from controller.core import pauses
 from controller.core.history import start_of, timed, with_took
 from controller.core.jobs_each import JobsEach
+from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
@@ -156,6 +157,7 @@ class OwnPolicy:
     _start_ups: tuple[float, ...] = ()
     _kept_s: tuple[float | None, ...] = ()
     _learned_at: float | None = None
+    _load: Load | None = None
     _remembers: bool = False
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
@@ -230,6 +232,9 @@ class OwnPolicy:
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
+        if self._learns:
+            finished = list(finished)
+            self._observe_load(sum([job[1] for _, _, job, _ in finished]), now)
         if self._measures:
             fresh = False
             for done in finished:
@@ -247,6 +252,12 @@ class OwnPolicy:
             elif self._is_unlearned:
                 self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
+
+    def _observe_load(self, work_s: float, now: float) -> None:
+        """By the work that was done since the last time: over a day, that is the share of each poll in production."""
+        before = self._load
+        offered = (now if before is None else now - before.at) * self.policy.max_replicas * self.policy.concurrency
+        self._load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
 
     def _recommend(self, seen: View) -> Wanted:
         wants, service = self._wants, self._service
@@ -305,7 +316,7 @@ class OwnPolicy:
 
         It is made when it is asked for, because the journal's record of 25 values is slow to copy for one of them.
         """
-        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at)
+        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at, load=self._load)
 
     @property
     def _is_unlearned(self) -> bool:

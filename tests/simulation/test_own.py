@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.core.load import Load
 from controller.core.model import (
     History,
     Observation,
@@ -49,6 +50,7 @@ class Sleeper(Sleepless):
     start_ups: tuple[float, ...] = ()
     kept_s: tuple[float | None, ...] = ()
     learned_at: float | None = None
+    load: Load | None = None
     asked_at: float | None = None
     answers: int = 0
 
@@ -91,6 +93,8 @@ class Sleeper(Sleepless):
         finished = list(finished)
         assert all(end <= now for end, _, _, _ in finished)
         self.services += [job[1] for _, _, job, _ in finished]
+        able = now * self.own.policy.max_replicas * self.own.policy.concurrency
+        self.load = Load(sum(self.services) / able if able else 0.0, now, now)
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
             cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
@@ -120,6 +124,7 @@ class Sleeper(Sleepless):
             start_ups=self.start_ups,
             kept_s=self.kept_s,
             learned_at=self.learned_at,
+            load=self.load,
         )
 
     def _remember_change(self, now: float, before: int, after: int) -> None:
@@ -225,6 +230,18 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
     first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
+
+
+def test_a_worker_stays_longer_near_max_replicas() -> None:
+    """Jobs keep both busy for 18 of 20 minutes; once that is known, no worker goes in the 2 minutes between."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "4s", "service_time": "20s"})
+    own = OwnPolicy(policy, 30.0, None)
+    jobs = [(1200.0 * number, 1080.0) for number in range(10) for _ in range(2)]
+    ledger = run(Sleeper(own), jobs, cap=2, until=12_000.0)
+    assert own._history.load is not None
+    assert own._history.load.is_high
+    downs = [at for at, before, after in ledger.actions if after < before]
+    assert [at < 6000 for at in downs] == [True, True]
 
 
 def test_a_start_that_was_just_measured_counts_for_how_long_a_worker_stays() -> None:
