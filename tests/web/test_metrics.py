@@ -72,6 +72,9 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
+    "autoscaler_policy_info": Rendered([f'{{hash="{POLICY.digest}"}} 1']),
+    "autoscaler_policy_loaded_timestamp_seconds": Rendered([" 1790000000.5"]),
+    "autoscaler_policy_refused": Rendered([" 0"]),
     "autoscaler_is_leader": Rendered([" 1"]),
     "autoscaler_lease_epoch": Rendered([" 7"]),
     "autoscaler_log_lines_lost_total": Rendered([" 12"]),
@@ -109,7 +112,14 @@ async def leading() -> Shown:
     status.put(last)
     status.put(last)
     clock.now += 2.5
-    return Shown(status, leadership, POLICY, requests=lambda: Requests(412, 1000, 3600.0, 7.25), lost_lines=lambda: 12)
+    return Shown(
+        status,
+        leadership,
+        POLICY,
+        requests=lambda: Requests(412, 1000, 3600.0, 7.25),
+        lost_lines=lambda: 12,
+        loaded_at=1_790_000_000.5,
+    )
 
 
 def test_every_metric_has_its_line_in_this_table() -> None:
@@ -178,7 +188,10 @@ def test_a_metric_that_was_never_read_is_null_in_the_json_and_absent_in_the_text
         "rpm_limit": 60,
     }
     names = set(re.findall(r"^(autoscaler_\w+)", prometheus_text(shown), re.MULTILINE))
-    assert names == {"autoscaler_failing", "autoscaler_is_leader", "autoscaler_log_lines_lost_total"}
+    assert names == {
+        *("autoscaler_failing", "autoscaler_is_leader", "autoscaler_log_lines_lost_total"),
+        *("autoscaler_policy_info", "autoscaler_policy_refused"),
+    }
 
 
 def test_the_json_and_health_show_one_moment(shown: Shown) -> None:
