@@ -24,11 +24,12 @@ from tests.support.clean_places import empty_database, empty_redis, lay_out_queu
 from tests.support.examples import LONG, examples
 from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
+from tests.support.reports import pytest_runtest_protocol
 from tests.support.scene import Scene, set_scene
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
 
-__all__ = ["pytest_make_parametrize_id", "pytest_runtest_makereport"]
+__all__ = ["pytest_make_parametrize_id", "pytest_runtest_makereport", "pytest_runtest_protocol"]
 """What pytest calls besides the fixtures."""
 
 
