@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -145,6 +145,14 @@ def plainly_measured(services: Sequence[float]) -> ServiceTime | None:
     return newest and LongRun(sum(services) / len(services), len(services), 0.0).with_newest(newest)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _patience_of_hours() -> Iterator[None]:
+    """A job that its policy never starts is waited for a week, and here every look of it is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.simulation.fleet._PATIENCE_S", 6 * 3600.0)
+        yield
+
+
 def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
@@ -154,7 +162,7 @@ def wakes() -> st.SearchStrategy[float | None]:
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
 ) -> None:
-    # A job that its policy never starts is waited for a week. The fresh decisions go through all earlier looks.
+    # The fresh decisions go through all earlier looks.
     held = Sleeper(OwnPolicy(policy, interval, wake), most_answers=3000)
     run(held, jobs, platform, cap=policy.max_replicas, until=jobs[-1][0] + 400)
     assert held.answers >= 400 / interval
