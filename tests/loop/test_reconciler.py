@@ -100,7 +100,7 @@ async def test_an_emptied_queue_goes_to_zero_by_a_stop_and_comes_back_by_a_resta
 
 
 async def test_idle_cycles_send_nothing_however_many(scene: Scene, driven: Driven) -> None:
-    for _ in range(examples(20, 600)):
+    for _ in range(examples(8, 600)):
         assert (await driven.tick()).outcome is Outcome.HELD
     assert scene.sent == []
 
