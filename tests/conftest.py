@@ -26,11 +26,17 @@ from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
 from tests.support.reports import pytest_runtest_protocol
 from tests.support.scene import Scene, set_scene
+from tests.support.tuning import as_many_steps_as_promised, look_for_flaps_in_few_steps
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
 
-__all__ = ["pytest_make_parametrize_id", "pytest_runtest_makereport", "pytest_runtest_protocol"]
-"""What pytest calls besides the fixtures."""
+__all__ = [
+    "as_many_steps_as_promised",
+    "pytest_make_parametrize_id",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+]
+"""What pytest calls or finds besides the fixtures below."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,6 +80,7 @@ def pytest_collection_finish() -> None:
 
 gc.disable()
 unhurried()
+look_for_flaps_in_few_steps()
 # redis-py looks it up on the disk for each connection, and the tests make thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 settings.register_profile(
