@@ -44,6 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not LONG:
+        again = [item for item in items if item.get_closest_marker("long") is not None]
+        config.hook.pytest_deselected(items=again)
+        items[:] = [item for item in items if item not in set(again)]
     if config.getoption("--without-servers"):
         items[:] = [item for item in items if not {"servers", "_second_pair"} & set(_fixtures(item))]
 
