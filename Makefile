@@ -23,7 +23,8 @@ test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(
 test-long:  ## the same with 10 times the random days, seeds and examples, and all cases of each table
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
 
-# Not tests/core, tests/docs and tests/support: the rules and the texts use no dependency that test_policy.py does not.
+# Without tests/core, tests/docs and tests/support: of the dependencies, rules and texts use only the policy's models,
+# and tests/policy has these.
 test-lowest: $(VENV)/lowest/.installed  ## tests of what uses dependencies and needs no server, with the lowest versions of the dependencies that pyproject.toml allows
 	@$(VENV)/lowest/bin/python -m pytest --without-servers \
 	  $(addprefix tests/,adapters cli config deploy doctor loop policy web) $(ARGS)

@@ -15,6 +15,7 @@ from controller.cli.main import commands
 from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
 from tests.support.examples import LONG as LONG_RUN
+from tests.support.examples import some
 from tests.support.processes import Ran, autoscaler
 from tests.support.scene import POLICY, Scene
 from tests.support.tuning import search_among_few
@@ -44,7 +45,7 @@ async def test_every_help_fits(arguments: tuple[str, ...]) -> None:
     assert (ran.code, too_wide(ran.out)) == (0, [])
 
 
-@pytest.mark.parametrize("arguments", HELPS, ids=lambda arguments: " ".join(arguments) or "nothing")
+@pytest.mark.parametrize("arguments", some(HELPS, every=3), ids=lambda arguments: " ".join(arguments) or "nothing")
 async def test_every_help_is_wrapped_to_a_narrow_terminal_but_for_commands_to_copy(arguments: tuple[str, ...]) -> None:
     ran = await autoscaler(*arguments, environment={**NO_TERMINAL, "COLUMNS": "60"})
     to_copy = re.compile(r"  +(?:autoscaler |eval |'\{|source )")

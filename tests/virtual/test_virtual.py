@@ -1,6 +1,6 @@
 """Production controllers in a simulated world with many faults: each promise is kept under each of them.
 
-The first 30 seeds (in `make test-long` 3000), and those that once found a bug. `make simulate-faults SEEDS=20000` runs
+The first 20 seeds (in `make test-long` 3000), and those that once found a bug. `make simulate-faults SEEDS=20000` runs
 more; a failing seed is replayed with `python -m tests.virtual --trace`.
 """
 
@@ -16,8 +16,8 @@ import pytest
 from tests.support.examples import examples, some
 from tests.virtual.seeds import run_chunk, run_with
 
-_SEEDS = examples(30, 3000)
-_CHUNK = examples(30, 60)
+_SEEDS = examples(20, 3000)
+_CHUNK = examples(20, 60)
 """Short, so that they spread over the test run's processes; long enough for every kind of misfortune to come up."""
 _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 800005, 800022, 1000076, 1001071)
 _ROOT = Path(__file__).parents[2]
