@@ -26,6 +26,7 @@ from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
 from tests.support.reports import pytest_runtest_protocol
 from tests.support.scene import Scene, set_scene
+from tests.support.shares import pytest_sessionstart
 from tests.support.tuning import as_many_steps_as_promised, look_for_flaps_in_few_steps
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
@@ -35,6 +36,7 @@ __all__ = [
     "pytest_make_parametrize_id",
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
+    "pytest_sessionstart",
 ]
 """What pytest calls or finds besides the fixtures below."""
 

@@ -36,15 +36,17 @@ def jobs(**more: object) -> Queue:
 
 
 ZONES_TRIED = (HELSINKI, NEW_YORK, KOLKATA, "Pacific/Auckland", UTC)
+DEFAULTS = ("now()", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "clock_timestamp()")
 ZONES = pytest.mark.parametrize("zone", ZONES_TRIED)
 
 
+# East of Greenwich, rows in the future would show the zone, too; west of it, only the default does.
 @pytest.mark.parametrize(
     ("zone", "default"),
     [
         (zone, default)
         for number, zone in enumerate(ZONES_TRIED)
-        for default in some(["now()", "CURRENT_TIMESTAMP", "LOCALTIMESTAMP", "clock_timestamp()"], 4, number)
+        for default in some(DEFAULTS, 1 if zone == NEW_YORK else 4, number)
     ],
 )
 async def test_a_due_time_by_its_column_s_default_is_due_at_once(
