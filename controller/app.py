@@ -6,7 +6,7 @@ import functools
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TextIO
 
 from controller.adapters.clock import SystemClock
@@ -20,6 +20,7 @@ from controller.adapters.redis.journal import Left, RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import Configuration
 from controller.core.ports import Clock, LeaderState, Sources
 from controller.core.problems import ConfigurationError, Problem
@@ -27,6 +28,8 @@ from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.reconciler import Ports
+from controller.loop.recorder import Recorder
+from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -55,11 +58,12 @@ class RunOptions:
     """Columns at which the lines of a text log wrap; None: they stay whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Controller:
     """All the parts, wired."""
 
     policy: Policy
+    journal: RedisJournal
     queue: PostgresQueue
     railway: RailwayPlatform
     ports: Ports
@@ -69,12 +73,15 @@ class Controller:
     log: Log
     options: RunOptions
     configuration: Configuration
+    recorder: Recorder
     left_behind: Callable[[], Awaitable[list[Left]]]
     """Workers in the journal that the policy no longer has."""
 
-    @property
-    def shown(self) -> Shown:
-        return Shown(
+    shown: Shown = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.status.serve(self.policy, _slower(self.policy))
+        self.shown = Shown(
             self.status,
             self.leadership,
             self.policy,
@@ -83,8 +90,28 @@ class Controller:
             self.ports.platform.source.name,
             lambda: self.log.lost,
             self.configuration.mask,
+            self.recorder.timeline,
             self.configuration.shown,
+            self.ports.clock.wall(),
         )
+
+    async def adopt(self, configuration: Configuration) -> None:
+        """Goes on with another policy, between two turns. Histories, cooldowns and overrides stay in the journal."""
+        await self.runner.adopt(configuration.policy, lambda: self._swap(configuration))
+
+    def _swap(self, configuration: Configuration) -> None:
+        policy, mask = configuration.policy, self.configuration.mask
+        mask.become(configuration.mask)
+        self.policy, self.configuration = policy, replace(configuration, mask=mask)
+        self.journal.serve(policy.services)
+        self.queue.set_pace(_query_s(policy), _OLDEST_INTERVALS * policy.interval)
+        self.railway.set_interval(policy.interval)
+        self.status.serve(policy, _slower(policy))
+        self.recorder.interval_s = policy.interval
+        self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
+        shown = self.shown
+        shown.policy, shown.policy_shown, shown.refusal = policy, configuration.shown, None
+        shown.loaded_at = self.ports.clock.wall()
 
 
 @asynccontextmanager
@@ -108,13 +135,8 @@ async def opened(
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
-    slower = {
-        name: max(queue.timeout or 0.0 for queue in worker.each_queue.values())
-        for name, worker in policy.workers.items()
-        if worker.has_own_timeout
-    }
-    status = ControllerStatus(clock, policy.interval, _SOURCES.names, slower, mask)
-    redis_warnings = Throttle()
+    status = ControllerStatus(clock, policy.interval, _SOURCES.names, mask=mask)
+    redis_warnings, difference = Throttle(), Difference()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
@@ -122,18 +144,23 @@ async def opened(
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.group)
-        journal = RedisJournal(
-            redis, keys, clock, services={name: worker.service for name, worker in policy.workers.items()}
-        )
+        journal = RedisJournal(redis, keys, clock, services=policy.services)
 
         async def watch() -> LeaderState:
-            watched = await journal.watch(list(policy.workers))
+            workers = runner.policy.workers
+            watched = await journal.watch(list(workers))
             # Leave out workers that the policy no longer has: they would be shown and published again forever.
-            ours = {name: text for name, text in watched.published.items() if name in policy.workers}
+            ours = {name: text for name, text in watched.published.items() if name in workers}
             notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
             for note in (*watched.problems, *notes):
                 if redis_warnings.lasted(note, clock.monotonic()) is not None:
                     log.event("redis_warning", message=note)
+            if difference.is_news(status.policy, status.leader_policy, clock.monotonic()):
+                message = (
+                    f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}): "
+                    "a takeover would change what is wanted; deploy the same file to both"
+                )
+                log.event("policies_differ", message=message)
             return watched
 
         leadership = Leadership(
@@ -151,9 +178,19 @@ async def opened(
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
         ports = Ports(queue, platform, journal, shares, clock, log.event)
         ports = _dry_run_ports(ports) if options.dry_run else ports
-        runner = Runner(policy, ports, leadership, status, log, landing_bound=timing.landing_bound, gap=options.gap)
-        parts = policy, queue, platform, ports, leadership, status, runner, log, options
-        yield Controller(*parts, configuration, journal.left_behind)
+        recorder = Recorder(
+            RedisTimeline(redis, keys),
+            clock,
+            lambda: leadership.lease,
+            0.0 if options.dry_run else policy.history_retention,
+            policy.interval,
+            mask,
+        )
+        log.tell(recorder.event)
+        bound = timing.landing_bound
+        runner = Runner(policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, recorder=recorder)
+        parts = policy, journal, queue, platform, ports, leadership, status, runner, log, options
+        yield Controller(*parts, configuration, recorder, journal.left_behind)
 
 
 def _queue_and_platform(
@@ -161,11 +198,9 @@ def _queue_and_platform(
 ) -> tuple[PostgresQueue, RailwayPlatform]:
     settings, railway, policy = configuration.settings, configuration.railway, configuration.policy
     ids = {railway.project_id, railway.environment_id, *(worker.service for worker in policy.workers.values())}
-    # Below the interval, so that slow counts do not pile up.
-    timeout = max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
     queue = PostgresQueue(
         settings.database_url.get_secret_value(),
-        timeout_s=timeout,
+        timeout_s=_query_s(policy),
         oldest_s=_OLDEST_INTERVALS * policy.interval,
         search_path=settings.search_path,
     )
@@ -186,6 +221,19 @@ def _queue_and_platform(
     stack.push_async_callback(client.close)
     project, environment = railway.project_id, railway.environment_id
     return queue, RailwayPlatform(client, project=project, environment=environment, interval_s=policy.interval)
+
+
+def _query_s(policy: Policy) -> float:
+    """Below the interval, so that slow counts do not pile up."""
+    return max(_SHORTEST_QUERY_S, min(_SLOWEST_QUERY_S, 0.8 * policy.interval))
+
+
+def _slower(policy: Policy) -> dict[str, float]:
+    return {
+        name: max(queue.timeout or 0.0 for queue in worker.each_queue.values())
+        for name, worker in policy.workers.items()
+        if worker.has_own_timeout
+    }
 
 
 def _report_nothing(_: str, /, **__: object) -> None:

@@ -19,7 +19,7 @@ from controller.config import load as of_files
 from controller.config import settings as of_environment
 from controller.config.adapters import Adapters
 from controller.config.platform import Access, PlatformSettings
-from controller.config.settings import Settings
+from controller.config.settings import JournalSettings, Settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker
 from controller.policy import Policy, as_shown
@@ -76,6 +76,33 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     mask = of_files.masker(environment, document, secrets, adapters=adapters)
     warnings = (*(warning for one in used for warning in one.warnings(environment)), *settings.warnings)
     return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalConfiguration:
+    """For a command that needs the policy and the journal, and neither queues nor platform."""
+
+    settings: JournalSettings
+    policy: Policy
+    mask: Masker = field(default_factory=Masker, repr=False)
+
+
+def configure_journal(
+    path: Path, environment: Mapping[str, str], adapters: Adapters = ADAPTERS
+) -> JournalConfiguration:
+    """Reads the policy, and the settings that lead to the journal.
+
+    Raises:
+        ConfigurationError: with all the problems of both.
+    """
+    problems: list[Problem] = []
+    settings = _or_problems(lambda: of_environment.load_journal(environment, adapters), problems)
+    read = _or_problems(lambda: of_files.read_policy(path, environment, adapters), problems)
+    if settings is None or read is None:
+        raise ConfigurationError(problems)
+    policy, document = read
+    secrets = [one.get_secret_value() for one in settings.hidden]
+    return JournalConfiguration(settings, policy, of_files.masker(environment, document, secrets, adapters=adapters))
 
 
 def platforms_of(

@@ -7,10 +7,12 @@ import math
 import os
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
+from controller.core.moments import moment_of
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import seconds_of
 
@@ -106,6 +108,14 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is longer than {10**_DIGITS_OF_DAYS - 1:,} days")
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch."""
+    try:
+        return moment_of(text, time.time())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def some_time(text: str) -> float:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.cli import output
-from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of
+from controller.cli import output, overriding
+from controller.cli.arguments import ENVIRONMENT, add_policy, moment, policy_of
 from controller.cli.once import JSON
 from controller.loop import signals
 
@@ -41,9 +42,15 @@ def add(commands: Commands) -> None:
     )
     add_policy(parser)
     parser.add_argument("--json", action="store_true", help=JSON)
+    told = "what was decided then, from the history: 6h (ago), 03:12, or 2026-11-29 03:12"
+    parser.add_argument("--at", type=moment, metavar="TIME", help=told)
+    parser.add_argument("--worker", metavar="WORKER", help="with --at: only of this worker")
 
 
 def run(parsed: argparse.Namespace) -> int:
+    if parsed.at is not None:
+        return _of_the_past(parsed)
+    overriding.refuse_if(parsed.worker is not None, "--worker", "goes only with --at; leave it out")
     from controller.cli.explain_text import as_object, show
     from controller.cli.output import print_json
     from controller.configuration import configure
@@ -57,6 +64,16 @@ def run(parsed: argparse.Namespace) -> int:
         else:
             show(one, configuration.mask)
     return 1 if any(one.explained.cycle.outcome is Outcome.FAILED for one in explanations) else 0
+
+
+def _of_the_past(parsed: argparse.Namespace) -> int:
+    from controller.cli import explain_at
+
+    configuration = overriding.configured(parsed)
+    overriding.refuse_if(parsed.at > time.time(), "--at", "is in the future; write a time that is over")
+    names = [parsed.worker] if parsed.worker is not None else []
+    workers = overriding.chosen(configuration.policy, names, every=not names)
+    return explain_at.run(configuration, workers, parsed.at, as_json=parsed.json)
 
 
 @dataclass(frozen=True, slots=True)

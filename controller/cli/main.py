@@ -28,6 +28,8 @@ from controller.loop import signals
 
 COMMANDS = (
     *("run", "once", "explain", "doctor"),
+    *("pause", "hold", "at-least", "resume", "overrides"),
+    *("history", "status"),
     *("check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
     *("demo", "fake-railway"),

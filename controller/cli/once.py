@@ -71,11 +71,13 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
         else:
             keeping = asyncio.create_task(leadership.keep())
             try:
+                await controller.runner.recall_starts()
                 cycles = await _whole(controller, lease)
                 if controller.runner.is_outdated:
                     # As the next cycle of `run` would; the next `once` would know as little as this one did.
                     cycles = await _whole(controller, lease)
             finally:
+                await controller.recorder.last_words(GOODBYE_S)
                 leadership.stop()
                 await keeping
     is_well = all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles)

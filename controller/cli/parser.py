@@ -84,9 +84,15 @@ class Parser(argparse.ArgumentParser):
         # option of ours begins with a digit.
         self._negative_number_matcher = re.compile(r"-\.?\d")
         self.color = False  # Python 3.14 colours by itself, and not where we do
+        self._is_within = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuses an unknown option before a missing argument, because a typing error is more likely."""
+        """Refuses an unknown option before a missing argument, because a typing error is more likely.
+
+        Arguments may stand before, between and after options; by itself argparse takes only the first group of them.
+        """
+        if self._is_within:
+            return super().parse_known_args(args, namespace)
         for argument in sys.argv[1:] if args is None else args:
             if argument == "--" or (self._subparsers is not None and not argument.startswith("-")):
                 break
@@ -95,6 +101,12 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("--") and " " not in argument and not any(one.startswith(name) for one in known):
                 self.error(f"unrecognized arguments: {argument}{meant(name, [one for one in known if one[1] == '-'])}")
         found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None and not any(word.startswith("-") for word in unknown):
+            self._is_within = True  # argparse parses twice, and calls this method for each
+            try:
+                found, unknown = self.parse_known_intermixed_args(args)
+            finally:
+                self._is_within = False
         if unknown and self._subparsers is None:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
@@ -145,15 +157,27 @@ class Commands:
         self.summaries: dict[str, str] = {}
         self.touches: dict[str, str] = {}
 
-    def add(self, name: str, run: Run, summary: str, more: str = "", *, touches: str, last: str = "") -> Parser:
+    def add(  # each is a part of the command's help
+        self,
+        name: str,
+        run: Run,
+        summary: str,
+        more: str = "",
+        *,
+        touches: str,
+        last: str = "",
+        listed: str | None = None,
+    ) -> Parser:
         """A command's parser. more, last: below its options, before and after what it touches (reads, writes, starts).
 
         summary and touches are sentences without a capital and a full stop; a table of the documentation has them too.
+        listed: in the place of the summary in the list of all commands; "": another command's line there names it.
         """
+        as_listed: dict[str, Any] = {} if listed == "" else {"help": listed or summary}
         paragraphs = (more.rstrip("\n"), f"touches: {touches}.", last)
         parser: Parser = self._parsers.add_parser(
             name,
-            help=summary,
+            **as_listed,
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog="\n\n".join(filter(None, paragraphs)),
         )

@@ -21,10 +21,15 @@ from controller.core.units import in_words
 from controller.loop import signals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from controller.app import Controller
     from controller.cli.parser import Commands
     from controller.config.settings import Settings
     from controller.configuration import Configuration
+    from controller.core.problems import ConfigurationError
+    from controller.loop.reload import Reload
+    from controller.policy import Policy
 
 GOODBYE_S = 1.0
 """For a cycle to end after a signal; one that only reads is abandoned then, so that a successor leads within 2 s."""
@@ -33,6 +38,8 @@ _RELEASE_S = 1.0
 _LEAVE_S = 0.4
 """For all that is still open then to be closed, and for the last lines of the log; the process ends without it."""
 _LAST_LINES_S = 0.2
+_LAST_WORDS_S = 0.3
+"""For the history to be written as far as it is known; what is not written then, the successor finds out."""
 LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _AGAIN_S = 5.0
@@ -56,10 +63,11 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure
 
-    return asyncio.run(serve(configure(policy_of(parsed), os.environ), dry_run=parsed.dry_run))
+    path = policy_of(parsed)
+    return asyncio.run(serve(configure(path, os.environ), path, dry_run=parsed.dry_run))
 
 
-async def serve(configuration: Configuration, *, dry_run: bool) -> int:
+async def serve(configuration: Configuration, path: Path, *, dry_run: bool) -> int:
     """The controller until a signal: server, lease, loop and wake-ups. Returns the exit code."""
     from controller.adapters.redis.keys import Keys
     from controller.app import RunOptions, opened
@@ -97,7 +105,7 @@ async def serve(configuration: Configuration, *, dry_run: bool) -> int:
             keys = Keys(settings.key_prefix, settings.group)
             address = settings.redis_url.get_secret_value()
             async with reporting_risks(address, keys, controller.ports.clock, controller.log.event):
-                code = await _until_told(controller, settings, told)
+                code = await _until_told(controller, settings, told, path)
             telling.cancel()
         by = f" ({told.result().name})" if told.done() else ""
         controller.log.event("stopped", message="ended by a bug" if code else f"stopped normally{by}")
@@ -152,7 +160,9 @@ async def _tell_of_left_behind(controller: Controller) -> None:
         return
 
 
-async def _until_told(controller: Controller, settings: Settings, told: asyncio.Future[signal.Signals]) -> int:
+async def _until_told(
+    controller: Controller, settings: Settings, told: asyncio.Future[signal.Signals], path: Path
+) -> int:
     """Leads and turns until a signal; then ends the cycle, gives the lease back, and leaves.
 
     No task dies silently: the first that ends by itself ends the others, in the same good order, with exit code 1.
@@ -161,8 +171,13 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
         return 0
     leading = asyncio.create_task(controller.leadership.keep())
     running = asyncio.create_task(controller.runner.run())
-    listening = asyncio.create_task(_listen(controller, settings))
-    tasks: list[asyncio.Future[Any]] = [leading, running, listening]
+    changed = asyncio.Event()
+    listening = asyncio.create_task(_listen_anew(controller, settings, changed))
+    recording = asyncio.create_task(controller.recorder.run())
+    reload = _reload(controller, path, changed)
+    signals.on_hangup_in(asyncio.get_running_loop(), reload.ask)
+    reloading = asyncio.create_task(reload.run())
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, reloading]
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
     # From here on each step has its own bound, and a thread ends the process if one is exceeded: a platform that sends
     # SIGKILL instead would leave the lease to run out by itself, and the service without a leader for that long.
@@ -177,6 +192,7 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
         await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)
     signals.leave_within(_RELEASE_S + _LEAVE_S, code)
     running.cancel()
+    await controller.recorder.last_words(_LAST_WORDS_S)
     controller.leadership.stop()
     await asyncio.wait({leading}, timeout=_RELEASE_S)
     signals.leave_within(_LEAVE_S, code)
@@ -187,6 +203,61 @@ async def _until_told(controller: Controller, settings: Settings, told: asyncio.
     for bug in filter(None, bugs):
         controller.log.event("crashed", message=repr(bug), traceback="".join(traceback.format_exception(bug)))
     return 1 if any(bugs) else 0
+
+
+def _reload(controller: Controller, path: Path, changed: asyncio.Event) -> Reload[Configuration]:
+    """changed: is set when another policy is in force."""
+    from controller.configuration import configure
+    from controller.loop.reload import Refusal, Reload
+
+    log, mask = controller.log, controller.configuration.mask
+
+    async def adopt(configuration: Configuration) -> None:
+        before = controller.policy
+        if configuration.policy == before:
+            controller.shown.refusal = None
+            log.event("policy_loaded", message="read again: the values are the same", hash=before.digest)
+            return
+        edits = _edits(before, configuration.policy)
+        await controller.adopt(configuration)
+        changed.set()
+        for name, edit in edits:
+            log.event("policy_loaded", worker=name, hash=controller.policy.digest, message=edit)
+
+    def refuse(error: ConfigurationError) -> None:
+        problems = tuple(mask.text(str(problem)) for problem in error.problems)
+        refusal = Refusal(problems, controller.ports.clock.wall())
+        is_new = controller.shown.refusal is None or controller.shown.refusal.problems != problems
+        controller.shown.refusal = refusal
+        if is_new:
+            message = f"the policy was changed and cannot be used, so the one in force stays: {refusal.words}"
+            log.event("policy_refused", message=message)
+
+    return Reload(path, lambda: configure(path, os.environ), adopt, refuse)
+
+
+def _edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
+    """What an edit changes, by worker (None: of the whole policy), in the words of `plan`."""
+    from controller.core.edits import edits
+
+    return edits(old, new)
+
+
+async def _listen_anew(controller: Controller, settings: Settings, changed: asyncio.Event) -> None:
+    """_listen(), again with each policy, because the channels may be others."""
+    while True:
+        listening = asyncio.create_task(_listen(controller, settings))
+        waiting = asyncio.create_task(changed.wait())
+        try:
+            await asyncio.wait({listening, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                await listening
+                return
+            changed.clear()
+        finally:
+            listening.cancel()
+            waiting.cancel()
+            await asyncio.wait({listening})
 
 
 async def _listen(controller: Controller, settings: Settings) -> None:

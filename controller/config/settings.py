@@ -92,6 +92,31 @@ def load_settings(environment: Mapping[str, str], adapters: Adapters) -> Setting
     return settings
 
 
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """What leads to the journal; of each field, see Settings."""
+
+    redis_url: SecretStr
+    timing: Timing
+    key_prefix: str
+    group: str
+    hidden: tuple[SecretStr, ...]
+
+
+def load_journal(environment: Mapping[str, str], adapters: Adapters) -> JournalSettings:
+    """For a command that needs the journal and nothing else.
+
+    Raises:
+        ConfigurationError: naming every missing or malformed variable.
+    """
+    reader = EnvironmentReader(environment, adapters.platforms)
+    address = reader.address("REDIS_URL", adapters.redis)
+    timing, prefix, group = reader.timing(), reader.key_prefix(), reader.group()
+    if reader.problems:
+        raise ConfigurationError(reader.problems)
+    return JournalSettings(SecretStr(address.url), timing, prefix, group, reader.hidden())
+
+
 def key_prefix(environment: Mapping[str, str]) -> str:
     """With which our own keys in Redis begin."""
     return environment.get("REDIS_KEY_PREFIX", "").strip() or "autoscaler"

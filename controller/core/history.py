@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from controller.core.model import Change, Direction, History, Recommendation, Start
+from controller.core.override import Overrides
 from controller.core.pauses import looked, with_pauses
 from controller.core.ports import CycleNote, Retention, Settled
 
@@ -126,10 +127,12 @@ def not_after(history: History, now: float) -> History:
         remembered_at=at_most_now(history.remembered_at),
         recommendations=tuple(one for one in history.recommendations if one.at <= now),
         learned_at=at_most_now(history.learned_at),
+        load=None if history.load is None else replace(history.load, at=min(history.load.at, now)),
         refused_at=at_most_now(history.refused_at),
         read_at=at_most_now(history.read_at),
         unread_at=at_most_now(history.unread_at),
         change=None if change is None else replace(change, at=min(change.at, now)),
+        overrides=history.overrides.not_after(now),
     )
 
 
@@ -151,7 +154,7 @@ class Known:
     """What this process remembers of a record.
 
     up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped.
+    own monotonic clock, so they are true even if the journal's clock jumped. overrides: as they were last seen.
     """
 
     up_age: float | None = None
@@ -159,6 +162,7 @@ class Known:
     count: int | None = None
     change: Change | None = None
     change_age: float = 0.0
+    overrides: Overrides = field(default=Overrides())
 
 
 def given_back(history: History, known: Known | None, loss: Loss, now: float, *, leads: bool = True) -> History:
@@ -176,6 +180,8 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, last_up=up, last_down=down)
     if is_lost and known.count is not None and (replaces or history.count is None):
         history = replace(history, count=known.count)
+    if is_lost and known.overrides.changed_at > history.overrides.changed_at:
+        history = replace(history, overrides=known.overrides)
     ours, theirs = known.change, history.change
     if is_lost and ours is not None and (replaces or theirs is None):
         # How it was before this change is not known any more, so its cooldown stays even if nothing was sent.
@@ -272,7 +278,7 @@ def timed(start: Start, count: int, running: int, now: float, gap: float) -> tup
     if took < 0 or took >= _LONGEST_START_S or silent or count not in {start.before, start.after}:
         return None, None
     if count != start.after or running < start.after:
-        return replace(start, seen=now), None
+        return Start(start.at, start.before, start.after, now), None
     return None, None if start.seen is None else took
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from controller.core.load import Load
+from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
 from controller.core.watch import Watch
@@ -360,17 +362,23 @@ class LongRun:
     @classmethod
     def after(cls, before: LongRun | None, finished: Sequence[Finished]) -> LongRun | None:
         """With the jobs that ended since `newest`; the same value if there are none."""
-        mean, jobs, newest = (0.0, 0, -math.inf) if before is None else (before.mean_s, before.jobs, before.newest)
+        newest = -math.inf if before is None else before.newest
         fresh = finished[bisect_right(finished, newest, key=_end) :]
-        if not fresh:
-            return before
-        for one in fresh:
-            jobs = min(jobs + 1, cls.MOST)
-            mean += (one.seconds - mean) / jobs
-        return cls(mean, jobs, fresh[-1].at)
+        return cls.of(before, [one.seconds for one in fresh], fresh[-1].at) if fresh else before
+
+    @classmethod
+    def of(cls, before: LongRun | None, seconds: Iterable[float], newest: float) -> LongRun:
+        """With the jobs that ended since, whose times these are; the newest of them ended at `newest`."""
+        mean, jobs, most = (0.0, 0, cls.MOST) if before is None else (before.mean_s, before.jobs, cls.MOST)
+        for one in seconds:
+            jobs += jobs < most
+            mean += (one - mean) / jobs
+        return cls(mean, jobs, newest)
 
     def with_newest(self, service: ServiceTime) -> ServiceTime:
         """The longer of the two means holds: few long jobs among many short ones are seldom among the newest 500."""
+        if self.mean_s <= service.mean_s:
+            return service
         mean = _stepped(_job_time(self.mean_s))
         return service if mean <= service.mean_s else replace(service, mean_s=mean)
 
@@ -475,7 +483,8 @@ class History:
     which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a row, the
     last at unread_at. watch: since when the service has had which fault.
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
-    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs.
+    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. load: of the last
+    day; None: never observed. overrides: what operators have asked for.
     """
 
     last_up: float | None = None
@@ -490,6 +499,7 @@ class History:
     kept_s: tuple[float | None, ...] = ()
     learned_at: float | None = None
     long_run: LongRun | None = None
+    load: Load | None = None
     change: Change | None = None
     count: int | None = None
     refused_at: float | None = None
@@ -503,6 +513,7 @@ class History:
     unread: int = 0
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
+    overrides: Overrides = field(default=Overrides())
 
     @property
     def start_up_s(self) -> float | None:

@@ -8,7 +8,8 @@ that would have cost least in the newest pauses (the break-even rule of ski rent
 What a wrong stop costs, in worker-seconds: the start that is paid again, L, and the waits of the jobs that arrive
 meanwhile. The first waits L, those behind it λ · L² / 2 together, for λ arrivals a second. A second of waiting is worth
 v = 4 s / target_wait worker-seconds: a policy that accepts long waits counts them for little. With fewer than 30
-pauses, t is that cost itself, which is the break-even point if nothing is known about the pauses.
+pauses, t is that cost itself, which is the break-even point if nothing is known about the pauses. Where jobs use nearly
+all that max_replicas can do, these waits count for more (core/load.py).
 
 All times are seconds.
 """
@@ -16,12 +17,13 @@ All times are seconds.
 from __future__ import annotations
 
 import itertools
-import operator
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from controller.core.load import Load
 from controller.core.model import History, LongRun, Recommendation, ServiceTime
 from controller.core.units import in_words
 from controller.policy import USABLE_START_UP_S, WorkerPolicy
@@ -37,6 +39,8 @@ FEWEST_ARRIVALS = 30
 _OWN = 20
 """Each worker up to this has pauses of its own; the later ones share one list, because there are few of each."""
 PLACES = _OWN + 1
+_APART = 24
+"""Places between two pauses of a first, coarse search."""
 STEP_S = 0.25
 """Pauses are rounded to this."""
 _UNMEASURED_L = 10.0
@@ -45,19 +49,26 @@ _LEAST_PART, _WORTH_S = 0.3, 4.0
 
 
 class Cost(NamedTuple):
-    """What a wrong stop costs, and from what that follows; see the module."""
+    """What a wrong stop costs, and from what that follows; see the module.
+
+    times: how often the waits in it count, by the load of the last day (None: unknown).
+    """
 
     start_up_s: float
     arrivals_per_s: float
     total_s: float
+    times: float = 1.0
+    load: Load | None = None
 
     @classmethod
-    def of(cls, target_wait: float, start_up_s: float | None, arrivals_per_s: float) -> Cost:
+    def of(cls, target_wait: float, start_up_s: float | None, arrivals_per_s: float, load: Load | None = None) -> Cost:
         """start_up_s: None: not measured. A target_wait of 0 counts as 100 ms."""
         least, most = USABLE_START_UP_S
         start = _UNMEASURED_L if start_up_s is None else min(max(least, start_up_s), most)
         worth = _WORTH_S / max(target_wait, 0.1)
-        return cls(start, arrivals_per_s, start + worth * (start + arrivals_per_s * start * start / 2))
+        waits = worth * (start + arrivals_per_s * start * start / 2)
+        times = 1.0 if load is None else load.times(worth)
+        return cls(start, arrivals_per_s, start + waits * times, times, load)
 
     @property
     def least_s(self) -> float:
@@ -112,24 +123,36 @@ def rounded(pause: float) -> float:
     return min(round(pause / STEP_S) * STEP_S, LONGEST_S + STEP_S)
 
 
-def learned(pauses: Sequence[float], cost: Cost) -> float | None:
-    """For how long to keep this worker; None: too few pauses are known."""
-    if len(pauses) < FEWEST_PAUSES:
-        return None
-    ascending, stop = sorted(pauses), cost.total_s
-    known = bisect_right(ascending, LONGEST_S)
-    longer = range(len(ascending) - 1, -1, -1)
-    # over + longer · (pause + stop) for each pause, in calls of C: the simulator does this a million times.
-    each_longer = map(operator.mul, longer, map(stop.__add__, ascending[:known]))
-    totals = list(map(operator.add, itertools.accumulate(ascending), each_longer))
-    at_once = len(ascending) * stop
-    least = min(totals, default=at_once)
-    return cost.limited(ascending[totals.index(least)] if least < at_once else 0.0)
+def learned(ascending: Sequence[float], cost: Cost) -> float | None:
+    """For how long to keep this worker, from its pauses in ascending order; None: too few are known."""
+    return None if len(ascending) < FEWEST_PAUSES else cost.limited(_cheapest(ascending, cost.total_s))
 
 
-def is_due(history: History, now: float) -> bool:
+def _cheapest(ascending: Sequence[float], stop: float) -> float:
+    """The time that costs least in these pauses; of several, the shortest."""
+    count = len(ascending)
+    sums = list(itertools.accumulate(ascending[: bisect_right(ascending, LONGEST_S)]))
+    # Each _APART-th time sets a bound, by which the search skips most of the others: the simulator learns very often.
+    some = [sums[n] + (count - 1 - n) * (ascending[n] + stop) for n in range(0, len(sums), _APART)]
+    least, kept = count * stop, 0.0
+    bound = math.nextafter(min(some), math.inf) if some else least
+    least = min(least, bound)
+    place = 0
+    while place < len(sums):
+        pause, longer = ascending[place], count - 1 - place
+        total = sums[place] + longer * (pause + stop)
+        if total < least:
+            least, kept = total, pause
+        elif total - longer * stop > least:
+            break  # any longer time costs at least this, even if it spares every wrong stop
+        # A longer time spares at most one stop per place, so the next that can cost less is that many places on.
+        place += int((total - least) / stop) or 1
+    return kept
+
+
+def is_due(learned_at: float | None, now: float) -> bool:
     """Whether it is time to learn again."""
-    return history.learned_at is None or now - history.learned_at >= LEARN_AGAIN_S
+    return learned_at is None or now - learned_at >= LEARN_AGAIN_S
 
 
 def relearned(
@@ -137,19 +160,17 @@ def relearned(
     policy: WorkerPolicy,
     service: ServiceTime | None,
     now: float,
-    each: Sequence[Sequence[float]] | None = None,
 ) -> History:
-    """With new times, if the last ones are old enough. each: the pauses, if they are not kept in the history."""
-    if not is_due(history, now):
+    """With new times, if the last ones are old enough."""
+    if not is_due(history.learned_at, now):
         return history
     cost = cost_of_a_wrong_stop(policy, history, service)
-    times = tuple(learned(one, cost) for one in (history.pauses if each is None else each))
-    return replace(history, kept_s=times, learned_at=now)
+    return replace(history, kept_s=tuple(learned(sorted(one), cost) for one in history.pauses), learned_at=now)
 
 
 def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:
     arrivals_per_s = 0.0 if service is None else service.arrivals_per_s
-    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s)
+    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s, history.load)
 
 
 def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> tuple[float, ...]:
@@ -194,6 +215,7 @@ class WayDown(NamedTuple):
             "start_up_s": self.cost.start_up_s,
             "arrivals_per_s": round(self.cost.arrivals_per_s, 6),
             "cost_s": round(self.cost.total_s, 3),
+            "load": None if self.cost.load is None else round(self.cost.load.share, 3),
             "kept_s": [round(one.kept_s, 3) for one in self.each],
             "pauses": [one.pauses for one in self.each],
             "long_run_mean_s": None if self.long_run is None else round(self.long_run.mean_s, 3),
@@ -211,4 +233,8 @@ class WayDown(NamedTuple):
             f"worker {one.worker} {in_words(one.kept_s)} ({one.pauses} pauses{'' if one.is_learned else ', too few'})"
             for one in self.each
         ]
-        return f"{why} {in_words(cost.total_s)}", f"not needed, they stay: {', '.join(each)}"
+        near = ""
+        if cost.load is not None and cost.times > 1:
+            used = f"jobs used {cost.load.share:.0%} of what max_replicas can do in the last day"
+            near = f" (its waits count {cost.times:.1f} times, because {used})"
+        return f"{why} {in_words(cost.total_s)}{near}", f"not needed, they stay: {', '.join(each)}"

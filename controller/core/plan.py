@@ -4,7 +4,7 @@ The reconciler carries the steps out, `explain` prints them, a quick check asks 
 simulation makes its decisions by it. What differs is what they do with a plan, never what the plan is.
 
 1. Note what was read, and what quick checks read since the last pass. A depth of 0 that is doubtful counts as
-   unreadable, unless jobs were seen in this queue before.
+   unreadable, unless jobs were seen in this queue before. Report overrides that operators set or that ended.
 2. Settle the open change by what the platform shows. It stays open until it is visible, or until the landing bound.
 3. Update the watch: workers that crash, exit or do not start, a deployment that hangs, jobs that no worker takes.
 4. Record a change that was made outside the controller: it starts the cooldowns. Not while a change is open.
@@ -23,7 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from controller.core import conditions, history, pauses, queues
+from controller.core.allowed import allowed
 from controller.core.conditions import Condition, Look
+from controller.core.load import Load
 from controller.core.model import (
     Change,
     Decision,
@@ -40,15 +42,30 @@ from controller.core.model import (
     Shares,
     workers,
 )
+from controller.core.override import Override
 from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Reason
 from controller.core.rules import decide, fall_back, remembered
-from controller.core.steps import Event, Fail, Hold, Note, RecordExternalChange, Send, Settle, Share, Step, UpdateWatch
+from controller.core.steps import (
+    Event,
+    Fail,
+    Hold,
+    Note,
+    RecordExternalChange,
+    Send,
+    Settle,
+    Share,
+    Step,
+    UpdateOverrides,
+    UpdateWatch,
+)
 from controller.core.units import in_words
 from controller.core.wanted import learns_when_to_stop
 from controller.policy import WorkerPolicy
 
+_Noting = Note | UpdateOverrides | Settle | UpdateWatch | RecordExternalChange
+"""Steps that change the history and do not end the pass."""
 _OUTAGE_READINGS = 3
 """Failed readings of the queue in a row that count as an outage; one alone does not, however old the last one is."""
 _LONGEST_DRAINING_S = 3600.0
@@ -63,6 +80,7 @@ class Seen:
     a change that is not visible counts as not made. epoch: of the lease. ident: the id for a change that this pass
     records. unsent: ids of changes that this process recorded, perhaps, and of which it certainly sent nothing.
     looks: what quick checks recommended since the last pass. is_woken: this is a quick check, which writes nothing.
+    worker: its name in the policy, for messages.
     """
 
     policy: WorkerPolicy
@@ -81,6 +99,7 @@ class Seen:
     unsent: frozenset[str] = frozenset()
     looks: tuple[Recommendation, ...] = ()
     is_woken: bool = False
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +127,7 @@ class Plan:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        steps = (step for step in self.steps if isinstance(step, Note | Settle | UpdateWatch | RecordExternalChange))
-        return tuple(event for step in steps for event in step.events)
+        return tuple(event for step in self.steps if isinstance(step, _Noting) for event in step.events)
 
 
 def plan(seen: Seen) -> Plan:
@@ -155,7 +173,12 @@ class _Draft:
     def replicas(self) -> Replicas | None:
         return self.seen.replicas if isinstance(self.seen.replicas, Replicas) else None
 
-    def then(self, step: Note | Settle | UpdateWatch | RecordExternalChange) -> None:
+    @property
+    def policy(self) -> WorkerPolicy:
+        """With min_replicas and max_replicas as they are now."""
+        return allowed(self.seen.policy, self.history.overrides, self.seen.now).policy
+
+    def then(self, step: _Noting) -> None:
         self.steps.append(step)
         self.history = step.history
 
@@ -179,6 +202,22 @@ def _measure(draft: _Draft) -> None:
         draft.seen = replace(draft.seen, service=long_run.with_newest(service))
 
 
+def _report_overrides(draft: _Draft) -> None:
+    now, epoch = draft.seen.now, draft.seen.epoch
+    overrides, began, ended = draft.history.overrides.told(now)
+    if not began and not ended:
+        return
+    events = (
+        *(Event("override_set", _override_fields(one, epoch) | {"message": one.words(one.at)}) for one in began),
+        *(Event("override_ended", _override_fields(one, epoch) | {"message": one.end_words}) for one in ended),
+    )
+    draft.then(UpdateOverrides(replace(draft.history, overrides=overrides), events))
+
+
+def _override_fields(override: Override, epoch: int) -> dict[str, object]:
+    return {"epoch": epoch, "override": override.kind.value, "by": override.author, "id": override.ident}
+
+
 def _note(draft: _Draft) -> None:
     seen, queue, replicas = draft.seen, draft.queue, draft.replicas
     if queue is None and replicas is None:
@@ -186,7 +225,7 @@ def _note(draft: _Draft) -> None:
     recommended = None
     if queue is not None and replicas is not None:
         leaving = replicas.finishing(seen.service)
-        recommended = remembered(seen.policy, queue, seen.service, replicas.configured, leaving)
+        recommended = remembered(draft.policy, queue, seen.service, replicas.configured, leaving)
     both = recommended is not None
     note = CycleNote(
         recommended,
@@ -200,8 +239,17 @@ def _note(draft: _Draft) -> None:
     )
     noted = history.noted(draft.history, note, seen.retention, seen.now)
     if both and learns_when_to_stop(seen.policy):
+        noted = _with_load(seen, noted)
         noted = pauses.relearned(noted, seen.policy, seen.service, seen.now)
     draft.then(Note(noted, recommended))
+
+
+def _with_load(seen: Seen, noted: History) -> History:
+    """With the share of all workers' capacity that jobs use now."""
+    capacity = seen.policy.max_replicas * seen.policy.concurrency
+    if not isinstance(seen.queue, QueueDepth) or not capacity or seen.is_woken:
+        return noted  # a quick check comes when a job does, so it would count busy moments more often
+    return replace(noted, load=Load.after(noted.load, seen.queue.processing / capacity, seen.now, seen.retention.gap))
 
 
 def _settle(draft: _Draft) -> None:
@@ -210,11 +258,11 @@ def _settle(draft: _Draft) -> None:
         return
     count = replicas.configured
     if change.id in seen.unsent:
-        _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, "nothing of it was sent"))
+        _close(draft, change, Settled.NEVER_SENT, _ended(seen, change, Settled.NEVER_SENT, "nothing of it was sent"))
     elif count == change.after:
         shown = f"{replicas.words.name} shows {workers(count)}, so the change was made"
         known = change.is_accepted and change.epoch == seen.epoch
-        _close(draft, change, Settled.APPLIED, None if known else _ended(seen, change, shown))
+        _close(draft, change, Settled.APPLIED, None if known else _ended(seen, change, Settled.APPLIED, shown))
     elif seen.now - change.at >= seen.landing_bound + _draining_s(change, replicas):
         _close(draft, change, Settled.NOT_HONOURED, _not_honoured(seen, change, replicas))
 
@@ -234,11 +282,20 @@ def _draining_s(change: Change, replicas: Replicas) -> float:
     return min(replicas.draining_s, _LONGEST_DRAINING_S) if change.direction is Direction.DOWN else 0.0
 
 
-def _ended(seen: Seen, change: Change, what: str) -> Event:
+def _ended(seen: Seen, change: Change, outcome: Settled, what: str) -> Event:
     """How a change ended whose outcome was unknown, or that an earlier leader left open."""
     age = max(0.0, seen.now - change.at)
     said = f"{change.before} → {change.after} (epoch {change.epoch}, {in_words(age)} ago): {what}"
-    return Event("intent_settled", {"epoch": seen.epoch, "intent_epoch": change.epoch, "message": said})
+    fields = {
+        "epoch": seen.epoch,
+        "intent_epoch": change.epoch,
+        "change": change.id,
+        "before": change.before,
+        "after": change.after,
+        "settled": outcome.value,
+        "message": said,
+    }
+    return Event("intent_settled", fields)
 
 
 def _not_honoured(seen: Seen, change: Change, replicas: Replicas) -> Event:
@@ -254,7 +311,7 @@ def _watch(draft: _Draft) -> None:
     seen, replicas, before = draft.seen, draft.replicas, draft.history.watch
     if replicas is None:
         return
-    look = Look(seen.policy, replicas, draft.queue, draft.history, seen.now, seen.landing_bound)
+    look = Look(draft.policy, replicas, draft.queue, draft.history, seen.now, seen.landing_bound)
     look = replace(look, history=replace(draft.history, watch=conditions.updated_watch(look)))
     draft.conditions = conditions.conditions(look)
     faults = [condition for condition in draft.conditions if condition.degrades]
@@ -281,7 +338,7 @@ def _record_external_change(draft: _Draft) -> None:
         "before": known,
         "after": after,
         "state": replicas.state.value,
-        "message": f"changed outside the controller: {known} → {after}; the cooldowns start now",
+        "message": f"changed outside the controller: {known} → {after}; {_what_becomes_of_it(draft, after)}",
     }
     events = [Event("external_change", said)]
     contests = draft.history.watch.contests
@@ -291,6 +348,15 @@ def _record_external_change(draft: _Draft) -> None:
         events.append(Event("contended", contended, throttle="contended"))
     changed = history.with_external_change(draft.history, after, seen.now)
     draft.then(RecordExternalChange(changed, known, after, tuple(events)))
+
+
+def _what_becomes_of_it(draft: _Draft, after: int) -> str:
+    """Of a count that a person set on the platform, and how to keep it."""
+    here = allowed(draft.seen.policy, draft.history.overrides, draft.seen.now)
+    if here.held is not None:
+        return f"it is undone now: {here.held.words}"
+    keeping = f"to keep it, `autoscaler hold {draft.seen.worker or 'WORKER'} {after} --for 2h`"
+    return f"the cooldowns start now, and then the policy decides again; {keeping}"
 
 
 def _wait_for_the_open_change(draft: _Draft) -> None:
@@ -392,6 +458,7 @@ def _unread_for(after: History, now: float) -> float:
 
 _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _disbelieve,
+    _report_overrides,
     _measure,
     _note,
     _settle,

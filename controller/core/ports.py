@@ -23,6 +23,7 @@ from controller.core.model import (
     Shares,
 )
 from controller.core.text import bounds
+from controller.core.timeline import Decided, Happening, Sample
 from controller.core.units import in_words
 from controller.policy import Queue as QueuePolicy
 from controller.policy import RateLimit as RateLimitPolicy
@@ -315,6 +316,51 @@ class Bid(NamedTuple):
     last_holder: str = ""
     patience: float = 0.0
     of_nothing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries of the history that are written together, in their order; see core/timeline.py. By worker, but the first.
+
+    keep_s: how long entries are kept.
+    """
+
+    happenings: Sequence[Happening] = ()
+    decided: Sequence[tuple[str, Decided]] = ()
+    minutes: Sequence[tuple[str, Sample]] = ()
+    tens: Sequence[tuple[str, Sample]] = ()
+    keep_s: float = 7 * 24 * 3600.0
+
+
+class Page(NamedTuple):
+    """Entries of the history, the newest first. more: for the next page; "" if this is the last."""
+
+    happenings: tuple[Happening, ...]
+    more: str = ""
+
+
+class Timeline(Protocol):
+    """The history of a group of controllers: a leader writes it, each replica reads it.
+
+    Raises:
+        Unavailable: the store cannot be reached.
+    """
+
+    async def append(self, batch: Batch, lease: Lease) -> None:
+        """Adds entries, if the lease is held. A happening whose ident is among the newest is not added again.
+
+        Raises:
+            LeaseLost: the lease is not ours any more; nothing was written.
+        """
+
+    async def happenings(self, since: float, until: float, *, most: int, after: str = "") -> Page:
+        """At most `most` of that time, the newest first. after: the `more` of the page before."""
+
+    async def decided(self, worker: str, since: float, until: float, *, most: int) -> tuple[Decided, ...]:
+        """The newest `most` of that time, the newest first."""
+
+    async def samples(self, worker: str, since: float, until: float) -> tuple[Sample, ...]:
+        """In their order: one a minute where they are kept, and before that one each ten minutes."""
 
 
 class NotAcquired(NamedTuple):

@@ -20,6 +20,9 @@ class Reason(StrEnum):
     ACTIVATION = "Activation"
     TOLERANCE = "Tolerance"
     MAX_WAIT = "MaxWait"
+    HELD = "Held"
+    PAUSED = "Paused"
+    AT_LEAST = "AtLeast"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
     BUSY = "WorkersBusy"
@@ -89,6 +92,18 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
             "wants, and none fewer"
         ),
         "nothing; if the job waits although workers are idle, read their log: does any of them take it?",
+    ),
+    Reason.HELD: (
+        "an operator holds the count (`autoscaler hold`), see [overrides](overrides.md)",
+        "wait until the time is over; or `autoscaler resume`",
+    ),
+    Reason.PAUSED: (
+        "an operator paused scaling, or one direction of it (`autoscaler pause`), see [overrides](overrides.md)",
+        "wait until the time is over; or `autoscaler resume`",
+    ),
+    Reason.AT_LEAST: (
+        "an operator set a lower limit for a time (`autoscaler at-least`), see [overrides](overrides.md)",
+        "wait until the time is over; or `autoscaler resume`",
     ),
     Reason.BELOW_MINIMUM: (
         "fewer than min_replicas were found",

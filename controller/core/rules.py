@@ -6,7 +6,9 @@ part of the policy.
 1. A count outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
    to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
    over from there.
-2. (A pause or a manual override will stand here.)
+2. An operator's override that has not expired (override.py): a held count is both min and max, and no rule but the
+   limits of the platform delays it, also while the queue cannot be read; a floor is min_replicas as long as it lasts;
+   a pause leaves the count, but rule 1 goes before it unless the pause is forced.
 3. The recommendation. With tiers: the replicas of the tier that holds the depth. With per_worker: one worker for each
    per_worker jobs, rounded up; the count stays at 0 below activation, and where the depth is within the tolerance of
    what the workers are for. With a target_wait of T seconds and
@@ -50,6 +52,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from controller.core import long_wait, pauses, queues
+from controller.core.allowed import Allowed, allowed
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.history import needed
 from controller.core.jobs_each import JobsEach
@@ -83,13 +86,18 @@ from controller.policy import WorkerPolicy
 class Situation:
     """What the rules after the recommendation use; the depth of the queue is already in the decision by then."""
 
-    policy: WorkerPolicy
+    here: Allowed
     replicas: Replicas
     history: History
     now: float
     rate: Rate
     service: ServiceTime | None = None
     unmeasured: str = ""
+
+    @property
+    def policy(self) -> WorkerPolicy:
+        """With min_replicas and max_replicas as they are now."""
+        return self.here.policy
 
     @property
     def leaving(self) -> int:
@@ -124,19 +132,21 @@ def fall_back(
     policy: WorkerPolicy, replicas: Replicas, history: History, now: float, *, unread_for_s: float, rate: Rate
 ) -> Decision | None:
     """The decision if the queue could not be read for `unread_for_s` seconds; None: the count stays."""
-    fallback = policy.on_unavailable
-    situation, current = Situation(policy, replicas, history, now, rate), replicas.configured
-    if fallback is None or unread_for_s < fallback.after:
-        if current >= policy.min_replicas:
+    fallback, here = policy.on_unavailable, allowed(policy, history.overrides, now)
+    situation, current, policy = Situation(here, replicas, history, now, rate), replicas.configured, here.policy
+    if here.held is not None:
+        return _platform_limits(situation, _held(here, Decision(current, policy.min_replicas, current, ())))
+    if fallback is None or unread_for_s < fallback.after or here.paused(up=True) is not None:
+        if current >= policy.min_replicas or here.leaves_all:
             return None
-        corrected = _below_minimum(policy, Decision(current, policy.min_replicas, current, ()))
+        corrected = _below_minimum(here, Decision(current, policy.min_replicas, current, ()))
         return _platform_limits(situation, corrected)
     wanted = fallback.at_least
     words = f"the queue could not be read for {_rounded_up(unread_for_s)}, so at least {workers(wanted)}"
     start = Decision(current, wanted, max(current, wanted), (Because(Reason.FALLBACK, words),))
     start = _add_none_that_crash(situation, start)
     decision = _limit_step(situation, _limit_rate(situation, _cool_down(situation, start)))
-    return _platform_limits(situation, _at_least_minimum(policy, decision))
+    return _platform_limits(situation, _at_least_minimum(here, decision))
 
 
 def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
@@ -220,10 +230,16 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
 
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
-    return Situation(policy, observed.replicas, history, now, observed.rate, observed.service, observed.unmeasured)
+    here = allowed(policy, history.overrides, now)
+    return Situation(here, observed.replicas, history, now, observed.rate, observed.service, observed.unmeasured)
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
+    if situation.here.held is not None:
+        held = _held(situation.here, _recommended(situation, queue))
+        yield held, "override"
+        yield _platform_limits(situation, held), "limits of the platform"
+        return
     correction = _add_none_that_crash(situation, _correct(situation, queue))
     correction = _platform_limits(situation, correction)
     yield correction, "correction to min and max"
@@ -245,6 +261,9 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     if is_crashing(situation.history, situation.replicas):
         decision = _add_none_that_crash(situation, decision)
         yield decision, "workers that crash"
+    if situation.here.pause is not None:
+        decision = _pause(situation, decision)
+        yield decision, "override"
     for name, rule in _RULES:
         decision = rule(situation, decision)
         yield decision, name
@@ -262,6 +281,8 @@ def _beyond_the_minimum(
     wanted = correction.recommended
     if wanted <= correction.desired or is_crashing(situation.history, situation.replicas):
         return
+    if situation.here.paused(up=True) is not None:
+        return
     because = _recommendation(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
     yield decision, _recommends(situation.policy)
@@ -273,20 +294,35 @@ def _beyond_the_minimum(
 
 
 def _correct(situation: Situation, queue: QueueDepth) -> Decision:
-    policy, current = situation.policy, situation.replicas.configured
+    here, policy, current = situation.here, situation.policy, situation.replicas.configured
     recommended = recommend_ahead(policy, queue, situation.service, current, situation.leaving)
     start = Decision(current, recommended, current, ())
+    if here.leaves_all:
+        return start
     if current < policy.min_replicas:
-        return _below_minimum(policy, start)
+        return _below_minimum(here, start)
     if current > policy.max_replicas:
-        words = f"{workers(current)} where max_replicas is {policy.max_replicas}"
-        return _limit(start, policy.max_replicas, Reason.ABOVE_MAXIMUM, words)
+        reason = Reason.ABOVE_MAXIMUM if here.highest is None else here.highest.reason
+        words = f"{workers(current)} where {here.at_most.words}"
+        return _limit(start, policy.max_replicas, reason, words)
     return start
 
 
-def _below_minimum(policy: WorkerPolicy, start: Decision) -> Decision:
-    words = f"{workers(start.current)} where min_replicas is {policy.min_replicas}"
-    return _limit(start, policy.min_replicas, Reason.BELOW_MINIMUM, words)
+def _below_minimum(here: Allowed, start: Decision) -> Decision:
+    reason = Reason.BELOW_MINIMUM if here.lowest is None else here.lowest.reason
+    words = f"{workers(start.current)} where {here.at_least.words}"
+    return _limit(start, here.policy.min_replicas, reason, words)
+
+
+def _held(here: Allowed, start: Decision) -> Decision:
+    assert here.held is not None, "asked for only while a count is held"
+    return _limit(start, here.policy.min_replicas, here.held.reason, here.held.words)
+
+
+def _pause(situation: Situation, decision: Decision) -> Decision:
+    if not decision.changes_something:
+        return decision
+    return _hold(decision, situation.here.paused(up=decision.direction is Direction.UP))
 
 
 def _recommended(situation: Situation, queue: QueueDepth) -> Decision:
@@ -467,16 +503,18 @@ def _limit_step(situation: Situation, decision: Decision) -> Decision:
 
 
 def _clamp(situation: Situation, decision: Decision) -> Decision:
-    policy = situation.policy
-    decision = _at_least_minimum(policy, decision)
-    if decision.desired > policy.max_replicas:
-        return _limit(decision, policy.max_replicas, Reason.MAXIMUM, f"max_replicas is {policy.max_replicas}")
+    here = situation.here
+    if here.leaves_all:
+        return decision
+    decision = _at_least_minimum(here, decision)
+    if decision.desired > here.policy.max_replicas:
+        return _limit(decision, here.policy.max_replicas, here.at_most.reason, here.at_most.words)
     return decision
 
 
-def _at_least_minimum(policy: WorkerPolicy, decision: Decision) -> Decision:
-    if decision.desired < policy.min_replicas:
-        return _limit(decision, policy.min_replicas, Reason.MINIMUM, f"min_replicas is {policy.min_replicas}")
+def _at_least_minimum(here: Allowed, decision: Decision) -> Decision:
+    if decision.desired < here.policy.min_replicas:
+        return _limit(decision, here.policy.min_replicas, here.at_least.reason, here.at_least.words)
     return decision
 
 

@@ -36,6 +36,18 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateOverrides:
+    """An event for each override that an operator set or ended since the last pass, or that has expired."""
+
+    history: History
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "report " + " and ".join("that an override " + _OVERRIDE[event.name] for event in self.events)
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """The open change is closed. event: only if its outcome was unknown, or if it was not made."""
 
@@ -128,4 +140,5 @@ class Send:
         return f"record {self.change.before} → {self.change.after}, then request it"
 
 
-Step = Note | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send
+_OVERRIDE = {"override_set": "was set", "override_ended": "ended"}
+Step = Note | UpdateOverrides | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send

@@ -7,6 +7,7 @@
 | as_policy | the policy, which reads the same value back | `74.2s` |
 | as_share | the policy, of a share | `10%` |
 | percent, money | people | `91.3 %`, `$21.38` |
+| iso | people and programs, of dates | `2026-11-23T22:31:07.123Z` |
 
 Whatever is printed goes through these, so that one value looks alike in the log, doctor, check and simulate. JSON has
 plain numbers, whose unit is in the key.
@@ -16,12 +17,15 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SHARE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_S = 31 * 24 * 3600.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
+"""The first second of year 1 and the last of year 9999, in seconds since the epoch."""
 
 
 def in_words(seconds: float) -> str:
@@ -129,3 +133,9 @@ def seconds_of(text: str) -> float:
     if seconds > _LONGEST_S:
         raise ValueError("is longer than a month; write 500ms, 30s, 2m or 1h")
     return seconds
+
+
+def iso(at: float) -> str:
+    """`2026-11-23T22:31:07.123Z` of seconds since the epoch; a time outside the years 1 to 9999 is cut to their end."""
+    at = min(max(at, _FIRST_SECOND), _LAST_SECOND)
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

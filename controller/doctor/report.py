@@ -25,12 +25,12 @@ from controller.core import units
 from controller.core.ports import Unavailable
 from controller.core.queues import alone
 from controller.core.text.masking import Masker
+from controller.core.units import iso
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.railway import RailwayChecks
 from controller.doctor.redis import clock_ahead, risks
-from controller.loop.cycle import iso
 from controller.policy import WorkerPolicy
 
 _MOST_SKEW_S = 2.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -23,11 +22,11 @@ from controller.core.model import (
 from controller.core.ports import Clock, Role, Sources, Unavailable
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
+from controller.core.units import iso
 from controller.loop import levels
+from controller.loop.override_status import OverrideStatus
 from controller.policy import WorkerPolicy
 
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
-"""The first second of year 1 and the last of year 9999, in seconds since the epoch."""
 _MOST_REMARKS = 10
 LONGEST_CYCLE_S = 90.0
 """The deadline of a whole cycle. Each call in it has its own, shorter one; this is the last resort."""
@@ -114,6 +113,10 @@ class Cycle:
     """Every failed or crashed cycle has one; so has one that acted, or backed off, in spite of a fault."""
     parts: tuple[PartSeen, ...] = ()
     """Each queue of a worker that has several, also those that could be read while another could not."""
+    overrides: tuple[OverrideStatus, ...] | None = None
+    """Those in force; None if the journal could not be read."""
+    change: str = ""
+    """The id of the change that this cycle requested; "" if none."""
 
     @property
     def reason(self) -> Reason:
@@ -196,6 +199,7 @@ class Cycle:
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
             **self._soon(),
+            **({} if self.overrides is None else {"overrides": [asdict(one) for one in self.overrides]}),
         }
 
     def _soon(self) -> dict[str, Any]:
@@ -264,6 +268,8 @@ class Account:
     fault: Fault | None = None
     started: float = 0.0
     parts: tuple[QueuePart, ...] = ()
+    overrides: tuple[OverrideStatus, ...] | None = None
+    change: str = ""
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
         reasons = because or (self.decision.because if self.decision else ())
@@ -295,6 +301,8 @@ class Account:
             answered=frozenset(self._answered(outcome)),
             fault=self.fault,
             parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
+            overrides=self.overrides,
+            change=self.change,
         )
 
     @property
@@ -335,12 +343,6 @@ def _as_object(condition: Condition) -> dict[str, Any]:
         "for_s": round(condition.lasted_s, 1),
         "degrades": condition.degrades,
     }
-
-
-def iso(at: float) -> str:
-    """`2026-11-23T22:31:07.123Z` of seconds since the epoch; a time outside the years 1 to 9999 is cut to their end."""
-    at = min(max(at, _FIRST_SECOND), _LAST_SECOND)
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def as_text(line: Mapping[str, Any]) -> str:

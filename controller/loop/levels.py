@@ -19,7 +19,16 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     (
         "policy_loaded",
         "info",
-        "at the start: each worker of the policy, and each that only an earlier policy had",
+        (
+            "at the start: each worker of the policy, and each that only an earlier policy had; "
+            "later: each change of an edit"
+        ),
+    ),
+    ("policy_refused", "error", "the policy's file was changed and cannot be used: why; the one in force stays"),
+    (
+        "policies_differ",
+        "warning",
+        "this replica stands by with another policy than the leader's, for a minute; then once an hour",
     ),
     ("stopped", "info", "the process ends"),
     ("lease_acquired", "info", "this replica leads"),
@@ -95,6 +104,12 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "the count was changed outside the controller, see docs/log.md#who-else-changes-the-count",
     ),
     (
+        "override_set",
+        "info",
+        "an operator set an override, see docs/overrides.md; the leader tells it with its next cycle",
+    ),
+    ("override_ended", "info", "an override is over: its time was up, or somebody ended or replaced it"),
+    (
         "contended",
         "warning",
         (
@@ -130,6 +145,15 @@ EVENTS: Mapping[str, Level] = {name: level for name, level, _ in _ROWS}
 """Every event of the controller, in the order of docs/log.md; a test fails if one is missing."""
 MEANINGS: Mapping[str, str] = {name: meaning for name, _, meaning in _ROWS}
 """What each event says."""
+REMEMBERED = frozenset(
+    {
+        *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
+        *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
+        *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
+        *("wake_unavailable", "service_time_unmeasurable"),
+    }
+)
+"""Events that the history keeps, besides changes and the begin and the end of each fault."""
 _OUTCOMES: dict[str, Level] = {
     "standby": "info",
     "held": "info",

@@ -12,8 +12,9 @@ from controller.core.text import bounds
 from controller.core.text.escaping import as_json, visible, visible_lines
 from controller.core.text.layout import columns_of, wrap
 from controller.core.text.masking import Masker
+from controller.core.units import iso
 from controller.loop import levels
-from controller.loop.cycle import as_text, iso
+from controller.loop.cycle import as_text
 from controller.loop.faults import Throttle
 from controller.loop.outlet import Outlet
 
@@ -49,10 +50,17 @@ class Log:
         self._clock = clock
         self._said = Throttle()
         self._mask = mask or Masker()
+        self._listeners: list[Callable[[str, Mapping[str, Any]], None]] = []
+
+    def tell(self, listener: Callable[[str, Mapping[str, Any]], None]) -> None:
+        """Calls it with the name and the fields of each event from now on."""
+        self._listeners.append(listener)
 
     def event(self, event: str, /, **fields: Any) -> None:
         """One event besides the cycles, such as started, lease_acquired or external_change."""
         self._write(self._of_event(event, **fields), self._events)
+        for listener in self._listeners:
+            listener(event, fields)
 
     def line(self, line: Mapping[str, Any]) -> None:
         """One cycle's line."""

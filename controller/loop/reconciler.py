@@ -48,6 +48,7 @@ from controller.core.steps import Event, Fail, Hold, Note, Send, Share
 from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
+from controller.loop.override_status import OverrideStatus
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
@@ -121,6 +122,13 @@ class Reconciler:
         """What quick checks recommended since the last pass that read both queue and platform."""
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
+
+    def adopted(self, policy: WorkerPolicy, gap: float) -> Reconciler:
+        """One with another policy for the same service, which knows what this one knows of its changes."""
+        new = Reconciler(self.worker, policy, gap, self._ports, self._landing_bound)
+        new._unsent, new._throttles = self._unsent, self._throttles
+        new.start_up_s, new.pace = self.start_up_s, self.pace
+        return new
 
     @property
     def _retention(self) -> Retention:
@@ -253,12 +261,16 @@ class Reconciler:
                 unsent=frozenset(self._unsent),
                 looks=self._looks,
                 is_woken=is_woken,
+                worker=self.worker,
             )
         )
 
     def _enter(self, account: Account, planned: Plan, recalled: Recalled) -> None:
         """What the cycle's line shows of the plan."""
         by, last = planned.decided_by, planned.last
+        account.overrides = tuple(
+            OverrideStatus.of(one, recalled.now) for one in by.overrides.all_in_force(recalled.now)
+        )
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
         if planned.observed is not None:
             account.service = planned.observed.service
@@ -358,6 +370,7 @@ class Reconciler:
         """Every way in which the request can end has an outcome: fenced, failed, unknown, held (dry run), applied."""
         decision, replicas, change = send.decision, send.replicas, send.change
         self._unsent.append(change.id)
+        account.change = change.id
         written = await self._write(planned, recalled, lease)  # until this has returned, nothing may be sent
         self._forget_unsent(change.id)
         try:

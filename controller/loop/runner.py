@@ -25,8 +25,9 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.readings import Answers, QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
+from controller.loop.recorder import Recorder
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy
+from controller.policy import Policy, WorkerPolicy
 
 T = TypeVar("T")
 _FRESH_S = 1.0
@@ -56,24 +57,22 @@ class Runner:
         *,
         landing_bound: float,
         gap: float | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
 
         Three intervals, because a cycle may be late without the history being incomplete. landing_bound: in seconds.
         """
         self._policy = policy
+        self._next: tuple[Policy, Callable[[], object], asyncio.Future[None]] | None = None
+        self._fixed_gap, self._landing_bound = gap, landing_bound
         self._ports = ports
         self._leadership = leadership
         self._status = status
         self._log = log
-        self._reconcilers = [
-            Reconciler(name, worker, gap or 3 * policy.interval + 1, ports, landing_bound)
-            for name, worker in policy.workers.items()
-        ]
-        self._queues = {
-            name: QueueReader(name, worker, ports.queue, ports.clock, ports.report)
-            for name, worker in policy.workers.items()
-        }
+        self._recorder = recorder
+        self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
+        self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
         self._behind: dict[str, asyncio.Task[Any]] = {}
         """By worker: a cycle that still waits for a slow queue while the other workers go on."""
@@ -85,19 +84,76 @@ class Runner:
         self._woken = False
         self._woken_at = self._due = self._paced_until = -math.inf
 
+    @property
+    def _gap(self) -> float:
+        return self._fixed_gap or 3 * self._policy.interval + 1
+
+    def _reader(self, name: str, worker: WorkerPolicy) -> QueueReader:
+        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report)
+
+    async def adopt(self, policy: Policy, also: Callable[[], object]) -> None:
+        """Goes on with this policy from the next turn on; returns once it does. A cycle that has begun is finished.
+
+        also: called at that moment, before any cycle of the policy.
+        """
+        taken = asyncio.get_running_loop().create_future()
+        self._next = policy, also, taken
+        self._wake_up.set()
+        await taken
+
+    async def _adopt(self, policy: Policy, also: Callable[[], object], taken: asyncio.Future[None]) -> None:
+        if self._behind:
+            await asyncio.wait(self._behind.values())
+        also()
+        before = {one.worker: one for one in self._reconcilers}
+        paced = policy.interval != self._policy.interval
+        self._policy, self._next = policy, None
+        self._reconcilers = []
+        for name, worker in policy.workers.items():
+            old = before.get(name)
+            same = old is not None and old.policy.service == worker.service
+            new = old.adopted(worker, self._gap) if old and same else self._new(name, worker)
+            self._reconcilers.append(new)
+            if old is None or old.policy != worker or paced:
+                self._queues[name] = self._reader(name, worker)
+            self._cycle_loggers.setdefault(name, CycleLogger())
+        for name in before.keys() - policy.workers.keys():
+            del self._queues[name]
+        if not taken.done():
+            taken.set_result(None)
+
+    def _new(self, name: str, worker: WorkerPolicy) -> Reconciler:
+        return Reconciler(name, worker, self._gap, self._ports, self._landing_bound)
+
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
 
     async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
         """One reading of the platform, by service, and of the queues, by worker."""
+        await self.recall_starts()
         looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
         queues = {name: await self._queues[name].completed(await answers) for name, answers in depths.of.items()}
         return await looking, queues
+
+    async def recall_starts(self) -> None:
+        """Asks the history how long workers take to start, which decides how far ahead scheduled jobs are counted.
+
+        Only a single pass needs it: the queue is read before the history, and `run` knows the start from the cycle
+        before. If the history cannot be recalled, the start stays unknown, and the pass itself reports the fault.
+        """
+        for name, queue in self._queues.items():
+            try:
+                recalled = await self._ports.journal.recall(name)
+            except Unavailable:
+                return
+            queue.start_up_s = recalled.history.start_up_s
 
     async def run(self) -> None:
         """Runs cycles until stop(); a cycle that has begun is finished."""
         try:
             while not self._stopping:
+                if self._next is not None:
+                    await self._adopt(*self._next)
                 self._leadership.changed.clear()
                 lease = self._leadership.lease
                 woken, self._woken = self._woken, False
@@ -129,6 +185,11 @@ class Runner:
             reconciler.pace = pace
         self._paced_until = self._ports.clock.monotonic() + pace
         self._due = max(started + self._policy.interval, self._paced_until)
+
+    @property
+    def policy(self) -> Policy:
+        """The one in force."""
+        return self._policy
 
     @property
     def acts(self) -> bool:
@@ -359,7 +420,10 @@ class Runner:
     def _report_cycle(self, cycle: Cycle) -> None:
         """Counts and shows the cycle, and logs it; a fault that lasts is logged once in REPEAT_S."""
         now, logger = self._ports.clock.monotonic(), self._cycle_loggers[cycle.worker]
+        before = self._status.failing.get(cycle.worker, {})
         self._status.put(cycle)
+        if self._recorder is not None:
+            self._recorder.cycle(cycle, before, self._status.failing[cycle.worker])
         self._report_recoveries(logger.recovered(cycle, now), cycle.worker)
         line = logger.line(cycle, now)
         if line is not None:

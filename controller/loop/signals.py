@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""A later version may reload on SIGHUP; until then it ends the program as SIGTERM does."""
+"""SIGHUP does something else while on_hangup_in() says so."""
 _LEAVES_S = 2.0
 """Seconds that a command may take to end after a signal, whatever it waits for; its result is not needed then."""
 
@@ -54,6 +54,16 @@ def on_end_in(loop: AbstractEventLoop, end: Callable[[int], None], *, within_s: 
     """
     take_over(exit_code=_State.exit_code)
     on_end(_within(loop, end, within_s))
+
+
+def on_hangup_in(loop: AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From now on a SIGHUP does not end the program but calls this, in the event loop."""
+
+    def hung_up() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(call)
+
+    _State.hung_up = hung_up
 
 
 def over(exit_code: int, *, within_s: float = _LEAVES_S) -> None:
@@ -148,9 +158,13 @@ class _State:
     is_watched = False
     leaves_at = 0.0
     leaves_with = 0
+    hung_up: Callable[[], None] | None = None
 
 
 def _on_signal(number: int, _: object) -> None:
+    if number == signal.SIGHUP and _State.hung_up is not None and _State.end is not _nothing:
+        _State.hung_up()
+        return
     end, _State.end = _State.end, _nothing
     end(number)
 

@@ -16,6 +16,7 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.loop.faults import failing_after
 from controller.loop.worker_status import Publication, WorkerStatus
+from controller.policy import Policy
 
 OLDEST_S = 120.0
 """Figures older than this count as old even while cycles are stretched because the platform's requests run out. An
@@ -46,6 +47,10 @@ class ControllerStatus:
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    policy: str = ""
+    """The digest of this replica's policy; published, so that replicas with different ones are noticed."""
+    leader_policy: str = ""
+    """That of the leader, while this replica stands by; "": unknown."""
     changes: int = 0
     """Increases with each change of the fields above."""
     _taken: dict[str, str] = field(default_factory=dict)
@@ -58,6 +63,7 @@ class ControllerStatus:
     def put(self, cycle: Cycle) -> None:
         """This replica's newest cycle of a worker."""
         self.changes += 1
+        self.leader_policy = ""
         self._taken.pop(cycle.worker, None)
         new = WorkerStatus.from_json(self.mask.value(cycle.to_json()))
         if cycle.queue is None or cycle.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.FENCED}:
@@ -95,6 +101,7 @@ class ControllerStatus:
             self.changes += 1
             self.workers[worker] = entry.status
             self.failing[worker] = dict(entry.failing)
+            self.leader_policy = entry.policy
             self._taken[worker] = text
             if entry.age_s is None or age_s is None:
                 self.seen_at.pop(worker, None)
@@ -105,9 +112,20 @@ class ControllerStatus:
     def to_publish(self) -> dict[str, str]:
         """By worker, what the standbys are to show."""
         return {
-            worker: Publication(last, self.age(worker), self.failing.get(worker, {})).to_text()
+            worker: Publication(last, self.age(worker), self.failing.get(worker, {}), self.policy).to_text()
             for worker, last in self.workers.items()
         }
+
+    def serve(self, policy: Policy, slower: Mapping[str, float]) -> None:
+        """Shows the workers of this policy from now on, and no other."""
+        self.interval, self.slower, self.policy = policy.interval, slower, policy.digest
+        for of_worker in (self.workers, self.seen_at, self.failing, self._taken):
+            for name in of_worker.keys() - policy.workers.keys():
+                del of_worker[name]
+        for counter in (self.outcomes, self.scales):
+            for key in [key for key in counter if key[0] not in policy.workers]:
+                del counter[key]
+        self.changes += 1
 
     def turned(self) -> None:
         """The loop has turned once more, successfully or not."""

@@ -24,11 +24,13 @@ from controller.core.model import Remark
 from controller.core.text.masking import Masker
 from controller.loop.cycle import CONTROLLER, Outcome
 from controller.loop.faults import CONDITIONS
+from controller.loop.override_status import OverrideStatus
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
 _OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues")
 """Keys that are no readings: the leader before may have had another policy."""
+_LONGEST_DIGEST = 64
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999; a later stamp is no date."""
 
@@ -111,6 +113,8 @@ class WorkerStatus:
     soon_shown: str | None = None
     queues: tuple[QueueStatus, ...] | None = None
     """None: the worker has one queue. Then this is no key of the JSON."""
+    overrides: tuple[OverrideStatus, ...] | None = None
+    """What operators have asked for and is in force; a key of the JSON only if there is any."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -147,6 +151,9 @@ class WorkerStatus:
             without |= {"soon", "soon_shown"}
         if self.queues is not None:
             known["queues"] = _each(self.queues)
+        if not self.overrides:
+            without.add("overrides")
+        known["overrides"] = _each(self.overrides)
         known = {name: value for name, value in known.items() if name not in without}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)
@@ -168,15 +175,19 @@ class Publication:
     """What a leader leaves in Redis of one worker, for the standbys.
 
     age_s: seconds since the figures were read (None: unknown, so that they count as old). failing: what fails, by name,
-    and since when, in seconds since the epoch by the leader's wall clock.
+    and since when, in seconds since the epoch by the leader's wall clock. policy: the digest of the leader's policy, or
+    "" if it is unknown.
     """
 
     status: WorkerStatus
     age_s: float | None
     failing: Mapping[str, float]
+    policy: str = ""
 
     def to_text(self) -> str:
-        entry = {"age_s": self.age_s, "failing": dict(self.failing), "status": self.status.to_json()}
+        entry: dict[str, Any] = {"age_s": self.age_s, "failing": dict(self.failing), "status": self.status.to_json()}
+        if self.policy:
+            entry["policy"] = self.policy
         return json.dumps(entry, ensure_ascii=False)
 
     @classmethod
@@ -196,7 +207,9 @@ class Publication:
             age_s = _age(age)
         except ValueError:
             raise ValueError("has no outcome or no age that this version knows") from None
-        return cls(status, None if status.malformed else age_s, _known_faults(failing, sources))
+        policy = entry.get("policy")
+        digest = policy if _is_text(policy) and len(policy) <= _LONGEST_DIGEST else ""
+        return cls(status, None if status.malformed else age_s, _known_faults(failing, sources), digest)
 
 
 def _each(values: tuple[Any, ...] | None) -> list[dict[str, Any]] | None:

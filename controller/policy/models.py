@@ -5,6 +5,7 @@ Durations are floats in seconds. All other numbers are whole: depths in jobs, re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -287,6 +288,8 @@ class Policy(Part):
     """how often the queue and the platform are read; at least 100ms"""
     wake_min_interval: Duration = 1.0
     """a notification starts a cycle at once, but two such cycles are at least this far apart"""
+    history_retention: Duration = 7 * 24 * 3600.0
+    """how long the history is kept in Redis, see docs/history.md; 0s: none is written"""
     workers: dict[Name, WorkerPolicy] = Field(min_length=1)
     """one worker service; the name labels logs, metrics and keys"""
 
@@ -305,6 +308,17 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
+
+    @property
+    def digest(self) -> str:
+        """12 characters that are the same for two policies with the same values, wherever they were read."""
+        values = self.model_dump_json(exclude_none=True, by_alias=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:12]
+
+    @property
+    def services(self) -> dict[str, str]:
+        """By worker, the id of its service."""
+        return {name: worker.service for name, worker in self.workers.items()}
 
     @property
     def target_keys(self) -> frozenset[str]:

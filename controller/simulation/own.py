@@ -8,40 +8,35 @@ depend on something that is not in the key. Another test compares every answer w
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.core import pauses
 from controller.core.history import start_of, timed, with_took
 from controller.core.jobs_each import JobsEach
+from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
-    Finished,
     History,
-    LongRun,
     QueueDepth,
     Recommendation,
     Replicas,
     ServiceState,
     ServiceTime,
     Start,
-    longest_counted,
 )
-from controller.core.pauses import FEWEST_ARRIVALS
 from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
 from controller.core.steps import Send
 from controller.core.wanted import kept, learns_when_to_stop, retention, windows
 from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
-from controller.simulation.account import MOST_TOLD, Done
+from controller.simulation.account import Done
+from controller.simulation.measured import Pauses, Recent
 from controller.simulation.scaler import Calm, Span, View
 
-MEASURED_JOBS = MOST_TOLD
 CYCLE_LATE_S = 0.002
 """A cycle begins so much later than one interval after the one before; the demo's real run has 1 ms to 11 ms."""
 _MEASURE_AGAIN_S = 60.0
@@ -125,55 +120,6 @@ class Given:
 
 
 @dataclass(slots=True)
-class Pauses:
-    """The newest pauses of one worker, in their order and by length: a sorted list is sorted again in no time."""
-
-    ascending: list[float] = field(default_factory=list)
-    _newest: deque[float] = field(default_factory=deque)
-
-    def add(self, pause: float) -> None:
-        insort(self.ascending, pause)
-        self._newest.append(pause)
-        if len(self._newest) > pauses.MOST_PAUSES:
-            del self.ascending[bisect_left(self.ascending, self._newest.popleft())]
-
-
-@dataclass(slots=True)
-class Recent:
-    """What the newest finished jobs tell, as adapters/postgres/service_time.py measures it in the table."""
-
-    _newest: deque[Done] = field(default_factory=deque)
-    _sorted: list[float] = field(default_factory=list)
-    _total: float = 0.0
-    _long_run: LongRun | None = None
-    _fresh: list[Done] = field(default_factory=list)
-
-    def add(self, done: Done) -> None:
-        service_s = done[2][1]
-        self._fresh.append(done)
-        self._newest.append(done)
-        insort(self._sorted, service_s)
-        self._total += service_s
-        if len(self._newest) > MEASURED_JOBS:
-            oldest = self._newest.popleft()[2][1]
-            self._total -= oldest
-            del self._sorted[bisect_left(self._sorted, oldest)]
-
-    def measured(self, now: float) -> ServiceTime | None:
-        """None: no job has finished yet."""
-        if not self._sorted:
-            return None
-        most = longest_counted(self._sorted)
-        finished = [Finished(end, min(job[1], most)) for end, _, job, _ in self._fresh]
-        self._long_run = LongRun.after(self._long_run, finished)
-        self._fresh.clear()
-        assert self._long_run is not None, "it counts each job that has finished"
-        jobs, within_s = len(self._newest), now - self._newest[0][2][0]
-        arrivals_per_s = jobs / max(within_s, 1.0) if jobs >= FEWEST_ARRIVALS else 0.0
-        return self._long_run.with_newest(ServiceTime.of(self._sorted, self._total, arrivals_per_s))
-
-
-@dataclass(slots=True)
 class OwnPolicy:
     """A Scaler that does what the reconciler does for one worker of a policy."""
 
@@ -207,9 +153,11 @@ class OwnPolicy:
     """Pauses are measured of workers up to this; 0: of none."""
     _pauses: list[Pauses] = field(default_factory=list)
     _down_open: float = 0.0
-    _history: History = field(default_factory=lambda: History(since=0.0, unbroken_since=0.0))
-    """Without what changes with each look or scale: recommendations, pauses and the start that is being measured."""
     _start: Start | None = None
+    _start_ups: tuple[float, ...] = ()
+    _kept_s: tuple[float | None, ...] = ()
+    _learned_at: float | None = None
+    _load: Load | None = None
     _remembers: bool = False
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
@@ -284,6 +232,9 @@ class OwnPolicy:
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
+        if self._learns:
+            finished = list(finished)
+            self._observe_load(sum([job[1] for _, _, job, _ in finished]), now)
         if self._measures:
             fresh = False
             for done in finished:
@@ -294,13 +245,19 @@ class OwnPolicy:
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         if self._learns:
-            if pauses.is_due(self._history, now):
-                each = [one.ascending for one in self._pauses]
-                self._history = pauses.relearned(self._history, self.policy, self._service, now, each)
+            if pauses.is_due(self._learned_at, now):
+                cost = pauses.cost_of_a_wrong_stop(self.policy, self._history, self._service)
+                self._kept_s, self._learned_at = tuple(one.learned(cost) for one in self._pauses), now
                 self._set_windows()
-            elif None in self._history.kept_s or len(self._history.kept_s) < len(self._pauses):
+            elif self._is_unlearned:
                 self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
+
+    def _observe_load(self, work_s: float, now: float) -> None:
+        """By the work that was done since the last time: over a day, that is the share of each poll in production."""
+        before = self._load
+        offered = (now if before is None else now - before.at) * self.policy.max_replicas * self.policy.concurrency
+        self._load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
 
     def _recommend(self, seen: View) -> Wanted:
         wants, service = self._wants, self._service
@@ -343,14 +300,28 @@ class OwnPolicy:
         if seen.notified and self._remembers:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
-        if self.times_starts:
-            self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
+        self._start = None
         if desired > seen.configured:
+            if self.times_starts:
+                self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
             self._time_start(desired, seen.running, answered)
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._remembers else self._down_open
         return desired
+
+    @property
+    def _history(self) -> History:
+        """Without what changes with each look or scale: recommendations, pauses and the start that is being measured.
+
+        It is made when it is asked for, because the journal's record of 25 values is slow to copy for one of them.
+        """
+        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at, load=self._load)
+
+    @property
+    def _is_unlearned(self) -> bool:
+        """Of a policy that learns: the time that some worker stays still follows from what a wrong stop costs."""
+        return self._learns and (not self._kept_s or None in self._kept_s)
 
     def _set_windows(self) -> None:
         window = windows(self.policy, self._history, self._service)
@@ -399,5 +370,6 @@ class OwnPolicy:
             return
         self._start, took = timed(self._start, count, running, now, math.inf)
         if took is not None:
-            self._history = replace(self._history, start_ups=with_took(self._history.start_ups, took))
-            self._set_windows()  # what a wrong stop costs follows from the start
+            self._start_ups = with_took(self._start_ups, took)
+            if self._is_unlearned:
+                self._set_windows()  # what a wrong stop costs follows from the start

@@ -7,17 +7,14 @@ pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from controller.core.model import workers
+from controller.core.edits import fleet_changes, rhythm_changes, worker_changes
 from controller.core.text.layout import Rows, markdown
-from controller.core.units import as_policy, in_seconds, in_words, money, percent
-from controller.core.wanted import tier_replicas
-from controller.policy import Policy, Share, WorkerPolicy
+from controller.core.units import in_seconds, in_words, money, percent
+from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import heading
@@ -25,8 +22,6 @@ from controller.simulation.report import heading
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is no reason to decide: another week may give the opposite."""
 _AT_LEAST_S = 1.0
-_IS_OF = {"tiers", "queue", "queues", "service"}
-"""Keys that have their own sentences, or that a simulation does not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +54,11 @@ class Row:
 def changes(plan: Plan) -> list[str]:
     """The edit in words, one sentence for each key whose value in force differs."""
     old, new = plan.old[1], plan.new[1]
-    said = [*fleet_changes(plan.old[0], plan.new[0]), *_tier_changes(old, new)]
-    before, after = ({**_rhythm(policy), **dict(_values(worker))} for policy, worker in (plan.old, plan.new))
-    said += [
-        f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
-        for key in dict.fromkeys([*before, *after])
-        if before.get(key) != after.get(key)
-    ]
+    said = [*fleet_changes(plan.old[0], plan.new[0]), *rhythm_changes(plan.old[0], plan.new[0])]
+    said += worker_changes(old, new)
     if old.each_queue != new.each_queue or old.service != new.service:
         said.append("the queue or the service changes; a simulation cannot show that: both get the same jobs")
     return said
-
-
-def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
-    """Workers that are added, dropped, renamed or moved to another service, and the effect on what runs there."""
-    before = {worker.service: name for name, worker in old.workers.items()}
-    after = {worker.service: name for name, worker in new.workers.items()}
-    for service, name in before.items():
-        now = after.get(service)
-        if now is None and name in new.workers:
-            yield (
-                f"{name} moves from service {service} to {new.workers[name].service}, where its history starts again; "
-                f"{service} is no longer scaled: its workers stay as they are"
-            )
-        elif now is None:
-            yield f"{name} is dropped: service {service} is no longer scaled, its workers stay as they are"
-        elif now != name:
-            yield f"{name} is renamed to {now}: service {service} keeps its workers, cooldowns and history"
-    for service, name in after.items():
-        if service not in before and name not in old.workers:
-            yield f"{name} is new: service {service} is scaled from now on"
 
 
 def verdict(plan: Plan) -> str:
@@ -205,68 +175,3 @@ def _relative(before: float, after: float, floor: float = 0.0) -> float:
     if max(before, after) <= floor or before == after:
         return 0.0
     return (after - before) / max(before, floor or before) if before or floor else 1.0
-
-
-def _tier_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
-    if not old.tiers or not new.tiers:
-        ways = _way(old), _way(new)
-        if ways[0] != ways[1]:
-            yield f"{ways[0]} {'are' if old.tiers else 'is'} replaced by {ways[1]}"
-        return
-    edges = sorted({0, *(tier.up_to + 1 for policy in (old, new) for tier in policy.tiers if tier.up_to is not None)})
-    for index, depth in enumerate(edges):
-        before, after = tier_replicas(old, depth), tier_replicas(new, depth)
-        if before == after:
-            continue
-        last = edges[index + 1] - 1 if index + 1 < len(edges) else None
-        yield f"{_depths(depth, last)}: {workers(after)} instead of {before}"
-
-
-def _way(worker: WorkerPolicy) -> str:
-    """The key that sets the number of workers."""
-    if worker.tiers:
-        return "tiers"
-    return "target_wait" if worker.per_worker is None else "per_worker"
-
-
-def _depths(first: int, last: int | None) -> str:
-    if last is None:
-        return f"{first} jobs and more"
-    return f"{first} job{'s' * (first != 1)}" if first == last else f"{first} to {last} jobs"
-
-
-def _rhythm(policy: Policy) -> dict[str, str]:
-    keys = ("interval", "wake_min_interval")
-    return {key: as_policy(getattr(policy, key)) for key in keys}
-
-
-def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
-    """The values in force except tiers and queue, by their keys in the file."""
-    silent = {("rate_limit", "keys")}
-    if worker.target_wait is not None:  # idle_off replaces them
-        silent |= {("scale_down", "cooldown"), ("scale_down", "stabilization_window")}
-        if worker.scale_down.idle_off is None:
-            yield "scale_down.idle_off", "learned"
-
-    def walk(value: object, path: Sequence[str]) -> Iterator[tuple[str, str]]:
-        if isinstance(value, BaseModel):
-            for name in type(value).model_fields:
-                if (path or name not in _IS_OF) and (*path, name) not in silent:
-                    yield from walk(getattr(value, name), (*path, name))
-        elif value is not None:
-            yield ".".join(path), _text(value)
-
-    yield from walk(worker, ())
-    yield from _of_queues(worker)
-
-
-def _of_queues(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
-    """What each of several queues asks of the workers; where its jobs are is no value of a simulation."""
-    for name, queue in worker.named_queues.items():
-        for key in ("target_wait", "service_time", "weight"):
-            if key in queue.model_fields_set:
-                yield f"queues.{name}.{key}", _text(getattr(queue, key))
-
-
-def _text(value: object) -> str:
-    return as_policy(value) if isinstance(value, float) and not isinstance(value, Share) else str(value)

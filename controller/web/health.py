@@ -13,11 +13,12 @@ from operator import itemgetter
 from typing import Any
 
 from controller.core.model import Leader
-from controller.core.ports import Requests, pace_words
+from controller.core.ports import Requests, Timeline, pace_words
 from controller.core.text.masking import Masker
-from controller.loop.cycle import iso
+from controller.core.units import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
+from controller.loop.reload import Refusal
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import WorkerStatus
 from controller.policy import Policy, WorkerPolicy
@@ -39,9 +40,9 @@ class ReplicaRole(StrEnum):
     DRY_RUN = "dry run"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Shown:
-    """What the server shows: the last cycles, the role, and the policy in force."""
+    """What the server shows: the last cycles, the role, and the policy in force, which a reload replaces."""
 
     status: ControllerStatus
     leadership: Leadership
@@ -54,8 +55,14 @@ class Shown:
     lost_lines: Callable[[], int] = lambda: 0
     """How many lines of the log its output did not take."""
     mask: Masker = field(default_factory=Masker)
+    timeline: Timeline | None = None
+    """The history; None: /history answers 404."""
     policy_shown: Mapping[str, Any] | None = None
     """The policy without its secrets; None: it has none."""
+    loaded_at: float | None = None
+    """When the policy was read, by the wall clock; None: unknown."""
+    refusal: Refusal | None = None
+    """The newest policy that could not be used, while it is the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,6 @@ def health_report(shown: Shown) -> HealthReport:
 def status_report(shown: Shown) -> StatusReport:
     status, leadership, mask = shown.status, shown.leadership, shown.mask
     lease, leader = leadership.lease, leadership.leader
-    policy = shown.policy_shown
     return StatusReport(
         health=_health(shown),
         role=_role(shown),
@@ -212,8 +218,24 @@ def status_report(shown: Shown) -> StatusReport:
         },
         requests=_requests(shown),
         lost_lines=shown.lost_lines(),
-        policy=shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy,
+        policy=_policy(shown),
     )
+
+
+def _policy(shown: Shown) -> dict[str, Any]:
+    """The values in force, which policy it is, and whether a newer one was refused."""
+    policy = shown.policy_shown
+    values = shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy
+    of_the_load: dict[str, Any] = {"hash": shown.policy.digest}
+    if shown.loaded_at is not None:
+        of_the_load["loaded_at"] = iso(shown.loaded_at)
+    if shown.refusal is not None:
+        problems = [shown.mask.text(problem) for problem in shown.refusal.problems]
+        of_the_load["refused"] = {"at": iso(shown.refusal.at), "problems": problems}
+    leader = shown.status.leader_policy
+    if leader and leader != shown.policy.digest:
+        of_the_load["leader_hash"] = leader
+    return {**values, **of_the_load}
 
 
 def totals(shown: Shown) -> Totals:

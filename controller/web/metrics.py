@@ -119,6 +119,13 @@ def _failing(shown: Shown) -> Iterator[Sample]:
                 yield Sample(1, {"source": name, "worker": shown.mask.text(worker)})
 
 
+def _overrides(shown: Shown) -> Iterator[Sample]:
+    for name, last in shown.status.workers.items():
+        for one in last.overrides or ():
+            left = max(0.0, one.left_s - (shown.status.age(name) or 0.0))
+            yield Sample(left, {"worker": shown.mask.text(name), "override": one.override})
+
+
 def _cycles(shown: Shown) -> Iterator[Sample]:
     for (worker, outcome), count in sorted(shown.status.outcomes.items()):
         yield Sample(count, {"worker": shown.mask.text(worker), "outcome": outcome})
@@ -287,6 +294,13 @@ _ROWS = (
         "By source: 1 if PostgreSQL, the platform or Redis cannot be reached, 0 if it answers. By source and worker: 1 "
         "while its service has this fault, and no sample otherwise.",
         _failing,
+    ),
+    Metric(
+        "autoscaler_override_left_seconds",
+        "gauge",
+        "seconds",
+        "Time that an operator's override still lasts, by worker and kind; no sample while there is none.",
+        _overrides,
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(

@@ -15,8 +15,7 @@ import re
 from collections.abc import Iterator
 
 from controller.core.text.escaping import visible
-from controller.core.units import in_words
-from controller.loop.cycle import iso
+from controller.core.units import in_words, iso
 from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Failing, StatusReport, WorkerReport
 
@@ -81,7 +80,7 @@ def _worker(name: str, worker: WorkerReport | None) -> str:
     words = f"{last.message} ({', '.join(last.reasons)})"
     remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}<dl>{facts}</dl>{_queues(last)}"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_overrides(last)}<dl>{facts}</dl>{_queues(last)}"
         f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
@@ -122,6 +121,15 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
     if last.rpm_limit is not None:
         used = "?" if last.rpm_used is None else last.rpm_used
         yield "requests this minute", f"{used} of {last.rpm_limit}"
+
+
+def _overrides(last: WorkerStatus) -> str:
+    """What operators have asked for; its end rather than the time left, which would be old by the time it is read."""
+    return "".join(
+        f'<p class="degraded">override {escape(one.override)}: {escape(one.message)} '
+        f"(until <time>{escape(_to_a_second(one.until))}</time>)</p>"
+        for one in last.overrides or ()
+    )
 
 
 def _queues(last: WorkerStatus) -> str:

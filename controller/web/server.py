@@ -1,6 +1,7 @@
 """HTTP: the routes, the token, how long an answer is reused, and the socket.
 
-/health, /metrics, /status and a page show the last cycles. A request calls no dependency and decides nothing.
+/health, /metrics, /status and a page show the last cycles. A request decides nothing, and calls no dependency; only
+/history reads Redis.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
 from controller.web.connections import HEADERS
 from controller.web.health import Health, Shown, health_report, status_body, status_report
+from controller.web.history import HistoryPage
 from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import STYLE_HASH, page
 
@@ -83,6 +85,8 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
     app.on_response_prepare.append(_with_headers)
     routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
     app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
+    if shown.timeline is not None:
+        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask))])
     return app
 
 

@@ -37,7 +37,7 @@ async def test_the_help_of_every_command_says_what_it_touches(command: str) -> N
 async def test_the_help_names_every_command(arguments: tuple[str, ...]) -> None:
     ran = await autoscaler(*arguments)
     assert (ran.code, ran.err) == (0, "")
-    assert all(re.search(rf"^  {name} ", ran.out, re.MULTILINE) for name in commands()[1].parsers)
+    assert all(re.search(rf"^  {name} |[ ,]{name}(,|$)", ran.out, re.MULTILINE) for name in commands()[1].parsers)
 
 
 async def test_the_help_of_a_topic_is_that_of_the_command() -> None:
@@ -76,6 +76,27 @@ async def test_what_is_mistyped_is_answered_with_what_was_meant(arguments: list[
     ran = await autoscaler(*arguments, environment={"RAILWAY_WORKER_SERVICE_ID": "s"})
     assert (ran.code, ran.out) == (2, "")
     assert words in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["simulate", "--worker", "v", "fast", "--json", "missing.yaml"],
+            "missing.yaml: there is no such file",
+        ),
+        (["simulate", "economy", "--json", "kedda"], "kedda: is neither a file nor a built-in policy; did you mean"),
+        (["plan", "missing.yaml", "--worker", "v", "other.yaml"], "missing.yaml: there is no such file"),
+        (["tune", "--wait", "60s", "missing.yaml", "--span", "1h"], "missing.yaml: there is no such file"),
+        (["plan", "one.yaml", "--worker", "v", "two.yaml", "three"], "plan: unrecognized arguments: three."),
+        (["check", "missing.yaml", "--json", "two.yaml"], "check: unrecognized arguments: two.yaml."),
+        (["simulate", "economy", "--load", "fast"], "argument --load: 'fast' is not a number"),
+    ],
+)
+async def test_arguments_stand_before_between_and_after_options(arguments: list[str], words: str) -> None:
+    ran = await autoscaler(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in " ".join(ran.err.split())
 
 
 @pytest.mark.parametrize("command", ["run", "once", "explain", "doctor", "check", "queue-trigger", "tune", "simulate"])

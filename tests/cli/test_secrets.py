@@ -195,6 +195,8 @@ async def dump(redis: Redis) -> str:
         kind = await redis.type(key)
         if kind == "hash":
             found.append(f"{key!r} {await redis.hgetall(key)!r}")
+        elif kind == "stream":
+            found.append(f"{key!r} {await redis.xrange(key)}")
         elif kind == "zset":
             found.append(f"{key!r} {await redis.zrange(key, 0, -1)}")
         else:
@@ -205,7 +207,13 @@ async def dump(redis: Redis) -> str:
 async def pages(port: int) -> dict[str, str]:
     found: dict[str, str] = {}
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {HTTP_TOKEN}"}) as client:
-        for path, accept in (("status", "*/*"), ("health", "*/*"), ("metrics", "*/*"), ("metrics", "text/plain")):
+        for path, accept in (
+            ("status", "*/*"),
+            ("health", "*/*"),
+            ("metrics", "*/*"),
+            ("metrics", "text/plain"),
+            ("history", "*/*"),
+        ):
             answer = await client.get(f"http://127.0.0.1:{port}/{path}", headers={"Accept": accept})
             assert answer.status_code == 200
             found[f"{path} {accept}"] = answer.text

@@ -44,6 +44,11 @@ def test_simulate_treats_the_queues_as_one_with_the_strictest_wait_and_says_so(
     assert shown["workload"]["notes"] == [note]
 
 
+def test_the_help_of_simulate_says_how_several_queues_are_simulated(run: Run) -> None:
+    said = " ".join(run("simulate", "--help").out.split())
+    assert "Several queues of a worker are simulated as one, with the strictest target_wait" in said
+
+
 def test_a_simulation_by_the_strictest_wait_is_that_of_one_queue_with_it(run: Run, policy: Path, trace: Path) -> None:
     figures = []
     for text in (BY_WAIT, "target_wait: 5s, queue: {table: jobs, wake_on: jobs}}}", BY_WAIT.replace("5s}", "50s}")):

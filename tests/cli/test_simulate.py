@@ -680,3 +680,21 @@ def test_plan_of_several_workers_that_both_have_asks_which_one(run: Run, tmp_pat
     assert json.loads(named.out)["changes"] == [
         "b is renamed to c: service s2 keeps its workers, cooldowns and history"
     ]
+
+
+def test_the_documented_output_of_simulate_has_the_columns_and_policies_of_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(POLICY.parent)
+    text = Path("docs/simulate.md").read_text()
+    command, _, rest = text.split("```sh\nautoscaler simulate ")[1].partition(" --span 2d\n```\n\n```\n")
+    policies = command.split()
+    ran = run("simulate", *policies, "--span", "2h")
+    assert ran.code == 0, ran.err
+    assert _rows(rest.partition("```")[0], policies) == _rows(ran.out, policies)
+
+
+def _rows(text: str, policies: list[str]) -> list[list[str]]:
+    """The headings, and the policies below each."""
+    rows = [line.split() for line in text.splitlines() if line]
+    return [row if row[0] == "policy" else row[:1] for row in rows if row[0] in {"policy", *policies}]

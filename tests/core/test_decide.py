@@ -29,6 +29,7 @@ from controller.core.reasons import REASONS, Reason
 from controller.core.rules import cooldowns_left, decide, fall_back, recommend, trail
 from controller.core.wanted import kept_window, windows
 from controller.policy import WorkerPolicy
+from tests.support.drawn_limits import limits
 from tests.support.examples import examples
 
 NOW = 1_000_000.0
@@ -539,22 +540,13 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
     tiers: list[dict[str, int]] = [
         {"up_to": up_to, "replicas": count} for up_to, count in zip(bounds, counts, strict=False)
     ]
-    maximum = draw(st.integers(0, 8))
-    steps = st.one_of(st.none(), st.integers(1, 3))
-    minimum = draw(st.integers(0, maximum))
+    fields = draw(limits(8))
+    maximum, minimum = fields["max_replicas"], fields["min_replicas"]
     least = draw(st.none() | st.integers(max(1, minimum), maximum)) if maximum else None
     return policy(
         on_unavailable=None if least is None else {"after": f"{draw(st.integers(1, 600))}s", "at_least": least},
         tiers=[*tiers, {"replicas": counts[-1]}],
-        max_replicas=maximum,
-        min_replicas=minimum,
-        jobs_per_worker=draw(st.none() | st.integers(1, 60)),
-        scale_up={"cooldown": f"{draw(st.integers(0, 300))}s", "max_step": draw(steps)},
-        scale_down={
-            "cooldown": f"{draw(st.integers(0, 600))}s",
-            "max_step": draw(steps),
-            "stabilization_window": f"{draw(st.sampled_from([0, 0, 60, 300]))}s",
-        },
+        **fields,
     )
 
 

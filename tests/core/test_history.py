@@ -22,7 +22,9 @@ from controller.core.history import (
     settled,
     with_external_change,
 )
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, Recommendation, Start
+from controller.core.override import Overrides
 from controller.core.ports import CycleNote, Retention, Settled
 from controller.core.rules import window_tolerance
 
@@ -451,12 +453,14 @@ def test_timestamps_from_the_future_become_now() -> None:
         read_at=future,
         unread=1,
         unread_at=future,
+        load=Load(0.5, 100.0, future),
     )
     history = not_after(history, NOW)
     assert history.change is not None
     stamps = (history.last_up, history.last_down, history.since, history.unbroken_since, history.remembered_at)
     assert {*stamps, history.refused_at, history.read_at, history.unread_at, history.change.at} == {NOW}
     assert [one.replicas for one in history.recommendations] == [3, 4]
+    assert history.load == Load(0.5, 100.0, NOW)
 
 
 def test_times_that_have_been_and_missing_ones_stay_when_no_clock_was_set_back() -> None:
@@ -509,6 +513,22 @@ def test_a_change_that_was_settled_before_the_rollback_is_closed_again_by_the_le
     history = opened(UP, OLD, at=NOW - 300)
     assert given_back(history, KNOWN, Loss.ROLLED_BACK, NOW).change is None
     assert given_back(history, KNOWN, Loss.ROLLED_BACK, NOW, leads=False).change == history.change
+
+
+@LEADING
+@pytest.mark.parametrize("loss", [Loss.EMPTIED, Loss.ROLLED_BACK])
+def test_of_the_overrides_those_that_an_operator_changed_last_hold_after_a_loss(loss: Loss, *, leads: bool) -> None:
+    older, newer = Overrides(NOW - 300), Overrides(NOW - 30)
+    for record, known, left in ((older, newer, newer), (newer, older, newer), (Overrides(), older, older)):
+        history = replace(OLD, overrides=record)
+        assert given_back(history, Known(overrides=known), loss, NOW, leads=leads).overrides == left
+
+
+@LEADING
+@pytest.mark.parametrize("loss", [Loss.NEWER, Loss.SAME])
+def test_a_record_that_lost_nothing_has_the_overrides(loss: Loss, *, leads: bool) -> None:
+    history = given_back(OLD, Known(overrides=Overrides(NOW - 30)), loss, NOW, leads=leads)
+    assert history.overrides == Overrides()
 
 
 def test_an_emptied_record_gets_all_that_the_leader_knows() -> None:

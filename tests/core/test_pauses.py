@@ -139,13 +139,25 @@ def paid(pauses: list[float], kept_s: float, cost: Cost) -> float:
 @given(st.lists(st.floats(0, 1200).map(rounded), min_size=FEWEST_PAUSES, max_size=80), st.floats(5, 300))
 def test_no_other_time_would_have_cost_less_in_these_pauses(pauses: list[float], start_up_s: float) -> None:
     cost = Cost.of(20.0, start_up_s, 0.1)
-    kept_s = learned(pauses, cost)
+    kept_s = learned(sorted(pauses), cost)
     assert kept_s is not None
     assert cost.least_s <= kept_s <= LONGEST_S
     others = {cost.least_s, LONGEST_S, *(one for one in pauses if cost.least_s <= one <= LONGEST_S)}
     best = min([0.0, *(one for one in pauses if one <= LONGEST_S)], key=lambda one: paid(pauses, one, cost))
     if cost.least_s <= best:
         assert paid(pauses, kept_s, cost) <= min(paid(pauses, other, cost) for other in others) + 1e-6
+
+
+@given(
+    st.lists(st.integers(1, 40) | st.integers(1, 4000), min_size=FEWEST_PAUSES, max_size=MOST_PAUSES),
+    st.sampled_from([1.0, 12.0, 24.0]) | st.floats(1, 2000),
+)
+def test_of_times_that_cost_the_same_the_shortest_is_learned(quarters: list[int], total_s: float) -> None:
+    """Though not each pause is tried: times that cannot cost less are skipped."""
+    pauses, cost = [rounded(one / 4) for one in quarters], Cost(5.0, 0.0, total_s)
+    times = [0.0, *(one for one in pauses if one <= LONGEST_S)]
+    plain = min(times, key=lambda kept_s: (round(paid(pauses, kept_s, cost), 6), kept_s))
+    assert learned(sorted(pauses), cost) == cost.limited(plain)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,7 @@ def test_no_other_time_would_have_cost_less_in_these_pauses(pauses: list[float],
 def test_a_worker_stays_through_pauses_that_cost_less_than_a_wrong_stop(
     pauses: list[float], kept_s: float | None
 ) -> None:
-    assert learned(pauses, COST) == kept_s
+    assert learned(sorted(pauses), COST) == kept_s
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from tests.core.test_decide import (
     remembered,
     stamped,
 )
+from tests.support.drawn_limits import limits
 from tests.support.examples import examples
 
 EACH, FIRST, NEAR = Reason.PER_WORKER, Reason.ACTIVATION, Reason.TOLERANCE
@@ -189,20 +190,11 @@ def test_the_display_s_limit_and_the_busy_are_counted_as_with_tiers() -> None:
 
 @st.composite
 def shares(draw: st.DrawFn) -> WorkerPolicy:
-    maximum, steps, seconds = draw(st.integers(0, 12)), st.none() | st.integers(1, 3), st.integers(0, 300)
     return by_jobs(
         per_worker=draw(st.integers(1, 40)),
         activation=draw(st.none() | st.integers(1, 60)),
         tolerance=draw(st.none() | st.sampled_from(["5%", "10%", "25%", "90%"])),
-        max_replicas=maximum,
-        min_replicas=draw(st.integers(0, maximum)),
-        jobs_per_worker=draw(st.none() | st.integers(1, 20)),
-        scale_up={"cooldown": f"{draw(seconds)}s", "max_step": draw(steps)},
-        scale_down={
-            "cooldown": f"{draw(seconds)}s",
-            "max_step": draw(steps),
-            "stabilization_window": f"{draw(st.sampled_from([0, 60, 300]))}s",
-        },
+        **draw(limits(12)),
     )
 
 

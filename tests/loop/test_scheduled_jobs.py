@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from controller.core.model import QueueDepth
 from controller.core.reasons import Reason
 from controller.loop.cycle import Cycle, Outcome
+from tests.support.processes import autoscaler
 from tests.support.scene import Scene
 
 
@@ -62,6 +64,18 @@ async def test_explain_says_what_falls_due(scene: Scene, tmp_path: Path) -> None
     assert cycle.queue is not None
     assert cycle.queue.sentence == "0 jobs (2 due within 10 min)"
     assert any(step.because and "2 due within 10 min" in step.because.words for step in steps)
+
+
+async def test_once_and_explain_count_ahead_by_the_start_that_was_measured_before(scene: Scene) -> None:
+    """They have no cycle before, which could have told them."""
+    async with scene.controller() as driven:
+        await driven.tick()
+    await scene.redis.hset(await scene.journal_key(), "start_up", "300000")
+    await due_in(scene, 240)
+    async with scene.controller() as driven:
+        cycle, _ = await driven.explain()
+    ran = await autoscaler("once", "--policy", str(scene.policy), "--json", environment=scene.environment)
+    assert (soon_of(cycle), ran.code, json.loads(ran.out)["soon"]) == (1, 0, 1)
 
 
 async def test_turned_off_a_job_counts_once_it_is_due_and_what_is_soon_is_unknown(scene: Scene, tmp_path: Path) -> None:

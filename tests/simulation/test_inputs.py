@@ -45,6 +45,7 @@ LEFT_OUT = {
         "unsent": "each change is sent",
         "looks": "`stays` has them",
         "is_woken": "the same counts are wanted",
+        "worker": "only a name",
     },
     QueueDepth: {
         "stale": "no worker dies with a job",
@@ -78,6 +79,8 @@ LEFT_OUT = {
         "pauses": "`stays` has what is learned from them",
         "kept_s": "`stays` has it",
         "long_run": "the time per job has it",
+        "overrides": "no operator takes part",
+        "load": "`stays` has what follows from it",
         "read_at": "the queue can be read",
         "unread": "the queue can be read",
         "unread_at": "the queue can be read",

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.core.load import Load
 from controller.core.model import (
-    Finished,
     History,
-    LongRun,
     Observation,
     QueueDepth,
     Recommendation,
@@ -29,9 +28,10 @@ from controller.policy import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
-from controller.simulation.own import MEASURED_JOBS, OwnPolicy, Recent
+from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
+from tests.simulation.measured import plainly_measured
 from tests.simulation.policies import policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 from tests.support.examples import examples
@@ -50,6 +50,7 @@ class Sleeper(Sleepless):
     start_ups: tuple[float, ...] = ()
     kept_s: tuple[float | None, ...] = ()
     learned_at: float | None = None
+    load: Load | None = None
     asked_at: float | None = None
     answers: int = 0
     most_answers: float = math.inf
@@ -95,11 +96,13 @@ class Sleeper(Sleepless):
         finished = list(finished)
         assert all(end <= now for end, _, _, _ in finished)
         self.services += [job[1] for _, _, job, _ in finished]
+        able = now * self.own.policy.max_replicas * self.own.policy.concurrency
+        self.load = Load(sum(self.services) / able if able else 0.0, now, now)
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
             cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
             each = [self._pauses(worker) for worker in range(1, self.own.policy.max_replicas + 1)]
-            self.kept_s, self.learned_at = tuple(learned(one, cost) for one in each), now
+            self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
 
     def _pauses(self, worker: int) -> list[float]:
@@ -124,6 +127,7 @@ class Sleeper(Sleepless):
             start_ups=self.start_ups,
             kept_s=self.kept_s,
             learned_at=self.learned_at,
+            load=self.load,
         )
 
     def _remember_change(self, now: float, before: int, after: int) -> None:
@@ -137,12 +141,6 @@ class Sleeper(Sleepless):
         if self.asked_at is not None and seen.running == seen.configured:
             self.start_ups = (*self.start_ups, round(seen.now - self.asked_at, 3))[-9:]
             self.asked_at = None
-
-
-def plainly_measured(services: Sequence[float]) -> ServiceTime | None:
-    """The longer of two means: of all jobs, and of the newest."""
-    newest = ServiceTime.measured([Finished(0.0, one) for one in services[-MEASURED_JOBS:]])
-    return newest and LongRun(sum(services) / len(services), len(services), 0.0).with_newest(newest)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -186,47 +184,6 @@ def test_a_decision_is_asked_for_once_for_each_situation() -> None:
     held = Sleeper(own)
     run(held, [(600.0 * number, 20.0) for number in range(60)])
     assert (held.answers > 3000, own.decisions < 100) == (True, True)
-
-
-@settings(max_examples=examples(16))
-@given(st.lists(st.floats(0.001, 1e4), max_size=60), st.integers(1, 20))
-def test_what_is_measured_is_the_longer_mean_of_the_newest_and_of_all(services: list[float], newest: int) -> None:
-    recent = Recent()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("controller.simulation.own.MEASURED_JOBS", newest)
-        patch.setattr("tests.simulation.test_own.MEASURED_JOBS", newest)
-        for number, service in enumerate(services, 1):
-            recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
-            plain, measured = plainly_measured(services[:number]), recent.measured(number)
-            assert measured is not None
-            assert plain is not None
-            assert measured.mean_s == pytest.approx(plain.mean_s, rel=0.021)  # a step more or less by a last digit
-            assert (measured.median_s, measured.jobs) == (plain.median_s, plain.jobs)
-
-
-def test_nothing_is_measured_where_nothing_is_done() -> None:
-    assert Recent().measured(0.0) is None
-
-
-def test_a_job_that_hung_counts_as_ten_times_the_99th_percentile() -> None:
-    recent = Recent()
-    for number, service in enumerate([10.0] * 99 + [100_000.0]):
-        recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
-    measured = recent.measured(100.0)
-    assert measured is not None
-    assert (measured.mean_s, measured.median_s, measured.jobs) == (10.8, 10.0, 100)
-
-
-def test_arrivals_are_counted_over_the_newest_jobs_and_not_of_a_few() -> None:
-    recent = Recent()
-    for number in range(29):
-        recent.add((2.0 * number, 0, (2.0 * number, 1.0, 0.0), 0.0))
-    few = recent.measured(60.0)
-    recent.add((58.0, 0, (58.0, 1.0, 0.0), 0.0))
-    enough = recent.measured(60.0)
-    assert few is not None
-    assert enough is not None
-    assert (few.arrivals_per_s, enough.arrivals_per_s) == (0.0, 0.5)
 
 
 def test_only_finished_jobs_say_how_long_jobs_take() -> None:
@@ -285,6 +242,18 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
     first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
+
+
+def test_a_worker_stays_longer_near_max_replicas() -> None:
+    """Jobs keep both busy for 18 of 20 minutes; once that is known, no worker goes in the 2 minutes between."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "4s", "service_time": "20s"})
+    own = OwnPolicy(policy, 30.0, None)
+    jobs = [(1200.0 * number, 1080.0) for number in range(10) for _ in range(2)]
+    ledger = run(Sleeper(own), jobs, cap=2, until=12_000.0)
+    assert own._history.load is not None
+    assert own._history.load.is_high
+    downs = [at for at, before, after in ledger.actions if after < before]
+    assert [at < 6000 for at in downs] == [True, True]
 
 
 def test_a_start_that_was_just_measured_counts_for_how_long_a_worker_stays() -> None:

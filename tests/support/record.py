@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from controller.policy import WorkerPolicy
 
 
+class InForce(NamedTuple):
+    """An override, as the record has it. kind: pause, hold or at-least; blocks: up, down or both, of a pause."""
+
+    kind: str
+    replicas: int
+    blocks: str
+
+    @classmethod
+    def in_record(cls, fields: Mapping[str, str], now: float) -> tuple[Self, ...]:
+        """At `now`, by Redis' clock in seconds. The program's own functions for this may be a mutant's."""
+        _, each = json.loads(fields.get("overrides") or "[0,[]]")
+        return tuple(
+            cls(one["kind"], one.get("replicas", 0), one.get("blocks", "both"))
+            for one in each
+            if one.get("ended_at") is None and now < one["until"]
+        )
+
+
 class Granted(NamedTuple):
-    """An intent that Redis wrote down."""
+    """An intent that Redis wrote down.
+
+    overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
+    when it was decided on was a hold or a floor.
+    """
 
     at: float
     who: str
@@ -19,6 +42,8 @@ class Granted(NamedTuple):
     epoch: int
     before: int
     after: int
+    overrides: tuple[InForce, ...] = ()
+    overridden: bool = False
 
 
 class Acquired(NamedTuple):

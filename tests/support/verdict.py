@@ -10,6 +10,8 @@
 7. A take-over that no other fault disturbs ends within its bound.
 8. An update asks for the count of its intent in all regions together, keeps the regions that are stored, and names each
    other one that it drops. No change of ours moves the workers to other regions.
+9. What an operator asked for is kept: a held count, a floor, a pause. Except within min..max, and for what the platform
+   allows.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def violations(record: Record) -> list[str]:
         *_readings(record),
         *_steps(record),
         *_regions(record),
+        *_overrides(record),
         *_liveness(record),
         *_take_overs(record),
     ]
@@ -127,6 +130,8 @@ def _cooldowns(record: Record) -> Iterator[str]:
     for index, change in enumerate(ours):
         if not policy.min_replicas <= change.before <= policy.max_replicas or _was_read_out_of_range(record, change):
             continue  # corrected at once, whatever the cooldowns say
+        if any(one.intent == change.intent and one.overridden for one in record.granted):
+            continue  # what an operator asks for comes at once
         up = change.after > change.before
         cooldown = (policy.scale_up if up else policy.scale_down).cooldown
         # A scale-down that added workers because others removed more in between starts no cooldown of scale-up.
@@ -229,12 +234,15 @@ def _readings(record: Record) -> Iterator[str]:
         after, before = sent.intent.after, sent.read_count
         below = before is not None and before < policy.min_replicas
         corrects = below and after == max(policy.min_replicas, sent.smallest)
+        corrects = corrects or (sent.intent.overridden and before is not None)
         if before is None or (sent.read_depth is None and not corrects and not _may_fall_back(record, sent)):
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
             continue
         if after == before:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for {after}, which is what it had read"
         if sent.read_depth is None or not policy.min_replicas <= before <= policy.max_replicas:
+            continue
+        if sent.intent.overridden:
             continue
         wanted = max(policy.min_replicas, min(policy.max_replicas, tier_replicas(policy, sent.read_depth)))
         wanted = max(wanted, sent.smallest) if wanted else 0
@@ -269,6 +277,8 @@ def _steps(record: Record) -> Iterator[str]:
     policy = record.policy
     for sent in record.sent:
         if sent.intent is None or not policy.min_replicas <= sent.intent.before <= policy.max_replicas:
+            continue
+        if sent.intent.overridden:
             continue
         before, after = sent.intent.before, sent.intent.after
         most = (policy.scale_up if after > before else policy.scale_down).max_step
@@ -310,6 +320,29 @@ def _was_moved(record: Record, intent: str, until: float) -> bool:
     known = [one for one in record.sent if one.intent is not None and one.intent.intent == intent]
     since = min((one.placing.read_at for one in known if one.placing is not None), default=until)
     return any(one.by not in names and one.at <= until and since <= one.until for one in record.moved)
+
+
+def _overrides(record: Record) -> Iterator[str]:
+    least, most = record.policy.min_replicas, record.policy.max_replicas
+    smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
+    for granted in record.granted:
+        if any(granted.at - _LAG_S <= leap <= granted.at for leap in record.leapt_at):
+            continue  # by Redis' clock an override ended that is in force again, or the other way round
+        before, after, floor = granted.before, granted.after, smallest.get(granted.intent, 1)
+        said = f"{granted.at:.3f}: {granted.who} decided on {before} → {after}"
+        kinds = {one.kind: one for one in granted.overrides}
+        hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
+        if hold is not None:
+            held = min(max(hold.replicas, least), most)
+            if after not in {held, max(held, floor)}:
+                yield f"{said}, where an operator holds {hold.replicas}"
+            continue
+        wanted = min(max(at_least.replicas if at_least else 0, least), most)
+        if after < wanted:
+            yield f"{said}, where an operator wants at least {wanted}"
+        way = "up" if after > before else "down"
+        if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
+            yield f"{said}, where an operator paused {pause.blocks}"
 
 
 def _liveness(record: Record) -> Iterator[str]:

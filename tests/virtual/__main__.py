@@ -84,7 +84,8 @@ def _account(total: Sum, took: float) -> str:
     queries = ", ".join(f"{hits} {what}" for what, hits in sorted(total.queries.items()))
     return (
         f"{total.faults} faults ({kinds})\n"
-        f"{total.moves} moves of regions, {total.spread} updates of several regions, {total.fallbacks} fallbacks\n"
+        f"{total.moves} moves of regions, {total.spread} updates of several regions, {total.fallbacks} fallbacks, "
+        f"{total.overridden} changes by an override\n"
         f"readings of the queue: {queries}\n"
         f"{total.mutations} mutations, {total.intents} intents, {total.terms} terms of leaders\n"
         f"{len(total.violating)} of {total.seeds} seeds with violations\n"

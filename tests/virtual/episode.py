@@ -13,6 +13,7 @@ from random import Random
 from controller.policy import Policy
 from tests.support.record import Record, Sent
 from tests.support.verdict import violations
+from tests.virtual import operators
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
@@ -36,7 +37,8 @@ class Result:
     """The result of an episode; it outlives the simulated world.
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
-    queue to more than min_replicas. queries: readings of the queue that a fault had an effect on.
+    queue to more than min_replicas. overridden: intents that a held count or a floor asked for. queries: readings of
+    the queue that a fault had an effect on.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Result:
     moves: int
     spread: int
     fallbacks: int
+    overridden: int
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
@@ -92,11 +95,13 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
         _arrange(world, dice, end)
         if not undisturbed:
             _strike_at_times(world, more, end, _DISTURBANCES, _MEAN_BETWEEN_DISTURBANCES_S)
+            operators.at_times(world, Random(f"{seed}/operators"), end)
         if fallback:
             world.kernel.at(more.uniform(5, 30), strike, world, "fail queries", Random(more.getrandbits(64)))
         world.run_for(end)
         world.postgres.swing(dice.choice(_DEPTHS))
         world.heal()
+        operators.resume(world)
         yield world
 
 
@@ -152,6 +157,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         sum(one.by in {"by hand", "deploy"} for one in record.moved),
         sum(one.placing is not None and len(one.placing.stored) > 1 for one in record.sent),
         len({one.intent for one in record.sent if one.read_depth is None and _is_fallback(record, one)}),
+        sum(one.overridden for one in record.granted),
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],

@@ -20,8 +20,10 @@ from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
 from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
 from controller.core import history, plan, rules
+from controller.core.allowed import Allowed
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
+from controller.core.override import Override, Overrides
 from controller.core.ports import NotSent, Recalled, Receipt, Settled, Unavailable
 from controller.core.reasons import Reason
 from controller.loop import reconciler
@@ -399,6 +401,42 @@ def _no_step_is_limited() -> AbstractContextManager[Any]:
         lambda: patch.object(rules, "_limit_step", lambda situation, decision: decision),
         lambda: patch.object(rules, "_RULES", tuple(rule for rule in rules._RULES if rule[0] != "step limit")),
     )
+
+
+# Overrides
+
+
+@_mutant
+def _overrides_are_ignored() -> AbstractContextManager[Any]:
+    return patch.object(rules, "allowed", lambda policy, overrides, now: Allowed(policy, now=now))
+
+
+@_mutant
+def _an_override_never_ends_by_itself() -> AbstractContextManager[Any]:
+    return patch.object(Override, "in_force", lambda self, now: self.ended_at is None)
+
+
+@_mutant
+def _a_command_does_not_change_the_version() -> AbstractContextManager[Any]:
+    write = RedisJournal._compare_and_set
+
+    async def unnoticed(self: Any, worker: str, stored: Stored, identity: Any, *rest: Any) -> Recalled:
+        (changes, lease) = rest
+        is_command = lease is None and "overrides" in changes.values
+        return await write(self, worker, stored, {} if is_command else identity, changes, lease)
+
+    return patch.object(RedisJournal, "_compare_and_set", unnoticed)
+
+
+@_mutant
+def _lost_overrides_stay_lost() -> AbstractContextManager[Any]:
+    known = Shadow.known
+
+    def forgetful(self: Shadow, now: float) -> Any:
+        found = known(self, now)
+        return found and replace(found, overrides=Overrides())
+
+    return patch.object(Shadow, "known", forgetful)
 
 
 # Regions

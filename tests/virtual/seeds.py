@@ -32,6 +32,7 @@ class Sum:
     moves: int = 0
     spread: int = 0
     fallbacks: int = 0
+    overridden: int = 0
     queries: Counter[str] = field(default_factory=Counter)
     simulated_s: float = 0.0
     violating: list[tuple[int, list[str]]] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Sum:
         self.moves += result.moves
         self.spread += result.spread
         self.fallbacks += result.fallbacks
+        self.overridden += result.overridden
         self.queries.update(result.queries)
         self.simulated_s += result.simulated_s
         if result.violations:
@@ -63,6 +65,7 @@ class Sum:
         self.moves += other.moves
         self.spread += other.spread
         self.fallbacks += other.fallbacks
+        self.overridden += other.overridden
         self.queries.update(other.queries)
         self.simulated_s += other.simulated_s
         self.violating += other.violating
@@ -79,6 +82,7 @@ class Sum:
             *([f"only {self.moves} moves of regions"] if self.moves < self.seeds // 3 else []),
             *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 20 else []),
             *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
+            *([f"only {self.overridden} overrides were acted by"] if self.overridden < self.seeds // 10 else []),
             *(f"no reading of the queue was {what}" for what in unhurt),
         ]
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tests.virtual import test_operators as operators
 from tests.virtual import test_scenarios as scenarios
 from tests.virtual.mutants import MUTANTS, mutated
 from tests.virtual.seeds import run_with
@@ -22,6 +23,11 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a move that waits is taken back": scenarios.test_a_move_that_waits_for_its_deployment_is_not_taken_back,
     "a region can have no worker": scenarios.test_a_stopped_service_in_three_regions_starts_with_one_in_each,
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
+    "a command does not change the version": operators.test_a_command_changes_the_version_of_the_record,
+    "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
+    "lost overrides stay lost": partial(
+        operators.test_a_held_count_outlives, lambda scene: operators.restart_redis(scene, "none")
+    ),
     "acts on an old reading": scenarios.test_nothing_is_done_on_a_reading_of_railway_that_is_missing,
     "an unknown outcome is a failure": scenarios.test_while_a_change_may_still_land_nothing_else_is_asked_for,
     "an endless lease stays": scenarios.test_a_lease_without_an_end_locks_no_replica_out,

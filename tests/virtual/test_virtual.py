@@ -58,6 +58,7 @@ def test_a_run_in_which_too_little_happened_fails_as_vacuous() -> None:
         "moves of regions",
         "updates of several regions",
         "fallbacks",
+        "overrides",
         "was old",
         "was failed",
         "was too slow",

@@ -31,7 +31,7 @@ from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 from tests.support.misfortunes import LinkMode
-from tests.support.record import Acquired, Calm, Granted, Life, Noted, Record, Sent
+from tests.support.record import Acquired, Calm, Granted, InForce, Life, Noted, Record, Sent
 from tests.support.sources import SOURCES
 from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
@@ -49,6 +49,8 @@ TIMING = Timing()
 _TOKEN = RailwayToken("project", SecretStr("simulated-token"))
 _LONGEST_GOODBYE_S = 20.0
 _LONGEST_STAY_S = 30.0
+_LONGEST_PASS_S = 15.0
+"""Between the reading of a record and its writing: then it is written only if it is still the same."""
 
 
 @dataclass
@@ -140,6 +142,9 @@ class SimulatedWorld:
         self.when_granted: list[Callable[[Process], None]] = []
         self._started = 0
         self._noted: dict[str, Noted] = {}
+        self.operations = 0
+        self.tools: list[ProcessLoop] = []
+        """Loops of what is no controller."""
         self.is_healed = False
         self.redis.watchers.append(self._script_ran)
 
@@ -267,7 +272,9 @@ class SimulatedWorld:
     # What the record is made of
 
     def _script_ran(self, who: str, model: Model, keys: Sequence[str], args: Sequence[str], answer: Any) -> None:
-        process = next(one for one in self.processes if one.name == who)
+        process = next((one for one in self.processes if one.name == who), None)
+        if process is None:
+            return  # an operator's command
         if model.name == "acquire":
             if answer[0] == 1:
                 self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
@@ -285,7 +292,12 @@ class SimulatedWorld:
         if recorded.get("intent", "") not in known | {""}:  # not one that is given back
             holder = args[0].partition(":")[2]
             epoch, before, after = (int(recorded[f"intent_{name}"]) for name in ("epoch", "before", "after"))
-            granted = Granted(self.kernel.now, who, holder, recorded["intent"], epoch, before, after)
+            now = int(answer[1]) / 1000
+            sure, maybe = InForce.in_record(recorded, now), InForce.in_record(recorded, now - _LONGEST_PASS_S)
+            forced = any(one.kind != "pause" for one in maybe)
+            granted = Granted(
+                self.kernel.now, who, holder, recorded["intent"], epoch, before, after, sure, overridden=forced
+            )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
                 self.record.bugs.append(f"{who}: an intent was written down without the lease")
@@ -417,8 +429,8 @@ class SimulatedWorld:
         return record
 
     def close(self) -> None:
-        for process in self.processes:
-            process.loop.forget()
+        for loop in (*(process.loop for process in self.processes), *self.tools):
+            loop.forget()
 
 
 @contextmanager

@@ -12,11 +12,13 @@ import pytest
 from controller.config.timing import Timing
 from controller.core.conditions import Condition
 from controller.core.model import Decision, QueueDepth, QueuePart
+from controller.core.override import Kind, Override
 from controller.core.ports import Requests
 from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
 from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
+from controller.loop.override_status import OverrideStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 from controller.web.health import Shown, health_body
@@ -67,6 +69,7 @@ RENDERED: Mapping[str, Rendered] = {
             '{source="NoProgress",worker="w"} 1',
         ]
     ),
+    "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
     "autoscaler_is_leader": Rendered([" 1"]),
@@ -101,6 +104,7 @@ async def leading() -> Shown:
             PartSeen(QueuePart("urgent", QueueDepth(8, 1, 3.2)), 1.7, "words"),
             PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
         ),
+        overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
     )
     status.put(last)
     status.put(last)

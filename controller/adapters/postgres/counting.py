@@ -67,7 +67,7 @@ class Counting:
     def __init__(self, lookup: Lookup, oldest_s: float) -> None:
         """oldest_s: the largest lag of a standby; the data of one further behind is unavailable."""
         self._lookup = lookup
-        self._oldest_s = oldest_s
+        self.oldest_s = oldest_s
         self._exact = ExactCounts()
         self._cleared: set[str] = set()
         """Queues of which no query of an earlier process runs any more."""
@@ -197,10 +197,10 @@ class Counting:
         return found.get(one.key)
 
     def _refuse_what_is_old(self, lag_s: float | None) -> None:
-        if lag_s is None or lag_s <= self._oldest_s:
+        if lag_s is None or lag_s <= self.oldest_s:
             return
         behind = in_words(lag_s) if math.isfinite(lag_s) else "an unknown time"
-        limit = in_words(self._oldest_s)
+        limit = in_words(self.oldest_s)
         words = f"is a standby that is {behind} behind its primary; the limit is {limit} (3 intervals)"
         raise Unavailable(SOURCE, f"{words}; set DATABASE_URL to the primary's address")
 

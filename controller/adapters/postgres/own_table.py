@@ -188,15 +188,10 @@ class OwnTable:
         Raises:
             Unavailable: queue.stale_after is set, but the table has no time of the claim.
         """
+        self._check_claims()
         due, created, locked, began = (
             self.times.get(key) for key in ("scheduled_for", "created_at", "locked_at", "started_at")
         )
-        if self.queue.stale_after is not None and locked is None:
-            raise Unavailable(
-                SOURCE,
-                f"table {self.queue.table} has no column for the time of a claim, which queue.stale_after needs; set "
-                "queue.columns.locked_at to one, or remove stale_after",
-            )
         # Untyped literals take the column's own type: text, an enum, a number.
         values = {
             f"{kind}_{index}": sql.Literal(value)
@@ -209,17 +204,10 @@ class OwnTable:
             kind: tuple(f"{{jobs}} j WHERE j.{{status}} = {{{kind}_{index}}}" for index, _ in enumerate(named))
             for kind, named in self._statuses.items()
         }
-        ready = parts["pending"]
-        scheduled: tuple[str, ...] = ()
-        soon: str | None = None
+        ready, scheduled = self._by_due(due, parts["pending"])
         if due is not None:
             fixed |= {"due": due.raw, "due_now": due.at(sql.SQL("now()"))}
-            ready = tuple(f"{part} AND {{due}} <= {{due_now}}" for part in parts["pending"])
-            scheduled = tuple(f"{part} AND {{due}} > {{due_now}}" for part in parts["pending"])
             fixed["due_from"], fixed["due_to"] = due.around_instant
-            soon = "{due} <= {due_from}now() + {ahead}{due_to}"
-            if not self.shape.columns[due.name].never_null:
-                ready += tuple(f"{part} AND {{due}} IS NULL" for part in parts["pending"])
         since = {f"since_{key}": time.value for key, time in (("created", created), ("due", due)) if time is not None}
         fixed |= since
         if locked is not None:
@@ -231,7 +219,7 @@ class OwnTable:
             ready=_each(ready),
             processing=_each(parts["processing"]),
             scheduled=_each(scheduled),  # none without a due time: it is then unknown which jobs are for later
-            soon=soon,
+            soon=None if due is None else "{due} <= {due_from}now() + {ahead}{due_to}",
             failed=_each(parts["failed"]) or _NONE,
             since=f"greatest({', '.join(f'{{{name}}}' for name in since)})" if since else None,
             # A job without a time of its claim counts as running: taking it for stale would remove its worker.
@@ -242,6 +230,24 @@ class OwnTable:
         tables = ({"jobs": self.shape.identifier},)
         is_set = self.queue.stale_after is not None
         return Place(form, tables, stale_after=self.queue.stale_after, stale_is_set=is_set, fixed=fixed)
+
+    def _check_claims(self) -> None:
+        if self.queue.stale_after is not None and "locked_at" not in self.times:
+            raise Unavailable(
+                SOURCE,
+                f"table {self.queue.table} has no column for the time of a claim, which queue.stale_after needs; set "
+                "queue.columns.locked_at to one, or remove stale_after",
+            )
+
+    def _by_due(self, due: TimeSql | None, pending: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Of the pending jobs: the parts with those that are ready, and with those that are for later."""
+        if due is None:
+            return pending, ()
+        ready = tuple(f"{part} AND {{due}} <= {{due_now}}" for part in pending)
+        scheduled = tuple(f"{part} AND {{due}} > {{due_now}}" for part in pending)
+        if not self.shape.columns[due.name].never_null:
+            ready += tuple(f"{part} AND {{due}} IS NULL" for part in pending)
+        return ready, scheduled
 
     @property
     def _statuses(self) -> dict[str, tuple[str, ...]]:

@@ -46,7 +46,8 @@ class PostgresQueue:
         self._lookup = Lookup()
         self._lanes = Lanes(dsn, search_path, timeout_s, self._lookup.forget)
         self._remarks = Remarks(self._lanes, self._lookup)
-        self._readings = Readings(self._lanes, Counting(self._lookup, oldest_s), self._remarks)
+        self._counting = Counting(self._lookup, oldest_s)
+        self._readings = Readings(self._lanes, self._counting, self._remarks)
 
     def depths(
         self, requests: Mapping[str, DepthRequest]
@@ -219,6 +220,11 @@ class PostgresQueue:
             psycopg.Error: it could not be opened.
         """
         return await self._lanes.main.reader()
+
+    def set_pace(self, timeout_s: float, oldest_s: float) -> None:
+        """See __init__; for the readings from now on."""
+        self._lanes.timeout_s = timeout_s
+        self._counting.oldest_s = oldest_s
 
     async def close(self) -> None:
         """Closes all connections; the next reading opens one again."""

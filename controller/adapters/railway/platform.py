@@ -60,8 +60,7 @@ class RailwayPlatform:
         shown_within_s: seconds until a stored change shows in the deployment.
         """
         self.client = client
-        least_s = queries.LONGEST_S + _MORE_THAN_A_QUERY_S
-        self._longest_look_s = min(_LONGEST_LOOK_S, max(least_s, interval_s - _REST_OF_A_CYCLE_S))
+        self.set_interval(interval_s)
         self._shown_within_s = shown_within_s
         self._project = project
         self._environment = environment
@@ -73,6 +72,11 @@ class RailwayPlatform:
         self._proportions: dict[str, Mapping[str, int]] = {}
         self._pages: dict[str, int] = {}
         self._deployed_once: dict[str, bool] = {}
+
+    def set_interval(self, interval_s: float) -> None:
+        """See __init__; for the readings from now on."""
+        least_s = queries.LONGEST_S + _MORE_THAN_A_QUERY_S
+        self._longest_look_s = min(_LONGEST_LOOK_S, max(least_s, interval_s - _REST_OF_A_CYCLE_S))
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,12 +20,15 @@ from controller.adapters.redis.record import Stored, Write, hash_of, history_of,
 from controller.adapters.redis.shadow import Shadow
 from controller.core.history import Loss, doubted, given_back, not_after
 from controller.core.model import History, Leader, Lease
-from controller.core.ports import Clock, LeaderState, LeaseLost, Outrun, Recalled
+from controller.core.override import Overrides
+from controller.core.ports import Clock, LeaderState, LeaseLost, Outrun, Recalled, Unavailable
 from controller.core.text import bounds
 
 _CYCLES_KEPT_MS = 24 * 3600 * 1000
 _LEFT_FOR_S = 30 * 24 * 3600.0
 """A service that was removed from the policy is reported at each start for 30 days, then no more."""
+_TRIES = 5
+"""A leader writes a record at most a few times a cycle, so a second attempt all but always finds it unchanged."""
 _USUAL_LEASE_MS = 15_000
 """Assumed if the leader's time to live is unknown."""
 
@@ -59,6 +62,14 @@ class RedisJournal:
             redis.register_script(scripts.script(name)) for name in ("find", "recall", "write", "publish", "watch")
         )
 
+    def serve(self, services: Mapping[str, str]) -> None:
+        """These are the workers and their services from now on; see __init__."""
+        for worker in {*self._services, *services}:
+            if self._services.get(worker) != services.get(worker):
+                self._records.pop(worker, None)
+                self._shadows.pop(worker, None)
+        self._services = dict(services)
+
     async def recall(self, worker: str) -> Recalled:
         record = await self._record(worker)
         keys = [self._keys.worker(record), self._keys.past(record)]
@@ -78,6 +89,35 @@ class RedisJournal:
             "run": stored.server,
         }
         return await self._compare_and_set(worker, stored, identity, write_of(stored, history, now), lease)
+
+    async def amend(self, worker: str, amended: Callable[[Overrides, float], Overrides]) -> tuple[Overrides, float]:
+        """Changes what operators ask for; returns what the record holds then, and the journal's time.
+
+        It needs no lease. A leader that read the record before writes nothing, and decides again.
+
+        Raises:
+            Unavailable: it is unknown whether it was written.
+        """
+        for _ in range(_TRIES):
+            record = await self._record(worker)
+            keys = [self._keys.worker(record), self._keys.past(record)]
+            now, server, flat, _past = await ask(self._recall(keys=keys, args=[]), keys)
+            stored = Stored(hash_of(flat), server)
+            try:
+                before = history_of(stored.fields).overrides
+                raised = readable(stored.fields, "raised") or 0
+            except (ValueError, KeyError, TypeError):
+                raise foreign_data(keys[0]) from None
+            after = amended(before, seconds(now))
+            if after == before:
+                return before, seconds(now)
+            identity, write = {"raised": str(raised + 1)}, Write({"overrides": after.as_text()})
+            try:
+                written = await self._compare_and_set(worker, stored, identity, write, None)
+            except Outrun:
+                continue
+            return written.history.overrides, written.now
+        raise Unavailable(SOURCE, "holds a record that changes all the time; try again")
 
     async def publish(self, lines: Mapping[str, str], lease: Lease) -> None:
         pairs = [text for pair in lines.items() for text in pair]

@@ -10,6 +10,10 @@ All our keys have one prefix with one hash tag, so that a script touches one slo
     {<prefix>:<environment>}:records            a hash: by service id, the name of its record
     {<prefix>:<environment>}:cycles             a hash: the last cycle of each worker, for the standby
     {<prefix>:<environment>}:listening          the last report about listening for NOTIFY, for doctor
+    {<prefix>:<environment>}:history            a stream: changes, faults, takeovers, overrides
+    {<prefix>:<environment>}:decided:<worker>   a stream: what was decided, each time that it changed
+    {<prefix>:<environment>}:minutes:<worker>   a stream: jobs and workers each minute, for a day
+    {<prefix>:<environment>}:tens:<worker>      a stream: the same each ten minutes, for as long as the history
 """
 
 from __future__ import annotations
@@ -36,9 +40,19 @@ class Keys:
         self.cycles = f"{self._tag}:cycles"
         self.listening = f"{self._tag}:listening"
         self.records = f"{self._tag}:records"
+        self.history = f"{self._tag}:history"
 
     def worker(self, record: str) -> str:
         return f"{self._tag}:worker:{record}"
+
+    def decided(self, worker: str) -> str:
+        return f"{self._tag}:decided:{worker}"
+
+    def minutes(self, worker: str) -> str:
+        return f"{self._tag}:minutes:{worker}"
+
+    def tens(self, worker: str) -> str:
+        return f"{self._tag}:tens:{worker}"
 
     def past(self, record: str) -> str:
         return f"{self._tag}:past:{record}"

@@ -16,9 +16,11 @@
     pauses_1, pauses_2, …     of worker 1, 2, …: its newest pauses, two characters each (see pauses_as_text)
     kept, learned_at          by worker: how long it is kept that is not needed, in milliseconds, and since when
     jobs_mean, jobs_count, jobs_to    the mean time of all jobs, how many it counts, and up to which end
+    load                      jobs in progress as a share of what max_replicas can run, over how many ms, and up to when
     watch                     the service's conditions, as one JSON text (see core/watch.py)
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
+    overrides                 what operators have asked for, as one JSON text (see core/override.py)
     service, name             the owner: the service, and the worker's name when it was last written
 
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
@@ -37,7 +39,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.core import pauses
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, LongRun, Recommendation, Start
+from controller.core.override import Overrides
 from controller.core.text import bounds
 from controller.core.watch import Watch
 
@@ -54,10 +58,10 @@ _UNKNOWN = "="
 _VERSION = ("memory", "revision", "run", "raised")
 _OURS = (
     *("last_up", "last_down", "since", "count", "refused_at", "refused_to", "setbacks", "start_up", "unseen_stop"),
-    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to"),
+    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to", "load"),
     *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
-    *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at"),
+    *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
     "intent_stops",
 )
@@ -119,6 +123,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         kept_s=tuple(None if one == "-" else seconds(one) for one in fields.get("kept", "").split()),
         learned_at=_stamp(fields, "learned_at"),
         long_run=_long_run(fields),
+        load=_load(fields),
         change=_change(fields),
         count=number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
@@ -132,12 +137,13 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         unread=_unread(fields),
         unread_at=_stamp(fields, "unread_at"),
         watch=Watch.from_text(fields.get("watch")),
+        overrides=Overrides.from_text(fields.get("overrides")),
     )
 
 
 def write_of(stored: Stored, history: History, now: float) -> Write:
     """What has to be written so that the record holds this history; new timestamps that equal `now` become NOW."""
-    held, change, start = stored.fields, history.change, history.start
+    held, change = stored.fields, history.change
 
     def stamp(name: str, at: float | None) -> str:
         text = "" if at is None else str(ms(at))
@@ -145,7 +151,28 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
 
     known = set(held.get("wants", "").split())
     wanted = [(one, f"{ms(one.at)}:{one.replicas}") for one in history.recommendations]
-    stamps = {
+    stamps = _stamps_of(history)
+    texts = {
+        **{name: stamp(name, at) for name, at in stamps.items()},
+        "wants": " ".join(
+            f"{NOW}:{one.replicas}" if one.at == now and text not in known else text for one, text in wanted
+        ),
+        **_other_texts_of(history),
+        **({} if change is None else _texts_of(change)),
+    }
+    values = {name: text for name, text in texts.items() if text}
+    if change is not None:
+        values.setdefault("intent_previous", "")  # "": there was none; a missing one is unknown
+    return Write(
+        values={name: text for name, text in values.items() if held.get(name) != text},
+        deleted=[name for name in _OURS if name in held and name not in values],
+        stamped=frozenset((*stamps, "wants")),
+    )
+
+
+def _stamps_of(history: History) -> dict[str, float | None]:
+    change, start = history.change, history.start
+    return {
         "last_up": history.last_up,
         "last_down": history.last_down,
         "since": history.since,
@@ -160,11 +187,12 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "start_at": None if start is None else start.at,
         "start_seen": None if start is None else start.seen,
     }
-    texts = {
-        **{name: stamp(name, at) for name, at in stamps.items()},
-        "wants": " ".join(
-            f"{NOW}:{one.replicas}" if one.at == now and text not in known else text for one, text in wanted
-        ),
+
+
+def _other_texts_of(history: History) -> dict[str, str]:
+    """Neither timestamps nor of the open change; "": it is not set."""
+    start = history.start
+    return {
         "window": str(ms(history.window)),
         "count": _text(history.count),
         "refused_to": _text(history.refused_to),
@@ -176,21 +204,14 @@ def write_of(stored: Stored, history: History, now: float) -> Write:
         "kept": " ".join("-" if one is None else str(ms(one)) for one in history.kept_s),
         **{f"pauses_{place + 1}": pauses_as_text(one) for place, one in enumerate(history.pauses)},
         **({} if history.long_run is None else _texts_of_long_run(history.long_run)),
+        "load": "" if history.load is None else _text_of_load(history.load),
         "unread": _text(history.unread or None),
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
+        "overrides": history.overrides.as_text(),
         "start_before": _text(None if start is None else start.before),
         "start_after": _text(None if start is None else start.after),
-        **({} if change is None else _texts_of(change)),
     }
-    values = {name: text for name, text in texts.items() if text}
-    if change is not None:
-        values.setdefault("intent_previous", "")  # "": there was none; a missing one is unknown
-    return Write(
-        values={name: text for name, text in values.items() if held.get(name) != text},
-        deleted=[name for name in _OURS if name in held and name not in values],
-        stamped=frozenset((*stamps, "wants")),
-    )
 
 
 def _texts_of_long_run(long_run: LongRun) -> dict[str, str]:
@@ -207,6 +228,20 @@ def _long_run(fields: Mapping[str, str]) -> LongRun | None:
     if not (math.isfinite(mean) and math.isfinite(newest) and mean >= 0 and 0 < jobs <= LongRun.MOST):
         raise ValueError("is no mean of jobs")
     return LongRun(mean, jobs, newest)
+
+
+def _text_of_load(load: Load) -> str:
+    return f"{load.share!r} {ms(load.observed_s)} {ms(load.at)}"
+
+
+def _load(fields: Mapping[str, str]) -> Load | None:
+    if not fields.get("load"):
+        return None
+    share, observed, at = fields["load"].split()
+    load = Load(float(bounds.cut(share, _MOST_FLOAT)), seconds(observed), seconds(at))
+    if not load.is_sound:
+        raise ValueError("is no load")
+    return load
 
 
 @functools.lru_cache(maxsize=4096)

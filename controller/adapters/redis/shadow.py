@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from controller.adapters.redis.record import Stored, history_of, number
 from controller.core.history import Known, Loss
 from controller.core.model import Change, History
+from controller.core.override import Overrides
 
 _ROUND_TRIP_S = 2.0
 """A stamp that moved by less than this (a round trip to Redis) is the same event, written back by another process."""
@@ -39,6 +40,7 @@ class Shadow:
         self._count: int | None = None
         self._change: Change | None = None
         self._change_at: _Anchor | None = None
+        self._overrides = Overrides()
         self.revision = 0
         """The highest revision that was seen of this memory."""
 
@@ -68,6 +70,7 @@ class Shadow:
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
+        self._overrides = history.overrides
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
         self._change = change
@@ -81,7 +84,7 @@ class Shadow:
             return None
         up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
         age = self._change_at.age(now) if self._change_at else 0.0
-        return Known(up, down, self._count, self._change, age)
+        return Known(up, down, self._count, self._change, age, self._overrides)
 
     def loss_of(self, stored: Stored) -> Loss:
         """What became of the record, compared with the copy."""

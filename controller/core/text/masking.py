@@ -128,6 +128,10 @@ class Masker:
         self._all = "\0".join(self._shown)
         self._in_json = _by_beginning(filter(_is_in_json, distinctive))
 
+    def become(self, other: Masker) -> None:
+        """Knows from now on what the other knows: everything that holds this masker goes on with it."""
+        self.__dict__.update(other.__dict__)
+
     def text(self, text: str) -> str:
         """The text with every secret masked."""
         for beginning in self._beginnings.seen_in(text):

@@ -24,8 +24,10 @@ from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.timeline import RedisTimeline
 from controller.core.model import Lease, RateUsage, Shares
-from controller.core.ports import Bid, NotAcquired, Settled, Unavailable
+from controller.core.ports import Batch, Bid, NotAcquired, Settled, Unavailable
+from controller.core.timeline import Happening
 from controller.policy import RateLimit
 from tests.support.journal_steps import accept, change_from_outside, note, record, settle, take
 from tests.support.patience import until, until_equal
@@ -58,6 +60,9 @@ async def live(client: Client, keys: Keys = KEYS) -> None:
     assert (history.count, history.last_up is not None) == (2, True)
     await journal.publish({"w": "{}"}, lease)
     assert (await journal.watch(["w"])).published == {"w": "{}"}
+    timeline = RedisTimeline(client, keys)
+    await timeline.append(Batch([Happening("scaled", ident="scaled 1")]), lease)
+    assert len((await timeline.happenings(0.0, float("inf"), most=9)).happenings) == 1
     await leases.release(lease)
 
 

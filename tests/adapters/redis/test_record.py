@@ -17,7 +17,9 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.record import NOW, Stored, Write, history_of, write_of
 from controller.core.history import noted
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, Lease, LongRun, Recommendation, Start
+from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.pauses import PLACES, rounded
 from controller.core.ports import Bid, CycleNote, Retention, Settled
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
@@ -70,6 +72,22 @@ def pauses() -> st.SearchStrategy[tuple[tuple[float, ...], ...]]:
     return st.lists(each, max_size=PLACES).map(tuple).filter(lambda every: not every or bool(every[-1]))
 
 
+def overrides() -> st.SearchStrategy[Overrides]:
+    one = st.builds(
+        Override,
+        ident=IDS,
+        kind=st.sampled_from(Kind),
+        author=WORDS,
+        at=st.integers(1, READ_MS - 1).map(lambda ms: ms / 1000),
+        until=STAMPS,
+        why=st.just("") | WORDS,
+        replicas=COUNTS,
+        blocks=st.sampled_from(Blocks),
+        is_forced=st.booleans(),
+    )
+    return st.builds(Overrides, STAMPS, st.lists(one, max_size=2).map(tuple))
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     """Any that the steps of core/history.py can lead to."""
@@ -113,6 +131,7 @@ def histories(draw: st.DrawFn) -> History:
         kept_s=draw(st.lists(st.none() | SECONDS, max_size=5).map(tuple)),
         learned_at=draw(MAYBE),
         long_run=draw(st.none() | st.builds(LongRun, FLOATS, st.integers(1, LongRun.MOST), FLOATS)),
+        load=draw(st.none() | st.builds(Load, st.floats(0, 2), st.integers(0, 86_400), STAMPS)),
         start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
@@ -120,6 +139,7 @@ def histories(draw: st.DrawFn) -> History:
         unread=draw(st.integers(1, 99)) if is_unread else 0,
         unread_at=unread_at if is_unread else None,
         watch=draw(watches()),
+        overrides=draw(overrides()),
     )
 
 

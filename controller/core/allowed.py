@@ -1,0 +1,94 @@
+"""Which counts are allowed right now, and who says so: the policy, or an operator's override. Pure.
+
+All rules go by the policy that allowed() returns: its min_replicas and max_replicas are those of this moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.core.override import Blocks, Kind, Override, Overrides
+from controller.core.reasons import Because, Reason
+from controller.policy import WorkerPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """policy: with min_replicas and max_replicas as they are now.
+
+    lowest, highest: why, where it is not the policy's own line. held: the count that an operator holds. pause: an
+    override that stops scaling in one direction or both.
+    """
+
+    policy: WorkerPolicy
+    lowest: Because | None = None
+    highest: Because | None = None
+    held: Because | None = None
+    pause: Override | None = None
+    now: float = 0.0
+
+    @property
+    def at_least(self) -> Because:
+        return self.lowest or Because(Reason.MINIMUM, f"min_replicas is {self.policy.min_replicas}")
+
+    @property
+    def at_most(self) -> Because:
+        return self.highest or Because(Reason.MAXIMUM, f"max_replicas is {self.policy.max_replicas}")
+
+    @property
+    def leaves_all(self) -> bool:
+        """A forced pause: not even a count outside min..max is corrected."""
+        return self.pause is not None and self.pause.is_forced and self.pause.blocks is Blocks.BOTH
+
+    def paused(self, *, up: bool) -> Because | None:
+        """Why the count does not go up, or down; None: it may."""
+        pause = self.pause
+        if pause is None or pause.blocks is (Blocks.DOWN if up else Blocks.UP):
+            return None
+        return Because(Reason.PAUSED, pause.words(self.now))
+
+
+def allowed(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
+    """What holds at `now`, by the journal's clock.
+
+    A floor and a held count stay within the policy's min_replicas..max_replicas unless they are forced; what the policy
+    changes about them is said.
+    """
+    if not overrides.each:
+        return Allowed(policy, now=now)
+    pause, hold, floor = (overrides.in_force(kind, now) for kind in (Kind.PAUSE, Kind.HOLD, Kind.AT_LEAST))
+    here = Allowed(policy, pause=pause, now=now)
+    if hold is not None:
+        return _held(here, hold)
+    return here if floor is None else _with_floor(here, floor)
+
+
+def _held(here: Allowed, hold: Override) -> Allowed:
+    policy = here.policy
+    count = hold.replicas if hold.is_forced else min(max(hold.replicas, policy.min_replicas), policy.max_replicas)
+    words = hold.words(here.now) + _moved(hold.replicas, count)
+    held = Because(Reason.HELD, words)
+    return Allowed(_between(policy, count, count), held, held, held, now=here.now)
+
+
+def _with_floor(here: Allowed, floor: Override) -> Allowed:
+    policy = here.policy
+    least = floor.replicas if floor.is_forced else min(floor.replicas, policy.max_replicas)
+    if least <= policy.min_replicas:
+        return here
+    because = Because(Reason.AT_LEAST, floor.words(here.now) + _moved(floor.replicas, least))
+    highest = because if least > policy.max_replicas else None
+    return Allowed(
+        _between(policy, least, max(least, policy.max_replicas)), because, highest, pause=here.pause, now=here.now
+    )
+
+
+def _moved(asked: int, count: int) -> str:
+    if count == asked:
+        return ""
+    limit = "min_replicas" if count > asked else "max_replicas"
+    return f" ({limit} is {count}, so {count})"
+
+
+def _between(policy: WorkerPolicy, least: int, most: int) -> WorkerPolicy:
+    return policy.model_copy(update={"min_replicas": least, "max_replicas": most})

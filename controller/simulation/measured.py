@@ -1,0 +1,70 @@
+"""What our own policies measure in the simulator: the pauses of each worker, and the newest finished jobs."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+
+from controller.core import pauses
+from controller.core.model import LongRun, ServiceTime, longest_counted
+from controller.core.pauses import FEWEST_ARRIVALS
+from controller.simulation.account import MOST_TOLD, Done
+
+MEASURED_JOBS = MOST_TOLD
+
+
+@dataclass(slots=True)
+class Pauses:
+    """The newest pauses of one worker, in their order and by length."""
+
+    _ascending: list[float] = field(default_factory=list)
+    _newest: deque[float] = field(default_factory=deque)
+
+    def add(self, pause: float) -> None:
+        insort(self._ascending, pause)
+        self._newest.append(pause)
+        if len(self._newest) > pauses.MOST_PAUSES:
+            del self._ascending[bisect_left(self._ascending, self._newest.popleft())]
+
+    def learned(self, cost: pauses.Cost) -> float | None:
+        """As pauses.learned()."""
+        return pauses.learned(self._ascending, cost)
+
+
+@dataclass(slots=True)
+class Recent:
+    """What the newest finished jobs tell, as adapters/postgres/service_time.py measures it in the table."""
+
+    _newest: deque[Done] = field(default_factory=deque)
+    _sorted: list[float] = field(default_factory=list)
+    _total: float = 0.0
+    _long_run: LongRun | None = None
+    _fresh: list[Done] = field(default_factory=list)
+
+    def add(self, done: Done) -> None:
+        service_s = done[2][1]
+        self._fresh.append(done)
+        self._newest.append(done)
+        insort(self._sorted, service_s)
+        self._total += service_s
+        if len(self._newest) > MEASURED_JOBS:
+            oldest = self._newest.popleft()[2][1]
+            self._total -= oldest
+            del self._sorted[bisect_left(self._sorted, oldest)]
+
+    def measured(self, now: float) -> ServiceTime | None:
+        """None: no job has finished yet."""
+        if not self._sorted:
+            return None
+        most = longest_counted(self._sorted)
+        newest = -math.inf if self._long_run is None else self._long_run.newest
+        seconds = [min(job[1], most) for end, _, job, _ in self._fresh if end > newest]
+        if seconds:
+            self._long_run = LongRun.of(self._long_run, seconds, self._fresh[-1][0])
+        self._fresh.clear()
+        assert self._long_run is not None, "it counts each job that has finished"
+        jobs, within_s = len(self._newest), now - self._newest[0][2][0]
+        arrivals_per_s = jobs / max(within_s, 1.0) if jobs >= FEWEST_ARRIVALS else 0.0
+        return self._long_run.with_newest(ServiceTime.of(self._sorted, self._total, arrivals_per_s))
