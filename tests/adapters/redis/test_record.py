@@ -193,7 +193,7 @@ def written(held: Mapping[str, str], history: History) -> dict[str, str]:
     return after_write(held, write_of(Stored(held, "run"), history, READ_MS / 1000))
 
 
-@settings(max_examples=examples(30, 1000))
+@settings(max_examples=examples(15, 1000))
 @given(before=histories(), after=histories())
 def test_any_history_that_replaces_any_other_is_read_as_it_was_written(before: History, after: History) -> None:
     held = written({}, read_before(before))
