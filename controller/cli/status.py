@@ -26,8 +26,8 @@ _MOST_BYTES = 8_000_000
 _AGAIN_S = 2.0
 _CLEAR = "\x1b[H\x1b[2J"
 _UNKNOWN = "?"
-_HEADINGS = ["worker", "jobs", "oldest waited", "running", "configured", "desired", "reason", "seen"]
-_FIGURES = (1, 2, 3, 4, 5)
+_HEADINGS = ["worker", "jobs", "waited", "replicas", "desired", "reason", "seen"]
+_FIGURES = (1, 2, 3, 4)
 
 
 def add(commands: Commands) -> None:
@@ -152,7 +152,8 @@ def _about(body: Mapping[str, Any]) -> Iterator[str]:
         yield f"epoch {body['epoch']}"
     policy = body.get("policy")
     if isinstance(policy, dict) and policy.get("hash"):
-        yield f"policy {policy['hash']} loaded {policy.get('loaded_at', 'at an unknown time')}"
+        loaded = policy.get("loaded_at")
+        yield f"policy {policy['hash']}" + (f" loaded at {str(loaded)[:19]}Z" if loaded else "")
         if policy.get("refused"):
             yield "a newer policy was refused"
 
@@ -160,12 +161,13 @@ def _about(body: Mapping[str, Any]) -> Iterator[str]:
 def _row(name: str, worker: Any) -> list[str]:
     last = _known(worker)
     if last is None:
-        return [name, *[_UNKNOWN] * 5, "no cycle yet", ""]
+        return [name, *[_UNKNOWN] * 4, "no cycle yet", ""]
     age = worker.get("age_s")
     seen = f"{in_words(age)} ago" if type(age) in {int, float} else "at an unknown time"
     waited = "" if last.oldest_age_s is None else in_words(last.oldest_age_s)
-    counts = map(_text, (last.running, last.configured, last.desired))
-    return [name, last.depth_shown or _UNKNOWN, waited, *counts, ", ".join(last.reasons), seen]
+    replicas = f"{_text(last.running)} of {_text(last.configured)}"
+    jobs = last.depth_shown or _UNKNOWN
+    return [name, jobs, waited, replicas, _text(last.desired), ", ".join(last.reasons), seen]
 
 
 def _known(worker: Any) -> WorkerStatus | None:
