@@ -9,16 +9,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TextIO
 
+from controller.adapters import notify
 from controller.adapters.clock import SystemClock
 from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
+from controller.adapters.http import httpx
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Left, RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
+from controller.adapters.redis.marks import RedisMarks
 from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import Configuration
@@ -27,6 +29,7 @@ from controller.core.problems import ConfigurationError, Problem
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
+from controller.loop.notifier import Notifier
 from controller.loop.reconciler import Ports
 from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
@@ -74,6 +77,7 @@ class Controller:
     options: RunOptions
     configuration: Configuration
     recorder: Recorder
+    notifier: Notifier
     left_behind: Callable[[], Awaitable[list[Left]]]
     """Workers in the journal that the policy no longer has."""
 
@@ -93,6 +97,7 @@ class Controller:
             self.recorder.timeline,
             self.configuration.shown,
             self.ports.clock.wall(),
+            notifications=self.notifier.reports,
         )
 
     async def adopt(self, configuration: Configuration) -> None:
@@ -109,6 +114,7 @@ class Controller:
         self.status.serve(policy, _slower(policy))
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
+        self.notifier.serve(policy)
         shown = self.shown
         shown.policy, shown.policy_shown, shown.refusal = policy, configuration.shown, None
         shown.loaded_at = self.ports.clock.wall()
@@ -186,11 +192,18 @@ async def opened(
             policy.interval,
             mask,
         )
+        opening, marks = notify.opening(settings.group), RedisMarks(redis, keys)
+        notifier = Notifier(opening, marks, clock, leadership, log.event, mask, tells=not options.dry_run)
+        notifier.serve(policy)
+        stack.push_async_callback(notifier.close)
         log.tell(recorder.event)
-        bound = timing.landing_bound
-        runner = Runner(policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, recorder=recorder)
+        log.tell(notifier.event)
+        bound, listeners = timing.landing_bound, (recorder.cycle, notifier.cycle)
+        runner = Runner(
+            policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, listeners=listeners
+        )
         parts = policy, journal, queue, platform, ports, leadership, status, runner, log, options
-        yield Controller(*parts, configuration, recorder, journal.left_behind)
+        yield Controller(*parts, configuration, recorder, notifier, journal.left_behind)
 
 
 def _queue_and_platform(

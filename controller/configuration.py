@@ -22,7 +22,7 @@ from controller.config.platform import Access, PlatformSettings
 from controller.config.settings import JournalSettings, Settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker
-from controller.policy import Policy, as_shown
+from controller.policy import Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
 ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY,))
@@ -74,7 +74,9 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     found = {target: one for target, one in access.items() if one is not None}
     secrets = [*settings.secrets, *(secret for one in found.values() for secret in one.secrets)]
     mask = of_files.masker(environment, document, secrets, adapters=adapters)
-    warnings = (*(warning for one in used for warning in one.warnings(environment)), *settings.warnings)
+    of_policy = [Problem(place, text) for place, text in notify_warnings(policy.notify, document)]
+    of_platforms = [warning for one in used for warning in one.warnings(environment)]
+    warnings = (*of_platforms, *settings.warnings, *of_policy)
     return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings)
 
 

@@ -93,7 +93,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
     from controller.config.settings import setting_warnings
     from controller.configuration import ADAPTERS, platforms_of
     from controller.core.ahead import ahead_words
-    from controller.policy import effective, little_effects, overlaps
+    from controller.policy import effective, little_effects, notify_warnings, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
     only = _alone(policy)
@@ -122,6 +122,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *of_settings,
             *overlaps(policy),
             *little_effects(policy),
+            *(f"{place}: {text}" for place, text in notify_warnings(policy.notify, document)),
             *claims_without_end(policy),
             *presets_without_age(policy),
             *said,

@@ -148,8 +148,10 @@ def _policy_keys() -> Table:
 
     yield "key", "default", "meaning"
     for path, meaning, default in described_keys(Policy):
-        of_a_worker = f"…{'.'.join(path[2:])}"
-        key = of_a_worker if len(path) > 2 else {"workers": "workers.NAME"}.get(path[0], path[0])
+        if path[0] == "workers":
+            key = f"…{'.'.join(path[2:])}" if len(path) > 2 else "workers.NAME"
+        else:
+            key = "[].".join(path)
         yield f"`{key}`", default, meaning
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from controller.core.model import Lease
     from controller.loop.cycle import Cycle
 
+_NOTIFICATIONS_S = 10.0
+"""For the notifications of the cycle; cron can wait that long."""
 _SLOWEST_CRON_S = 3600.0
 """`once` cannot know how often cron runs it; recommendations further apart than this are no memory of a window."""
 
@@ -63,6 +65,7 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
     options = RunOptions(dry_run=dry_run, gap=_SLOWEST_CRON_S, waits_for_survivors=True, width=output.width)
     async with opened(configuration, options, stream=sys.stdout, events=sys.stderr, form=form) as controller:
         leadership = controller.leadership
+        controller.notifier.takeovers = False  # each call is one
         lease = await leadership.seek()
         if lease is None:
             cycles = [_without_lease(controller, name) for name in controller.policy.workers]
@@ -78,6 +81,7 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
                     cycles = await _whole(controller, lease)
             finally:
                 await controller.recorder.last_words(GOODBYE_S)
+                await controller.notifier.last_words(_NOTIFICATIONS_S)
                 leadership.stop()
                 await keeping
     is_well = all(cycle.outcome in {Outcome.APPLIED, Outcome.HELD, Outcome.STANDBY} for cycle in cycles)

@@ -39,7 +39,7 @@ _LEAVE_S = 0.4
 """For all that is still open then to be closed, and for the last lines of the log; the process ends without it."""
 _LAST_LINES_S = 0.2
 _LAST_WORDS_S = 0.3
-"""For the history to be written as far as it is known; what is not written then, the successor finds out."""
+"""For the history and notifications, as far as they are known; what is left then, the successor finds out."""
 LONGEST_GOODBYE_S = 20.0
 """For one that asks Railway for a change: it is neither cut short nor left without its answer."""
 _AGAIN_S = 5.0
@@ -174,10 +174,11 @@ async def _until_told(
     changed = asyncio.Event()
     listening = asyncio.create_task(_listen_anew(controller, settings, changed))
     recording = asyncio.create_task(controller.recorder.run())
+    telling = asyncio.create_task(controller.notifier.run())
     reload = _reload(controller, path, changed)
     signals.on_hangup_in(asyncio.get_running_loop(), reload.ask)
     reloading = asyncio.create_task(reload.run())
-    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, reloading]
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, telling, reloading]
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
     # From here on each step has its own bound, and a thread ends the process if one is exceeded: a platform that sends
     # SIGKILL instead would leave the lease to run out by itself, and the service without a leader for that long.
@@ -192,7 +193,8 @@ async def _until_told(
         await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)
     signals.leave_within(_RELEASE_S + _LEAVE_S, code)
     running.cancel()
-    await controller.recorder.last_words(_LAST_WORDS_S)
+    last_words = controller.recorder.last_words(_LAST_WORDS_S), controller.notifier.last_words(_LAST_WORDS_S)
+    await asyncio.gather(*last_words)
     controller.leadership.stop()
     await asyncio.wait({leading}, timeout=_RELEASE_S)
     signals.leave_within(_LEAVE_S, code)

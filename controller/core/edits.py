@@ -19,6 +19,8 @@ def edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
     """Each change with the worker that it concerns; None: the whole policy."""
     found: list[tuple[str | None, str]] = [(None, words) for words in fleet_changes(old, new)]
     found += [(None, words) for words in rhythm_changes(old, new)]
+    if old.notify != new.notify:
+        found.append((None, "notify: other targets, or the same ones in another way"))
     for name, worker in new.workers.items():
         before = old.workers.get(name)
         if before is None:

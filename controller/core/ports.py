@@ -22,6 +22,7 @@ from controller.core.model import (
     ServiceTime,
     Shares,
 )
+from controller.core.notices import Mark, Notice
 from controller.core.text import bounds
 from controller.core.timeline import Decided, Happening, Sample
 from controller.core.units import in_words
@@ -361,6 +362,44 @@ class Timeline(Protocol):
 
     async def samples(self, worker: str, since: float, until: float) -> tuple[Sample, ...]:
         """In their order: one a minute where they are kept, and before that one each ten minutes."""
+
+
+class NotDeliveredError(Exception):
+    """A target did not take a notice.
+
+    may_retry: whether the same may succeed in a moment. wait_s: how long the target asked to wait; None: it did not.
+    """
+
+    def __init__(self, text: str, *, may_retry: bool, wait_s: float | None = None) -> None:
+        self.text = bounds.cut(text, bounds.MESSAGE)
+        self.may_retry, self.wait_s = may_retry, wait_s
+        super().__init__(self.text)
+
+
+class Notify(Protocol):
+    """Tells people at one address."""
+
+    async def send(self, notice: Notice, at: float) -> str:
+        """Sends it once; what came back, in some words. at: the time of this attempt, in epoch seconds.
+
+        Raises:
+            NotDeliveredError: it was not taken, or it is unknown whether it was.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Marks(Protocol):
+    """Remembers what was told of, for the next leader.
+
+    Raises:
+        Unavailable: the store cannot be reached.
+    """
+
+    async def load(self) -> Mapping[str, Mark]: ...
+
+    async def save(self, changes: Mapping[str, Mark | None]) -> None:
+        """None: it is removed."""
 
 
 class NotAcquired(NamedTuple):

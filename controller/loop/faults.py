@@ -45,7 +45,7 @@ def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[
     A fault clears only after a successful call to that dependency: a cycle that failed on PostgreSQL does not tell
     whether Redis answers again.
     """
-    after = {name: since for name, since in before.items() if not _is_heard_from(name, cycle)}
+    after = {name: since for name, since in before.items() if not is_heard_from(name, cycle)}
     if cycle.fault is not None:
         after[cycle.fault.source] = before.get(cycle.fault.source, at)
     elif cycle.outcome in {Outcome.FAILED, Outcome.CRASHED}:
@@ -56,7 +56,7 @@ def failing_after(before: Mapping[str, float], cycle: Cycle, at: float) -> dict[
     return after
 
 
-def _is_heard_from(name: str, cycle: Cycle) -> bool:
+def is_heard_from(name: str, cycle: Cycle) -> bool:
     """Whether this cycle had a successful call to that dependency, or otherwise shows that the fault is over."""
     if name in CONDITIONS:
         return cycle.conditions is not None

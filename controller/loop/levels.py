@@ -132,6 +132,11 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "the number of lines (`lost`) that are missing here because the output did not take them",
     ),
     (
+        "notify_failed",
+        "warning",
+        "a target of `notify` did not take a notification, by target, once a minute at most, see docs/notifications.md",
+    ),
+    (
         "http_refused",
         "warning",
         (

@@ -25,7 +25,6 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.readings import Answers, QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
-from controller.loop.recorder import Recorder
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, WorkerPolicy
 
@@ -35,6 +34,8 @@ _FRESH_S = 1.0
 _PATIENCE_S = 1.0
 """Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
 Readings = Mapping[str, Replicas | Unavailable]
+Listener = Callable[[Cycle, Mapping[str, float], Mapping[str, float]], None]
+"""A cycle, what failed for its worker before it, by name, and since when; and the same after it."""
 
 
 class Depths(NamedTuple):
@@ -57,11 +58,12 @@ class Runner:
         *,
         landing_bound: float,
         gap: float | None = None,
-        recorder: Recorder | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
 
         Three intervals, because a cycle may be late without the history being incomplete. landing_bound: in seconds.
+        listeners: told of each cycle; none of them may wait.
         """
         self._policy = policy
         self._next: tuple[Policy, Callable[[], object], asyncio.Future[None]] | None = None
@@ -70,7 +72,7 @@ class Runner:
         self._leadership = leadership
         self._status = status
         self._log = log
-        self._recorder = recorder
+        self._listeners = listeners
         self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
         self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
@@ -422,8 +424,8 @@ class Runner:
         now, logger = self._ports.clock.monotonic(), self._cycle_loggers[cycle.worker]
         before = self._status.failing.get(cycle.worker, {})
         self._status.put(cycle)
-        if self._recorder is not None:
-            self._recorder.cycle(cycle, before, self._status.failing[cycle.worker])
+        for listener in self._listeners:
+            listener(cycle, before, self._status.failing[cycle.worker])
         self._report_recoveries(logger.recovered(cycle, now), cycle.worker)
         line = logger.line(cycle, now)
         if line is not None:

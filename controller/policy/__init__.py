@@ -13,6 +13,8 @@ from controller.policy.load import json_schema, load_policy, with_presets
 from controller.policy.meanings import described_keys
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.names import NAME_BYTES, split_name
+from controller.policy.notify import Target, notify_warnings
+from controller.policy.notify import names as target_names
 from controller.policy.preset import (
     ARMS,
     Form,
@@ -48,6 +50,7 @@ __all__ = [
     "ScaleUp",
     "Share",
     "Statuses",
+    "Target",
     "Tier",
     "TimeColumn",
     "WorkerPolicy",
@@ -59,10 +62,12 @@ __all__ = [
     "json_schema",
     "little_effects",
     "load_policy",
+    "notify_warnings",
     "overlaps",
     "own_keys",
     "read_preset",
     "split_name",
+    "target_names",
     "unknown_preset",
     "with_presets",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
-from controller.core.text.masking import CUT, SECRET_NAME, Masker, passwords_in
+from controller.core.text.masking import CUT, MASK, SECRET_NAME, Masker, passwords_in
 from controller.core.text.references import References, unresolved, unusable
 from controller.policy.strict_yaml import (
     DEEPEST,
@@ -48,10 +48,12 @@ class Variable:
     name: str
     value: str | None
     default: str | None
+    is_hidden: bool = False
+    """It is a secret whatever its name is, because of the place that it is used in."""
 
     @property
     def is_secret(self) -> bool:
-        return bool(SECRET_NAME.search(self.name))
+        return self.is_hidden or bool(SECRET_NAME.search(self.name))
 
     def __str__(self) -> str:
         if self.value:
@@ -112,7 +114,7 @@ class Document:
     broken: set[Path] = field(default_factory=set)
     """Where something is wrong; what is wrong below follows from it, and is not told again."""
     secrets: dict[str, str] = field(default_factory=dict)
-    """By its value, the variable that holds each secret."""
+    """By its value, the variable that holds each secret; "" for one that stands in the file itself."""
     _masker: Masker | None = None
 
     @property
@@ -143,7 +145,7 @@ class Document:
     @property
     def named_secrets(self) -> dict[str, str]:
         """By its value, what is shown in the place of each."""
-        return {secret: f"${{{name}}}" for secret, name in self.secrets.items()}
+        return {secret: f"${{{name}}}" if name else MASK for secret, name in self.secrets.items()}
 
     def note_secrets(self, variable: Variable) -> None:
         """Those of a variable that is one by its name, and the password in an address, whatever its name is."""
@@ -152,6 +154,16 @@ class Document:
                 if secret not in self.secrets:
                     self.secrets[secret] = variable.name
                     self._masker = None
+
+    def hide(self, path: Path, value: str) -> None:
+        """Notes that what stands there, or a part of it, is a secret, whatever its variable is called."""
+        origin = self.origins.get(path, Origin(0))
+        if origin.variables:
+            hidden = tuple(replace(one, is_hidden=True) for one in origin.variables)
+            self.origins[path] = replace(origin, variables=hidden)
+        if value and value not in self.secrets:
+            self.secrets[value] = origin.variables[0].name if len(origin.variables) == 1 else ""
+            self._masker = None
 
     def refusal(self, text: str) -> ConfigurationError:
         """With what was wrong so far: for what ends the reading."""

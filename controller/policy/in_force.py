@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from controller.core.units import as_policy
 from controller.policy.document import Document, Path
 from controller.policy.models import Policy
+from controller.policy.notify import Target
 from controller.policy.queue import Queue, TimeColumn
 from controller.policy.scaling import IDLE_OFF_TEXT
 from controller.policy.types import Share, keys_of
@@ -63,9 +64,8 @@ def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
         yield path, value.name
     elif isinstance(value, BaseModel):
         for key, name in keys_of(type(value)).items():
-            if isinstance(value, Queue) and name in _NOT_OF[value.kind]:
-                continue
-            yield from _values(getattr(value, name), (*path, key))
+            if name not in _without_effect(value):
+                yield from _values(getattr(value, name), (*path, key))
     elif isinstance(value, dict):
         for name, child in value.items():
             yield from _values(child, (*path, name))
@@ -74,6 +74,12 @@ def _values(value: object, path: Path) -> Iterator[tuple[Path, object]]:
             yield from _values(child, (*path, index))
     elif value is not None and value != ():
         yield path, value
+
+
+def _without_effect(part: BaseModel) -> tuple[str, ...]:
+    if isinstance(part, Queue):
+        return _NOT_OF[part.kind]
+    return part.without_effect if isinstance(part, Target) else ()
 
 
 def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path, str, str]]:

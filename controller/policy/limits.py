@@ -13,7 +13,10 @@ from pydantic_core import PydanticCustomError
 from controller.policy.document import Path
 from controller.policy.types import Duration, IfUnset, Part, Positive, Word
 
-_OURS = re.compile(r"\{[^{}]*:[^{}]*\}:(?:lease|epoch|leader|cycles|listening|records|(?:worker|past):.*)", re.DOTALL)
+_OURS = re.compile(
+    r"\{[^{}]*:[^{}]*\}:(?:lease|epoch|leader|cycles|listening|records|history|notified|(?:worker|past|decided|minutes|tens):.*)",
+    re.DOTALL,
+)
 """Every key of the controller's own, whatever its prefix and environment; a test holds it against their list."""
 
 

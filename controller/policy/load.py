@@ -15,6 +15,7 @@ from controller.policy.errors import keys_at, record
 from controller.policy.limits import shared_keys
 from controller.policy.meanings import describe
 from controller.policy.models import Policy
+from controller.policy.notify import hide_addresses
 from controller.policy.preset import Presets
 from controller.policy.queues import AS_LIST, AS_MAPPING
 
@@ -36,6 +37,7 @@ def load_policy(
         ConfigurationError: with everything that is wrong, each with its place.
     """
     document = read(text, environment, name=name, references=references)
+    hide_addresses(document)
     policy: Policy | None = None
     try:
         policy = Policy.model_validate(document.data, context={"presets": presets})

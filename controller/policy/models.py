@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
+from controller.policy.notify import Target, some, some_of, target_problems
 from controller.policy.queue import Queue
 from controller.policy.queues import NamedQueue, Queues, by_name, place_problem, queues_problems
 from controller.policy.scaling import (
@@ -292,6 +293,8 @@ class Policy(Part):
     """how long the history is kept in Redis, see docs/history.md; 0s: none is written"""
     workers: dict[Name, WorkerPolicy] = Field(min_length=1)
     """one worker service; the name labels logs, metrics and keys"""
+    notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
+    """list of targets that are told of faults and changes, see docs/notifications.md"""
 
     @field_validator("interval")
     @classmethod
@@ -308,6 +311,14 @@ class Policy(Part):
         if interval < 0.1:
             raise PydanticCustomError("interval", "is shorter than 100ms; a busy queue notifies all the time")
         return interval
+
+    @field_validator("notify")
+    @classmethod
+    def _of_its_workers(cls, targets: tuple[Target, ...], info: ValidationInfo) -> tuple[Target, ...]:
+        problems = list(target_problems(targets, info.data["workers"])) if "workers" in info.data else []
+        if problems:
+            raise PydanticCustomError("notify", "does not fit together", {"problems": problems})
+        return targets
 
     @property
     def digest(self) -> str:

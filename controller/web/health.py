@@ -6,7 +6,7 @@ bodies, whose keys are a contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
@@ -18,6 +18,7 @@ from controller.core.text.masking import Masker
 from controller.core.units import iso
 from controller.loop.faults import CONDITIONS
 from controller.loop.leadership import Leadership
+from controller.loop.notifier import TargetReport
 from controller.loop.reload import Refusal
 from controller.loop.status import ControllerStatus
 from controller.loop.worker_status import WorkerStatus
@@ -63,6 +64,7 @@ class Shown:
     """When the policy was read, by the wall clock; None: unknown."""
     refusal: Refusal | None = None
     """The newest policy that could not be used, while it is the newest."""
+    notifications: Callable[[], Sequence[TargetReport]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class StatusReport:
     requests: RequestsReport | None
     lost_lines: int
     policy: Mapping[str, Any]
+    notifications: tuple[TargetReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         leader = self.leader
@@ -182,6 +185,7 @@ class StatusReport:
             "workers": {name: worker and worker.to_json() for name, worker in self.workers.items()},
             "railway_requests": self.requests and self.requests.to_json(),
             "log_lines_lost": self.lost_lines,
+            "notifications": [_as_object(one) for one in self.notifications],
             "policy": self.policy,
         }
 
@@ -219,7 +223,13 @@ def status_report(shown: Shown) -> StatusReport:
         requests=_requests(shown),
         lost_lines=shown.lost_lines(),
         policy=_policy(shown),
+        notifications=tuple(shown.notifications()),
     )
+
+
+def _as_object(target: TargetReport) -> dict[str, Any]:
+    failed = None if target.failed_at is None else {"at": iso(target.failed_at), "message": target.failure}
+    return {"target": target.name, **target.results, "queued": target.queued, "last_failure": failed}
 
 
 def _policy(shown: Shown) -> dict[str, Any]:

@@ -168,6 +168,12 @@ def _lost_lines(shown: Shown) -> Iterator[Sample]:
     yield Sample(shown.lost_lines())
 
 
+def _notifications(shown: Shown) -> Iterator[Sample]:
+    for target in shown.notifications():
+        for result, count in target.results.items():
+            yield Sample(count, {"target": target.name, "result": result})
+
+
 def _requests_used(shown: Shown) -> Iterator[Sample]:
     requests = shown.requests()
     if requests is not None:
@@ -348,6 +354,13 @@ _ROWS = (
     Metric("autoscaler_lease_epoch", "gauge", "epoch", "Epoch of the lease that this replica holds.", _epoch),
     Metric(
         "autoscaler_log_lines_lost_total", "counter", "lines", "Log lines that the output did not take.", _lost_lines
+    ),
+    Metric(
+        "autoscaler_notifications_total",
+        "counter",
+        "notifications",
+        "Notifications of this replica, by target and result: sent, failed, dropped, left_out.",
+        _notifications,
     ),
     Metric(
         "autoscaler_railway_requests_used",

@@ -39,9 +39,11 @@ PGPASSWORD = "PLANTED-pgpass-31337"
 OF_THE_POLICY = "PLANTED-policy-\\back'quote"
 TENANT_KEY = "PLANTED-tenant-0451"
 UNNAMED = "PLANTED-dsn-90210"
+HOOK = "PLANTED-hook-0123456789"
+SIGNING = "PLANTED-signing-9876543210"
 SECRETS = (
     *(TOKEN, HTTP_TOKEN, DATABASE_PASSWORD, DIRECT_PASSWORD, REDIS_PASSWORD, PGPASSWORD, OF_THE_POLICY, TENANT_KEY),
-    UNNAMED,
+    *(UNNAMED, HOOK, SIGNING),
 )
 
 
@@ -165,6 +167,8 @@ async def planted(scene: Scene, tmp_path: Path) -> AsyncIterator[Planted]:
     queue: {table: generation_job, where: "status <> '${TENANT_KEY}' AND id::text = '${TENANT}'"}
     tiers: [{replicas: 1}]
     max_replicas: 2
+notify:
+  - {webhook: "http://127.0.0.1:9/${WEB}", secret: "${SIGNED_BY}", on: [takeover]}
 """
     )
     async with parrot_of(scene.fake) as (parrot, url):
@@ -184,6 +188,8 @@ async def planted(scene: Scene, tmp_path: Path) -> AsyncIterator[Planted]:
             "SOME_DSN": f"https://user:{UNNAMED}@example.com/?token={UNNAMED}",
             "TENANT_KEY": TENANT_KEY,
             "TENANT": "acme",
+            "WEB": HOOK,
+            "SIGNED_BY": SIGNING,
         }
         yield Planted(scene, parrot, environment, policy)
 
@@ -234,6 +240,7 @@ async def test_no_secret_leaves_by_a_running_controller_or_its_standby(planted: 
         await leader.until(event="lease_acquired")
         for name in ("talkative", "cut", "tenants", worker):
             await leader.until(event="reconcile", worker=name)
+        await leader.until(event="notify_failed")
         async with running(scene) as standby:
             other = (await standby.until(event="started"))["port"]
 

@@ -18,6 +18,7 @@ from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
 from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
+from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
@@ -78,6 +79,9 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_is_leader": Rendered([" 1"]),
     "autoscaler_lease_epoch": Rendered([" 7"]),
     "autoscaler_log_lines_lost_total": Rendered([" 12"]),
+    "autoscaler_notifications_total": Rendered(
+        ['{target="slack-1",result="sent"} 4', '{target="slack-1",result="failed"} 0']
+    ),
     "autoscaler_railway_requests_used": Rendered([" 412"]),
     "autoscaler_railway_requests_quota": Rendered([" 1000"]),
 }
@@ -119,6 +123,7 @@ async def leading() -> Shown:
         requests=lambda: Requests(412, 1000, 3600.0, 7.25),
         lost_lines=lambda: 12,
         loaded_at=1_790_000_000.5,
+        notifications=lambda: [TargetReport("slack-1", {"sent": 4, "failed": 0}, 0)],
     )
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from controller.adapters.http import httpx
 from controller.adapters.railway import SOURCE
-from controller.adapters.railway.http import httpx
 from controller.core.ports import Unavailable
 from controller.core.text import bounds
 

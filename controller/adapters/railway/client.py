@@ -18,9 +18,9 @@ from urllib.request import getproxies
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from controller.adapters.http import httpx
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
-from controller.adapters.railway.http import httpx
 from controller.adapters.railway.settings import RailwayToken
 from controller.core.model import Change
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable

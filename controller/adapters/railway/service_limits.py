@@ -6,9 +6,9 @@ import asyncio
 from typing import NamedTuple
 
 from controller.adapters.clock import SystemClock
+from controller.adapters.http import httpx
 from controller.adapters.railway import SOURCE
 from controller.adapters.railway.client import RailwayClient
-from controller.adapters.railway.http import httpx
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.ports import Unavailable

@@ -168,7 +168,7 @@ def _api_url(reader: EnvironmentReader) -> str:
 
 
 def _is_web_address(url: str) -> bool:
-    from controller.adapters.railway.http import httpx  # noqa: PLC0415  # only a command that talks to Railway needs it
+    from controller.adapters.http import httpx  # noqa: PLC0415  # only a command that talks to Railway needs it
 
     if len(url) > 2000 or not WORD.fullmatch(url):
         return False
