@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from controller.core import conditions, history, pauses, queues
-from controller.core.allowed import allowed
+from controller.core.allowed import allowed, of_the_hour
 from controller.core.conditions import Condition, Look
 from controller.core.model import (
     Change,
@@ -433,7 +433,7 @@ def _share(draft: _Draft, count: int, replicas: Replicas) -> None:
     if limit is None:
         return
     among = max(count, replicas.configured, replicas.alive)
-    shares = Shares.among(among, limit.rpm, draft.seen.policy.max_replicas)
+    shares = Shares.among(among, limit.rpm, of_the_hour(draft.seen.policy, draft.seen.now).max_replicas)
     if not isinstance(rate, RateUsage) or rate.published != shares:
         draft.steps.append(Share(shares))
 
