@@ -234,9 +234,9 @@ def totals(shown: Shown) -> Totals:
 
 
 def _most(last: WorkerStatus | None, worker: WorkerPolicy) -> int:
-    """max_replicas; with schedules, that of the hour as the last cycle had it."""
-    known = last.max_workers if last is not None and worker.schedules else None
-    return worker.max_replicas if known is None else known
+    """max_replicas, or that of the schedule that was on at the last cycle."""
+    scheduled = last.schedule.max_replicas if last is not None and last.schedule is not None else None
+    return worker.max_replicas if scheduled is None else scheduled
 
 
 def failing_since(shown: Shown) -> dict[str, float]:

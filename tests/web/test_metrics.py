@@ -19,8 +19,9 @@ from controller.core.text.masking import Masker
 from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.override_status import OverrideStatus
+from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy
+from controller.policy import Policy, Schedule
 from controller.web.health import Shown, health_body
 from controller.web.metrics import METRICS, InJson, Metric, Sample, metrics_body, prometheus_text
 from tests.support.sources import SOURCES
@@ -70,6 +71,7 @@ RENDERED: Mapping[str, Rendered] = {
         ]
     ),
     "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
+    "autoscaler_schedule_active": Rendered(['{worker="w"} 1']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
     "autoscaler_is_leader": Rendered([" 1"]),
@@ -78,6 +80,12 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_railway_requests_used": Rendered([" 412"]),
     "autoscaler_railway_requests_quota": Rendered([" 1000"]),
 }
+
+
+ALWAYS = Schedule.model_validate({"cron": "* * * * *", "for": "1h", "timezone": "UTC", "min_replicas": 1})
+SCHEDULED = POLICY.model_copy(
+    update={"workers": {"w": POLICY.workers["w"].model_copy(update={"schedules": (ALWAYS,)})}}
+)
 
 
 async def leading() -> Shown:
@@ -105,11 +113,14 @@ async def leading() -> Shown:
             PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
         ),
         overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
+        schedule=ScheduleStatus.of(SCHEDULED.workers["w"], 0.0),
     )
     status.put(last)
     status.put(last)
     clock.now += 2.5
-    return Shown(status, leadership, POLICY, requests=lambda: Requests(412, 1000, 3600.0, 7.25), lost_lines=lambda: 12)
+    return Shown(
+        status, leadership, SCHEDULED, requests=lambda: Requests(412, 1000, 3600.0, 7.25), lost_lines=lambda: 12
+    )
 
 
 def test_every_metric_has_its_line_in_this_table() -> None:
