@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from controller.policy import Schedule
+from controller.policy import Schedule, WorkerPolicy
 
 DAY_S = 86_400.0
 AHEAD_S = 8 * DAY_S
@@ -71,6 +71,16 @@ def _of_day(schedules: tuple[Schedule, ...], day: int) -> tuple[Stretch, ...]:
     stretches = [Stretch(edge, until, place) for (edge, place), until in zip(changes, untils, strict=True)]
     first, *others = [one for one in stretches if one.since < ends]
     return (Stretch(_FIRST_STRETCH, first.until, first.place), *others)
+
+
+def limited(policy: WorkerPolicy, place: int | None) -> WorkerPolicy:
+    """Without its schedules, and with the limits of the one at that place of the list; None: with its own."""
+    limits: dict[str, Any] = {"schedules": ()}
+    if place is not None:
+        one = policy.schedules[place]
+        limits |= {} if one.min_replicas is None else {"min_replicas": one.min_replicas}
+        limits |= {} if one.max_replicas is None else {"max_replicas": one.max_replicas}
+    return policy.model_copy(update=limits)
 
 
 def _first_on(on: Sequence[Sequence[tuple[float, float]]], at: float) -> int | None:

@@ -12,7 +12,7 @@ from controller.policy import WorkerPolicy
 
 @dataclass(frozen=True, slots=True)
 class ScheduleStatus:
-    """min_replicas, max_replicas: None where the schedule leaves the policy's own. until: a date; None: after 8 days."""
+    """min_replicas, max_replicas: None where the schedule leaves the policy's own. until: None: after 8 days."""
 
     cron: str
     timezone: str
