@@ -12,11 +12,13 @@ schedule that overlap make one longer time. All moments are in seconds since the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from controller.policy import Schedule, WorkerPolicy
@@ -62,15 +64,20 @@ def _of_day(schedules: tuple[Schedule, ...], day: int) -> tuple[Stretch, ...]:
     Decisions ask for the same day again and again, and a day's answer never changes.
     """
     begins, ends = day * DAY_S, day * DAY_S + DAY_S
-    horizon = ends + AHEAD_S
+    stretches = _between(schedules, begins, ends + DAY_S)
+    if stretches[-1].since < ends:  # what holds at the end of the day holds for longer than the next one
+        stretches = _between(schedules, begins, ends + AHEAD_S)
+    first, *others = [one for one in stretches if one.since < ends]
+    return (Stretch(_FIRST_STRETCH, first.until, first.place), *others)
+
+
+def _between(schedules: Sequence[Schedule], begins: float, horizon: float) -> list[Stretch]:
     on = [list(_on_times(one, begins, horizon)) for one in schedules]
     edges = {edge for times in on for since, until in times for edge in (since, until) if begins < edge <= horizon}
     holds = [(edge, _first_on(on, edge)) for edge in (begins, *sorted(edges))]
     changes = [holds[0], *(after for before, after in pairwise(holds) if before[1] != after[1])]
     untils = [*(edge if edge < horizon else None for edge, _ in changes[1:]), None]
-    stretches = [Stretch(edge, until, place) for (edge, place), until in zip(changes, untils, strict=True)]
-    first, *others = [one for one in stretches if one.since < ends]
-    return (Stretch(_FIRST_STRETCH, first.until, first.place), *others)
+    return [Stretch(edge, until, place) for (edge, place), until in zip(changes, untils, strict=True)]
 
 
 def limited(policy: WorkerPolicy, place: int | None) -> WorkerPolicy:
@@ -84,7 +91,12 @@ def limited(policy: WorkerPolicy, place: int | None) -> WorkerPolicy:
 
 
 def _first_on(on: Sequence[Sequence[tuple[float, float]]], at: float) -> int | None:
-    return next((place for place, times in enumerate(on) if any(since <= at < until for since, until in times)), None)
+    """The times of each schedule are in order and apart, so only the last one that has begun can hold."""
+    for place, times in enumerate(on):
+        begun = bisect_right(times, at, key=itemgetter(0))
+        if begun and at < times[begun - 1][1]:
+            return place
+    return None
 
 
 def next_on_times(schedule: Schedule, now: float, count: int) -> list[OnTime]:
