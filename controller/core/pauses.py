@@ -179,7 +179,7 @@ def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None
     unknown = cost.limited(cost.total_s)
     known = dict(enumerate(history.kept_s))
     return tuple(
-        unknown if (known_s := known.get(place)) is None else known_s for place in range(slot(policy.max_replicas) + 1)
+        unknown if (known_s := known.get(place)) is None else known_s for place in range(slot(policy.highest_max) + 1)
     )
 
 

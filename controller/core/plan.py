@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from controller.core import conditions, history, pauses, queues
-from controller.core.allowed import allowed
+from controller.core.allowed import allowed, of_the_hour
 from controller.core.conditions import Condition, Look
 from controller.core.load import Load
 from controller.core.model import (
@@ -246,7 +246,7 @@ def _note(draft: _Draft) -> None:
 
 def _with_load(seen: Seen, noted: History) -> History:
     """With the share of all workers' capacity that jobs use now."""
-    capacity = seen.policy.max_replicas * seen.policy.concurrency
+    capacity = of_the_hour(seen.policy, seen.now).max_replicas * seen.policy.concurrency
     if not isinstance(seen.queue, QueueDepth) or not capacity or seen.is_woken:
         return noted  # a quick check comes when a job does, so it would count busy moments more often
     return replace(noted, load=Load.after(noted.load, seen.queue.processing / capacity, seen.now, seen.retention.gap))
@@ -443,7 +443,7 @@ def _share(draft: _Draft, count: int, replicas: Replicas) -> None:
     if limit is None:
         return
     among = max(count, replicas.configured, replicas.alive)
-    shares = Shares.among(among, limit.rpm, draft.seen.policy.max_replicas)
+    shares = Shares.among(among, limit.rpm, of_the_hour(draft.seen.policy, draft.seen.now).max_replicas)
     if not isinstance(rate, RateUsage) or rate.published != shares:
         draft.steps.append(Share(shares))
 

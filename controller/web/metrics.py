@@ -139,6 +139,13 @@ def _policy_refused(shown: Shown) -> Iterator[Sample]:
     yield Sample(shown.refusal is not None)
 
 
+def _schedules(shown: Shown) -> Iterator[Sample]:
+    for name, last in shown.status.workers.items():
+        worker = shown.policy.workers.get(name)
+        if worker is not None and worker.schedules:
+            yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
+
+
 def _cycles(shown: Shown) -> Iterator[Sample]:
     for (worker, outcome), count in sorted(shown.status.outcomes.items()):
         yield Sample(count, {"worker": shown.mask.text(worker), "outcome": outcome})
@@ -220,7 +227,7 @@ _ROWS = (
         "autoscaler_replicas_max",
         "gauge",
         "replicas",
-        "max_replicas of the policy.",
+        "max_replicas of the policy, or of the schedule that is on.",
         _each_worker(lambda last: last.max_workers),
         InJson("workers_max", lambda sums: sums.max_workers),
     ),
@@ -320,6 +327,13 @@ _ROWS = (
         "seconds",
         "Time that an operator's override still lasts, by worker and kind; no sample while there is none.",
         _overrides,
+    ),
+    Metric(
+        "autoscaler_schedule_active",
+        "gauge",
+        "0 or 1",
+        "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
+        _schedules,
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(

@@ -32,7 +32,7 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.measured import plainly_measured
-from tests.simulation.policies import policies
+from tests.simulation.policies import policies, scheduled_policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 from tests.support.examples import examples
 
@@ -63,7 +63,7 @@ class Sleeper(Sleepless):
     def look(self, seen: View) -> int:
         if self.answers >= self.most_answers:
             return self.inner.look(seen)
-        policy = self.own.policy
+        policy = self.own._written
         queue, now = QueueDepth(seen.waiting, seen.busy, seen.oldest_s if seen.waiting else None), seen.now
         service = given_service(policy) or self.service
         if not seen.notified:
@@ -101,7 +101,7 @@ class Sleeper(Sleepless):
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
             cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
-            each = [self._pauses(worker) for worker in range(1, self.own.policy.max_replicas + 1)]
+            each = [self._pauses(worker) for worker in range(1, self.own._written.highest_max + 1)]
             self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
 
@@ -176,6 +176,45 @@ def test_what_is_left_out_changes_nothing(
     whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until)
     short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk)
     assert short.outcome == whole.outcome
+
+
+@settings(max_examples=examples(8, 80))
+@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
+def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
+) -> None:
+    held = Sleeper(OwnPolicy(policy, interval, wake))
+    run(held, jobs, platform, cap=policy.highest_max, until=jobs[-1][0] + 1200, began=0.0)
+    assert held.answers >= 1200 / interval
+
+
+@settings(max_examples=examples(10, 200))
+@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
+def test_with_schedules_what_is_left_out_changes_nothing(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
+) -> None:
+    wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
+    cap, until = policy.highest_max, jobs[-1][0] + 1500
+    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until, began=0.0)
+    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk, began=0.0)
+    assert short.outcome == whole.outcome
+
+
+OFFICE = {"cron": "0 8 * * mon-fri", "for": "10h", "timezone": "Europe/Berlin", "min_replicas": 2, "max_replicas": 4}
+KEPT = {"max_replicas": 2, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 4}], "schedules": [OFFICE]}
+
+
+@pytest.mark.parametrize(
+    ("began", "first"),
+    [
+        pytest.param(None, 8 * 3600.0, id="without dates, on Monday at 00:00"),
+        pytest.param(1_780_603_200.0, 10 * 3600.0, id="from 22:00 of a Thursday in Berlin on"),
+    ],
+)
+def test_the_workers_of_an_hour_are_there_from_its_first_look_on(began: float | None, first: float) -> None:
+    ledger = run(OwnPolicy(own_worker(KEPT), 10.0, None), [(0.0, 1.0)], cap=4, until=3 * 86_400.0, began=began)
+    ups = [at for at, before, after in ledger.actions if (before, after) == (0, 2) and at > 600]
+    assert ups[0] == pytest.approx(first, abs=10.0)
 
 
 def test_a_decision_is_asked_for_once_for_each_situation() -> None:
