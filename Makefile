@@ -20,12 +20,14 @@ demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and do
 test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-long:  ## the same with 10 times the random days, seeds and examples
+test-long:  ## the same with 10 times the random days, seeds and examples, and all cases of each table
 	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
 
-test-lowest: $(VENV)/lowest/.installed  ## tests that need no server, with the lowest versions of the dependencies that pyproject.toml allows
+# Without tests/core, tests/docs and tests/support: of the dependencies, rules and texts use only the policy's models,
+# and tests/policy has these.
+test-lowest: $(VENV)/lowest/.installed  ## tests of what uses dependencies and needs no server, with the lowest versions of the dependencies that pyproject.toml allows
 	@$(VENV)/lowest/bin/python -m pytest --without-servers \
-	  $(addprefix tests/,adapters cli config core deploy docs doctor loop policy support web) $(ARGS)
+	  $(addprefix tests/,adapters cli config deploy doctor loop policy web) $(ARGS)
 
 constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest

@@ -24,12 +24,21 @@ from tests.support.clean_places import empty_database, empty_redis, lay_out_queu
 from tests.support.examples import LONG, examples
 from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
+from tests.support.reports import pytest_runtest_protocol
 from tests.support.scene import Scene, set_scene
+from tests.support.shares import pytest_sessionstart
+from tests.support.tuning import as_many_steps_as_promised, look_for_flaps_in_few_steps
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
 
-__all__ = ["pytest_make_parametrize_id", "pytest_runtest_makereport"]
-"""What pytest calls besides the fixtures."""
+__all__ = [
+    "as_many_steps_as_promised",
+    "pytest_make_parametrize_id",
+    "pytest_runtest_makereport",
+    "pytest_runtest_protocol",
+    "pytest_sessionstart",
+]
+"""What pytest calls or finds besides the fixtures below."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +46,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not LONG:
+        again = [item for item in items if item.get_closest_marker("long") is not None]
+        config.hook.pytest_deselected(items=again)
+        items[:] = [item for item in items if item not in set(again)]
     if config.getoption("--without-servers"):
         items[:] = [item for item in items if not {"servers", "_second_pair"} & set(_fixtures(item))]
 
@@ -73,6 +86,7 @@ def pytest_collection_finish() -> None:
 
 gc.disable()
 unhurried()
+look_for_flaps_in_few_steps()
 # redis-py looks it up on the disk for each connection, and the tests make thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 settings.register_profile(

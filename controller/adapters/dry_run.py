@@ -110,6 +110,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         kept_s=learned.kept_s,
         learned_at=learned.learned_at,
         long_run=learned.long_run,
+        load=learned.load,
         watch=mine.watch if mine.since is not None else real.watch,
     )
     if real.change is not None:

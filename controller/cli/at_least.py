@@ -32,11 +32,11 @@ def run(parsed: argparse.Namespace) -> int:
     configuration = overriding.configured(parsed)
     workers = overriding.chosen(configuration.policy, [parsed.worker])
     policy, count = configuration.policy.workers[parsed.worker], parsed.replicas
-    if count <= policy.min_replicas:
-        problem = f"{count} changes nothing, because min_replicas is {policy.min_replicas}; write more"
+    if count <= policy.lowest_min:
+        problem = f"{count} changes nothing, because min_replicas is {policy.lowest_min}; write more"
         raise ConfigurationError([Problem("N", problem)])
-    if count > policy.max_replicas and not parsed.force:
-        problem = f"{count} is above max_replicas, which is {policy.max_replicas}; write at most that, or add --force"
+    if count > policy.highest_max and not parsed.force:
+        problem = f"{count} is above max_replicas, which is {policy.highest_max}; write at most that, or add --force"
         raise ConfigurationError([Problem("N", problem)])
     return overriding.amend(
         configuration,

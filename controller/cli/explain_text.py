@@ -68,6 +68,8 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
             f"configured {replicas.configured}, running {replicas.running} ({replicas.state.value})",
         )
     yield from _aims(explanation)
+    if cycle.schedule is not None:
+        yield "schedule", cycle.schedule.message
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:

@@ -32,6 +32,7 @@ def add(commands: Commands) -> None:
         "Exit 0: done. 1: Redis could not be read. 2: wrong input.",
         touches="nothing; it reads Redis",
         last=ENVIRONMENT,
+        listed="print what the controller did and met with; see also cost",
     )
     add_policy(parser)
     parser.add_argument("--worker", metavar="WORKER", help="only of this worker")

@@ -33,8 +33,8 @@ def run(parsed: argparse.Namespace) -> int:
     configuration = overriding.configured(parsed)
     workers = overriding.chosen(configuration.policy, [parsed.worker])
     policy, count = configuration.policy.workers[parsed.worker], parsed.replicas
-    if not parsed.force and not policy.min_replicas <= count <= policy.max_replicas:
-        limits = f"{policy.min_replicas}..{policy.max_replicas}"
+    if not parsed.force and not policy.lowest_min <= count <= policy.highest_max:
+        limits = f"{policy.lowest_min}..{policy.highest_max}"
         problem = f"{count} is outside min_replicas..max_replicas ({limits}); write a count within, or add --force"
         raise ConfigurationError([Problem("N", problem)])
     return overriding.amend(

@@ -29,7 +29,7 @@ from controller.loop import signals
 COMMANDS = (
     *("run", "once", "explain", "doctor"),
     *("pause", "hold", "at-least", "resume", "overrides"),
-    *("history", "notify-test"),
+    *("history", "cost", "status", "notify-test"),
     *("check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
     *("demo", "fake-railway"),

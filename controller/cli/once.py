@@ -103,6 +103,7 @@ async def _whole(controller: Controller, lease: Lease) -> list[Cycle]:
 
 
 def _without_lease(controller: Controller, worker: str) -> Cycle:
+    from controller.core.allowed import of_the_hour
     from controller.core.reasons import Because, Reason
     from controller.loop.cycle import Cycle, Fault, Outcome, hold_because
 
@@ -112,14 +113,13 @@ def _without_lease(controller: Controller, worker: str) -> Cycle:
     else:
         outcome = Outcome.STANDBY
         because = Because(Reason.STANDBY, "hold: another replica of the controller leads, and acts")
-    maximum = controller.policy.workers[worker].max_replicas
-    at = controller.ports.clock.wall()
+    at, policy = controller.ports.clock.wall(), controller.policy.workers[worker]
     return Cycle(
         at=at,
         worker=worker,
         outcome=outcome,
         because=(because,),
         message=because.words,
-        max_workers=maximum,
+        max_workers=of_the_hour(policy, at).max_replicas,
         fault=None if fault is None else Fault.of(fault),
     )

@@ -46,7 +46,8 @@ def run(parsed: argparse.Namespace) -> int:
         rows = [["worker", "override", "by", "time left", "until", "why"]]
         for worker, one, now in found:
             forced = " (forced)" if one.is_forced else ""
-            rows.append([worker, one.what + forced, one.author, in_words(one.left_s(now)), iso(one.until), one.why])
+            until = f"{iso(one.until)[:16].replace('T', ' ')}Z"
+            rows.append([worker, one.what + forced, one.author, in_words(one.left_s(now)), until, one.why])
         output.show_table(configuration.mask.value(rows))
     return 0
 

@@ -191,7 +191,9 @@ async def _amend(configuration: JournalConfiguration, workers: Sequence[str], am
 
 def lines(worker: str, overrides: Overrides, now: float) -> list[str]:
     """What is in force for a worker, one line each."""
-    return [f"{worker}: {one.words(now)}" for one in overrides.all_in_force(now)] or [f"{worker}: no override in force"]
+    return [f"{worker}: {one.words(now)}" for one in overrides.all_in_force(now)] or [
+        f"{worker}: no override in force; the policy decides"
+    ]
 
 
 def who_honours_it(state: LeaderState) -> str:

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "stop scaling a worker for a time",
         "The count stays as it is; only a count outside min_replicas..max_replicas is corrected. "
         "For example: autoscaler pause generation-worker --for 2h --why 'database migration'.",
-        listed="stop scaling a worker for a time; see also hold, at-least, resume, overrides",
+        listed="stop scaling; see also hold, at-least, resume, overrides",
     )
     overriding.add_workers(parser)
     way = parser.add_mutually_exclusive_group()

@@ -1,15 +1,16 @@
-"""Which counts are allowed right now, and who says so: the policy, or an operator's override. Pure.
+"""Which counts are allowed right now, and who says so: the policy, its schedule, or an operator's override. Pure.
 
 All rules go by the policy that allowed() returns: its min_replicas and max_replicas are those of this moment.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.reasons import Because, Reason
-from controller.policy import WorkerPolicy
+from controller.core.schedule import in_force, words_until
+from controller.policy import Schedule, WorkerPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,48 @@ class Allowed:
 def allowed(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
     """What holds at `now`, by the journal's clock.
 
-    A floor and a held count stay within the policy's min_replicas..max_replicas unless they are forced; what the policy
-    changes about them is said.
+    The schedule that is on replaces min_replicas and max_replicas, and overrides apply to these: a floor and a held
+    count stay within them unless they are forced; what they change about an override is said.
     """
+    here = _scheduled(policy, now) if policy.schedules else Allowed(policy, now=now)
     if not overrides.each:
-        return Allowed(policy, now=now)
+        return here
     pause, hold, floor = (overrides.in_force(kind, now) for kind in (Kind.PAUSE, Kind.HOLD, Kind.AT_LEAST))
-    here = Allowed(policy, pause=pause, now=now)
+    here = replace(here, pause=pause)
     if hold is not None:
         return _held(here, hold)
     return here if floor is None else _with_floor(here, floor)
+
+
+def of_the_hour(policy: WorkerPolicy, now: float) -> WorkerPolicy:
+    """With min_replicas and max_replicas as the schedule has them that is on, whatever operators ask for."""
+    return _scheduled(policy, now).policy if policy.schedules else policy
+
+
+def _scheduled(policy: WorkerPolicy, now: float) -> Allowed:
+    stretch = in_force(policy.schedules, now)
+    if stretch.place is None:
+        return Allowed(policy, now=now)
+    schedule = policy.schedules[stretch.place]
+    until = words_until(stretch.until, schedule, now)
+
+    def because(key: str, count: int | None) -> Because | None:
+        return None if count is None else Because(Reason.SCHEDULE, schedule_words(key, count, schedule, until))
+
+    least, most = schedule.min_replicas, schedule.max_replicas
+    return Allowed(
+        _between(
+            policy, policy.min_replicas if least is None else least, policy.max_replicas if most is None else most
+        ),
+        because("min_replicas", least),
+        because("max_replicas", most),
+        now=now,
+    )
+
+
+def schedule_words(key: str, count: int, schedule: Schedule, until: str) -> str:
+    """`min_replicas is 2 by the schedule 0 8 * * mon-fri, until 18:00 Europe/Berlin`."""
+    return f"{key} is {count} by the schedule `{schedule.cron}`{f', {until}' if until else ''}"
 
 
 def _held(here: Allowed, hold: Override) -> Allowed:
@@ -77,7 +110,7 @@ def _with_floor(here: Allowed, floor: Override) -> Allowed:
     if least <= policy.min_replicas:
         return here
     because = Because(Reason.AT_LEAST, floor.words(here.now) + _moved(floor.replicas, least))
-    highest = because if least > policy.max_replicas else None
+    highest = because if least > policy.max_replicas else here.highest
     return Allowed(
         _between(policy, least, max(least, policy.max_replicas)), because, highest, pause=here.pause, now=here.now
     )

@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from controller.core.load import Load
 from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
 from controller.core.units import in_words
@@ -482,8 +483,8 @@ class History:
     which jobs were last seen. read_at: when the queue was last read. unread: failed readings of the queue in a row, the
     last at unread_at. watch: since when the service has had which fault.
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
-    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. overrides: what
-    operators have asked for.
+    stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. load: of the last
+    day; None: never observed. overrides: what operators have asked for.
     """
 
     last_up: float | None = None
@@ -498,6 +499,7 @@ class History:
     kept_s: tuple[float | None, ...] = ()
     learned_at: float | None = None
     long_run: LongRun | None = None
+    load: Load | None = None
     change: Change | None = None
     count: int | None = None
     refused_at: float | None = None

@@ -8,7 +8,8 @@ that would have cost least in the newest pauses (the break-even rule of ski rent
 What a wrong stop costs, in worker-seconds: the start that is paid again, L, and the waits of the jobs that arrive
 meanwhile. The first waits L, those behind it λ · L² / 2 together, for λ arrivals a second. A second of waiting is worth
 v = 4 s / target_wait worker-seconds: a policy that accepts long waits counts them for little. With fewer than 30
-pauses, t is that cost itself, which is the break-even point if nothing is known about the pauses.
+pauses, t is that cost itself, which is the break-even point if nothing is known about the pauses. Where jobs use nearly
+all that max_replicas can do, these waits count for more (core/load.py).
 
 All times are seconds.
 """
@@ -22,6 +23,7 @@ from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from controller.core.load import Load
 from controller.core.model import History, LongRun, Recommendation, ServiceTime
 from controller.core.units import in_words
 from controller.policy import USABLE_START_UP_S, WorkerPolicy
@@ -47,19 +49,26 @@ _LEAST_PART, _WORTH_S = 0.3, 4.0
 
 
 class Cost(NamedTuple):
-    """What a wrong stop costs, and from what that follows; see the module."""
+    """What a wrong stop costs, and from what that follows; see the module.
+
+    times: how often the waits in it count, by the load of the last day (None: unknown).
+    """
 
     start_up_s: float
     arrivals_per_s: float
     total_s: float
+    times: float = 1.0
+    load: Load | None = None
 
     @classmethod
-    def of(cls, target_wait: float, start_up_s: float | None, arrivals_per_s: float) -> Cost:
+    def of(cls, target_wait: float, start_up_s: float | None, arrivals_per_s: float, load: Load | None = None) -> Cost:
         """start_up_s: None: not measured. A target_wait of 0 counts as 100 ms."""
         least, most = USABLE_START_UP_S
         start = _UNMEASURED_L if start_up_s is None else min(max(least, start_up_s), most)
         worth = _WORTH_S / max(target_wait, 0.1)
-        return cls(start, arrivals_per_s, start + worth * (start + arrivals_per_s * start * start / 2))
+        waits = worth * (start + arrivals_per_s * start * start / 2)
+        times = 1.0 if load is None else load.times(worth)
+        return cls(start, arrivals_per_s, start + waits * times, times, load)
 
     @property
     def least_s(self) -> float:
@@ -136,7 +145,7 @@ def _cheapest(ascending: Sequence[float], stop: float) -> float:
             least, kept = total, pause
         elif total - longer * stop > least:
             break  # any longer time costs at least this, even if it spares every wrong stop
-        # A longer time spares at most one stop per place, so the next that can cost less is so many places on.
+        # A longer time spares at most one stop per place, so the next that can cost less is that many places on.
         place += int((total - least) / stop) or 1
     return kept
 
@@ -161,7 +170,7 @@ def relearned(
 
 def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:
     arrivals_per_s = 0.0 if service is None else service.arrivals_per_s
-    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s)
+    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s, history.load)
 
 
 def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> tuple[float, ...]:
@@ -170,7 +179,7 @@ def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None
     unknown = cost.limited(cost.total_s)
     known = dict(enumerate(history.kept_s))
     return tuple(
-        unknown if (known_s := known.get(place)) is None else known_s for place in range(slot(policy.max_replicas) + 1)
+        unknown if (known_s := known.get(place)) is None else known_s for place in range(slot(policy.highest_max) + 1)
     )
 
 
@@ -206,6 +215,7 @@ class WayDown(NamedTuple):
             "start_up_s": self.cost.start_up_s,
             "arrivals_per_s": round(self.cost.arrivals_per_s, 6),
             "cost_s": round(self.cost.total_s, 3),
+            "load": None if self.cost.load is None else round(self.cost.load.share, 3),
             "kept_s": [round(one.kept_s, 3) for one in self.each],
             "pauses": [one.pauses for one in self.each],
             "long_run_mean_s": None if self.long_run is None else round(self.long_run.mean_s, 3),
@@ -223,4 +233,8 @@ class WayDown(NamedTuple):
             f"worker {one.worker} {in_words(one.kept_s)} ({one.pauses} pauses{'' if one.is_learned else ', too few'})"
             for one in self.each
         ]
-        return f"{why} {in_words(cost.total_s)}", f"not needed, they stay: {', '.join(each)}"
+        near = ""
+        if cost.load is not None and cost.times > 1:
+            used = f"jobs used {cost.load.share:.0%} of what max_replicas can do in the last day"
+            near = f" (its waits count {cost.times:.1f} times, because {used})"
+        return f"{why} {in_words(cost.total_s)}{near}", f"not needed, they stay: {', '.join(each)}"

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from controller.core import conditions, history, pauses, queues
-from controller.core.allowed import allowed
+from controller.core.allowed import allowed, of_the_hour
 from controller.core.conditions import Condition, Look
+from controller.core.load import Load
 from controller.core.model import (
     Change,
     Decision,
@@ -238,8 +239,17 @@ def _note(draft: _Draft) -> None:
     )
     noted = history.noted(draft.history, note, seen.retention, seen.now)
     if both and learns_when_to_stop(seen.policy):
+        noted = _with_load(seen, noted)
         noted = pauses.relearned(noted, seen.policy, seen.service, seen.now)
     draft.then(Note(noted, recommended))
+
+
+def _with_load(seen: Seen, noted: History) -> History:
+    """With the share of all workers' capacity that jobs use now."""
+    capacity = of_the_hour(seen.policy, seen.now).max_replicas * seen.policy.concurrency
+    if not isinstance(seen.queue, QueueDepth) or not capacity or seen.is_woken:
+        return noted  # a quick check comes when a job does, so it would count busy moments more often
+    return replace(noted, load=Load.after(noted.load, seen.queue.processing / capacity, seen.now, seen.retention.gap))
 
 
 def _settle(draft: _Draft) -> None:
@@ -433,7 +443,7 @@ def _share(draft: _Draft, count: int, replicas: Replicas) -> None:
     if limit is None:
         return
     among = max(count, replicas.configured, replicas.alive)
-    shares = Shares.among(among, limit.rpm, draft.seen.policy.max_replicas)
+    shares = Shares.among(among, limit.rpm, of_the_hour(draft.seen.policy, draft.seen.now).max_replicas)
     if not isinstance(rate, RateUsage) or rate.published != shares:
         draft.steps.append(Share(shares))
 

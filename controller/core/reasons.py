@@ -23,6 +23,7 @@ class Reason(StrEnum):
     HELD = "Held"
     PAUSED = "Paused"
     AT_LEAST = "AtLeast"
+    SCHEDULE = "Schedule"
     BELOW_MINIMUM = "BelowMinimum"
     ABOVE_MAXIMUM = "AboveMaximum"
     BUSY = "WorkersBusy"
@@ -104,6 +105,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.AT_LEAST: (
         "an operator set a lower limit for a time (`autoscaler at-least`), see [overrides](overrides.md)",
         "wait until the time is over; or `autoscaler resume`",
+    ),
+    Reason.SCHEDULE: (
+        "min_replicas or max_replicas of the schedule that is on is the limit, see [schedules](schedules.md)",
+        "wait until it ends; or edit `schedules`",
     ),
     Reason.BELOW_MINIMUM: (
         "fewer than min_replicas were found",

@@ -3,7 +3,8 @@
 The rules apply from top to bottom. Each one leaves the decision unchanged or limits it *with a reason*. The order is
 part of the policy.
 
-1. A count outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
+1. min and max are those of the schedule that is on, else the policy's own (schedule.py); all rules go by them. A count
+   outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
    to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
    over from there.
 2. An operator's override that has not expired (override.py): a held count is both min and max, and no rule but the

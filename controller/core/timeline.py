@@ -64,7 +64,8 @@ class Happening:
 
     def as_fields(self) -> dict[str, str]:
         """For the store; only what there is."""
-        figures = json.dumps(dict(self.figures), separators=(",", ":"), ensure_ascii=False) if self.figures else ""
+        # A figure may be any value of an event; what JSON does not know is written as text.
+        figures = json.dumps(dict(self.figures), separators=(",", ":"), default=str) if self.figures else ""
         fields = {
             "e": self.event,
             "w": self.worker,

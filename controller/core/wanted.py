@@ -66,21 +66,22 @@ def given_service(policy: WorkerPolicy) -> ServiceTime | None:
 def enough(policy: WorkerPolicy, service: ServiceTime | None) -> int:
     """Depth at which max_replicas is already wanted; counting further cannot change the decision.
 
+    With schedules, the highest max_replicas of any hour.
     service: how long a job takes. None: unknown; then a target_wait only needs to know whether there is a job at all.
     """
     jobs_each = JobsEach.of(policy)
     if jobs_each is not None:
-        return jobs_each.enough(policy.max_replicas)
+        return jobs_each.enough(policy.highest_max)
     if policy.target_wait is None:
         return max([1, *(tier.up_to + 1 for tier in policy.tiers if tier.up_to is not None)])
     if service is None:
         return 1
-    return jobs_for(policy.max_replicas, policy.concurrency, policy.target_wait, service.mean_s)
+    return jobs_for(policy.highest_max, policy.concurrency, policy.target_wait, service.mean_s)
 
 
 def all_busy(policy: WorkerPolicy) -> int:
     """In-flight jobs at which all max_replicas are busy; 0 if unused."""
-    return policy.max_replicas * (policy.jobs_per_worker or 0 if policy.target_wait is None else policy.concurrency)
+    return policy.highest_max * (policy.jobs_per_worker or 0 if policy.target_wait is None else policy.concurrency)
 
 
 def count_limit(policy: WorkerPolicy, service: ServiceTime | None) -> int:
@@ -108,7 +109,7 @@ def kept_window(policy: WorkerPolicy) -> float:
 
 def retention(policy: WorkerPolicy, gap: float) -> Retention:
     """`gap` in seconds, see Retention."""
-    return Retention(kept_window(policy), gap, policy.max_replicas if learns_when_to_stop(policy) else 0)
+    return Retention(kept_window(policy), gap, policy.highest_max if learns_when_to_stop(policy) else 0)
 
 
 def windows(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Callable[[int], float]:

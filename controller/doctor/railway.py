@@ -258,7 +258,7 @@ def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPo
 
 
 def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolicy) -> Finding:
-    wanted = worker.max_replicas
+    wanted = worker.highest_max
     if reading.largest is not None and wanted > reading.largest.count:
         return error(
             "max_replicas",

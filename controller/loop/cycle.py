@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from controller.core import queues
+from controller.core.allowed import of_the_hour
 from controller.core.conditions import Condition
 from controller.core.model import (
     Decision,
@@ -25,6 +26,7 @@ from controller.core.text import bounds
 from controller.core.units import iso
 from controller.loop import levels
 from controller.loop.override_status import OverrideStatus
+from controller.loop.schedule_status import ScheduleStatus
 from controller.policy import WorkerPolicy
 
 _MOST_REMARKS = 10
@@ -115,6 +117,8 @@ class Cycle:
     """Each queue of a worker that has several, also those that could be read while another could not."""
     overrides: tuple[OverrideStatus, ...] | None = None
     """Those in force; None if the journal could not be read."""
+    schedule: ScheduleStatus | None = None
+    """The one that is on; None: none."""
     change: str = ""
     """The id of the change that this cycle requested; "" if none."""
 
@@ -199,6 +203,7 @@ class Cycle:
             "last_scale_up": iso(cooldowns.last_up) if cooldowns and cooldowns.last_up else None,
             "last_scale_down": iso(cooldowns.last_down) if cooldowns and cooldowns.last_down else None,
             **self._soon(),
+            **({} if self.schedule is None else {"schedule": asdict(self.schedule)}),
             **({} if self.overrides is None else {"overrides": [asdict(one) for one in self.overrides]}),
         }
 
@@ -279,13 +284,14 @@ class Account:
         if not because and outcome is Outcome.HELD:
             # While workers crash none is added, even if this decision wants none right now.
             reasons = (*reasons, *(one.because for one in beside if one.reason is Reason.WORKERS_CRASH))
+        at = self.clock.wall()
         return Cycle(
-            at=self.clock.wall(),
+            at=at,
             worker=self.worker,
             outcome=outcome,
             because=reasons,
             message=bounds.cut("; ".join([text, *(condition.words for condition in beside)]), bounds.MESSAGE),
-            max_workers=self.policy.max_replicas,
+            max_workers=of_the_hour(self.policy, at).max_replicas,
             epoch=self.lease.epoch if self.lease else None,
             queue=self.queue,
             replicas=self.replicas,
@@ -302,6 +308,7 @@ class Account:
             fault=self.fault,
             parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
             overrides=self.overrides,
+            schedule=ScheduleStatus.of(self.policy, at),
             change=self.change,
         )
 

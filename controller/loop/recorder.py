@@ -24,7 +24,8 @@ from controller.loop.cycle import Cycle, Outcome
 
 _MOST_QUEUED = 2_000
 _MOST_AT_ONCE = 50
-_AGAIN_S = 5.0
+_AGAIN_S = 1.0
+"""Seconds until the next attempt, if the store did not take a batch or this replica does not lead."""
 _KEPT_WITHOUT_LEASE_S = 60.0
 _Kind = Literal["happening", "decided", "minutes", "tens"]
 _NO_FIGURES = {"worker", "message", "traceback", "epoch", "level"}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from controller.core.allowed import of_the_hour
 from controller.core.model import Lease, QueueDepth, Replicas
 from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.reasons import Because, Reason
@@ -25,6 +26,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.readings import Answers, QueueReader, QueueReading
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
+from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, WorkerPolicy
 
@@ -385,13 +387,15 @@ class Runner:
     def _ended(
         self, reconciler: Reconciler, outcome: Outcome, because: Because, fault: Fault, lease: Lease | None
     ) -> Cycle:
+        at = self._ports.clock.wall()
         return Cycle(
-            at=self._ports.clock.wall(),
+            at=at,
             worker=reconciler.worker,
             outcome=outcome,
             because=(because,),
             message=because.words,
-            max_workers=reconciler.policy.max_replicas,
+            max_workers=of_the_hour(reconciler.policy, at).max_replicas,
+            schedule=ScheduleStatus.of(reconciler.policy, at),
             epoch=lease.epoch if lease else None,
             fault=fault,
         )

@@ -26,6 +26,7 @@ from controller.policy.preset import (
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
 from controller.policy.queues import NamedQueue
 from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
+from controller.policy.schedules import Schedule
 from controller.policy.shared_jobs import overlaps
 from controller.policy.types import Share
 
@@ -48,6 +49,7 @@ __all__ = [
     "RateLimitKeys",
     "ScaleDown",
     "ScaleUp",
+    "Schedule",
     "Share",
     "Statuses",
     "Target",

@@ -56,6 +56,7 @@ def record(document: Document, details: ErrorDetails, keys_at: KeysAt) -> None:
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
     "too_short": "is empty; write at least one, or leave the key out",
+    "too_long": "has more than {max_length} entries; write fewer",
     "int_parsing": "must be a whole number, not {shown}",
     "int_type": "must be a whole number, not {shown}",
     "int_from_float": "must be a whole number, not {shown}",
@@ -72,6 +73,7 @@ _WORDS: Mapping[str, str] = {
     "model_type": "must be a mapping (`key: value` lines below it), not {shown}",
     "tuple_type": "must be a list (`- …` lines below it), not {shown}",
     "after": "{shown} {msg}",
+    "cron": "{shown} {msg}",
     "duration": "{shown} {msg}",
     "interval": "{shown} {msg}",
     "name": "{shown} {msg}",
@@ -79,6 +81,7 @@ _WORDS: Mapping[str, str] = {
     "word": "{shown} {msg}",
     "share": "{shown} {msg}",
     "window": "{shown} {msg}",
+    "zone": "{shown} {msg}",
 }
 
 

@@ -28,6 +28,7 @@ from controller.policy.scaling import (
     without_cooldown,
     without_effect,
 )
+from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -35,6 +36,12 @@ _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
 
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]  # which no editor shall offer: a list that is written is not empty
+
+
+def _not_empty_without_default(schema: dict[str, Any]) -> None:
+    """Beside min_length=1, pydantic would call a list empty whose only entry is wrong."""
+    _without_default(schema)
+    schema["minItems"] = 1
 
 
 def _only_if_written(schema: dict[str, Any]) -> None:
@@ -113,6 +120,12 @@ class WorkerPolicy(Part):
     docs/reasons.md#when-is-there-no-progress
     """
     rate_limit: RateLimit | None = None
+    schedules: tuple[Schedule, ...] = Field(
+        default=(), max_length=MOST_SCHEDULES, json_schema_extra=_not_empty_without_default
+    )
+    """list of other `min_replicas` and `max_replicas` by the clock, at most 20; the first that is on holds, see
+    docs/schedules.md
+    """
 
     @field_validator("service")
     @classmethod
@@ -224,6 +237,16 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("rate_limit", "out of range", {"problems": [(("rpm",), problem)]})
         return limit
 
+    @field_validator("schedules")
+    @classmethod
+    def _that_fit(cls, schedules: tuple[Schedule, ...], info: ValidationInfo) -> tuple[Schedule, ...]:
+        if not schedules:
+            raise PydanticCustomError("too_short", "is empty")
+        problems = list(schedules_problems(schedules, info.data))
+        if problems:
+            raise PydanticCustomError("schedules", "do not fit", {"problems": problems})
+        return schedules
+
     @field_validator("no_progress_after")
     @classmethod
     def _after_a_while(cls, after: float) -> float:
@@ -270,6 +293,16 @@ class WorkerPolicy(Part):
     def has_own_timeout(self) -> bool:
         """Whether one of its queues has a timeout, so that other workers do not wait for it."""
         return any(queue.timeout is not None for queue in self.each_queue.values())
+
+    @property
+    def lowest_min(self) -> int:
+        """The lowest min_replicas that any hour has."""
+        return min([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
+
+    @property
+    def highest_max(self) -> int:
+        """The highest max_replicas that any hour has: counting and remembering must reach as far."""
+        return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
 
     @property
     def target_key(self) -> str:

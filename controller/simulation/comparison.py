@@ -121,7 +121,7 @@ def compare(
         ConfigurationError: the workload is empty, or a line of its file is wrong.
     """
     began = time.process_time()
-    schedules, runs = _schedules(contenders, setting)
+    schedules, runs = _schedules(contenders, setting, workload.began)
     unlimited = Unlimited(setting.platform.concurrency, setting.platform.start_up_s)
     clairvoyants = {contender.maximum for contender in contenders if contender.make is None}
     last = work = 0.0
@@ -166,7 +166,9 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _schedules(contenders: Sequence[Contender], setting: Setting) -> tuple[dict[int, _Schedule], dict[int, Fleet]]:
+def _schedules(
+    contenders: Sequence[Contender], setting: Setting, workload_began: float | None
+) -> tuple[dict[int, _Schedule], dict[int, Fleet]]:
     """By cap, the schedule of the workload; by the contender's index, its fleet."""
     platform = setting.platform
     schedules: dict[int, _Schedule] = {}
@@ -177,7 +179,7 @@ def _schedules(contenders: Sequence[Contender], setting: Setting) -> tuple[dict[
         schedule = schedules.setdefault(cap, _Schedule(Demand(cap, platform.concurrency, clairvoyant)))
         if contender.make is not None:
             account = Account(cap, platform.start_up_s, Series() if setting.series else None)
-            runs[index] = Fleet(contender.make(), platform, account)
+            runs[index] = Fleet(contender.make(), platform, account, workload_began)
             schedule.fleets.append(runs[index])
     return schedules, runs
 

@@ -68,12 +68,21 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
+    notes = (queues_note(text, worker), hours_note(text, worker))
     return Contender(
         text,
-        worker.max_replicas,
+        worker.highest_max,
         lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)),
-        queues_note(text, worker),
+        "; ".join(filter(None, notes)),
     )
+
+
+def hours_note(name: str, worker: WorkerPolicy) -> str:
+    """How the hours of jobs without dates are taken; "" without schedules."""
+    if not worker.schedules:
+        return ""
+    zone = worker.schedules[0].timezone
+    return f"{name}: its schedules go by the dates of the jobs; jobs without dates begin on a Monday at 00:00 {zone}"
 
 
 def queues_note(name: str, worker: WorkerPolicy) -> str:

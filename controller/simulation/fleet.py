@@ -56,6 +56,8 @@ class Fleet:
     scaler: Scaler
     platform: Platform
     account: Account
+    began: float | None = None
+    """Epoch seconds of the time 0, for schedules; None: unknown."""
     _dice: random.Random = field(init=False)
     _seen: View = field(default_factory=View)
     _events: list[Done] = field(default_factory=lambda: [_NO_WORKER])  # so that there is always a next event
@@ -85,6 +87,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self._dice = random.Random(self.platform.seed)
         self._seen.draining_s = self.platform.drain_s
+        self._seen.began = self.began
         self._plan_quiet()
 
     @property

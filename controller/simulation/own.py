@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from controller.core import pauses
 from controller.core.history import start_of, timed, with_took
 from controller.core.jobs_each import JobsEach
+from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
     Change,
@@ -29,6 +31,7 @@ from controller.core.model import (
 from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
+from controller.core.schedule import DAY_S, in_force, limited
 from controller.core.steps import Send
 from controller.core.wanted import kept, learns_when_to_stop, retention, windows
 from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
@@ -41,6 +44,8 @@ CYCLE_LATE_S = 0.002
 _MEASURE_AGAIN_S = 60.0
 _MOST_KNOWN = 50_000
 _SOURCES = Sources(*(Source(role, role.value) for role in Role))
+_A_MONDAY = datetime(2026, 1, 5)  # noqa: DTZ001  # in whichever time zone a schedule has
+"""Where a workload without dates begins; no zone changes its clock within the weeks after it."""
 _NOW, _LONG_AGO = 0.0, -1e9
 """The time of every plan, and of what has no effect on it any more."""
 
@@ -118,9 +123,23 @@ class Given:
         )
 
 
+class _Answers(NamedTuple):
+    """What is known for the policy of an hour, while another one holds; by the names of OwnPolicy."""
+
+    by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]]
+    alike: dict[tuple[int, int, int, int, bool], Wanted]
+    answers: dict[Inputs, int]
+    wants: dict[tuple[int, int, int], Wanted]
+    calm: Calm
+
+
 @dataclass(slots=True)
 class OwnPolicy:
-    """A Scaler that does what the reconciler does for one worker of a policy."""
+    """A Scaler that does what the reconciler does for one worker of a policy.
+
+    With schedules, `policy` is that of the hour: without them, and with the min_replicas and max_replicas of the one
+    that is on. A plan made for it is the plan for the policy as written, at any time of that hour.
+    """
 
     policy: WorkerPolicy
     interval: float
@@ -156,12 +175,22 @@ class OwnPolicy:
     _start_ups: tuple[float, ...] = ()
     _kept_s: tuple[float | None, ...] = ()
     _learned_at: float | None = None
+    _load: Load | None = None
     _remembers: bool = False
     _window: list[float] = field(init=False)
     """By worker, from 1; see wanted.windows()."""
     _measures: bool = False
     _learns: bool = False
     _last_up: float = -math.inf
+    _written: WorkerPolicy = field(init=False)
+    """With its schedules."""
+    _hour_ends: float = math.inf
+    """When another schedule may be on."""
+    _hours: dict[tuple[int, int], _Answers] = field(default_factory=dict)
+    """By min_replicas and max_replicas."""
+    _learn_due: float = math.inf
+    _early: list[Done] = field(default_factory=list)
+    """Ended jobs that the next measurement gets."""
     _by_exact_depth: bool = False
     """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
 
@@ -170,11 +199,14 @@ class OwnPolicy:
         return cls(worker, policy.interval + CYCLE_LATE_S, policy.wake_min_interval if wakes else None)
 
     def __post_init__(self) -> None:
+        self._written = self.policy
         given, keep = self.policy.service_time, retention(self.policy, math.inf)
         self._measures = self.policy.target_wait is not None and given is None
         self._learns = learns_when_to_stop(self.policy)
         self.times_starts = self._learns or self.policy.max_wait is not None
-        self.learn_at = 0.0 if self._measures or self._learns else math.inf
+        self.learn_at = self._learn_due = 0.0 if self._measures or self._learns else math.inf
+        if self.policy.schedules:
+            self._hour_ends = self.learn_at = 0.0
         each = JobsEach.of(self.policy)
         self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
         if given is not None:
@@ -190,6 +222,8 @@ class OwnPolicy:
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
+        if now >= self._hour_ends:
+            self._begin_hour(now, seen.began)
         if self._start is not None and not seen.notified:
             self._time_start(configured, seen.running, now)
         if seen.draining_s != self._given.draining_s:
@@ -230,6 +264,13 @@ class OwnPolicy:
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
+        if now < self._learn_due:  # another hour begins
+            self._early += finished
+            self._look_at_all()
+            return
+        finished = [*self._early, *finished]
+        if self._learns:
+            self._observe_load(sum([job[1] for _, _, job, _ in finished]), now)
         if self._measures:
             fresh = False
             for done in finished:
@@ -241,12 +282,43 @@ class OwnPolicy:
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         if self._learns:
             if pauses.is_due(self._learned_at, now):
-                cost = pauses.cost_of_a_wrong_stop(self.policy, self._history, self._service)
+                cost = pauses.cost_of_a_wrong_stop(self._written, self._history, self._service)
                 self._kept_s, self._learned_at = tuple(one.learned(cost) for one in self._pauses), now
                 self._set_windows()
             elif self._is_unlearned:
                 self._set_windows()  # what is not learned yet follows from the arrivals
-        self.learn_at = now + _MEASURE_AGAIN_S
+        self._early.clear()
+        self._learn_due = now + _MEASURE_AGAIN_S if self._measures or self._learns else math.inf
+        self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        """No look is left out between the end of an hour and the first one after it."""
+        self.learn_at = min(self._learn_due, self._hour_ends)
+
+    def _begin_hour(self, now: float, began: float | None) -> None:
+        """Takes up the policy of the hour that `now` is in, with all answers that are known for it."""
+        schedules = self._written.schedules
+        began = _A_MONDAY.replace(tzinfo=schedules[0].zone).timestamp() if began is None else began
+        stretch = in_force(schedules, began + now)
+        self._hour_ends = now + DAY_S if stretch.until is None else stretch.until - began
+        self._look_at_all()
+        policy = limited(self._written, stretch.place)
+        if policy == self.policy:
+            return
+        before, after = ((one.min_replicas, one.max_replicas) for one in (self.policy, policy))
+        self._hours[before] = _Answers(self._by_service, self._alike, self._answers, self._wants, self.calm)
+        kept = self._hours.get(after) or _Answers({}, {}, {}, {}, {})
+        self._by_service, self._alike, self._answers, self._wants, self.calm = kept
+        if self._measures and self._service is not None:
+            self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+        self.policy = policy
+        self._given = Given(policy, self._given.draining_s)
+
+    def _observe_load(self, work_s: float, now: float) -> None:
+        """By the work that was done since the last time: over a day, that is the share of each poll in production."""
+        before = self._load
+        offered = (now if before is None else now - before.at) * self.policy.max_replicas * self.policy.concurrency
+        self._load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
 
     def _recommend(self, seen: View) -> Wanted:
         wants, service = self._wants, self._service
@@ -305,7 +377,7 @@ class OwnPolicy:
 
         It is made when it is asked for, because the journal's record of 25 values is slow to copy for one of them.
         """
-        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at)
+        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at, load=self._load)
 
     @property
     def _is_unlearned(self) -> bool:
@@ -313,8 +385,8 @@ class OwnPolicy:
         return self._learns and (not self._kept_s or None in self._kept_s)
 
     def _set_windows(self) -> None:
-        window = windows(self.policy, self._history, self._service)
-        self._window = [0.0, *(window(worker) for worker in range(1, self.policy.max_replicas + 1))]
+        window = windows(self._written, self._history, self._service)
+        self._window = [0.0, *(window(worker) for worker in range(1, self._written.highest_max + 1))]
 
     def _planned(self, inputs: Inputs) -> int:
         """The count that a pass would request now; the configured one if it would hold."""
@@ -325,6 +397,7 @@ class OwnPolicy:
     def _give(self, draining_s: float) -> None:
         self._given = Given(self.policy, draining_s)
         self._answers = {}
+        self._hours.clear()
 
     def _note(self, now: float, recommended: int, *, is_poll: bool) -> None:
         needed, look = self._needed, Recommendation(now, recommended)

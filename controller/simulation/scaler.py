@@ -22,7 +22,8 @@ class View:
 
     busy: jobs in progress. configured: requested workers, running: those that have started. leaving: removed workers
     that still have jobs, draining_s: seconds that these may go on. oldest_s: seconds that the oldest waiting job has
-    waited. notified: the look is a quick check after a notification, which only read the queue.
+    waited. notified: the look is a quick check after a notification, which only read the queue. began: epoch
+    seconds of the time 0; None: unknown, as of a trace.
     """
 
     now: float = 0.0
@@ -34,6 +35,7 @@ class View:
     oldest_s: float = 0.0
     notified: bool = False
     draining_s: float = NEVER
+    began: float | None = None
 
 
 class Scaler(Protocol):

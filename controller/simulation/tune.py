@@ -277,13 +277,14 @@ class _Trial:
             "max_wait": None if self._worker.max_wait is None else as_policy(self._worker.max_wait),
         }
         worker = own_worker({**base, **_as_written(candidate, self._worker)})
+        worker = worker.model_copy(update={"schedules": self._worker.schedules})
         is_woken = wakes(self._worker, self.asked.common)
-        return Contender(name, worker.max_replicas, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
+        return Contender(name, worker.highest_max, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
 
 
 def _as_it_is(old: tuple[Policy, WorkerPolicy], common: Common) -> Contender:
     policy, worker = old
-    return Contender("as it is", worker.max_replicas, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
+    return Contender("as it is", worker.highest_max, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
 
 
 def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tuple[Candidate, Figures]]:

@@ -258,9 +258,15 @@ def totals(shown: Shown) -> Totals:
         processing=_sum(every, lambda last: last.processing),
         depth=_sum(every, lambda last: last.depth),
         rpm_used=_sum(limited, lambda last: last.rpm_used),
-        max_workers=sum(worker.max_replicas for worker in policies),
+        max_workers=sum(_most(every[name], worker) for name, worker in shown.policy.workers.items()),
         rpm_limit=sum(map(_rpm_limit, policies)),
     )
+
+
+def _most(last: WorkerStatus | None, worker: WorkerPolicy) -> int:
+    """max_replicas, or that of the schedule that was on at the last cycle."""
+    scheduled = last.schedule.max_replicas if last is not None and last.schedule is not None else None
+    return worker.max_replicas if scheduled is None else scheduled
 
 
 def failing_since(shown: Shown) -> dict[str, float]:

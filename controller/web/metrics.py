@@ -126,6 +126,26 @@ def _overrides(shown: Shown) -> Iterator[Sample]:
             yield Sample(left, {"worker": shown.mask.text(name), "override": one.override})
 
 
+def _policy_info(shown: Shown) -> Iterator[Sample]:
+    yield Sample(1, {"hash": shown.policy.digest})
+
+
+def _policy_loaded(shown: Shown) -> Iterator[Sample]:
+    if shown.loaded_at is not None:
+        yield Sample(shown.loaded_at)
+
+
+def _policy_refused(shown: Shown) -> Iterator[Sample]:
+    yield Sample(shown.refusal is not None)
+
+
+def _schedules(shown: Shown) -> Iterator[Sample]:
+    for name, last in shown.status.workers.items():
+        worker = shown.policy.workers.get(name)
+        if worker is not None and worker.schedules:
+            yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
+
+
 def _cycles(shown: Shown) -> Iterator[Sample]:
     for (worker, outcome), count in sorted(shown.status.outcomes.items()):
         yield Sample(count, {"worker": shown.mask.text(worker), "outcome": outcome})
@@ -207,7 +227,7 @@ _ROWS = (
         "autoscaler_replicas_max",
         "gauge",
         "replicas",
-        "max_replicas of the policy.",
+        "max_replicas of the policy, or of the schedule that is on.",
         _each_worker(lambda last: last.max_workers),
         InJson("workers_max", lambda sums: sums.max_workers),
     ),
@@ -308,6 +328,13 @@ _ROWS = (
         "Time that an operator's override still lasts, by worker and kind; no sample while there is none.",
         _overrides,
     ),
+    Metric(
+        "autoscaler_schedule_active",
+        "gauge",
+        "0 or 1",
+        "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
+        _schedules,
+    ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(
         "autoscaler_scales_total",
@@ -315,6 +342,27 @@ _ROWS = (
         "changes",
         "Changes of the count that this replica applied, by direction.",
         _scales,
+    ),
+    Metric(
+        "autoscaler_policy_info",
+        "gauge",
+        "always 1",
+        "By hash: the policy that this replica goes by; replicas of one group should have the same.",
+        _policy_info,
+    ),
+    Metric(
+        "autoscaler_policy_loaded_timestamp_seconds",
+        "gauge",
+        "seconds",
+        "When this replica read its policy, in seconds since the epoch.",
+        _policy_loaded,
+    ),
+    Metric(
+        "autoscaler_policy_refused",
+        "gauge",
+        "0 or 1",
+        "1 while the policy's file was changed and cannot be used, so that an older one is in force.",
+        _policy_refused,
     ),
     Metric("autoscaler_is_leader", "gauge", "0 or 1", "1 if this replica leads.", _is_leader),
     Metric("autoscaler_lease_epoch", "gauge", "epoch", "Epoch of the lease that this replica holds.", _epoch),

@@ -15,6 +15,7 @@ from tests.bench.rivals import PRESETS, standard, sweep
 from tests.bench.worth import main
 from tests.bench.worth_settings import Case, Scaling, made_up, scalings
 from tests.bench.worth_tables import Run, Runs, Tables, written
+from tests.support.examples import some
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_the_sweep_has_200_settings_of_rivals_that_can_all_be_read(service_s: fl
         assert read_contender(name, Common(5), {}).maximum == 5
 
 
-@pytest.mark.parametrize("scaling", list(scalings()), ids=lambda scaling: scaling.words)
+@pytest.mark.parametrize("scaling", some(list(scalings()), every=2), ids=lambda scaling: scaling.words)
 @pytest.mark.parametrize("kind", ["jobs", "counts"])
 def test_a_trace_is_scaled_to_its_setting(kind: str, scaling: Scaling, tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"

@@ -198,6 +198,7 @@ def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyP
     assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 18.0}
 
 
+@pytest.mark.usefixtures("as_many_steps_as_promised")
 def test_check_proposes_a_stabilization_window_where_tiers_flap(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     tiers = "tiers: [{up_to: 0, replicas: 0}, {up_to: 10, replicas: 1}, {replicas: 2}]"

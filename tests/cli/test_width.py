@@ -14,6 +14,8 @@ from controller.cli.docs import TABLES
 from controller.cli.main import commands
 from controller.core.reasons import Reason
 from controller.core.text.layout import columns_of
+from tests.support.examples import LONG as LONG_RUN
+from tests.support.examples import some
 from tests.support.processes import Ran, autoscaler
 from tests.support.scene import POLICY, Scene
 from tests.support.tuning import search_among_few
@@ -43,7 +45,7 @@ async def test_every_help_fits(arguments: tuple[str, ...]) -> None:
     assert (ran.code, too_wide(ran.out)) == (0, [])
 
 
-@pytest.mark.parametrize("arguments", HELPS, ids=lambda arguments: " ".join(arguments) or "nothing")
+@pytest.mark.parametrize("arguments", some(HELPS, every=3), ids=lambda arguments: " ".join(arguments) or "nothing")
 async def test_every_help_is_wrapped_to_a_narrow_terminal_but_for_commands_to_copy(arguments: tuple[str, ...]) -> None:
     ran = await autoscaler(*arguments, environment={**NO_TERMINAL, "COLUMNS": "60"})
     to_copy = re.compile(r"  +(?:autoscaler |eval |'\{|source )")
@@ -78,6 +80,8 @@ workers:
 TRY = ("--workload", "poisson:rate=2/m", "--span", "6h")
 FEW_JOBS = ("--workload", "poisson:rate=20/h", "--span", "18h", "--form", "target_wait")
 """Enough for a search; a week of them, which it draws anew, has 3000."""
+SEARCH = ("tune", "policy.yaml", "--wait", "60s", "--weeks", "1", *FEW_JOBS)
+"""Two seconds of a core, and what it prints in 80 columns is in test_simulate.py, too."""
 OFFLINE = [
     ("check",),
     ("check", "LONG"),
@@ -91,7 +95,7 @@ OFFLINE = [
     ("simulate", "policy.yaml", "keda:target=3,window=300,cooldown=120", "balanced", "static:5", "oracle", *TRY),
     ("simulate", "kedda:target=3", "nothing.yaml", "static:many"),
     ("plan", "policy.yaml", "LONG", *TRY),
-    ("tune", "policy.yaml", "--wait", "60s", "--weeks", "1", *FEW_JOBS),
+    *([SEARCH] if LONG_RUN else []),
     ("run", "LONG"),
     ("simulate", "--servce-mean", "20s"),
     ("fly",),

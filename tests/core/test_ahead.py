@@ -112,7 +112,7 @@ def test_below_min_the_count_goes_at_once_to_what_the_jobs_due_soon_want() -> No
     st.sampled_from([TIERS, AIMING]),
     st.sampled_from([None, of(2.0), of(90.0)]),
 )
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(100, 3000))
 def test_jobs_due_soon_never_lower_a_count_and_more_of_them_never_want_fewer(  # noqa: PLR0917  # drawn
     pending: int, processing: int, due: int | None, current: int, by: WorkerPolicy, service: ServiceTime | None
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_job_that_is_withdrawn_before_it_is_due_lets_its_worker_go() -> None:
     st.lists(st.floats(0, 400), min_size=1, max_size=25),
     st.sampled_from([TIERS, AIMING, policy(scale_down={"cooldown": "30s", "stabilization_window": "20s"})]),
 )
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(20, 500))
 def test_no_worker_is_removed_and_started_again_for_jobs_that_were_near_at_its_removal(
     due: list[float], by: WorkerPolicy
 ) -> None:

@@ -550,7 +550,7 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
-@settings(max_examples=examples(8, 400))
+@settings(max_examples=examples(5, 400))
 @given(policies(), st.integers(0, 2**32))
 def test_every_rule_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
     """A day in one-minute cycles: bursts, lulls, lost readings, used-up minutes, restarts of only the process."""

@@ -22,6 +22,7 @@ from controller.core.history import (
     settled,
     with_external_change,
 )
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, Recommendation, Start
 from controller.core.override import Overrides
 from controller.core.ports import CycleNote, Retention, Settled
@@ -452,12 +453,14 @@ def test_timestamps_from_the_future_become_now() -> None:
         read_at=future,
         unread=1,
         unread_at=future,
+        load=Load(0.5, 100.0, future),
     )
     history = not_after(history, NOW)
     assert history.change is not None
     stamps = (history.last_up, history.last_down, history.since, history.unbroken_since, history.remembered_at)
     assert {*stamps, history.refused_at, history.read_at, history.unread_at, history.change.at} == {NOW}
     assert [one.replicas for one in history.recommendations] == [3, 4]
+    assert history.load == Load(0.5, 100.0, NOW)
 
 
 def test_times_that_have_been_and_missing_ones_stay_when_no_clock_was_set_back() -> None:

@@ -224,7 +224,7 @@ counts = st.integers(0, 6)
 ages = st.sampled_from([0.0, 5.0, 29.0, 31.0, 61.0, 121.0, 1000.0])
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(80, 2000), deadline=None)
 @given(
     depth=st.integers(0, 60) | st.none(),
     configured=counts | st.none(),

@@ -339,7 +339,7 @@ def named(parts: list[tuple[int, int, float, str | None]], **changes: Any) -> tu
     return policy, depths(policy, **each)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(70, 2000), deadline=None)
 @given(PARTS, st.integers(1, 4), st.integers(0, 20), st.integers(0, 4), st.sampled_from([(1, 0), (0, 1)]))
 def test_more_jobs_in_any_queue_never_mean_fewer_workers(
     parts: list[tuple[int, int, float, str | None]], each: int, leaving: int, which: int, more: tuple[int, int]
@@ -351,7 +351,7 @@ def test_more_jobs_in_any_queue_never_mean_fewer_workers(
     assert recommend(*named(parts, jobs_per_worker=each), leaving=leaving) >= fewer
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(70, 2000), deadline=None)
 @given(PARTS, st.integers(1, 4))
 def test_together_they_need_at_most_what_they_need_alone_and_at_least_what_any_needs(
     parts: list[tuple[int, int, float, str | None]], each: int
@@ -364,7 +364,7 @@ def test_together_they_need_at_most_what_they_need_alone_and_at_least_what_any_n
     assert max(by_itself) <= recommend(policy, queue) <= sum(by_itself)
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(50, 1000), deadline=None)
 @given(JOBS, JOBS, st.sampled_from([0.5, 20.0, 300.0]), st.sampled_from(["0s", "5s", "2m"]), st.integers(0, 9))
 def test_one_named_queue_wants_what_it_wants_as_the_only_queue(
     pending: int, busy: int, seconds: float, wait: str, leaving: int
@@ -375,7 +375,7 @@ def test_one_named_queue_wants_what_it_wants_as_the_only_queue(
     assert recommend(policy, queue, of(seconds), 0, leaving) == recommend(single, plain, of(seconds), 0, leaving)
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(70, 2000), deadline=None)
 @given(PARTS, st.integers(0, 12), st.integers(0, 4), st.integers(4, 12))
 def test_the_count_stays_within_min_and_max(
     parts: list[tuple[int, int, float, str | None]], current: int, least: int, most: int
@@ -385,7 +385,7 @@ def test_the_count_stays_within_min_and_max(
     assert least <= decide(policy, observation, history(), NOW).desired <= most
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(70, 2000), deadline=None)
 @given(
     st.lists(st.tuples(JOBS, st.sampled_from(["0.01", "0.2", "1", "2.5", "100"])), min_size=1, max_size=4),
 )

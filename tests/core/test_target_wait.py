@@ -294,7 +294,7 @@ def aims(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
-@settings(max_examples=examples(5, 100))
+@settings(max_examples=examples(3, 100))
 @given(aims(), st.integers(0, 2**32))
 def test_every_rule_of_a_wait_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:
     """Hours in cycles of 5 s: bursts, lulls, lost readings, jobs that get longer, starts that are measured anew."""

@@ -55,7 +55,7 @@ def by_a_controller(policy: WorkerPolicy, depths: Sequence[int], moments: Sequen
     return wanted
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30, 600))
 @given(
     interval=st.sampled_from([0.5, 1.0, 5.0, 10.0, 15.0, 60.0]),
     intervals=st.integers(1, 12),

@@ -109,12 +109,14 @@ def let_go(process: subprocess.Popen[str]) -> None:
     assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.long  # those of a plain user, of a place of root's and paused ones are let go, too
 def test_nothing_remains_once_they_are_let_go() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         let_go(process)
         assert started.remains() == []
 
 
+@pytest.mark.long  # as the demo is killed in test_demo.py
 def test_nothing_remains_when_the_process_that_asked_for_them_is_killed() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         process.send_signal(signal.SIGKILL)

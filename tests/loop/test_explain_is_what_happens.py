@@ -257,7 +257,7 @@ def compare(redis_url: str, examples: int, **options: Any) -> None:
 
 
 def test_explain_says_in_every_state_what_the_loop_then_does(redis_url: str) -> None:
-    compare(redis_url, examples(30, 600))
+    compare(redis_url, examples(15, 600))
 
 
 def test_an_explain_that_plans_otherwise_than_the_loop_is_noticed(

@@ -498,7 +498,7 @@ ROLLOUTS = (
     [
         pytest.param(rollout, job_s, draining, id=f"{rollout.__name__}, jobs of {job_s} s, {draining} s of draining")
         for number, rollout in enumerate(ROLLOUTS)
-        for job_s, draining in some([(job_s, draining) for draining in (0, 30, 3600) for job_s in (20, 600)], 5, number)
+        for job_s, draining in some([(job_s, draining) for draining in (0, 30, 3600) for job_s in (20, 600)], 6, number)
     ],
 )
 async def test_a_rollout_under_busy_workers_is_never_taken_for_workers_that_leave(
@@ -560,7 +560,7 @@ async def test_workers_that_leave_count_only_where_they_have_the_time_to_end_the
             *(replicas, fails, merges),
             id=f"{replicas}, {'failed' if fails else 'not deployed'}, {'merged' if merges else 'replaced'}",
         )
-        for replicas, fails, merges in some(list(itertools.product((0, 1, 2), (True, False), (True, False))), every=3)
+        for replicas, fails, merges in some(list(itertools.product((0, 1, 2), (True, False), (True, False))), every=5)
     ],
 )
 async def test_after_a_move_never_more_run_than_the_maximum(

@@ -17,7 +17,7 @@ from controller.core.reasons import Reason
 from controller.fake_railway import FakeRailway, Mode, NoProcesses, Place, Timings
 from controller.fake_railway.processes import SimulatedProcess
 from controller.loop.cycle import Outcome
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 from tests.support.patience import until, until_equal
 from tests.support.scene import LEASE_S, POLICY, WORKER, Driven, LaterClock, Scene
 
@@ -67,7 +67,10 @@ async def test_a_first_start_on_an_empty_redis_scales_up_in_its_first_cycle(scen
 
 @pytest.mark.parametrize(
     ("depth", "replicas"),
-    [(0, 0), (1, 1), (10, 1), (11, 2), (30, 2), (31, 3), (60, 3), (61, 4), (100, 4), (101, 5), (1000, 5)],
+    # The rule at each bound: tests/core/test_decide.py.
+    some(
+        [(0, 0), (1, 1), (10, 1), (30, 2), (11, 2), (60, 3), (31, 3), (100, 4), (61, 4), (1000, 5), (101, 5)], every=2
+    ),
 )
 async def test_the_depth_of_a_real_table_becomes_replicas(
     scene: Scene, driven: Driven, depth: int, replicas: int
@@ -100,7 +103,7 @@ async def test_an_emptied_queue_goes_to_zero_by_a_stop_and_comes_back_by_a_resta
 
 
 async def test_idle_cycles_send_nothing_however_many(scene: Scene, driven: Driven) -> None:
-    for _ in range(examples(20, 600)):
+    for _ in range(examples(8, 600)):
         assert (await driven.tick()).outcome is Outcome.HELD
     assert scene.sent == []
 

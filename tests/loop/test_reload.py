@@ -46,42 +46,64 @@ class Reader:
         task.cancel()
 
 
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 def replaced(path: Path, text: str) -> None:
     other = path.with_suffix(".new")
     other.write_text(text)
     other.replace(path)
 
 
+def rename(path: Path, to: Path) -> None:
+    path.rename(to)
+
+
+def mounted(folder: Path) -> Path:
+    """Two versions, and links to one of them, as Kubernetes mounts a ConfigMap."""
+    for version in ("v1", "v2"):
+        (folder / version).mkdir()
+        (folder / version / "policy.yaml").write_text(version)
+    (folder / "data").symlink_to("v1")
+    path = folder / "policy.yaml"
+    path.symlink_to("data/policy.yaml")
+    return path
+
+
+def point(folder: Path, version: str) -> None:
+    (folder / "new").symlink_to(version)
+    (folder / "new").replace(folder / "data")
+
+
 async def test_a_file_that_is_written_or_replaced_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    path.write_text("one")
+    write(path, "one")
     reader = Reader(path)
     async with reader.looking():
         await asyncio.sleep(0.1)
         assert reader.adopted == []
-        path.write_text("two, longer")
+        write(path, "two, longer")
         await until_equal(lambda: reader.adopted, ["two, longer"])
         replaced(path, "three")
         await until_equal(lambda: reader.adopted, ["two, longer", "three"])
 
 
 async def test_a_link_that_points_elsewhere_is_followed_as_kubernetes_swaps_it(tmp_path: Path) -> None:
-    for version in ("v1", "v2"):
-        (tmp_path / version).mkdir()
-        (tmp_path / version / "policy.yaml").write_text(version)
-    (tmp_path / "data").symlink_to("v1")
-    path = tmp_path / "policy.yaml"
-    path.symlink_to("data/policy.yaml")
+    path = mounted(tmp_path)
     reader = Reader(path)
     async with reader.looking():
-        (tmp_path / "new").symlink_to("v2")
-        (tmp_path / "new").replace(tmp_path / "data")
+        point(tmp_path, "v2")
         await until_equal(lambda: reader.adopted, ["v2"])
 
 
 async def test_a_bad_file_is_refused_and_the_next_good_one_is_adopted(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    path.write_text("one")
+    write(path, "one")
     reader = Reader(path)
     async with reader.looking():
         replaced(path, "bad")
@@ -93,12 +115,12 @@ async def test_a_bad_file_is_refused_and_the_next_good_one_is_adopted(tmp_path: 
 
 async def test_a_file_that_is_gone_for_a_moment_is_no_news(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    path.write_text("one")
+    write(path, "one")
     reader = Reader(path)
     async with reader.looking() as reload:
-        moved = path.rename(tmp_path / "elsewhere")
+        rename(path, tmp_path / "elsewhere")
         await asyncio.sleep(0.1)
-        moved.rename(path)
+        rename(tmp_path / "elsewhere", path)
         await asyncio.sleep(0.1)
         assert (reader.adopted, reader.refused) == ([], [])
         reload.ask()
@@ -127,13 +149,13 @@ async def test_an_edit_is_in_force_without_a_restart_and_the_cooldown_goes_on(sc
     await scene.jobs(5)
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile", outcome="applied")
-        before = edited.read_text()
-        edited.write_text(before.replace("min_replicas: ${MIN_WORKERS:-0}", "min_replicas: 2"))
+        before = text_of(edited)
+        write(edited, before.replace("min_replicas: ${MIN_WORKERS:-0}", "min_replicas: 2"))
         told = await controller.until(event="policy_loaded", worker=WORKER, message="min_replicas: 0 → 2")
         assert len(told["hash"]) == 12
         await controller.until(event="reconcile", outcome="applied", reason="BelowMinimum")
         await scene.jobs(25)
-        edited.write_text(before)
+        write(edited, before)
         await controller.until(event="policy_loaded", message="min_replicas: 2 → 0")
         await scene.jobs(0)
         held = await controller.until(event="reconcile", outcome="held", reason="ScaleDownCooldown")
@@ -147,8 +169,8 @@ async def test_a_policy_that_cannot_be_used_is_refused_shown_and_forgotten_with_
     async with running(scene, **QUICK) as controller:
         started = await controller.until(event="started")
         await controller.until(event="reconcile")
-        good = edited.read_text()
-        edited.write_text(good.replace("max_replicas:", "max_replica:"))
+        good = text_of(edited)
+        write(edited, good.replace("max_replicas:", "max_replica:"))
         told = await controller.until(event="policy_refused")
         assert "max_replica" in told["message"]
         status = f"http://127.0.0.1:{started['port']}/status"
@@ -158,7 +180,7 @@ async def test_a_policy_that_cannot_be_used_is_refused_shown_and_forgotten_with_
             assert policy["workers"][WORKER]["max_replicas"] == 5, "the one in force stays"
             assert (await client.get(status.replace("status", "health"))).json()["status"] == "healthy"
             await controller.until(event="reconcile")
-            edited.write_text(good)
+            write(edited, good)
             await controller.until(event="policy_loaded", message="read again: the values are the same")
             assert "refused" not in (await client.get(status)).json()["policy"]
 
@@ -175,7 +197,7 @@ async def test_a_hangup_reads_the_policy_and_does_not_end_the_controller(scene: 
 async def test_a_standby_says_that_the_leader_has_another_policy(scene: Scene, edited: Path) -> None:
     async with scene.controller() as leader:
         await leader.tick()
-        edited.write_text(edited.read_text().replace("min_replicas: ${MIN_WORKERS:-0}", "min_replicas: 1"))
+        write(edited, text_of(edited).replace("min_replicas: ${MIN_WORKERS:-0}", "min_replicas: 1"))
         async with scene.controller() as standby:
             await standby.controller.leadership.turn()
             status = standby.controller.status
@@ -189,9 +211,9 @@ async def test_workers_come_and_go_with_the_policy(scene: Scene, edited: Path) -
     async with running(scene, **QUICK) as controller:
         started = await controller.until(event="started")
         await controller.until(event="reconcile")
-        text = edited.read_text()
+        text = text_of(edited)
         renamed = text.replace("generation-worker:", "other-worker:").replace("${RAILWAY_WORKER_SERVICE_ID}", other)
-        edited.write_text(renamed)
+        write(edited, renamed)
         told = await controller.until(event="policy_loaded", worker=None)
         assert "generation-worker" in told["message"]
         await controller.until(event="reconcile", worker="other-worker")

@@ -415,7 +415,7 @@ def test_a_duration_is_written_as_it_would_be_read(milliseconds: int) -> None:
     assert policy.workers["a"].scale_up.cooldown == pytest.approx(milliseconds / 1000)
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40, 1000))
 @given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>'\"\n ${}01#%@`,?", max_size=200))
 def test_rubbish_is_refused_and_never_crashes(text: str) -> None:
     with pytest.raises(ConfigurationError):
@@ -428,7 +428,7 @@ _NODES = st.recursive(
 )
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(25, 600))
 @given(st.dictionaries(st.sampled_from(["service", "queue", "tiers", "max_replicas", "scale_up"]), _NODES))
 def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):

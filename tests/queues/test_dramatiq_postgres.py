@@ -40,6 +40,7 @@ async def begin(place: Stage, library: Dramatiq = LIBRARY) -> None:
     place.let_read(library.schema)
 
 
+@pytest.mark.long  # what the library does; that such messages count as ready is told by its day above
 async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(bare_place: Stage) -> None:
     await begin(bare_place)
     await LIBRARY.put(bare_place.url, [Job("hold")] * 3)
@@ -63,6 +64,7 @@ async def test_a_worker_that_left_no_row_of_its_own_holds_nothing(bare_place: St
     assert await bare_place.read("dramatiq-postgres") == Count(pending=3, processing=0, scheduled=0, failed=0)
 
 
+@pytest.mark.long  # rows that are due and rows for later: test_every_row.py
 async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worker_moves_it(bare_place: Stage) -> None:
     await begin(bare_place)
     await LIBRARY.put(bare_place.url, [Job("pass", later=True)] * 2, later_s=0.001)

@@ -62,12 +62,13 @@ def run(
     cap: int = 5,
     until: float = 0.0,
     chunk: int = 1_000_000,
+    began: float | None = None,
 ) -> Ledger:
-    """`until`: it runs at least that long."""
+    """`until`: it runs at least that long. began: epoch seconds of the time 0."""
     platform = platform or Platform()
     demand = Demand(cap, platform.concurrency, Clairvoyant(platform.start_up_s))
     ledger = Ledger(cap, platform.start_up_s)
-    fleet = Fleet(scaler, platform, ledger)
+    fleet = Fleet(scaler, platform, ledger, began)
     for start in range(0, len(jobs), chunk):
         tasks, levels = demand.take(jobs[start : start + chunk])
         fleet.feed(tasks, tasks[-1][0])

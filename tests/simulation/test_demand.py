@@ -59,7 +59,7 @@ def plain_cost(schedule: Schedule, each: int, start_up: float) -> tuple[float, i
 small = st.integers(1, 4)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(25, 600))
 @given(random_jobs(most=15), small, st.integers(1, 3), st.sampled_from([1.0, 20.0, 90.0]), st.integers(1, 15))
 def test_waits_levels_and_the_clairvoyants_cost_are_those_of_a_plain_replay(
     jobs: list[Job], cap: int, each: int, start_up: float, chunk: int

@@ -16,6 +16,8 @@ from controller.simulation.fleet import Platform
 from controller.simulation.own import OwnPolicy
 from tests.simulation.runs import run
 
+pytestmark = pytest.mark.usefixtures("as_many_steps_as_promised")
+
 TIERS = [
     {"up_to": 0, "replicas": 0},
     {"up_to": 10, "replicas": 1},

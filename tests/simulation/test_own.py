@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.core.load import Load
 from controller.core.model import (
     History,
     Observation,
@@ -31,7 +32,7 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.measured import plainly_measured
-from tests.simulation.policies import policies
+from tests.simulation.policies import policies, scheduled_policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 from tests.support.examples import examples
 
@@ -49,8 +50,10 @@ class Sleeper(Sleepless):
     start_ups: tuple[float, ...] = ()
     kept_s: tuple[float | None, ...] = ()
     learned_at: float | None = None
+    load: Load | None = None
     asked_at: float | None = None
     answers: int = 0
+    most_answers: float = math.inf
 
     @property
     def own(self) -> OwnPolicy:
@@ -58,7 +61,9 @@ class Sleeper(Sleepless):
         return self.inner
 
     def look(self, seen: View) -> int:
-        policy = self.own.policy
+        if self.answers >= self.most_answers:
+            return self.inner.look(seen)
+        policy = self.own._written
         queue, now = QueueDepth(seen.waiting, seen.busy, seen.oldest_s if seen.waiting else None), seen.now
         service = given_service(policy) or self.service
         if not seen.notified:
@@ -91,10 +96,12 @@ class Sleeper(Sleepless):
         finished = list(finished)
         assert all(end <= now for end, _, _, _ in finished)
         self.services += [job[1] for _, _, job, _ in finished]
+        able = now * self.own.policy.max_replicas * self.own.policy.concurrency
+        self.load = Load(sum(self.services) / able if able else 0.0, now, now)
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
             cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
-            each = [self._pauses(worker) for worker in range(1, self.own.policy.max_replicas + 1)]
+            each = [self._pauses(worker) for worker in range(1, self.own._written.highest_max + 1)]
             self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
 
@@ -120,6 +127,7 @@ class Sleeper(Sleepless):
             start_ups=self.start_ups,
             kept_s=self.kept_s,
             learned_at=self.learned_at,
+            load=self.load,
         )
 
     def _remember_change(self, now: float, before: int, after: int) -> None:
@@ -135,6 +143,14 @@ class Sleeper(Sleepless):
             self.asked_at = None
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _patience_of_hours() -> Iterator[None]:
+    """A job that its policy never starts is waited for a week, and here every look of it is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("controller.simulation.fleet._PATIENCE_S", 6 * 3600.0)
+        yield
+
+
 def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
@@ -144,7 +160,8 @@ def wakes() -> st.SearchStrategy[float | None]:
 def test_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
 ) -> None:
-    held = Sleeper(OwnPolicy(policy, interval, wake))
+    # The fresh decisions go through all earlier looks.
+    held = Sleeper(OwnPolicy(policy, interval, wake), most_answers=3000)
     run(held, jobs, platform, cap=policy.max_replicas, until=jobs[-1][0] + 400)
     assert held.answers >= 400 / interval
 
@@ -159,6 +176,45 @@ def test_what_is_left_out_changes_nothing(
     whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until)
     short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk)
     assert short.outcome == whole.outcome
+
+
+@settings(max_examples=examples(8, 80))
+@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
+def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
+) -> None:
+    held = Sleeper(OwnPolicy(policy, interval, wake))
+    run(held, jobs, platform, cap=policy.highest_max, until=jobs[-1][0] + 1200, began=0.0)
+    assert held.answers >= 1200 / interval
+
+
+@settings(max_examples=examples(10, 200))
+@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
+def test_with_schedules_what_is_left_out_changes_nothing(
+    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
+) -> None:
+    wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
+    cap, until = policy.highest_max, jobs[-1][0] + 1500
+    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until, began=0.0)
+    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk, began=0.0)
+    assert short.outcome == whole.outcome
+
+
+OFFICE = {"cron": "0 8 * * mon-fri", "for": "10h", "timezone": "Europe/Berlin", "min_replicas": 2, "max_replicas": 4}
+KEPT = {"max_replicas": 2, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 4}], "schedules": [OFFICE]}
+
+
+@pytest.mark.parametrize(
+    ("began", "first"),
+    [
+        pytest.param(None, 8 * 3600.0, id="without dates, on Monday at 00:00"),
+        pytest.param(1_780_603_200.0, 10 * 3600.0, id="from 22:00 of a Thursday in Berlin on"),
+    ],
+)
+def test_the_workers_of_an_hour_are_there_from_its_first_look_on(began: float | None, first: float) -> None:
+    ledger = run(OwnPolicy(own_worker(KEPT), 10.0, None), [(0.0, 1.0)], cap=4, until=3 * 86_400.0, began=began)
+    ups = [at for at, before, after in ledger.actions if (before, after) == (0, 2) and at > 600]
+    assert ups[0] == pytest.approx(first, abs=10.0)
 
 
 def test_a_decision_is_asked_for_once_for_each_situation() -> None:
@@ -225,6 +281,18 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     ledger = run(OwnPolicy(policy, 10.0, None), jobs, Platform(idle_first=True), cap=3, until=2000.0)
     first_end = min(end for end, _, job, _ in ledger.finished if job[1] == 900.0)
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
+
+
+def test_a_worker_stays_longer_near_max_replicas() -> None:
+    """Jobs keep both busy for 18 of 20 minutes; once that is known, no worker goes in the 2 minutes between."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "4s", "service_time": "20s"})
+    own = OwnPolicy(policy, 30.0, None)
+    jobs = [(1200.0 * number, 1080.0) for number in range(10) for _ in range(2)]
+    ledger = run(Sleeper(own), jobs, cap=2, until=12_000.0)
+    assert own._history.load is not None
+    assert own._history.load.is_high
+    downs = [at for at, before, after in ledger.actions if after < before]
+    assert [at < 6000 for at in downs] == [True, True]
 
 
 def test_a_start_that_was_just_measured_counts_for_how_long_a_worker_stays() -> None:

@@ -72,7 +72,7 @@ class Sum:
 
     def why_vacuous(self) -> list[str]:
         """Events that happened too rarely for the absence of violations to mean anything."""
-        unhurt = sorted(EFFECTS - self.queries.keys()) if self.seeds >= 30 else []
+        unhurt = sorted(EFFECTS - self.queries.keys()) if self.seeds >= 20 else []
         missing = sorted(set(kinds()) - set(self.hits)) if self.seeds >= 100 else []
         return [
             *(f"no {name} at all" for name in missing),

@@ -20,8 +20,9 @@ from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
+from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy
+from controller.policy import Policy, Schedule
 from controller.web.health import Shown, health_body
 from controller.web.metrics import METRICS, InJson, Metric, Sample, metrics_body, prometheus_text
 from tests.support.sources import SOURCES
@@ -38,6 +39,10 @@ class Rendered(NamedTuple):
     in_json: tuple[str, int] | None = None
 
 
+ALWAYS = Schedule.model_validate({"cron": "* * * * *", "for": "1h", "timezone": "UTC", "min_replicas": 1})
+SCHEDULED = POLICY.model_copy(
+    update={"workers": {"w": POLICY.workers["w"].model_copy(update={"schedules": (ALWAYS,)})}}
+)
 RENDERED: Mapping[str, Rendered] = {
     "autoscaler_replicas_configured": Rendered(['{worker="w"} 3']),
     "autoscaler_replicas_running": Rendered(['{worker="w"} 2'], ("workers_current", 2)),
@@ -71,8 +76,12 @@ RENDERED: Mapping[str, Rendered] = {
         ]
     ),
     "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
+    "autoscaler_schedule_active": Rendered(['{worker="w"} 1']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
+    "autoscaler_policy_info": Rendered([f'{{hash="{SCHEDULED.digest}"}} 1']),
+    "autoscaler_policy_loaded_timestamp_seconds": Rendered([" 1790000000.5"]),
+    "autoscaler_policy_refused": Rendered([" 0"]),
     "autoscaler_is_leader": Rendered([" 1"]),
     "autoscaler_lease_epoch": Rendered([" 7"]),
     "autoscaler_log_lines_lost_total": Rendered([" 12"]),
@@ -109,6 +118,7 @@ async def leading() -> Shown:
             PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
         ),
         overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
+        schedule=ScheduleStatus.of(SCHEDULED.workers["w"], 0.0),
     )
     status.put(last)
     status.put(last)
@@ -116,9 +126,10 @@ async def leading() -> Shown:
     return Shown(
         status,
         leadership,
-        POLICY,
+        SCHEDULED,
         requests=lambda: Requests(412, 1000, 3600.0, 7.25),
         lost_lines=lambda: 12,
+        loaded_at=1_790_000_000.5,
         notifications=lambda: [TargetReport("slack-1", {"sent": 4, "failed": 0}, 0)],
     )
 
@@ -189,7 +200,10 @@ def test_a_metric_that_was_never_read_is_null_in_the_json_and_absent_in_the_text
         "rpm_limit": 60,
     }
     names = set(re.findall(r"^(autoscaler_\w+)", prometheus_text(shown), re.MULTILINE))
-    assert names == {"autoscaler_failing", "autoscaler_is_leader", "autoscaler_log_lines_lost_total"}
+    assert names == {
+        *("autoscaler_failing", "autoscaler_is_leader", "autoscaler_log_lines_lost_total"),
+        *("autoscaler_policy_info", "autoscaler_policy_refused"),
+    }
 
 
 def test_the_json_and_health_show_one_moment(shown: Shown) -> None:

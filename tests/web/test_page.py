@@ -19,8 +19,9 @@ from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.loop.cycle import Cooldowns, Cycle, Outcome
 from controller.loop.leadership import Leadership
+from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy
+from controller.policy import Policy, WorkerPolicy
 from controller.web.health import Shown, status_report
 from controller.web.page import page
 from controller.web.server import application
@@ -112,6 +113,44 @@ def test_the_footer_names_the_leader_and_how_many_requests_to_the_platform_are_u
 def test_the_footer_says_nothing_of_a_leader_and_requests_that_are_not_known() -> None:
     words = texts(page(status_report(shown(None, cycle()))))
     assert words.endswith("outcome held as JSON: /status")
+
+
+SCHEDULED = WorkerPolicy.model_validate(
+    {"service": "s", "queue": {"table": "t"}, "tiers": [{"replicas": 2}], "max_replicas": 5}
+    | {"schedules": [{"cron": "0 8 * * *", "for": "10h", "timezone": "UTC", "max_replicas": 9}]}
+)
+AT_NINE, AT_NIGHT = 1_700_038_800.0, 1_700_020_800.0  # 09:00 and 04:00 of 15 November 2023
+
+
+def scheduled(now: float) -> Cycle:
+    return replace(cycle(), schedule=ScheduleStatus.of(SCHEDULED, now))
+
+
+def test_the_page_and_status_say_which_schedule_is_on_and_until_when() -> None:
+    report = status_report(shown(None, scheduled(AT_NINE)))
+    words = "max_replicas 9 by the schedule `0 8 * * *`, until 18:00 UTC"
+    assert words in texts(page(report))
+    (worker,) = report.workers.values()
+    assert worker is not None
+    assert worker.last.to_json()["schedule"] == {
+        "cron": "0 8 * * *",
+        "timezone": "UTC",
+        "min_replicas": None,
+        "max_replicas": 9,
+        "until": "2023-11-15T18:00:00.000Z",
+        "message": words,
+    }
+
+
+def test_without_a_schedule_that_is_on_there_is_no_such_key() -> None:
+    assert "schedule" not in scheduled(AT_NIGHT).to_json()
+
+
+def test_a_schedule_that_has_ended_is_not_kept_from_the_cycle_before() -> None:
+    report = status_report(shown(None, scheduled(AT_NINE), cycle(Outcome.FAILED, read=False)))
+    (worker,) = report.workers.values()
+    assert worker is not None
+    assert worker.last.schedule is None
 
 
 def test_times_are_shown_to_a_second() -> None:

@@ -16,6 +16,7 @@
     pauses_1, pauses_2, …     of worker 1, 2, …: its newest pauses, two characters each (see pauses_as_text)
     kept, learned_at          by worker: how long it is kept that is not needed, in milliseconds, and since when
     jobs_mean, jobs_count, jobs_to    the mean time of all jobs, how many it counts, and up to which end
+    load                      jobs in progress as a share of what max_replicas can run, over how many ms, and up to when
     watch                     the service's conditions, as one JSON text (see core/watch.py)
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
@@ -38,6 +39,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.core import pauses
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, LongRun, Recommendation, Start
 from controller.core.override import Overrides
 from controller.core.text import bounds
@@ -56,7 +58,7 @@ _UNKNOWN = "="
 _VERSION = ("memory", "revision", "run", "raised")
 _OURS = (
     *("last_up", "last_down", "since", "count", "refused_at", "refused_to", "setbacks", "start_up", "unseen_stop"),
-    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to"),
+    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to", "load"),
     *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
     *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
@@ -121,6 +123,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         kept_s=tuple(None if one == "-" else seconds(one) for one in fields.get("kept", "").split()),
         learned_at=_stamp(fields, "learned_at"),
         long_run=_long_run(fields),
+        load=_load(fields),
         change=_change(fields),
         count=number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
@@ -201,6 +204,7 @@ def _other_texts_of(history: History) -> dict[str, str]:
         "kept": " ".join("-" if one is None else str(ms(one)) for one in history.kept_s),
         **{f"pauses_{place + 1}": pauses_as_text(one) for place, one in enumerate(history.pauses)},
         **({} if history.long_run is None else _texts_of_long_run(history.long_run)),
+        "load": "" if history.load is None else _text_of_load(history.load),
         "unread": _text(history.unread or None),
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
@@ -224,6 +228,20 @@ def _long_run(fields: Mapping[str, str]) -> LongRun | None:
     if not (math.isfinite(mean) and math.isfinite(newest) and mean >= 0 and 0 < jobs <= LongRun.MOST):
         raise ValueError("is no mean of jobs")
     return LongRun(mean, jobs, newest)
+
+
+def _text_of_load(load: Load) -> str:
+    return f"{load.share!r} {ms(load.observed_s)} {ms(load.at)}"
+
+
+def _load(fields: Mapping[str, str]) -> Load | None:
+    if not fields.get("load"):
+        return None
+    share, observed, at = fields["load"].split()
+    load = Load(float(bounds.cut(share, _MOST_FLOAT)), seconds(observed), seconds(at))
+    if not load.is_sound:
+        raise ValueError("is no load")
+    return load
 
 
 @functools.lru_cache(maxsize=4096)

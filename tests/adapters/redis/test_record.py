@@ -17,6 +17,7 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.record import NOW, Stored, Write, history_of, write_of
 from controller.core.history import noted
+from controller.core.load import Load
 from controller.core.model import Change, Direction, History, Lease, LongRun, Recommendation, Start
 from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.pauses import PLACES, rounded
@@ -130,6 +131,7 @@ def histories(draw: st.DrawFn) -> History:
         kept_s=draw(st.lists(st.none() | SECONDS, max_size=5).map(tuple)),
         learned_at=draw(MAYBE),
         long_run=draw(st.none() | st.builds(LongRun, FLOATS, st.integers(1, LongRun.MOST), FLOATS)),
+        load=draw(st.none() | st.builds(Load, st.floats(0, 2), st.integers(0, 86_400), STAMPS)),
         start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
@@ -191,7 +193,7 @@ def written(held: Mapping[str, str], history: History) -> dict[str, str]:
     return after_write(held, write_of(Stored(held, "run"), history, READ_MS / 1000))
 
 
-@settings(max_examples=examples(30, 1000))
+@settings(max_examples=examples(15, 1000))
 @given(before=histories(), after=histories())
 def test_any_history_that_replaces_any_other_is_read_as_it_was_written(before: History, after: History) -> None:
     held = written({}, read_before(before))
