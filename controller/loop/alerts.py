@@ -212,7 +212,7 @@ class Alerts:
     def cycle(self, cycle: Cycle, failing: Mapping[str, float], minimum: int = 0) -> list[Due]:
         """A cycle of the leader. failing: what fails after it, by name, and since when, in epoch seconds.
 
-        minimum: the worker's min_replicas.
+        minimum: the worker's min_replicas at that hour, as cycle.max_workers is.
         """
         if cycle.outcome is Outcome.STANDBY:
             return []

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from controller.core.allowed import of_the_hour
 from controller.core.notices import Kind
 from controller.core.ports import Clock, Marks, NotDeliveredError, Notify, Report, Unavailable
 from controller.core.text import bounds
@@ -30,7 +31,7 @@ from controller.loop.alerts import Alerts, Due
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
-from controller.policy import Policy, Target, target_names
+from controller.policy import Policy, Target, WorkerPolicy, target_names
 
 MOST_WAITING = 1_000
 """Cycles and events that wait to be looked at."""
@@ -106,7 +107,7 @@ class Notifier:
     takeovers: bool = True
     alerts: Alerts = field(default_factory=Alerts)
     _outboxes: dict[str, _Outbox] = field(default_factory=dict)
-    _minimums: Mapping[str, int] = field(default_factory=dict)
+    _workers: Mapping[str, WorkerPolicy] = field(default_factory=dict)
     _facts: deque[_Fact] = field(default_factory=lambda: deque(maxlen=MOST_WAITING))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _epoch: int | None = None
@@ -137,7 +138,7 @@ class Notifier:
             if one.queue:
                 self._start(one)
         self.alerts.serve(targets, policy.workers)
-        self._minimums = {name: worker.min_replicas for name, worker in policy.workers.items()}
+        self._workers = policy.workers
 
     def reports(self) -> list[TargetReport]:
         found = []
@@ -229,7 +230,9 @@ class Notifier:
     def _decided(self, fact: _Fact) -> list[Due]:
         if fact.cycle is None:
             return self.alerts.happened(fact.name, fact.fields, fact.at)
-        return self.alerts.cycle(fact.cycle, fact.fields, self._minimums.get(fact.cycle.worker, 0))
+        worker = self._workers.get(fact.cycle.worker)
+        minimum = 0 if worker is None else of_the_hour(worker, fact.at).min_replicas
+        return self.alerts.cycle(fact.cycle, fact.fields, minimum)
 
     async def _save(self) -> bool:
         if self.leadership.lease is None:

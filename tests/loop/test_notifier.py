@@ -398,6 +398,22 @@ async def test_a_leader_that_died_after_the_target_took_it_and_before_it_wrote_t
     assert one.ident == other.ident
 
 
+@pytest.mark.parametrize(("least", "told"), [(1, 1), (5, 0)], ids=["1 to 5 workers", "5 workers, whatever comes"])
+async def test_a_count_that_the_schedule_of_the_hour_fixes_is_no_maximum_to_be_told_of(least: int, told: int) -> None:
+    from tests.loop.test_alerts import cycle
+
+    play = Play(policy=policy_of({**SLACK, "on": ["at_max"], "at_max_after": "1m"}))
+    hours = {"cron": "* * * * *", "for": "1h", "timezone": "UTC", "min_replicas": least, "max_replicas": 5}
+    worker = {"service": "s", "queue": {"table": "t"}, "tiers": [{"replicas": 1}], "max_replicas": 8}
+    policy = Policy.model_validate({"workers": {"good": {**worker, "schedules": [hours]}}})
+    play.policy = play.policy.model_copy(update={"workers": policy.workers})
+    async with play.running() as notifier:
+        for at in (0, 100, 200):
+            notifier.cycle(cycle(at, "good", wants=5), {}, {})
+        await asyncio.sleep(1)
+    assert len(play.port.sent) == told
+
+
 async def test_a_dry_run_tells_nothing() -> None:
     notifier = Play().made()
     notifier.tells = False
