@@ -18,6 +18,7 @@ from controller.core.text.layout import Rows, markdown
 from controller.core.units import as_policy, in_seconds, in_words, money, percent
 from controller.core.wanted import tier_replicas
 from controller.policy import Policy, Share, WorkerPolicy
+from controller.simulation import hours
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import heading
@@ -25,7 +26,7 @@ from controller.simulation.report import heading
 _AS_GOOD_AS = 0.02
 """A change of less than 2 % is no reason to decide: another week may give the opposite."""
 _AT_LEAST_S = 1.0
-_IS_OF = {"tiers", "queue", "queues", "service"}
+_IS_OF = {"tiers", "queue", "queues", "service", "schedules"}
 """Keys that have their own sentences, or that a simulation does not see."""
 
 
@@ -59,7 +60,7 @@ class Row:
 def changes(plan: Plan) -> list[str]:
     """The edit in words, one sentence for each key whose value in force differs."""
     old, new = plan.old[1], plan.new[1]
-    said = [*fleet_changes(plan.old[0], plan.new[0]), *_tier_changes(old, new)]
+    said = [*fleet_changes(plan.old[0], plan.new[0]), *_tier_changes(old, new), *hours.changed(old, new)]
     before, after = ({**_rhythm(policy), **dict(_values(worker))} for policy, worker in (plan.old, plan.new))
     said += [
         f"{key}: {before.get(key, 'not set')} → {after.get(key, 'not set')}"
@@ -122,11 +123,21 @@ def as_blocks(plan: Plan) -> Iterator[str | Rows]:
     """For a terminal: paragraphs, and the table."""
     yield "what changes:"
     yield from (f"  {change}" for change in changes(plan) or ["nothing: every value in force stays the same"])
+    yield from _hours(plan, "  ")
     yield ""
     yield from heading(plan.comparison)
     yield _table(plan)
     yield ""
     yield f"verdict: {verdict(plan)}"
+
+
+def _hours(plan: Plan, indent: str) -> Iterator[str]:
+    """Of the new policy's schedules; nothing without."""
+    said = list(hours.sentences(plan.new[1], plan.comparison.setting.price))
+    if said:
+        yield ""
+        yield "hours of the schedules, after the edit:"
+        yield from (f"{indent}{one}" for one in said)
 
 
 def _table(plan: Plan) -> Rows:
@@ -141,6 +152,7 @@ def as_markdown(plan: Plan) -> Iterator[str]:
     yield f"**Policy: {verdict(plan)}**"
     yield ""
     yield from (f"- {change}" for change in changes(plan) or ["nothing changes: every value in force stays the same"])
+    yield from _hours(plan, "- ")
     yield ""
     yield from markdown(_table(plan), right=range(1, 4))
     yield ""
@@ -149,11 +161,13 @@ def as_markdown(plan: Plan) -> Iterator[str]:
 
 def as_object(plan: Plan) -> dict[str, Any]:
     """For --json."""
+    schedules = hours.weekly(plan.new[1], plan.comparison.setting.price)
     return {
         "changes": changes(plan),
         "old": plan.before.as_object(),
         "new": plan.after.as_object(),
         "verdict": verdict(plan),
+        **({"schedules": schedules} if schedules else {}),
     }
 
 
