@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from controller.adapters.postgres.queue import Known
     from controller.cli.parser import Commands
     from controller.core.implied_waits import Expectation
+    from controller.core.schedule_times import Times
     from controller.core.text.masking import Masker
     from controller.policy import Policy, WorkerPolicy
     from controller.simulation.flaps import Flaps
@@ -35,7 +37,8 @@ def add(commands: Commands) -> None:
         "validate a policy offline; print its values and waits",
         "Each value is printed with the line or the variable that it comes from. A wait ends when a worker begins the "
         "job, as in target_wait: while the depth stays at d jobs that take S each, with k in work at once, a job waits "
-        "d x S / k - S. That is what each tier implies. Where tiers would flap, the stabilization_window that helps is "
+        "d x S / k - S. That is what each tier implies. Of schedules, the next five times are printed. "
+        "Where tiers would flap, the stabilization_window that helps is "
         "proposed. "
         "Exit 0: valid. 2: not.",
         touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
@@ -59,6 +62,8 @@ class _Checked:
     expected: Mapping[str, Expectation]
     flaps: Mapping[str, Flaps]
     warnings: Sequence[str]
+    schedules: Mapping[str, Sequence[Times]]
+    """By worker: when each of its schedules is on next."""
     ahead: Mapping[str, str]
     """By worker: how far ahead of their time scheduled jobs count, and by which column; only from a database."""
 
@@ -93,6 +98,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
     from controller.config.settings import setting_warnings
     from controller.configuration import ADAPTERS, platforms_of
     from controller.core.ahead import ahead_words
+    from controller.core.schedule_times import next_times
     from controller.policy import effective, little_effects, notify_warnings, overlaps
 
     known = _known(policy, mask) if parsed.from_database else {}
@@ -129,6 +135,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *ageless,
             *unmeasured,
         ],
+        {name: next_times(worker, time.time()) for name, worker in policy.workers.items() if worker.schedules},
         {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
 
@@ -140,7 +147,9 @@ def _as_object(checked: _Checked) -> dict[str, Any]:
     waits = {name: one.as_object() for name, one in checked.expected.items()}
     flaps = {name: one.as_object() for name, one in checked.flaps.items()}
     warnings = list(checked.warnings)
-    return {"valid": True, "values": values, "implied_waits": waits, "flaps": flaps, "warnings": warnings}
+    found = {"valid": True, "values": values, "implied_waits": waits, "flaps": flaps, "warnings": warnings}
+    schedules = {name: [one.as_object() for one in each] for name, each in checked.schedules.items()}
+    return found | ({"schedules": schedules} if schedules else {})
 
 
 def _show(checked: _Checked, mask: Masker) -> None:
@@ -157,6 +166,11 @@ def _show(checked: _Checked, mask: Masker) -> None:
     for text in checked.warnings:
         print()
         output.show(mask.text(text), first="warning: ", rest="  ", style="warning", painted="warning")
+    for name, schedules in checked.schedules.items():
+        for times in schedules:
+            print()
+            output.show(mask.text(f"{name}: {times.heading}"), rest="  ")
+            output.show_table(mask.value(list(times.table())))
     for name, words in checked.ahead.items():
         print()
         output.show(mask.text(f"{name}: {words}"), rest="  ")

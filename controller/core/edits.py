@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import BaseModel
 
 from controller.core.model import workers
+from controller.core.schedule import limits_of
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy import Policy, Share, WorkerPolicy
+from controller.policy import Policy, Schedule, Share, WorkerPolicy
 
-_IS_OF = {"tiers", "queue", "queues", "service"}
+_IS_OF = {"tiers", "queue", "queues", "service", "schedules"}
 """Keys that have their own sentences."""
 
 
@@ -58,7 +59,24 @@ def rhythm_changes(old: Policy, new: Policy) -> list[str]:
 
 def worker_changes(old: WorkerPolicy, new: WorkerPolicy) -> list[str]:
     """One sentence for each key whose value in force differs; not of the queue."""
-    return [*_tier_changes(old, new), *_differences(dict(_values(old)), dict(_values(new)))]
+    said = [*_tier_changes(old, new), *schedule_changes(old, new)]
+    return [*said, *_differences(dict(_values(old)), dict(_values(new)))]
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """`0 8 * * mon-fri` for 10h Europe/Berlin: min_replicas 2."""
+    lead = f", {as_policy(schedule.lead)} early" if schedule.lead else ""
+    return f"`{schedule.cron}` for {as_policy(schedule.on_for)}{lead} {schedule.timezone}: {limits_of(schedule)}"
+
+
+def schedule_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
+    """The edit of the schedules; the order counts, because the first that is on holds."""
+    if old.schedules == new.schedules:
+        return
+    yield from (f"schedule dropped: {schedule_text(one)}" for one in old.schedules if one not in new.schedules)
+    yield from (f"schedule new: {schedule_text(one)}" for one in new.schedules if one not in old.schedules)
+    if sorted(map(schedule_text, old.schedules)) == sorted(map(schedule_text, new.schedules)):
+        yield "the schedules have another order, and the first that is on holds"
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

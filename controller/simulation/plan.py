@@ -15,6 +15,7 @@ from controller.core.edits import fleet_changes, rhythm_changes, worker_changes
 from controller.core.text.layout import Rows, markdown
 from controller.core.units import in_seconds, in_words, money, percent
 from controller.policy import Policy, WorkerPolicy
+from controller.simulation import hours
 from controller.simulation.comparison import Comparison
 from controller.simulation.figures import Figures
 from controller.simulation.report import heading
@@ -92,11 +93,21 @@ def as_blocks(plan: Plan) -> Iterator[str | Rows]:
     """For a terminal: paragraphs, and the table."""
     yield "what changes:"
     yield from (f"  {change}" for change in changes(plan) or ["nothing: every value in force stays the same"])
+    yield from _hours(plan, "  ")
     yield ""
     yield from heading(plan.comparison)
     yield _table(plan)
     yield ""
     yield f"verdict: {verdict(plan)}"
+
+
+def _hours(plan: Plan, indent: str) -> Iterator[str]:
+    """Of the new policy's schedules; nothing without."""
+    said = list(hours.sentences(plan.new[1], plan.comparison.setting.price))
+    if said:
+        yield ""
+        yield "hours of the schedules, after the edit:"
+        yield from (f"{indent}{one}" for one in said)
 
 
 def _table(plan: Plan) -> Rows:
@@ -111,6 +122,7 @@ def as_markdown(plan: Plan) -> Iterator[str]:
     yield f"**Policy: {verdict(plan)}**"
     yield ""
     yield from (f"- {change}" for change in changes(plan) or ["nothing changes: every value in force stays the same"])
+    yield from _hours(plan, "- ")
     yield ""
     yield from markdown(_table(plan), right=range(1, 4))
     yield ""
@@ -119,11 +131,13 @@ def as_markdown(plan: Plan) -> Iterator[str]:
 
 def as_object(plan: Plan) -> dict[str, Any]:
     """For --json."""
+    schedules = hours.weekly(plan.new[1], plan.comparison.setting.price)
     return {
         "changes": changes(plan),
         "old": plan.before.as_object(),
         "new": plan.after.as_object(),
         "verdict": verdict(plan),
+        **({"schedules": schedules} if schedules else {}),
     }
 
 

@@ -37,8 +37,8 @@ def scheduled_policies(draw: st.DrawFn) -> WorkerPolicy:
     for _ in range(draw(st.integers(1, 3))):
         least, most = sorted(draw(st.lists(st.integers(0, 7), min_size=2, max_size=2)))
         written = {
-            "cron": draw(st.sampled_from(["*/3 * * * *", "*/7 * * * *", "2 * * * *", "5,20 0 * * *", "0 */4 * * *"])),
-            "for": draw(st.sampled_from(["1m", "90s", "4m", "2h"])),
+            "cron": draw(st.sampled_from(["*/7 * * * *", "*/20 * * * *", "2 * * * *", "5,20 0 * * *", "0 */4 * * *"])),
+            "for": draw(st.sampled_from(["230s", "9m", "2h"])),
             "timezone": "UTC",
             "min_replicas": least,
             "max_replicas": max(1, most),

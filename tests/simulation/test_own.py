@@ -178,8 +178,8 @@ def test_what_is_left_out_changes_nothing(
     assert short.outcome == whole.outcome
 
 
-@settings(max_examples=examples(8, 80))
-@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
+@settings(max_examples=examples(4, 80))
+@given(scheduled_policies(), random_jobs(most=12, longest=40), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
 def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
 ) -> None:
@@ -188,8 +188,8 @@ def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(
     assert held.answers >= 1200 / interval
 
 
-@settings(max_examples=examples(10, 200))
-@given(scheduled_policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
+@settings(max_examples=examples(8, 200))
+@given(scheduled_policies(), random_jobs(most=12, longest=40), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
 def test_with_schedules_what_is_left_out_changes_nothing(
     policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
 ) -> None:
