@@ -30,9 +30,10 @@ from controller.core.model import (
 from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
+from controller.core.slo import Promise
 from controller.core.steps import Send
 from controller.core.wanted import kept, learns_when_to_stop, retention, windows
-from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
+from controller.policy import USABLE_START_UP_S, Policy, Slo, WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.measured import Pauses, Recent
 from controller.simulation.scaler import Calm, Span, View
@@ -119,6 +120,15 @@ class Given:
         )
 
 
+class Known(NamedTuple):
+    """What OwnPolicy knows with one target wait, of its fields with the same names."""
+
+    given: Given
+    answers: dict[Inputs, int]
+    by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]]
+    alike: dict[tuple[int, int, int, int, bool], Wanted]
+
+
 @dataclass(slots=True)
 class OwnPolicy:
     """A Scaler that does what the reconciler does for one worker of a policy."""
@@ -164,6 +174,10 @@ class OwnPolicy:
     _measures: bool = False
     _learns: bool = False
     _last_up: float = -math.inf
+    _slo: Slo | None = None
+    _promise: Promise = field(default_factory=Promise)
+    _by_target: dict[tuple[float, float], Known] = field(default_factory=dict)
+    """By target wait and draining time: what is known while these are in force."""
     _by_exact_depth: bool = False
     """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
 
@@ -173,6 +187,7 @@ class OwnPolicy:
 
     def __post_init__(self) -> None:
         given, keep = self.policy.service_time, retention(self.policy, math.inf)
+        self._slo = self.policy.slo
         self._measures = self.policy.target_wait is not None and given is None
         self._learns = learns_when_to_stop(self.policy)
         self.times_starts = self._learns or self.policy.max_wait is not None
@@ -183,6 +198,8 @@ class OwnPolicy:
             self._service = ServiceTime(given, given, 0)
         self._remembers, self._most = keep.window > 0, keep.most
         self._pauses = [Pauses() for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+        if self._slo is not None:
+            self._aim(self._slo)
         self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
@@ -192,6 +209,8 @@ class OwnPolicy:
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
+        if self._slo is not None:
+            self._count_at_max(configured, now)
         if self._start is not None and not seen.notified:
             self._time_start(configured, seen.running, now)
         if seen.draining_s != self._given.draining_s:
@@ -244,6 +263,8 @@ class OwnPolicy:
                 self._service = self._recent.measured(now)
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+            if fresh and self._slo is not None:
+                self._promise_more(self._slo, now)
         if self._learns:
             if pauses.is_due(self._learned_at, now):
                 cost = pauses.cost_of_a_wrong_stop(self.policy, self._history, self._service)
@@ -252,6 +273,25 @@ class OwnPolicy:
             elif self._is_unlearned:
                 self._set_windows()  # what is not learned yet follows from the arrivals
         self.learn_at = now + _MEASURE_AGAIN_S
+
+    def _promise_more(self, slo: Slo, now: float) -> None:
+        """Moves the target by the waits of the newest finished jobs, as core/plan.py does."""
+        waits, newest = self._recent.waits()
+        if not self._promise.is_due(newest, now):
+            return
+        before = self._promise.multiple(slo)
+        self._promise = self._promise.learned(slo, waits, newest, now)
+        if self._promise.multiple(slo) != before:
+            self._aim(slo)
+            self._give(self._given.draining_s)
+            self._set_windows()
+
+    def _count_at_max(self, configured: int, now: float) -> None:
+        self._promise = self._promise.looked(now, math.inf, is_at_max=configured >= self.policy.max_replicas)
+
+    def _aim(self, slo: Slo) -> None:
+        """Puts the target wait in force, so that plan() gets a policy with that and without a promise."""
+        self.policy = self.policy.model_copy(update={"slo": None, "target_wait": self._promise.target(slo)})
 
     def _observe_load(self, work_s: float, now: float) -> None:
         """By the work that was done since the last time: over a day, that is the share of each poll in production."""
@@ -296,6 +336,8 @@ class OwnPolicy:
 
     def _changes(self, seen: View, desired: int, recommended: int) -> int:
         now = seen.now
+        if self._slo is not None:
+            self._count_at_max(desired, now)
         self.settled = False
         if seen.notified and self._remembers:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
@@ -334,8 +376,14 @@ class OwnPolicy:
         return last.change.after if isinstance(last, Send) else inputs.configured
 
     def _give(self, draining_s: float) -> None:
-        self._given = Given(self.policy, draining_s)
-        self._answers = {}
+        self._given, self._answers = Given(self.policy, draining_s), {}
+        if self._slo is None:
+            return
+        key = self._promise.multiple(self._slo), draining_s
+        fresh = Known(self._given, self._answers, {}, {})
+        self._given, self._answers, self._by_service, self._alike = self._by_target.setdefault(key, fresh)
+        mean_s = -1.0 if self._service is None else self._service.mean_s
+        self._wants, self.calm = self._by_service.setdefault(mean_s, ({}, {}))
 
     def _note(self, now: float, recommended: int, *, is_poll: bool) -> None:
         needed, look = self._needed, Recommendation(now, recommended)
