@@ -182,14 +182,14 @@ def aim_words(policy: WorkerPolicy, history: History, service: ServiceTime | Non
 
 def _late_words(slo: Slo, promise: Promise) -> str:
     late, counted, at_max = promise.tally
-    limit = ""
-    if at_max:
-        jobs = "1 more late job does" if at_max == 1 else f"{at_max} more late jobs do"
-        limit = f"; {jobs} not count, because max_replicas is the limit"
+    more = " more" if counted else ""
+    jobs = f"1{more} late job does" if at_max == 1 else f"{at_max}{more} late jobs do"
+    limit = f"{jobs} not count, because max_replicas is the limit"
     if not counted:
-        return f"no job has shown yet how long it waited{limit}" if not at_max else limit.removeprefix("; ")
+        return limit if at_max else "no job has shown yet how long it waited"
     jobs = "job" if counted == 1 else f"{counted} jobs"
-    return f"{percent(late / counted, 1)} of the last {jobs} waited longer than {in_words(slo.wait)}{limit}"
+    words = f"{percent(late / counted, 1)} of the last {jobs} waited longer than {in_words(slo.wait)}"
+    return f"{words}; {limit}" if at_max else words
 
 
 class Kept(NamedTuple):
@@ -217,7 +217,7 @@ class Kept(NamedTuple):
         slo, promise = self.slo, self.promise
         promised = f"{as_share(slo.share)} of the jobs are to begin within {in_words(slo.wait)}"
         if self.no_waits:
-            return f"{promised}; the target is as long, because {unmeasurable_words(self.no_waits)}"
+            return f"{promised}; {unmeasurable_words(self.no_waits)}; the target is as long meanwhile"
         half = in_words(slo.wait * BASE_OF_SLO)
         target = f"the target is {promise.multiple(slo):.2f} times {half}, {in_words(promise.target(slo))}"
         return f"{promised}; {target}, as {_late_words(slo, promise)}"
