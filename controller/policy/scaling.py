@@ -78,7 +78,7 @@ class Slo(Part):
         "objective": "write share",
     }
     wait: Duration
-    """at most this long a job may wait until a worker begins it"""
+    """how long a job may wait until a worker begins it, see docs/target-wait.md#how-do-i-promise-a-share-of-jobs"""
     share: Promised
     """the share of the jobs that keep to `wait`: 50% to 99.9%"""
 

@@ -124,7 +124,7 @@ class IfUnset:
 
 def _promised(value: object) -> Share:
     share = _share(value)
-    if not _LEAST_PROMISED <= share <= _MOST_PROMISED:
+    if not _LEAST_PROMISED <= round(share, 9) <= _MOST_PROMISED:  # 99.9 / 100 is a little more than 0.999
         raise PydanticCustomError("share", "is not between 50% and 99.9%")
     return share
 

@@ -271,24 +271,32 @@ def test_a_clock_that_was_set_back_leaves_no_time_in_the_future() -> None:
     [
         (
             Kept(SLO, Promise(integral=-1.0, tally=Tally(5, 500, 0))),
-            "99% of the jobs are to begin within 1 min; the target is 0.50 times 30 s, 15 s, as 1.0 % of the last 500 "
-            "jobs waited longer than 1 min",
+            (
+                "99% of the jobs are to begin within 1 min; the target is 0.50 times 30 s, 15 s, as 1.0 % of the last 500 "
+                "jobs waited longer than 1 min"
+            ),
         ),
         (
             Kept(SLO, Promise(tally=Tally(0, 1, 1))),
-            "99% of the jobs are to begin within 1 min; the target is 1.09 times 30 s, 33 s, as 0.0 % of the last "
-            "job waited longer than 1 min; 1 more late job does not count, because max_replicas is the limit",
+            (
+                "99% of the jobs are to begin within 1 min; the target is 1.09 times 30 s, 33 s, as 0.0 % of the last "
+                "job waited longer than 1 min; 1 more late job does not count, because max_replicas is the limit"
+            ),
         ),
         (
             Kept(SLO, Promise()),
-            "99% of the jobs are to begin within 1 min; the target is 1.00 times 30 s, 30 s, as no job has shown yet "
-            "how long it waited",
+            (
+                "99% of the jobs are to begin within 1 min; the target is 1.00 times 30 s, 30 s, as no job has shown yet "
+                "how long it waited"
+            ),
         ),
         (
             Kept(SLO, Promise(), "job has no time column created_at"),
-            "99% of the jobs are to begin within 1 min; how long jobs waited cannot be measured, because job has no "
-            "time column created_at; name them in queue.columns, or write target_wait instead of slo; the target is "
-            "as long meanwhile",
+            (
+                "99% of the jobs are to begin within 1 min; how long jobs waited cannot be measured, because job has no "
+                "time column created_at; name them in queue.columns, or write target_wait instead of slo; the target is "
+                "as long meanwhile"
+            ),
         ),
     ],
     ids=["at the promise", "a job at max_replicas", "nothing yet", "cannot be measured"],

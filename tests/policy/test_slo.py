@@ -20,7 +20,10 @@ ALONE = "and only one of them can set the number of workers; keep one"
         ((TIERS, SLO), f"7: workers.a.slo: is written together with tiers, {ALONE}"),
         ((SLO, JOBS), f"6: workers.a.slo: is written together with per_worker, {ALONE}"),
         ((SLO, WAIT), f"7: workers.a.target_wait: is written together with slo, {ALONE}"),
-        (("slo: {wait: 0s, share: 99%}",), "6: workers.a.slo.wait: '0s' must be above 0, for example 60s"),
+        (
+            ("slo: {wait: 0s, share: 99%}",),
+            "6: workers.a.slo.wait: must be above 0, for example 60s; no job begins at once",
+        ),
         (("slo: {wait: 60, share: 99%}",), "6: workers.a.slo.wait: 60 is not a duration; write 500ms, 30s, 2m or 1h"),
         (("slo: {wait: 60s, share: 49%}",), "6: workers.a.slo.share: '49%' is not between 50% and 99.9%"),
         (("slo: {wait: 60s, share: 99.95%}",), "6: workers.a.slo.share: '99.95%' is not between 50% and 99.9%"),

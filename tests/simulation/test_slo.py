@@ -29,16 +29,16 @@ class Kept:
     @property
     def watched(self) -> Contender:
         def make() -> Scaler:
-            assert self.contender.scaler is not None
-            scaler: Any = self.contender.scaler()
+            assert self.contender.make is not None
+            scaler: Any = self.contender.make()
             self.made.append(scaler)
             return scaler  # type: ignore[no-any-return]  # its fields are read afterwards
 
-        return Contender(self.contender.name, self.contender.cap, make)
+        return Contender(self.contender.name, self.contender.maximum, make)
 
     @property
     def promise(self) -> Promise:
-        return self.made[-1]._promise  # noqa: SLF001  # what a person sees in `explain`
+        return self.made[-1]._promise
 
 
 def kept(cap: int) -> Kept:
@@ -71,9 +71,9 @@ def test_a_target_that_is_too_long_for_the_jobs_is_shortened() -> None:
 
 def test_where_max_replicas_alone_makes_jobs_late_the_target_does_not_run_away() -> None:
     one, most = kept(2), read_contender("static:2", Common(2), {})
-    shares = late(compared("bursts:size=60,every=1h,rate=1/m,service=20s", 86_400, one.watched, most))
-    assert shares["static:2"] > 0.2, "no target can keep it"
-    assert one.promise.tally.at_max > 50
+    shares = late(compared("cron:rate=0.5/m,every=30m,jobs=40,service=20s", 21_600, one.watched, most))
+    assert shares["static:2"] > 0.5, "no target can keep it"
+    assert one.promise.tally.at_max > 200
     assert one.promise.target(SLO) > 15
 
 
