@@ -35,7 +35,7 @@ async def queue(database_url: str) -> AsyncIterator[PostgresQueue]:
     await postgres.close()
 
 
-def waited(service: ServiceTime | None) -> list[float | None]:
+def waited(service: ServiceTime | None) -> list[Any]:
     assert service is not None
     each = [one.waited for one in service.finished]
     return [None if one is None else pytest.approx(one[1] - one[0], abs=0.001) for one in each]
