@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
 from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of, some_time
-from controller.core.problems import ConfigurationError
+from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from controller.adapters.postgres.queue import Known
@@ -77,16 +77,17 @@ def run(parsed: argparse.Namespace) -> int:
         print(schema_text(names()))
         return 0
     path = policy_of(parsed)
+    mask = masker(os.environ)
     try:
         policy, document = read_policy(path, os.environ)
+        mask = masker(os.environ, document)
+        checked = _checked(parsed, path, policy, document, mask)
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
-            output.print_json(masker(os.environ).value({"valid": False, "problems": problems}))
+            output.print_json(mask.value({"valid": False, "problems": problems}))
             return 2
         raise
-    mask = masker(os.environ, document)
-    checked = _checked(parsed, path, policy, document, mask)
     if parsed.json:
         output.print_json(mask.value(_as_object(checked)))
     else:
@@ -103,6 +104,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
 
     known = _known(policy, mask) if parsed.from_database else {}
     only = _alone(policy)
+    _refuse_unkept(path, policy, known)
     said = [f"{_place(name)}: {remark}" for name, one in known.items() for remark in one.remarks]
     ageless = [
         f"workers.{name[0]}.max_wait: has no effect{f' on queue {name[1]}' if name[1] else ''}, because {one.no_age}"
@@ -138,6 +140,23 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
         {name: next_times(worker, time.time()) for name, worker in policy.workers.items() if worker.schedules},
         {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
+
+
+def _refuse_unkept(path: Path, policy: Policy, known: Mapping[_Name, Known]) -> None:
+    """Refuses a promise for jobs of which it cannot be measured how long they waited.
+
+    Raises:
+        ConfigurationError: with all of them.
+    """
+    from controller.core.slo import unmeasurable_words
+
+    problems = []
+    for (name, _), one in known.items():
+        if policy.workers[name].slo is not None and one.no_waits:
+            place = f"{path.name}: workers.{name}.slo"
+            problems.append(Problem(place, f"cannot be kept: {unmeasurable_words(one.no_waits)}"))
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _as_object(checked: _Checked) -> dict[str, Any]:

@@ -27,7 +27,15 @@ def as_object(explanation: Explanation) -> dict[str, Any]:
         "failed": _sum(rest.failed if rest else None for rest in rests),
     }
     learned = {} if explained.way_down is None else {"way_down": explained.way_down.as_object()}
-    return {**explained.cycle.line(), **besides, "steps": list(explained.steps), **learned, "event": "explain"}
+    promised = {} if explained.kept is None else {"slo": explained.kept.as_object()}
+    return {
+        **explained.cycle.line(),
+        **besides,
+        "steps": list(explained.steps),
+        **learned,
+        **promised,
+        "event": "explain",
+    }
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
@@ -95,6 +103,8 @@ def _aims(explanation: Explanation) -> Iterator[tuple[str, str]]:
     cycle = explanation.explained.cycle
     if cycle.target_wait_s is not None:
         yield "aim", _strictest(cycle.target_wait_s) if cycle.parts else _aim(cycle.service, cycle.target_wait_s)
+    if explanation.explained.kept is not None:
+        yield "promise", explanation.explained.kept.sentence
     if (way_down := explanation.explained.way_down) is not None:
         if way_down.long_run is not None:
             mean_s, jobs = way_down.long_run.mean_s, way_down.long_run.jobs

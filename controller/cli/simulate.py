@@ -52,6 +52,7 @@ the last change is frequency=10 s ago; down by one after delay=600 s below low; 
   tiers\tthe tiers of the shipped policy: 10, 30, 60, 100 jobs; up=30,down=120 are the cooldowns
   recut:wait=60\ttiers made for a wait: k workers up to k x wait / service jobs; service=20
   target_wait:60\ttarget_wait: 60s; service=SECONDS is measured and idle_off=SECONDS learned if they are not given
+  slo:60\tslo: {wait: 60s, share: 99%}; share=95% promises less
   economy\ttarget_wait 60 s
   balanced\ttarget_wait 20 s
   fast\ttarget_wait 5 s

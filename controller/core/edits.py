@@ -106,6 +106,8 @@ def _way(worker: WorkerPolicy) -> str:
     """The key that sets the number of workers."""
     if worker.tiers:
         return "tiers"
+    if worker.slo is not None:
+        return "slo"
     return "target_wait" if worker.per_worker is None else "per_worker"
 
 
@@ -122,11 +124,13 @@ def _rhythm(policy: Policy) -> dict[str, str]:
 
 def _values(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
     """The values in force except tiers and queue, by their keys in the file."""
-    silent = {("rate_limit", "keys")}
+    silent: set[tuple[str, ...]] = {("rate_limit", "keys")}
     if worker.target_wait is not None:  # idle_off replaces them
         silent |= {("scale_down", "cooldown"), ("scale_down", "stabilization_window")}
         if worker.scale_down.idle_off is None:
             yield "scale_down.idle_off", "learned"
+    if worker.slo is not None:
+        silent.add(("target_wait",))  # which the promise moves
 
     def walk(value: object, path: Sequence[str]) -> Iterator[tuple[str, str]]:
         if isinstance(value, BaseModel):

@@ -128,6 +128,7 @@ def not_after(history: History, now: float) -> History:
         recommendations=tuple(one for one in history.recommendations if one.at <= now),
         learned_at=at_most_now(history.learned_at),
         load=None if history.load is None else replace(history.load, at=min(history.load.at, now)),
+        promise=None if history.promise is None else history.promise.not_after(now),
         refused_at=at_most_now(history.refused_at),
         read_at=at_most_now(history.read_at),
         unread_at=at_most_now(history.unread_at),

@@ -101,6 +101,9 @@ class Expectation:
     def heading(self) -> str:
         """The line above the table."""
         each = f"if a job takes {in_words(self.service_s)} ({self.source})"
+        if self.worker.slo is not None:
+            wait = in_words(self.worker.slo.wait)
+            return f"the target wait moves, see slo; with one of {wait}, {each}, that is {_UNTIL}"
         if self.worker.target_wait is not None:
             return f"aims at a wait of {in_words(self.worker.target_wait)}; {each}, that is {_UNTIL}"
         jobs_each = JobsEach.of(self.worker)

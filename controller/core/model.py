@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import ClassVar, NamedTuple
 
 from controller.core.load import Load
 from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
+from controller.core.slo import Promise
 from controller.core.units import in_words
 from controller.core.watch import Watch
 
@@ -302,10 +304,14 @@ Rate = RateUsage | RateUnread | None
 
 
 class Finished(NamedTuple):
-    """A job that ended; at: by the queue's clock, seconds: how long it took."""
+    """A job that ended; at: by the queue's clock, seconds: how long it took.
+
+    waited: since when a worker could take it, and when one did, by the queue's clock; None: unknown.
+    """
 
     at: float
     seconds: float
+    waited: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +319,8 @@ class ServiceTime:
     """How long jobs take, in seconds.
 
     jobs: the number of newest jobs that were measured (0: the policy says it). finished: these jobs, in the order of
-    their end. arrivals_per_s: how many jobs a second arrived lately; 0: unknown.
+    their end. arrivals_per_s: how many jobs a second arrived lately; 0: unknown. no_waits: why it cannot be measured
+    how long they waited, or "".
     """
 
     mean_s: float
@@ -321,6 +328,7 @@ class ServiceTime:
     jobs: int
     arrivals_per_s: float = 0.0
     finished: tuple[Finished, ...] = field(default=(), compare=False, repr=False)
+    no_waits: str = field(default="", compare=False)
 
     @classmethod
     def measured(cls, finished: Sequence[Finished], arrivals_per_s: float = 0.0) -> ServiceTime | None:
@@ -333,7 +341,8 @@ class ServiceTime:
             return None
         ascending = sorted(one.seconds for one in finished)
         most = longest_counted(ascending)
-        counted = tuple(Finished(at, min(seconds, most)) for at, seconds in sorted(finished))
+        in_order = sorted(finished, key=itemgetter(0, 1))
+        counted = tuple(one if one.seconds <= most else one._replace(seconds=most) for one in in_order)
         return replace(cls.of(ascending, sum(ascending), arrivals_per_s), finished=counted)
 
     @classmethod
@@ -484,7 +493,8 @@ class History:
     last at unread_at. watch: since when the service has had which fault.
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
     stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. load: of the last
-    day; None: never observed. overrides: what operators have asked for.
+    day; None: never observed. promise: what is learned for `slo`; None: nothing. overrides: what operators have asked
+    for.
     """
 
     last_up: float | None = None
@@ -500,6 +510,7 @@ class History:
     learned_at: float | None = None
     long_run: LongRun | None = None
     load: Load | None = None
+    promise: Promise | None = None
     change: Change | None = None
     count: int | None = None
     refused_at: float | None = None

@@ -47,6 +47,7 @@ from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavai
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Reason
 from controller.core.rules import decide, fall_back, remembered
+from controller.core.slo import Promise, with_target
 from controller.core.steps import (
     Event,
     Fail,
@@ -108,7 +109,7 @@ class Plan:
 
     history: as it is to be written, with the change of a Send in it. decided_by: the history that the decision went by.
     queue, replicas: as they were read; None: they could not be, or the depth is doubtful. observed: what decide() got;
-    None: it was not asked.
+    None: it was not asked. policy: the one that it went by: with `slo`, with the target wait of this moment.
     """
 
     steps: tuple[Step, ...]
@@ -119,6 +120,7 @@ class Plan:
     decision: Decision | None
     observed: Observation | None
     conditions: tuple[Condition, ...] | None
+    policy: WorkerPolicy
 
     @property
     def last(self) -> Step:
@@ -146,6 +148,7 @@ def plan(seen: Seen) -> Plan:
         decision=draft.decision,
         observed=draft.observed,
         conditions=draft.conditions,
+        policy=draft.seen.policy,
     )
 
 
@@ -200,6 +203,23 @@ def _measure(draft: _Draft) -> None:
     if long_run is not None:
         draft.history = replace(draft.history, long_run=long_run)
         draft.seen = replace(draft.seen, service=long_run.with_newest(service))
+
+
+def _aim(draft: _Draft) -> None:
+    """A promise moves the target wait, by the jobs that ended and by when max_replicas were configured."""
+    seen, replicas = draft.seen, draft.replicas
+    slo = seen.policy.slo
+    if slo is None:
+        return
+    if not seen.is_woken:  # a quick check writes nothing
+        promise = draft.history.promise or Promise()
+        if replicas is not None:
+            is_at_max = replicas.configured >= draft.policy.max_replicas
+            promise = promise.looked(seen.now, seen.retention.gap, is_at_max=is_at_max)
+        if seen.service is not None:
+            promise = promise.after(slo, seen.service.finished, seen.now)
+        draft.history = replace(draft.history, promise=promise)
+    draft.seen = replace(seen, policy=with_target(seen.policy, draft.history.promise, seen.service, seen.unmeasured))
 
 
 def _report_overrides(draft: _Draft) -> None:
@@ -460,6 +480,7 @@ _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _disbelieve,
     _report_overrides,
     _measure,
+    _aim,
     _note,
     _settle,
     _watch,

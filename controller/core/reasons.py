@@ -73,7 +73,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.TARGET_WAIT: (
         "this many workers begin the waiting jobs within `target_wait`, or are busy",
-        "nothing; or edit `target_wait`",
+        "nothing; or edit `target_wait`, or `slo`",
     ),
     Reason.SERVICE_TIME_UNKNOWN: (
         "no job is done yet, or how long one takes is unknown: the count stays, at least one worker",

@@ -70,6 +70,7 @@ from controller.core.model import (
     workers,
 )
 from controller.core.reasons import Because, Reason
+from controller.core.slo import aim_words
 from controller.core.units import in_words
 from controller.core.wanted import (
     kept,
@@ -351,13 +352,13 @@ def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Becau
     wait = policy.strictest_wait
     if wait is None:
         return Because(Reason.TIER, f"{queue.sentence} {wants} {workers(wanted)}")
-    aim = f"for a wait of {in_words(wait)}"
+    aim = f"for a wait of {in_words(wait)}{aim_words(policy, situation.history, service)}"
     if not wanted:
         return Because(Reason.TARGET_WAIT, f"{queue.sentence} {wants} {workers(wanted)} {aim}")
     if service is None:
         stay = "the count stays" if situation.replicas.configured else "1 worker is needed to measure it"
         unknown = (
-            f"cannot be measured, because {situation.unmeasured} (write service_time)"
+            f"cannot be measured, because {situation.unmeasured} ({_fix(policy)})"
             if situation.unmeasured
             else "is not known yet"
         )
@@ -369,6 +370,11 @@ def _of_the_depth(situation: Situation, queue: QueueDepth, wanted: int) -> Becau
     busy = workers_for_busy(policy, staying)
     also = f", and {workers(busy)} {'is' if busy == 1 else 'are'} busy" if busy > by_wait else ""
     return Because(Reason.TARGET_WAIT, f"{jobs} {wants} {workers(by_wait)} {aim}{also}")
+
+
+def _fix(policy: WorkerPolicy) -> str:
+    """If the time per job cannot be measured."""
+    return "write service_time" if policy.slo is None else "write target_wait and service_time instead of slo"
 
 
 def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:

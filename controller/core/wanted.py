@@ -76,7 +76,9 @@ def enough(policy: WorkerPolicy, service: ServiceTime | None) -> int:
         return max([1, *(tier.up_to + 1 for tier in policy.tiers if tier.up_to is not None)])
     if service is None:
         return 1
-    return jobs_for(policy.highest_max, policy.concurrency, policy.target_wait, service.mean_s)
+    # A promise may have moved its target by the time of the decision.
+    wait = policy.target_wait if policy.slo is None else policy.slo.longest_target
+    return jobs_for(policy.highest_max, policy.concurrency, wait, service.mean_s)
 
 
 def all_busy(policy: WorkerPolicy) -> int:

@@ -111,10 +111,17 @@ class QueueChecks:
         decided = own is not None and (own.candidates is None or own.candidates.matter)
         if own is not None and own.verdicts and decided and not own.zone_warning:
             yield ok("timezone", own.zones)
-        if worker.target_wait is not None and is_read:
-            yield await self._service_time(worker)
-        if worker.max_wait is not None and is_read:
-            yield await self._age(worker)
+        if is_read:
+            for finding in await self._measurable(worker):
+                yield finding
+
+    async def _measurable(self, worker: WorkerPolicy) -> list[Finding]:
+        """Whether what the policy goes by can be measured."""
+        return [
+            *([] if worker.target_wait is None else [await self._service_time(worker)]),
+            *([] if worker.slo is None else [await self._waits(worker)]),
+            *([] if worker.max_wait is None else [await self._age(worker)]),
+        ]
 
     async def longest_job(self, worker: WorkerPolicy) -> float | None:
         """Seconds that the longest jobs take: the longer of finished jobs and running claims; None if unknown.
@@ -232,7 +239,8 @@ class QueueChecks:
         about = "service time"
         if worker.service_time is not None:
             return ok(about, f"a job takes {units.in_words(worker.service_time)} (service_time in the policy)")
-        fix = "set service_time in the policy to an estimate"
+        instead = "" if worker.slo is None else "write target_wait instead of slo, and "
+        fix = f"{instead}set service_time in the policy to an estimate"
         try:
             service = await self.queue.service_time(worker.only_queue)
         except NotMeasurable as no:
@@ -248,6 +256,16 @@ class QueueChecks:
         mean, median = units.in_words(service.mean_s), units.in_words(service.median_s)
         says = f"a job takes {mean} on average (median {median}), from {newest}"
         return ok(about, says)
+
+    async def _waits(self, worker: WorkerPolicy) -> Finding:
+        """Whether a promise can be kept."""
+        own = await _if_known(self.queue.own(worker.only_queue))
+        why = "" if own is None else own.unmeasured() or own.no_waits()
+        if not why or own is None:
+            return ok("slo", "how long jobs waited can be measured")
+        missing = [key for key in ("created_at", *own.missing_times) if key not in own.times]
+        fix = f"add {own.proposal(missing)} to the queue, or write target_wait instead of slo"
+        return error("slo", f"slo cannot be kept: how long jobs waited cannot be measured, because {why}", fix)
 
     async def _age(self, worker: WorkerPolicy) -> Finding:
         """Whether max_wait can work. An age that is unknown while no job waits says nothing."""

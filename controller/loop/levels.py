@@ -85,6 +85,11 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "with `target_wait`: the service time cannot be measured, and why; write `service_time`",
     ),
     (
+        "slo_unmeasurable",
+        "warning",
+        "with `slo`: it cannot be measured how long jobs waited, and why; the target is the promised wait meanwhile",
+    ),
+    (
         "queue_warning",
         "warning",
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.core.model import ServiceTime
 from controller.core.ports import Clock, NotMeasurable, Queue, Report, Unavailable
+from controller.core.slo import unmeasurable_words, why_not
 from controller.core.wanted import given_service
 from controller.loop.faults import Throttle
 from controller.policy import WorkerPolicy
@@ -29,6 +30,7 @@ class JobTime:
         self._report = report
         self._throttle = Throttle()
         self._read_at: float | None = None
+        self._no_waits = ""
 
     @property
     def _is_due(self) -> bool:
@@ -43,7 +45,7 @@ class JobTime:
             try:
                 self.known = await self._queue.service_time(self._policy.only_queue) or self.known
             except NotMeasurable as no:
-                if no.why != self.why_not:
+                if no.why != self.why_not and self._policy.slo is None:
                     self._report("service_time_unmeasurable", worker=self._worker, message=str(no))
                 self.why_not = no.why
             except Unavailable as unavailable:
@@ -52,4 +54,10 @@ class JobTime:
             else:
                 self.why_not = ""
                 self._throttle.over()
+            self._report_no_waits(why_not(self.known, self.why_not))
         return self.known
+
+    def _report_no_waits(self, why: str) -> None:
+        if self._policy.slo is not None and why and why != self._no_waits:
+            self._report("slo_unmeasurable", worker=self._worker, message=unmeasurable_words(why))
+        self._no_waits = why

@@ -44,6 +44,7 @@ from controller.core.ports import (
 )
 from controller.core.reasons import Because, Reason
 from controller.core.rules import Step, cooldowns_left, trail
+from controller.core.slo import Kept, Promise, why_not
 from controller.core.steps import Event, Fail, Hold, Note, Send, Share
 from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
@@ -85,13 +86,14 @@ class Explained(NamedTuple):
     """What a pass would do now. rules: each one's turn; empty if queue or platform could not be read.
 
     steps: what it would do one after the other, in words; empty if the journal could not be read. way_down: None if the
-    policy gives idle_off, or has no target_wait.
+    policy gives idle_off, or has no target_wait. kept: what became of a promise; None: the policy has no `slo`.
     """
 
     cycle: Cycle
     rules: tuple[Step, ...] = ()
     steps: tuple[str, ...] = ()
     way_down: WayDown | None = None
+    kept: Kept | None = None
 
 
 class CannotTell:
@@ -188,14 +190,19 @@ class Reconciler:
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=0)
         self._enter(account, planned, recalled)
         observed, by = planned.observed, planned.decided_by
-        rules = () if observed is None else trail(self.policy, observed, by, recalled.now)
+        rules = () if observed is None else trail(planned.policy, observed, by, recalled.now)
         steps = tuple(words for step in planned.steps if (words := step.words))
         learns = learns_when_to_stop(self.policy)
-        way_down = WayDown.of(self.policy, by, account.service) if learns else None
+        way_down = WayDown.of(planned.policy, by, account.service) if learns else None
+        kept = self._kept(by, queue)
         if isinstance(planned.last, Send):
             cycle = account.close(Outcome.APPLIED, message=planned.last.decision.sentence)
-            return Explained(cycle, rules, steps, way_down)
-        return Explained(self._close(account, planned), rules, steps, way_down)
+            return Explained(cycle, rules, steps, way_down, kept)
+        return Explained(self._close(account, planned), rules, steps, way_down, kept)
+
+    def _kept(self, by: History, queue: QueueReading) -> Kept | None:
+        slo = self.policy.slo
+        return None if slo is None else Kept(slo, by.promise or Promise(), why_not(queue.service, queue.unmeasured))
 
     def _account(self, reading: Replicas | Unavailable, queue: QueueReading, lease: Lease | None) -> Account:
         return Account(
@@ -272,6 +279,7 @@ class Reconciler:
             OverrideStatus.of(one, recalled.now) for one in by.overrides.all_in_force(recalled.now)
         )
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
+        account.policy = planned.policy
         if planned.observed is not None:
             account.service = planned.observed.service
             left = cooldowns_left(self.policy, by, recalled.now)

@@ -25,13 +25,24 @@ from controller.policy.preset import (
 )
 from controller.policy.queue import Columns, Queue, Statuses, TimeColumn, unknown_preset
 from controller.policy.queues import NamedQueue
-from controller.policy.scaling import UNMEASURED_START_UP_S, USABLE_START_UP_S, ScaleDown, ScaleUp, Tier
+from controller.policy.scaling import (
+    BASE_OF_SLO,
+    MULTIPLES_OF_SLO,
+    UNMEASURED_START_UP_S,
+    USABLE_START_UP_S,
+    ScaleDown,
+    ScaleUp,
+    Slo,
+    Tier,
+)
 from controller.policy.schedules import Schedule
 from controller.policy.shared_jobs import overlaps
 from controller.policy.types import Share
 
 __all__ = [
     "ARMS",
+    "BASE_OF_SLO",
+    "MULTIPLES_OF_SLO",
     "NAME_BYTES",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
@@ -51,6 +62,7 @@ __all__ = [
     "ScaleUp",
     "Schedule",
     "Share",
+    "Slo",
     "Statuses",
     "Target",
     "Tier",

@@ -43,6 +43,9 @@ def effective(policy: Policy, document: Document) -> Iterator[tuple[Path, str, s
 def as_shown(policy: Policy, document: Document) -> dict[str, Any]:
     """The whole policy for /status, with `${NAME}` in the place of what a secret variable brought."""
     values = policy.model_dump(mode="json", exclude_none=True, by_alias=True)
+    for worker in values["workers"].values():
+        if "slo" in worker:
+            worker.pop("target_wait")  # which the promise moves
     shown: dict[str, Any] = _with_references(values, (), document)
     return shown
 
@@ -98,6 +101,8 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
         return
     if worker is not None and worker.target_wait is not None and path[2] == "queues" and path[-1] == "weight":
         return  # which a target_wait does not go by
+    if worker is not None and worker.slo is not None and path[2:] == ("target_wait",):
+        return  # which the promise moves
     if worker is None or worker.target_wait is None or path[2:] not in _NOT_OF_A_WAIT:
         yield row
         return

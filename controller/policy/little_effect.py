@@ -30,7 +30,8 @@ def _of_max_wait(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
         return
     if target_wait is not None and max_wait < target_wait:
         accepted = as_policy(target_wait)
-        words = f"is shorter than target_wait, which is {accepted}, so jobs that wait as long as they may add workers"
+        key = "target_wait" if worker.slo is None else "slo.wait"
+        words = f"is shorter than {key}, which is {accepted}, so jobs that wait as long as they may add workers"
         yield "max_wait", f"{words}; write {accepted} or more"
     for name, queue in worker.each_queue.items():
         query, place = queue.sql, f"queues.{name}.sql" if name else "queue.sql"

@@ -19,9 +19,11 @@ from controller.policy.queues import NamedQueue, Queues, by_name, place_problem,
 from controller.policy.scaling import (
     ScaleDown,
     ScaleUp,
+    Slo,
     Tier,
     down_problems,
     service_time_problem,
+    slo_problem,
     tier_problems,
     together_problem,
     wait_problem,
@@ -57,7 +59,7 @@ class WorkerPolicy(Part):
     model_config = ConfigDict(
         json_schema_extra={
             "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
-            "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")],
+            "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "slo", "target_wait")],
             "allOf": [{"oneOf": [{"required": ["queue"]}, {"required": ["queues"]}]}],
         }
     )
@@ -89,12 +91,12 @@ class WorkerPolicy(Part):
     min_replicas: Count = 0
     """lower limit, applied last, see docs/policy.md#what-do-min-and-max-do"""
     tiers: tuple[Tier, ...] = Field(default=(), min_length=1, json_schema_extra=_without_default)
-    """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; one of `tiers`, `per_worker` and
-    `target_wait`
+    """list of `{up_to: DEPTH, replicas: N}`, rising; the last has no `up_to`; one of `tiers`, `per_worker`,
+    `slo` and `target_wait`
     """
     per_worker: Positive | None = None
     """jobs that one worker is for: depth / `per_worker` workers, rounded up, see
-    docs/policy.md#how-do-i-scale-by-jobs-per-worker; one of `tiers`, `per_worker` and `target_wait`
+    docs/policy.md#how-do-i-scale-by-jobs-per-worker; one of `tiers`, `per_worker`, `slo` and `target_wait`
     """
     activation: Annotated[Positive | None, IfUnset("1 with `per_worker`")] = None
     """only with `per_worker`: jobs that the first worker needs; once one runs, it stays until there is no job"""
@@ -102,8 +104,9 @@ class WorkerPolicy(Part):
     """only with `per_worker`: no change while the depth is within this share of `per_worker` times the workers; not
     from or to 0 workers
     """
+    slo: Slo | None = None
     target_wait: Duration | None = Field(default=None, validate_default=True)
-    """the accepted wait, see docs/target-wait.md; one of `tiers`, `per_worker` and `target_wait`"""
+    """the accepted wait, see docs/target-wait.md; one of `tiers`, `per_worker`, `slo` and `target_wait`"""
     max_wait: Duration | None = None
     """while the oldest ready job has waited longer, one worker more at a time and none fewer, see
     docs/policy.md#what-guards-against-a-long-wait
@@ -179,14 +182,25 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("per_worker", "{text}", {"text": problem})
         return value
 
+    @field_validator("slo")
+    @classmethod
+    def _keepable(cls, slo: Slo | None, info: ValidationInfo) -> Slo | None:
+        problem = None if slo is None else slo_problem(info.data)
+        if problem is not None:
+            raise PydanticCustomError("slo", "{text}", {"text": problem})
+        return slo
+
     @field_validator("target_wait")
     @classmethod
-    def _one_of_the_three(cls, wait: float | None, info: ValidationInfo) -> float | None:
-        known = info.data.get("tiers") or {"tiers", "per_worker"} <= info.data.keys()  # else that is wrong by itself
-        problem = wait_problem(info.data["tiers"], info.data.get("per_worker"), wait) if known else None
+    def _one_of_the_four(cls, wait: float | None, info: ValidationInfo) -> float | None:
+        ways = "tiers", "per_worker", "slo"
+        known = info.data.get("tiers") or set(ways) <= info.data.keys()  # else that is wrong by itself
+        slo = info.data.get("slo")
+        problem = wait_problem(info.data["tiers"], info.data.get("per_worker"), slo, wait) if known else None
         if problem is not None:
             raise PydanticCustomError("target_wait", "{text}", {"text": problem})
-        return wait
+        # All that asks for a target_wait finds one; core/slo.py says which one is in force at a moment.
+        return wait if slo is None or wait is not None else slo.wait
 
     @field_validator("max_wait")
     @classmethod

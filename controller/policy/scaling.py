@@ -1,4 +1,7 @@
-"""How many workers a depth wants, and how fast the number may change: by tiers, by jobs per worker, or by a wait."""
+"""How many workers a depth wants, and how fast the number may change: by tiers, by jobs per worker, or by a wait.
+
+The wait is given (target_wait), or follows from a promise for a share of the jobs (slo).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,21 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
 from controller.policy.document import Path
 from controller.policy.queue import Queue
-from controller.policy.types import Count, Duration, IfUnset, Part, Positive
+from controller.policy.types import Count, Duration, IfUnset, Part, Positive, Promised
 
 UNMEASURED_START_UP_S = 20.0
 """Stands in for a worker's start-up time until one is measured."""
 USABLE_START_UP_S = (5.0, 300.0)
 """A measured start-up time is taken as at least and at most this."""
+BASE_OF_SLO = 0.5
+"""The target wait begins at this part of the promised wait."""
+MULTIPLES_OF_SLO = (1 / 16, 4.0)
+"""How far the target wait moves from there."""
 IDLE_OFF_TEXT = "learned for each worker from the pauses in which it was not needed; at most 15m"
 
 
@@ -55,6 +65,41 @@ class ScaleDown(Part):
     """
 
 
+class Slo(Part):
+    """A promise: at least `share` of the jobs begin within `wait`. It moves the target wait, see core/slo.py."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        "target_wait": "write wait",
+        "max_wait": "write wait",
+        "within": "write wait",
+        "latency": "write wait",
+        "percentile": "write share: p99 is share: 99%",
+        "target": "write share",
+        "objective": "write share",
+    }
+    wait: Duration
+    """how long a job may wait until a worker begins it, see docs/target-wait.md#how-do-i-promise-a-share-of-jobs"""
+    share: Promised
+    """the share of the jobs that keep to `wait`: 50% to 99.9%"""
+
+    @field_validator("wait")
+    @classmethod
+    def _above_zero(cls, wait: float) -> float:
+        if not wait:
+            raise PydanticCustomError("wait", "must be above 0, for example 60s; no job begins at once")
+        return wait
+
+    @property
+    def allowed(self) -> float:
+        """The share of the jobs that may be late."""
+        return 1 - self.share
+
+    @property
+    def longest_target(self) -> float:
+        """In seconds: the target wait that lets counting go furthest."""
+        return self.wait * BASE_OF_SLO * MULTIPLES_OF_SLO[1]
+
+
 P = TypeVar("P", ScaleUp, ScaleDown)
 
 
@@ -64,17 +109,19 @@ def without_cooldown(part: P) -> P:
 
 
 def together_problem(other: str) -> str:
-    """Exactly one of tiers, per_worker and target_wait sets the number of workers."""
+    """Exactly one of tiers, per_worker, slo and target_wait sets the number of workers."""
     return f"is written together with {other}, and only one of them can set the number of workers; keep one"
 
 
-def wait_problem(tiers: tuple[Tier, ...], per_worker: int | None, target_wait: float | None) -> str | None:
-    """per_worker: None beside tiers; that both are written is told at per_worker."""
-    others = [name for name, one in (("tiers", tiers), ("per_worker", per_worker)) if one]
+def wait_problem(
+    tiers: tuple[Tier, ...], per_worker: int | None, slo: Slo | None, target_wait: float | None
+) -> str | None:
+    """per_worker, slo: None beside one of those before; that both are written is told there."""
+    others = [name for name, one in (("tiers", tiers), ("per_worker", per_worker), ("slo", slo)) if one]
     if target_wait is not None and others:
         return together_problem(others[0])
     if target_wait is None and not others:
-        return "is not set, and neither are tiers and per_worker; write one of the three"
+        return "is not set, and neither are tiers, per_worker and slo; write one of the four"
     return None
 
 
@@ -86,8 +133,25 @@ def without_effect(per_worker: int | None, *, tiers: object) -> str | None:
     return f"has no effect without per_worker; write per_worker instead of {other}, or leave it out"
 
 
+def slo_problem(known: Mapping[str, Any]) -> str | None:
+    """Why a promise cannot be kept beside the fields before it."""
+    other = next((name for name in ("tiers", "per_worker") if known.get(name)), None)
+    if other is not None:
+        return together_problem(other)
+    fix = "write target_wait instead of slo"
+    if known.get("queues") is not None:
+        return f"works with one queue only, because the waits of several are not measured together; {fix}"
+    queue = known.get("queue")
+    if isinstance(queue, Queue) and queue.table is None:
+        of = f"preset {queue.preset}" if queue.preset is not None else "a query"
+        return f"cannot be kept: how long the jobs of {of} waited cannot be measured (of a table it can); {fix}"
+    return None
+
+
 def service_time_problem(service_time: float | None, known: Mapping[str, Any]) -> str | None:
     target_wait, queue = known["target_wait"], known.get("queue")
+    if known.get("slo") is not None:
+        return None if service_time is None else "has no effect with slo, which measures it; leave it out"
     if service_time is None:
         if target_wait is None or not isinstance(queue, Queue) or queue.table is not None:
             return None

@@ -33,6 +33,8 @@ _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})")
 _LONGEST_WORD = 255
 LARGEST = 1_000_000_000
 """Of every count: no queue and no budget has more, so more is a typing error."""
+_LEAST_PROMISED, _MOST_PROMISED = 0.5, 0.999
+"""Of the newest 500 jobs, fewer late ones than half a job cannot be told from none."""
 A_VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
@@ -118,6 +120,27 @@ class IfUnset:
     """In the annotation of a key: what holds if it is left out, in words; for a default that is not a value."""
 
     words: str
+
+
+def _promised(value: object) -> Share:
+    share = _share(value)
+    if not _LEAST_PROMISED <= round(share, 9) <= _MOST_PROMISED:  # 99.9 / 100 is a little more than 0.999
+        raise PydanticCustomError("share", "is not between 50% and 99.9%")
+    return share
+
+
+Promised = Annotated[
+    Share,
+    PlainValidator(_promised),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": _LEAST_PROMISED, "maximum": _MOST_PROMISED},
+                {"type": "string", "pattern": r"^[5-9]\d(\.\d+)?%$|^0\.[5-9]\d*$|\$\{", "examples": ["99%", "0.99"]},
+            ]
+        }
+    ),
+]
 
 
 class Part(BaseModel):

@@ -190,6 +190,13 @@ def _target_wait(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _slo(options: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"slo": {"wait": as_policy(options["wait"]), "share": options["share"]}}
+    if options["idle_off"] >= 0:
+        fields["scale_down"] = {"idle_off": as_policy(options["idle_off"])}
+    return fields
+
+
 def _tiers(options: Mapping[str, Any]) -> dict[str, Any]:
     """The tiers of the shipped policy; the last tier is the maximum."""
     tiers = [{"up_to": depth, "replicas": k} for k, depth in enumerate((0, 10, 30, 60, 100)) if k < options["max"]]
@@ -301,6 +308,7 @@ KINDS: Mapping[str, Kind] = {
         _own(_target_wait),
         bare="wait",
     ),
+    "slo": Kind({**_OF_A_POLICY, "wait": 60.0, "share": 0.99, "idle_off": -1.0}, _own(_slo), bare="wait"),
     "economy": Kind({**_OF_TARGET_WAIT, "wait": 60.0, "idle_off": -1.0}, _own(_target_wait)),
     "balanced": Kind({**_OF_TARGET_WAIT, "wait": 20.0, "idle_off": -1.0}, _own(_target_wait)),
     "fast": Kind({**_OF_TARGET_WAIT, "wait": 5.0, "idle_off": -1.0}, _own(_target_wait)),
@@ -353,8 +361,8 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
         if not value.isascii() or not value.isdigit() or len(value) > 4 or int(value) > 1000:
             raise _wrong(text, f"{key} must be a whole number from 0 to 1000, not {value!r}")
         return int(value)
-    if key == "tolerance":
-        return _tolerance(text, value)
+    if key in {"tolerance", "share"}:
+        return _share(text, key, value)
     try:
         seconds = float(value) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else seconds_of(value)
     except ValueError:
@@ -364,13 +372,13 @@ def _value(text: str, key: str, value: str, default: float | str) -> float | str
     return seconds
 
 
-def _tolerance(text: str, value: str) -> float:
+def _share(text: str, key: str, value: str) -> float:
     try:
         share = share_of(value)
     except ValueError as error:
-        raise _wrong(text, f"tolerance {error}, not {value!r}") from None
+        raise _wrong(text, f"{key} {error}, not {value!r}") from None
     if share >= 1:
-        raise _wrong(text, f"tolerance is not below 100%; 10 percent is written 10% or 0.1, not {value!r}")
+        raise _wrong(text, f"{key} is not below 100%; 10 percent is written 10% or 0.1, not {value!r}")
     return share
 
 

@@ -54,6 +54,10 @@ class Recent:
             self._total -= oldest
             del self._sorted[bisect_left(self._sorted, oldest)]
 
+    def waits(self) -> tuple[list[tuple[float, float]], float]:
+        """Of the newest jobs, from when to when each waited; and when the last of them ended. There is at least one."""
+        return [(job[0], job[0] + wait) for _, _, job, wait in self._newest], self._newest[-1][0]
+
     def measured(self, now: float) -> ServiceTime | None:
         """None: no job has finished yet."""
         if not self._sorted:

@@ -32,9 +32,10 @@ from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
 from controller.core.rules import recommend, window_tolerance
 from controller.core.schedule import DAY_S, in_force, limited
+from controller.core.slo import Promise
 from controller.core.steps import Send
 from controller.core.wanted import kept, learns_when_to_stop, retention, windows
-from controller.policy import USABLE_START_UP_S, Policy, WorkerPolicy
+from controller.policy import USABLE_START_UP_S, Policy, Slo, WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.measured import Pauses, Recent
 from controller.simulation.scaler import Calm, Span, View
@@ -133,6 +134,15 @@ class _Answers(NamedTuple):
     calm: Calm
 
 
+class Known(NamedTuple):
+    """What OwnPolicy knows with one target wait, of its fields with the same names."""
+
+    given: Given
+    answers: dict[Inputs, int]
+    by_service: dict[float, tuple[dict[tuple[int, int, int], Wanted], Calm]]
+    alike: dict[tuple[int, int, int, int, bool], Wanted]
+
+
 @dataclass(slots=True)
 class OwnPolicy:
     """A Scaler that does what the reconciler does for one worker of a policy.
@@ -191,6 +201,10 @@ class OwnPolicy:
     _learn_due: float = math.inf
     _early: list[Done] = field(default_factory=list)
     """Ended jobs that the next measurement gets."""
+    _slo: Slo | None = None
+    _promise: Promise = field(default_factory=Promise)
+    _by_target: dict[tuple[float, float, int, int], Known] = field(default_factory=dict)
+    """By target wait, draining time, min and max: what is known while these are in force."""
     _by_exact_depth: bool = False
     """Two depths that want the same may have two answers, because activation and tolerance go by the depth."""
 
@@ -201,6 +215,7 @@ class OwnPolicy:
     def __post_init__(self) -> None:
         self._written = self.policy
         given, keep = self.policy.service_time, retention(self.policy, math.inf)
+        self._slo = self.policy.slo
         self._measures = self.policy.target_wait is not None and given is None
         self._learns = learns_when_to_stop(self.policy)
         self.times_starts = self._learns or self.policy.max_wait is not None
@@ -213,6 +228,8 @@ class OwnPolicy:
             self._service = ServiceTime(given, given, 0)
         self._remembers, self._most = keep.window > 0, keep.most
         self._pauses = [Pauses() for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+        if self._slo is not None:
+            self._aim(self._slo)
         self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
@@ -224,6 +241,8 @@ class OwnPolicy:
         now, configured = seen.now, seen.configured
         if now >= self._hour_ends:
             self._begin_hour(now, seen.began)
+        if self._slo is not None:
+            self._count_at_max(configured, now)
         if self._start is not None and not seen.notified:
             self._time_start(configured, seen.running, now)
         if seen.draining_s != self._given.draining_s:
@@ -280,6 +299,8 @@ class OwnPolicy:
                 self._service = self._recent.measured(now)
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+            if fresh and self._slo is not None:
+                self._promise_more(self._slo, now)
         if self._learns:
             if pauses.is_due(self._learned_at, now):
                 cost = pauses.cost_of_a_wrong_stop(self._written, self._history, self._service)
@@ -305,6 +326,10 @@ class OwnPolicy:
         policy = limited(self._written, stretch.place)
         if policy == self.policy:
             return
+        if self._slo is not None:
+            self.policy = policy
+            self._give(self._given.draining_s)
+            return
         before, after = ((one.min_replicas, one.max_replicas) for one in (self.policy, policy))
         self._hours[before] = _Answers(self._by_service, self._alike, self._answers, self._wants, self.calm)
         kept = self._hours.get(after) or _Answers({}, {}, {}, {}, {})
@@ -313,6 +338,26 @@ class OwnPolicy:
             self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         self.policy = policy
         self._given = Given(policy, self._given.draining_s)
+
+    def _promise_more(self, slo: Slo, now: float) -> None:
+        """Moves the target by the waits of the newest finished jobs, as core/plan.py does."""
+        waits, newest = self._recent.waits()
+        if not self._promise.is_due(newest, now):
+            return
+        before = self._promise.multiple(slo)
+        self._promise = self._promise.learned(slo, waits, newest, now)
+        if self._promise.multiple(slo) != before:
+            self._aim(slo)
+            self._give(self._given.draining_s)
+            self._set_windows()
+
+    def _count_at_max(self, configured: int, now: float) -> None:
+        self._promise = self._promise.looked(now, math.inf, is_at_max=configured >= self.policy.max_replicas)
+
+    def _aim(self, slo: Slo) -> None:
+        """Puts the target wait in force, so that plan() gets a policy with that and without a promise."""
+        update = {"slo": None, "target_wait": self._promise.target(slo)}
+        self.policy, self._written = (one.model_copy(update=update) for one in (self.policy, self._written))
 
     def _observe_load(self, work_s: float, now: float) -> None:
         """By the work that was done since the last time: over a day, that is the share of each poll in production."""
@@ -357,6 +402,8 @@ class OwnPolicy:
 
     def _changes(self, seen: View, desired: int, recommended: int) -> int:
         now = seen.now
+        if self._slo is not None:
+            self._count_at_max(desired, now)
         self.settled = False
         if seen.notified and self._remembers:
             self._note(now, recommended, is_poll=True)  # a change is a whole cycle
@@ -395,9 +442,15 @@ class OwnPolicy:
         return last.change.after if isinstance(last, Send) else inputs.configured
 
     def _give(self, draining_s: float) -> None:
-        self._given = Given(self.policy, draining_s)
-        self._answers = {}
-        self._hours.clear()
+        if self._slo is None:
+            self._given, self._answers = Given(self.policy, draining_s), {}
+            self._hours.clear()
+            return
+        key = self._promise.multiple(self._slo), draining_s, self.policy.min_replicas, self.policy.max_replicas
+        fresh = Known(Given(self.policy, draining_s), {}, {}, {})
+        self._given, self._answers, self._by_service, self._alike = self._by_target.setdefault(key, fresh)
+        mean_s = -1.0 if self._service is None else self._service.mean_s
+        self._wants, self.calm = self._by_service.setdefault(mean_s, ({}, {}))
 
     def _note(self, now: float, recommended: int, *, is_poll: bool) -> None:
         needed, look = self._needed, Recommendation(now, recommended)

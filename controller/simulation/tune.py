@@ -380,7 +380,7 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
         comments["service_time"] = wrap(_assumed(found), 72)
-    ways = ("tiers", "per_worker", "activation", "tolerance", "target_wait", "service_time")
+    ways = ("tiers", "per_worker", "activation", "tolerance", "slo", "target_wait", "service_time")
     replaced = (*ways, "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"

@@ -12,7 +12,7 @@ import pytest
 from controller.cli import explain_text
 from controller.cli.explain import Explanation
 from controller.core.model import QueueDepth, ServiceTime
-from controller.core.ports import DepthRequest, Unavailable
+from controller.core.ports import DepthRequest, NotMeasurable, Unavailable
 from controller.core.reasons import Reason
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.measurements import JobTime
@@ -77,6 +77,33 @@ def of(seconds: float) -> ServiceTime:
 
 
 # --- how long a job takes ---
+
+
+async def test_the_log_says_once_why_a_promise_cannot_be_measured() -> None:
+    promised = {key: value for key, value in AIM.items() if key != "target_wait"}
+    policy = WorkerPolicy.model_validate({**promised, "slo": {"wait": "60s", "share": "99%"}})
+    blind = ServiceTime(20.0, 20.0, 9, no_waits="job has no time column created_at")
+    jobs, clock = Jobs([None, blind, blind, of(20), blind]), Watch()
+    known = JobTime("w", policy, jobs, clock, jobs.report)
+    said = []
+    for _ in range(5):
+        await known.read()
+        said.append(len(jobs.events))
+        clock.now += 60
+    assert jobs.events == ["slo_unmeasurable", "slo_unmeasurable"]
+    assert said == [0, 1, 1, 1, 2]
+
+
+async def test_a_table_without_times_is_reported_as_what_a_promise_lacks() -> None:
+    class Blind(Jobs):
+        async def service_time(self, queue: Queue) -> ServiceTime | None:
+            raise NotMeasurable(POSTGRESQL, "job has no time column started_at")
+
+    promised = {key: value for key, value in AIM.items() if key != "target_wait"}
+    policy = WorkerPolicy.model_validate({**promised, "slo": {"wait": "60s", "share": "99%"}})
+    jobs, clock = Blind([]), Watch()
+    await JobTime("w", policy, jobs, clock, jobs.report).read()
+    assert jobs.events == ["slo_unmeasurable"]
 
 
 async def test_how_long_a_job_takes_is_read_once_a_minute() -> None:

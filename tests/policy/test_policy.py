@@ -220,7 +220,7 @@ def test_what_is_refused_is_named_with_its_place_and_the_fix(text: str, problem:
     [
         (
             aiming(wait=""),
-            "workers.a.target_wait: is not set, and neither are tiers and per_worker; write one of the three",
+            "workers.a.target_wait: is not set, and neither are tiers, per_worker and slo; write one of the four",
         ),
         (
             aiming("tiers: [{replicas: 1}]"),

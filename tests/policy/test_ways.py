@@ -1,4 +1,4 @@
-"""tiers, per_worker and target_wait: exactly one of the three; and the keys that only make sense beside one."""
+"""tiers, per_worker, slo and target_wait: exactly one of the four; and the keys that only make sense beside one."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_all_three_are_refused_at_the_two_that_are_too_many() -> None:
     ]
 
 
-def test_none_of_the_three_is_refused_with_their_names() -> None:
+def test_none_of_the_four_is_refused_with_their_names() -> None:
     (problem,) = refused(text())
-    assert problem.endswith("target_wait: is not set, and neither are tiers and per_worker; write one of the three")
+    assert problem.endswith("target_wait: is not set, and neither are tiers, per_worker and slo; write one of the four")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_the_cooldowns_are_those_of_tiers() -> None:
     assert (by_jobs.scale_up, by_jobs.scale_down) == (by_tiers.scale_up, by_tiers.scale_down)
 
 
-def test_the_schema_asks_for_one_of_the_three() -> None:
+def test_the_schema_asks_for_one_of_the_four() -> None:
     schema = json_schema()["$defs"]["WorkerPolicy"]
-    assert schema["oneOf"] == [{"required": [way]} for way in ("tiers", "per_worker", "target_wait")]
+    assert schema["oneOf"] == [{"required": [way]} for way in ("tiers", "per_worker", "slo", "target_wait")]
     assert schema["dependentRequired"] == {"activation": ["per_worker"], "tolerance": ["per_worker"]}
 
 

@@ -80,6 +80,7 @@ LEFT_OUT = {
         "kept_s": "`stays` has it",
         "long_run": "the time per job has it",
         "overrides": "no operator takes part",
+        "promise": "the target wait that it moved is in the policy",
         "load": "`stays` has what follows from it",
         "read_at": "the queue can be read",
         "unread": "the queue can be read",

@@ -20,12 +20,12 @@ SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partiti
 _LONGEST = "SELECT percentile_disc(0.99) WITHIN GROUP (ORDER BY seconds) FROM ({rows}) AS done"
 # A block sample reads about the given share of the pages, from anywhere in the table, and needs no index.
 _SAMPLE = (
-    "SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created FROM {table} j "
+    "SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created, {ready} AS ready FROM {table} j "
     "TABLESAMPLE SYSTEM ({percent}) WHERE {done}"
 )
 # A view has no pages to sample. Whether an index serves this ORDER BY depends on the view.
 _OF_A_VIEW = """
-SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created FROM {table} j WHERE {done}
+SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created, {ready} AS ready FROM {table} j WHERE {done}
 ORDER BY {raw} DESC NULLS LAST LIMIT {newest}
 """
 
@@ -41,13 +41,13 @@ async def pages_of(table: OwnTable, ask: Ask) -> tuple[float, int]:
 
 
 def sampled(table: OwnTable, pages: float, wanted: int) -> sql.Composed:
-    """Rows (ended, seconds, created) of finished jobs, from a sample of about `wanted` pages."""
+    """Rows (ended, seconds, created, ready) of finished jobs, from a sample of about `wanted` pages."""
     percent = sql.Literal(min(100.0, 100.0 * wanted / pages))
     return sql.SQL(_SAMPLE).format(**names(table), percent=percent)
 
 
 def of_a_view(table: OwnTable) -> sql.Composed:
-    """Rows (ended, seconds, created) of the 500 jobs that finished last."""
+    """Rows (ended, seconds, created, ready) of the 500 jobs that finished last."""
     assert table.ended is not None, "the table has no time at which a job ended"
     return sql.SQL(_OF_A_VIEW).format(**names(table), raw=table.ended.raw, newest=sql.Literal(_NEWEST))
 
@@ -57,12 +57,17 @@ def names(table: OwnTable) -> dict[str, sql.Composable]:
     assert table.ended is not None, "the table has no time at which a job ended"
     seconds, done = table.seconds()
     condition = sql.SQL("{}{}").format(done, table.where)
-    created = table.times.get("created_at")
+    unknown = sql.SQL("NULL::timestamptz")
+    created, due = (
+        unknown if time is None else time.value for time in map(table.times.get, ("created_at", "scheduled_for"))
+    )
     return {
         "table": table.shape.identifier,
         "ended": table.ended.value,
         "seconds": seconds,
-        "created": sql.SQL("NULL::timestamptz") if created is None else created.value,
+        "created": created,
+        # Since when a worker could take it: greatest() leaves out what is NULL, such as no due time.
+        "ready": sql.SQL("greatest({}, {})").format(created, due),
         "done": condition,
     }
 

@@ -146,6 +146,11 @@ class OwnTable:
         ]
         return f"{self.queue.table} has {' and '.join(missing)}" if missing else ""
 
+    def no_waits(self) -> str:
+        """Why it cannot be measured how long jobs waited; "" if the columns for it exist."""
+        missing = [key for key in ("created_at", "started_at") if key not in self.times]
+        return f"{self.queue.table} has no time column {' and no '.join(missing)}" if missing else ""
+
     def proposal(self, missing: Sequence[str]) -> str:
         """The policy text for missing times: `columns: {started_at: begun, completed_at: ended}`.
 

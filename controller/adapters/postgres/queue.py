@@ -255,7 +255,7 @@ class Known(NamedTuple):
     """What a database shows about a queue. service: None if no job has finished or it cannot be measured (why_not).
 
     no_age: why it is never known how long the oldest ready job has waited, or "". due_column: as
-    PostgresQueue.due_column() has it.
+    PostgresQueue.due_column() has it. no_waits: why it cannot be measured how long jobs waited, or "".
     """
 
     service: ServiceTime | None
@@ -263,6 +263,7 @@ class Known(NamedTuple):
     why_not: str = ""
     no_age: str = ""
     due_column: str = ""
+    no_waits: str = ""
 
 
 async def known_of(dsn: str, queues: Mapping[str, QueuePolicy], *, search_path: str = "") -> dict[str, Known]:
@@ -284,7 +285,10 @@ async def _known(reader: PostgresQueue, queue: QueuePolicy) -> Known:
     doubt = (f"the queue reads as empty: {depth.unnamed}",) if depth.unnamed else ()
     remarks = (*doubt, *texts)
     no_age, column = await reader.no_age(queue), await reader.due_column(queue)
+    own = await reader.own(queue)
+    no_waits = "" if own is None else own.unmeasured() or own.no_waits()
     try:
-        return Known(await reader.service_time(queue), remarks, no_age=no_age, due_column=column)
+        service = await reader.service_time(queue)
     except NotMeasurable as no:
-        return Known(None, remarks, str(no), no_age, column)
+        return Known(None, remarks, str(no), no_age, column, no_waits)
+    return Known(service, remarks, no_age=no_age, due_column=column, no_waits=no_waits)

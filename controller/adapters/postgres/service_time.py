@@ -5,8 +5,8 @@ newest rows, and a block sample of 100 more, because updated rows, and rows in f
 500 jobs among them that finished last (or fewer). Of a view, which has no pages, it reads the 500 that finished last.
 
 It keeps no state, so a restart or another replica measures the same, except for the random blocks; the mean of 500 jobs
-smooths that. What a hung job counts for is limited by ServiceTime. The same rows tell how many jobs arrive a second:
-the newest 500 of them, if the table has the time at which a job was created.
+smooths that. What a hung job counts for is limited by ServiceTime. The same rows tell how many jobs arrive a second
+(the newest 500 of them) and how long each job waited, if the table has the time at which a job was created.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _NEWEST = 500
 
 _MEASURED = """
 WITH done AS ({sources}),
-newest AS (SELECT ended, seconds FROM done WHERE isfinite(ended) ORDER BY ended DESC LIMIT {newest}),
+newest AS (SELECT ended, seconds, ready FROM done WHERE isfinite(ended) ORDER BY ended DESC LIMIT {newest}),
 arrived AS (SELECT created FROM done WHERE created <= now() AND isfinite(created) ORDER BY created DESC LIMIT {newest})
-SELECT (SELECT array_agg(extract(epoch FROM ended)::float8 ORDER BY ended, seconds) FROM newest),
-  (SELECT array_agg(seconds::float8 ORDER BY ended, seconds) FROM newest),
+SELECT (SELECT array_agg(extract(epoch FROM ended)::float8 ORDER BY ended, seconds, ready) FROM newest),
+  (SELECT array_agg(seconds::float8 ORDER BY ended, seconds, ready) FROM newest),
+  (SELECT array_agg(extract(epoch FROM ready)::float8 ORDER BY ended, seconds, ready) FROM newest),
   (SELECT count(*) FROM arrived), (SELECT extract(epoch FROM now() - min(created))::float8 FROM arrived),
   extract(epoch FROM now())::float8
 """
 # Each row is read by only one of the two queries: the sample skips the last pages.
 _LAST_PAGES = (
-    "SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created FROM ONLY {table} j "
+    "SELECT {ended} AS ended, {seconds} AS seconds, {created} AS created, {ready} AS ready FROM ONLY {table} j "
     "WHERE j.ctid >= {last}::tid AND {done}"
 )
 _BEFORE = " AND j.ctid < {last}::tid"
@@ -52,14 +53,26 @@ async def measured(table: OwnTable, ask: Ask) -> ServiceTime | None:
     if table.unmeasured():
         return None
     rows = await ask(sql.SQL(_MEASURED).format(sources=await _sources(table, ask), newest=sql.Literal(_NEWEST)))
-    ((ended, seconds, arrived, within_s, now),) = rows
+    ((ended, seconds, ready, arrived, within_s, now),) = rows
     if ended is None:
         return None
-    finished = [Finished(at, took) for at, took in zip(ended, seconds, strict=True)]
+    no_waits = table.no_waits()
+    finished = [
+        Finished(at, took, None if no_waits else _waited(since, at - took))
+        for at, took, since in zip(ended, seconds, ready, strict=True)
+    ]
     arrivals_per_s = arrived / max(within_s, 1.0) if arrived >= FEWEST_ARRIVALS else 0.0
     service = ServiceTime.measured(finished, arrivals_per_s)
     # A job that "ended" in the future (a clock, a zone) would hide all later ones from the mean over the long run.
-    return service and replace(service, finished=tuple(one for one in service.finished if one.at <= now))
+    known = service and tuple(one for one in service.finished if one.at <= now)
+    return service and replace(service, finished=known or (), no_waits=no_waits)
+
+
+def _waited(since: float | None, began: float) -> tuple[float, float] | None:
+    """A job that began before it could be taken (another clock, a retry) did not wait."""
+    if since is None or not math.isfinite(since):
+        return None
+    return min(since, began), began
 
 
 async def _sources(table: OwnTable, ask: Ask) -> sql.Composed:

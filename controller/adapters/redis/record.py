@@ -17,6 +17,8 @@
     kept, learned_at          by worker: how long it is kept that is not needed, in milliseconds, and since when
     jobs_mean, jobs_count, jobs_to    the mean time of all jobs, how many it counts, and up to which end
     load                      jobs in progress as a share of what max_replicas can run, over how many ms, and up to when
+    slo                       of a promise: integral, when it was moved, up to which end of a job, and its tally
+    at_max                    the newest times, from and to, with max_replicas configured; + at the end: it goes on
     watch                     the service's conditions, as one JSON text (see core/watch.py)
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
@@ -42,6 +44,7 @@ from controller.core import pauses
 from controller.core.load import Load
 from controller.core.model import Change, Direction, History, LongRun, Recommendation, Start
 from controller.core.override import Overrides
+from controller.core.slo import Promise, Tally
 from controller.core.text import bounds
 from controller.core.watch import Watch
 
@@ -53,12 +56,14 @@ _DIGITS = string.ascii_letters + string.digits + "+/"
 _PLACE_OF = {digit: place for place, digit in enumerate(_DIGITS)}
 _NO_TEXT = "\ufffd"
 """The character that replaces bytes that are not UTF-8."""
+_GOES_ON = "+"
+"""At the end of `at_max`: the last time still goes on."""
 _UNKNOWN = "="
 """In `intent_previous`: not known any more, since the change was given back by a process that remembered it."""
 _VERSION = ("memory", "revision", "run", "raised")
 _OURS = (
     *("last_up", "last_down", "since", "count", "refused_at", "refused_to", "setbacks", "start_up", "unseen_stop"),
-    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to", "load"),
+    *("start_ups", "apart", "kept", "learned_at", "jobs_mean", "jobs_count", "jobs_to", "load", "slo", "at_max"),
     *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
     *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
@@ -124,6 +129,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         learned_at=_stamp(fields, "learned_at"),
         long_run=_long_run(fields),
         load=_load(fields),
+        promise=_promise(fields),
         change=_change(fields),
         count=number(fields["count"]) if "count" in fields else None,
         refused_at=_stamp(fields, "refused_at"),
@@ -205,6 +211,7 @@ def _other_texts_of(history: History) -> dict[str, str]:
         **{f"pauses_{place + 1}": pauses_as_text(one) for place, one in enumerate(history.pauses)},
         **({} if history.long_run is None else _texts_of_long_run(history.long_run)),
         "load": "" if history.load is None else _text_of_load(history.load),
+        **({} if history.promise is None else _texts_of_promise(history.promise)),
         "unread": _text(history.unread or None),
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
@@ -242,6 +249,34 @@ def _load(fields: Mapping[str, str]) -> Load | None:
     if not load.is_sound:
         raise ValueError("is no load")
     return load
+
+
+def _texts_of_promise(promise: Promise) -> dict[str, str]:
+    newest = "-" if promise.newest is None else repr(promise.newest)
+    learned_at = "-" if promise.learned_at is None else str(ms(promise.learned_at))
+    return {
+        "slo": " ".join((repr(promise.integral), learned_at, newest, *map(str, promise.tally))),
+        "at_max": " ".join(f"{ms(begin)}:{ms(end)}" for begin, end in promise.spans) + _GOES_ON * promise.is_at_max,
+    }
+
+
+def _promise(fields: Mapping[str, str]) -> Promise | None:
+    if not fields.get("slo"):
+        return None
+    integral, learned_at, newest, *tally = fields["slo"].split()
+    at_max = fields.get("at_max", "")
+    spans = [one.split(":") for one in at_max.removesuffix(_GOES_ON).split()]
+    promise = Promise(
+        float(bounds.cut(integral, _MOST_FLOAT)),
+        None if learned_at == "-" else seconds(learned_at),
+        None if newest == "-" else float(bounds.cut(newest, _MOST_FLOAT)),
+        Tally(*map(number, tally)),
+        tuple((seconds(begin), seconds(end)) for begin, end in spans),
+        at_max.endswith(_GOES_ON),
+    )
+    if len(tally) != len(Tally._fields) or not promise.is_sound:
+        raise ValueError("is no promise")
+    return promise
 
 
 @functools.lru_cache(maxsize=4096)

@@ -22,6 +22,7 @@ from controller.core.model import Change, Direction, History, Lease, LongRun, Re
 from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.pauses import PLACES, rounded
 from controller.core.ports import Bid, CycleNote, Retention, Settled
+from controller.core.slo import Promise, Tally
 from controller.core.watch import Contest, Rollout, Short, Stall, Watch
 from tests.adapters.redis.version_before import Version01
 from tests.support.examples import examples
@@ -89,6 +90,20 @@ def overrides() -> st.SearchStrategy[Overrides]:
 
 
 @st.composite
+def promises(draw: st.DrawFn) -> Promise:
+    late, more, at_max = draw(COUNTS), draw(COUNTS), draw(COUNTS)
+    span = st.tuples(STAMPS, STAMPS).map(lambda pair: (min(pair), max(pair)))
+    return Promise(
+        integral=draw(st.floats(-4, 2)),
+        learned_at=draw(MAYBE),
+        newest=draw(st.none() | FLOATS),
+        tally=Tally(late, late + more, at_max),
+        spans=draw(st.lists(span, max_size=3).map(tuple)),
+        is_at_max=draw(st.booleans()),
+    )
+
+
+@st.composite
 def histories(draw: st.DrawFn) -> History:
     """Any that the steps of core/history.py can lead to."""
     last_up, last_down, remembered_at, read_at = draw(MAYBE), draw(MAYBE), draw(MAYBE), draw(MAYBE)
@@ -132,6 +147,7 @@ def histories(draw: st.DrawFn) -> History:
         learned_at=draw(MAYBE),
         long_run=draw(st.none() | st.builds(LongRun, FLOATS, st.integers(1, LongRun.MOST), FLOATS)),
         load=draw(st.none() | st.builds(Load, st.floats(0, 2), st.integers(0, 86_400), STAMPS)),
+        promise=draw(st.none() | promises()),
         start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
