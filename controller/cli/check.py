@@ -165,11 +165,11 @@ def _show(checked: _Checked, mask: Masker) -> None:
     for text in checked.warnings:
         print()
         output.show(mask.text(text), first="warning: ", rest="  ", style="warning", painted="warning")
-    for name, schedules in checked.schedules.items():
-        for one in schedules:
+    for name, times in checked.schedules.items():
+        for each in times:
             print()
-            output.show(mask.text(f"{name}: {one.heading}"), rest="  ")
-            output.show_table(mask.value(list(one.table())))
+            output.show(mask.text(f"{name}: {each.heading}"), rest="  ")
+            output.show_table(mask.value(list(each.table())))
     for name, words in checked.ahead.items():
         print()
         output.show(mask.text(f"{name}: {words}"), rest="  ")
