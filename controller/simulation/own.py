@@ -284,7 +284,7 @@ class OwnPolicy:
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
         if now < self._learn_due:  # another hour begins
-            self._early += finished
+            self._early += finished if self._measures or self._learns else ()
             self._look_at_all()
             return
         finished = [*self._early, *finished]
@@ -387,11 +387,13 @@ class OwnPolicy:
 
     def _may_be_late(self, waiting: int) -> bool:
         """Whether time alone may bring another answer, by max_wait: then each look counts."""
+        if self._written.schedules:
+            return True  # another hour may bring one: with schedules, each look counts
         return self.policy.max_wait is not None and waiting > 0
 
     def _is_late(self, seen: View) -> tuple[bool, bool]:
         """Whether a job has waited too long, and whether it may add a worker now."""
-        if not self._may_be_late(seen.waiting):
+        if self.policy.max_wait is None or not seen.waiting:
             return False, True
         if not is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s)):
             return False, True

@@ -33,7 +33,8 @@ def test_without_created_at_it_is_refused_with_the_fix(run: Run, policy: Path, d
     assert ran.code == 2
     assert " ".join(ran.err.split()) == (
         "autoscaler: one thing is wrong; nothing was changed: policy.yaml: workers.w.slo: cannot be kept: "
-        "how long jobs waited cannot be measured, because task has no time column created_at; name them in queue.columns, or write target_wait instead of slo"
+        "how long jobs waited cannot be measured, because task has no time column created_at; "
+        "name them in queue.columns, or write target_wait instead of slo"
     )
     said = json.loads(run("check", policy, "--from-database", "--json").out)
     assert (said["valid"], [one["place"] for one in said["problems"]]) == (False, ["policy.yaml: workers.w.slo"])

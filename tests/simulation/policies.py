@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from controller.policy import Schedule, WorkerPolicy
+from controller.policy import WorkerPolicy
 from controller.simulation.contenders import own_worker
 
 _SECONDS = st.sampled_from([0, 10, 15, 30, 60, 120, 300])
@@ -28,24 +28,6 @@ def policies(draw: st.DrawFn) -> WorkerPolicy:
         fields["max_wait"] = f"{draw(st.sampled_from([5, 20, 60, 300]))}s"
     way = draw(st.sampled_from([_tiers, _wait, _per_worker]))
     return own_worker({**fields, **way(draw, fields)})
-
-
-@st.composite
-def scheduled_policies(draw: st.DrawFn) -> WorkerPolicy:
-    """With schedules that are on and off within minutes, by a clock that begins at the time 0."""
-    each = []
-    for _ in range(draw(st.integers(1, 3))):
-        least, most = sorted(draw(st.lists(st.integers(0, 7), min_size=2, max_size=2)))
-        written = {
-            "cron": draw(st.sampled_from(["*/7 * * * *", "*/20 * * * *", "2 * * * *", "5,20 0 * * *", "0 */4 * * *"])),
-            "for": draw(st.sampled_from(["230s", "9m", "2h"])),
-            "timezone": "UTC",
-            "min_replicas": least,
-            "max_replicas": max(1, most),
-            "lead": draw(st.sampled_from(["0s", "45s"])),
-        }
-        each.append(Schedule.model_validate(written))
-    return draw(policies()).model_copy(update={"schedules": tuple(each)})
 
 
 def _step(draw: st.DrawFn) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from controller.simulation.own import OwnPolicy
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.measured import plainly_measured
-from tests.simulation.policies import policies, scheduled_policies
+from tests.simulation.policies import policies
 from tests.simulation.runs import Sleepless, platforms, random_jobs, run
 from tests.support.examples import examples
 
@@ -178,26 +178,35 @@ def test_what_is_left_out_changes_nothing(
     assert short.outcome == whole.outcome
 
 
-@settings(max_examples=examples(4, 80))
-@given(scheduled_policies(), random_jobs(most=12, longest=40), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
-def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(
-    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, wake: float | None
-) -> None:
-    held = Sleeper(OwnPolicy(policy, interval, wake))
-    run(held, jobs, platform, cap=policy.highest_max, until=jobs[-1][0] + 1200, began=0.0)
-    assert held.answers >= 1200 / interval
+SOON = [
+    {"cron": "7-59/20 * * * *", "for": "4m", "timezone": "UTC", "min_replicas": 3, "lead": "45s"},
+    {"cron": "*/20 * * * *", "for": "9m", "timezone": "UTC", "min_replicas": 1, "max_replicas": 2},
+]
+WAYS: dict[str, dict[str, object]] = {
+    "tiers": {"tiers": [{"up_to": 0, "replicas": 0}, {"up_to": 3, "replicas": 2}, {"replicas": 5}]},
+    "jobs per worker": {"per_worker": 2, "scale_down": {"cooldown": "60s", "stabilization_window": "120s"}},
+    "a target wait": {"target_wait": "20s", "scale_down": {"idle_off": "90s"}},
+    "a target wait that learns": {"target_wait": "5s"},
+}
+JOBS = [(float(at), 10.0 + at % 30) for at in (5, 5, 6, 300, 301, 302, 303, 700, 1190, 1195, 1500, 1500, 1500, 1501)]
 
 
-@settings(max_examples=examples(8, 200))
-@given(scheduled_policies(), random_jobs(most=12, longest=40), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
-def test_with_schedules_what_is_left_out_changes_nothing(
-    policy: WorkerPolicy, jobs: list[Job], platform: Platform, interval: float, data: st.DataObject
-) -> None:
-    wake, chunk = data.draw(wakes()), data.draw(st.sampled_from([1, 3, 1000]))
-    cap, until = policy.highest_max, jobs[-1][0] + 1500
-    whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until, began=0.0)
-    short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk, began=0.0)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("wake", [None, 1.0])
+def test_with_schedules_every_answer_is_the_one_of_a_fresh_decision(way: str, wake: float | None) -> None:
+    held = Sleeper(OwnPolicy(own_worker({"max_replicas": 4, **WAYS[way], "schedules": SOON}), 10.0, wake))
+    run(held, JOBS, cap=4, until=3000.0, began=0.0)
+    assert held.answers >= 300
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("wake", [None, 1.0])
+def test_with_schedules_what_is_left_out_changes_nothing(way: str, wake: float | None) -> None:
+    policy = own_worker({"max_replicas": 4, **WAYS[way], "schedules": SOON})
+    whole = run(Sleepless(OwnPolicy(policy, 10.0, wake)), JOBS, cap=4, until=3000.0, began=0.0)
+    short = run(OwnPolicy(policy, 10.0, wake), JOBS, cap=4, until=3000.0, chunk=3, began=0.0)
     assert short.outcome == whole.outcome
+    assert len(whole.actions) > 6
 
 
 OFFICE = {"cron": "0 8 * * mon-fri", "for": "10h", "timezone": "Europe/Berlin", "min_replicas": 2, "max_replicas": 4}
