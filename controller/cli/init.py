@@ -22,6 +22,7 @@ from controller.core.problems import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from controller.adapters.postgres.queue import PostgresQueue
     from controller.cli.init_proposal import Found
     from controller.cli.parser import Commands
     from controller.core.text.masking import Masker
@@ -137,17 +138,15 @@ async def _make(parsed: argparse.Namespace, url: str, search_path: str, path: Pa
         await queue.close()
 
 
-async def _validated(found: Found, queue: object, service: str | None, path: Path) -> _Made:
+async def _validated(found: Found, queue: PostgresQueue, service: str | None, path: Path) -> _Made:
     from dataclasses import replace
 
-    from controller.adapters.postgres.queue import PostgresQueue
     from controller.adapters.postgres.recognise import TIMEOUT_S
     from controller.cli.init_service import service_of
     from controller.cli.init_text import text_of
     from controller.doctor.postgres_queue import QueueChecks
     from controller.doctor.report import Report
 
-    assert isinstance(queue, PostgresQueue)
     chosen = await service_of(os.environ, service)
     draft = replace(found.draft, service=chosen.ident, service_remark=chosen.remark, services=chosen.comments)
     text = text_of(draft)

@@ -35,6 +35,7 @@ async def proposed(queue: PostgresQueue, *, preset: str | None, table: str | Non
 
     Raises:
         psycopg.Error: PostgreSQL could not be read.
+        Unavailable: the named table could not be read.
     """
     from controller.adapters.postgres.recognise import libraries
 
@@ -42,7 +43,8 @@ async def proposed(queue: PostgresQueue, *, preset: str | None, table: str | Non
         return await _of_table(queue, table)
     found = await libraries(queue, preset)
     if found:
-        return _of_library(found)
+        besides = "" if found[0].unfinished or preset is not None else await _besides(queue, found)
+        return _of_library(found, besides)
     if preset is not None:
         return f"this user can see no tables of preset {preset}; is it the database of DATABASE_URL? Or {_FIX}"
     return await _search(queue)
@@ -51,11 +53,24 @@ async def proposed(queue: PostgresQueue, *, preset: str | None, table: str | Non
 # --- a library ---
 
 
-def _of_library(found: Sequence[Library]) -> Found:
+async def _besides(queue: PostgresQueue, found: Sequence[Library]) -> str:
+    """What is said of a table with jobs, where the libraries that are there have none; "" if there is no such table."""
+    from controller.adapters.postgres.recognise import asks
+    from controller.adapters.postgres.recognise_table import as_policy as table_name
+    from controller.adapters.postgres.recognise_table import likeliest_table
+
+    best = (await likeliest_table(asks(queue), [name for one in found for name in one.tables])).best
+    if best is None or not best.waiting:
+        return ""
+    return f"Table {short(table_name(best))} holds jobs, too; --table NAME takes it."
+
+
+def _of_library(found: Sequence[Library], besides: str) -> Found:
     best, *rest = found
     name = best.preset.name
     said = [f"Found {_described(best)}."]
     said += [f"Found also {_described(one)}; --preset {one.preset.name} takes it." for one in rest]
+    said += [besides] if besides else []
     remarks = {"preset": f"{best.preset.library}, version {best.form.versions or best.preset.versions}"}
     notes = []
     shown = ", ".join(map(short, best.queues[:_MOST_SHOWN]))
@@ -93,11 +108,8 @@ async def _search(queue: PostgresQueue) -> Found | str:
     looked = await likeliest_table(asks(queue), ())
     if looked.best is not None:
         return await _of_proposal(queue, looked.best, looked.unreadable)
-    denied = (
-        f"; this user may not read {', '.join(map(short, looked.unreadable[:_MOST_SHOWN]))} (GRANT SELECT)"
-        if looked.unreadable
-        else ""
-    )
+    shown = ", ".join(map(short, looked.unreadable[:_MOST_SHOWN]))
+    denied = f"; could not read {shown}" if shown else ""
     tables = "no table" if not looked.tables else f"{looked.tables} table{'s' * (looked.tables != 1)}"
     return (
         f"no queue was found in the database of DATABASE_URL: looked for the tables of {len(names())} libraries, and "
@@ -107,18 +119,22 @@ async def _search(queue: PostgresQueue) -> Found | str:
 
 
 async def _of_table(queue: PostgresQueue, table: str) -> Found | str:
-    from psycopg import errors, sql
+    import psycopg
+    from psycopg import sql
 
-    from controller.adapters.postgres.recognise import asks
+    from controller.adapters.postgres import SOURCE
+    from controller.adapters.postgres.errors import in_words
+    from controller.adapters.postgres.recognise import TIMEOUT_S, asks
     from controller.adapters.postgres.recognise_table import named_table
-    from controller.policy import split_name
+    from controller.core.ports import Unavailable
+    from controller.policy import Queue, split_name
 
     schema, name = split_name(table)
     try:
         identifier = sql.Identifier(*filter(None, (schema, name)))
         proposal = await named_table(identifier, asks(queue), is_visible=not schema)
-    except errors.InsufficientPrivilege:
-        return f"this user may not read table {table}; GRANT SELECT ON {table}, and USAGE on its schema"
+    except psycopg.Error as error:
+        raise Unavailable(SOURCE, in_words(error, Queue(table=table), TIMEOUT_S)) from None
     if proposal is None:
         return (
             f"this user can see no table {table} with a column that could be a status (named status or state, an enum, "
@@ -145,7 +161,7 @@ async def _of_proposal(queue: PostgresQueue, proposal: Proposal, unreadable: Seq
         others = ", ".join(map(short, proposal.others[:_MOST_SHOWN]))
         said.append(f"These look like tables of jobs too: {others}; --table NAME takes one.")
     if unreadable:
-        said.append(f"This user may not read {', '.join(map(short, unreadable[:_MOST_SHOWN]))}, so it was not judged.")
+        said.append(f"Could not read {', '.join(map(short, unreadable[:_MOST_SHOWN]))}.")
     if "sql" not in keys:
         keys = {**keys, **await _more_statuses(queue, read, keys)}
         read = Queue.model_validate(keys)
@@ -184,9 +200,8 @@ def _keys(proposal: Proposal, table: str) -> tuple[dict[str, Any], dict[str, str
             done = sql.Identifier(proposal.times["completed_at"].name).as_string()
             keys["where"] = f"{done} IS NULL"
         if not proposal.statuses["processing"]:
-            notes.append(
-                'no status was seen that means "in progress"; the default is statuses.processing: [processing]'
-            )
+            keys["statuses"] = {**keys["statuses"], "processing": _guessed(proposal.statuses["pending"])}
+            remarks["statuses"] = "processing: usual words; none was seen yet"
     if proposal.by_rows:
         values = ", ".join(map(short, proposal.by_rows[:_MOST_SHOWN]))
         notes.append(f"by their rows' times or the default, and not by their words: {values}; look at them once")
@@ -203,6 +218,12 @@ def _keys(proposal: Proposal, table: str) -> tuple[dict[str, Any], dict[str, str
     else:
         notes.append("wake_on: no trigger announces new jobs; `autoscaler queue-trigger` prints one")
     return keys, remarks, notes
+
+
+def _guessed(pending: Sequence[str]) -> list[str]:
+    """Words for "in progress" of which none was seen: a word that does not occur counts nothing."""
+    is_upper = all(text.isupper() for text in pending)
+    return [word.upper() if is_upper else word for word in ("processing", "running", "in_progress", "started")]
 
 
 def _columns(proposal: Proposal) -> dict[str, Any]:

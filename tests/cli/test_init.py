@@ -376,9 +376,45 @@ class TestATableOfOnesOwn:
         make(database_url, TABLES["with_the_usual_names"].sql)
         ran = await init(bystander, tmp_path)
         assert ran.code == 1
-        assert "may not read public.jobs (GRANT SELECT)" in ran.err
+        assert "could not read public.jobs (GRANT SELECT)" in ran.err
         named = await init(bystander, tmp_path, "--table", "jobs")
         assert (named.code, "GRANT SELECT ON jobs" in named.err) == (1, True)
+
+    async def test_that_is_locked_is_not_waited_for(self, database_url: str, tmp_path: Path) -> None:
+        make(database_url, TABLES["with_the_usual_names"].sql)
+        with psycopg.connect(database_url) as other:
+            other.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
+            ran = await init(database_url, tmp_path)
+            named = await init(database_url, tmp_path, "--table", "jobs")
+        assert (ran.code, "could not read public.jobs (locked, or too slow to read)" in ran.err) == (1, True)
+        assert (named.code, "jobs is locked by another session" in named.err) == (1, True)
+
+    async def test_whose_rows_are_hidden_by_row_security_is_named(
+        self, database_url: str, bystander: str, tmp_path: Path
+    ) -> None:
+        make(
+            database_url,
+            TABLES["with_the_usual_names"].sql,
+            "ALTER TABLE jobs ENABLE ROW LEVEL SECURITY; GRANT SELECT ON jobs TO init_bystander",
+        )
+        ran = await init(bystander, tmp_path)
+        assert (ran.code, "public.jobs (row security; ALTER ROLE … BYPASSRLS)" in ran.err) == (1, True)
+
+    async def test_without_a_job_in_progress_yet_gets_the_usual_words_for_it(
+        self, database_url: str, tmp_path: Path
+    ) -> None:
+        make(database_url, "CREATE TABLE jobs (id int, status text DEFAULT 'NEW', created_at timestamptz)")
+        found = await written(database_url, tmp_path)
+        assert found.queue["statuses"]["processing"] == ["PROCESSING", "RUNNING", "IN_PROGRESS", "STARTED"]
+        make(database_url, "INSERT INTO jobs (status) VALUES ('NEW'), ('RUNNING')")
+        depth = await found.depth(database_url)
+        assert (depth.pending, depth.processing) == (1, 1)
+
+    async def test_is_named_where_a_library_is_there_without_a_job(self, database_url: str, tmp_path: Path) -> None:
+        make(database_url, schema("que"), TABLES["with_the_usual_names"].sql)
+        found = await written(database_url, tmp_path)
+        assert found.queue == {"preset": "que"}
+        assert "Table jobs holds jobs, too; --table NAME takes it." in found.ran.out
 
     async def test_is_found_among_hundreds_of_others(self, database_url: str, tmp_path: Path) -> None:
         many = "; ".join(f"CREATE TABLE accounts_{n} (id int, status text, created_at date)" for n in range(250))

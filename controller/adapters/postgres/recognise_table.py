@@ -72,7 +72,7 @@ _BY_ARGUMENT = re.compile(r"pg_notify\s*\(\s*TG_ARGV\s*\[\s*0\s*\]", re.IGNORECA
 class Looked(NamedTuple):
     """best: the likeliest table; None if none holds jobs. tables: how many were looked at.
 
-    unreadable: names of tables that could hold jobs and that this user may not read.
+    unreadable: names of tables that could hold jobs and could not be read, each with what would help.
     """
 
     best: Proposal | None
@@ -91,25 +91,27 @@ async def likeliest_table(ask: Ask, libraries: Collection[str]) -> Looked:
         **{key: sql.Literal(text) for key, text in words.items()}, most=sql.Literal(MOST_TABLES)
     )
     rows = [row for row in await ask(statement) if not any(re.fullmatch(one, row[1]) for one in libraries)]
-    unreadable = tuple(
-        shown(row[0], row[1]) for row in rows if not row[3] and re.search(JOB_WORDS, row[1], re.IGNORECASE)
-    )
+    closed = [row for row in rows if not row[3] and re.search(JOB_WORDS, row[1], re.IGNORECASE)]
+    unreadable = [f"{shown(schema, name)} (GRANT SELECT)" for schema, name, *_ in closed]
     found: list[Proposal] = []
-    for schema, name, is_visible, may_read, _ in [row for row in rows if row[3]][:_MOST_SAMPLED]:
-        del may_read
+    for schema, name, is_visible, *_ in [row for row in rows if row[3]][:_MOST_SAMPLED]:
         try:
             found += [one async for one in _proposals(sql.Identifier(schema, name), ask, is_visible=is_visible)]
-        except psycopg.OperationalError:
-            continue  # locked, or too slow to read
-        except psycopg.errors.InsufficientPrivilege:
-            unreadable += (shown(schema, name),)
+        except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
+            unreadable.append(f"{shown(schema, name)} ({_help(error)})")
     likely = sorted(filter(is_likely, found), key=lambda one: (one.points, one.waiting), reverse=True)
     if not likely:
-        return Looked(None, len(rows), unreadable)
+        return Looked(None, len(rows), tuple(unreadable))
     best, *rest = likely
     close = (one for one in rest if one.points >= best.points - _CLOSE_POINTS and one.shape.oid != best.shape.oid)
     others = tuple(dict.fromkeys(shown(one.shape.schema, one.shape.name) for one in close))
-    return Looked(await _announced(replace(best, others=others), ask), len(rows), unreadable)
+    return Looked(await _announced(replace(best, others=others), ask), len(rows), tuple(unreadable))
+
+
+def _help(error: psycopg.Error) -> str:
+    if not isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return "locked, or too slow to read"
+    return "row security; ALTER ROLE … BYPASSRLS" if "row-level security" in str(error) else "GRANT SELECT"
 
 
 async def named_table(name: sql.Identifier, ask: Ask, *, is_visible: bool) -> Proposal | None:
