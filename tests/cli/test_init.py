@@ -253,12 +253,19 @@ TABLES = {
         (0, 0),
     ),
     "with_times_without_zone_and_numbers": Table(
-        "CREATE TABLE mail_queue (id int, status text, created_at timestamp, run_at bigint, priority int);"
+        "CREATE TABLE mail_queue (id int, status text, created_at timestamp, run_at bigint, priority int,"
+        " started_at int);"
         "INSERT INTO mail_queue SELECT n, 'queued', now(), extract(epoch FROM now()) * 1000 + n * 3600000, 0"
-        " FROM generate_series(-2, 3) n WHERE n <> 0; INSERT INTO mail_queue VALUES (9, 'sending'), (10, 'running')",
+        " FROM generate_series(-2, 3) n WHERE n <> 0; INSERT INTO mail_queue VALUES (9, 'sending'), (10, 'running');"
+        "UPDATE mail_queue SET started_at = extract(epoch FROM now()) WHERE id > 8",
         {
             "table": "mail_queue",
-            "columns": {"scheduled_for": {"name": "run_at", "unit": "ms"}, "priority": "priority"},
+            "columns": {
+                "scheduled_for": {"name": "run_at", "unit": "ms"},
+                "started_at": {"name": "started_at", "unit": "s"},
+                "locked_at": {"name": "started_at", "unit": "s"},
+                "priority": "priority",
+            },
             "statuses": {"pending": ["queued"], "processing": ["running"]},
         },
         (2, 1),
@@ -356,13 +363,17 @@ class TestATableOfOnesOwn:
                 "CREATE TABLE orders (id int, status text DEFAULT 'pending', created_at timestamptz, total int);"
                 "INSERT INTO orders VALUES (1, 'pending'), (2, 'shipped')"
             ),
+            (
+                "CREATE TABLE invoices (id int, status text, created_at timestamptz, due_at timestamptz, priority int,"
+                " closed_at timestamptz); INSERT INTO invoices (status) VALUES ('open'), ('closed')"
+            ),
             "CREATE TABLE users (id int, state text DEFAULT 'active', created_at timestamptz)",
             (
                 "CREATE TABLE jobs (id int, state text, created_at timestamptz);"
                 "INSERT INTO jobs SELECT n, 'city ' || n FROM generate_series(1, 60) n"
             ),
         ],
-        ids=["orders", "accounts", "a state with many values"],
+        ids=["orders", "invoices", "accounts", "a state with many values"],
     )
     async def test_what_holds_no_jobs_is_not_taken_for_a_queue(
         self, table: str, database_url: str, tmp_path: Path

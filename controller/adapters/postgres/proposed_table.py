@@ -25,7 +25,7 @@ STATUS_WORDS = "status|state|phase|stage"
 FLAG_WORDS = "done|process|complet|finish|handl|sent|deliver|running|locked|claimed|working"
 """Of a boolean column."""
 _STATUS = re.compile(rf"(?:^|_)(?:{STATUS_WORDS})$|(?:Status|State|Phase|Stage)$", re.IGNORECASE)
-_TRIES = re.compile(r"attempt|retr(?:y|ies)|tries|locked_by|claimed_by|worker|priority", re.IGNORECASE)
+_TRIES = re.compile(r"attempt|retr(?:y|ies)|tries|locked_by|claimed_by|worker", re.IGNORECASE)
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _TAKEN_BACK = frozenset(
