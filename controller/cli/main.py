@@ -30,7 +30,7 @@ COMMANDS = (
     *("run", "once", "explain", "doctor"),
     *("pause", "hold", "at-least", "resume", "overrides"),
     *("history", "cost", "status", "notify-test"),
-    *("check", "simulate", "plan", "tune"),
+    *("init", "check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
     *("demo", "fake-railway"),
     *("docs", "completion", "help"),

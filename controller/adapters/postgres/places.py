@@ -105,6 +105,23 @@ def table_names(queue: QueuePolicy) -> tuple[TableName, ...]:
     )
 
 
+async def form_of(queue: QueuePolicy, ask: Ask) -> Form | None:
+    """The form that the preset's tables have; None if there are none, or they have a layout that no form knows.
+
+    Of a preset whose queues have tables of their own, those of the first queue.
+
+    Raises:
+        psycopg.Error: a query failed.
+    """
+    assert queue.preset is not None, "only a preset has forms"
+    preset = load(queue.preset)
+    tables = {table.short: table.identifier for table in reversed(table_names(queue))}
+    found = await _look_up(tables, ask)
+    if any("=" in need for form in preset.forms for need in form.needs):
+        found = await _with_labels(found, tables, ask)
+    return next((form for form in preset.forms if form.fits(found.columns)), None)
+
+
 async def _preset_located(queue: QueuePolicy, preset: Preset, ask: Ask) -> Located:
     schema = queue.schema_name if queue.schema_name is not None else preset.schema_name
     prefix = queue.prefix if queue.prefix is not None else preset.prefix

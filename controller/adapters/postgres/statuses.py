@@ -287,6 +287,13 @@ def _may_have(kind: Kind, labels: Collection[str], value: str) -> bool:
     return True
 
 
+def meaning_of(value: str) -> str | None:
+    """The key of queue.statuses that the value's word plainly means; None if the word does not say it."""
+    word = _plain(value)
+    known = {"pending": _WAITING, "processing": _RUNNING, "failed": _FAILED, "finished": _FINISHED}
+    return next((key for key, words in known.items() if word in words), None)
+
+
 def _plain(value: str) -> str:
     return re.sub(r"[\s_.-]+", "", value).lower()
 

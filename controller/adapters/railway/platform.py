@@ -87,6 +87,22 @@ class RailwayPlatform:
         self._shown |= {service: one.configured for service, one in readings.items() if isinstance(one, Replicas)}
         return readings
 
+    async def services(self) -> Mapping[str, str]:
+        """The names of the environment's services, by id.
+
+        Raises:
+            Unavailable: they could not be read.
+        """
+        names: dict[str, str] = {}
+        after: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = await self._page(after, frozenset())
+            names |= page.names
+            after = page.next
+            if after is None:
+                break
+        return names
+
     @property
     def queries_per_cycle(self) -> int:
         """One per page up to the last scaled service, and one per service that was never deployed."""
