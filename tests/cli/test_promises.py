@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_simulate import Run
+from tests.cli.test_simulate import Run, run
+
+__all__ = ["run"]
 
 POLICY = "workers: {w: {service: svc, max_replicas: 5, slo: {wait: 60s, share: 99%}, queue: {table: task}}}\n"
 
@@ -32,7 +34,8 @@ def test_without_created_at_it_is_refused_with_the_fix(run: Run, policy: Path, d
     ran = run("check", policy, "--from-database")
     assert ran.code == 2
     assert " ".join(ran.err.split()) == (
-        "autoscaler: one thing is wrong; nothing was changed: policy.yaml: workers.w.slo: cannot be kept: how long jobs waited cannot be measured, because task has no time "
+        "autoscaler: one thing is wrong; nothing was changed: policy.yaml: workers.w.slo: cannot be kept: "
+        "how long jobs waited cannot be measured, because task has no time "
         "column created_at; name them in queue.columns, or write target_wait instead of slo"
     )
     said = json.loads(run("check", policy, "--from-database", "--json").out)
