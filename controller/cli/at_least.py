@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         commands,
         "at-least",
         run,
-        "set a lower limit for a worker for a time",
+        "set a lower limit for a time",
         "Above it the policy decides as usual. For example: autoscaler at-least generation-worker 2 --for 3h.",
     )
     parser.add_argument("worker", metavar="WORKER", help="a worker of the policy")

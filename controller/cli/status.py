@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "status",
         run,
-        "print what a running controller says: workers, reasons, faults",
+        "print what a running controller says",
         "It asks /status, with HTTP_TOKEN if that is set. "
         "Exit 0: healthy. 1: degraded, unhealthy, or no answer. 2: wrong input.",
         touches="nothing; it asks the controller over HTTP",

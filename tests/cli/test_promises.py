@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_simulate import Run
+from tests.cli.test_simulate import Run, run
+
+__all__ = ["run"]
 
 POLICY = "workers: {w: {service: svc, max_replicas: 5, slo: {wait: 60s, share: 99%}, queue: {table: task}}}\n"
 

@@ -70,11 +70,11 @@ def test_a_target_that_is_too_long_for_the_jobs_is_shortened() -> None:
 
 
 def test_where_max_replicas_alone_makes_jobs_late_the_target_does_not_run_away() -> None:
-    one, most = kept(2), read_contender("static:2", Common(2), {})
-    shares = late(compared("cron:rate=0.5/m,every=30m,jobs=40,service=20s", 21_600, one.watched, most))
-    assert shares["static:2"] > 0.5, "no target can keep it"
-    assert one.promise.tally.at_max > 200
-    assert one.promise.target(SLO) > 15
+    one, most = kept(1), read_contender("static:1", Common(1), {})
+    shares = late(compared("cron:rate=0.5/m,every=30m,jobs=20,service=20s", 14_400, one.watched, most))
+    assert shares["static:1"] > 0.3, "no target can keep it"
+    assert one.promise.tally.at_max > 50
+    assert one.promise.target(SLO) > 30, "no job that counts was late"
 
 
 def test_the_contender_may_be_written_with_its_wait_alone() -> None:
