@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.core.model import Finished, History, QueueDepth, Replicas, ServiceState, ServiceTime
@@ -250,6 +250,7 @@ def test_a_policy_with_a_promise_decides_as_one_with_the_target_that_is_in_force
 
 
 @given(st.floats(-4, 2), st.floats(0.01, 1000))
+@example(2.0, 1.0)
 def test_counting_reaches_far_enough_for_any_target(integral: float, mean_s: float) -> None:
     service = ServiceTime(mean_s, mean_s, 9)
     target = with_target(POLICY, Promise(integral=integral), service).target_wait
