@@ -138,9 +138,9 @@ def test_the_target_stays_within_its_range(rounds: list[tuple[int, int, float]],
 @given(TALLIES, TALLIES, st.floats(-4, 2))
 def test_more_late_jobs_never_make_the_target_longer(one: Tally, other: Tally, integral: float) -> None:
     def share(tally: Tally) -> float:
-        return tally.late / tally.counted
+        return tally.late / (tally.counted + tally.at_max)
 
-    if not one.counted or not other.counted:
+    if not one.counted + one.at_max or not other.counted + other.at_max:
         return
     fewer, more = sorted((one, other), key=share)
     targets = [Promise(integral=integral, tally=tally).target(SLO) for tally in (fewer, more)]
