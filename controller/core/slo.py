@@ -62,13 +62,13 @@ class Tally(NamedTuple):
         return cls(counts, len(waits) - at_max, at_max)
 
     def error(self, allowed: float) -> float:
-        """e: 1 if none is late, 0 at the promise, at least -3.
+        """e: 1 if none is late, 0 at the promise or if no job counts, at least -3.
 
         A late job that does not count is none: were it left out of the jobs as well, one late job among the few that
         max_replicas let start in time would shorten the target as 100 of 500 do.
         """
         jobs = self.counted + self.at_max
-        return max(_WORST, (allowed - self.late / jobs) / allowed) if jobs else 0.0
+        return max(_WORST, (allowed - self.late / jobs) / allowed) if self.counted else 0.0
 
 
 def _within(spans: Sequence[tuple[float, float]], since: float, until: float) -> float:
