@@ -30,15 +30,19 @@ SELECT CASE WHEN n < 5 THEN 'render' ELSE 'mail' END, 'send', '{}' FROM generate
 """
 
 
+async def procrastinate_at(url: str) -> None:
+    """The tables as the library itself makes them, where it is installed."""
+    pytest.importorskip("procrastinate", reason="needs procrastinate: make test installs it")
+    from tests.queues.test_procrastinate import Procrastinate
+
+    await Procrastinate().migrate(url)
+
+
 class TestFromInitToExplainWithoutAHandEditedLine:
     async def test_on_a_procrastinate_database(self, scene: Scene, tmp_path: Path) -> None:
         url = scene.environment["DATABASE_URL"]
         await scene.queue.execute("DROP TABLE generation_job")
-        # The library itself makes its tables, where it is installed.
-        pytest.importorskip("procrastinate", reason="needs procrastinate: make test installs it")
-        from tests.queues.test_procrastinate import Procrastinate
-
-        await Procrastinate().migrate(url)
+        await procrastinate_at(url)
         make(url, PROCRASTINATE)
         explained = await self.explained(scene, tmp_path)
         assert "→ 14 jobs (14 pending, 0 processing) want 2 workers: 0 → 2" in explained
@@ -85,7 +89,7 @@ class TestALibrary:
         assert (await found.depth(database_url)).pending == (7 if rows else 0)
 
     async def test_is_found_in_another_schema_and_under_another_prefix(self, database_url: str, tmp_path: Path) -> None:
-        await Procrastinate().migrate(database_url)
+        await procrastinate_at(database_url)
         moved = "; ".join(
             f"ALTER TABLE procrastinate_{name} RENAME TO my_procrastinate_{name};"
             f"ALTER TABLE my_procrastinate_{name} SET SCHEMA work"
@@ -100,7 +104,7 @@ class TestALibrary:
     async def test_with_most_unfinished_jobs_is_taken_of_several_and_another_by_its_name(
         self, database_url: str, tmp_path: Path
     ) -> None:
-        await Procrastinate().migrate(database_url)
+        await procrastinate_at(database_url)
         make(database_url, PROCRASTINATE, schema("river"), LIBRARIES["river"][0])
         found = await written(database_url, tmp_path)
         assert found.queue == {"preset": "procrastinate"}
