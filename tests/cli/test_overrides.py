@@ -10,7 +10,7 @@ import pytest
 from controller.core.reasons import Reason
 from controller.loop.cycle import Outcome
 from tests.support.patience import until
-from tests.support.processes import QUICK, Ran, autoscaler, running
+from tests.support.processes import TAKEN_OVER, Ran, autoscaler, running
 from tests.support.scene import POLICY, WORKER, Scene
 
 
@@ -88,12 +88,12 @@ async def test_once_honours_it_too(scene: Scene) -> None:
 
 
 async def test_a_leader_that_is_killed_leaves_it_to_its_successor(scene: Scene) -> None:
-    async with running(scene, **QUICK) as first:
+    async with running(scene, **TAKEN_OVER) as first:
         await first.until(event="reconcile", outcome="held")
         assert (await asked(scene, "hold", WORKER, "2", "--for", "30m")).code == 0
         await first.until(event="reconcile", reason="Held")
         first.process.kill()
-    async with running(scene, **QUICK) as second:
+    async with running(scene, **TAKEN_OVER) as second:
         await second.until(event="reconcile", reason="Held", configured=2)
 
 
