@@ -6,9 +6,11 @@ long as it runs. httpx itself does without where click cannot be imported, and t
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 
 
 @contextmanager
@@ -27,4 +29,14 @@ def _hidden(name: str) -> Iterator[None]:
 with _hidden("click"):
     import httpx
 
-__all__ = ["httpx"]
+
+@functools.cache
+def user_agent() -> str:
+    """What every request names as its sender."""
+    try:
+        return f"worker-autoscaler/{version('worker-autoscaler')}"
+    except PackageNotFoundError:
+        return "worker-autoscaler"
+
+
+__all__ = ["httpx", "user_agent"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from controller.cli import output
-from controller.cli.arguments import ENVIRONMENT, add_policy, for_help, policy_of, some_time
+from controller.cli.arguments import ENVIRONMENT, add_policy, for_help, policy_of, replicas, some_time
 from controller.cli.parser import meant
 from controller.core.override import LONGEST_AUTHOR, LONGEST_S, LONGEST_WHY, Kind, Override, Overrides
 from controller.core.problems import ConfigurationError, Problem
@@ -74,6 +74,12 @@ def add_terms(parser: argparse.ArgumentParser) -> None:
 def add_author(parser: argparse.ArgumentParser) -> None:
     told = f"who asks for it, default {for_help(_author())}"
     parser.add_argument("--by", type=_name, default=_author(), metavar="NAME", help=told)
+
+
+def add_count(parser: argparse.ArgumentParser, told: str) -> None:
+    """One worker and a count, as `hold` and `at-least` take them."""
+    parser.add_argument("worker", metavar="WORKER", help="a worker of the policy")
+    parser.add_argument("replicas", type=replicas, metavar="N", help=told)
 
 
 def add_force(parser: argparse.ArgumentParser, told: str) -> None:
@@ -187,6 +193,22 @@ async def _amend(configuration: JournalConfiguration, workers: Sequence[str], am
             for line in lines(worker, overrides, now):
                 output.show(configuration.mask.text(line), rest="  ")
         output.show(configuration.mask.text(who_honours_it(await journal.watch(workers))))
+
+
+def amend_count(parsed: argparse.Namespace, kind: Kind, problem_of: Callable[[WorkerPolicy, int], str | None]) -> int:
+    """The exit code. problem_of: why the worker's policy does not allow this count; None: it does.
+
+    Raises:
+        ConfigurationError: it does not, or there is no such worker.
+    """
+    configuration, count = configured(parsed), parsed.replicas
+    workers = chosen(configuration.policy, [parsed.worker])
+    problem = problem_of(configuration.policy.workers[parsed.worker], count)
+    if problem is not None:
+        raise ConfigurationError([Problem("N", problem)])
+    return amend(
+        configuration, workers, lambda _, overrides, now: overrides.with_new(new(parsed, kind, now, replicas=count))
+    )
 
 
 def lines(worker: str, overrides: Overrides, now: float) -> list[str]:

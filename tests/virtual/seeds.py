@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from unittest.mock import patch
 
+from controller.adapters.http import user_agent
 from controller.adapters.railway import client
 from tests.virtual.episode import Result, run
 from tests.virtual.misfortunes import kinds
@@ -123,5 +124,5 @@ def run_seeds(seeds: range, *, mutant: str | None = None, jobs: int) -> Iterator
 
 def _quick_start() -> AbstractContextManager[object]:
     """Reading the package's version takes longer than a simulated minute, and each simulated process would do it."""
-    agent = client._user_agent()
-    return patch.object(client, "_user_agent", lambda: agent)
+    agent = user_agent()
+    return patch.object(client, "user_agent", lambda: agent)

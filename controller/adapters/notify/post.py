@@ -11,10 +11,9 @@ import functools
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from urllib.request import getproxies
 
-from controller.adapters.http import httpx
+from controller.adapters.http import httpx, user_agent
 from controller.core.ports import NotDeliveredError
 from controller.core.text import bounds
 from controller.core.units import in_words
@@ -87,7 +86,7 @@ class Post:
             self._http = httpx.AsyncClient(
                 verify=context,
                 timeout=TIMEOUT_S,
-                headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity"},
+                headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
                 limits=httpx.Limits(max_connections=1, keepalive_expiry=_KEEP_S),
                 follow_redirects=False,
             )
@@ -129,11 +128,3 @@ def _words(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.ConnectError):
         return "cannot be connected to (refused, unreachable, or a certificate that is not trusted)"
     return f"broke off the connection ({type(error).__name__})"
-
-
-@functools.cache
-def _user_agent() -> str:
-    try:
-        return f"worker-autoscaler/{version('worker-autoscaler')}"
-    except PackageNotFoundError:
-        return "worker-autoscaler"

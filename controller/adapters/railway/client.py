@@ -7,18 +7,16 @@ what became of it.
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.request import getproxies
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from controller.adapters.http import httpx
+from controller.adapters.http import httpx, user_agent
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.adapters.railway.settings import RailwayToken
@@ -72,7 +70,7 @@ class RailwayClient:
         auth = {"Authorization": f"Bearer {value}"} if token.kind == "account" else {"Project-Access-Token": value}
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT,
-            headers={"User-Agent": _user_agent(), "Accept-Encoding": answer.ACCEPTED, **auth},
+            headers={"User-Agent": user_agent(), "Accept-Encoding": answer.ACCEPTED, **auth},
             cookies=_NoCookies(),
             transport=transport or _transport(timeout_s),
         )
@@ -325,11 +323,3 @@ def _header(response: httpx.Response, name: str) -> str:
 def _wait_of(text: str) -> float:
     """Seconds. Railway sends a whole number; anything else (the standard allows a date) counts as 30 s."""
     return min(_LONGEST_RETRY_AFTER_S, float(text)) if text.isascii() and text.isdigit() else _WAIT_WITHOUT_HEADER_S
-
-
-@functools.cache
-def _user_agent() -> str:
-    try:
-        return f"worker-autoscaler/{version('worker-autoscaler')}"
-    except PackageNotFoundError:
-        return "worker-autoscaler"
