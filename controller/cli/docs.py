@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "docs",
         run,
-        "print a table of the documentation, as Markdown",
+        "print a table of the documentation",
         "--write replaces each table that stands between `<!-- begin: TABLE -->` and `<!-- end: TABLE -->` in the "
         "files that it names.",
         touches="nothing; with `--write` the files that are named",

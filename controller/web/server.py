@@ -43,6 +43,9 @@ In a browser: any user name, and the token as the password. /health needs no tok
 """
 
 
+_PROBES = frozenset({"/health", "/livez", "/readyz"})
+
+
 class Answer(NamedTuple):
     body: bytes
     headers: Mapping[str, str]
@@ -50,7 +53,7 @@ class Answer(NamedTuple):
 
 
 def application(shown: Shown, token: str | None = None) -> web.Application:
-    """token: required for everything but /health; None: nothing is required."""
+    """token: required for everything but the probes; None: nothing is required."""
 
     def health() -> Answer:
         report = health_report(shown)
@@ -83,7 +86,7 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
 
     app = web.Application(middlewares=[_only_with(token)] if token else ())
     app.on_response_prepare.append(_with_headers)
-    routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
+    routes = {"/health": health, **_probes(shown), "/metrics": metrics, "/status": status, "/": look}
     app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
     if shown.timeline is not None:
         app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask))])
@@ -119,6 +122,24 @@ class _Fresh:
         return self._answer
 
 
+def _probes(shown: Shown) -> dict[str, Callable[[], Answer]]:
+    """Kubernetes': a restart heals a loop that stands still, and no dependency that is away."""
+
+    def alive() -> Answer:
+        return _probe(is_well=not shown.status.stands_still, fault="the loop does not turn; restart it")
+
+    def ready() -> Answer:
+        fault = shown.leadership.fault
+        return _probe(is_well=fault is None, fault="" if fault is None else shown.mask.text(str(fault)))
+
+    return {"/livez": alive, "/readyz": ready}
+
+
+def _probe(*, is_well: bool, fault: str) -> Answer:
+    code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(f"{'ok' if is_well else fault}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"}, code)
+
+
 def _json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     return Answer(as_json(body).encode(), {"Content-Type": JSON, **(headers or {})}, status)
 
@@ -130,12 +151,12 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _only_with(token: str) -> Any:
-    """Answers 401 to a request without the token, except for /health."""
+    """Answers 401 to a request without the token, except for the probes."""
     expected = token.encode()
 
     @web.middleware
     async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path == "/health" or hmac.compare_digest(_shown_token(request), expected):
+        if request.path in _PROBES or hmac.compare_digest(_shown_token(request), expected):
             found: web.StreamResponse = await handler(request)
             return found
         refusal = web.Response(status=401, text=_HOW_TO_GET_IN)
