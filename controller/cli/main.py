@@ -30,7 +30,7 @@ COMMANDS = (
     *("run", "once", "explain", "doctor"),
     *("pause", "hold", "at-least", "resume", "overrides"),
     *("history", "cost", "status", "notify-test"),
-    *("init", "check", "simulate", "plan", "tune"),
+    *("init", "import-keda", "check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
     *("demo", "fake-railway", "fake-kubernetes"),
     *("docs", "completion", "help"),

@@ -1,7 +1,7 @@
 """Objects and their pods. What is due happens before each request, by the time that is handed in.
 
-As in a cluster, each change of an object gives it a new resourceVersion, also one of its status alone: so a change that
-carries an older one is refused, whoever wrote in between.
+As in a cluster, each change of an object gives it a new resourceVersion, also one of its status alone. A change that
+carries an older one is refused.
 """
 
 from __future__ import annotations

@@ -146,10 +146,12 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
 
 
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
-    shape = re.compile(r"(RAILWAY|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER)_[A-Z_]+|PORT|HTTP_TOKEN")
+    shape = re.compile(r"(RAILWAY|KUBERNETES|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER)_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
     read = {text for text in texts() if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
     read -= {"RAILWAY_REPLICA_ID", "NAME"}  # Railway sets the one; the other is a comment's example
+    read -= {"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}  # which each pod has
+    read -= {"KUBERNETES_EXEC_INFO"}  # which is set for a plug-in
     assert len(read) > 15
     assert sorted(named("environment")) == sorted(read)
 
