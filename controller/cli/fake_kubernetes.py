@@ -19,7 +19,7 @@ _MORE = """\
 It has a Deployment `worker` in the namespace `default`, and writes a kubeconfig file for kubectl and the controller:
 
   autoscaler fake-kubernetes --port 4001 --kubeconfig fake.yaml
-  KUBECONFIG=fake.yaml kubectl scale deployment/worker --replicas=3
+  kubectl --kubeconfig fake.yaml get deployments
 
 Besides the API it answers:
 

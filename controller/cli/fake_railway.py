@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
         _MORE,
         touches="the port that it listens on",
         last="It needs: pip install '.[fake]', in a checkout",
-        listed="serve the fake Railway alone; fake-kubernetes: a cluster",
+        listed="serve the fake Railway alone; see also fake-kubernetes",
     )
     parser.add_argument("--port", type=port, required=True, metavar="N", help="the port to listen on (0: any free one)")
     parser.add_argument(
