@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.adapters.kubernetes.settings import KUBERNETES
+from controller.adapters.own.settings import OWN
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.railway.settings import RAILWAY
@@ -27,7 +28,7 @@ from controller.policy import Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
 ADAPTERS = Adapters(
-    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, KUBERNETES)
+    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, KUBERNETES, OWN)
 )
 
 # What config reads, with what our adapters declare.

@@ -4,6 +4,7 @@
     cluster.py   objects and their pods, which take time to become ready and to end
     api.py       requests: discovery, get, list, patch, put, and /scale
     faults.py    what it does wrong on order
+    kubelet.py   real processes in its pods
     fake.py      the server: begins, ends, and writes a kubeconfig
 
 It leaves out what the controller and kubectl's get and scale do not need: watch, protobuf, server-side apply, tables.

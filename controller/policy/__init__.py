@@ -38,7 +38,7 @@ from controller.policy.scaling import (
 from controller.policy.schedules import Schedule
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
-from controller.policy.targets import Given, KubernetesTarget, ScaleTarget
+from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget
 from controller.policy.types import Share
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "KubernetesTarget",
     "NamedQueue",
     "OnUnavailable",
+    "OwnTarget",
     "Path",
     "Policy",
     "Preset",

@@ -31,7 +31,7 @@ from controller.policy.scaling import (
     without_effect,
 )
 from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
-from controller.policy.targets import KEYS, KubernetesTarget, ScaleTarget, target_problem
+from controller.policy.targets import KEYS, KubernetesTarget, OwnTarget, ScaleTarget, target_problem
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -80,10 +80,14 @@ class WorkerPolicy(Part):
     # Exactly one of KEYS names what is scaled. The last of them looks at all.
     service: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
     """id of the service on the platform; one of the keys that name a target, see docs/platforms.md"""
-    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
+    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    platform: Annotated[OwnTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True
     )
-    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    """in place of `service`: a target on a platform of your own, see
+    docs/platforms.md#how-do-i-write-a-platform-of-my-own
+    """
     queue: Annotated[Queue | None, Field(json_schema_extra=_only_if_written)] = None
     queues: Annotated[Queues | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True

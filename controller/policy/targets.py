@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import StringConstraints, ValidationError
 
-from controller.policy.types import Part
+from controller.policy.types import Part, Word
 
 SERVICE = "service"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -52,7 +52,24 @@ class KubernetesTarget(Part):
         return f"{self.resource} {self.name} in namespace {self.namespace}"
 
 
-MODELS: Mapping[str, type[Any]] = {"kubernetes": KubernetesTarget}
+class OwnTarget(Part):
+    """Something on a platform of the user's own, whose class is not in this package."""
+
+    use: Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
+    """the class, as MODULE:CLASS, or the name of an entry point in the group `worker_autoscaler.platforms`"""
+    target: Word
+    """what is scaled, in the words of that class"""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.use}/{self.target}"
+
+    @property
+    def words(self) -> str:
+        return f"{self.target} on {self.use}"
+
+
+MODELS: Mapping[str, type[Any]] = {"kubernetes": KubernetesTarget, "platform": OwnTarget}
 """By the key of a worker's policy, besides `service`, whose value is a text."""
 KEYS = (SERVICE, *MODELS)
 

@@ -7,10 +7,14 @@ A real API server is one, too: CONTRACT_KUBECONFIG names its kubeconfig, CONTRAC
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
+from unittest.mock import patch
 
 import httpx
 
@@ -18,12 +22,15 @@ from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.kubeconfig import read_kubeconfig
 from controller.adapters.kubernetes.platform import KubernetesPlatform
+from controller.adapters.own.platform import OwnPlatforms
+from controller.adapters.own.settings import OwnAccess
 from controller.adapters.railway.client import RailwayClient
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.settings import load_railway
-from controller.config.platform import OpenPlatform
+from controller.config.platform import Opening, OpenPlatform
 from controller.core.model import Change, Replicas
 from controller.core.ports import Unavailable
+from controller.core.text.masking import Masker
 from controller.fake_kubernetes import FakeKubernetes
 from controller.fake_kubernetes import Timings as ClusterTimings
 from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, Kind
@@ -33,6 +40,7 @@ from tests.support.patience import until
 from tests.support.scene import intent_to
 from tests.virtual.idle import LoopClock
 
+ROOT = Path(__file__).parents[2]
 WORKER: dict[str, Any] = {"queue": {"table": "jobs"}, "tiers": [{"replicas": 1}], "max_replicas": 1}
 
 
@@ -170,10 +178,32 @@ def in_cluster(access: KubernetesAccess, lead: Lead, places: list[tuple[str, str
     return KubernetesPlatform(client, Policy.model_validate({"workers": workers}))
 
 
+@asynccontextmanager
+async def on_an_own_one() -> AsyncIterator[Stage]:
+    """docs/platform_example.py, as a policy names it."""
+    lead = Lead()
+    worker = {**WORKER, "platform": {"use": "platform_example:Folder", "target": "one"}}
+    others = {name: {**worker, "platform": {**worker["platform"], "target": name}} for name in ("two", "absent")}
+    policy = Policy.model_validate({"workers": {"one": worker, **others}})
+    with TemporaryDirectory() as folder, patch.object(sys, "path", [*sys.path, str(ROOT / "docs")]):
+        for name, count in (("one", 2), ("two", 1)):
+            (Path(folder) / name).write_text(str(count))
+        access = OwnAccess({"FOLDER": folder})
+        platform = OwnPlatforms(Opening(access, policy, LoopClock(), lead.may_act, 2.0, Masker()))
+
+        async def by_hand(count: int) -> None:
+            (Path(folder) / "one").write_text(str(count))
+
+        one, two, absent = (policy.workers[name].target.key for name in ("one", "two", "absent"))
+        yield Stage(platform, one, two, absent, lead, by_hand)
+        await platform.close()
+
+
 STAGES: dict[str, Callable[[], AbstractAsyncContextManager[Stage]]] = {
     "Railway": on_railway,
     "a Deployment": lambda: on_fake(DEPLOYMENT),
     "a custom resource": lambda: on_fake(CUSTOM),
+    "a platform in one file": on_an_own_one,
 }
 if "CONTRACT_KUBECONFIG" in os.environ:
     STAGES["a real API server"] = on_a_real_one
