@@ -35,6 +35,7 @@ from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
+from controller.loop.timed import TimedJournal, TimedPlatform, TimedQueue
 from controller.policy import Policy
 from controller.web.health import Shown
 
@@ -98,6 +99,7 @@ class Controller:
             self.configuration.shown,
             self.ports.clock.wall(),
             notifications=self.notifier.reports,
+            sent=lambda: self.railway.client.sent,
         )
 
     async def adopt(self, configuration: Configuration) -> None:
@@ -151,10 +153,11 @@ async def opened(
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.group)
         journal = RedisJournal(redis, keys, clock, services=policy.services)
+        timed = TimedJournal(journal, clock, status.counts.call)
 
         async def watch() -> LeaderState:
             workers = runner.policy.workers
-            watched = await journal.watch(list(workers))
+            watched = await timed.watch(list(workers))
             # Leave out workers that the policy no longer has: they would be shown and published again forever.
             ours = {name: text for name, text in watched.published.items() if name in workers}
             notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
@@ -182,7 +185,11 @@ async def opened(
         stack.push_async_callback(leadership.release)
         queue, platform = _queue_and_platform(configuration, leadership, clock, stack)
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
-        ports = Ports(queue, platform, journal, shares, clock, log.event)
+        timed_queue, timed_platform = (
+            TimedQueue(queue, clock, status.counts.call),
+            TimedPlatform(platform, clock, status.counts.call),
+        )
+        ports = Ports(timed_queue, timed_platform, timed, shares, clock, log.event)
         ports = _dry_run_ports(ports) if options.dry_run else ports
         recorder = Recorder(
             RedisTimeline(redis, keys),
