@@ -227,7 +227,7 @@ async def staged(*, leads: bool = True, timeline: KeptTimeline | None = None) ->
 
 async def _serve() -> None:
     async with staged() as one:
-        print(one.url, flush=True)  # noqa: T201  # a program
+        print(one.url, flush=True)
         await asyncio.Event().wait()
 
 

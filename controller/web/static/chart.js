@@ -140,7 +140,7 @@ const charts = (() => {
     const draw = () => plot.setData(within(columns, how, ...range, Math.max(50, Math.floor(plot.width - 60))));
     place.resized = () => {
       const width = Math.floor(place.clientWidth);
-      if (width > 0 && width !== plot.width) { plot.setSize({width, height: spec.height}); draw(); }
+      if (width > 0 && width !== plot.width) { plot.setSize({width, height: spec.height}); draw(); if (spec.sized) spec.sized(); }
     };
     watched.observe(place);
     every.add(plot);

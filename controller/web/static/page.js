@@ -175,7 +175,7 @@
       },
       age() {
         if (!last) return;
-        const old = lostAt !== null || last.old || readAt === null || now() - readAt > 3 * state.interval_s + 5;
+        const old = lostAt !== null || last.old || ["failed", "crashed"].includes(last.outcome) || readAt === null || now() - readAt > 3 * state.interval_s + 5;
         section.classList.toggle("old", old);
       },
     };
@@ -226,7 +226,7 @@
     const zoomed = (from, to) => zoomTo(from === null ? null : [from, to]);
     const legend = (...names) => el("p", {class: "legend"}, names.map(([label, series]) => el("span", {}, el("span", {class: `key ${series}`}), ` ${label} `)));
     parent.append(legend(["jobs: mean, and least to most", "k-depth"]));
-    const depth = chart(parent, {name: `${name} depth`, sync: name, kind: "time", height: 130, series: DEPTH, bands: [{high: 0, low: 1, color: "--waiting", alpha: 0.3}], cursor, zoomed, drawn: lines});
+    const depth = chart(parent, {name: `${name} depth`, sync: name, kind: "time", height: 130, series: DEPTH, bands: [{high: 0, low: 1, color: "--waiting", alpha: 0.3}], cursor, zoomed, drawn: lines, sized: () => state && place()});
     const lower = legend(["running", "k-running"], ["configured", "k-configured"], ["desired", "k-desired"], ["shadow", "k-shadow"]);
     parent.append(strip, tip, lower);
     const counts = chart(parent, {name: `${name} replicas`, sync: name, kind: "time", height: 110, series: COUNTS, cursor, zoomed, drawn: lines});
