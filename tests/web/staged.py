@@ -1,6 +1,6 @@
-"""The page with two workers and a week of history, in this process: for the tests in a browser, and for pictures.
+"""The page with two workers and a week of history, in this process: for tests, and to look at it.
 
-`python -m tests.web.staged FOLDER` writes the pictures of the documentation.
+`python -m tests.web.staged` serves it until Ctrl-C, and prints where.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from controller.loop.override_status import OverrideStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
-from controller.web.connections import serving
+from controller.web.connections import Connections, serving
 from controller.web.health import Shown
 from controller.web.server import application, listening_socket
 from tests.support.sources import REDIS, SOURCES
@@ -182,6 +182,7 @@ class Staged:
     shown: Shown
     timeline: KeptTimeline
     port: int = 0
+    connections: list[Connections] = field(default_factory=list)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @property
@@ -196,7 +197,8 @@ class Staged:
     async def start(self, token: str | None = None) -> None:
         listener = listening_socket(self.port)
         self.port = listener.getsockname()[1]
-        await self._stack.enter_async_context(serving(application(self.shown, token), listener, silent))
+        serves = serving(application(self.shown, token), listener, silent)
+        self.connections = [await self._stack.enter_async_context(serves)]
 
     async def stop(self) -> None:
         await self._stack.aclose()
