@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from prometheus_client.process_collector import PROCESS_COLLECTOR
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
@@ -67,7 +68,8 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
         return _json(metrics_body(shown), headers=age_header(shown))
 
     def text() -> Answer:
-        return Answer(prometheus_text(shown).encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
+        text = prometheus_text(shown, PROCESS_COLLECTOR)
+        return Answer(text.encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
 
     def status() -> Answer:
         return _json(status_body(shown))
