@@ -24,6 +24,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")
     parser.add_argument("--keep", action="store_true", help="continue until Ctrl-C; prints the servers' addresses")
+    parser.add_argument(
+        "--page", action="store_true", help="open the controller's page in a browser, or print where it is"
+    )
     record = parser.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles for `simulate`")
     takes(record, "folder")
 
@@ -33,5 +36,5 @@ def run(parsed: argparse.Namespace) -> int:
         from controller.demo.show import demo  # it needs the extra
     except ModuleNotFoundError as error:
         return needs_extra("demo", error)
-    code: int = demo(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record)
+    code: int = demo(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record, page=parsed.page)
     return code
