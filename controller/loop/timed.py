@@ -77,7 +77,7 @@ class TimedPlatform(_Timed):
         with self._timed():
             return await self._platform.scale(service, change, observed)
 
-    def requests(self) -> Requests:
+    def requests(self) -> Requests | None:
         return self._platform.requests()
 
 
