@@ -26,6 +26,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--keep", action="store_true", help="continue until Ctrl-C; prints the servers' addresses")
     told = "the platform whose fake runs the workers: %(choices)s; default %(default)s"
     parser.add_argument("--platform", choices=("railway", "kubernetes"), default="railway", help=told)
+    parser.add_argument(
+        "--page", action="store_true", help="open the controller's page in a browser, or print where it is"
+    )
     record = parser.add_argument("--record", type=Path, metavar="DIR", help="leave its jobs and cycles for `simulate`")
     takes(record, "folder")
 
@@ -35,5 +38,7 @@ def run(parsed: argparse.Namespace) -> int:
         from controller.demo.show import demo  # it needs the extra
     except ModuleNotFoundError as error:
         return needs_extra("demo", error)
-    code: int = demo(seconds=parsed.seconds, keep=parsed.keep, record=parsed.record, platform=parsed.platform)
+    code: int = demo(
+        seconds=parsed.seconds, keep=parsed.keep, record=parsed.record, page=parsed.page, platform=parsed.platform
+    )
     return code
