@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from importlib.metadata import entry_points
 from typing import TypeVar, cast
@@ -10,7 +11,7 @@ from typing import TypeVar, cast
 from controller.adapters.own import SOURCE
 from controller.config.platform import Opening, OpenPlatform
 from controller.core.model import Change, Replicas
-from controller.core.ports import Receipt, Requests, Unavailable
+from controller.core.ports import Receipt, Refused, Requests, Unavailable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
 from controller.policy import OwnTarget, Policy
@@ -30,6 +31,8 @@ class OwnPlatforms:
         self._opening = opening
         self._each: dict[str, OpenPlatform] = {}
         self._broken: dict[str, ConfigurationError] = {}
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Calls of the classes: what requests each of them sends is not known here."""
         self.serve(opening.policy)
         for error in self._broken.values():
             raise error
@@ -60,7 +63,9 @@ class OwnPlatforms:
         for use, keys in together.items():
             try:
                 found = await self._of(use).observe(list(keys))
+                self.sent["observe", "ok"] += 1
             except Unavailable as unavailable:
+                self.sent["observe", "failed"] += 1
                 found = dict.fromkeys(keys, unavailable)
             for name, key in keys.items():
                 reading = found[name]
@@ -70,9 +75,12 @@ class OwnPlatforms:
     async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         target = self._targets[service]
         try:
-            return await self._of(target.use).scale(target.target, change, observed)
+            receipt = await self._of(target.use).scale(target.target, change, observed)
         except Unavailable as unavailable:
+            self.sent["scale", "refused" if isinstance(unavailable, Refused) else "failed"] += 1
             raise _named(unavailable, target.use) from None
+        self.sent["scale", "ok"] += 1
+        return receipt
 
     def _of(self, use: str) -> OpenPlatform:
         if use in self._broken:
