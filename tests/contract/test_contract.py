@@ -8,9 +8,9 @@ import pytest
 
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import LeaseLost, NotSent, Unavailable
-from tests.contract.stages import STAGES, Stage
+from tests.contract.stages import IS_REAL, STAGES, Stage
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [] if IS_REAL else [pytest.mark.virtual_time]
 
 
 @pytest.fixture(params=STAGES)
