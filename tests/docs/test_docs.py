@@ -46,7 +46,12 @@ def tree() -> Mapping[str, ast.Module]:
     }
 
 
-_NO_CONTROLLER = ("controller/demo/", "controller/fake_railway/", "controller/simulation/")
+_NO_CONTROLLER = (
+    "controller/demo/",
+    "controller/fake_railway/",
+    "controller/fake_kubernetes/",
+    "controller/simulation/",
+)
 """They write no log of a controller, and what they read of the environment is their own."""
 
 
