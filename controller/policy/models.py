@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from controller.policy.budget import Budget, WorkerSize, budget_problem, floor_problems, refuse, sizes_problem
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
 from controller.policy.queue import Queue
@@ -129,6 +130,10 @@ class WorkerPolicy(Part):
     """list of other `min_replicas` and `max_replicas` by the clock, at most 20; the first that is on holds, see
     docs/schedules.md
     """
+    worker_size: WorkerSize | None = None
+    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; required for a budget, and taken by `cost`"""
+    budget: Budget | None = None
+    """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""
 
     @field_validator("service")
     @classmethod
@@ -261,6 +266,15 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("schedules", "do not fit", {"problems": problems})
         return schedules
 
+    @field_validator("budget")
+    @classmethod
+    def _of_a_known_size(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        problem = budget_problem(budget, info.data["worker_size"]) if "worker_size" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        refuse(floor_problems(budget, info.data.get("max_replicas")), "budget")
+        return budget
+
     @field_validator("no_progress_after")
     @classmethod
     def _after_a_while(cls, after: float) -> float:
@@ -342,6 +356,8 @@ class Policy(Part):
     """one worker service; the name labels logs, metrics and keys"""
     notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
     """list of targets that are told of faults and changes, see docs/notifications.md"""
+    budget: Budget | None = None
+    """what all workers together may cost in a period, see docs/budget.md"""
 
     @field_validator("interval")
     @classmethod
@@ -366,6 +382,15 @@ class Policy(Part):
         if problems:
             raise PydanticCustomError("notify", "does not fit together", {"problems": problems})
         return targets
+
+    @field_validator("budget")
+    @classmethod
+    def _of_known_sizes(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        sizes = {name: worker.worker_size for name, worker in info.data.get("workers", {}).items()}
+        problem = sizes_problem(budget, sizes)
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        return budget
 
     @property
     def digest(self) -> str:

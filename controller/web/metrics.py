@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from controller.core.budget import ALL
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.faults import CONDITIONS
 from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Shown, Totals, failing_since, totals
@@ -146,6 +148,23 @@ def _schedules(shown: Shown) -> Iterator[Sample]:
             yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
 
 
+def _budgets(figure: Callable[[BudgetStatus], float]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each worker with a budget of its own, and one of the budget of all: the newest reading has most."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        of_all: BudgetStatus | None = None
+        for name, last in shown.status.workers.items():
+            for one in last.budgets or ():
+                if one.scope != ALL:
+                    yield Sample(figure(one), {"worker": shown.mask.text(name), "budget": one.scope})
+                elif of_all is None or (one.until, one.spent) > (of_all.until, of_all.spent):
+                    of_all = one
+        if of_all is not None:
+            yield Sample(figure(of_all), {"budget": of_all.scope})
+
+    return samples
+
+
 def _cycles(shown: Shown) -> Iterator[Sample]:
     for (worker, outcome), count in sorted(shown.status.outcomes.items()):
         yield Sample(count, {"worker": shown.mask.text(worker), "outcome": outcome})
@@ -227,7 +246,7 @@ _ROWS = (
         "autoscaler_replicas_max",
         "gauge",
         "replicas",
-        "max_replicas of the policy, or of the schedule that is on.",
+        "max_replicas of the policy, of the schedule that is on, or of a budget that is nearly spent.",
         _each_worker(lambda last: last.max_workers),
         InJson("workers_max", lambda sums: sums.max_workers),
     ),
@@ -334,6 +353,20 @@ _ROWS = (
         "0 or 1",
         "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
         _schedules,
+    ),
+    Metric(
+        "autoscaler_budget_spent_dollars",
+        "gauge",
+        "dollars",
+        "Spent in this period, by worker with a budget of its own, and by all workers; no sample while it is unknown.",
+        _budgets(lambda one: one.spent),
+    ),
+    Metric(
+        "autoscaler_budget_amount_dollars",
+        "gauge",
+        "dollars",
+        "The amount of each of these budgets.",
+        _budgets(lambda one: one.amount),
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(

@@ -16,6 +16,7 @@ from controller.core.override import Kind, Override
 from controller.core.ports import Requests
 from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.notifier import TargetReport
@@ -77,6 +78,8 @@ RENDERED: Mapping[str, Rendered] = {
     ),
     "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
     "autoscaler_schedule_active": Rendered(['{worker="w"} 1']),
+    "autoscaler_budget_spent_dollars": Rendered(['{worker="w",budget="worker"} 1.25', '{budget="all"} 33.5']),
+    "autoscaler_budget_amount_dollars": Rendered(['{worker="w",budget="worker"} 2', '{budget="all"} 40']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
     "autoscaler_policy_info": Rendered([f'{{hash="{SCHEDULED.digest}"}} 1']),
@@ -116,6 +119,10 @@ async def leading() -> Shown:
         parts=(
             PartSeen(QueuePart("urgent", QueueDepth(8, 1, 3.2)), 1.7, "words"),
             PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
+        ),
+        budgets=(
+            BudgetStatus("worker", 2.0, 1.25, "day", "2026-12-01T00:00:00.000Z", None, 0.0, 6, "words"),
+            BudgetStatus("all", 40.0, 33.5, "month", "2026-12-01T00:00:00.000Z", None, 0.0, 7, "words"),
         ),
         overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
         schedule=ScheduleStatus.of(SCHEDULED.workers["w"], 0.0),
