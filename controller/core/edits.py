@@ -55,7 +55,8 @@ def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
 def rhythm_changes(old: Policy, new: Policy) -> list[str]:
     """What changes for all workers."""
     budget = _budget_changes(old.budget, new.budget, "budget of all workers")
-    return [*_differences(_rhythm(old), _rhythm(new)), *budget]
+    pools = [{f"pools.{name}": str(one.max_replicas) for name, one in each.pools.items()} for each in (old, new)]
+    return [*_differences(_rhythm(old), _rhythm(new)), *_differences(*pools), *budget]
 
 
 def worker_changes(old: WorkerPolicy, new: WorkerPolicy) -> list[str]:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from controller.core import conditions, history, pauses, queues
 from controller.core.allowed import Allowed, allowed, of_the_hour
 from controller.core.budget import Shared, Standing
+from controller.core.cap import Cap
 from controller.core.charging import Charged, Charging
 from controller.core.conditions import Condition, Look
 from controller.core.load import Load
@@ -46,10 +47,12 @@ from controller.core.model import (
     workers,
 )
 from controller.core.override import Override
+from controller.core.pools import Pool, counted_now, share_of
+from controller.core.pools import Share as PoolShare
 from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Reason
-from controller.core.rules import decide, fall_back, remembered
+from controller.core.rules import decide, fall_back, recommend_ahead, remembered
 from controller.core.slo import Promise, with_target
 from controller.core.steps import (
     Event,
@@ -86,6 +89,7 @@ class Seen:
     records. unsent: ids of changes that this process recorded, perhaps, and of which it certainly sent nothing.
     looks: what quick checks recommended since the last pass. is_woken: this is a quick check, which writes nothing.
     worker: its name in the policy, for messages. shared: the budget of all workers; None: there is none.
+    pool: the pool that it is in, with its other members; None: it is in none.
     """
 
     policy: WorkerPolicy
@@ -106,6 +110,7 @@ class Seen:
     is_woken: bool = False
     worker: str = ""
     shared: Shared | None = None
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ class Plan:
     history: as it is to be written, with the change of a Send in it. decided_by: the history that the decision went by.
     queue, replicas: as they were read; None: they could not be, or the depth is doubtful. observed: what decide() got;
     None: it was not asked. policy: the one that it went by: with `slo`, with the target wait of this moment.
-    standings: of the budgets that the worker is under.
+    standings: of the budgets that the worker is under. share: what it may have of its pool; None: it is in none, or
+    the platform could not be read.
     """
 
     steps: tuple[Step, ...]
@@ -128,6 +134,7 @@ class Plan:
     conditions: tuple[Condition, ...] | None
     policy: WorkerPolicy
     standings: tuple[Standing, ...] = ()
+    share: PoolShare | None = None
 
     @property
     def last(self) -> Step:
@@ -157,6 +164,7 @@ def plan(seen: Seen) -> Plan:
         conditions=draft.conditions,
         policy=draft.seen.policy,
         standings=draft.charged.standings,
+        share=draft.share,
     )
 
 
@@ -172,6 +180,7 @@ class _Draft:
     decided_by: History | None = None
     conditions: tuple[Condition, ...] | None = None
     charged: Charged = field(default_factory=Charged)
+    share: PoolShare | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -187,7 +196,11 @@ class _Draft:
 
     @property
     def here(self) -> Allowed:
-        return allowed(self.seen.policy, self.history.overrides, self.seen.now, self.charged.caps)
+        return allowed(self.seen.policy, self.history.overrides, self.seen.now, self.caps)
+
+    @property
+    def caps(self) -> tuple[Cap, ...]:
+        return self.charged.caps if self.share is None else (*self.charged.caps, self.share.cap)
 
     @property
     def policy(self) -> WorkerPolicy:
@@ -262,6 +275,20 @@ def _spend(draft: _Draft) -> None:
         draft.then(UpdateBudget(noted, draft.charged.events))
     else:
         draft.history = noted
+
+
+def _share_the_pool(draft: _Draft) -> None:
+    seen, queue, replicas, history = draft.seen, draft.queue, draft.replicas, draft.history
+    if seen.pool is None or replicas is None:
+        return
+    hour = draft.policy
+    counted = counted_now(replicas.configured, history.change)
+    wants = counted  # while the queue cannot be read, it keeps what it has
+    if queue is not None:
+        leaving = replicas.finishing(seen.service)
+        wants = recommend_ahead(seen.policy, queue, seen.service, replicas.configured, leaving)
+    wants = min(max(wants, hour.min_replicas), draft.here.most)
+    draft.share = share_of(seen.pool, seen.worker, counted, wants, min(hour.min_replicas, wants))
 
 
 def _note(draft: _Draft) -> None:
@@ -428,7 +455,7 @@ def _fall_back(draft: _Draft) -> None:
         return
     after = draft.history
     unread_for_s = _unread_for(after, now)
-    caps = draft.charged.caps
+    caps = draft.caps
     decision = fall_back(seen.policy, replicas, after, now, unread_for_s=unread_for_s, rate=seen.rate, caps=caps)
     if (
         decision is None
@@ -462,7 +489,7 @@ def _decide_and_act(draft: _Draft) -> None:
 
 
 def _observation(draft: _Draft, queue: QueueDepth, replicas: Replicas) -> Observation:
-    return Observation(queue, replicas, draft.seen.rate, draft.seen.service, draft.seen.unmeasured, draft.charged.caps)
+    return Observation(queue, replicas, draft.seen.rate, draft.seen.service, draft.seen.unmeasured, draft.caps)
 
 
 def _decide(draft: _Draft, observed: Observation) -> Decision:
@@ -509,6 +536,7 @@ _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _spend,
     _measure,
     _aim,
+    _share_the_pool,
     _note,
     _settle,
     _watch,

@@ -30,9 +30,10 @@ part of the policy.
 5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
    whole window, there is no scale-down (the rule of Kubernetes' HPA, with a history that survives restarts). With a
    target_wait the window is idle_off, or else each worker has one of its own, learned from its pauses (core/pauses.py).
-   Then the cap of a budget that is nearly spent (budget.py): no worker is added above it, and the workers above it go
-   without waiting for the window, but only idle ones as far as rule 4 knows them. So it never removes more at once than
-   rules 6 and 8 allow, and a pause stops it, too. Once the budget is overrun, the cap is max itself, for rule 1.
+   Then the cap of a budget that is nearly spent (budget.py), or of a pool (pools.py): no worker is added above it, and
+   the workers above it go without waiting for the window, but only idle ones as far as rule 4 knows them. So it never
+   removes more at once than rules 6 and 8 allow, and a pause stops it, too. Once a budget is overrun, its cap is max
+   itself, for rule 1.
 6. Cooldowns: scale-up counts from the last scale-up, scale-down from the last scale in either direction. A history that
    begins now counts as a scale at its beginning, but only for scale-down: a burst must not wait for it. With a
    target_wait there is no cooldown except a scale_up.cooldown of the policy, because its formula counts workers that
@@ -294,7 +295,7 @@ def _turns_of_a_hold(situation: Situation, queue: QueueDepth) -> Iterator[tuple[
     yield held, "override"
     if situation.here.cap is not None:
         held = _keep_to_cap(situation, held)
-        yield held, "budget"
+        yield held, "budget or pool"
     yield _platform_limits(situation, held), "limits of the platform"
 
 
@@ -315,7 +316,7 @@ def _beyond_the_minimum(
     because = _recommendation(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
     yield decision, _recommends(situation.policy)
-    for name, rule in (("budget", _keep_to_cap), *_LIMITS) if situation.here.cap is not None else _LIMITS:
+    for name, rule in (("budget or pool", _keep_to_cap), *_LIMITS) if situation.here.cap is not None else _LIMITS:
         limited = rule(situation, decision)
         kept = max(limited.desired, correction.desired)
         decision = decision if kept == decision.desired else replace(limited, desired=kept)
@@ -606,7 +607,7 @@ _LIMITS: tuple[tuple[str, Rule], ...] = (
 )
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("stabilization window", _stabilize),
-    ("budget", _keep_to_cap),
+    ("budget or pool", _keep_to_cap),
     ("cooldown", _cool_down),
     *_LIMITS,
 )

@@ -27,6 +27,7 @@ from controller.core.units import iso
 from controller.loop import levels
 from controller.loop.budget_status import BudgetStatus
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.policy import WorkerPolicy
 
@@ -122,6 +123,8 @@ class Cycle:
     """The one that is on; None: none."""
     budgets: tuple[BudgetStatus, ...] | None = None
     """Those that the worker is under; None: there is none, or the journal could not be read."""
+    pool: PoolStatus | None = None
+    """What the worker may have of its pool; None: it is in none, or something could not be read."""
     change: str = ""
     """The id of the change that this cycle requested; "" if none."""
 
@@ -208,6 +211,7 @@ class Cycle:
             **self._soon(),
             **({} if self.schedule is None else {"schedule": asdict(self.schedule)}),
             **({} if self.overrides is None else {"overrides": [asdict(one) for one in self.overrides]}),
+            **({} if self.pool is None else {"pool": asdict(self.pool)}),
             **({} if self.budgets is None else {"budgets": [asdict(one) for one in self.budgets]}),
         }
 
@@ -279,6 +283,7 @@ class Account:
     parts: tuple[QueuePart, ...] = ()
     overrides: tuple[OverrideStatus, ...] | None = None
     budgets: tuple[BudgetStatus, ...] | None = None
+    pool: PoolStatus | None = None
     change: str = ""
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
@@ -316,6 +321,7 @@ class Account:
             parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
             overrides=self.overrides,
             budgets=self.budgets,
+            pool=self.pool,
             schedule=ScheduleStatus.of(self.policy, at),
             change=self.change,
         )

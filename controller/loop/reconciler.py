@@ -53,6 +53,7 @@ from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
@@ -292,10 +293,11 @@ class Reconciler:
                 is_woken=is_woken,
                 worker=self.worker,
                 shared=None if self._board is None else self._board.shared(self.worker),
+                pool=None if self._board is None else self._board.pool(self.worker),
             )
         )
         if self._board is not None and not is_woken:
-            self._board.put(self.worker, planned.history.spent)
+            self._board.put(self.worker, planned)
         return planned
 
     def _enter(self, account: Account, planned: Plan, recalled: Recalled) -> None:
@@ -307,6 +309,7 @@ class Reconciler:
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
         account.policy = planned.policy
         hour = of_the_hour(self.policy, recalled.now)
+        account.pool = None if planned.share is None else PoolStatus.of(planned.share)
         account.budgets = tuple(BudgetStatus.of(one, hour) for one in planned.standings) or None
         if planned.observed is not None:
             account.service = planned.observed.service

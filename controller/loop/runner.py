@@ -307,9 +307,11 @@ class Runner:
     async def _observe(self) -> Readings:
         services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
         try:
-            return await self._ports.platform.observe(services)
+            readings = await self._ports.platform.observe(services)
         except Unavailable as unavailable:
             return dict.fromkeys(services, unavailable)
+        self._board.see(readings)
+        return readings
 
     def _count(self, idle: Iterable[Reconciler]) -> Depths:
         """One reading of all these queues, which has begun."""

@@ -26,11 +26,12 @@ from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import CONTROLLER, Outcome
 from controller.loop.faults import CONDITIONS
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
-_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "budgets")
+_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "budgets", "pool")
 """Keys that are no readings: the leader before may have had another policy."""
 _LONGEST_DIGEST = 64
 _LAST_SECOND = 253_402_300_799
@@ -121,6 +122,8 @@ class WorkerStatus:
     """The schedule that is on; a key of the JSON only if one is."""
     budgets: tuple[BudgetStatus, ...] | None = None
     """Those that the worker is under; a key of the JSON only if there is any."""
+    pool: PoolStatus | None = None
+    """What it may have of its pool; a key of the JSON only if it is in one."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -162,6 +165,8 @@ class WorkerStatus:
         known["overrides"] = _each(self.overrides)
         if self.budgets is not None:
             known["budgets"] = _each(self.budgets)
+        if self.pool is not None:
+            known["pool"] = asdict(self.pool)
         if self.schedule is not None:
             known["schedule"] = asdict(self.schedule)
         known = {name: value for name, value in known.items() if name not in without}

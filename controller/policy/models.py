@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from controller.policy.budget import Budget, WorkerSize, budget_problem, floor_problems, refuse, sizes_problem
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
+from controller.policy.pools import Pool
 from controller.policy.queue import Queue
 from controller.policy.queues import NamedQueue, Queues, by_name, place_problem, queues_problems
 from controller.policy.scaling import (
@@ -134,6 +135,12 @@ class WorkerPolicy(Part):
     """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; required for a budget, and taken by `cost`"""
     budget: Budget | None = None
     """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""
+    pool: Name | None = None
+    """name of a pool in `pools`, whose workers share a highest total, see docs/pools.md"""
+    priority: Annotated[Count | None, IfUnset("0 with `pool`")] = None
+    """in the pool: what workers of a higher priority want comes first"""
+    connections: Annotated[Positive | None, IfUnset("1 is assumed")] = None
+    """PostgreSQL connections that one worker opens, which `autoscaler doctor` holds against the server's limit"""
 
     @field_validator("service")
     @classmethod
@@ -328,6 +335,11 @@ class WorkerPolicy(Part):
         return min([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
 
     @property
+    def highest_min(self) -> int:
+        """The highest min_replicas that any hour has."""
+        return max([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
+
+    @property
     def highest_max(self) -> int:
         """The highest max_replicas that any hour has: counting and remembering must reach as far."""
         return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
@@ -356,6 +368,8 @@ class Policy(Part):
     """one worker service; the name labels logs, metrics and keys"""
     notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
     """list of targets that are told of faults and changes, see docs/notifications.md"""
+    pools: dict[Name, Pool] = Field(default={})
+    """one highest total that several workers share, see docs/pools.md"""
     budget: Budget | None = None
     """what all workers together may cost in a period, see docs/budget.md"""
 

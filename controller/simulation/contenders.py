@@ -87,10 +87,11 @@ def hours_note(name: str, worker: WorkerPolicy) -> str:
 
 
 def budget_note(name: str, policy: Policy, worker: WorkerPolicy) -> str:
-    """That no budget is simulated; "" without one."""
-    if policy.budget is None and worker.budget is None:
-        return ""
-    return f"{name}: its budget is not simulated: max_replicas stays, whatever is spent"
+    """That neither a budget nor a pool is simulated; "" without one."""
+    has = policy.budget is not None or worker.budget is not None
+    said = ["its budget is not simulated: max_replicas stays, whatever is spent"] if has else []
+    said += [] if worker.pool is None else [f"its pool {worker.pool} is not simulated: the worker is alone"]
+    return f"{name}: {'; '.join(said)}" if said else ""
 
 
 def queues_note(name: str, worker: WorkerPolicy) -> str:

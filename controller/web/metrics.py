@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from controller.core.budget import ALL
 from controller.loop.budget_status import BudgetStatus
 from controller.loop.faults import CONDITIONS
+from controller.loop.pool_status import PoolStatus
 from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Shown, Totals, failing_since, totals
 
@@ -161,6 +162,20 @@ def _budgets(figure: Callable[[BudgetStatus], float]) -> Callable[[Shown], Itera
                     of_all = one
         if of_all is not None:
             yield Sample(figure(of_all), {"budget": of_all.scope})
+
+    return samples
+
+
+def _pools(figure: Callable[[PoolStatus], int]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each pool of which a worker's last cycle has that figure; the highest, if they differ."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        found: dict[str, int] = {}
+        for last in shown.status.workers.values():
+            if last.pool is not None:
+                found[last.pool.pool] = max(figure(last.pool), found.get(last.pool.pool, 0))
+        for pool, value in found.items():
+            yield Sample(value, {"pool": shown.mask.text(pool)})
 
     return samples
 
@@ -367,6 +382,20 @@ _ROWS = (
         "dollars",
         "The amount of each of these budgets.",
         _budgets(lambda one: one.amount),
+    ),
+    Metric(
+        "autoscaler_pool_replicas",
+        "gauge",
+        "replicas",
+        "Replicas that all workers of a pool have or have asked for.",
+        _pools(lambda one: one.taken),
+    ),
+    Metric(
+        "autoscaler_pool_max_replicas",
+        "gauge",
+        "replicas",
+        "The highest total of a pool.",
+        _pools(lambda one: one.limit),
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(

@@ -86,7 +86,7 @@ async def test_the_running_workers_are_charged_and_shown_where_people_look(scene
         explained, rules = await driven.explain()
         assert explained.budgets is not None
         assert "max is 2" in explained.budgets[0].message
-        assert "budget" in [rule.rule for rule in rules]
+        assert "budget or pool" in [rule.rule for rule in rules]
         assert await driven.quick_check() is not None
 
 

@@ -47,6 +47,7 @@ LEFT_OUT = {
         "is_woken": "the same counts are wanted",
         "worker": "only a name",
         "shared": "no budget is simulated",
+        "pool": "no pool is simulated",
     },
     QueueDepth: {
         "stale": "no worker dies with a job",

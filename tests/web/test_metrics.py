@@ -21,6 +21,7 @@ from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, Schedule
@@ -80,6 +81,8 @@ RENDERED: Mapping[str, Rendered] = {
     "autoscaler_schedule_active": Rendered(['{worker="w"} 1']),
     "autoscaler_budget_spent_dollars": Rendered(['{worker="w",budget="worker"} 1.25', '{budget="all"} 33.5']),
     "autoscaler_budget_amount_dollars": Rendered(['{worker="w",budget="worker"} 2', '{budget="all"} 40']),
+    "autoscaler_pool_replicas": Rendered(['{pool="render"} 18']),
+    "autoscaler_pool_max_replicas": Rendered(['{pool="render"} 20']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
     "autoscaler_policy_info": Rendered([f'{{hash="{SCHEDULED.digest}"}} 1']),
@@ -124,6 +127,7 @@ async def leading() -> Shown:
             BudgetStatus("worker", 2.0, 1.25, "day", "2026-12-01T00:00:00.000Z", None, 0.0, 6, "words"),
             BudgetStatus("all", 40.0, 33.5, "month", "2026-12-01T00:00:00.000Z", None, 0.0, 7, "words"),
         ),
+        pool=PoolStatus("render", 20, 18, 5, "words"),
         overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
         schedule=ScheduleStatus.of(SCHEDULED.workers["w"], 0.0),
     )
