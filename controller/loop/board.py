@@ -67,9 +67,9 @@ class Board:
         self._known[worker] = _Known(history.spent, history.count, history.change)
 
     def see(self, readings: Mapping[str, Replicas | Unavailable]) -> None:
-        """The platform's newest reading, by service; what cannot be read keeps its last known count."""
+        """The platform's newest reading, by target; what cannot be read keeps its last known count."""
         for worker, policy in self._policy.workers.items():
-            reading = readings.get(policy.service)
+            reading = readings.get(policy.target.key)
             if isinstance(reading, Replicas):
                 self._counts[worker] = reading.configured
 

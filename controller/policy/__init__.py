@@ -38,6 +38,8 @@ from controller.policy.scaling import (
 )
 from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
+from controller.policy.targets import KEYS as TARGET_KEYS
+from controller.policy.targets import Given, KubernetesTarget, ScaleTarget
 from controller.policy.types import Quantity, Share
 
 __all__ = [
@@ -45,12 +47,15 @@ __all__ = [
     "BASE_OF_SLO",
     "MULTIPLES_OF_SLO",
     "NAME_BYTES",
+    "TARGET_KEYS",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
     "Budget",
     "Columns",
     "Document",
     "Form",
+    "Given",
+    "KubernetesTarget",
     "NamedQueue",
     "OnUnavailable",
     "Path",
@@ -62,6 +67,7 @@ __all__ = [
     "RateLimit",
     "RateLimitKeys",
     "ScaleDown",
+    "ScaleTarget",
     "ScaleUp",
     "Schedule",
     "Share",

@@ -41,7 +41,7 @@ def write_policy(scene: Scene, path: Path, *, own: bool = True, others: Mapping[
 async def let_be_spent(scene: Scene, dollars: float, worker: str = WORKER) -> None:
     """As if the worker had cost that much in this week; what the controllers remember themselves is forgotten."""
     for journal in scene.journals:
-        journal._shadows.clear()
+        getattr(journal, "_journal", journal)._shadows.clear()
     key = await scene.journal_key(worker)
     spent = Spent.from_text(str(await scene.redis.hget(key, "spent") or ""))
     assert spent is not None
