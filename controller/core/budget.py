@@ -105,13 +105,16 @@ class Spent:
         """
         if not text:
             return None
-        at, count, tallies, told = json.loads(text)
-        found = cls(
-            float(at),
-            _whole(count),
-            {str(key): Tally(*map(float, one)) for key, one in _object(tallies).items()},
-            {key: _whole(step) for key, step in _object(told).items() if key in {OWN, ALL}},
-        )
+        try:
+            at, count, tallies, told = json.loads(text)
+            found = cls(
+                float(at),
+                _whole(count),
+                {str(key): Tally(*map(float, one)) for key, one in _object(tallies).items()},
+                {key: _whole(step) for key, step in _object(told).items() if key in {OWN, ALL}},
+            )
+        except (OverflowError, RecursionError):
+            raise ValueError("is no spend") from None
         is_sound = all(tally.is_sound for tally in found.tallies.values()) and 0 <= found.at < _LARGEST
         if not is_sound or len(found.tallies) > _MOST_TALLIES:
             raise ValueError("is no spend")

@@ -35,6 +35,7 @@ MOST_ONCE = 200
 """Marks of what happened once: the newest are kept. What lasts has as many marks as the policy has workers and faults.
 """
 _KIND_OF = {Reason.NO_PROGRESS.value: Kind.NO_PROGRESS, Reason.WORKERS_CRASH.value: Kind.CRASH_LOOP}
+_OF_A_BUDGET = {Reason.NEAR_BUDGET, Reason.OVER_BUDGET}
 _LASTING = "lasts"
 _ONCE = "once"
 _FIGURES = ("before", "after", "epoch", "holder", "override", "by", "times", "scope", "spent", "amount", "max_replicas")
@@ -247,8 +248,9 @@ class Alerts:
         jobs = "" if queue is None else f", with {queue.shown(queue.pending)} jobs pending"
         oldest = queue.oldest_age_s if queue else None
         waits = "" if oldest is None else f", the oldest for {in_words(oldest)}"
+        fix = "raise the budget" if cycle.reason in _OF_A_BUDGET else "raise it"
         words = (
-            f"at max_replicas ({most}) for {{lasted}}{jobs}{waits}: if jobs may not wait that long, raise it; "
+            f"at max_replicas ({most}) for {{lasted}}{jobs}{waits}: if jobs may not wait that long, {fix}; "
             f"{_explain(cycle.at)}"
         )
         return self._lasts(subject, cycle, cycle.at, words)

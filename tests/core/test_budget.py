@@ -135,6 +135,8 @@ def test_no_second_of_a_period_is_charged_twice_or_left_out(looks: list[tuple[fl
         '[1,2,{"day UTC":[0,0,-1,0]},{}]',
         "[1,-2,{},{}]",
         "[1,2]",
+        f"[1{'0' * 400},2,{{}},{{}}]",
+        "[" * 100_000,
         '{"a":1}',
         '[1,2,{"day UTC":[0,0,NaN,0]},{}]',
         "[1,2,[],{}]",
