@@ -111,6 +111,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         learned_at=learned.learned_at,
         long_run=learned.long_run,
         load=learned.load,
+        spent=learned.spent,
         watch=mine.watch if mine.since is not None else real.watch,
     )
     if real.change is not None:

@@ -160,7 +160,7 @@ def _policy_keys() -> Table:
         if path[0] == "workers":
             key = f"…{'.'.join(path[2:])}" if len(path) > 2 else "workers.NAME"
         else:
-            key = "[].".join(path)
+            key = ("[]." if path[0] == "notify" else ".").join(path)
         yield f"`{key}`", default, meaning
 
 

@@ -10,9 +10,9 @@ from controller.core.model import workers
 from controller.core.schedule import limits_of
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy import TARGET_KEYS, Policy, Schedule, Share, WorkerPolicy
+from controller.policy import TARGET_KEYS, Budget, Policy, Quantity, Schedule, WorkerPolicy
 
-_IS_OF = {"tiers", "queue", "queues", "schedules", *TARGET_KEYS}
+_IS_OF = {"tiers", "queue", "queues", "schedules", "budget", *TARGET_KEYS}
 """Keys that have their own sentences."""
 
 
@@ -54,12 +54,14 @@ def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
 
 def rhythm_changes(old: Policy, new: Policy) -> list[str]:
     """What changes for all workers."""
-    return _differences(_rhythm(old), _rhythm(new))
+    budget = _budget_changes(old.budget, new.budget, "budget of all workers")
+    pools = [{f"pools.{name}": str(one.max_replicas) for name, one in each.pools.items()} for each in (old, new)]
+    return [*_differences(_rhythm(old), _rhythm(new)), *_differences(*pools), *budget]
 
 
 def worker_changes(old: WorkerPolicy, new: WorkerPolicy) -> list[str]:
     """One sentence for each key whose value in force differs; not of the queue."""
-    said = [*_tier_changes(old, new), *schedule_changes(old, new)]
+    said = [*_tier_changes(old, new), *schedule_changes(old, new), *_budget_changes(old.budget, new.budget, "budget")]
     return [*said, *_differences(dict(_values(old)), dict(_values(new)))]
 
 
@@ -77,6 +79,19 @@ def schedule_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
     yield from (f"schedule new: {schedule_text(one)}" for one in new.schedules if one not in old.schedules)
     if sorted(map(schedule_text, old.schedules)) == sorted(map(schedule_text, new.schedules)):
         yield "the schedules have another order, and the first that is on holds"
+
+
+def budget_text(budget: Budget) -> str:
+    """`40$ per month (UTC), then min_replicas; busy workers may overrun it by 10%`."""
+    then = "min_replicas" if budget.at_budget == "min" else f"at most {workers(int(budget.at_budget))}"
+    busy = f"busy workers may overrun it by {budget.overrun}"
+    return f"{budget.amount} per {budget.per} ({budget.timezone}), then {then}; {busy}"
+
+
+def _budget_changes(old: Budget | None, new: Budget | None, name: str) -> Iterator[str]:
+    if old != new:
+        before, after = ("none" if one is None else budget_text(one) for one in (old, new))
+        yield f"{name}: {before} → {after}"
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -153,4 +168,4 @@ def _of_queues(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: object) -> str:
-    return as_policy(value) if isinstance(value, float) and not isinstance(value, Share) else str(value)
+    return as_policy(value) if isinstance(value, float) and not isinstance(value, Quantity) else str(value)

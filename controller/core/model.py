@@ -14,6 +14,8 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import ClassVar, NamedTuple
 
+from controller.core.budget import Spent
+from controller.core.cap import Cap
 from controller.core.load import Load
 from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
@@ -433,13 +435,17 @@ def _stepped(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """service: how long a job takes; None: unknown, or not needed. unmeasured: why it cannot be measured, or ""."""
+    """service: how long a job takes; None: unknown, or not needed. unmeasured: why it cannot be measured, or "".
+
+    caps: of the budgets that are nearly spent.
+    """
 
     queue: QueueDepth
     replicas: Replicas
     rate: Rate = None
     service: ServiceTime | None = None
     unmeasured: str = ""
+    caps: tuple[Cap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,7 +506,7 @@ class History:
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
     stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. load: of the last
     day; None: never observed. promise: what is learned for `slo`; None: nothing. overrides: what operators have asked
-    for.
+    for. spent: what the service has used, for its budgets; None: never charged.
     """
 
     last_up: float | None = None
@@ -531,6 +537,7 @@ class History:
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
     overrides: Overrides = field(default=Overrides())
+    spent: Spent | None = None
 
     @property
     def start_up_s(self) -> float | None:

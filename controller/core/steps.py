@@ -48,6 +48,18 @@ class UpdateOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateBudget:
+    """An event for each budget of which a step was reached or left since the last pass."""
+
+    history: History
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "report that a budget lowers or raises max"
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """The open change is closed. event: only if its outcome was unknown, or if it was not made."""
 
@@ -141,4 +153,4 @@ class Send:
 
 
 _OVERRIDE = {"override_set": "was set", "override_ended": "ended"}
-Step = Note | UpdateOverrides | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send
+Step = Note | UpdateOverrides | UpdateBudget | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send

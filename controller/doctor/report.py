@@ -27,6 +27,7 @@ from controller.core.text.masking import Masker
 from controller.core.units import iso
 from controller.doctor.any_platform import PlatformAsked
 from controller.doctor.finding import Finding, Level, error, ok, warning
+from controller.doctor.postgres_connections import connections
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.redis import clock_ahead, risks
@@ -118,6 +119,7 @@ async def _postgres(
     try:
         findings, ahead["PostgreSQL"], database = await reach(reader, controller.ports.clock, _READ_S)
         report.everywhere += findings
+        report.everywhere.append(await connections(reader, configuration.policy, _READ_S))
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     for name, worker in configuration.policy.workers.items():

@@ -20,6 +20,7 @@ from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.core.units import in_words
+from controller.loop.board import Board
 from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
@@ -76,6 +77,7 @@ class Runner:
         self._status = status
         self._log = log
         self._listeners = listeners
+        self._board = Board(policy)
         self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
         self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
@@ -118,12 +120,12 @@ class Runner:
         also()
         before = {one.worker: one for one in self._reconcilers}
         paced = policy.interval != self._policy.interval
-        self._policy, self._next = policy, None
+        self._policy, self._next, self._board = policy, None, Board(policy)
         self._reconcilers = []
         for name, worker in policy.workers.items():
             old = before.get(name)
             same = old is not None and old.policy.target == worker.target
-            new = old.adopted(worker, self._gap) if old and same else self._new(name, worker)
+            new = old.adopted(worker, self._gap, self._board) if old and same else self._new(name, worker)
             self._reconcilers.append(new)
             if old is None or old.policy != worker or paced:
                 self._queues[name] = self._reader(name, worker)
@@ -134,7 +136,7 @@ class Runner:
             taken.set_result(None)
 
     def _new(self, name: str, worker: WorkerPolicy) -> Reconciler:
-        return Reconciler(name, worker, self._gap, self._ports, self._landing_bound)
+        return Reconciler(name, worker, self._gap, self._ports, self._landing_bound, board=self._board)
 
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
@@ -420,6 +422,7 @@ class Runner:
                 queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 counted_at = self._ports.clock.monotonic()
                 readings = await asyncio.shield(looking)
+                self._board.see(readings)
                 if self._ports.clock.monotonic() - counted_at > _FRESH_S and not reconciler.policy.has_own_timeout:
                     depths = again()
                     queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))

@@ -5,6 +5,7 @@ A new key of the policy belongs here: its model, its default, its check and its 
 reads no file and no environment; both arrive as arguments.
 """
 
+from controller.policy.budget import Budget, WorkerSize
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
@@ -35,11 +36,11 @@ from controller.policy.scaling import (
     Slo,
     Tier,
 )
-from controller.policy.schedules import Schedule
+from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
 from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget
-from controller.policy.types import Share
+from controller.policy.types import Quantity, Share
 
 __all__ = [
     "ARMS",
@@ -49,6 +50,7 @@ __all__ = [
     "TARGET_KEYS",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
+    "Budget",
     "Columns",
     "Document",
     "Form",
@@ -61,6 +63,7 @@ __all__ = [
     "Policy",
     "Preset",
     "Presets",
+    "Quantity",
     "Queue",
     "RateLimit",
     "RateLimitKeys",
@@ -75,6 +78,7 @@ __all__ = [
     "Tier",
     "TimeColumn",
     "WorkerPolicy",
+    "WorkerSize",
     "as_shown",
     "described_keys",
     "dotted",
@@ -91,4 +95,5 @@ __all__ = [
     "target_names",
     "unknown_preset",
     "with_presets",
+    "zone_of",
 ]

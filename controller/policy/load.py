@@ -16,6 +16,7 @@ from controller.policy.limits import shared_keys
 from controller.policy.meanings import describe
 from controller.policy.models import Policy
 from controller.policy.notify import hide_addresses
+from controller.policy.pools import pool_problems
 from controller.policy.preset import Presets
 from controller.policy.queues import AS_LIST, AS_MAPPING
 from controller.policy.targets import SERVICE, written
@@ -79,6 +80,7 @@ def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[
                 yield ("workers", name, target.platform), problem
             seen.setdefault(target.key, name)
     if policy is not None:
+        yield from pool_problems(policy)
         yield from shared_keys(
             {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
         )

@@ -12,8 +12,10 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from controller.policy.budget import Budget, WorkerSize, budget_problem, floor_problems, refuse, sizes_problem
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
+from controller.policy.pools import Pool
 from controller.policy.queue import Queue
 from controller.policy.queues import NamedQueue, Queues, by_name, place_problem, queues_problems
 from controller.policy.scaling import (
@@ -139,6 +141,16 @@ class WorkerPolicy(Part):
     """list of other `min_replicas` and `max_replicas` by the clock, at most 20; the first that is on holds, see
     docs/schedules.md
     """
+    worker_size: WorkerSize | None = None
+    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; required for a budget, and taken by `cost`"""
+    budget: Budget | None = None
+    """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""
+    pool: Name | None = None
+    """name of a pool in `pools`, whose workers share a highest total, see docs/pools.md"""
+    priority: Annotated[Count | None, IfUnset("0 with `pool`")] = None
+    """in the pool: what workers of a higher priority want comes first"""
+    connections: Annotated[Positive | None, IfUnset("1 is assumed")] = None
+    """PostgreSQL connections that one worker opens, which `autoscaler doctor` holds against the server's limit"""
 
     @field_validator("service")
     @classmethod
@@ -282,6 +294,15 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("schedules", "do not fit", {"problems": problems})
         return schedules
 
+    @field_validator("budget")
+    @classmethod
+    def _of_a_known_size(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        problem = budget_problem(budget, info.data["worker_size"]) if "worker_size" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        refuse(floor_problems(budget, info.data.get("max_replicas")), "budget")
+        return budget
+
     @field_validator("no_progress_after")
     @classmethod
     def _after_a_while(cls, after: float) -> float:
@@ -335,6 +356,11 @@ class WorkerPolicy(Part):
         return min([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
 
     @property
+    def highest_min(self) -> int:
+        """The highest min_replicas that any hour has."""
+        return max([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
+
+    @property
     def highest_max(self) -> int:
         """The highest max_replicas that any hour has: counting and remembering must reach as far."""
         return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
@@ -364,6 +390,10 @@ class Policy(Part):
     """one worker service; the name labels logs, metrics and keys"""
     notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
     """list of targets that are told of faults and changes, see docs/notifications.md"""
+    pools: dict[Name, Pool] = Field(default={})
+    """one highest total that several workers share, see docs/pools.md"""
+    budget: Budget | None = None
+    """what all workers together may cost in a period, see docs/budget.md"""
 
     @field_validator("interval")
     @classmethod
@@ -388,6 +418,15 @@ class Policy(Part):
         if problems:
             raise PydanticCustomError("notify", "does not fit together", {"problems": problems})
         return targets
+
+    @field_validator("budget")
+    @classmethod
+    def _of_known_sizes(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        sizes = {name: worker.worker_size for name, worker in info.data.get("workers", {}).items()}
+        problem = sizes_problem(budget, sizes)
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        return budget
 
     @property
     def digest(self) -> str:

@@ -73,7 +73,7 @@ def _worker(name: str, worker: WorkerReport | None) -> str:
     words = f"{last.message} ({', '.join(last.reasons)})"
     remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_overrides(last)}<dl>{facts}</dl>{_queues(last)}"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_budgets_and_pool(last)}{_overrides(last)}<dl>{facts}</dl>{_queues(last)}"
         f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
@@ -118,6 +118,11 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
 
 def _schedule(last: WorkerStatus) -> str:
     return "" if last.schedule is None else f"<p>{escape(last.schedule.message)}</p>"
+
+
+def _budgets_and_pool(last: WorkerStatus) -> str:
+    pool = "" if last.pool is None else f"<p>{escape(last.pool.message)}</p>"
+    return pool + "".join(f"<p>budget: {escape(one.message)}</p>" for one in last.budgets or ())
 
 
 def _overrides(last: WorkerStatus) -> str:

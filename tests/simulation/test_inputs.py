@@ -46,6 +46,8 @@ LEFT_OUT = {
         "looks": "`stays` has them",
         "is_woken": "the same counts are wanted",
         "worker": "only a name",
+        "shared": "no budget is simulated",
+        "pool": "no pool is simulated",
     },
     QueueDepth: {
         "stale": "no worker dies with a job",
@@ -80,6 +82,7 @@ LEFT_OUT = {
         "kept_s": "`stays` has it",
         "long_run": "the time per job has it",
         "overrides": "no operator takes part",
+        "spent": "no budget is simulated",
         "promise": "the target wait that it moved is in the policy",
         "load": "`stays` has what follows from it",
         "read_at": "the queue can be read",

@@ -216,8 +216,8 @@ def _an_unknown_outcome_is_a_failure() -> AbstractContextManager[Any]:
 def _no_landing_bound() -> AbstractContextManager[Any]:
     begin = Reconciler.__init__
 
-    def impatient(self: Any, *args: Any) -> None:
-        begin(self, *args)
+    def impatient(self: Any, *args: Any, **more: Any) -> None:
+        begin(self, *args, **more)
         self._landing_bound = 0.0
 
     return patch.object(Reconciler, "__init__", impatient)

@@ -19,10 +19,12 @@ from controller.core.override import Kind, Override
 from controller.core.ports import Requests
 from controller.core.reasons import Because, Reason
 from controller.core.text.masking import Masker
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import Outcome, PartSeen
 from controller.loop.leadership import Leadership
 from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, Schedule
@@ -88,6 +90,10 @@ RENDERED: Mapping[str, Mapping[Labels, float]] = {
     "autoscaler_worker_fault": {w(reason="NoProgress"): 1},
     "autoscaler_override_left_seconds": {w(override="hold"): 57.5},
     "autoscaler_schedule_active": {W: 1},
+    "autoscaler_budget_spent_dollars": {w(budget="worker"): 1.25, _of(budget="all", worker=""): 33.5},
+    "autoscaler_budget_amount_dollars": {w(budget="worker"): 2, _of(budget="all", worker=""): 40},
+    "autoscaler_pool_replicas": {_of(pool="render"): 18},
+    "autoscaler_pool_max_replicas": {_of(pool="render"): 20},
     "autoscaler_outcome_total": {
         w(outcome="applied"): 2,
         w(outcome="held"): 1,
@@ -173,6 +179,11 @@ async def leading() -> Shown:
             PartSeen(QueuePart("urgent", QueueDepth(8, 1, 3.2)), 1.7, "words"),
             PartSeen(QueuePart("bulk", QueueDepth(2, 4)), 0.4, "words"),
         ),
+        budgets=(
+            BudgetStatus("worker", 2.0, 1.25, "day", "2026-12-01T00:00:00.000Z", None, 0.0, 6, "words"),
+            BudgetStatus("all", 40.0, 33.5, "month", "2026-12-01T00:00:00.000Z", None, 0.0, 7, "words"),
+        ),
+        pool=PoolStatus("render", 20, 18, 5, "words"),
         overrides=(OverrideStatus.of(Override("o1", Kind.HOLD, "ann", 0.0, 60.0, replicas=4), 0.0),),
         schedule=ScheduleStatus.of(SCHEDULED.workers["w"], 0.0),
     )

@@ -7,9 +7,12 @@ at a takeover the series of the old leader end and those of the new one begin. S
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from controller.core.budget import ALL
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.faults import CONDITIONS
+from controller.loop.pool_status import PoolStatus
 from controller.web.health import Shown, failing_since
 from controller.web.metrics.model import Metric, Sample, each_queue, each_worker, of_each_worker
 
@@ -50,6 +53,37 @@ def _schedules(shown: Shown) -> Iterator[Sample]:
             yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
 
 
+def _budgets(figure: Callable[[BudgetStatus], float]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each worker with a budget of its own, and one of the budget of all: the newest reading has most."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        of_all: BudgetStatus | None = None
+        for name, last in shown.status.workers.items():
+            for one in last.budgets or ():
+                if one.scope != ALL:
+                    yield Sample(figure(one), {"worker": shown.mask.text(name), "budget": one.scope})
+                elif of_all is None or (one.until, one.spent) > (of_all.until, of_all.spent):
+                    of_all = one
+        if of_all is not None:
+            yield Sample(figure(of_all), {"worker": "", "budget": of_all.scope})
+
+    return samples
+
+
+def _pools(figure: Callable[[PoolStatus], int]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each pool of which a worker's last cycle has that figure; the highest, if they differ."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        found: dict[str, int] = {}
+        for last in shown.status.workers.values():
+            if last.pool is not None:
+                found[last.pool.pool] = max(figure(last.pool), found.get(last.pool.pool, 0))
+        for pool, value in found.items():
+            yield Sample(value, {"pool": shown.mask.text(pool)})
+
+    return samples
+
+
 FIGURES = (
     Metric(
         "autoscaler_replicas",
@@ -57,7 +91,7 @@ FIGURES = (
         "replicas",
         "Replicas by kind: configured (what the platform was last asked for), running, recommended (what the tier, the "
         "jobs per worker or the target wait wants), desired (after every rule), max (max_replicas of the policy, or of "
-        "the schedule that is on).",
+        "the schedule that is on, lower by a budget that is nearly spent).",
         each_worker(
             "kind",
             {
@@ -177,6 +211,38 @@ FIGURES = (
         "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
         _schedules,
         ("worker",),
+    ),
+    Metric(
+        "autoscaler_budget_spent_dollars",
+        "gauge",
+        "dollars",
+        "Spent in this period, by worker with a budget of its own, and by all workers; no sample while it is unknown.",
+        _budgets(lambda one: one.spent),
+        ("worker", "budget"),
+    ),
+    Metric(
+        "autoscaler_budget_amount_dollars",
+        "gauge",
+        "dollars",
+        "The amount of each of these budgets.",
+        _budgets(lambda one: one.amount),
+        ("worker", "budget"),
+    ),
+    Metric(
+        "autoscaler_pool_replicas",
+        "gauge",
+        "replicas",
+        "Replicas that all workers of a pool have or have asked for.",
+        _pools(lambda one: one.taken),
+        ("pool",),
+    ),
+    Metric(
+        "autoscaler_pool_max_replicas",
+        "gauge",
+        "replicas",
+        "The highest total of a pool.",
+        _pools(lambda one: one.limit),
+        ("pool",),
     ),
 )
 

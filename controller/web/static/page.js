@@ -163,7 +163,7 @@
         fill(top, dots(one));
         fill(figures, facts(one, readAt ?? now()));
         fill(more, (one.overrides || []).map(it => el("p", {class: "note"}, `Override ${it.override}: ${it.message} (ends `, until(seconds(it.until)), ")")),
-          message(one.schedule, "Schedule"), message(one.budget, "Budget"), message(one.shadow, "Shadow"),
+          message(one.schedule, "Schedule"), message(one.budgets, "Budget"), message(one.pool, "Pool"), message(one.shadow, "Shadow"),
           (one.remarks || []).map(it => el("p", {class: "note"}, it.text)), (one.conditions || []).map(it => el("p", {class: it.degrades ? "note bad" : "note"}, `${it.reason}: ${it.message}, for ${words(it.for_s)}`)),
           (one.queues || []).map(it => el("p", {class: "dim"}, it.depth === null ? `Queue ${it.queue}: unknown; ${it.message}` : `Queue ${it.queue}: ${it.pending} pending, ${it.processing} processing${it.oldest_age_s === null ? "" : `, the oldest waits ${words(it.oldest_age_s)}`}; ${it.message}`)));
         fill(read, "Figures read ", readAt === null ? "at an unknown time" : time(readAt), `; outcome: ${one.outcome}.`);
