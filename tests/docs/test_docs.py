@@ -155,7 +155,7 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
 
 
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
-    prefixes = "RAILWAY|KUBERNETES|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER"
+    prefixes = "RAILWAY|KUBERNETES|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER|OTEL"
     shape = re.compile(rf"({prefixes})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
     read = {text for text in texts() if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
