@@ -64,8 +64,8 @@ short gaps
 Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
 wake=0 turns that off); max_wait=SECONDS adds one worker at a time while the oldest job has waited longer. Not
 simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that arrive at the same moment
-are seen together. Several queues of a worker are simulated as one, with the strictest target_wait of them and each job
-counted as 1.
+are seen together. If a worker has several queues, each job is in one of them, drawn at random in equal shares; the
+policy decides by the depth of each, and workers take the oldest job of all queues.
 """
 _EXAMPLES = """\
 examples:

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.queues import strictest_queue
-from controller.core.units import as_policy, in_words, seconds_of, share_of
+from controller.core.units import as_policy, seconds_of, share_of
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
+from controller.simulation.split import Split
 
 WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
 """Variables that a policy may use and a simulation does not need."""
@@ -74,6 +74,7 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         worker.highest_max,
         lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)),
         "; ".join(filter(None, notes)),
+        (lambda: Split(tuple(worker.named_queues), [1.0] * len(worker.named_queues))) if notes[0] else None,
     )
 
 
@@ -86,15 +87,13 @@ def hours_note(name: str, worker: WorkerPolicy) -> str:
 
 
 def queues_note(name: str, worker: WorkerPolicy) -> str:
-    """How several queues of a worker are simulated as one; "" where that changes nothing."""
+    """How the jobs are split among several queues of a worker; "" if it has one."""
     count = len(worker.named_queues)
-    wait = worker.strictest_wait
-    if not count or (wait is None and all(queue.weight == 1 for queue in worker.named_queues.values())):
+    if not count:
         return ""
-    one = f"{name}: its {count} queue{'s are' if count > 1 else ' is'} simulated as one"
-    if wait is None:
-        return f"{one}, in which each job counts as 1, whatever the weights are"
-    return f"{one}, with the wait of queue {strictest_queue(worker)}, {in_words(wait)}, the strictest"
+    named = ", ".join(worker.named_queues)
+    drawn = "drawn at random in equal shares; workers take the oldest job of all queues"
+    return f"{name}: each job is in one of its queues ({named}), {drawn}"
 
 
 def is_there(path: Path) -> bool:
