@@ -31,13 +31,14 @@ class Common:
     """Values from the command line for all contenders.
 
     maximum: for contenders that give none. worker: the worker of a policy. concurrency: jobs that one worker runs at
-    once.
+    once. queue_shares: `urgent=3,bulk=1`, of jobs among the queues of a worker; each is 1 by default.
     """
 
     maximum: int = 5
     worker: str | None = None
     wakes: bool = True
     concurrency: int = 1
+    queue_shares: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,14 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
-    notes = (queues_note(text, worker), hours_note(text, worker))
+    shares = _queue_shares(text, worker, common.queue_shares)
+    notes = (queues_note(text, shares), hours_note(text, worker))
     return Contender(
         text,
         worker.highest_max,
         lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)),
         "; ".join(filter(None, notes)),
-        (lambda: Split(tuple(worker.named_queues), [1.0] * len(worker.named_queues))) if notes[0] else None,
+        (lambda: Split(tuple(shares), tuple(shares.values()))) if shares else None,
     )
 
 
@@ -86,14 +88,34 @@ def hours_note(name: str, worker: WorkerPolicy) -> str:
     return f"{name}: its schedules go by the dates of the jobs; jobs without dates begin on a Monday at 00:00 {zone}"
 
 
-def queues_note(name: str, worker: WorkerPolicy) -> str:
+def _queue_shares(name: str, worker: WorkerPolicy, text: str) -> dict[str, float]:
+    """By each of several queues, its share of the jobs, relative to the others.
+
+    Raises:
+        ConfigurationError: a name or a share is wrong.
+    """
+    shares = dict.fromkeys(worker.named_queues, 1.0)
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        queue, _, value = part.partition("=")
+        if queue not in shares:
+            there = f"its queues are {', '.join(shares)}" if shares else "it has no queues"
+            raise _wrong("--queue-shares", f"{queue!r} is not a queue of {name}; {there}")
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
+            raise _wrong("--queue-shares", f"{part!r} must be the name of a queue, =, and a number, such as {queue}=3")
+        shares[queue] = float(value)
+    if shares and not any(shares.values()):
+        raise _wrong("--queue-shares", f"no queue of {name} has a share above 0")
+    return shares
+
+
+def queues_note(name: str, shares: Mapping[str, float]) -> str:
     """How the jobs are split among several queues of a worker; "" if it has one."""
-    count = len(worker.named_queues)
-    if not count:
+    if not shares:
         return ""
-    named = ", ".join(worker.named_queues)
-    drawn = "drawn at random in equal shares; workers take the oldest job of all queues"
-    return f"{name}: each job is in one of its queues ({named}), {drawn}"
+    are_equal = len(set(shares.values())) == 1
+    named = ", ".join(queue if are_equal else f"{queue} {share:g}" for queue, share in shares.items())
+    drawn = f"drawn at random in {'equal' if are_equal else 'these'} shares"
+    return f"{name}: each job is in one of its queues ({named}), {drawn}; workers take the oldest job of all queues"
 
 
 def is_there(path: Path) -> bool:

@@ -50,6 +50,32 @@ def test_simulate_draws_the_queue_of_each_job_and_shows_the_waits_of_each(run: R
     assert set(names[0]["wait"]) == set(shown["policies"][0]["wait"])
 
 
+def test_the_jobs_are_split_by_the_shares_that_are_given(run: Run, policy: Path, trace: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    shown = json.loads(run("simulate", policy, "--trace", trace, "--queue-shares", "urgent=0", "--json").out)
+    each = {one["name"]: one["jobs"] for one in shown["policies"][0]["queues"]}
+    assert each == {"urgent": 0, "bulk": shown["policies"][0]["jobs"]}
+    assert "(urgent 0, bulk 1), drawn at random in these shares" in shown["workload"]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ("slow=1", "'slow' is not a queue of"),
+        ("urgent", "'urgent' must be the name of a queue, =, and a number, such as urgent=3"),
+        ("urgent=-1", "'urgent=-1' must be the name of a queue"),
+        ("urgent=0,bulk=0", "has a share above 0"),
+    ],
+    ids=["an unknown queue", "a share without a number", "a share below 0", "no share at all"],
+)
+def test_shares_that_cannot_be_are_refused(run: Run, policy: Path, trace: Path, shares: str, words: str) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("simulate", policy, "--trace", trace, "--queue-shares", shares)
+    assert ran.code == 2
+    assert "--queue-shares" in ran.err
+    assert words in " ".join(ran.err.split())
+
+
 def test_the_help_of_simulate_says_how_several_queues_are_simulated(run: Run) -> None:
     said = " ".join(run("simulate", "--help").out.split())
     assert "each job is in one of them, drawn at random in equal shares" in said
