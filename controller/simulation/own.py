@@ -269,7 +269,7 @@ class OwnPolicy:
         memory = self._memory
         if memory.start is not None and not seen.notified:
             memory.time_start(configured, seen.running, now)
-        parts = self._parts(seen)
+        parts = self._parts(seen) if seen.parts else ()
         key = seen.waiting, seen.busy, seen.leaving
         if self.calm.get(key) == configured:
             return self._stays(seen)
