@@ -64,8 +64,8 @@ short gaps
 Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
 wake=0 turns that off); max_wait=SECONDS adds one worker at a time while the oldest job has waited longer. Not
 simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that arrive at the same moment
-are seen together. Several queues of a worker are simulated as one, with the strictest target_wait of them and each job
-counted as 1.
+are seen together. If a worker has several queues, each job is in one of them, drawn at random in equal shares or by
+--queue-shares; the policy decides by the depth of each, and workers take the oldest job of all queues.
 """
 _EXAMPLES = """\
 examples:
@@ -88,6 +88,8 @@ def add(commands: Commands) -> None:
     told = f"see below; default: {for_help(default_policy())} and oracle"
     takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file", _kinds)
     add_policy(parser, positional=False)
+    told = "with queues: how many of the jobs are in which, such as urgent=3,bulk=1; default: as many in each"
+    parser.add_argument("--queue-shares", metavar="NAME=N,…", help=told)
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     told = "a picture: depth, replicas and waits"
     takes(parser.add_argument("--plot", type=Path, metavar="FILE.svg", help=told), "file")
@@ -181,7 +183,8 @@ def _contenders(parsed: argparse.Namespace, names: Sequence[str]) -> tuple[list[
             except ConfigurationError:
                 continue  # it is said below
     maximum = parsed.max_workers or (worker.max_replicas if worker is not None else MOST_WORKERS)
-    common = Common(maximum, parsed.worker, not parsed.no_wake, concurrency(parsed, worker))
+    shares = parsed.queue_shares or ""
+    common = Common(maximum, parsed.worker, not parsed.no_wake, concurrency(parsed, worker), shares)
     for name in names:
         try:
             contenders.append(read_contender(name, common, os.environ))

@@ -36,6 +36,10 @@ _GOAL = """\
 The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME longer than max_replicas makes them
 wait, at the lowest cost. --budget MONEY: the shortest waits for at most this many dollars a month.
 
+Searched are tiers and per_worker with the cooldowns, target_wait with idle_off (also left out, so that the controller
+learns it), and for the two best a max_wait. Not searched, and left out of the found policy, are slo, activation,
+tolerance and stabilization_window; min_replicas, max_replicas, the steps and the schedules stay as they are.
+
 The search uses the first two thirds of the jobs. The policies that meet the goal there are tried again in simulated
 weeks, which are put together at random (--seed) from whole days of these jobs (from hours if there are few days). The
 best policy is the one that meets the goal in the most weeks. It is then measured on the last third of the jobs, which

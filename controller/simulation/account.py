@@ -23,8 +23,10 @@ from controller.simulation.demand import Levels
 from controller.simulation.series import Series
 from controller.simulation.waits import Waits
 
-Task = tuple[float, float, float]
-"""A job: its arrival, its service time, and the shortest wait that the cap allows; in seconds."""
+Task = tuple[float, float, float] | tuple[float, float, float, int]
+"""A job: its arrival, its service time, and the shortest wait that the cap allows; in seconds. Then its queue, if the
+jobs are split (split.py).
+"""
 Done = tuple[float, int, Task, float]
 """An ended job: when it ended, in which slot, the job, and how long it had waited."""
 _HOUR_S = 3600.0
@@ -43,6 +45,8 @@ class Account:
     cap: int
     break_even_s: float
     series: Series | None = None
+    by_queue: tuple[Waits, ...] = ()
+    """The waits of each queue, if the jobs are split."""
     done: list[Done] = field(default_factory=list)
     waits: Waits = field(default_factory=Waits)
     excess: Waits = field(default_factory=Waits)
@@ -154,6 +158,8 @@ class Account:
             self.series.note_waits(done)
         self.jobs += len(done)
         self.waits.extend([wait for _, _, _, wait in done])
+        for place, waits in enumerate(self.by_queue):
+            waits.extend([wait for _, _, job, wait in done if job[-1] == place])
         # First come, first served under the same cap never waits less than this; a smaller wait is rounding.
         self.excess.extend([wait - job[2] if wait > job[2] else 0.0 for _, _, job, wait in done])
         self.work_s += sum([job[1] for _, _, job, _ in done])

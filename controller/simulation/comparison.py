@@ -7,16 +7,17 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.core.price import Price
 from controller.core.problems import ConfigurationError, Problem
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
-from controller.simulation.figures import Elasticity, Figures, Spread
+from controller.simulation.figures import Elasticity, Figures, OfQueue, Spread
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Scaler
 from controller.simulation.series import Series
+from controller.simulation.split import Split
 from controller.simulation.waits import Waits
 from controller.simulation.workload.jobs import Workload
 
@@ -32,13 +33,14 @@ Progress = Callable[[float], None]
 class Contender:
     """One policy of a comparison. make: its scaler; None: the clairvoyant, which is calculated and not simulated.
 
-    note: what of the policy is not simulated, or "".
+    note: what of the policy is not simulated, or "". split: which of its queues each job is in; None: it has one.
     """
 
     name: str
     maximum: int
     make: Callable[[], Scaler] | None
     note: str = ""
+    split: Callable[[], Split] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def compare(
         _finish(schedule, until)
     each = setting.platform.concurrency
     figures = [
-        _of_fleet(contender.name, runs[index], setting, until)
+        replace(_of_fleet(contender.name, runs[index], setting, until), queues=_by_queue(runs[index]))
         if index in runs
         else _of_clairvoyant(contender.name, schedules[contender.maximum], setting, work / each, until)
         for index, contender in enumerate(contenders)
@@ -180,7 +182,9 @@ def _schedules(
         schedule = schedules.setdefault(cap, _Schedule(Demand(cap, platform.concurrency, clairvoyant)))
         if contender.make is not None:
             account = Account(cap, platform.start_up_s, Series() if setting.series else None)
-            runs[index] = Fleet(contender.make(), platform, account, workload_began)
+            split = None if contender.split is None else contender.split()
+            account.by_queue = tuple(Waits() for _ in split.names) if split else ()
+            runs[index] = Fleet(contender.make(), platform, account, workload_began, split)
             schedule.fleets.append(runs[index])
     return schedules, runs
 
@@ -210,6 +214,13 @@ def _of_fleet(name: str, fleet: Fleet, setting: Setting, until: float) -> Figure
         slo_s=setting.slo_s,
         price=setting.price,
         span_s=until,
+    )
+
+
+def _by_queue(fleet: Fleet) -> tuple[OfQueue, ...]:
+    names = () if fleet.split is None else fleet.split.names
+    return tuple(
+        OfQueue(name, waits.count, Spread.of(waits)) for name, waits in zip(names, fleet.account.by_queue, strict=True)
     )
 
 

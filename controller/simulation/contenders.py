@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.queues import strictest_queue
-from controller.core.units import as_policy, in_words, seconds_of, share_of
+from controller.core.units import as_policy, seconds_of, share_of
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
+from controller.simulation.split import Split
 
 WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
 """Variables that a policy may use and a simulation does not need."""
@@ -31,13 +31,14 @@ class Common:
     """Values from the command line for all contenders.
 
     maximum: for contenders that give none. worker: the worker of a policy. concurrency: jobs that one worker runs at
-    once.
+    once. queue_shares: `urgent=3,bulk=1`, of jobs among the queues of a worker; each is 1 by default.
     """
 
     maximum: int = 5
     worker: str | None = None
     wakes: bool = True
     concurrency: int = 1
+    queue_shares: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,15 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
-    notes = (queues_note(text, worker), hours_note(text, worker), budget_note(text, policy, worker))
+    shares = _queue_shares(text, worker, common.queue_shares)
+    notes = (queues_note(text, shares), hours_note(text, worker), budget_note(text, policy, worker))
     unlimited = worker.model_copy(update={"budget": None})
     return Contender(
         text,
         worker.highest_max,
         lambda: OwnPolicy.of(policy, unlimited, wakes=wakes(worker, common)),
         "; ".join(filter(None, notes)),
+        (lambda: Split(tuple(shares), tuple(shares.values()))) if shares else None,
     )
 
 
@@ -94,16 +97,34 @@ def budget_note(name: str, policy: Policy, worker: WorkerPolicy) -> str:
     return f"{name}: {'; '.join(said)}" if said else ""
 
 
-def queues_note(name: str, worker: WorkerPolicy) -> str:
-    """How several queues of a worker are simulated as one; "" where that changes nothing."""
-    count = len(worker.named_queues)
-    wait = worker.strictest_wait
-    if not count or (wait is None and all(queue.weight == 1 for queue in worker.named_queues.values())):
+def _queue_shares(name: str, worker: WorkerPolicy, text: str) -> dict[str, float]:
+    """By each of several queues, its share of the jobs, relative to the others.
+
+    Raises:
+        ConfigurationError: a name or a share is wrong.
+    """
+    shares = dict.fromkeys(worker.named_queues, 1.0)
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        queue, _, value = part.partition("=")
+        if queue not in shares:
+            there = f"its queues are {', '.join(shares)}" if shares else "it has no queues"
+            raise _wrong("--queue-shares", f"{queue!r} is not a queue of {name}; {there}")
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
+            raise _wrong("--queue-shares", f"{part!r} must be the name of a queue, =, and a number, such as {queue}=3")
+        shares[queue] = float(value)
+    if shares and not any(shares.values()):
+        raise _wrong("--queue-shares", f"no queue of {name} has a share above 0")
+    return shares
+
+
+def queues_note(name: str, shares: Mapping[str, float]) -> str:
+    """How the jobs are split among several queues of a worker; "" if it has one."""
+    if not shares:
         return ""
-    one = f"{name}: its {count} queue{'s are' if count > 1 else ' is'} simulated as one"
-    if wait is None:
-        return f"{one}, in which each job counts as 1, whatever the weights are"
-    return f"{one}, with the wait of queue {strictest_queue(worker)}, {in_words(wait)}, the strictest"
+    are_equal = len(set(shares.values())) == 1
+    named = ", ".join(queue if are_equal else f"{queue} {share:g}" for queue, share in shares.items())
+    drawn = f"drawn at random in {'equal' if are_equal else 'these'} shares"
+    return f"{name}: each job is in one of its queues ({named}), {drawn}; workers take the oldest job of all queues"
 
 
 def is_there(path: Path) -> bool:

@@ -100,6 +100,18 @@ class Elasticity:
 
 
 @dataclass(frozen=True, slots=True)
+class OfQueue:
+    """The finished jobs of one queue, where a policy has several."""
+
+    name: str
+    jobs: int
+    waits: Spread
+
+    def as_object(self) -> dict[str, Any]:
+        return {"name": self.name, "jobs": self.jobs, "wait": self.waits.as_object()}
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """The figures of one policy on one workload. Times in seconds, money in dollars, shares from 0 to 1.
 
@@ -133,6 +145,7 @@ class Figures:
     given_back: int
     elasticity: Elasticity
     is_clairvoyant: bool = False
+    queues: tuple[OfQueue, ...] = ()
 
     @classmethod
     def of(
@@ -241,6 +254,7 @@ class Figures:
                 **PER_WORTH,
             },
             "clairvoyant": self.is_clairvoyant,
+            **({"queues": [one.as_object() for one in self.queues]} if self.queues else {}),
         }
 
 

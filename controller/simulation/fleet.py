@@ -16,6 +16,7 @@ from math import ceil, floor
 
 from controller.simulation.account import Account, Done, Task
 from controller.simulation.scaler import NEVER, Scaler, View
+from controller.simulation.split import Split
 
 _HOUR_S = 3600.0
 _PATIENCE_S = 7 * 24 * _HOUR_S
@@ -58,6 +59,8 @@ class Fleet:
     account: Account
     began: float | None = None
     """Epoch seconds of the time 0, for schedules; None: unknown."""
+    split: Split | None = None
+    """Which queue each job is in; None: there is one."""
     _dice: random.Random = field(init=False)
     _seen: View = field(default_factory=View)
     _events: list[Done] = field(default_factory=lambda: [_NO_WORKER])  # so that there is always a next event
@@ -112,7 +115,7 @@ class Fleet:
         given_back, done = self._given_back, self.account.done.append
         push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
         scaler, interval, every = self.scaler, self.scaler.interval, self.scaler.wake_interval
-        arrivals = iter(jobs)
+        arrivals = iter(jobs if self.split is None else self.split.tagged(jobs))
         job = next(arrivals, None)
         at = until if job is None else job[0]
         is_amid = self._is_amid and job is not None and at == self._now
@@ -318,6 +321,9 @@ class Fleet:
         seen.waiting, seen.busy = len(waiting), len(self._events) - 1 - len(self._given_back)
         seen.running = configured - len(self._starting)
         seen.oldest_s = now - waiting[0][0] if waiting else 0.0
+        if self.split is not None:
+            in_progress = (job for _, slot, job, _ in self._events if 0 <= slot not in self._given_back)
+            seen.parts = self.split.parts(waiting, in_progress)
         desired = scaler.look(seen)
         self._wake_at = NEVER
         if notified:

@@ -21,6 +21,7 @@ from controller.core.model import (
     Change,
     History,
     QueueDepth,
+    QueuePart,
     Recommendation,
     Replicas,
     ServiceState,
@@ -28,16 +29,18 @@ from controller.core.model import (
 )
 from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
+from controller.core.queues import alone, slowest
 from controller.core.rules import recommend
 from controller.core.schedule import DAY_S, in_force, limited
 from controller.core.slo import Promise
 from controller.core.steps import Send
-from controller.core.wanted import retention
+from controller.core.wanted import given_service, retention
 from controller.policy import USABLE_START_UP_S, Policy, Slo, WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.measured import Recent
 from controller.simulation.memory import Memory
 from controller.simulation.scaler import Calm, Span, View
+from controller.simulation.split import queue_of
 
 CYCLE_LATE_S = 0.002
 """A cycle begins so much later than one interval after the one before; the demo's real run has 1 ms to 11 ms."""
@@ -50,12 +53,21 @@ _NOW, _LONG_AGO = 0.0, -1e9
 """The time of every plan, and of what has no effect on it any more."""
 
 
+class Part(NamedTuple):
+    """One of several queues: its jobs waiting and in progress, and its mean time per job; None: unknown."""
+
+    waiting: int
+    busy: int
+    mean_s: float | None
+
+
 class Wanted(NamedTuple):
     """A recommendation, and the first waiting jobs and mean time per job that had it with the same jobs in progress."""
 
     recommended: int
     waiting: int
     mean_s: float | None
+    parts: tuple[Part, ...] = ()
 
 
 class Inputs(NamedTuple):
@@ -63,7 +75,7 @@ class Inputs(NamedTuple):
 
     waiting, mean_s: as in Wanted, so that all that want the same have one answer. stays: the highest worker that may
     not be removed yet, because it was needed; 0: none. is_overdue: the oldest job has waited longer than max_wait.
-    may_add: this may add a worker now.
+    may_add: this may add a worker now. parts: of several queues, each.
     """
 
     waiting: int
@@ -77,6 +89,7 @@ class Inputs(NamedTuple):
     stays: int
     is_overdue: bool = False
     may_add: bool = True
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +103,12 @@ class Given:
         """What a pass would see. A cooldown that is not over ends in a moment: how soon changes no count."""
         up, down = self.policy.scale_up.cooldown, self.policy.scale_down.cooldown
         keep = retention(self.policy, math.inf)
+        age = math.inf if inputs.is_overdue else 0.0
         # If max_wait may not add a worker yet, a cooldown that is over is shorter than the start it waits for.
         last_up, start_ups = (None, ()) if inputs.may_add else (_NOW - up, (USABLE_START_UP_S[1],))
         return Seen(
             policy=self.policy,
-            queue=QueueDepth(inputs.waiting, inputs.busy, math.inf if inputs.is_overdue else 0.0),
+            queue=QueueDepth(inputs.waiting, inputs.busy, age, parts=parts_of(self.policy, inputs.parts)),
             replicas=Replicas(
                 configured=inputs.configured,
                 running=int(inputs.some_run),
@@ -121,6 +135,24 @@ class Given:
             landing_bound=math.inf,
             service=None if inputs.mean_s is None else ServiceTime(inputs.mean_s, inputs.mean_s, 0),
         )
+
+
+def parts_of(policy: WorkerPolicy, parts: Iterable[Part]) -> tuple[QueuePart, ...]:
+    """What decide() gets of each queue."""
+    return tuple(
+        QueuePart(
+            name,
+            QueueDepth(part.waiting, part.busy),
+            service=None if part.mean_s is None else ServiceTime(part.mean_s, part.mean_s, 0),
+            target_wait=queue.target_wait,
+            weight=queue.weight,
+        )
+        for (name, queue), part in zip(policy.named_queues.items(), parts, strict=False)
+    )
+
+
+def _mean_s(service: ServiceTime | None) -> float | None:
+    return None if service is None else service.mean_s
 
 
 class _Answers(NamedTuple):
@@ -189,6 +221,10 @@ class OwnPolicy:
     _learn_due: float = math.inf
     _early: list[Done] = field(default_factory=list)
     """Ended jobs that the next measurement gets."""
+    _each_recent: list[Recent] = field(default_factory=list)
+    """By the order of the queues, if there are several, what is measured of each."""
+    _each_given: list[ServiceTime | None] = field(default_factory=list)
+    _each_service: list[ServiceTime | None] = field(default_factory=list)
     _slo: Slo | None = None
     _promise: Promise = field(default_factory=Promise)
     _by_target: dict[tuple[float, float, int, int], Known] = field(default_factory=dict)
@@ -215,6 +251,9 @@ class OwnPolicy:
         self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
         if given is not None:
             self._service = self._memory.service = ServiceTime(given, given, 0)
+        self._each_given = [given_service(queue) for queue in alone(self.policy).values() if self.policy.named_queues]
+        self._each_service = list(self._each_given)
+        self._each_recent = [Recent() for _ in self._each_given]
         if self._slo is not None:
             self._aim(self._slo)
         # A memory that begins now counts as a scale that happened then.
@@ -230,18 +269,19 @@ class OwnPolicy:
         memory = self._memory
         if memory.start is not None and not seen.notified:
             memory.time_start(configured, seen.running, now)
+        parts = self._parts(seen) if seen.parts else ()
         key = seen.waiting, seen.busy, seen.leaving
         if self.calm.get(key) == configured:
             return self._stays(seen)
-        wanted = self._wants.get(key)
-        recommended, waiting, mean_s = self._recommend(seen) if wanted is None else wanted
+        wanted = self._recommend_together(seen, parts) if parts else self._wants.get(key)
+        recommended, waiting, mean_s, parts = self._recommend(seen) if wanted is None else wanted
         stays = 0
         if self._remembers:
             memory.note(now, recommended, is_poll=not seen.notified)
             stays = memory.staying(now, recommended, configured, self.policy.max_replicas)
         up, down = now >= self.up_at, now >= self._down_open
         some_run = seen.running > 0
-        inputs = Inputs(waiting, mean_s, seen.busy, seen.leaving, configured, some_run, up, down, stays)
+        inputs = Inputs(waiting, mean_s, seen.busy, seen.leaving, configured, some_run, up, down, stays, parts=parts)
         if self._guards_waits:
             inputs = self._with_wait(inputs, seen)
         desired = self._answers.get(inputs)
@@ -291,10 +331,9 @@ class OwnPolicy:
         if self._measures:
             fresh = bool(finished)
             if fresh:
-                self._recent.add(finished)
-                self._service = self._memory.service = self._recent.measured(now)
-                assert self._service is not None, "a job that ended took some time"
-                self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
+                self._service = self._memory.service = self._measured(finished, now)
+                mean_s = -1.0 if self._service is None else self._service.mean_s
+                self._wants, self.calm = self._by_service.setdefault(mean_s, ({}, {}))
             if fresh and self._slo is not None:
                 self._promise_more(self._slo, now)
         if self._learns:
@@ -302,6 +341,32 @@ class OwnPolicy:
         self._early.clear()
         self._learn_due = now + _MEASURE_AGAIN_S if self._measures or self._learns else math.inf
         self._look_at_all()
+
+    def _measured(self, finished: list[Done], now: float) -> ServiceTime | None:
+        """The time per job; of several queues, that of each, and the longest of them for the whole."""
+        self._recent.add(finished)
+        for place, recent in enumerate(self._each_recent):
+            recent.add([done for done in finished if queue_of(done[2]) == place])
+            self._each_service[place] = self._each_given[place] or recent.measured(now)
+        if not self._each_recent:
+            return self._recent.measured(now)
+        return slowest(parts_of(self.policy, [Part(0, 0, _mean_s(one)) for one in self._each_service]))
+
+    def _parts(self, seen: View) -> tuple[Part, ...]:
+        """Of several queues, what is known of each now."""
+        return tuple(Part(*counts, _mean_s(one)) for counts, one in zip(seen.parts, self._each_service, strict=False))
+
+    def _recommend_together(self, seen: View, parts: tuple[Part, ...]) -> Wanted:
+        """The recommendation for several queues; it is made anew at each look, and all that want the same are alike."""
+        service = self._service
+        finishing = seen.leaving if service is not None and seen.draining_s >= service.mean_s else 0
+        queue = QueueDepth(seen.waiting, seen.busy, parts=parts_of(self.policy, parts))
+        recommended = recommend(self.policy, queue, service, seen.configured, finishing)
+        wanted = Wanted(recommended, seen.waiting, _mean_s(service), parts)
+        if self._by_exact_depth or any(part.mean_s is None for part in parts):
+            return wanted
+        key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)
+        return self._alike.setdefault(key, wanted)
 
     def _look_at_all(self) -> None:
         """No look is left out between the end of an hour and the first one after it."""
@@ -364,7 +429,7 @@ class OwnPolicy:
         recommended = recommend(self.policy, queue, service, seen.configured, finishing)
         if service is None and self.policy.target_wait is not None:
             return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
-        wanted = Wanted(recommended, seen.waiting, None if service is None else service.mean_s)
+        wanted = Wanted(recommended, seen.waiting, _mean_s(service))
         if not self._by_exact_depth:
             # A queue without a waiting job is never late, even if it wants the same.
             key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)

@@ -91,6 +91,7 @@ def as_blocks(comparison: Comparison) -> Iterator[str | Rows]:
     yield [[*cost[:4], *total[1:4]] for cost, total in zip(costs, totals, strict=True)]
     yield _changes_a_day(comparison)
     yield _shares_of_time(comparison)
+    yield from _queues(comparison)
     yield ""
     yield from legend(comparison)
 
@@ -204,6 +205,19 @@ def _shares_of_time(comparison: Comparison) -> list[list[str]]:
         needed = ["-" if figures.is_clairvoyant else percent(share / 100) for share in of_time]
         rows.append([row[0], *row[5:7], *needed])
     return rows
+
+
+def _queues(comparison: Comparison) -> Iterator[Rows]:
+    """How long the jobs of each queue wait, for the policies that have several."""
+    split = [figures for figures in comparison.figures if figures.queues]
+    rows = [["queue", "jobs", "wait mean", "p50", "p95", "p99", "max"]]
+    for figures in split:
+        for one in figures.queues:
+            spread, name = one.waits, one.name if len(split) == 1 else f"{figures.name}: {one.name}"
+            waits = (spread.mean, spread.p50, spread.p95, spread.p99, spread.longest)
+            rows.append([name, f"{one.jobs:,}", *map(in_seconds, waits)])
+    if split:
+        yield rows
 
 
 def legend(comparison: Comparison) -> Iterator[str]:

@@ -23,7 +23,8 @@ class View:
     busy: jobs in progress. configured: requested workers, running: those that have started. leaving: removed workers
     that still have jobs, draining_s: seconds that these may go on. oldest_s: seconds that the oldest waiting job has
     waited. notified: the look is a quick check after a notification, which only read the queue. began: epoch
-    seconds of the time 0; None: unknown, as of a trace.
+    seconds of the time 0; None: unknown, as of a trace. parts: if the jobs are split among queues, of each queue the
+    jobs waiting and in progress.
     """
 
     now: float = 0.0
@@ -36,6 +37,7 @@ class View:
     notified: bool = False
     draining_s: float = NEVER
     began: float | None = None
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 class Scaler(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 _MOST = 8192
 """Steps of a series."""
-Task = tuple[float, float, float]
+Task = tuple[float, float, float] | tuple[float, float, float, int]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,8 @@ class Series:
 
     def note_waits(self, done: Sequence[tuple[float, int, Task, float]]) -> None:
         """Notes the waits by the time at which each job began; it also counts the queue of a policy without looks."""
-        for end, _, (came, _, _), wait in done:
+        for end, _, job, wait in done:
+            came = job[0]
             if wait:
                 self._at(came).more_waiting += 1
             step = self._at(came + wait)

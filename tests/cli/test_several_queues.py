@@ -32,42 +32,59 @@ def policy(tmp_path: Path) -> Path:
     return tmp_path / "several.yaml"
 
 
-def test_simulate_treats_the_queues_as_one_with_the_strictest_wait_and_says_so(
-    run: Run, policy: Path, trace: Path
-) -> None:
+def test_simulate_draws_the_queue_of_each_job_and_shows_the_waits_of_each(run: Run, policy: Path, trace: Path) -> None:
     policy.write_text(HEAD + BY_WAIT)
     ran = run("simulate", policy, "oracle", "--trace", trace)
     assert (ran.code, ran.err) == (0, "")
-    note = f"{policy}: its 2 queues are simulated as one, with the wait of queue urgent, 5 s, the strictest"
-    assert note in " ".join(ran.out.split())
+    words = " ".join(ran.out.split())
+    names = list(json.loads(run("simulate", policy, "--trace", trace, "--json").out)["policies"][0]["queues"])
+    note = (
+        f"{policy}: each job is in one of its queues ({', '.join(one['name'] for one in names)}), drawn at random in "
+        "equal shares; workers take the oldest job of all queues"
+    )
+    assert note in words
+    assert "queue jobs wait mean p50 p95 p99 max" in words
     shown = json.loads(run("simulate", policy, "--trace", trace, "--json").out)
     assert shown["workload"]["notes"] == [note]
+    assert sum(one["jobs"] for one in names) == shown["policies"][0]["jobs"]
+    assert set(names[0]["wait"]) == set(shown["policies"][0]["wait"])
+
+
+def test_the_jobs_are_split_by_the_shares_that_are_given(run: Run, policy: Path, trace: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    shown = json.loads(run("simulate", policy, "--trace", trace, "--queue-shares", "urgent=0", "--json").out)
+    each = {one["name"]: one["jobs"] for one in shown["policies"][0]["queues"]}
+    assert each == {"urgent": 0, "bulk": shown["policies"][0]["jobs"]}
+    assert "(urgent 0, bulk 1), drawn at random in these shares" in shown["workload"]["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ("slow=1", "'slow' is not a queue of"),
+        ("urgent", "'urgent' must be the name of a queue, =, and a number, such as urgent=3"),
+        ("urgent=-1", "'urgent=-1' must be the name of a queue"),
+        ("urgent=0,bulk=0", "has a share above 0"),
+    ],
+    ids=["an unknown queue", "a share without a number", "a share below 0", "no share at all"],
+)
+def test_shares_that_cannot_be_are_refused(run: Run, policy: Path, trace: Path, shares: str, words: str) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("simulate", policy, "--trace", trace, "--queue-shares", shares)
+    assert ran.code == 2
+    assert "--queue-shares" in ran.err
+    assert words in " ".join(ran.err.split())
 
 
 def test_the_help_of_simulate_says_how_several_queues_are_simulated(run: Run) -> None:
     said = " ".join(run("simulate", "--help").out.split())
-    assert "Several queues of a worker are simulated as one, with the strictest target_wait" in said
+    assert "each job is in one of them, drawn at random in equal shares" in said
 
 
-def test_a_simulation_by_the_strictest_wait_is_that_of_one_queue_with_it(run: Run, policy: Path, trace: Path) -> None:
-    figures = []
-    for text in (BY_WAIT, "target_wait: 5s, queue: {table: jobs, wake_on: jobs}}}", BY_WAIT.replace("5s}", "50s}")):
-        policy.write_text(HEAD + text)
-        shown = json.loads(run("simulate", policy, "--trace", trace, "--json", "--no-wake").out)
-        figures.append([(one["paid_s"], one["worker_hours"]) for one in shown["policies"]])
-    assert figures[0] == figures[1] != figures[2]
-
-
-def test_simulate_says_that_weights_are_not_simulated_and_nothing_where_there_are_none(
-    run: Run, policy: Path, trace: Path
-) -> None:
-    policy.write_text(HEAD + BY_TIERS)
-    ran = run("simulate", policy, "--trace", trace)
-    assert "2 queues are simulated as one, in which each job counts as 1, whatever the weights are" in (
-        " ".join(ran.out.split())
-    )
-    policy.write_text(HEAD + EQUAL)
-    assert "simulated as one" not in run("simulate", policy, "--trace", trace).out
+def test_a_policy_with_one_queue_shows_no_table_of_queues(run: Run, policy: Path, trace: Path) -> None:
+    policy.write_text(HEAD + "target_wait: 5s, queue: {table: jobs, wake_on: jobs}}}")
+    assert "queues" not in json.loads(run("simulate", policy, "--trace", trace, "--json").out)["policies"][0]
+    assert "drawn at random" not in run("simulate", policy, "--trace", trace).out
 
 
 def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(

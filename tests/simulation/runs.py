@@ -11,6 +11,8 @@ from controller.simulation.account import Account, Done
 from controller.simulation.demand import Clairvoyant, Demand, Levels
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Calm, Scaler, Span, View
+from controller.simulation.split import Split
+from controller.simulation.waits import Waits
 from controller.simulation.workload.jobs import Job
 
 
@@ -63,12 +65,13 @@ def run(
     until: float = 0.0,
     chunk: int = 1_000_000,
     began: float | None = None,
+    split: Split | None = None,
 ) -> Ledger:
     """`until`: it runs at least that long. began: epoch seconds of the time 0."""
     platform = platform or Platform()
     demand = Demand(cap, platform.concurrency, Clairvoyant(platform.start_up_s))
-    ledger = Ledger(cap, platform.start_up_s)
-    fleet = Fleet(scaler, platform, ledger, began)
+    ledger = Ledger(cap, platform.start_up_s, by_queue=tuple(Waits() for _ in split.names) if split else ())
+    fleet = Fleet(scaler, platform, ledger, began, split)
     for start in range(0, len(jobs), chunk):
         tasks, levels = demand.take(jobs[start : start + chunk])
         fleet.feed(tasks, tasks[-1][0])

@@ -9,13 +9,13 @@ from dataclasses import fields
 from controller.core.model import History, QueueDepth, Replicas
 from controller.core.plan import Seen
 from controller.simulation.contenders import own_worker
-from controller.simulation.own import Given, Inputs
+from controller.simulation.own import Given, Inputs, Part
 
 KINDS = (Seen, QueueDepth, Replicas, History)
 
 VARIED = {
     Seen: {"queue", "replicas", "history", "service"},
-    QueueDepth: {"pending", "processing", "oldest_age_s"},
+    QueueDepth: {"pending", "processing", "oldest_age_s", "parts"},
     Replicas: {"configured", "running", "alive", "state", "leaving"},
     History: {"last_up", "last_down", "recommendations", "count", "start_ups"},
 }
@@ -55,7 +55,6 @@ LEFT_OUT = {
         "lag_s": "there is no standby",
         "unnamed": "there are no unknown statuses",
         "remarks": "only words",
-        "parts": "several queues are simulated as one",
         "soon": "no workload says for when its jobs were scheduled",
         "ahead_s": "only words",
     },
@@ -104,10 +103,12 @@ def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> No
     counts, both = (0, 3), (False, True)
     means, stays = (None, 1.0), (0, 2)
     kinds = (counts, means, counts, counts, counts, both, both, both, stays)
-    late = list(itertools.product(both, both))
+    parts = ((), (Part(1, 2, None), Part(0, 1, 3.0)))
+    late = list(itertools.product(both, both, parts))
+    two = {"queue": None, "queues": {"a": {"table": "a"}, "b": {"table": "b"}}}
     keys = [Inputs(*one, *two) for one in itertools.product(*kinds) for two in late]
     first, second = (
-        Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}}), rest)
+        Given(own_worker({"max_replicas": most, "target_wait": "5s", "scale_up": {"cooldown": "9s"}, **two}), rest)
         for most, rest in ((4, 0.0), (5, 3.0))
     )
     assert differing([first.seen(key) for key in keys]) == VARIED
@@ -125,6 +126,10 @@ def differing(seen: list[Seen]) -> dict[type, set[str]]:
         History: [one.history for one in seen],
     }
     return {
-        kind: {name for name in (field.name for field in fields(kind)) if len({getattr(one, name) for one in ones}) > 1}
+        kind: {
+            name
+            for name in (field.name for field in fields(kind))
+            if len({repr(getattr(one, name)) for one in ones}) > 1
+        }
         for kind, ones in every.items()
     }

@@ -28,7 +28,7 @@ from controller.policy import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
-from controller.simulation.own import OwnPolicy
+from controller.simulation.own import OwnPolicy, Part, parts_of
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
 from tests.simulation.measured import plainly_measured
@@ -64,8 +64,9 @@ class Sleeper(Sleepless):
         if self.answers >= self.most_answers:
             return self.inner.look(seen)
         policy = self.own._written
-        queue, now = QueueDepth(seen.waiting, seen.busy, seen.oldest_s if seen.waiting else None), seen.now
-        service = given_service(policy) or self.service
+        service, now = given_service(policy) or self.service, seen.now
+        parts = parts_of(policy, [Part(*counts, None if service is None else service.mean_s) for counts in seen.parts])
+        queue = QueueDepth(seen.waiting, seen.busy, seen.oldest_s if seen.waiting else None, parts=parts)
         if not seen.notified:
             self._time_the_start(seen)
         has_time = service is not None and seen.draining_s >= service.mean_s
