@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.cookiejar import CookieJar
 from typing import Any
 from urllib.request import getproxies
@@ -20,8 +20,9 @@ from controller.adapters.http import httpx, user_agent
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.adapters.railway.settings import RailwayToken
+from controller.adapters.sending import LastCheck
 from controller.core.model import Change
-from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
+from controller.core.ports import Clock, NotSent, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
 
@@ -40,8 +41,6 @@ _LONGEST_RETRY_AFTER_S = CEILING_S
 """A longer Retry-After is cut to this; then one request learns whether it still applies."""
 _HEADERS = ("ratelimit-policy", "retry-after", "content-encoding")
 _AUTH = ("not authorized", "project token not found", "unauthorized")
-_REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
-"""httpcore's events right before a request's first byte, when DNS lookup, connect and TLS handshake are done."""
 
 
 class _Passing(Unavailable):
@@ -127,7 +126,7 @@ class RailwayClient:
             Unavailable: it is unknown whether it happened.
         """
         await self._wait_for_retry_after()
-        check = _LastCheck(operation, lambda: self._may_mutate(change.epoch))
+        check = LastCheck(operation, lambda: self._may_mutate(change.epoch))
         check.now()
         self.budget.spend_on_mutation()
         try:
@@ -251,32 +250,6 @@ class _TooMany(NotSent, _Passing):
 
 class _Problem(Refused, _Passing):
     """An internal failure of Railway ("Problem processing request"). A retry may succeed."""
-
-
-class _LastCheck:
-    """Checks the lease once more between connecting and the request's first byte, called by httpcore's trace."""
-
-    def __init__(self, operation: str, may_mutate: Callable[[], bool]) -> None:
-        self._operation = operation
-        self._may_mutate = may_mutate
-        self._events = 0
-        self._request_began = False
-
-    def now(self) -> None:
-        if not self._may_mutate():
-            raise LeaseLost(f"the lease expired before {self._operation}; it was not sent")
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        del info
-        self._events += 1
-        if event in _REQUEST_BEGINS:
-            self.now()
-            self._request_began = True
-
-    @property
-    def certainly_not_begun(self) -> bool:
-        """Whether no byte was sent. A transport without trace events proves nothing."""
-        return self._events > 0 and not self._request_began
 
 
 def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:
