@@ -42,7 +42,7 @@ class DryRunPlatform:
         del service, change, observed
         return Receipt.DRY_RUN
 
-    def requests(self) -> Requests:
+    def requests(self) -> Requests | None:
         return self._platform.requests()
 
 

@@ -128,7 +128,7 @@ def _log_policy(controller: Controller) -> None:
         controller.log.event(
             "policy_loaded",
             worker=name,
-            service=worker.service,
+            service=worker.target.key,
             message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {interval}",
         )
 

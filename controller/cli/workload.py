@@ -144,7 +144,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
     # where jobs are killed midway, work is lost. So it is asked for where that is possible, and the output says what
     # was used.
     access = railway_if_set(os.environ)
-    if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
+    if access is None or worker is None or worker.service is None or worker.service in WITHOUT_RAILWAY.values():
         return Drain(0.0, default)
     try:
         limits = signals.interruptible(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))

@@ -10,9 +10,9 @@ from controller.core.model import workers
 from controller.core.schedule import limits_of
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy import Policy, Schedule, Share, WorkerPolicy
+from controller.policy import TARGET_KEYS, Policy, Schedule, Share, WorkerPolicy
 
-_IS_OF = {"tiers", "queue", "queues", "service", "schedules"}
+_IS_OF = {"tiers", "queue", "queues", "schedules", *TARGET_KEYS}
 """Keys that have their own sentences."""
 
 
@@ -34,22 +34,22 @@ def edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
 
 def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
     """Workers that are added, dropped, renamed or moved to another service, and the effect on what runs there."""
-    before = {worker.service: name for name, worker in old.workers.items()}
-    after = {worker.service: name for name, worker in new.workers.items()}
-    for service, name in before.items():
-        now = after.get(service)
+    before = {worker.target.key: (worker.target.words, name) for name, worker in old.workers.items()}
+    after = {worker.target.key: (worker.target.words, name) for name, worker in new.workers.items()}
+    for key, (target, name) in before.items():
+        _, now = after.get(key, ("", None))
         if now is None and name in new.workers:
             yield (
-                f"{name} moves from service {service} to {new.workers[name].service}, where its history starts again; "
-                f"{service} is no longer scaled: its workers stay as they are"
+                f"{name} moves from {target} to {new.workers[name].target.words}, where its history starts again; "
+                f"{target} is no longer scaled: its workers stay as they are"
             )
         elif now is None:
-            yield f"{name} is dropped: service {service} is no longer scaled, its workers stay as they are"
+            yield f"{name} is dropped: {target} is no longer scaled, its workers stay as they are"
         elif now != name:
-            yield f"{name} is renamed to {now}: service {service} keeps its workers, cooldowns and history"
-    for service, name in after.items():
-        if service not in before and name not in old.workers:
-            yield f"{name} is new: service {service} is scaled from now on"
+            yield f"{name} is renamed to {now}: {target} keeps its workers, cooldowns and history"
+    for key, (target, name) in after.items():
+        if key not in before and name not in old.workers:
+            yield f"{name} is new: {target} is scaled from now on"
 
 
 def rhythm_changes(old: Policy, new: Policy) -> list[str]:

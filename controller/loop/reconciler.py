@@ -50,6 +50,7 @@ from controller.core.wanted import learns_when_to_stop, retention
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.override_status import OverrideStatus
+from controller.loop.platforms import Platforms
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
@@ -73,6 +74,11 @@ class Ports:
     @property
     def sources(self) -> Sources:
         return Sources(self.queue.source, self.platform.source, self.journal.source)
+
+    def on(self, target: str) -> Ports:
+        """As the reconciler of this target has them: with its own platform alone, which its faults name."""
+        platform = self.platform
+        return replace(self, platform=platform.of(target)) if isinstance(platform, Platforms) else self
 
 
 class LastPass(NamedTuple):
@@ -115,7 +121,7 @@ class Reconciler:
         """Whether the last pass sent no change because it had decided on an old reading."""
         self.start_up_s: float | None = None
         """Of the history that the last pass recalled; None: not measured."""
-        self._ports = ports
+        self._ports = ports.on(policy.target.key)
         self._landing_bound = landing_bound
         self._gap = gap
         self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
@@ -131,6 +137,11 @@ class Reconciler:
         new._unsent, new._throttles = self._unsent, self._throttles
         new.start_up_s, new.pace = self.start_up_s, self.pace
         return new
+
+    @property
+    def platform(self) -> Platform:
+        """That its target is on."""
+        return self._ports.platform
 
     @property
     def _retention(self) -> Retention:
@@ -382,7 +393,7 @@ class Reconciler:
         written = await self._write(planned, recalled, lease)  # until this has returned, nothing may be sent
         self._forget_unsent(change.id)
         try:
-            receipt = await self._ports.platform.scale(self.policy.service, change, replicas)
+            receipt = await self._ports.platform.scale(self.policy.target.key, change, replicas)
         except LeaseLost as lost:
             await self._take_back(change, Settled.NEVER_SENT, replicas, written, lease)
             return account.close(Outcome.FENCED, *decision.because, Because(Reason.LEASE_LOST, str(lost)))
@@ -447,8 +458,9 @@ class Reconciler:
         return await self._ports.journal.write(self.worker, recalled, step(recalled.history, now), lease, now=now)
 
     async def _read_back(self) -> Replicas | None:
+        target = self.policy.target.key
         try:
-            shown = (await self._ports.platform.observe([self.policy.service]))[self.policy.service]
+            shown = (await self._ports.platform.observe([target]))[target]
         except Unavailable:
             return None  # the next cycle reads it
         return shown if isinstance(shown, Replicas) else None

@@ -64,7 +64,8 @@ class Difference:
 class Reload(Generic[T]):
     """Looks at `path` and reads it by `read`, which raises ConfigurationError.
 
-    adopt: takes over what was read; it is called between two turns of the loop. refused: is told of a refusal.
+    adopt: takes over what was read; it is called between two turns of the loop, and may raise the same. refused: is
+    told of a refusal.
     """
 
     path: Path
@@ -106,11 +107,9 @@ class Reload(Generic[T]):
     async def _read(self) -> None:
         try:
             # In a thread: a large policy takes tenths of a second, and no cycle is to wait for it.
-            found = await asyncio.to_thread(self.read)
+            await self.adopt(await asyncio.to_thread(self.read))
         except ConfigurationError as error:
             self.refused(error)
-            return
-        await self.adopt(found)
 
 
 def identity(path: Path) -> Identity | None:

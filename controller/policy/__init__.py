@@ -37,6 +37,8 @@ from controller.policy.scaling import (
 )
 from controller.policy.schedules import Schedule
 from controller.policy.shared_jobs import overlaps
+from controller.policy.targets import KEYS as TARGET_KEYS
+from controller.policy.targets import Given, KubernetesTarget, ScaleTarget
 from controller.policy.types import Share
 
 __all__ = [
@@ -44,11 +46,14 @@ __all__ = [
     "BASE_OF_SLO",
     "MULTIPLES_OF_SLO",
     "NAME_BYTES",
+    "TARGET_KEYS",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
     "Columns",
     "Document",
     "Form",
+    "Given",
+    "KubernetesTarget",
     "NamedQueue",
     "OnUnavailable",
     "Path",
@@ -59,6 +64,7 @@ __all__ = [
     "RateLimit",
     "RateLimitKeys",
     "ScaleDown",
+    "ScaleTarget",
     "ScaleUp",
     "Schedule",
     "Share",

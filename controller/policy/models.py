@@ -31,6 +31,7 @@ from controller.policy.scaling import (
     without_effect,
 )
 from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
+from controller.policy.targets import KEYS, KubernetesTarget, ScaleTarget, target_problem
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -60,7 +61,7 @@ class WorkerPolicy(Part):
         json_schema_extra={
             "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
             "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "slo", "target_wait")],
-            "allOf": [{"oneOf": [{"required": ["queue"]}, {"required": ["queues"]}]}],
+            "allOf": [{"oneOf": [{"required": [key]} for key in keys]} for keys in (("queue", "queues"), KEYS)],
         }
     )
     hints: ClassVar[Mapping[str, str]] = {
@@ -76,8 +77,13 @@ class WorkerPolicy(Part):
         "maxReplicaCount": "write max_replicas",
         "cooldownPeriod": "write scale_down: {cooldown: …}, which counts for every scale-down, not only that to 0",
     }
-    service: Word
-    """id of the service on the platform"""
+    # Exactly one of KEYS names what is scaled. The last of them looks at all.
+    service: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
+    """id of the service on the platform; one of the keys that name a target, see docs/platforms.md"""
+    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
+        default=None, validate_default=True
+    )
+    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
     queue: Annotated[Queue | None, Field(json_schema_extra=_only_if_written)] = None
     queues: Annotated[Queues | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True
@@ -132,10 +138,21 @@ class WorkerPolicy(Part):
 
     @field_validator("service")
     @classmethod
-    def _without_quotes(cls, service: str) -> str:
+    def _without_quotes(cls, service: str | None) -> str | None:
+        if service is None:
+            raise PydanticCustomError("missing", "is null")
         if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
             raise PydanticCustomError("quotes", "has quotation marks that are part of the value; remove them")
         return service
+
+    @field_validator(KEYS[-1])
+    @classmethod
+    def _one_target(cls, last: object, info: ValidationInfo) -> object:
+        given = {**info.data, KEYS[-1]: last}
+        problem = target_problem(given) if given.keys() >= set(KEYS) else None  # what is missing is wrong by itself
+        if problem is not None:
+            raise PydanticCustomError("scale_target", "{text}", {"key": problem[0], "text": problem[1]})
+        return last
 
     @field_validator("queues")
     @classmethod
@@ -319,9 +336,10 @@ class WorkerPolicy(Part):
         return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
 
     @property
-    def target_key(self) -> str:
-        """The key that names what is scaled; which key it is tells which platform scales it."""
-        return "service"
+    def target(self) -> ScaleTarget:
+        """What is scaled, and on which platform."""
+        (key,) = (key for key in KEYS if getattr(self, key) is not None)
+        return ScaleTarget.of(key, getattr(self, key))
 
     @property
     def concurrency(self) -> int:
@@ -374,11 +392,20 @@ class Policy(Part):
         return hashlib.sha256(values.encode()).hexdigest()[:12]
 
     @property
-    def services(self) -> dict[str, str]:
-        """By worker, the id of its service."""
-        return {name: worker.service for name, worker in self.workers.items()}
+    def targets(self) -> dict[str, ScaleTarget]:
+        """By worker, what is scaled."""
+        return {name: worker.target for name, worker in self.workers.items()}
 
     @property
-    def target_keys(self) -> frozenset[str]:
-        """Those that its workers use."""
-        return frozenset(worker.target_key for worker in self.workers.values())
+    def target_ids(self) -> dict[str, str]:
+        """By worker, the key of its target."""
+        return {name: target.key for name, target in self.targets.items()}
+
+    @property
+    def platforms(self) -> frozenset[str]:
+        """The keys by which its workers name their targets; each stands for a platform."""
+        return frozenset(target.platform for target in self.targets.values())
+
+    def on(self, platform: str) -> dict[str, ScaleTarget]:
+        """The targets on one platform, by their keys."""
+        return {target.key: target for target in self.targets.values() if target.platform == platform}

@@ -137,7 +137,7 @@ def read_both(
         (one, other)
         for one, worker in before.workers.items()
         for other, counterpart in after.workers.items()
-        if worker.service == counterpart.service
+        if worker.target == counterpart.target
     ] or [(one, one) for one in before.workers if one in after.workers]
     pairs = [pair for pair in pairs if name in {None, *pair}]
     names: tuple[str | None, str | None] = pairs[0] if len(pairs) == 1 else (name, name)

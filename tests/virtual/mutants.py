@@ -189,7 +189,7 @@ def _cooldowns_count_from_the_reading() -> AbstractContextManager[Any]:
 def _intent_after_the_change() -> AbstractContextManager[Any]:
     async def send(self: Any, account: Account, planned: plan.Plan, *args: Any) -> Cycle:
         send, recalled, lease = args
-        await self._ports.platform.scale(self.policy.service, send.change, send.replicas)
+        await self._ports.platform.scale(self.policy.target.key, send.change, send.replicas)
         written = await self._write(planned, recalled, lease)
         await self._confirm(send.change, written, lease, read=True)
         return account.close(Outcome.APPLIED, message="written down late")
