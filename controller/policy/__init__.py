@@ -5,6 +5,7 @@ A new key of the policy belongs here: its model, its default, its check and its 
 reads no file and no environment; both arrive as arguments.
 """
 
+from controller.policy.command import CommandTarget
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
@@ -38,7 +39,7 @@ from controller.policy.scaling import (
 from controller.policy.schedules import Schedule
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
-from controller.policy.targets import Given, KubernetesTarget, ScaleTarget
+from controller.policy.targets import Given, KubernetesTarget, ScaleTarget, SwarmTarget
 from controller.policy.types import Share
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
     "Columns",
+    "CommandTarget",
     "Document",
     "Form",
     "Given",
@@ -70,6 +72,7 @@ __all__ = [
     "Share",
     "Slo",
     "Statuses",
+    "SwarmTarget",
     "Target",
     "Tier",
     "TimeColumn",

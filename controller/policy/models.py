@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from controller.policy.command import CommandTarget
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
 from controller.policy.queue import Queue
@@ -31,7 +32,7 @@ from controller.policy.scaling import (
     without_effect,
 )
 from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
-from controller.policy.targets import KEYS, KubernetesTarget, ScaleTarget, target_problem
+from controller.policy.targets import KEYS, KubernetesTarget, ScaleTarget, SwarmTarget, target_problem
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -80,10 +81,14 @@ class WorkerPolicy(Part):
     # Exactly one of KEYS names what is scaled. The last of them looks at all.
     service: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
     """id of the service on the platform; one of the keys that name a target, see docs/platforms.md"""
-    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
+    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    swarm: Annotated[SwarmTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: what to scale in Docker Swarm, see docs/swarm.md"""
+    command: Annotated[CommandTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True
     )
-    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    """in place of `service`: programs or an address that scale anything else, see docs/command.md"""
     queue: Annotated[Queue | None, Field(json_schema_extra=_only_if_written)] = None
     queues: Annotated[Queues | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True

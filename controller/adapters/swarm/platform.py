@@ -7,7 +7,7 @@ So it is refused if anything has changed the service since: another leader, a pe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from controller.core.model import Change, Replicas
 from controller.core.ports import NotSent, Receipt, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.text.escaping import visible
+from controller.policy import Policy, SwarmTarget
 
 _AT_ONCE = 50
 """Services in one request, so that its answer stays within the client's limit."""
@@ -28,10 +29,12 @@ class SwarmPlatform:
 
     source = SOURCE
 
-    def __init__(self, client: SwarmClient, names: Mapping[str, str]) -> None:
-        """names: of the services, by the keys of the targets."""
+    def __init__(self, client: SwarmClient, policy: Policy) -> None:
         self.client = client
-        self._names = dict(names)
+        self.serve(policy)
+
+    def serve(self, policy: Policy) -> None:
+        self._names = {key: cast("SwarmTarget", one.given).service for key, one in policy.on("swarm").items()}
 
     async def close(self) -> None:
         await self.client.close()

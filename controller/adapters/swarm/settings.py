@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from controller.adapters.swarm import SOURCE
+from controller.config.platform import PlatformSettings
 from controller.config.settings import EnvironmentReader
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
@@ -93,6 +95,22 @@ def swarm_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
         "is tcp:// without TLS to another network: everyone who reaches that port controls the machine; set "
         "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or use a proxy of the socket that allows only what is needed",
     )
+
+
+SWARM = PlatformSettings(
+    name=SOURCE.name,
+    target="swarm",
+    variables=_VARIABLES,
+    references=None,
+    load=load_swarm,
+    warnings=swarm_warnings,
+    group="",
+    group_in_words="",
+    replica="",
+    change_timeout="SWARM_TIMEOUT_MS",
+    opens="controller.adapters.swarm.opening:open_swarm",
+    checks="controller.doctor.swarm:check_swarm",
+)
 
 
 def _socket(reader: EnvironmentReader, path: str) -> SwarmSettings:
