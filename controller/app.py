@@ -30,6 +30,7 @@ from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
+from controller.loop.timed import TimedJournal, TimedQueue
 from controller.platforms import OpenPlatforms, named, used_by
 from controller.policy import Policy
 from controller.web.health import Shown
@@ -95,6 +96,7 @@ class Controller:
             self.configuration.shown,
             self.ports.clock.wall(),
             notifications=self.notifier.reports,
+            sent=self.platforms.sent,
         )
 
     async def adopt(self, configuration: Configuration) -> None:
@@ -156,10 +158,11 @@ async def opened(
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.group)
         journal = RedisJournal(redis, keys, clock, services=policy.target_ids)
+        timed = TimedJournal(journal, clock, status.counts.call)
 
         async def watch() -> LeaderState:
             workers = runner.policy.workers
-            watched = await journal.watch(list(workers))
+            watched = await timed.watch(list(workers))
             # Leave out workers that the policy no longer has: they would be shown and published again forever.
             ours = {name: text for name, text in watched.published.items() if name in workers}
             notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
@@ -187,9 +190,12 @@ async def opened(
         stack.push_async_callback(leadership.release)
         queue = _queue(configuration)
         stack.push_async_callback(queue.close)
-        platforms = OpenPlatforms(configuration, clock, leadership.may_act, stack, is_dry_run=options.dry_run)
+        platforms = OpenPlatforms(
+            configuration, clock, leadership.may_act, stack, status.counts.call, is_dry_run=options.dry_run
+        )
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
-        ports = Ports(queue, platforms, journal, shares, clock, log.event)
+        timed_queue = TimedQueue(queue, clock, status.counts.call)
+        ports = Ports(timed_queue, platforms, timed, shares, clock, log.event)
         ports = _dry_run_ports(ports) if options.dry_run else ports
         recorder = Recorder(
             RedisTimeline(redis, keys),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
 from controller.adapters.dry_run import DryRunPlatform
 from controller.config.platform import Opening, OpenPlatform, PlatformSettings
 from controller.configuration import ADAPTERS, Configuration
-from controller.core.ports import Clock
+from controller.core.ports import Clock, Platform
 from controller.loop.platforms import Platforms
+from controller.loop.timed import Tell, TimedPlatform
 from controller.policy import Policy
 
 
@@ -35,11 +37,13 @@ class OpenPlatforms(Platforms):
         clock: Clock,
         may_act: Callable[[int], bool],
         stack: AsyncExitStack,
+        took: Tell,
         *,
         is_dry_run: bool = False,
     ) -> None:
-        """stack: closes them. Raises ConfigurationError."""
+        """stack: closes them. took: is told how long each call of a platform took. Raises ConfigurationError."""
         self._clock, self._may_act, self._stack, self._is_dry_run = clock, may_act, stack, is_dry_run
+        self._took = took
         self._opened: dict[str, OpenPlatform] = {}
         super().__init__(self._each(configuration), configuration.policy)
 
@@ -55,6 +59,10 @@ class OpenPlatforms(Platforms):
     def opened(self, target: str) -> OpenPlatform:
         """The platform of targets that this key of a worker's policy names, which can really scale."""
         return self._opened[target]
+
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        """Requests to all of them, by operation and result."""
+        return sum((Counter(one.sent) for one in self._opened.values()), Counter())
 
     def _each(self, configuration: Configuration) -> dict[str, Any]:
         for one in used_by(configuration.policy):
@@ -72,4 +80,7 @@ class OpenPlatforms(Platforms):
                 self._stack.push_async_callback(opened.close)
         order = {one.target: place for place, one in enumerate(ADAPTERS.platforms)}
         each = sorted(self._opened.items(), key=lambda one: order[one[0]])
-        return {name: DryRunPlatform(one) if self._is_dry_run else one for name, one in each}
+        return {name: self._port(one) for name, one in each}
+
+    def _port(self, platform: OpenPlatform) -> Platform:
+        return TimedPlatform(DryRunPlatform(platform) if self._is_dry_run else platform, self._clock, self._took)

@@ -16,7 +16,7 @@ from controller.core.units import in_words, iso, money
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.configuration import JournalConfiguration
-    from controller.simulation.figures import Price
+    from controller.core.price import Price
 
 _USUAL_S = 30 * 24 * 3600.0
 _HOUR_S = 3600.0
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.simulation.figures import Price
+    from controller.core.price import Price
 
     configuration = overriding.configured(parsed)
     names = [parsed.worker] if parsed.worker is not None else []

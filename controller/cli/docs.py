@@ -138,9 +138,18 @@ def _events() -> Table:
 def _metrics() -> Table:
     from controller.web.metrics import METRICS
 
-    yield "metric", "type", "meaning"
+    yield "metric", "type", "labels", "meaning"
     for name, metric in METRICS.items():
-        yield f"`{name}`", metric.kind, _in_a_cell(metric.help)
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"`{name}`", metric.kind, labels, _in_a_cell(metric.help)
+
+
+def _deprecated_metrics() -> Table:
+    from controller.web.metrics import DEPRECATED
+
+    yield "deprecated", "use instead"
+    for name, metric in DEPRECATED.items():
+        yield f"`{name}`", f"`{metric.instead}`"
 
 
 def _policy_keys() -> Table:
@@ -176,6 +185,7 @@ def _reasons() -> Table:
 
 TABLES: Mapping[str, Callable[[], Iterable[Sequence[str]]]] = {
     "commands": _commands,
+    "deprecated-metrics": _deprecated_metrics,
     "environment": _environment,
     "events": _events,
     "metrics": _metrics,

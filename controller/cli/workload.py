@@ -159,8 +159,8 @@ def concurrency(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
 
 
 def setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, drain: Drain, *, series: bool = False) -> Setting:
+    from controller.core.price import Price
     from controller.simulation.comparison import Setting
-    from controller.simulation.figures import Price
     from controller.simulation.fleet import Platform
 
     platform = Platform(

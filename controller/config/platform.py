@@ -44,6 +44,10 @@ class Opening(NamedTuple):
 class OpenPlatform(Platform, Protocol):
     """A Platform, and what the process does with it besides reading and scaling."""
 
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        """How many requests were sent since the start, by operation and result: ok, refused, throttled, failed."""
+
     def serve(self, policy: Policy) -> None:
         """The targets and the interval are those of this policy from now on."""
 

@@ -65,6 +65,8 @@ class Shown:
     refusal: Refusal | None = None
     """The newest policy that could not be used, while it is the newest."""
     notifications: Callable[[], Sequence[TargetReport]] = tuple
+    sent: Callable[[], Mapping[tuple[str, str], int]] = dict
+    """How many requests to the platform this replica has sent, by operation and result."""
 
 
 @dataclass(frozen=True, slots=True)

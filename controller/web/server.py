@@ -1,7 +1,7 @@
 """HTTP: the routes, the token, how long an answer is reused, and the socket.
 
-/health, /metrics, /status and a page show the last cycles. A request decides nothing, and calls no dependency; only
-/history reads Redis.
+/health, /metrics, /status, a page and the stream that feeds it show the last cycles. A request decides nothing, and
+calls no dependency; only what begins with /history reads Redis.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from prometheus_client.process_collector import PROCESS_COLLECTOR
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
+from controller.web import assets
 from controller.web.connections import HEADERS
+from controller.web.figures import Figures
 from controller.web.health import Health, Shown, health_report, status_body, status_report
 from controller.web.history import HistoryPage
 from controller.web.metrics import metrics_body, prometheus_text
-from controller.web.page import STYLE_HASH, page
+from controller.web.page import page
+from controller.web.readings import Readings
+from controller.web.stream import Streams
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
-_PAGE_MAY = f"{HEADERS['Content-Security-Policy']}; style-src '{STYLE_HASH}'"
+_PAGE_MAY = (
+    f"{HEADERS['Content-Security-Policy']}; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+)
 _FRESH_S = 0.1
 """An older answer is made again even if nothing in it has changed, because the ages in it have."""
 _CHEAP_S = 0.002
@@ -61,7 +68,8 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
         return _json(metrics_body(shown), headers=age_header(shown))
 
     def text() -> Answer:
-        return Answer(prometheus_text(shown).encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
+        text = prometheus_text(shown, PROCESS_COLLECTOR)
+        return Answer(text.encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
 
     def status() -> Answer:
         return _json(status_body(shown))
@@ -85,9 +93,24 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
     app.on_response_prepare.append(_with_headers)
     routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
     app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
+    app.add_routes([web.get(f"/static/{name}", _file) for name in assets.NAMES])
+    app.add_routes([web.get("/stream", Streams(shown).answer)])
     if shown.timeline is not None:
-        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask))])
+        readings = Readings()
+        figures = Figures(shown, shown.timeline, readings)
+        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask, readings).answer)])
+        app.add_routes([web.get("/history/samples", figures.samples), web.get("/history/cost", figures.cost)])
     return app
+
+
+async def _file(request: web.Request) -> web.Response:
+    """A file of the page, which its address names by its contents, so that a browser keeps it."""
+    body, kind, tag = assets.asset(request.path.rpartition("/")[2])
+    keeps = "max-age=31536000, immutable" if request.query_string == tag else "no-cache"
+    headers = {"Cache-Control": keeps, "ETag": f'"{tag}"', "Content-Type": kind}
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(body=body, headers=headers)
 
 
 class _Fresh:

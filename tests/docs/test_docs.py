@@ -20,12 +20,15 @@ from controller.doctor.postgres_rights import READER
 from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.policy import Policy, WorkerPolicy, load_policy
-from controller.web.metrics import METRICS
+from controller.web.metrics import DEPRECATED, METRICS
 from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, rows
 from tests.support.processes import autoscaler
 
 README = PAGES["README.md"]
-TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons", "touches")
+TABLES = (
+    *("commands", "deprecated-metrics", "environment", "events", "metrics"),
+    *("policy-keys", "presets", "reasons", "touches"),
+)
 """What the code knows, and the pages list between markers."""
 
 
@@ -94,12 +97,13 @@ def test_there_is_a_row_for_every_preset_and_for_no_other() -> None:
 
 def test_there_is_a_row_for_every_metric_and_for_no_other() -> None:
     assert sorted(named("metrics")) == sorted(METRICS)
+    assert sorted(named("deprecated-metrics")) == sorted(DEPRECATED)
 
 
 def test_there_is_a_row_for_every_metric_that_stands_anywhere_in_the_program() -> None:
     found = {text for text in texts() if re.fullmatch("autoscaler_[a-z_]+", text)} - {READER}
     assert found >= set(METRICS)
-    assert sorted(found - set(named("metrics"))) == []
+    assert sorted(found - set(named("metrics")) - set(named("deprecated-metrics"))) == []
 
 
 TIME_COLUMN = "TimeColumn"

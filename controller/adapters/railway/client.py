@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from http.cookiejar import CookieJar
 from typing import Any
@@ -22,7 +23,7 @@ from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.adapters.railway.settings import RailwayToken
 from controller.adapters.sending import LastCheck
 from controller.core.model import Change
-from controller.core.ports import Clock, NotSent, Refused, Unavailable
+from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
 
@@ -74,6 +75,8 @@ class RailwayClient:
             transport=transport or _transport(timeout_s),
         )
         self.budget = Budget(clock)
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by operation and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
         self._url = url
         self._token = token
         self._may_mutate = may_mutate
@@ -152,11 +155,21 @@ class RailwayClient:
             raise Unavailable(SOURCE, f"answered {operation} in an unknown format")
 
     async def _send(self, operation: str, variables: dict[str, Any], **how: Any) -> dict[str, Any]:
+        result = "failed"
         try:
-            return await self._exchange(operation, variables, **how)
+            data = await self._exchange(operation, variables, **how)
+            result = "ok"
+        except LeaseLost:
+            result = ""  # no request
+            raise
         except Unavailable as unavailable:
+            result = _result_of(unavailable)
             # A kept error would keep its frames, and with them some MB of the answer.
             raise unavailable.with_traceback(None) from None
+        finally:
+            if result:
+                self.sent[operation, result] += 1
+        return data
 
     async def _exchange(
         self, operation: str, variables: dict[str, Any], *, longest_s: float, timeout: httpx.Timeout, **more: Any
@@ -250,6 +263,12 @@ class _TooMany(NotSent, _Passing):
 
 class _Problem(Refused, _Passing):
     """An internal failure of Railway ("Problem processing request"). A retry may succeed."""
+
+
+def _result_of(unavailable: Unavailable) -> str:
+    if isinstance(unavailable, _TooMany):
+        return "throttled"
+    return "refused" if isinstance(unavailable, Refused) else "failed"
 
 
 def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:

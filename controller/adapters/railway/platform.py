@@ -74,6 +74,10 @@ class RailwayPlatform:
         self._pages: dict[str, int] = {}
         self._deployed_once: dict[str, bool] = {}
 
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        return self.client.sent
+
     def serve(self, policy: Policy) -> None:
         self.set_interval(policy.interval)
 
