@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.adapters.command.settings import COMMAND
+from controller.adapters.kubernetes.settings import KUBERNETES
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.railway.settings import RAILWAY
@@ -28,7 +29,10 @@ from controller.policy import Document, Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
 ADAPTERS = Adapters(
-    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, SWARM, COMMAND)
+    database=database_address,
+    redis=redis_address,
+    presets=PresetFiles,
+    platforms=(RAILWAY, KUBERNETES, SWARM, COMMAND),
 )
 
 # What config reads, with what our adapters declare.

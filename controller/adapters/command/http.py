@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import socket
 import ssl
-import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from controller.adapters.command import SOURCE
 from controller.adapters.command.answer import MOST_BYTES, excerpt
 from controller.adapters.http import httpx, user_agent
-from controller.adapters.sending import LastCheck, TooLargeError, read_body
+from controller.adapters.sending import LastCheck, NoCookies, TooLargeError, own_transport, read_body
 from controller.core.model import Change
 from controller.core.ports import Clock, NotSent, Outdated, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
 
 _LONGEST_CONNECT_S = 3.0
-_KEEP_S = 60.0
 _WAIT_WITHOUT_HEADER_S = 30.0
 _LONGEST_WAIT_S = 300.0
 """A longer Retry-After is cut to this; then one request learns whether it still applies."""
@@ -35,7 +32,9 @@ class HttpTarget:
     def __init__(self, address: str, token: str, timeout_s: float, clock: Clock) -> None:
         """token: "" for none."""
         self._http = httpx.AsyncClient(
-            transport=_transport(timeout_s),
+            transport=own_transport(timeout_s, verify=_authorities()),
+            verify=_authorities(),
+            cookies=NoCookies(),
             headers={
                 "User-Agent": user_agent(),
                 "Accept": "application/json",
@@ -102,8 +101,6 @@ class HttpTarget:
             raise Unavailable(SOURCE, f"{method}: no answer within {in_words(self._timeout_s)}") from None
         except httpx.HTTPError as error:
             raise Unavailable(SOURCE, f"{method}: the answer broke off ({type(error).__name__})") from None
-        finally:
-            self._http.cookies.clear()
 
     def _wait(self) -> None:
         left = self._not_before - self._clock.monotonic()
@@ -144,15 +141,3 @@ def _words(method: str, response: httpx.Response, body: bytes) -> str:
 def _authorities() -> ssl.SSLContext:
     """For all targets together: each such context takes 0.8 MB."""
     return httpx.create_ssl_context()
-
-
-def _transport(timeout_s: float) -> httpx.AsyncHTTPTransport:
-    """Sockets that drop data not delivered in time, so that the kernel does not deliver a change later."""
-    options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
-        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    ]
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000)))
-    return httpx.AsyncHTTPTransport(
-        verify=_authorities(), socket_options=options, limits=httpx.Limits(keepalive_expiry=_KEEP_S)
-    )

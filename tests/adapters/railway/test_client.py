@@ -176,13 +176,13 @@ async def test_a_proxy_of_the_environment_is_not_gone_past(
     variable: str,
     ours: bool,  # noqa: FBT001  # a table
 ) -> None:
-    from controller.adapters.railway.client import _transport
+    from controller.adapters.sending import own_transport
 
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv(variable, "http://127.0.0.1:3128")
-    assert (_transport(5.0) is not None) is ours
+    assert (own_transport(5.0) is not None) is ours
 
 
 async def test_every_request_is_counted_the_retried_ones_too_and_the_quota_is_learned() -> None:
