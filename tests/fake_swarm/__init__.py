@@ -117,6 +117,14 @@ class FakeEngine:
         service["UpdateStatus"] = {"State": state, "StartedAt": self.stamp, "Message": message}
         self._write(service["ID"])
 
+    def update(self, ident: str, spec: dict[str, Any]) -> None:
+        """Another spec; what an update had come to is forgotten."""
+        service = self.services[ident]
+        service["PreviousSpec"], service["Spec"] = service["Spec"], spec
+        service.pop("UpdateStatus", None)
+        self._write(ident)
+        self.reconcile(ident)
+
     def reconcile(self, ident: str) -> None:
         """Tells tasks to end, or makes new ones, until there is one in each slot."""
         wanted = self.services[ident]["Spec"]["Mode"].get("Replicated", {"Replicas": 0})["Replicas"]
@@ -216,10 +224,7 @@ class FakeEngine:
         if service["Version"]["Index"] != int(request.query["version"]):
             return said(500, "rpc error: code = Unknown desc = update out of sequence")
         self.sent.append(spec)
-        service["PreviousSpec"], service["Spec"] = service["Spec"], spec
-        service.pop("UpdateStatus", None)
-        self._write(ident)
-        self.reconcile(ident)
+        self.update(ident, spec)
         return web.json_response({"Warnings": None})
 
 

@@ -1,0 +1,155 @@
+"""What only a real Swarm can show: how its tasks look, and that it refuses a leader that was frozen in the meantime."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.core.model import Replicas, ServiceState
+from controller.core.ports import NotSent, Refused
+from tests.contract.stages import real_swarm
+from tests.support.engine import WORKER, CannotStartError, Engine, engine
+from tests.support.patience import until
+from tests.support.scene import intent_to
+
+READS = """
+import asyncio, sys
+from pathlib import Path
+from controller.core.ports import NotSent
+from tests.contract.stages import _swarm
+from tests.support.scene import intent_to
+
+async def lead(host, name, after):
+    platform, key = _swarm(host, name, [True]), f"swarm:{name}"
+    seen = (await platform.observe([key]))[key]
+    print("read", flush=True)
+    sys.stdin.readline()
+    try:
+        await platform.scale(key, intent_to(int(after)), seen)
+    except NotSent as refused:
+        print(type(refused).__name__, refused, flush=True)
+    else:
+        print("accepted", flush=True)
+    await platform.close()
+
+asyncio.run(lead(*sys.argv[1:]))
+"""
+"""A leader: it reads, waits for a line, and then sends the change that it has decided on."""
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Engine]:
+    if not os.environ.get("AUTOSCALER_TEST_SWARM"):
+        pytest.skip("a real Swarm only runs in `make test-swarm`")
+    try:
+        with engine() as found:
+            yield found
+    except CannotStartError as cannot:
+        pytest.skip(f"no real Swarm: {cannot}")
+
+
+async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_manager(
+    real: Engine, tmp_path: Path
+) -> None:
+    """Two real processes: the first is stopped by SIGSTOP after its reading, and goes on after the second's change."""
+    async with real_swarm(tmp_path, real=real) as stage:
+        name = stage.key.removeprefix("swarm:")
+        old, new = [await _leader(real, name, after) for after in (1, 3)]
+        os.kill(old.pid, signal.SIGSTOP)
+        assert old.stdin is not None
+        old.stdin.write(b"\n")  # it would send now
+        said, _ = await new.communicate(b"\n")
+        assert said.decode().split() == ["accepted"]
+        os.kill(old.pid, signal.SIGCONT)
+        said, _ = await old.communicate()
+        assert said.decode().startswith("Outdated Docker Swarm: refused the update")
+        assert await stage.count() == 3
+        await stage.settled(3)
+
+
+async def _leader(real: Engine, name: str, after: int) -> asyncio.subprocess.Process:
+    argv = [sys.executable, "-c", READS, real.host, name, str(after)]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"read\n"
+    return process
+
+
+CRASHES: dict[str, tuple[str, dict[str, str], str]] = {
+    "crashes at its start, and is started again": ("exit 3", {"Condition": "any"}, "non-zero exit (3)"),
+    "crashes, and stays so": ("exit 4", {"Condition": "none"}, "non-zero exit (4)"),
+}
+
+
+@pytest.mark.parametrize(("script", "restart", "says"), CRASHES.values(), ids=CRASHES)
+async def test_a_worker_that_crashes_is_seen_as_crashed(
+    real: Engine, tmp_path: Path, script: str, restart: dict[str, str], says: str
+) -> None:
+    async with real_swarm(tmp_path, real=real) as stage:
+        name = stage.key.removeprefix("swarm:")
+        service = real.of(name)
+        service["Spec"]["TaskTemplate"]["RestartPolicy"] = {**restart, "Delay": 3_000_000_000}
+        service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] = script
+        real.asked("POST", f"/services/{name}/update", service["Spec"], version=service["Version"]["Index"])
+
+        async def crashed() -> Replicas | None:
+            seen = await stage.read()
+            return seen if seen.crashed and not seen.running else None
+
+        assert says in (await until(crashed, "a crash", pause=0.2)).words.crashed
+
+
+async def test_a_worker_that_no_node_can_take_says_why(real: Engine, tmp_path: Path) -> None:
+    async with real_swarm(tmp_path, real=real) as stage:
+        name = stage.key.removeprefix("swarm:")
+        service = real.of(name)
+        service["Spec"]["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.gpu==yes"]}
+        service["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
+        real.asked("POST", f"/services/{name}/update", service["Spec"], version=service["Version"]["Index"])
+
+        async def pending() -> str | None:
+            missing = (await stage.read()).words.missing
+            return missing if "no suitable node" in missing else None
+
+        assert "a task is pending" in await until(pending, "a task that waits for a node", pause=0.2)
+
+
+async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while_one_is_paused(
+    real: Engine, tmp_path: Path
+) -> None:
+    """Without that, Swarm would roll back to the version that fails: `docker service scale` does just this."""
+    async with real_swarm(tmp_path, real=real) as stage:
+        name = stage.key.removeprefix("swarm:")
+        for action in ("rollback", "pause"):
+            service = real.of(name)
+            service["Spec"]["UpdateConfig"] = {
+                "Parallelism": 1, "FailureAction": action, "Monitor": 2_000_000_000, "Order": "start-first"
+            }  # fmt: skip
+            service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] = "busybox sleep 1; exit 5"
+            real.asked("POST", f"/services/{name}/update", service["Spec"], version=service["Version"]["Index"])
+
+            async def updating() -> Replicas | None:
+                seen = await stage.read()
+                return seen if seen.state is ServiceState.STARTING else None
+
+            seen = await until(updating, "the update", pause=0.05)
+            if action == "rollback":
+                with pytest.raises(NotSent, match="waits for the end of the update"):
+                    await stage.platform.scale(stage.key, intent_to(4), seen)
+                await stage.settled(2)
+                assert real.of(name)["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] == WORKER
+                continue
+
+            async def paused() -> Replicas | None:
+                seen = await stage.read()
+                return seen if seen.under_way is not None and seen.under_way.status == "paused" else None
+
+            with pytest.raises(Refused, match="would resume it"):
+                await stage.platform.scale(stage.key, intent_to(4), await until(paused, "the pause", pause=0.2))
