@@ -69,6 +69,15 @@ class NoCookies(CookieJar):
     def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
+def result_of(status: int) -> str:
+    """What became of a request with this HTTP status, as OpenPlatform.sent counts it."""
+    if status < 300:
+        return "ok"
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "throttled"
+    return "refused" if status < 500 else "failed"
+
+
 class TooLargeError(Exception):
     """An answer has more than the allowed bytes; the rest was not read."""
 

@@ -29,6 +29,7 @@ import psycopg
 
 from controller.core.units import in_words
 from controller.demo import server_host
+from controller.demo.browser import open_page
 from controller.demo.jobs import create_queue, enqueue, summary
 from controller.demo.recording import save
 from controller.demo.screen import Screen, screen, wrapped
@@ -59,10 +60,10 @@ _FROM_OUTSIDE = (
 """Variables of a real deployment that a person may have set; they must not reach the demo."""
 
 
-def demo(*, seconds: float | None, keep: bool, record: Path | None = None) -> int:
-    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over."""
+def demo(*, seconds: float | None, keep: bool, record: Path | None = None, page: bool = False) -> int:
+    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over. page: open it."""
     try:
-        return asyncio.run(_demo(seconds, keep, record))
+        return asyncio.run(_demo(seconds, keep, record, page))
     except (MissingExtra, ServerError) as error:
         print(f"autoscaler: {error}", file=sys.stderr)
         return 2 if isinstance(error, MissingExtra) else 1
@@ -96,22 +97,24 @@ class _Seen:
         return time.monotonic() - self.started
 
 
-async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int:  # noqa: FBT001  # as the flag says
+async def _demo(seconds: float | None, keep: bool, record: Path | None, page: bool) -> int:  # noqa: FBT001  # as the flags say
     told = _stop_requested()
     port = next(server_host.free_ports())
     headline = f"page: http://127.0.0.1:{port}/  (Ctrl-C ends the demo and the page)"
     with ExitStack() as curtain:
         shown = curtain.enter_context(screen(headline))
-        shown.say(0.0, "PostgreSQL, Redis, a fake Railway and the controller start; then the page answers")
+        shown.say(0.0, "PostgreSQL, Redis, a fake Railway and the controller start")
         with start_servers() as servers:
             async with _stage(servers) as stage, _controller(stage, port) as controller:
                 if keep:
                     _say(_how_to_connect(stage))
                 seen = _Seen()
+                pointing = asyncio.create_task(_point_to_the_page(port, seen, shown, opens=page))
                 limit = seconds if seconds is not None else None if keep else LONGEST_S
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
                 awaited: list[asyncio.Future[Any]] = [play, told]
                 await asyncio.wait(awaited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                pointing.cancel()
                 finished = await _ended(play)
                 curtain.close()
                 _say(await _closing_summary(stage, seen, finished=finished))
@@ -123,6 +126,22 @@ async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int: 
     if told.done():
         return signals.exit_code_of(told.result())
     return 0 if finished or (seconds is not None and seen.well) else 1
+
+
+async def _point_to_the_page(port: int, seen: _Seen, shown: Screen, *, opens: bool) -> None:
+    """As soon as it answers."""
+    url = f"http://127.0.0.1:{port}/"
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+            continue
+        writer.close()
+        break
+    is_open = opens and await asyncio.to_thread(open_page, url)
+    words = "is open in a browser" if is_open else "answers" + (", and no browser can be opened here" if opens else "")
+    shown.say(seen.at_s, f"{url} {words}")
 
 
 def _say(text: str) -> None:

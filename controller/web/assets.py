@@ -10,6 +10,8 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+IN_REPORT = ("uplot.js", "chart.js", "report.js")
+"""The scripts of `simulate --html`."""
 _KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 NAMES = ("uplot.js", "chart.js", "page.js", "uplot.css", "product.css", "icon.svg")
 """uplot.js and uplot.css are uPlot 1.6.32 (dist/uPlot.iife.min.js and uPlot.min.css) under uplot.LICENSE."""
@@ -28,6 +30,11 @@ def asset(name: str) -> Asset:
     """name: one of NAMES."""
     body = Path(__file__).with_name("static").joinpath(name).read_bytes()
     return Asset(body, _KINDS[Path(name).suffix], hashlib.sha256(body).hexdigest()[:16])
+
+
+def text(name: str) -> str:
+    """Of a script or a style; none of them contains the end of the element in which a document may hold it."""
+    return asset(name).body.decode()
 
 
 def address(name: str) -> str:

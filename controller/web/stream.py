@@ -28,7 +28,7 @@ ALIVE_S = 5.0
 _LOOK_S = 0.25
 _AT_ONCE = 50
 """Streams that are written to before the event loop goes on to other work."""
-_SEND_BUFFER = 64 * 1024
+_SEND_BUFFER = 16 * 1024
 """Bytes that the kernel keeps for a client; the default would hide for minutes that it does not read."""
 _AGAIN_S = 30
 _OF_THE_POLICY = ("hash", "loaded_at", "refused", "leader_hash")

@@ -1,4 +1,4 @@
-"""What only a real Swarm can show: how its tasks look, and that it refuses a leader that was frozen in the meantime."""
+"""The contract on a real Swarm, and what only that can show: how its tasks look, that it refuses a frozen leader."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused
-from tests.contract.stages import real_swarm
+from tests.contract import test_contract
+from tests.contract.stages import Stage
+from tests.contract.swarm import on_a_real_swarm
 from tests.support.engine import WORKER, CannotStartError, Engine, engine
 from tests.support.patience import until
 from tests.support.scene import intent_to
 
 READS = """
 import asyncio, sys
-from pathlib import Path
 from controller.core.ports import NotSent
-from tests.contract.stages import _swarm
+from tests.contract.stages import Lead
+from tests.contract.swarm import swarm_of
 from tests.support.scene import intent_to
 
 async def lead(host, name, after):
-    platform, key = _swarm(host, name, [True]), f"swarm:{name}"
+    platform, key = swarm_of(host, Lead(), name), f"swarm:{name}"
     seen = (await platform.observe([key]))[key]
     print("read", flush=True)
     sys.stdin.readline()
@@ -54,12 +55,10 @@ def real() -> Iterator[Engine]:
         pytest.skip(f"no real Swarm: {cannot}")
 
 
-async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_manager(
-    real: Engine, tmp_path: Path
-) -> None:
+async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_manager(real: Engine) -> None:
     """Two real processes: the first is stopped by SIGSTOP after its reading, and goes on after the second's change."""
-    async with real_swarm(tmp_path, real=real) as stage:
-        name = stage.key.removeprefix("swarm:")
+    async with on_a_real_swarm(real) as stage:
+        name = stage.one.removeprefix("swarm:")
         old, new = [await _leader(real, name, after) for after in (1, 3)]
         os.kill(old.pid, signal.SIGSTOP)
         assert old.stdin is not None
@@ -69,8 +68,7 @@ async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_
         os.kill(old.pid, signal.SIGCONT)
         said, _ = await old.communicate()
         assert said.decode().startswith("Outdated Docker Swarm: refused the update")
-        assert await stage.count() == 3
-        await stage.settled(3)
+        await stage.shows(3)
 
 
 async def _leader(real: Engine, name: str, after: int) -> asyncio.subprocess.Process:
@@ -82,6 +80,20 @@ async def _leader(real: Engine, name: str, after: int) -> asyncio.subprocess.Pro
     return process
 
 
+@pytest.fixture
+async def stage(real: Engine) -> AsyncIterator[Stage]:
+    async with on_a_real_swarm(real) as one:
+        yield one
+
+
+# Here in real time: nothing of a real Engine waits for a clock of ours.
+test_reading = test_contract.test_a_target_is_read_with_what_it_was_asked_for_and_what_runs
+test_missing = test_contract.test_one_reading_has_all_targets_and_a_missing_one_spoils_no_other
+test_counts = test_contract.test_up_and_down_to_zero_and_back_are_absolute_counts_that_the_next_readings_show
+test_old = test_contract.test_a_change_that_was_decided_on_an_old_reading_is_not_made
+test_lease = test_contract.test_who_no_longer_leads_sends_nothing
+
+
 CRASHES: dict[str, tuple[str, dict[str, str], str]] = {
     "crashes at its start, and is started again": ("exit 3", {"Condition": "any"}, "non-zero exit (3)"),
     "crashes, and stays so": ("exit 4", {"Condition": "none"}, "non-zero exit (4)"),
@@ -90,10 +102,10 @@ CRASHES: dict[str, tuple[str, dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("script", "restart", "says"), CRASHES.values(), ids=CRASHES)
 async def test_a_worker_that_crashes_is_seen_as_crashed(
-    real: Engine, tmp_path: Path, script: str, restart: dict[str, str], says: str
+    real: Engine, script: str, restart: dict[str, str], says: str
 ) -> None:
-    async with real_swarm(tmp_path, real=real) as stage:
-        name = stage.key.removeprefix("swarm:")
+    async with on_a_real_swarm(real) as stage:
+        name = stage.one.removeprefix("swarm:")
         service = real.of(name)
         service["Spec"]["TaskTemplate"]["RestartPolicy"] = {**restart, "Delay": 3_000_000_000}
         service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] = script
@@ -106,9 +118,9 @@ async def test_a_worker_that_crashes_is_seen_as_crashed(
         assert says in (await until(crashed, "a crash", pause=0.2)).words.crashed
 
 
-async def test_a_worker_that_no_node_can_take_says_why(real: Engine, tmp_path: Path) -> None:
-    async with real_swarm(tmp_path, real=real) as stage:
-        name = stage.key.removeprefix("swarm:")
+async def test_a_worker_that_no_node_can_take_says_why(real: Engine) -> None:
+    async with on_a_real_swarm(real) as stage:
+        name = stage.one.removeprefix("swarm:")
         service = real.of(name)
         service["Spec"]["TaskTemplate"]["Placement"] = {"Constraints": ["node.labels.gpu==yes"]}
         service["Spec"]["Mode"]["Replicated"]["Replicas"] = 3
@@ -121,12 +133,10 @@ async def test_a_worker_that_no_node_can_take_says_why(real: Engine, tmp_path: P
         assert "a task is pending" in await until(pending, "a task that waits for a node", pause=0.2)
 
 
-async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while_one_is_paused(
-    real: Engine, tmp_path: Path
-) -> None:
+async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while_one_is_paused(real: Engine) -> None:
     """Without that, Swarm would roll back to the version that fails: `docker service scale` does just this."""
-    async with real_swarm(tmp_path, real=real) as stage:
-        name = stage.key.removeprefix("swarm:")
+    async with on_a_real_swarm(real) as stage:
+        name = stage.one.removeprefix("swarm:")
         for action in ("rollback", "pause"):
             service = real.of(name)
             service["Spec"]["UpdateConfig"] = {
@@ -142,8 +152,8 @@ async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while
             seen = await until(updating, "the update", pause=0.05)
             if action == "rollback":
                 with pytest.raises(NotSent, match="waits for the end of the update"):
-                    await stage.platform.scale(stage.key, intent_to(4), seen)
-                await stage.settled(2)
+                    await stage.platform.scale(stage.one, intent_to(4), seen)
+                await stage.shows(2)
                 assert real.of(name)["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] == WORKER
                 continue
 
@@ -152,4 +162,4 @@ async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while
                 return seen if seen.under_way is not None and seen.under_way.status == "paused" else None
 
             with pytest.raises(Refused, match="would resume it"):
-                await stage.platform.scale(stage.key, intent_to(4), await until(paused, "the pause", pause=0.2))
+                await stage.platform.scale(stage.one, intent_to(4), await until(paused, "the pause", pause=0.2))

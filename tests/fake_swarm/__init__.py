@@ -5,6 +5,7 @@ What it answers was read off a real one (Docker 20.10), and tests/adapters/swarm
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import secrets
@@ -43,12 +44,16 @@ class FakeTask:
 class FakeEngine:
     """Its tasks change only where a test says so, by step(); requests are answered at once.
 
+    runs_by_itself: after each list of tasks, those that start or end have done so. orders: faults for the next
+    requests, with the method that they are for: 502, 429, null, hang, or lost (it is done, and the answer is lost).
     now: epoch seconds. fault: answers a request instead of the Engine, by method and path; None: the Engine answers.
     """
 
     now: float = 1_800_000_000.0
     api: str = "1.41"
     is_manager: bool = True
+    runs_by_itself: bool = False
+    orders: list[tuple[str, str]] = field(default_factory=list)
     fault: Callable[[str, str], web.StreamResponse | None] = lambda _method, _path: None
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: dict[str, list[FakeTask]] = field(default_factory=dict)
@@ -179,8 +184,20 @@ class FakeEngine:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
-        fault = self.fault(request.method, request.path)
+        kind = next((kind for kind, method in self.orders if method == request.method), "")
+        if kind:
+            self.orders.remove((kind, request.method))
+        if kind == "hang":
+            await asyncio.sleep(3600)
+        fault = _ANSWERS[kind]() if kind in _ANSWERS else self.fault(request.method, request.path)
         answer = fault if fault is not None else await self._handled(request)
+        if kind == "lost" and request.transport is not None:
+            request.transport.abort()
+        if self.runs_by_itself and request.path.endswith("/tasks"):
+            self.now += 10
+            for one in self.services.values():
+                self.step(one["Spec"]["Name"], "running")
+                self.stop(one["Spec"]["Name"])
         answer.headers["Api-Version"] = self.api
         answer.headers["Date"] = datetime.fromtimestamp(self.now, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
         return answer
@@ -226,6 +243,13 @@ class FakeEngine:
         self.sent.append(spec)
         self.update(ident, spec)
         return web.json_response({"Warnings": None})
+
+
+_ANSWERS: dict[str, Callable[[], web.Response]] = {
+    "502": lambda: web.Response(status=502, text="<html>"),
+    "429": lambda: web.Response(status=429),
+    "null": lambda: web.json_response(None),
+}
 
 
 def said(status: int, message: str) -> web.Response:

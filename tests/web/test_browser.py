@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from controller.simulation.comparison import Setting, compare
+from controller.simulation.html import page
+from controller.simulation.workload.jobs import Workload
+from tests.simulation.drawn import CONTENDERS
 from tests.support.unhurried import PATIENT_S
 from tests.web.staged import MAILER, RENDER, KeptTimeline, cycle, failed, staged
 
@@ -156,4 +160,21 @@ async def test_axe_finds_nothing_serious_in_both_schemes_and_widths(browser: Any
 async def test_without_javascript_the_figures_are_there(browser: Any) -> None:
     async with staged() as controller, tab(browser, controller.url, java_script_enabled=False) as one:
         assert "86 jobs want 4 workers: stays at 4 (Tier)" in await one.page.inner_text("body")
+        assert one.said == []
+
+
+async def test_the_report_of_a_simulation_looks_like_the_page_and_zooms(browser: Any, tmp_path: Path) -> None:
+    days = [(1800.0 * number, 300.0) for number in range(120)]
+    workload = Workload("days", lambda: iter(days), 2.5 * 86_400.0, 1_700_000_000.0)
+    file = tmp_path / "report.html"
+    file.write_text(page(compare(workload, CONTENDERS[:2], Setting(series=True))), encoding="utf-8")
+    async with tab(browser, file.as_uri()) as one:
+        await one.has("#panel-1 canvas")
+        before = await one.page.locator("#panel-0 .plot").first.screenshot()
+        await one.page.get_by_role("button", name="Wed 15 Nov").click()
+        assert await one.page.locator("#panel-0 .plot").first.screenshot() != before
+        await one.page.set_viewport_size({"width": 390, "height": 900})
+        assert await one.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        found = await one.page.evaluate(f"{AXE.read_text()}; axe.run().then(found => found.violations)")
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
         assert one.said == []

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json
 
+from controller.adapters.command import SOURCE
 from controller.core.model import PlatformWords, Replicas, ServiceState
 from controller.core.text import bounds
 from controller.core.text.escaping import visible
@@ -113,7 +114,7 @@ def _why(error: ValidationError) -> str:
 
 
 _WORDS = PlatformWords(
-    name="the target's program",
+    name=SOURCE.name,
     crashed="see the log of the workers",
     missing="see the log of the workers, and whether the platform has room for them",
 )

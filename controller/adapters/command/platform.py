@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -12,7 +13,7 @@ from controller.adapters.command.http import HttpTarget
 from controller.adapters.command.process import environment
 from controller.adapters.command.programs import ProgramTarget
 from controller.core.model import Change, Replicas
-from controller.core.ports import Clock, Receipt, Unavailable
+from controller.core.ports import Clock, NotSent, Receipt, Unavailable
 from controller.core.text.masking import Masker
 from controller.policy import CommandTarget, Policy
 
@@ -54,6 +55,8 @@ class CommandPlatform:
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._served: dict[str, _Served] = {}
         self._dropped: list[Transport] = []
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Runs of programs and requests, by `read` or `scale`, and result."""
         self.serve(policy)
 
     def serve(self, policy: Policy) -> None:
@@ -84,7 +87,9 @@ class CommandPlatform:
             try:
                 await served.by.scale(say, change, lambda: self._means.may_act(change.epoch))
             except Unavailable as unavailable:
+                self.sent["scale", "refused" if isinstance(unavailable, NotSent) else "failed"] += 1
                 raise type(unavailable)(SOURCE, self._said(served, unavailable.text)) from None
+        self.sent["scale", "ok"] += 1
         return Receipt.ACCEPTED
 
     def requests(self) -> None:
@@ -96,11 +101,15 @@ class CommandPlatform:
         try:
             async with self._at_once:
                 said, version = await served.by.read(told.of_reading(served.worker, key))
-            return answer.replicas(said, version=version)
+            seen = answer.replicas(said, version=version)
         except Unavailable as unavailable:
+            self.sent["read", "failed"] += 1
             return type(unavailable)(SOURCE, self._said(served, unavailable.text))
         except ValueError as error:
+            self.sent["read", "failed"] += 1
             return Unavailable(SOURCE, self._said(served, f"the answer is {error}"))
+        self.sent["read", "ok"] += 1
+        return seen
 
     def _said(self, served: _Served, text: str) -> str:
         """Names the target, and masks the values of the variables that its program got: it may print any of them."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from controller.adapters.kubernetes import SOURCE
 from controller.adapters.kubernetes.access import Credentials, KubernetesAccess
 from controller.adapters.sending import LastCheck, NoCookies, own_transport
 from controller.core.model import Change
-from controller.core.ports import Clock, NotSent, Outdated, Refused, Unavailable
+from controller.core.ports import Clock, LeaseLost, NotSent, Outdated, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
 
@@ -74,6 +75,8 @@ class KubernetesClient:
         self._server = access.server
         self._clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
         self._paused_until = 0.0
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by method and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -147,6 +150,25 @@ class KubernetesClient:
             raise NotSent(SOURCE, f"asked us to wait (HTTP 429); {in_words(left)} left")
 
     async def _send(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        result = "failed"
+        try:
+            found = await self._exchange(method, path, **more)
+            result = "ok"
+        except LeaseLost:
+            result = ""  # no request
+            raise
+        except _TooMany:
+            result = "throttled"
+            raise
+        except (Refused, Outdated, Missing, Forbidden, _Expired):
+            result = "refused"
+            raise
+        finally:
+            if result:
+                self.sent[method, result] += 1
+        return found
+
+    async def _exchange(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         headers = {**await self._credentials.headers(), **more.pop("headers", {})}
         try:
             async with self._http.stream(method, f"{self._server}{path}", headers=headers, **more) as response:
@@ -186,10 +208,14 @@ class KubernetesClient:
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _WAIT_S
             self._paused_until = self._clock.monotonic() + min(wait, _LONGEST_WAIT_S)
-            return NotSent(SOURCE, f"{words}; nothing is sent for {in_words(min(wait, _LONGEST_WAIT_S))}")
+            return _TooMany(SOURCE, f"{words}; nothing is sent for {in_words(min(wait, _LONGEST_WAIT_S))}")
         if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
             return Refused(SOURCE, words)
         return Unavailable(SOURCE, words)
+
+
+class _TooMany(NotSent):
+    """HTTP 429."""
 
 
 class _Expired(NotSent):

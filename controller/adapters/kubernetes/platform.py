@@ -38,6 +38,10 @@ class KubernetesPlatform:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self.serve(policy)
 
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        return self.client.sent
+
     def serve(self, policy: Policy) -> None:
         self._targets = {key: cast("KubernetesTarget", one.given) for key, one in policy.on(KEY).items()}
 

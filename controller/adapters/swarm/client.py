@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,11 +20,11 @@ from urllib.parse import quote
 from pydantic_core import from_json
 
 from controller.adapters.http import httpx, user_agent
-from controller.adapters.sending import LastCheck, TooLargeError, read_body
+from controller.adapters.sending import LastCheck, TooLargeError, read_body, result_of
 from controller.adapters.swarm import SOURCE
 from controller.adapters.swarm.settings import CERTIFICATES, SwarmSettings
 from controller.core.model import Change
-from controller.core.ports import NotSent, Outdated, Refused, Unavailable
+from controller.core.ports import LeaseLost, NotSent, Outdated, Refused, Unavailable
 from controller.core.text import bounds
 from controller.core.text.escaping import visible
 from controller.core.units import in_words
@@ -68,6 +69,8 @@ class SwarmClient:
         self._where = settings.shown
         self._may_act = may_act
         self._timeout_s = timeout_s
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by operation and result."""
         self._api: str | None = None
         self.told_at: float | None = None
         """The Engine's time of its last answer, in epoch seconds, to the second; None: unknown."""
@@ -150,11 +153,14 @@ class SwarmClient:
     async def _exchange(
         self, method: str, path: str, what: str, *, longest_s: float, **more: Any
     ) -> tuple[httpx.Response, bytes]:
-        """The answer, whatever its status. what: the request in a sentence."""
+        """The answer, whatever its status. what: the request in a sentence, which ends in the operation."""
+        result = "failed"
         try:
             async with asyncio.timeout(longest_s), self._http.stream(method, path, **more) as response:
                 self.told_at = _time(response.headers.get("date", ""))
-                return response, await read_body(response, MOST_BYTES)
+                body = await read_body(response, MOST_BYTES)
+            result = result_of(response.status_code)
+            return response, body  # noqa: TRY300  # what follows is for failures
         except TooLargeError as error:
             raise Unavailable(SOURCE, f"answered {what} with {error}; the rest was not read") from None
         except TimeoutError:
@@ -162,8 +168,14 @@ class SwarmClient:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             self._api = None
             raise NotSent(SOURCE, self._not_connected(error)) from None
+        except LeaseLost:
+            result = ""  # no request
+            raise
         except httpx.HTTPError as error:
             words = f"broke off its answer to {what} ({type(error).__name__})"
+        finally:
+            if result:
+                self.sent[what.rsplit(" ", 1)[-1], result] += 1
         self._api = None
         raise Unavailable(SOURCE, words)
 

@@ -36,6 +36,10 @@ class SwarmPlatform:
     def serve(self, policy: Policy) -> None:
         self._names = {key: cast("SwarmTarget", one.given).service for key, one in policy.on("swarm").items()}
 
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        return self.client.sent
+
     async def close(self) -> None:
         await self.client.close()
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from controller.adapters.swarm import SOURCE
 from controller.core.model import PlatformWords, Replicas, ServiceState, UnderWay
 from controller.core.text import bounds
 from controller.core.text.escaping import visible
@@ -308,7 +309,7 @@ def _words(service: Service, crashed: Sequence[Task], live: Sequence[Task]) -> P
 
 
 _OF_ALL = PlatformWords(
-    name="Docker Swarm",
+    name=SOURCE.name,
     exited="Swarm does not restart them under their restart condition; set it to `any`, or keep the process running",
     also_set_in="`replicas` in the stack's file, which `docker stack deploy` sets again",
 )
