@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused
 from tests.contract import test_contract
-from tests.contract.stages import Stage
-from tests.contract.swarm import on_a_real_swarm
+from tests.contract.stages import Lead, Stage
+from tests.contract.swarm import on_a_real_swarm, swarm_of
 from tests.support.engine import WORKER, CannotStartError, Engine, engine
 from tests.support.patience import until
 from tests.support.scene import intent_to
@@ -104,18 +106,16 @@ CRASHES: dict[str, tuple[str, dict[str, str], str]] = {
 async def test_a_worker_that_crashes_is_seen_as_crashed(
     real: Engine, script: str, restart: dict[str, str], says: str
 ) -> None:
-    async with on_a_real_swarm(real) as stage:
-        name = stage.one.removeprefix("swarm:")
-        service = real.of(name)
-        service["Spec"]["TaskTemplate"]["RestartPolicy"] = {**restart, "Delay": 3_000_000_000}
-        service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] = script
-        real.asked("POST", f"/services/{name}/update", service["Spec"], version=service["Version"]["Index"])
+    name = f"crash-{uuid4().hex[:8]}"
+    real.create(name, 1, script, restart={**restart, "Delay": 3_000_000_000})
+    platform = swarm_of(real.host, Lead(), name)
 
-        async def crashed() -> Replicas | None:
-            seen = await stage.read()
-            return seen if seen.crashed and not seen.running else None
+    async def crashed() -> Replicas | None:
+        seen = (await platform.observe([f"swarm:{name}"]))[f"swarm:{name}"]
+        return seen if isinstance(seen, Replicas) and seen.crashed and not seen.running else None
 
-        assert says in (await until(crashed, "a crash", pause=0.2)).words.crashed
+    assert says in (await until(crashed, "a crash", pause=0.2)).words.crashed
+    await platform.close()
 
 
 async def test_a_worker_that_no_node_can_take_says_why(real: Engine) -> None:
@@ -153,8 +153,8 @@ async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while
             if action == "rollback":
                 with pytest.raises(NotSent, match="waits for the end of the update"):
                     await stage.platform.scale(stage.one, intent_to(4), seen)
+                await until(lambda: script_of(real.of(name)) == WORKER, "the rollback by itself", pause=0.2)
                 await stage.shows(2)
-                assert real.of(name)["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1] == WORKER
                 continue
 
             async def paused() -> Replicas | None:
@@ -163,3 +163,7 @@ async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while
 
             with pytest.raises(Refused, match="would resume it"):
                 await stage.platform.scale(stage.one, intent_to(4), await until(paused, "the pause", pause=0.2))
+
+
+def script_of(service: dict[str, Any]) -> str:
+    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1])
