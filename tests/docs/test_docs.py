@@ -149,13 +149,16 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
     assert key in named("policy-keys")
 
 
+IN_A_POD = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+
+
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
     rooms = "RAILWAY|KUBERNETES|DOCKER|SWARM|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER"
-    shape = re.compile(rf"({rooms})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
+    shape = re.compile(rf"({rooms})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG|POD_NAME")
     read = {text for text in texts() if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
-    # Railway sets the first; kubectl's plug-ins get the second; the last is a comment's example.
-    read -= {"RAILWAY_REPLICA_ID", "KUBERNETES_EXEC_INFO", "NAME"}
+    # Railway sets the first, Kubernetes those in a pod; plug-ins get the second; the last is a comment's example.
+    read -= {"RAILWAY_REPLICA_ID", "KUBERNETES_EXEC_INFO", *IN_A_POD, "NAME"}
     assert len(read) > 15
     assert sorted(named("environment")) == sorted(read)
 

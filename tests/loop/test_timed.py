@@ -26,7 +26,7 @@ async def test_each_dependency_s_calls_and_each_request_to_the_platform_are_coun
     assert calls["Railway"] == 5, "one reading in each cycle, the change, and the reading that confirms it"
     assert calls["Redis"] >= 6
     requests = {labels: count for labels, count in found["autoscaler_platform_requests_total"].items() if count}
-    assert sum(requests.values()) == sum(driven.controller.platforms.sent.values())
+    assert sum(requests.values()) == sum(driven.controller.platforms.sent().values())
     assert {dict(labels)["result"] for labels in requests} == {"ok"}
     assert {dict(labels)["operation"] for labels in requests} >= {"EnvironmentState", "ServiceInstanceUpdate"}
 
