@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lowest test-browser constraints simulate-faults faults faults-mutants soak load bench worth check format schema docs clean
+.PHONY: help demo test test-long test-lowest test-swarm test-browser constraints simulate-faults faults faults-mutants soak load bench worth check format schema docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test-lowest: $(VENV)/lowest/.installed  ## tests of what uses dependencies and n
 
 test-browser: $(VENV)/.browser  ## tests of the page in a real browser (needs chromium, from apt-get install chromium)
 	@$(BIN)/python -m pytest -n 0 tests/web/test_browser.py $(ARGS)
+
+test-swarm: $(VENV)/.dev  ## the contract of a platform on a real Docker Swarm, installed by apt where it may be (1 minute)
+	@command -v dockerd >/dev/null && command -v busybox >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq docker.io iptables busybox-static; } >/dev/null 2>&1 || true
+	@AUTOSCALER_TEST_SWARM=1 $(BIN)/python -m pytest -n 0 -rs tests/contract/test_real_swarm.py $(ARGS)
 
 constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest

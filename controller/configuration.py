@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from controller.adapters.command.settings import COMMAND
 from controller.adapters.kubernetes.settings import KUBERNETES
 from controller.adapters.own.settings import OWN
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.railway.settings import RAILWAY
 from controller.adapters.redis.address import redis_address
+from controller.adapters.swarm.settings import SWARM
 from controller.config import load as of_files
 from controller.config import settings as of_environment
 from controller.config.adapters import Adapters
@@ -24,11 +26,14 @@ from controller.config.platform import Access, PlatformSettings
 from controller.config.settings import JournalSettings, Settings
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.masking import Masker
-from controller.policy import Policy, as_shown, notify_warnings
+from controller.policy import Document, Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
 ADAPTERS = Adapters(
-    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, KUBERNETES, OWN)
+    database=database_address,
+    redis=redis_address,
+    presets=PresetFiles,
+    platforms=(RAILWAY, KUBERNETES, SWARM, COMMAND, OWN),
 )
 
 # What config reads, with what our adapters declare.
@@ -67,7 +72,9 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     settings = _or_problems(lambda: of_environment.load_settings(environment, adapters), of_settings)
     used = platforms_of(read[0] if read else None, environment, adapters.platforms)
     access = {one.target: _or_problems(functools.partial(one.load, environment), of_platforms) for one in used}
-    if settings is None or read is None or of_platforms:
+    if read is not None:
+        of_policy += target_problems(*read, environment, adapters)
+    if settings is None or read is None or of_platforms or of_policy:
         raise ConfigurationError([*of_platforms, *of_settings, *of_policy])
     policy, document = read
     found = {target: one for target, one in access.items() if one is not None}
@@ -77,6 +84,15 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     of_platforms = [warning for one in used for warning in one.warnings(environment)]
     warnings = (*of_platforms, *settings.warnings, *of_policy)
     return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings)
+
+
+def target_problems(
+    policy: Policy, document: Document, environment: Mapping[str, str], adapters: Adapters = ADAPTERS
+) -> list[Problem]:
+    """What the targets of the policy need that is not here, such as a program."""
+    used = platforms_of(policy, environment, adapters.platforms)
+    found = [one for platform in used for one in platform.problems(policy, environment)]
+    return [Problem(document.place(path), text) for path, text in found]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ _KEEP_S = 60.0
 """Idle connections are kept for longer than an interval, so that a cycle started by NOTIFY need not open one."""
 _REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
 """httpcore's events right before a request's first byte, when DNS lookup, connect and TLS handshake are done."""
+_MOST_PIECES = 10_000
+"""Chunks of an answer: each chunk costs more time than the bytes in it."""
 
 
 class LastCheck:
@@ -65,3 +67,34 @@ class NoCookies(CookieJar):
     """Stores no cookies: they would be sent back, and the jar would grow with each new one."""
 
     def extract_cookies(self, response: Any, request: Any) -> None: ...
+
+
+def result_of(status: int) -> str:
+    """What became of a request with this HTTP status, as OpenPlatform.sent counts it."""
+    if status < 300:
+        return "ok"
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "throttled"
+    return "refused" if status < 500 else "failed"
+
+
+class TooLargeError(Exception):
+    """An answer has more than the allowed bytes; the rest was not read."""
+
+
+async def read_body(response: httpx.Response, most: int) -> bytes:
+    """The body as it came over the line. It is never decompressed: request it with `Accept-Encoding: identity`.
+
+    Raises:
+        TooLargeError: it has more than `most` bytes, or is compressed, so that its size is unknown.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise TooLargeError("a compressed answer")
+    body, pieces = bytearray(), 0
+    async for piece in response.aiter_raw():
+        body += piece
+        pieces += 1
+        if len(body) > most or pieces > _MOST_PIECES:
+            raise TooLargeError(f"more than {most:,} bytes")
+    return bytes(body)

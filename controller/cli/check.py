@@ -72,7 +72,7 @@ class _Checked:
 def run(parsed: argparse.Namespace) -> int:
     from controller.adapters.postgres.presets.reader import names
     from controller.config.load import schema_text
-    from controller.configuration import masker, read_policy
+    from controller.configuration import masker, read_policy, target_problems
 
     if parsed.schema:
         print(schema_text(names()))
@@ -82,6 +82,8 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         policy, document = read_policy(path, os.environ)
         mask = masker(os.environ, document)
+        if missing := target_problems(policy, document, os.environ):
+            raise ConfigurationError(missing)
         checked = _checked(parsed, path, policy, document, mask)
     except ConfigurationError as error:
         if parsed.json:

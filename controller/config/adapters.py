@@ -27,7 +27,7 @@ class Adapters:
 
     @property
     def references(self) -> tuple[References, ...]:
-        return tuple(one.references for one in self.platforms)
+        return tuple(one.references for one in self.platforms if one.references is not None)
 
     @property
     def variables(self) -> tuple[EnvironmentVariable, ...]:

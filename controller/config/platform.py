@@ -16,7 +16,7 @@ from controller.core.ports import Clock, Platform
 from controller.core.problems import Problem
 from controller.core.text.masking import Masker
 from controller.core.text.references import References
-from controller.policy import Policy
+from controller.policy import Path, Policy
 
 
 class Access(Protocol):
@@ -54,6 +54,10 @@ class OpenPlatform(Platform, Protocol):
     async def close(self) -> None: ...
 
 
+def _none(_policy: Policy, _environment: Mapping[str, str]) -> Iterable[tuple[Path, str]]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformSettings:
     """name: what messages call the platform.
@@ -66,20 +70,24 @@ class PlatformSettings:
     name: str
     target: str
     variables: tuple[EnvironmentVariable, ...]
-    references: References
+    references: References | None
+    """how the platform writes a reference to a variable; None: it has none"""
     load: Callable[[Mapping[str, str]], Access]
     warnings: Callable[[Mapping[str, str]], Iterable[Problem]]
     group: str
-    """the variable that AUTOSCALER_GROUP defaults to"""
+    """the variable that AUTOSCALER_GROUP defaults to; "": it has none"""
     group_in_words: str
     replica: str
-    """the variable in which the platform tells a process which replica it is"""
+    """the variable in which the platform tells a process which replica it is; "": it has none but HOSTNAME"""
     change_timeout: str
-    """the variable with the deadline of one change sent to the platform, in milliseconds"""
+    """the variable with the deadline of one change sent to the platform, in milliseconds; "": the policy has it"""
     opens: str
     """MODULE:FUNCTION that takes an Opening and returns an OpenPlatform; sends nothing"""
     checks: str = ""
     """MODULE:FUNCTION with doctor's checks, see doctor/report.py; "": it has none"""
+
+    problems: Callable[[Policy, Mapping[str, str]], Iterable[tuple[Path, str]]] = _none
+    """What the targets of a policy need that is not here: places in the policy, and what is wrong there."""
 
     def names(self, *holds: Literal["token", "id", "address"]) -> tuple[str, ...]:
         """Of the variables that hold one of these."""

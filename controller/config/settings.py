@@ -158,7 +158,7 @@ class EnvironmentReader:
     def __init__(self, environment: Mapping[str, str], platforms: Sequence[PlatformSettings]) -> None:
         self._environment = environment
         self._platforms = platforms
-        self._references = [platform.references for platform in platforms]
+        self._references = [platform.references for platform in platforms if platform.references is not None]
         self._words = {"HTTP_TOKEN", *(name for platform in platforms for name in platform.names("token", "id"))}
         """Tokens and ids, in which a quotation mark is never meant."""
         self._unresolved: set[str] = set()
@@ -249,7 +249,8 @@ class EnvironmentReader:
         ttl = self._number("LEASE_TTL_MS", 15000, lowest, 600_000, f"milliseconds, {lowest} to 600000") / 1000
         renew, redis_timeout = self._milliseconds("LEASE_RENEW_MS"), self._milliseconds("REDIS_TIMEOUT_MS")
         # One lease serves all platforms: the longest of their deadlines has to fit into it.
-        timeouts = [(self._milliseconds(one.change_timeout), one.change_timeout) for one in self._platforms]
+        variables = [one.change_timeout for one in self._platforms if one.change_timeout]
+        timeouts = [(self._milliseconds(name), name) for name in variables]
         change_timeout, variable = max(timeouts, key=lambda one: one[0] or 0.0, default=(None, "change_timeout"))
         timing = Timing.around(
             ttl,

@@ -454,7 +454,8 @@ class Change:
 
     at: when it was recorded. accepted_at: when the platform accepted the request; None: unknown whether it did. stops:
     the deployment that it stops. previous: the last scale in its direction before it; the cooldown counts from that one
-    again if nothing was sent.
+    again if nothing was sent. reason, message: why, in one word and in a sentence, for a platform that wants to know;
+    the journal does not keep them.
     """
 
     id: str
@@ -465,6 +466,8 @@ class Change:
     accepted_at: float | None = None
     stops: str | None = None
     previous: float | None = field(default=None, compare=False)
+    reason: str = field(default="", compare=False)
+    message: str = field(default="", compare=False)
 
     @property
     def direction(self) -> Direction:

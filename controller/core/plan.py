@@ -501,7 +501,17 @@ def _send(draft: _Draft, decision: Decision, replicas: Replicas, *, despite: Una
     seen = draft.seen
     _share(draft, max(decision.desired, decision.current), replicas)
     stops = replicas.deployment if decision.desired == 0 else None
-    change = Change(seen.ident, seen.epoch, decision.current, decision.desired, seen.now, stops=stops)
+    reason, message = str(decision.reason), decision.sentence
+    change = Change(
+        seen.ident,
+        seen.epoch,
+        decision.current,
+        decision.desired,
+        seen.now,
+        stops=stops,
+        reason=reason,
+        message=message,
+    )
     draft.decided_by = draft.history
     draft.history = history.recorded(draft.history, change, seen.now)
     draft.steps.append(Send(draft.history, change, replicas, decision, despite))

@@ -6,6 +6,7 @@ reads no file and no environment; both arrive as arguments.
 """
 
 from controller.policy.budget import Budget, WorkerSize
+from controller.policy.command import CommandTarget
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
@@ -39,7 +40,7 @@ from controller.policy.scaling import (
 from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
-from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget
+from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget
 from controller.policy.types import Quantity, Share
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "USABLE_START_UP_S",
     "Budget",
     "Columns",
+    "CommandTarget",
     "Document",
     "Form",
     "Given",
@@ -74,6 +76,7 @@ __all__ = [
     "Share",
     "Slo",
     "Statuses",
+    "SwarmTarget",
     "Target",
     "Tier",
     "TimeColumn",

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_v
 from pydantic_core import PydanticCustomError
 
 from controller.policy.budget import Budget, WorkerSize, budget_problem, floor_problems, refuse, sizes_problem
+from controller.policy.command import CommandTarget
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
 from controller.policy.pools import Pool
@@ -33,7 +34,7 @@ from controller.policy.scaling import (
     without_effect,
 )
 from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
-from controller.policy.targets import KEYS, KubernetesTarget, OwnTarget, ScaleTarget, target_problem
+from controller.policy.targets import KEYS, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget, target_problem
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -84,6 +85,10 @@ class WorkerPolicy(Part):
     """id of the service on the platform; one of the keys that name a target, see docs/platforms.md"""
     kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = None
     """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    swarm: Annotated[SwarmTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: what to scale in Docker Swarm, see docs/swarm.md"""
+    command: Annotated[CommandTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: programs or an address that scale anything else, see docs/command.md"""
     platform: Annotated[OwnTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True
     )

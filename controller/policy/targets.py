@@ -11,11 +11,13 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 from pydantic import StringConstraints, ValidationError
 
+from controller.policy.command import CommandTarget
 from controller.policy.types import Part, Word
 
 SERVICE = "service"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 DnsLabel = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$")]
+SwarmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
 DnsName = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
 
 
@@ -52,6 +54,21 @@ class KubernetesTarget(Part):
         return f"{self.resource} {self.name} in namespace {self.namespace}"
 
 
+class SwarmTarget(Part):
+    """A replicated service of Docker Swarm."""
+
+    service: SwarmName
+    """its name, as `docker service ls` shows it; of a stack, `STACK_SERVICE`"""
+
+    @property
+    def ident(self) -> str:
+        return self.service
+
+    @property
+    def words(self) -> str:
+        return f"Swarm service {self.service}"
+
+
 class OwnTarget(Part):
     """Something on a platform of the user's own, whose class is not in this package."""
 
@@ -69,7 +86,12 @@ class OwnTarget(Part):
         return f"{self.target} on {self.use}"
 
 
-MODELS: Mapping[str, type[Any]] = {"kubernetes": KubernetesTarget, "platform": OwnTarget}
+MODELS: Mapping[str, type[Any]] = {
+    "kubernetes": KubernetesTarget,
+    "swarm": SwarmTarget,
+    "command": CommandTarget,
+    "platform": OwnTarget,
+}
 """By the key of a worker's policy, besides `service`, whose value is a text."""
 KEYS = (SERVICE, *MODELS)
 

@@ -8,14 +8,17 @@ import pytest
 
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import LeaseLost, NotSent, Unavailable
+from tests.contract.address import on_an_address
 from tests.contract.stages import IS_REAL, STAGES, Stage
+from tests.contract.swarm import on_a_fake_swarm
 
 pytestmark = [] if IS_REAL else [pytest.mark.virtual_time]
+EVERY = STAGES if IS_REAL else {**STAGES, "Docker Swarm": on_a_fake_swarm, "an address": on_an_address}
 
 
-@pytest.fixture(params=STAGES)
+@pytest.fixture(params=EVERY)
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    async with STAGES[request.param]() as stage:
+    async with EVERY[request.param]() as stage:
         yield stage
 
 

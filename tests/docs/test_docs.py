@@ -154,9 +154,12 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
     assert key in named("policy-keys")
 
 
+IN_A_POD = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+
+
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
-    prefixes = "RAILWAY|KUBERNETES|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER|OTEL"
-    shape = re.compile(rf"({prefixes})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
+    rooms = "RAILWAY|KUBERNETES|DOCKER|SWARM|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER|OTEL"
+    shape = re.compile(rf"({rooms})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
     read = {text for text in texts() if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
     read -= {"RAILWAY_REPLICA_ID", "NAME"}  # Railway sets the one; the other is a comment's example

@@ -18,7 +18,7 @@ from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
 from controller.policy import dotted, effective, json_schema, load_policy, split_name
 from tests.support.examples import examples
-from tests.support.platforms import CLOUD
+from tests.support.platforms import CLOUD_REFERENCES
 
 ROOT = Path(__file__).parents[2]
 PYDANTIC = tuple(map(int, pydantic.VERSION.split(".")[:2]))
@@ -28,7 +28,7 @@ SERVICE = {"RAILWAY_WORKER_SERVICE_ID": "svc"}
 
 def refused(text: str, **environment: str) -> list[str]:
     with pytest.raises(ConfigurationError) as refusal:
-        load_policy(dedent(text), {**SERVICE, **environment}, references=[CLOUD.references])
+        load_policy(dedent(text), {**SERVICE, **environment}, references=[CLOUD_REFERENCES])
     return [str(problem) for problem in refusal.value.problems]
 
 

@@ -27,6 +27,9 @@ def _load(environment: Mapping[str, str]) -> CloudAccess:
     return CloudAccess(environment["CLOUD_TOKEN"])
 
 
+CLOUD_REFERENCES = References(
+    "Cloud", "${[", "]}", "UNIT.NAME", re.compile(r"\$\{\[([^\[\]]*)\]\}"), "in its console, where all names stand"
+)
 CLOUD = PlatformSettings(
     name="Cloud",
     target="machine",
@@ -35,9 +38,7 @@ CLOUD = PlatformSettings(
         EnvironmentVariable("CLOUD_ZONE", "its zone", holds="id"),
         EnvironmentVariable("CLOUD_URL", "its address", holds="address"),
     ),
-    references=References(
-        "Cloud", "${[", "]}", "UNIT.NAME", re.compile(r"\$\{\[([^\[\]]*)\]\}"), "in its console, where all names stand"
-    ),
+    references=CLOUD_REFERENCES,
     load=_load,
     warnings=lambda _: (),
     group="CLOUD_ZONE",

@@ -43,7 +43,7 @@ _VARIABLES = (
         holds="address",
     ),
 )
-_REFERENCES = References(
+REFERENCES = References(
     platform=SOURCE.name,
     opening="${{",
     closing="}}",
@@ -122,7 +122,7 @@ RAILWAY = PlatformSettings(
     name=SOURCE.name,
     target="service",
     variables=_VARIABLES,
-    references=_REFERENCES,
+    references=REFERENCES,
     load=load_railway,
     warnings=railway_warnings,
     group="RAILWAY_ENVIRONMENT_ID",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.adapters.railway.settings import RAILWAY, load_railway, railway_warnings
+from controller.adapters.railway.settings import RAILWAY, REFERENCES, load_railway, railway_warnings
 from controller.configuration import load_settings, masker, read_policy
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved
@@ -163,14 +163,14 @@ def test_the_secrets_of_railway_are_the_two_tokens_and_the_password_in_the_addre
     ],
 )
 def test_a_reference_that_was_not_replaced_is_recognised(value: str, words: str) -> None:
-    said = unresolved(value, [RAILWAY.references]) or ""
+    said = unresolved(value, [REFERENCES]) or ""
     assert words in said
     assert "hunter2" not in said
 
 
 @pytest.mark.parametrize("value", ["a{{b}}c", "postgresql://u:p{x}@h/d", "p$ss"])
 def test_a_brace_alone_is_no_reference(value: str) -> None:
-    assert unresolved(value, [RAILWAY.references]) is None
+    assert unresolved(value, [REFERENCES]) is None
 
 
 @pytest.mark.parametrize("name", [*RIGHT, "RAILWAY_API_URL", "DATABASE_URL", "REDIS_URL", "PORT", "RAILWAY_TIMEOUT_MS"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.text.references import unresolved
-from tests.support.platforms import CLOUD
+from tests.support.platforms import CLOUD_REFERENCES
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_a_dollar_or_a_brace_alone_is_no_reference(value: str) -> None:
 
 
 def test_a_reference_of_a_platform_is_named_with_what_that_platform_declares() -> None:
-    assert unresolved("redis://${[cache.HOST]}", [CLOUD.references]) == (
+    assert unresolved("redis://${[cache.HOST]}", [CLOUD_REFERENCES]) == (
         "holds the reference ${[cache.HOST]}, which Cloud did not replace; write it as ${[UNIT.NAME]} in its console, "
         "where all names stand"
     )
-    assert "write the value itself, or on Cloud ${[UNIT.NAME]} (a $" in (unresolved("$A", [CLOUD.references]) or "")
+    assert "write the value itself, or on Cloud ${[UNIT.NAME]} (a $" in (unresolved("$A", [CLOUD_REFERENCES]) or "")
 
 
 @given(st.text("Zq7xKw[]{}$( )@:/", max_size=40).map(lambda text: f"{text}Zq7xKw{text}"))
 def test_what_stands_in_a_reference_is_shown_only_if_it_looks_like_a_name(password: str) -> None:
-    assert "Zq7xKw" not in (unresolved(password, [CLOUD.references]) or "")
+    assert "Zq7xKw" not in (unresolved(password, [CLOUD_REFERENCES]) or "")

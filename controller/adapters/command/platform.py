@@ -1,0 +1,130 @@
+"""Programs and addresses as a Platform: each target is read and scaled by its own, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+from controller.adapters.command import SOURCE, answer, told
+from controller.adapters.command.http import HttpTarget
+from controller.adapters.command.process import environment
+from controller.adapters.command.programs import ProgramTarget
+from controller.core.model import Change, Replicas
+from controller.core.ports import Clock, NotSent, Receipt, Unavailable
+from controller.core.text.masking import Masker
+from controller.policy import CommandTarget, Policy
+
+AT_ONCE = 8
+"""Programs and requests that run at the same time."""
+
+
+class Transport(Protocol):
+    """How a target is reached."""
+
+    async def read(self, told: Mapping[str, Any]) -> tuple[bytes, str | None]: ...
+    async def scale(self, told: Mapping[str, Any], change: Change, may_act: Callable[[], bool]) -> None: ...
+    async def close(self) -> None: ...
+
+
+class _Served(NamedTuple):
+    given: CommandTarget
+    worker: str
+    words: str
+    mask: Masker
+    by: Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """variables: of the controller's environment. may_act: whether a change of that epoch may be sent now."""
+
+    variables: Mapping[str, str]
+    clock: Clock
+    may_act: Callable[[int], bool]
+    mask: Masker
+
+
+class CommandPlatform:
+    source = SOURCE
+
+    def __init__(self, means: Means, policy: Policy) -> None:
+        self._means = means
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._served: dict[str, _Served] = {}
+        self._dropped: list[Transport] = []
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Runs of programs and requests, by `read` or `scale`, and result."""
+        self.serve(policy)
+
+    def serve(self, policy: Policy) -> None:
+        """Keeps the connections of what has not changed; those of what has are closed at the end."""
+        before, self._served = self._served, {}
+        workers = {worker.target.key: name for name, worker in policy.workers.items()}
+        for key, target in policy.on("command").items():
+            given, old = cast("CommandTarget", target.given), before.get(key)
+            if old is not None and old.given == given:
+                self._served[key] = old._replace(worker=workers[key])
+            else:
+                self._served[key] = self._new(given, workers[key], target.words)
+        kept = {id(one.by) for one in self._served.values()}
+        self._dropped += [one.by for one in before.values() if id(one.by) not in kept]
+
+    async def close(self) -> None:
+        for by in [*self._dropped, *(one.by for one in self._served.values())]:
+            await by.close()
+
+    async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
+        keys = list(services)
+        return dict(zip(keys, await asyncio.gather(*map(self._reading, keys)), strict=True))
+
+    async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
+        served = self._served[service]
+        say = told.of_change(served.worker, service, change, observed)
+        async with self._at_once:
+            try:
+                await served.by.scale(say, change, lambda: self._means.may_act(change.epoch))
+            except Unavailable as unavailable:
+                self.sent["scale", "refused" if isinstance(unavailable, NotSent) else "failed"] += 1
+                raise type(unavailable)(SOURCE, self._said(served, unavailable.text)) from None
+        self.sent["scale", "ok"] += 1
+        return Receipt.ACCEPTED
+
+    def requests(self) -> None:
+        """What is at the other end is unknown, and so are its limits."""
+        return
+
+    async def _reading(self, key: str) -> Replicas | Unavailable:
+        served = self._served[key]
+        try:
+            async with self._at_once:
+                said, version = await served.by.read(told.of_reading(served.worker, key))
+            seen = answer.replicas(said, version=version)
+        except Unavailable as unavailable:
+            self.sent["read", "failed"] += 1
+            return type(unavailable)(SOURCE, self._said(served, unavailable.text))
+        except ValueError as error:
+            self.sent["read", "failed"] += 1
+            return Unavailable(SOURCE, self._said(served, f"the answer is {error}"))
+        self.sent["read", "ok"] += 1
+        return seen
+
+    def _said(self, served: _Served, text: str) -> str:
+        """Names the target, and masks the values of the variables that its program got: it may print any of them."""
+        return self._means.mask.text(served.mask.text(f"{served.words}: {text}"))
+
+    def _new(self, given: CommandTarget, worker: str, words: str) -> _Served:
+        variables = self._means.variables
+        names = [*given.environment, *([given.bearer] if given.bearer else [])]
+        mask = Masker(variables[name] for name in names if variables.get(name))
+        if given.url is not None:
+            token = variables.get(given.bearer, "").strip() if given.bearer else ""
+            by: Transport = HttpTarget(given.url, token, given.timeout, self._means.clock)
+        else:
+            assert given.scale is not None
+            assert given.read is not None
+            inherited = environment(variables, given.environment)
+            by = ProgramTarget(given.scale, given.read, inherited, given.timeout)
+        return _Served(given, worker, words, mask, by)
