@@ -80,6 +80,7 @@ class Streams:
         self._open: set[_Stream] = set()
         self._telling: asyncio.Task[None] | None = None
         self._key: object = None
+        self._ageless: object = None
         self._newest = Event(0, b"", b"")
         self._made_at = self._rests_until = 0.0
 
@@ -150,9 +151,10 @@ class Streams:
             report.failing,
         )
         if key != self._key or (begins and now - self._made_at > _LOOK_S):
-            number = self._newest.number + (key != self._key)
-            self._newest = Event.of("state", state(shown), number)
-            self._key, self._made_at = key, now
+            body = state(shown)
+            ageless = _ageless(body)
+            self._newest = Event.of("state", body, self._newest.number + (ageless != self._ageless))
+            self._key, self._ageless, self._made_at = key, ageless, now
             self._rests_until = now + 10 * (time.monotonic() - now)
 
 
@@ -164,3 +166,9 @@ def state(shown: Shown) -> dict[str, Any]:
     old = {shown.mask.text(name): shown.status.is_old(name) for name in shown.policy.workers}
     body["workers"] = {name: worker and {**worker, "old": old[name]} for name, worker in body["workers"].items()}
     return {"now": iso(shown.status.clock.wall()), "interval_s": float(shown.policy.interval), **body}
+
+
+def _ageless(body: dict[str, Any]) -> dict[str, Any]:
+    """A state without what changes by itself: with the same one, nothing has happened but that the loop turned."""
+    workers = {name: worker and {**worker, "age_s": None} for name, worker in body["workers"].items()}
+    return {**body, "now": None, "workers": workers}

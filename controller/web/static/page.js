@@ -15,8 +15,8 @@
   /* --- time --- */
   const now = () => Date.now() / 1000 + offset;
   const seconds = iso => Date.parse(iso) / 1000;
-  const exact = at => new Date(at * 1000).toLocaleString(undefined, {dateStyle: "medium", timeStyle: "long"});
-  const short = at => new Date(at * 1000).toLocaleString(undefined, {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+  const exact = at => new Date(at * 1000).toLocaleString("en-GB", {dateStyle: "medium", timeStyle: "long"});
+  const short = at => new Date(at * 1000).toLocaleString("en-GB", {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
   const ago = at => { const left = now() - at; return left < 1.5 ? "just now" : `${words(Math.round(left))} ago`; };
   const time = (at, shown) => el("time", {datetime: new Date(at * 1000).toISOString(), title: exact(at), "data-ago": shown ? null : at}, shown || ago(at));
   const since = at => ["since ", time(at, short(at)), " (", el("span", {"data-for": at}, words(Math.max(0, Math.round(now() - at)))), ")"];
