@@ -38,7 +38,7 @@ _HEADERS = {
 }
 
 
-class Event(NamedTuple):
+class Message(NamedTuple):
     """number: of the state; 0 if it tells of none. chunk: the same, as HTTP/1.1 sends a part of an answer."""
 
     number: int
@@ -46,7 +46,7 @@ class Event(NamedTuple):
     chunk: bytes
 
     @classmethod
-    def of(cls, kind: str, data: Any, number: int = 0) -> Event:
+    def of(cls, kind: str, data: Any, number: int = 0) -> Message:
         text = f"event: {kind}\ndata: {as_json(data)}\n\n".encode()
         return cls(number, text, b"%x\r\n%b\r\n" % (len(text), text))
 
@@ -60,7 +60,7 @@ class _Stream:
     ended: asyncio.Future[None]
     told: int = 0
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Message) -> None:
         if self.transport.is_closing():
             self.end()
         elif not self.transport.get_write_buffer_size():
@@ -81,7 +81,7 @@ class Streams:
         self._telling: asyncio.Task[None] | None = None
         self._key: object = None
         self._ageless: object = None
-        self._newest = Event(0, b"", b"")
+        self._newest = Message(0, b"", b"")
         self._made_at = self._rests_until = 0.0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -121,7 +121,7 @@ class Streams:
             alive = None
             if time.monotonic() - beat >= ALIVE_S:
                 beat = time.monotonic()
-                alive = Event.of("alive", {"now": iso(self._shown.status.clock.wall())})
+                alive = Message.of("alive", {"now": iso(self._shown.status.clock.wall())})
             for number, stream in enumerate(list(self._open), 1):
                 if stream.told != self._newest.number:
                     stream.tell(self._newest)
@@ -153,7 +153,7 @@ class Streams:
         if key != self._key or (begins and now - self._made_at > _LOOK_S):
             body = state(shown)
             ageless = _ageless(body)
-            self._newest = Event.of("state", body, self._newest.number + (ageless != self._ageless))
+            self._newest = Message.of("state", body, self._newest.number + (ageless != self._ageless))
             self._key, self._ageless, self._made_at = key, ageless, now
             self._rests_until = now + 10 * (time.monotonic() - now)
 

@@ -25,7 +25,7 @@ class Picture(NamedTuple):
 
 
 PICTURES = (
-    Picture("page", "light", (1280, 720), "24 h"),
+    Picture("page", "light", (900, 600), "24 h"),
     Picture("page-failing", "dark", (1100, 700), "7 d", fails=True),
     Picture("page-phone", "dark", (390, 844), "6 h"),
 )
@@ -39,7 +39,7 @@ async def take(browser: Any, controller: Staged, picture: Picture) -> None:
     await page.goto(controller.url)
     await page.get_by_role("button", name=picture.span).click()
     await page.get_by_text("Saved").wait_for()
-    if not picture.fails and width > 1000:
+    if not picture.fails and width > 500:
         await page.locator(".marks").first.locator("button").nth(-3).hover()
     await page.screenshot(path=FOLDER / f"{picture.name}.png")
     await page.close()
