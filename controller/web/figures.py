@@ -107,7 +107,9 @@ class Figures:
 def _cost(name: str, worker: WorkerPolicy, samples: tuple[Sample, ...]) -> dict[str, Any]:
     """Beside max_replicas all that time. seen_hours are hours of the clock, the others worker-hours."""
     month = together(name, "", days(name, samples, worker.max_replicas))
-    each = Price().per_second
+    size = getattr(worker, "worker_size", None)  # a policy need not have one
+    price: Price = Price() if size is None else size.price
+    each = price.per_second
     return {
         "worker": name,
         "worker_hours": round(month.worker_s / _HOUR_S, 3),

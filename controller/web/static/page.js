@@ -163,7 +163,7 @@
         fill(top, dots(one));
         fill(figures, facts(one, readAt ?? now()));
         fill(more, (one.overrides || []).map(it => el("p", {class: "note"}, `Override ${it.override}: ${it.message} (ends `, until(seconds(it.until)), ")")),
-          message(one.schedule, "Schedule"), message(one.budget, "Budget"), message(one.shadow, "Shadow"),
+          message(one.schedule, "Schedule"), message(one.budgets, "Budget"), message(one.shadow, "Shadow"),
           (one.remarks || []).map(it => el("p", {class: "note"}, it.text)), (one.conditions || []).map(it => el("p", {class: it.degrades ? "note bad" : "note"}, `${it.reason}: ${it.message}, for ${words(it.for_s)}`)),
           (one.queues || []).map(it => el("p", {class: "dim"}, it.depth === null ? `Queue ${it.queue}: unknown; ${it.message}` : `Queue ${it.queue}: ${it.pending} pending, ${it.processing} processing${it.oldest_age_s === null ? "" : `, the oldest waits ${words(it.oldest_age_s)}`}; ${it.message}`)));
         fill(read, "Figures read ", readAt === null ? "at an unknown time" : time(readAt), `; outcome: ${one.outcome}.`);
@@ -358,7 +358,7 @@
     const money = value => `$${value.toLocaleString("en", {minimumFractionDigits: 2, maximumFractionDigits: 2})}`, hours = value => `${value.toLocaleString("en", {maximumFractionDigits: 1})} h`;
     if (!found.workers.some(one => one.seen_hours)) { fill(costs, el("p", {class: "dim"}, "Nothing is recorded yet.")); return; }
     fill(costs, scrolls("Table of the cost", table("Cost this month", ["Worker", "Worker-hours", "Cost", "Always on", "Saved"], el("tbody", {}, found.workers.map(one => el("tr", {}, el("th", {scope: "row"}, one.worker), el("td", {}, hours(one.worker_hours)), el("td", {}, money(one.dollars)), el("td", {}, money(one.always_on_dollars)), el("td", {}, one.always_on_dollars ? `${Math.round(100 * (1 - one.dollars / one.always_on_dollars))} %` : "–")))))),
-      el("p", {class: "dim"}, "Since ", time(seconds(found.since)), ", over the time that was recorded; always on: max_replicas all that time. At 0.5 GB and 0.25 vCPU of a worker; ", el("code", {}, "autoscaler cost"), " counts with others."));
+      el("p", {class: "dim"}, "Since ", time(seconds(found.since)), ", over the time that was recorded; always on: max_replicas all that time. A worker without a worker_size counts as 0.5 GB and 0.25 vCPU."));
   };
 
   setInterval(tick, 1000);
