@@ -38,7 +38,7 @@ _HEADERS = {
 }
 
 
-class Event(NamedTuple):
+class Message(NamedTuple):
     """number: of the state; 0 if it tells of none. chunk: the same, as HTTP/1.1 sends a part of an answer."""
 
     number: int
@@ -46,7 +46,7 @@ class Event(NamedTuple):
     chunk: bytes
 
     @classmethod
-    def of(cls, kind: str, data: Any, number: int = 0) -> Event:
+    def of(cls, kind: str, data: Any, number: int = 0) -> Message:
         text = f"event: {kind}\ndata: {as_json(data)}\n\n".encode()
         return cls(number, text, b"%x\r\n%b\r\n" % (len(text), text))
 
@@ -60,7 +60,7 @@ class _Stream:
     ended: asyncio.Future[None]
     told: int = 0
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Message) -> None:
         if self.transport.is_closing():
             self.end()
         elif not self.transport.get_write_buffer_size():
@@ -80,7 +80,8 @@ class Streams:
         self._open: set[_Stream] = set()
         self._telling: asyncio.Task[None] | None = None
         self._key: object = None
-        self._newest = Event(0, b"", b"")
+        self._ageless: object = None
+        self._newest = Message(0, b"", b"")
         self._made_at = self._rests_until = 0.0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -120,7 +121,7 @@ class Streams:
             alive = None
             if time.monotonic() - beat >= ALIVE_S:
                 beat = time.monotonic()
-                alive = Event.of("alive", {"now": iso(self._shown.status.clock.wall())})
+                alive = Message.of("alive", {"now": iso(self._shown.status.clock.wall())})
             for number, stream in enumerate(list(self._open), 1):
                 if stream.told != self._newest.number:
                     stream.tell(self._newest)
@@ -150,9 +151,10 @@ class Streams:
             report.failing,
         )
         if key != self._key or (begins and now - self._made_at > _LOOK_S):
-            number = self._newest.number + (key != self._key)
-            self._newest = Event.of("state", state(shown), number)
-            self._key, self._made_at = key, now
+            body = state(shown)
+            ageless = _ageless(body)
+            self._newest = Message.of("state", body, self._newest.number + (ageless != self._ageless))
+            self._key, self._ageless, self._made_at = key, ageless, now
             self._rests_until = now + 10 * (time.monotonic() - now)
 
 
@@ -164,3 +166,9 @@ def state(shown: Shown) -> dict[str, Any]:
     old = {shown.mask.text(name): shown.status.is_old(name) for name in shown.policy.workers}
     body["workers"] = {name: worker and {**worker, "old": old[name]} for name, worker in body["workers"].items()}
     return {"now": iso(shown.status.clock.wall()), "interval_s": float(shown.policy.interval), **body}
+
+
+def _ageless(body: dict[str, Any]) -> dict[str, Any]:
+    """A state without what changes by itself: with the same one, nothing has happened but that the loop turned."""
+    workers = {name: worker and {**worker, "age_s": None} for name, worker in body["workers"].items()}
+    return {**body, "now": None, "workers": workers}

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.web import connections as under_test
-from controller.web.assets import NAMES
+from controller.web.assets import NAMES, asset
 from controller.web.connections import FEWEST_OPEN, HEADERS, LARGEST_REQUEST, MOST_OPEN, Connections, most_open, serving
 from controller.web.server import application, listening_socket
 from tests.support.patience import in_time, until
@@ -340,6 +340,7 @@ async def test_the_page_may_load_its_own_files_and_nothing_else() -> None:
         answer = await client.get(server.url)
         loaded = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
         assert len(loaded) == len(NAMES)
+        assert len(answer.content) + sum(len(asset(name).body) for name in NAMES) < 100_000, "bytes in all"
         for address in loaded:
             file = await client.get(f"{server.url}/{address}")
             assert (file.status_code, file.headers["cache-control"]) == (200, "max-age=31536000, immutable")

@@ -71,15 +71,15 @@ async def test_it_begins_with_the_state_of_now_and_goes_on_with_each_new_one(con
 
 async def test_one_state_is_made_for_all_streams(controller: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    of = stream.Event.of
+    of = stream.Message.of
     async with listening(controller) as first, listening(controller) as second:
         await first.state(), await second.state()
 
-        def counted(kind: str, data: Any, number: int = 0) -> stream.Event:
+        def counted(kind: str, data: Any, number: int = 0) -> stream.Message:
             made.append(kind)
             return of(kind, data, number)
 
-        monkeypatch.setattr(stream.Event, "of", counted)
+        monkeypatch.setattr(stream.Message, "of", counted)
         controller.put(cycle(RENDER, 55, 3, 3))
         assert (await first.state())["workers"][RENDER]["depth"] == 55
         assert (await second.state())["workers"][RENDER]["depth"] == 55

@@ -15,8 +15,8 @@
   /* --- time --- */
   const now = () => Date.now() / 1000 + offset;
   const seconds = iso => Date.parse(iso) / 1000;
-  const exact = at => new Date(at * 1000).toLocaleString(undefined, {dateStyle: "medium", timeStyle: "long"});
-  const short = at => new Date(at * 1000).toLocaleString(undefined, {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+  const exact = at => new Date(at * 1000).toLocaleString("en-GB", {dateStyle: "medium", timeStyle: "long"});
+  const short = at => new Date(at * 1000).toLocaleString("en-GB", {day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
   const ago = at => { const left = now() - at; return left < 1.5 ? "just now" : `${words(Math.round(left))} ago`; };
   const time = (at, shown) => el("time", {datetime: new Date(at * 1000).toISOString(), title: exact(at), "data-ago": shown ? null : at}, shown || ago(at));
   const since = at => ["since ", time(at, short(at)), " (", el("span", {"data-for": at}, words(Math.max(0, Math.round(now() - at)))), ")"];
@@ -358,7 +358,7 @@
     const money = value => `$${value.toLocaleString("en", {minimumFractionDigits: 2, maximumFractionDigits: 2})}`, hours = value => `${value.toLocaleString("en", {maximumFractionDigits: 1})} h`;
     if (!found.workers.some(one => one.seen_hours)) { fill(costs, el("p", {class: "dim"}, "Nothing is recorded yet.")); return; }
     fill(costs, scrolls("Table of the cost", table("Cost this month", ["Worker", "Worker-hours", "Cost", "Always on", "Saved"], el("tbody", {}, found.workers.map(one => el("tr", {}, el("th", {scope: "row"}, one.worker), el("td", {}, hours(one.worker_hours)), el("td", {}, money(one.dollars)), el("td", {}, money(one.always_on_dollars)), el("td", {}, one.always_on_dollars ? `${Math.round(100 * (1 - one.dollars / one.always_on_dollars))} %` : "–")))))),
-      el("p", {class: "dim"}, "Since ", time(seconds(found.since)), ", over the time that was recorded; always on: max_replicas all that time. At 0.5 GB and 0.25 vCPU of a worker; ", el("code", {}, "autoscaler cost"), " counts with others."));
+      el("p", {class: "dim"}, "Since ", time(seconds(found.since)), ", over the time that was recorded; always on: max_replicas all that time. A worker without a worker_size counts as 0.5 GB and 0.25 vCPU."));
   };
 
   setInterval(tick, 1000);
