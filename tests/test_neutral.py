@@ -20,6 +20,7 @@ PAGES = re.compile(r"docs/[a-z-]+\.md#[a-z-]+")
 KEPT = {
     "web/metrics/replica.py": ("autoscaler_railway_requests_used", "autoscaler_railway_requests_quota"),
     "web/health.py": ('"railway_requests"',),
+    "web/static/page.js": ("state.railway_requests",),
 }
 """Names that dashboards and alerts of users read, which stay as they are."""
 
