@@ -112,6 +112,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         long_run=learned.long_run,
         load=learned.load,
         watch=mine.watch if mine.since is not None else real.watch,
+        schedule=mine.schedule if mine.since is not None else real.schedule,
     )
     if real.change is not None:
         return replace(history, change=None, count=None)

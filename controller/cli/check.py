@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
-from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of, some_time
+from controller.cli.arguments import ENVIRONMENT, add_policy, now, policy_of, some_time
 from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *ageless,
             *unmeasured,
         ],
-        {name: next_times(worker, time.time()) for name, worker in policy.workers.items() if worker.schedules},
+        {name: next_times(worker, now()) for name, worker in policy.workers.items() if worker.schedules},
         {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
 

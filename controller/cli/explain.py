@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.cli import output, overriding
-from controller.cli.arguments import ENVIRONMENT, add_policy, moment, policy_of
+from controller.cli.arguments import ENVIRONMENT, add_policy, moment, now, policy_of
 from controller.cli.once import JSON
 from controller.loop import signals
 
@@ -70,7 +69,7 @@ def _of_the_past(parsed: argparse.Namespace) -> int:
     from controller.cli import explain_at
 
     configuration = overriding.configured(parsed)
-    overriding.refuse_if(parsed.at > time.time(), "--at", "is in the future; write a time that is over")
+    overriding.refuse_if(parsed.at > now(), "--at", "is in the future; write a time that is over")
     names = [parsed.worker] if parsed.worker is not None else []
     workers = overriding.chosen(configuration.policy, names, every=not names)
     return explain_at.run(configuration, workers, parsed.at, as_json=parsed.json)

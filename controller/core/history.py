@@ -155,7 +155,7 @@ class Known:
     """What this process remembers of a record.
 
     up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped. overrides: as they were last seen.
+    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule: as last seen.
     """
 
     up_age: float | None = None
@@ -164,6 +164,7 @@ class Known:
     change: Change | None = None
     change_age: float = 0.0
     overrides: Overrides = field(default=Overrides())
+    schedule: str = ""
 
 
 def given_back(history: History, known: Known | None, loss: Loss, now: float, *, leads: bool = True) -> History:
@@ -183,6 +184,8 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, count=known.count)
     if is_lost and known.overrides.changed_at > history.overrides.changed_at:
         history = replace(history, overrides=known.overrides)
+    if is_lost and replaces:
+        history = replace(history, schedule=known.schedule)
     ours, theirs = known.change, history.change
     if is_lost and ours is not None and (replaces or theirs is None):
         # How it was before this change is not known any more, so its cooldown stays even if nothing was sent.

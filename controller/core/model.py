@@ -525,6 +525,8 @@ class History:
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
     overrides: Overrides = field(default=Overrides())
+    schedule: str = ""
+    """The schedule whose begin was told, and whose end was not, see schedule.told_as(); "": none."""
 
     @property
     def start_up_s(self) -> float | None:

@@ -115,6 +115,12 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     ),
     ("override_ended", "info", "an override is over: its time was up, or somebody ended or replaced it"),
     (
+        "schedule_on",
+        "info",
+        "a schedule has begun, or another one took its place: its limits and its end, see docs/schedules.md",
+    ),
+    ("schedule_off", "info", "a schedule is over, or no longer in the policy"),
+    (
         "contended",
         "warning",
         (
@@ -159,6 +165,7 @@ REMEMBERED = frozenset(
     {
         *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
         *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
+        *("schedule_on", "schedule_off"),
         *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
         *("wake_unavailable", "service_time_unmeasurable"),
     }

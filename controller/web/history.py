@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from controller.core.moments import moment_of
-from controller.core.ports import Timeline, Unavailable
+from controller.core.ports import Clock, Timeline, Unavailable
 from controller.core.text.escaping import as_json
 from controller.core.text.masking import Masker
 from controller.core.timeline import matching
@@ -64,14 +63,14 @@ class Asked(NamedTuple):
 class HistoryPage:
     """The route's handler."""
 
-    def __init__(self, timeline: Timeline, mask: Masker) -> None:
-        self._timeline = timeline
+    def __init__(self, timeline: Timeline, mask: Masker, clock: Clock) -> None:
+        self._timeline, self._clock = timeline, clock
         self._mask = mask
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, request: web.Request) -> web.Response:
         try:
-            asked = Asked.of(request.query, time.time())
+            asked = Asked.of(request.query, self._clock.wall())
         except ValueError as error:
             return _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         try:

@@ -86,7 +86,7 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
     routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
     app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
     if shown.timeline is not None:
-        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask))])
+        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask, shown.status.clock))])
     return app
 
 

@@ -41,6 +41,7 @@ class Shadow:
         self._change: Change | None = None
         self._change_at: _Anchor | None = None
         self._overrides = Overrides()
+        self._schedule = ""
         self.revision = 0
         """The highest revision that was seen of this memory."""
 
@@ -70,7 +71,7 @@ class Shadow:
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
-        self._overrides = history.overrides
+        self._overrides, self._schedule = history.overrides, history.schedule
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
         self._change = change
@@ -84,7 +85,7 @@ class Shadow:
             return None
         up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
         age = self._change_at.age(now) if self._change_at else 0.0
-        return Known(up, down, self._count, self._change, age, self._overrides)
+        return Known(up, down, self._count, self._change, age, self._overrides, self._schedule)
 
     def loss_of(self, stored: Stored) -> Loss:
         """What became of the record, compared with the copy."""
