@@ -35,6 +35,7 @@ from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
+from controller.loop.supervisor import Supervisor
 from controller.policy import Policy
 from controller.web.health import Shown
 
@@ -190,15 +191,18 @@ async def opened(
             lambda: leadership.lease,
             0.0 if options.dry_run else policy.history_retention,
             policy.interval,
+            Supervisor("the history", clock, log.event),
             mask,
         )
         opening, marks = notify.opening(settings.group), RedisMarks(redis, keys)
-        notifier = Notifier(opening, marks, clock, leadership, log.event, mask, tells=not options.dry_run)
+        telling = Supervisor("notifications", clock, log.event)
+        notifier = Notifier(opening, marks, clock, leadership, log.event, telling, mask, tells=not options.dry_run)
         notifier.serve(policy)
         stack.push_async_callback(notifier.close)
-        log.tell(recorder.event)
-        log.tell(notifier.event)
-        bound, listeners = timing.landing_bound, (recorder.cycle, notifier.cycle)
+        log.tell(recorder.supervisor.around(recorder.event))
+        log.tell(telling.around(notifier.event))
+        listeners = recorder.supervisor.around(recorder.cycle), telling.around(notifier.cycle)
+        bound = timing.landing_bound
         runner = Runner(
             policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, listeners=listeners
         )

@@ -1,7 +1,7 @@
 """The loop: while this replica leads, one tick per interval; a notification of the queue wakes it earlier.
 
-Only this module has a broad `except`: it turns a bug in one worker's cycle into a logged `crashed`, so that the other
-workers and the next cycle go on.
+Only this module has a broad `except` (see also supervisor.py): it turns a bug in one worker's cycle into a logged
+`crashed`, so that the other workers and the next cycle go on.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_a_schedule_that_left_the_policy_is_over() -> None:
 
 
 def test_it_is_told_and_remembered_while_neither_queue_nor_platform_can_be_read() -> None:
-    away = {"queue": Unavailable(POSTGRESQL, "is away"), "replicas": Unavailable(RAILWAY, "is away")}
+    away: dict[str, Any] = {"queue": Unavailable(POSTGRESQL, "is away"), "replicas": Unavailable(RAILWAY, "is away")}
     made = planned(KNOWN, OPEN, **away)
     assert told(made) == ["schedule_on"]
     assert made.history.schedule == OFFICE
