@@ -11,7 +11,7 @@ from typing import Literal, TextIO
 
 from controller.adapters import notify
 from controller.adapters.clock import SystemClock
-from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit
+from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit, DryRunShadowFleets
 from controller.adapters.http import httpx
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.railway.client import RailwayClient
@@ -22,6 +22,7 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.marks import RedisMarks
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.shadow_fleets import RedisShadowFleets
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import Configuration
 from controller.core.ports import Clock, LeaderState, Sources
@@ -34,6 +35,7 @@ from controller.loop.reconciler import Ports
 from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
+from controller.loop.shadow import ShadowRunner
 from controller.loop.status import ControllerStatus
 from controller.loop.supervisor import Supervisor
 from controller.policy import Policy
@@ -79,6 +81,7 @@ class Controller:
     configuration: Configuration
     recorder: Recorder
     notifier: Notifier
+    shadow: ShadowRunner
     left_behind: Callable[[], Awaitable[list[Left]]]
     """Workers in the journal that the policy no longer has."""
 
@@ -116,6 +119,7 @@ class Controller:
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
         self.notifier.serve(policy)
+        _serve_shadow(self.shadow, configuration)
         shown = self.shown
         shown.policy, shown.policy_shown, shown.refusal = policy, configuration.shown, None
         shown.loaded_at = self.ports.clock.wall()
@@ -201,13 +205,37 @@ async def opened(
         stack.push_async_callback(notifier.close)
         log.tell(recorder.supervisor.around(recorder.event))
         log.tell(telling.around(notifier.event))
-        listeners = recorder.supervisor.around(recorder.cycle), telling.around(notifier.cycle)
+        fleets = RedisShadowFleets(redis, keys)
+        shadow = ShadowRunner(
+            DryRunShadowFleets(fleets) if options.dry_run else fleets,
+            ports,
+            Supervisor("the shadow policy", clock, log.event),
+            status,
+            lambda: leadership.lease,
+            lambda worker: runner.reconciler(worker),  # noqa: PLW0108  # it is made below
+            lambda: max(options.gap or 0.0, 3 * max(status.interval, status.pace) + 1),
+        )
+        _serve_shadow(shadow, configuration)
         bound = timing.landing_bound
+        listeners = [one.supervisor.around(one.cycle) for one in (shadow, recorder, notifier)]
         runner = Runner(
-            policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, listeners=listeners
+            policy,
+            ports,
+            leadership,
+            status,
+            log,
+            landing_bound=bound,
+            gap=options.gap,
+            listeners=listeners,
+            beside=shadow.request,
         )
         parts = policy, journal, queue, platform, ports, leadership, status, runner, log, options
-        yield Controller(*parts, configuration, recorder, notifier, journal.left_behind)
+        yield Controller(*parts, configuration, recorder, notifier, shadow, journal.left_behind)
+
+
+def _serve_shadow(shadow: ShadowRunner, configuration: Configuration) -> None:
+    file = configuration.shadow
+    shadow.serve(configuration.policy, {} if file is None else file.workers, "" if file is None else file.name)
 
 
 def _queue_and_platform(

@@ -24,6 +24,7 @@ from controller.core.ports import (
     Source,
     Unavailable,
 )
+from controller.core.shadow import ShadowFleet, ShadowFleets
 from controller.policy import RateLimit as RateLimitPolicy
 
 
@@ -146,6 +147,19 @@ class DryRunLeases:
 
     async def release(self, lease: Lease) -> None:
         del lease
+
+
+class DryRunShadowFleets:
+    """Goes on from what a running controller remembers, and keeps its own in memory only."""
+
+    def __init__(self, fleets: ShadowFleets) -> None:
+        self._fleets = fleets
+
+    async def load(self) -> Mapping[str, ShadowFleet]:
+        return await self._fleets.load()
+
+    async def save(self, fleets: Mapping[str, ShadowFleet], gone: Collection[str]) -> None:
+        del fleets, gone
 
 
 class DryRunRateLimit:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class _Checked:
 def run(parsed: argparse.Namespace) -> int:
     from controller.adapters.postgres.presets.reader import names
     from controller.config.load import schema_text
-    from controller.configuration import masker, read_policy
+    from controller.configuration import masker, read_policy, read_shadow
 
     if parsed.schema:
         print(schema_text(names()))
@@ -80,8 +80,11 @@ def run(parsed: argparse.Namespace) -> int:
     mask = masker(os.environ)
     try:
         policy, document = read_policy(path, os.environ)
+        shadow = read_shadow(path, policy, document, os.environ)
         mask = masker(os.environ, document)
         checked = _checked(parsed, path, policy, document, mask)
+        if shadow is not None:
+            checked = replace(checked, warnings=[*checked.warnings, *shadow.notes])
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from controller.configuration import Configuration
     from controller.core.model import Rest
     from controller.loop.reconciler import Explained
+    from controller.loop.shadow_status import ShadowStatus
     from controller.policy import WorkerPolicy
 
 
@@ -80,13 +81,15 @@ class Explanation:
     """What would be done right now.
 
     rests: scheduled and failed jobs by queue, under "" with one queue; None if they could not be read in time.
-    platform: its name. worker: its policy.
+    platform: its name. worker: its policy. shadow: what
+    the shadow policy would decide; None: there is none.
     """
 
     explained: Explained
     rests: Mapping[str, Rest | None]
     platform: str
     worker: WorkerPolicy | None = None
+    shadow: ShadowStatus | None = None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -101,7 +104,8 @@ async def explain(configuration: Configuration) -> list[Explanation]:
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
             explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
-            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker))
+            shadow = await controller.shadow.preview(explained.cycle)
+            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker, shadow))
         return explanations
 
 

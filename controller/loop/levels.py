@@ -121,6 +121,13 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     ),
     ("schedule_off", "info", "a schedule is over, or no longer in the policy"),
     (
+        "shadow_begun",
+        "info",
+        "a shadow policy decides beside the one in force from now on, or anew, see docs/shadow.md",
+    ),
+    ("shadow_scaled", "info", "what the shadow policy would have changed now; nothing was changed"),
+    ("shadow_warning", "warning", "what of a shadow policy has no effect, or cannot be kept in Redis"),
+    (
         "contended",
         "warning",
         (
@@ -165,7 +172,7 @@ REMEMBERED = frozenset(
     {
         *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
         *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
-        *("schedule_on", "schedule_off"),
+        *("schedule_on", "schedule_off", "shadow_begun", "shadow_scaled"),
         *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
         *("wake_unavailable", "service_time_unmeasurable"),
     }

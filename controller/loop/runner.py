@@ -24,7 +24,7 @@ from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Out
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
-from controller.loop.readings import Answers, QueueReader, QueueReading
+from controller.loop.readings import Answers, Beside, QueueReader, QueueReading, nothing_beside
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
@@ -61,11 +61,12 @@ class Runner:
         landing_bound: float,
         gap: float | None = None,
         listeners: Sequence[Listener] = (),
+        beside: Beside | None = None,
     ) -> None:
         """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
 
         Three intervals, because a cycle may be late without the history being incomplete. landing_bound: in seconds.
-        listeners: told of each cycle; none of them may wait.
+        listeners: told of each cycle; none of them may wait. beside: what a shadow policy needs of the readings.
         """
         self._policy = policy
         self._next: tuple[Policy, Callable[[], object], asyncio.Future[None]] | None = None
@@ -75,6 +76,7 @@ class Runner:
         self._status = status
         self._log = log
         self._listeners = listeners
+        self._beside = beside or nothing_beside
         self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
         self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
@@ -93,7 +95,7 @@ class Runner:
         return self._fixed_gap or 3 * self._policy.interval + 1
 
     def _reader(self, name: str, worker: WorkerPolicy) -> QueueReader:
-        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report)
+        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report, beside=self._beside)
 
     async def adopt(self, policy: Policy, also: Callable[[], object]) -> None:
         """Goes on with this policy from the next turn on; returns once it does. A cycle that has begun is finished.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.core.ports import Clock
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.loop.faults import failing_after
+from controller.loop.shadow_status import ShadowStatus
 from controller.loop.worker_status import Publication, WorkerStatus
 from controller.policy import Policy
 
@@ -76,6 +77,12 @@ class ControllerStatus:
         self.outcomes[cycle.worker, cycle.outcome.value] += 1
         if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
             self.scales[cycle.worker, cycle.decision.direction.value] += 1
+
+    def put_shadow(self, worker: str, shadow: ShadowStatus) -> None:
+        """What the shadow policy says to the newest cycle; nothing if the worker has no cycle yet."""
+        if worker in self.workers:
+            masked = replace(shadow, message=self.mask.text(shadow.message))
+            self.workers[worker] = replace(self.workers[worker], shadow=masked)
 
     def take_over(self, published: Mapping[str, str], age_s: float | None) -> list[str]:
         """The leader's numbers, as it left them in Redis `age_s` ago. Returns what of them could not be read.

@@ -342,6 +342,8 @@ class Policy(Part):
     """one worker service; the name labels logs, metrics and keys"""
     notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
     """list of targets that are told of faults and changes, see docs/notifications.md"""
+    shadow: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
+    """file of another policy that decides on the same readings and changes nothing, see docs/shadow.md"""
 
     @field_validator("interval")
     @classmethod

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from controller.loop.faults import CONDITIONS
+from controller.loop.shadow_status import ShadowStatus
 from controller.loop.worker_status import QueueStatus, WorkerStatus
 from controller.web.health import Shown, Totals, failing_since, totals
 
 Kind = Literal["gauge", "counter"]
+_HOUR_S = 3600.0
 
 
 class Sample(NamedTuple):
@@ -144,6 +146,18 @@ def _schedules(shown: Shown) -> Iterator[Sample]:
         worker = shown.policy.workers.get(name)
         if worker is not None and worker.schedules:
             yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
+
+
+def _shadows(figure: Callable[[ShadowStatus], Mapping[str, float | None]]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each worker with a shadow, and for each policy of the figure: shadow and in_force."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        for name, last in shown.status.workers.items():
+            for policy, value in ({} if last.shadow is None else figure(last.shadow)).items():
+                if value is not None:
+                    yield Sample(value, {"worker": shown.mask.text(name), "policy": policy})
+
+    return samples
 
 
 def _cycles(shown: Shown) -> Iterator[Sample]:
@@ -334,6 +348,27 @@ _ROWS = (
         "0 or 1",
         "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
         _schedules,
+    ),
+    Metric(
+        "autoscaler_shadow_replicas_desired",
+        "gauge",
+        "replicas",
+        "Replicas that the shadow policy would have; no sample without one.",
+        _shadows(lambda one: {"shadow": one.desired}),
+    ),
+    Metric(
+        "autoscaler_shadow_worker_seconds",
+        "gauge",
+        "seconds",
+        "Worker-seconds of the shadow policy and of the policy in force, in the same time.",
+        _shadows(lambda one: {"shadow": one.worker_hours * _HOUR_S, "in_force": one.worker_hours_in_force * _HOUR_S}),
+    ),
+    Metric(
+        "autoscaler_shadow_implied_wait_seconds",
+        "gauge",
+        "seconds",
+        "Mean wait that the counts of each of the two policies imply; no sample while the time per job is unknown.",
+        _shadows(lambda one: {"shadow": one.implied_wait_s, "in_force": one.implied_wait_in_force_s}),
     ),
     Metric("autoscaler_cycles_total", "counter", "cycles", "Cycles of this replica, by outcome.", _cycles),
     Metric(

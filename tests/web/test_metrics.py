@@ -21,6 +21,7 @@ from controller.loop.leadership import Leadership
 from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
 from controller.loop.schedule_status import ScheduleStatus
+from controller.loop.shadow_status import ShadowStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, Schedule
 from controller.web.health import Shown, health_body
@@ -77,6 +78,11 @@ RENDERED: Mapping[str, Rendered] = {
     ),
     "autoscaler_override_left_seconds": Rendered(['{worker="w",override="hold"} 57.5']),
     "autoscaler_schedule_active": Rendered(['{worker="w"} 1']),
+    "autoscaler_shadow_replicas_desired": Rendered(['{worker="w",policy="shadow"} 3']),
+    "autoscaler_shadow_worker_seconds": Rendered(
+        ['{worker="w",policy="shadow"} 5400', '{worker="w",policy="in_force"} 7200']
+    ),
+    "autoscaler_shadow_implied_wait_seconds": Rendered(['{worker="w",policy="shadow"} 12.5']),
     "autoscaler_cycles_total": Rendered(['{worker="w",outcome="applied"} 2']),
     "autoscaler_scales_total": Rendered(['{worker="w",direction="up"} 2']),
     "autoscaler_policy_info": Rendered([f'{{hash="{SCHEDULED.digest}"}} 1']),
@@ -122,6 +128,7 @@ async def leading() -> Shown:
     )
     status.put(last)
     status.put(last)
+    status.put_shadow("w", ShadowStatus(3, "Tier", "hold", "then", "then", 1.0, 1.5, 2.0, 0.0, 0.0, 12.5, None))
     clock.now += 2.5
     return Shown(
         status,
