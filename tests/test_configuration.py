@@ -85,7 +85,8 @@ def refused(path: Path) -> list[str]:
 
 
 def test_a_shadow_is_read_from_beside_its_policy_with_the_same_environment(policy: Path, shadowed: Path) -> None:
-    shadowed.write_text(f"workers: {{mail: {WORKER.replace('service: one', 'service: "${ID}"')}}}")
+    by_variable = WORKER.replace("service: one", 'service: "${ID}"')
+    shadowed.write_text(f"workers: {{mail: {by_variable}}}")
     found = configured(policy, RAILWAY, **ON_RAILWAY, ID="one").shadow
     assert found is not None
     assert (found.path, list(found.workers), found.notes) == (shadowed, ["mail"], ())
